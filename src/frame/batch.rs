@@ -1,0 +1,382 @@
+//! The unit that is verified, put in order and distributed.
+
+use std::sync::Arc;
+
+use super::decoder::Frame;
+use super::digest::{Digester, Scheme};
+use super::header::{DIGEST, Header};
+use crate::memory::{Buffer, Charge};
+
+/// Whole frames of one connection, not verified yet.
+#[derive(Debug)]
+pub struct Batch {
+    body: Body,
+    frames: u32,
+    replies: Option<Charge>,
+}
+
+/// The bytes of a batch, or of a run of its frames. Shared, never copied.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Frames back to back: `buffer[start..end]`.
+    Slice { buffer: Arc<Buffer>, start: usize, end: usize },
+    /// One large frame.
+    Rope(Arc<Rope>),
+}
+
+/// One large frame in the pieces in which it was read. The first piece holds the header and the topic.
+#[derive(Debug)]
+pub struct Rope {
+    pieces: Vec<Buffer>,
+    len: usize,
+    /// Of the whole frame; the pieces hold none.
+    _charge: Charge,
+}
+
+impl Batch {
+    /// `frames` whole frames at the beginning of `buffer`, `len` bytes. `replies` is the memory
+    /// set aside for the answers to those that want one.
+    pub fn new(buffer: Buffer, len: usize, frames: u32, replies: Option<Charge>) -> Batch {
+        assert!(len <= buffer.len(), "a batch is in its buffer");
+        Batch { body: Body::Slice { buffer: Arc::new(buffer), start: 0, end: len }, frames, replies }
+    }
+
+    /// Bytes of all its frames.
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether it holds no frame; none is made that does.
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+}
+
+impl Body {
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Body::Slice { start, end, .. } => end - start,
+            Body::Rope(rope) => rope.len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, in as few slices as they are held.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (slice, pieces) = match self {
+            Body::Slice { buffer, start, end } => (Some(&buffer[*start..*end]), &[][..]),
+            Body::Rope(rope) => (None, &rope.pieces[..]),
+        };
+        slice.into_iter().chain(pieces.iter().map(|piece| &piece[..]))
+    }
+
+    /// The frames from `start` to `end`, as [`Checked::at`] and [`Checked::end`] say where they are.
+    pub fn part(&self, from: usize, to: usize) -> Body {
+        match self {
+            Body::Slice { buffer, start, end } => {
+                assert!(start + to <= *end, "a part is within its body");
+                Body::Slice { buffer: buffer.clone(), start: start + from, end: start + to }
+            }
+            Body::Rope(rope) => {
+                assert_eq!((from, to), (0, rope.len), "a large frame is not parted");
+                Body::Rope(rope.clone())
+            }
+        }
+    }
+
+    /// How many whole frames are in the first `bytes` bytes.
+    pub fn frames_within(&self, bytes: usize) -> u32 {
+        match self {
+            Body::Rope(rope) => u32::from(bytes >= rope.len),
+            Body::Slice { buffer, start, end } => {
+                let (mut at, mut frames) = (*start, 0);
+                while at < *end {
+                    at += Frame::first_of(&buffer[at..*end]).bytes.len();
+                    if at > start + bytes {
+                        break;
+                    }
+                    frames += 1;
+                }
+                frames
+            }
+        }
+    }
+}
+
+/// A batch whose every digest was checked. Only [`verify`] and [`Piecewise::finish`] make one.
+#[derive(Debug)]
+pub struct Verified {
+    batch: Batch,
+    /// Which frames have a wrong digest, ascending; nearly always none.
+    bad: Vec<u32>,
+}
+
+/// Checks the digest of every frame of a batch.
+pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
+    let mut bad = Vec::new();
+    match &batch.body {
+        Body::Slice { buffer, start, end } => {
+            let mut rest = &buffer[*start..*end];
+            for index in 0..batch.frames {
+                let frame = Frame::first_of(rest);
+                if !frame.is_intact(scheme) {
+                    bad.push(index);
+                }
+                rest = &rest[frame.bytes.len()..];
+            }
+        }
+        Body::Rope(_) => unreachable!("a large frame is verified in pieces"),
+    }
+    Verified { batch, bad }
+}
+
+/// A frame whose digest was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Its topic field.
+    pub topic: &'a [u8],
+    /// Its digest.
+    pub digest: [u8; DIGEST],
+    /// Where it begins in its batch, in bytes.
+    pub at: usize,
+    /// Whether the digest is right.
+    pub intact: bool,
+}
+
+impl Checked<'_> {
+    /// Where it ends in its batch, in bytes.
+    pub fn end(&self) -> usize {
+        self.at + self.header.frame_len()
+    }
+}
+
+impl Verified {
+    /// The batch's bytes.
+    pub fn body(&self) -> &Body {
+        &self.batch.body
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.batch.frames
+    }
+
+    /// Bytes of all its frames.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether it holds no frame; none is made that does.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The memory set aside for replies.
+    pub fn take_replies(&mut self) -> Option<Charge> {
+        self.batch.replies.take()
+    }
+
+    /// Its frames, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = Checked<'_>> {
+        let mut bad = self.bad.iter().peekable();
+        let mut at = 0;
+        (0..self.batch.frames).map(move |index| {
+            let (bytes, digest) = match &self.batch.body {
+                Body::Slice { buffer, start, end } => {
+                    let frame = Frame::first_of(&buffer[start + at..*end]);
+                    (frame.bytes, *frame.bytes.last_chunk().expect("a frame holds a digest"))
+                }
+                Body::Rope(rope) => (&rope.pieces[0][..], rope.digest()),
+            };
+            let header = Header::decode(bytes.first_chunk().expect("a frame holds a header"))
+                .expect("only what was cut is verified");
+            let topic = &bytes[super::HEADER..super::HEADER + header.topic_len as usize];
+            let intact = bad.next_if_eq(&&index).is_none();
+            let checked = Checked { header, topic, digest, at, intact };
+            at = checked.end();
+            checked
+        })
+    }
+
+    #[cfg(any(test, feature = "canary"))]
+    /// Swaps the verdicts: what was right is wrong. A canary that tests must catch.
+    pub fn swap_verdicts(&mut self) {
+        let bad = (0..self.batch.frames).filter(|index| !self.bad.contains(index)).collect();
+        self.bad = bad;
+    }
+}
+
+impl Rope {
+    fn digest(&self) -> [u8; DIGEST] {
+        let mut digest = [0; DIGEST];
+        copy_tail(&self.pieces, &mut digest);
+        digest
+    }
+}
+
+/// A large frame that is hashed while it arrives. It holds the very pieces that it hashes, so the
+/// verdict cannot be about other bytes.
+pub struct Piecewise {
+    pieces: Vec<Buffer>,
+    digester: Digester,
+    charge: Charge,
+    /// Bytes of the whole frame.
+    total: usize,
+    /// `hashed ≤ received ≤ total`, in bytes.
+    received: usize,
+    hashed: usize,
+    replies: Option<Charge>,
+}
+
+impl Piecewise {
+    /// A frame of `total` bytes, all covered by `charge`.
+    pub fn new(total: usize, scheme: &Scheme, charge: Charge, replies: Option<Charge>) -> Piecewise {
+        let digester = scheme.digester();
+        Piecewise { pieces: Vec::new(), digester, charge, total, received: 0, hashed: 0, replies }
+    }
+
+    /// Adds the next bytes of the frame. The first piece holds at least its header and topic.
+    pub fn push(&mut self, piece: Buffer) {
+        self.received += piece.len();
+        assert!(self.received <= self.total, "a frame ends where its header says");
+        self.pieces.push(piece);
+    }
+
+    /// Bytes that could be hashed now; the digest itself is not.
+    pub fn unhashed(&self) -> usize {
+        self.received.min(self.total - DIGEST) - self.hashed
+    }
+
+    /// Whether every byte came and was hashed.
+    pub fn is_finished(&self) -> bool {
+        self.received == self.total && self.unhashed() == 0
+    }
+
+    /// Hashes at most `max` bytes more.
+    pub fn hash(&mut self, max: usize) {
+        let mut left = self.unhashed().min(max);
+        // Pieces before the last few are hashed already: walk back to the one that is not.
+        let mut start = self.received;
+        let mut first = self.pieces.len();
+        while start > self.hashed {
+            first -= 1;
+            start -= self.pieces[first].len();
+        }
+        for piece in &self.pieces[first..] {
+            let skip = self.hashed - start;
+            let n = (piece.len() - skip).min(left);
+            self.digester.update(&piece[skip..skip + n]);
+            self.hashed += n;
+            left -= n;
+            if left == 0 {
+                break;
+            }
+            start += piece.len();
+        }
+    }
+
+    /// The verdict, once [`is_finished`](Self::is_finished).
+    pub fn finish(self) -> Verified {
+        assert!(self.is_finished(), "a verdict is about the whole frame");
+        let rope = Rope { pieces: self.pieces, len: self.total, _charge: self.charge };
+        let intact = self.digester.matches(&rope.digest());
+        let batch = Batch { body: Body::Rope(Arc::new(rope)), frames: 1, replies: self.replies };
+        Verified { batch, bad: if intact { Vec::new() } else { vec![0] } }
+    }
+}
+
+impl std::fmt::Debug for Piecewise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Piecewise({} hashed, {} received of {})", self.hashed, self.received, self.total)
+    }
+}
+
+/// Fills `out` with the last bytes of the pieces.
+fn copy_tail(pieces: &[Buffer], out: &mut [u8]) {
+    let mut missing = out.len();
+    for piece in pieces.iter().rev() {
+        let n = piece.len().min(missing);
+        out[missing - n..missing].copy_from_slice(&piece[piece.len() - n..]);
+        missing -= n;
+        if missing == 0 {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Kind, encode};
+    use crate::memory::{Memory, Share};
+
+    fn frames(payloads: &[&[u8]], scheme: &Scheme) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (id, payload) in payloads.iter().enumerate() {
+            encode(Header { id: id as u64, ..Header::new(Kind::Data) }, b"a.b", payload, scheme, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn a_batch_is_verified_frame_by_frame() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let scheme = Scheme::Sha256;
+        let mut bytes = frames(&[b"zero", b"one", b"two"], &scheme);
+        bytes[71 + 36] ^= 1;
+        let len = bytes.len();
+        let batch = Batch::new(Buffer::charged(&memory, bytes.into()), len, 3, None);
+        let verified = verify(batch, &scheme);
+        let seen: Vec<_> = verified.iter().map(|f| (f.header.id, f.at, f.intact)).collect();
+        assert_eq!(seen, [(0, 0, true), (1, 71, false), (2, 141, true)]);
+        assert!(verified.iter().all(|f| f.topic == b"a.b"));
+        let part = verified.body().part(71, len);
+        assert_eq!([part.frames_within(0), part.frames_within(69), part.frames_within(70)], [0, 0, 1]);
+        assert_eq!(part.frames_within(part.len()), 2);
+        drop((verified, part));
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_frame_in_pieces_has_the_same_verdict_however_it_is_cut() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for (scheme, corrupt) in
+            [(Scheme::Sha256, false), (Scheme::keyed(b"k"), false), (Scheme::Sha256, true)]
+        {
+            for piece in [40, 41, 64, 150, 1000] {
+                for step in [1, 33, 1000] {
+                    let mut bytes = frames(&[&[7; 200]], &scheme);
+                    bytes[100] ^= u8::from(corrupt);
+                    let charge = memory.charge(Share::Large, bytes.len());
+                    let mut large = Piecewise::new(bytes.len(), &scheme, charge, None);
+                    for piece in bytes.chunks(piece) {
+                        large.push(Buffer::new(piece.into(), memory.charge(Share::Large, 0)));
+                        large.hash(step);
+                    }
+                    while !large.is_finished() {
+                        large.hash(step);
+                    }
+                    let verified = large.finish();
+                    let checked = verified.iter().next().unwrap();
+                    assert_eq!((checked.intact, checked.topic), (!corrupt, &b"a.b"[..]));
+                    assert_eq!(checked.digest[..], bytes[bytes.len() - DIGEST..]);
+                    assert_eq!(verified.body().slices().collect::<Vec<_>>().concat(), bytes);
+                    assert_eq!(verified.body().frames_within(bytes.len() - 1), 0);
+                }
+            }
+        }
+        assert_eq!(memory.used(), 0);
+    }
+}

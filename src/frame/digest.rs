@@ -1,0 +1,135 @@
+//! The digest of a frame: SHA-256, or HMAC-SHA-256 on a listener with a secret.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256};
+
+use super::header::DIGEST;
+
+/// How the digests of a listener are made. Cheap to clone.
+#[derive(Clone)]
+pub enum Scheme {
+    /// SHA-256 of the bytes.
+    Sha256,
+    /// HMAC-SHA-256 of the bytes; the state after the key.
+    Hmac(Box<Hmac<Sha256>>),
+}
+
+impl Scheme {
+    /// HMAC-SHA-256 under `secret`.
+    pub fn keyed(secret: &[u8]) -> Scheme {
+        Scheme::Hmac(Box::new(Hmac::new_from_slice(secret).expect("HMAC takes a key of any length")))
+    }
+
+    /// SHA-256, or HMAC-SHA-256 where there is a secret.
+    pub fn new(secret: Option<&[u8]>) -> Scheme {
+        secret.map_or(Scheme::Sha256, Scheme::keyed)
+    }
+
+    /// Whether digests need the secret.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, Scheme::Hmac(_))
+    }
+
+    /// The digest of `bytes`.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; DIGEST] {
+        match self {
+            Scheme::Sha256 => Sha256::digest(bytes).into(),
+            Scheme::Hmac(keyed) => keyed.as_ref().clone().chain_update(bytes).finalize().into_bytes().into(),
+        }
+    }
+
+    /// Whether the last [`DIGEST`] bytes of a whole frame are the digest of those before them.
+    pub fn is_intact(&self, frame: &[u8]) -> bool {
+        let (hashed, digest) = frame.split_at(frame.len() - DIGEST);
+        match self {
+            Scheme::Sha256 => Sha256::digest(hashed).as_slice() == digest,
+            // In constant time: how far a forged digest agrees is nobody's to measure.
+            Scheme::Hmac(keyed) => keyed.as_ref().clone().chain_update(hashed).verify_slice(digest).is_ok(),
+        }
+    }
+
+    /// Begins a digest of bytes that come in pieces.
+    pub(super) fn digester(&self) -> Digester {
+        match self {
+            Scheme::Sha256 => Digester::Sha256(Sha256::new()),
+            Scheme::Hmac(keyed) => Digester::Hmac(keyed.clone()),
+        }
+    }
+}
+
+/// Says that a scheme exists, never its key.
+impl std::fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_keyed() { "HMAC-SHA-256" } else { "SHA-256" })
+    }
+}
+
+/// A digest in the making.
+pub(super) enum Digester {
+    Sha256(Sha256),
+    Hmac(Box<Hmac<Sha256>>),
+}
+
+impl Digester {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Digester::Sha256(hash) => hash.update(bytes),
+            Digester::Hmac(mac) => mac.update(bytes),
+        }
+    }
+
+    /// Whether the bytes so far have this digest.
+    pub(super) fn matches(self, digest: &[u8; DIGEST]) -> bool {
+        match self {
+            Digester::Sha256(hash) => hash.finalize().as_slice() == digest,
+            Digester::Hmac(mac) => mac.verify_slice(digest).is_ok(),
+        }
+    }
+}
+
+/// What computes SHA-256 on this machine, for the line at start.
+pub fn implementation() -> &'static str {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if std::arch::is_x86_feature_detected!("sha") {
+        return "SHA-NI instructions";
+    }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("sha2") {
+        return "ARMv8 SHA-2 instructions";
+    }
+    "software"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_answers() {
+        // FIPS 180-2, "abc".
+        let abc = Scheme::Sha256.digest(b"abc");
+        assert_eq!(abc[..8], [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]);
+        // RFC 4231, test case 2.
+        let mac = Scheme::keyed(b"Jefe").digest(b"what do ya want for nothing?");
+        assert_eq!(mac[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
+    }
+
+    #[test]
+    fn pieces_and_the_whole_agree() {
+        for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
+            let bytes: Vec<u8> = (0..1000u32).map(|i| i as u8).collect();
+            let digest = scheme.digest(&bytes);
+            let mut digester = scheme.digester();
+            bytes.chunks(7).for_each(|piece| digester.update(piece));
+            assert!(digester.matches(&digest));
+            let frame = [&bytes[..], &digest].concat();
+            assert!(scheme.is_intact(&frame));
+            for at in [0, 500, 999, 1000, 1031] {
+                let mut flipped = frame.clone();
+                flipped[at] ^= 1;
+                assert!(!scheme.is_intact(&flipped), "{at}");
+            }
+        }
+        assert!(!format!("{:?}", Scheme::keyed(b"secret")).contains("secret"));
+    }
+}

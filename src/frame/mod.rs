@@ -1,0 +1,17 @@
+//! The wire: layout, cutting, digests, topics. Pure: no sockets, threads, clock or files.
+
+mod batch;
+mod decoder;
+mod digest;
+mod fault;
+mod header;
+mod patterns;
+mod topic;
+
+pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify};
+pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
+pub use digest::{Scheme, implementation};
+pub use fault::Fault;
+pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, Status, VERSION};
+pub use patterns::Patterns;
+pub use topic::{TopicError, check_pattern, check_topic, matches};

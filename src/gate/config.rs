@@ -1,0 +1,143 @@
+//! What a gateway is set to do.
+
+use std::time::Duration;
+
+use crate::frame::{DIGEST, HEADER, Scheme};
+use crate::limits::{FRAME_TIMEOUT, PAYLOAD_MAX};
+use crate::memory::Memory;
+
+/// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The largest payload.
+    pub payload_max: usize,
+    /// All buffered bytes together; at the limit publishers are paused, never dropped.
+    pub memory: usize,
+    /// Connections at once; further ones are closed at accept and counted.
+    pub connections_max: usize,
+    /// A connection that neither sends nor is sent anything for so long is closed.
+    pub idle_timeout: Duration,
+    /// A peer that began a frame has so long for each 64 KiB of it.
+    pub frame_timeout: Duration,
+    /// How far one subscriber may fall behind.
+    pub outbox: usize,
+    /// What happens at that point.
+    pub slow: SlowPolicy,
+    /// Under [`SlowPolicy::Pause`], a subscriber that takes nothing for so long is closed.
+    pub slow_timeout: Duration,
+    /// What a wrong digest does to its connection.
+    pub on_bad_digest: BadDigestPolicy,
+    /// How digests are made.
+    pub scheme: Scheme,
+    /// How long accepted digests are remembered; not at all if none.
+    pub dedup: Option<Duration>,
+    /// How long draining waits for what was accepted.
+    pub drain: Duration,
+}
+
+/// What happens to a subscriber that fell as far behind as its outbox allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// It is told SLOW and closed.
+    Disconnect,
+    /// The publishers that feed it are paused.
+    Pause,
+    /// Its oldest frames are dropped, counted and told as a GAP.
+    Drop,
+}
+
+/// What a wrong digest does to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadDigestPolicy {
+    /// The frame is dropped and counted; the connection stays.
+    Drop,
+    /// The connection closes too.
+    Close,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            payload_max: 16 << 20,
+            memory: 256 << 20,
+            connections_max: 10_000,
+            idle_timeout: Duration::from_secs(300),
+            frame_timeout: FRAME_TIMEOUT,
+            outbox: 32 << 20,
+            slow: SlowPolicy::Disconnect,
+            slow_timeout: Duration::from_secs(10),
+            on_bad_digest: BadDigestPolicy::Drop,
+            scheme: Scheme::Sha256,
+            dedup: None,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// The largest frame, in bytes.
+    pub fn frame_max(&self) -> usize {
+        HEADER + u8::MAX as usize + self.payload_max + DIGEST
+    }
+
+    /// What one outbox may really hold: at most half of the memory, so that one subscriber that
+    /// fell behind leaves room for the others.
+    pub fn outbox_max(&self) -> usize {
+        self.outbox.min(self.memory / 2)
+    }
+
+    /// Says in one line what cannot work, and how to mend it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.payload_max > PAYLOAD_MAX {
+            return Err(format!(
+                "max-payload {} is more than {}: set it lower",
+                size(self.payload_max),
+                size(PAYLOAD_MAX)
+            ));
+        }
+        let least = Memory::least(self.frame_max());
+        if self.memory < least {
+            let mib = least.div_ceil(1 << 20);
+            return Err(format!(
+                "memory {} is too little for max-payload {}: give --memory {mib}MiB or more, or a smaller --max-payload",
+                size(self.memory),
+                size(self.payload_max),
+            ));
+        }
+        for (name, value) in [("outbox", self.outbox), ("max-connections", self.connections_max)] {
+            if value == 0 {
+                return Err(format!("{name} is 0: set it to 1 or more"));
+            }
+        }
+        for (name, value) in [
+            ("idle-timeout", self.idle_timeout),
+            ("frame-timeout", self.frame_timeout),
+            ("slow-timeout", self.slow_timeout),
+        ] {
+            if value.is_zero() {
+                return Err(format!("{name} is 0: set it to 1ms or more"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(bytes: usize) -> bytesize::Display {
+    bytesize::ByteSize(bytes as u64).display()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_work_and_faults_say_the_mend() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let small = Config { memory: 8 << 20, ..Config::default() };
+        let message = small.check().unwrap_err();
+        assert!(message.contains("--memory 22MiB"), "{message}");
+        let mended = Config { memory: 22 << 20, ..Config::default() };
+        assert_eq!(mended.check(), Ok(()));
+        assert!(Config { outbox: 0, ..Config::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
+//! asserts at the end, so that a changed number that no longer adds up does not compile.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// 256 KiB: the most that one read takes and so the largest batch. Hashing it keeps one worker for
+/// about 140 µs; larger reads were not faster on loopback.
+pub const READ_MAX: usize = 256 * KIB;
+
+/// 16 KiB: the first read of a connection, doubled while reads come back full. It is also what a
+/// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
+pub const READ_MIN: usize = 16 * KIB;
+
+/// 64 batches read and not yet released: the size of a connection's reorder window.
+pub const CONN_BATCHES: usize = 64;
+
+/// 2 MiB read and not yet released, per connection: eight full reads keep every worker of a small
+/// machine busy for one publisher, and eight publishers stay within an outbox.
+pub const CONN_BYTES: usize = 2 * MIB;
+
+/// 1,024 jobs with the workers: the capacity of both queues. At 256 B a job that is 10 µs of work
+/// for each of many publishers; memory bounds the bytes.
+pub const JOBS: usize = 1024;
+
+/// 16 KiB: a batch up to here is verified by the reactor itself when nothing of its connection is
+/// in flight. Hashing it takes 9 µs, a parked hand-off and back 10 to 50.
+pub const INLINE_BATCH: usize = 16 * KIB;
+
+/// 64 KiB (about 36 µs of hashing) a turn: how long the reactor may be away from its sockets for
+/// the sake of verifying inline; what comes beyond goes to the workers.
+pub const INLINE_TURN: usize = 64 * KIB;
+
+/// 256 KiB: the piece of a large frame that one job hashes, so that no job keeps a worker longer
+/// than a full batch does.
+pub const PIECE: usize = READ_MAX;
+
+/// 64 connections accepted a turn, then the others get theirs.
+pub const ACCEPT_TURN: usize = 64;
+
+/// 4,096 connections waiting in the kernel to be accepted; the usual `somaxconn`.
+pub const BACKLOG: i32 = 4096;
+
+/// 100 ms without accepting after the system refused a file descriptor.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// 64 file descriptors kept for everything that is not a connection.
+pub const RESERVED_FILES: u64 = 64;
+
+/// 64 slices a vectored write: 1,024 is the system's bound, but a socket buffer takes less.
+pub const WRITE_SLICES: usize = 64;
+
+/// 4 MiB written to one peer a turn, then the others get theirs.
+pub const WRITE_TURN: usize = 4 * MIB;
+
+/// 1,024 events a poll.
+pub const EVENTS: usize = 1024;
+
+/// 128 KiB of replies that a peer has not taken: then its own reading stops.
+pub const REPLIES_UNREAD: usize = 128 * KIB;
+
+/// 30 s for each 64 KiB of a frame that a peer has begun (or its rest): then it is closed.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// See [`FRAME_TIMEOUT`].
+pub const FRAME_PROGRESS: usize = 64 * KIB;
+
+/// 2 s to take a last reply and close, for a peer that the gateway closes.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// 100 ms: a subscriber that took something this recently is reading, only not as fast as others
+/// write; its publishers are held for a moment instead of applying the slow policy to it.
+pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
+
+/// 1 s: the longest that a subscriber may hold its publishers before it has caught up.
+pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
+
+/// 1 s without room for anyone: then memory is taken back from a peer that has stalled for as long.
+pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
+
+/// 4,096 patterns a connection.
+pub const CONN_PATTERNS: usize = 4096;
+
+/// 262,144 patterns in all: at most 100 MB where each is as long as a topic can be.
+pub const PATTERNS: usize = 262_144;
+
+/// 16,384 topics whose subscribers are remembered; beyond that the memory starts over.
+pub const TOPICS_CACHED: usize = 16_384;
+
+/// 1 M subscriber entries in all remembered lists (8 MB), likewise.
+pub const TARGETS_CACHED: usize = 1 << 20;
+
+/// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
+/// place in a queue, a run and the ledger's part of it.
+pub const BUFFER_OVERHEAD: usize = 256;
+
+/// 16 bytes charged for each entry of an outbox: a pointer in a queue that may be half empty.
+pub const OUTBOX_ENTRY: usize = 16;
+
+/// 32 buffers of [`READ_MAX`] kept for reuse, so that a steady stream of full reads asks the
+/// allocator for nothing: 8 MiB above `--memory`.
+pub const SPARE_BUFFERS: usize = 32;
+
+/// 1/4 of the memory is never given to large frames, so that small ones always pass.
+pub const SMALL_SHARE: usize = 4;
+
+/// 1 MiB: the least memory for small frames: two reads, and two more while those are written.
+pub const SMALL_MIN: usize = MIB;
+
+/// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
+pub const DEDUP_SHARE: usize = 8;
+
+/// 112 bytes for each remembered digest: 32 in the set, 48 in the queue, and their slack.
+pub const DEDUP_ENTRY: usize = 112;
+
+/// 100 subscribers that lost frames are named in the ledger; further ones are added up.
+pub const NAMED_LOSERS: usize = 100;
+
+/// 10 s between two log lines of the same kind; what comes between is counted.
+pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
+
+/// 4,096 worker threads: more is a slip of the finger.
+pub const WORKERS_MAX: usize = 4096;
+
+/// 1 GiB: the largest `--max-payload`, well within the header's 32 bits.
+pub const PAYLOAD_MAX: usize = 1024 * MIB;
+
+/// 64 MiB that `send` keeps to send again, whatever its window in frames.
+pub const SEND_WINDOW: usize = 64 * MIB;
+
+/// 64 KiB of a peer's bytes thrown away a turn while it lingers.
+pub const DISCARD_TURN: usize = READ_MAX;
+
+const _: () = {
+    assert!(READ_MIN <= READ_MAX);
+    assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
+    assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
+    assert!(INLINE_BATCH <= INLINE_TURN);
+    assert!(SMALL_MIN >= 4 * READ_MAX, "two reads and the rest of the frames they begin");
+    assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
+    assert!(FRAME_PROGRESS <= READ_MAX);
+    assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
+};
