@@ -105,8 +105,30 @@ pub const SPARE_BUFFERS: usize = 32;
 /// 1/4 of the memory is never given to large frames, so that small ones always pass.
 pub const SMALL_SHARE: usize = 4;
 
-/// 1 MiB: the least memory for small frames: two reads, and two more while those are written.
-pub const SMALL_MIN: usize = MIB;
+/// 2 MiB: the least memory for small frames: what one read may come to hold (see [`read_need`]).
+pub const SMALL_MIN: usize = 2 * MIB;
+
+/// 160 bytes set aside for the reply to a frame that wants one: 64 and a reason.
+pub const REPLY_MAX: usize = 64 + REASON_MAX;
+
+/// 96 bytes of reason in a reply, the rest is cut off.
+pub const REASON_MAX: usize = 96;
+
+/// The least bytes of a frame.
+pub const FRAME_MIN: usize = 64;
+
+/// Bytes that a read which fills a buffer up to `filled` may come to hold: the batch (a buffer of
+/// which half may be empty), the replies to its frames, and the rest of the small frame that it begins.
+pub const fn read_need(filled: usize) -> usize {
+    2 * filled + filled / FRAME_MIN * REPLY_MAX + partial_need(READ_MAX) + 2 * BUFFER_OVERHEAD
+}
+
+/// Bytes that a small frame of `total` bytes may come to hold: its buffer, which is a whole lent one
+/// if it fills half of that, and its reply.
+pub const fn partial_need(total: usize) -> usize {
+    let buffer = if total >= READ_MAX / 2 { READ_MAX } else { total };
+    buffer + REPLY_MAX + 2 * BUFFER_OVERHEAD
+}
 
 /// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
 pub const DEDUP_SHARE: usize = 8;
@@ -129,15 +151,12 @@ pub const PAYLOAD_MAX: usize = 1024 * MIB;
 /// 64 MiB that `send` keeps to send again, whatever its window in frames.
 pub const SEND_WINDOW: usize = 64 * MIB;
 
-/// 64 KiB of a peer's bytes thrown away a turn while it lingers.
-pub const DISCARD_TURN: usize = READ_MAX;
-
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
     assert!(INLINE_BATCH <= INLINE_TURN);
-    assert!(SMALL_MIN >= 4 * READ_MAX, "two reads and the rest of the frames they begin");
+    assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(FRAME_PROGRESS <= READ_MAX);
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);

@@ -71,6 +71,11 @@ impl Body {
         self.len() == 0
     }
 
+    /// Whether it is a run of small frames, not a large one.
+    pub fn is_slice(&self) -> bool {
+        matches!(self, Body::Slice { .. })
+    }
+
     /// The bytes, in as few slices as they are held.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let (slice, pieces) = match self {
@@ -208,13 +213,6 @@ impl Verified {
             at = checked.end();
             checked
         })
-    }
-
-    #[cfg(any(test, feature = "canary"))]
-    /// Swaps the verdicts: what was right is wrong. A canary that tests must catch.
-    pub fn swap_verdicts(&mut self) {
-        let bad = (0..self.batch.frames).filter(|index| !self.bad.contains(index)).collect();
-        self.bad = bad;
     }
 }
 

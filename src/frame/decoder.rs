@@ -33,8 +33,8 @@ pub struct Cut {
     pub whole: usize,
     /// How many there are.
     pub frames: u32,
-    /// How many of them want a reply.
-    pub want_reply: u32,
+    /// How many of them are answered.
+    pub answered: u32,
     /// What the bytes after them are.
     pub rest: Rest,
 }
@@ -52,7 +52,7 @@ pub enum Rest {
 
 /// Cuts `bytes`, which begin at a frame.
 pub fn cut(bytes: &[u8], rules: &Rules) -> Cut {
-    let mut cut = Cut { whole: 0, frames: 0, want_reply: 0, rest: Rest::Short };
+    let mut cut = Cut { whole: 0, frames: 0, answered: 0, rest: Rest::Short };
     loop {
         let rest = &bytes[cut.whole..];
         let Some(header) = rest.first_chunk::<HEADER>() else {
@@ -73,7 +73,7 @@ pub fn cut(bytes: &[u8], rules: &Rules) -> Cut {
             Ok(header) => {
                 cut.whole += header.frame_len();
                 cut.frames += 1;
-                cut.want_reply += u32::from(header.want_reply);
+                cut.answered += u32::from(header.is_answered());
             }
         }
     }
@@ -226,7 +226,7 @@ mod tests {
             (end, 3, Rest::Short),
         ] {
             let cut = cut(&bytes[..len], &RULES);
-            assert_eq!((cut.frames, cut.want_reply, cut.rest), (frames, frames, rest), "{len}");
+            assert_eq!((cut.frames, cut.answered, cut.rest), (frames, frames, rest), "{len}");
         }
     }
 

@@ -220,6 +220,11 @@ impl Header {
         bytes
     }
 
+    /// Whether the frame is answered: if it asks, and a PING always.
+    pub fn is_answered(&self) -> bool {
+        self.want_reply || self.kind == Kind::Ping
+    }
+
     /// Bytes of the whole frame: header, topic, payload, digest.
     pub fn frame_len(&self) -> usize {
         HEADER + self.topic_len as usize + self.payload_len as usize + DIGEST

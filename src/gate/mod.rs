@@ -1,3 +1,219 @@
-//! One thread, one turn: every connection and every decision about it.
+//! The gate: one thread, one turn, every connection and every decision about it.
+//!
+//! A turn goes from what is finished to what is new, so that room is made before it is taken:
+//! verdicts are collected, released in order and distributed; ready connections are read, and what
+//! they sent is cut and verified here or handed to the workers; outboxes are written; those who wait
+//! for memory go on; and what is due by the clock is done.
+
+mod accept;
+mod admission;
+mod close;
 mod config;
+mod conn;
+mod dedup;
+mod distribute;
+mod drain;
+mod expire;
+mod large;
+mod notices;
+mod parcel;
+mod read;
+mod release;
+mod router;
+mod slow;
+mod write;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 pub use config::{BadDigestPolicy, Config, SlowPolicy};
+
+use accept::Acceptor;
+use admission::Lines;
+use conn::{ConnId, Conns, State};
+use dedup::Dedup;
+use notices::Notices;
+use router::Router;
+
+use crate::frame::Rules;
+use crate::ledger::Ledger;
+use crate::limits::INLINE_TURN;
+use crate::memory::Memory;
+use crate::net::{Deadlines, Event, Net};
+use crate::pool::Pool;
+
+/// The gateway's state and its decisions, over any network and any pool.
+pub struct Gate<N: Net, P: Pool> {
+    net: N,
+    pool: P,
+    config: Config,
+    rules: Rules,
+    memory: Arc<Memory>,
+    ledger: Rc<RefCell<Ledger>>,
+    notices: Notices,
+
+    conns: Conns<N::Socket>,
+    acceptor: Acceptor,
+    router: Router,
+    dedup: Option<Dedup>,
+    deadlines: Deadlines,
+    draining: Option<Instant>,
+
+    /// This turn's instant.
+    now: Instant,
+    /// Ready to be read, this turn or the next.
+    runnable: VecDeque<ConnId>,
+    /// With something new to write.
+    dirty: Vec<ConnId>,
+    lines: Lines,
+    /// Jobs with the pool.
+    jobs: usize,
+    /// Batches and large frames in all windows.
+    in_flight: usize,
+    /// Entries in all outboxes.
+    entries: usize,
+    /// Bytes that the reactor may still verify itself this turn.
+    inline_left: usize,
+    /// Lent to each read; a read that fills it keeps it.
+    scratch: Box<[u8]>,
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// A gate over a network and a pool. `config` was [checked](Config::check).
+    pub fn new(net: N, pool: P, config: Config, now: Instant) -> Gate<N, P> {
+        let memory = Memory::new(config.memory, config.frame_max());
+        Gate {
+            net,
+            pool,
+            rules: Rules { payload_max: config.payload_max as u32, replies: false },
+            ledger: Rc::default(),
+            notices: Notices::default(),
+            conns: Conns::new(),
+            acceptor: Acceptor::default(),
+            router: Router::default(),
+            dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
+            deadlines: Deadlines::default(),
+            draining: None,
+            now,
+            runnable: VecDeque::new(),
+            dirty: Vec::new(),
+            lines: Lines::default(),
+            jobs: 0,
+            in_flight: 0,
+            entries: 0,
+            inline_left: 0,
+            scratch: memory.buffer(),
+            memory,
+            config,
+        }
+    }
+
+    /// Waits until there is something to do, then adds what the network says to `events`.
+    pub fn poll(&mut self, events: &mut Vec<Event>) -> std::io::Result<()> {
+        let timeout = match self.next_deadline() {
+            None => None,
+            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+        };
+        let timeout = match timeout {
+            Some(Duration::ZERO) => timeout,
+            // A verdict that came since the last look is as good as an event.
+            _ if !self.pool.prepare_sleep() => Some(Duration::ZERO),
+            _ => timeout,
+        };
+        let result = self.net.poll(timeout, events);
+        self.pool.end_sleep();
+        result
+    }
+
+    /// One turn at the instant `now`, which never goes back.
+    pub fn turn(&mut self, now: Instant, events: &[Event]) {
+        self.now = now;
+        self.inline_left = INLINE_TURN;
+        self.notice_events(events);
+        self.accept_waiting();
+        self.collect();
+        self.read_runnable();
+        self.write_dirty();
+        self.resume_lines();
+        self.expire();
+        self.drain_on();
+        self.memory.set_entries(self.entries * crate::limits::OUTBOX_ENTRY);
+    }
+
+    /// When the next turn must be at the latest; none if only an event can bring something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let at_once = !self.runnable.is_empty() || !self.dirty.is_empty() || self.acceptor.is_ready(self.now);
+        if at_once {
+            return Some(self.now);
+        }
+        [self.deadlines.next(), self.acceptor.retry_at(), self.lines.reclaim_at(), self.draining]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The counts until now.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.borrow().clone()
+    }
+
+    fn notice_events(&mut self, events: &[Event]) {
+        for event in events {
+            match *event {
+                Event::Accept => self.acceptor.ready(),
+                // The verdicts are collected in every turn.
+                Event::Woken => {}
+                Event::Socket { key, readable, writable, read_closed } => {
+                    let id = ConnId::from_key(key);
+                    let Some(conn) = self.conns.get_mut(id) else { continue };
+                    conn.readable |= readable;
+                    conn.read_closed |= read_closed;
+                    if writable && !conn.writable {
+                        conn.writable = true;
+                        self.mark_dirty(id);
+                    }
+                    if readable {
+                        self.mark_runnable(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts a connection on the list of those to be read.
+    fn mark_runnable(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && conn.readable
+            && !conn.queued
+            && conn.waiting.is_none()
+            && !matches!(conn.state, State::Gone(_))
+        {
+            conn.queued = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Puts a connection on the list of those to be written.
+    fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sees to it that the connection is looked at when its next deadline is due.
+    fn arm(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && let Some(at) = conn.deadline(&self.config)
+            && conn.armed.is_none_or(|armed| at < armed)
+        {
+            conn.armed = Some(at);
+            self.deadlines.push(at, id.key());
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Who may be read: credits, and the lines of those who wait for memory.
+//!
+//! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::conn::{Conn, ConnId, State};
+use super::{Gate, SlowPolicy};
+use crate::error::CloseReason;
+use crate::limits::{
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, READ_MAX, RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+};
+use crate::memory::Share;
+use crate::net::Net;
+use crate::pool::Pool;
+
+/// What a connection that is ready to be read may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Read into the lent buffer, at most until so many bytes are in it.
+    Read { filled_max: usize },
+    /// Read the large frame that it began.
+    ReadLarge,
+    /// Begin the large frame whose header came.
+    BeginLarge,
+    /// Read, and throw it away.
+    Discard,
+    /// Wait in line for memory.
+    Wait(Share),
+    /// Not now; whoever lifts the reason marks it runnable.
+    Blocked,
+}
+
+/// Connections that wait for memory or for room in the queues, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Lines {
+    small: VecDeque<ConnId>,
+    large: VecDeque<ConnId>,
+    /// Since when someone waits and nobody went on.
+    starved_since: Option<Instant>,
+    /// When to look for someone who holds memory and has stalled.
+    reclaim_at: Option<Instant>,
+}
+
+/// 100 ms until the next look for someone who stalled, where none was found.
+const RECLAIM_RETRY: Duration = Duration::from_millis(100);
+
+impl Lines {
+    pub fn reclaim_at(&self) -> Option<Instant> {
+        self.reclaim_at
+    }
+
+    fn of(&mut self, share: Share) -> &mut VecDeque<ConnId> {
+        match share {
+            Share::Small => &mut self.small,
+            Share::Large => &mut self.large,
+        }
+    }
+
+    fn is_waited_for(&self, share: Share) -> bool {
+        match share {
+            Share::Small => !self.small.is_empty(),
+            Share::Large => !self.large.is_empty(),
+        }
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// What the connection may do now. One that is not first in line does not pass those who wait,
+    /// unless what it needs is set aside for it.
+    pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in_line: bool) -> Admission {
+        match conn.state {
+            State::Open => {}
+            State::Closing(_) | State::Lingering(_) => return Admission::Discard,
+            State::Draining | State::Gone(_) => return Admission::Blocked,
+        }
+        let out_of_credit = conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight >= CONN_BYTES;
+        if out_of_credit || conn.replies_pending >= REPLIES_UNREAD || conn.held_by.is_some() {
+            return Admission::Blocked;
+        }
+        // A read hands over at most one batch or one piece.
+        if self.jobs >= JOBS {
+            return Admission::Wait(Share::Small);
+        }
+        if conn.larges.back().is_some_and(|large| !large.is_received()) {
+            return Admission::ReadLarge;
+        }
+        let begun = conn.partial.as_ref().and_then(|partial| partial.header);
+        if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
+            let need = header.frame_len() + BUFFER_OVERHEAD;
+            let passes = first_in_line || !self.lines.is_waited_for(Share::Large);
+            return match passes && self.memory.has_room(Share::Large, need) {
+                true => Admission::BeginLarge,
+                false => Admission::Wait(Share::Large),
+            };
+        }
+        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let filled_max = (tail + conn.read_size).min(READ_MAX);
+        let passes = first_in_line || !self.lines.is_waited_for(Share::Small);
+        match begun {
+            _ if passes && self.memory.has_room(Share::Small, read_need(filled_max)) => {
+                Admission::Read { filled_max }
+            }
+            // The frame that it began can always be finished.
+            Some(header) => Admission::Read { filled_max: header.frame_len() },
+            None => Admission::Wait(Share::Small),
+        }
+    }
+
+    /// Puts a connection in line.
+    pub(super) fn wait_in_line(&mut self, id: ConnId, share: Share) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.waiting.is_none() {
+            conn.waiting = Some(share);
+            self.lines.of(share).push_back(id);
+            self.lines.starved_since.get_or_insert(self.now);
+            self.lines.reclaim_at.get_or_insert(self.now + RECLAIM_AFTER);
+        }
+    }
+
+    /// Lets those in line go on, first come, first served, as far as there is room.
+    pub(super) fn resume_lines(&mut self) {
+        self.memory.set_entries(self.entries * crate::limits::OUTBOX_ENTRY);
+        let mut went_on = self.resume_line(Share::Large);
+        went_on |= self.resume_line(Share::Small);
+        if self.lines.small.is_empty() && self.lines.large.is_empty() {
+            self.lines.starved_since = None;
+            self.lines.reclaim_at = None;
+        } else if went_on || self.lines.starved_since.is_none() {
+            self.lines.starved_since = Some(self.now);
+            self.lines.reclaim_at = Some(self.now + RECLAIM_AFTER);
+        } else if self.lines.reclaim_at.is_some_and(|at| at <= self.now) {
+            self.reclaim();
+        }
+    }
+
+    fn resume_line(&mut self, share: Share) -> bool {
+        let mut went_on = false;
+        // Whoever comes back into the line in this turn waits for the next.
+        for _ in 0..self.lines.of(share).len() {
+            let Some(&id) = self.lines.of(share).front() else { break };
+            let verdict = self.conns.get(id).map(|conn| self.admission(conn, true));
+            if let Some(Admission::Wait(_)) = verdict {
+                break;
+            }
+            self.lines.of(share).pop_front();
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.waiting = None;
+                self.read_first_in_line(id);
+                went_on = true;
+            }
+        }
+        went_on
+    }
+
+    /// Takes memory back from the peer that holds most of it and has stalled, so that a few who stall
+    /// cannot keep everyone else waiting.
+    fn reclaim(&mut self) {
+        self.lines.reclaim_at = Some(self.now + RECLAIM_RETRY);
+        let victim = self
+            .conns
+            .iter()
+            .map(|conn| (self.reclaimable(conn), conn.id))
+            .max_by_key(|&(bytes, _)| bytes)
+            .filter(|&(bytes, _)| bytes > 0);
+        if let Some((bytes, id)) = victim {
+            log::debug!("{bytes} bytes are taken back");
+            self.give_up_stalled(id);
+            // What that freed is used in the next turn; there may be more to take back after it.
+            self.lines.reclaim_at = Some(self.now);
+        }
+    }
+
+    /// Bytes that giving up a peer would free (at most: others may share them).
+    fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
+        let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
+        let unread = match self.config.slow {
+            // Its publishers wait by choice, for as long as the slow timeout says.
+            SlowPolicy::Pause => conn.replies_pending,
+            SlowPolicy::Disconnect | SlowPolicy::Drop => conn.outbox.pending(),
+        };
+        let mut bytes = 0;
+        if matches!(conn.state, State::Open | State::Draining) {
+            if stalled(conn.unread_for(self.now)) {
+                bytes += unread;
+            }
+            if stalled(conn.stalled_for(self.now)) {
+                bytes += conn.begun_charge();
+            }
+        }
+        bytes
+    }
+
+    fn give_up_stalled(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let behind = conn.unread_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let begun = conn.stalled_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        if begun {
+            self.close(id, CloseReason::Reclaimed);
+        } else if behind {
+            // Under the drop policy a subscriber is closed only where nothing is left to drop.
+            let drops = self.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
+            if !drops {
+                self.close(id, CloseReason::Slow);
+            }
+        }
+    }
+}

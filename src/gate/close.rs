@@ -1,0 +1,199 @@
+//! How connections end. They leave the slab in one place, [`Gate::reap`].
+
+use std::rc::Rc;
+
+use log::Level;
+
+use super::Gate;
+use super::conn::{ConnId, State};
+use super::distribute::encode_reply;
+use super::notices::Notice;
+use super::parcel::Parcel;
+use crate::error::CloseReason;
+use crate::frame::Status;
+use crate::limits::LINGER;
+use crate::memory::Buffer;
+use crate::net::Net;
+use crate::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Ends a connection with a last reply, where the reason has a status.
+    pub(super) fn close(&mut self, id: ConnId, reason: CloseReason) {
+        let frame_id = match &reason {
+            CloseReason::Fault(fault) => fault.id(),
+            _ => 0,
+        };
+        self.close_about(id, reason, frame_id);
+    }
+
+    /// Ends a connection because of the frame that it numbered `frame_id`.
+    pub(super) fn close_about(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
+        match reason.status() {
+            Some(status) => {
+                let mut reply = Vec::new();
+                encode_reply(frame_id, status, &reason.to_string(), &self.config.scheme, &mut reply);
+                self.end(id, reason, reply);
+            }
+            None => self.end(id, reason, Vec::new()),
+        }
+    }
+
+    /// Ends a connection: what is in its outbox is still written, with `last` behind it.
+    pub(super) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if !conn.is_written() {
+            return;
+        }
+        conn.linger_until = self.draining.unwrap_or(self.now + LINGER);
+        conn.state = State::Closing(reason.clone());
+        self.say_closed(id, &reason);
+        self.leave(id);
+        self.forget_begun(id);
+        if reason == CloseReason::Slow {
+            self.abandon_rest(id);
+        }
+        if !last.is_empty() {
+            let buffer = Buffer::charged(&self.memory, last.into());
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            conn.replies_pending += buffer.len();
+            conn.outbox.push(Rc::new(Parcel::Replies(buffer)));
+            self.entries += 1;
+        }
+        // What still comes is read, to be thrown away.
+        self.mark_runnable(id);
+        self.mark_dirty(id);
+        self.arm(id);
+    }
+
+    /// Ends a connection whose socket is dead, or whose peer is not worth a word.
+    pub(super) fn lose(&mut self, id: ConnId, reason: CloseReason) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let reason = match std::mem::replace(&mut conn.state, State::Open) {
+            // It was closed before, for that reason.
+            State::Closing(first) | State::Lingering(first) | State::Gone(first) => first,
+            State::Open | State::Draining => {
+                self.say_closed(id, &reason);
+                reason
+            }
+        };
+        self.leave(id);
+        self.forget_begun(id);
+        self.abandon(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.state = State::Gone(reason);
+            conn.readable = false;
+        }
+        self.settle(id);
+    }
+
+    /// Takes the next step of a connection that is ending, if it is time for it.
+    pub(super) fn settle(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let quiet = conn.is_quiet();
+        match &conn.state {
+            State::Open => {}
+            State::Draining if conn.ended && quiet => {
+                // It gets what it subscribed to until its own frames are done, then only the rest.
+                self.leave(id);
+                if self.conns.get(id).is_some_and(|conn| conn.outbox.is_empty()) {
+                    self.say_closed(id, &CloseReason::Finished);
+                    self.reap(id);
+                }
+            }
+            State::Draining => {}
+            State::Closing(reason) if conn.outbox.is_empty() => {
+                conn.state = State::Lingering(reason.clone());
+                conn.linger_until = conn.linger_until.min(self.now + LINGER);
+                if conn.ended && quiet {
+                    self.reap(id);
+                } else {
+                    self.net.shutdown_write(&mut conn.socket);
+                    self.arm(id);
+                }
+            }
+            State::Closing(_) => {}
+            State::Lingering(_) if conn.ended && quiet => self.reap(id),
+            State::Lingering(_) => {}
+            State::Gone(_) if quiet => self.reap(id),
+            State::Gone(_) => {}
+        }
+    }
+
+    /// The one place where a connection leaves the slab, and its socket is closed.
+    pub(super) fn reap(&mut self, id: ConnId) {
+        self.leave(id);
+        self.forget_begun(id);
+        self.abandon(id);
+        let Some(conn) = self.conns.remove(id) else { return };
+        self.in_flight -= conn.window.len();
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.connections.closed += 1;
+        // At the end of draining there may be some; else its window is empty.
+        ledger.undelivered += conn.frames_in_flight;
+    }
+
+    /// It subscribes to nothing more, and holds nobody up.
+    fn leave(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        for pattern in std::mem::take(&mut conn.patterns) {
+            self.router.unsubscribe(&pattern, id);
+        }
+        self.uncrowd(id);
+    }
+
+    /// Its outbox is given up.
+    fn abandon(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.lost = 0;
+        conn.replies_pending = 0;
+        self.entries -= conn.outbox.len();
+        let mut missed = 0;
+        for unsent in conn.outbox.abandon() {
+            if let Parcel::Run(run) = &*unsent.item {
+                missed += u64::from(run.end_copy(unsent.written));
+            }
+        }
+        self.ledger.borrow_mut().copies.undelivered += missed;
+    }
+
+    /// Its outbox is given up, but for what is being written.
+    fn abandon_rest(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.lost = 0;
+        let (mut missed, mut items, mut replies) = (0, 0, 0);
+        conn.outbox.abandon_rest(|item| {
+            items += 1;
+            match &*item {
+                Parcel::Run(run) => missed += u64::from(run.end_copy(0)),
+                Parcel::Replies(buffer) => replies += buffer.len(),
+            }
+        });
+        conn.replies_pending -= replies;
+        self.entries -= items;
+        self.ledger.borrow_mut().copies.undelivered += missed;
+    }
+
+    fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let notice = match reason {
+            CloseReason::Fault(_) => Some(Notice::Fault),
+            CloseReason::Slow => Some(Notice::Slow),
+            CloseReason::FrameTimeout | CloseReason::Reclaimed => Some(Notice::Stalled),
+            // Said with the frame.
+            CloseReason::Unauthorized | CloseReason::BadDigest => None,
+            CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
+        };
+        if let Some(notice) = notice {
+            let what = reason.status().unwrap_or(Status::Closing);
+            let message = format_args!("{} is closed ({what}): {reason}", conn.peer);
+            self.notices.say(notice, Level::Warn, self.now, message);
+        }
+        log::debug!(
+            "{} closed after {:.1?}, {} frames, {} bytes: {reason}",
+            conn.peer,
+            self.now.saturating_duration_since(conn.opened),
+            conn.frames_read,
+            conn.bytes_read
+        );
+    }
+}

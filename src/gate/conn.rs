@@ -1,0 +1,373 @@
+//! One peer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::config::{Config, SlowPolicy};
+use super::large::Large;
+use super::parcel::Parcel;
+use crate::error::CloseReason;
+use crate::frame::{Fault, Header, Verified};
+use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MIN};
+use crate::memory::{Charge, Share};
+use crate::net::Outbox;
+use crate::order::Reorder;
+
+/// Names a connection for ever: a slot that is used again has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    fn new(slot: usize, generation: u32) -> ConnId {
+        let slot = u32::try_from(slot).expect("file descriptors are fewer");
+        ConnId(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    fn slot(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+
+    /// As a key for sockets and jobs.
+    pub fn key(self) -> u64 {
+        self.0
+    }
+
+    /// What [`key`](Self::key) gave.
+    pub fn from_key(key: u64) -> ConnId {
+        ConnId(key)
+    }
+}
+
+/// The life of a connection.
+///
+/// ```text
+/// Open ──► Draining ──► Closing ──► Lingering ──► (reaped)
+///   │          │           │            │
+///   └──────────┴───────────┴────────────┴─► Gone ──► (reaped)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is read and written.
+    Open,
+    /// Nothing more is read: its sending side ended, or the gateway drains. What came is finished.
+    Draining,
+    /// The last bytes are in its outbox. What still comes is thrown away.
+    Closing(CloseReason),
+    /// Our sending side ended too; the peer has until then to end its own. Closing at once could
+    /// destroy the last reply on its way.
+    Lingering(CloseReason),
+    /// The socket is dead. Only its jobs are waited for.
+    Gone(CloseReason),
+}
+
+/// What the reorder window holds.
+#[derive(Debug)]
+pub enum Item {
+    /// Verified frames.
+    Frames(Verified),
+    /// The end of the stream; it takes its turn after what came before it.
+    Fault(Fault),
+}
+
+/// The beginning of a small frame (or of a large one that waits for memory), and the memory in which
+/// it can be finished.
+#[derive(Debug)]
+pub struct Partial {
+    /// The bytes that came.
+    pub bytes: Box<[u8]>,
+    /// Known once enough bytes came.
+    pub header: Option<Header>,
+    /// Covers the whole frame and its reply, unless it is a large one that waits.
+    pub charge: Charge,
+}
+
+/// A subscriber that is behind, and whom it holds up.
+#[derive(Debug)]
+pub struct Crowd {
+    /// Since when.
+    pub since: Instant,
+    /// Publishers that are not read until it has caught up or patience ends.
+    pub holding: Vec<ConnId>,
+}
+
+/// One peer. An idle one owns no buffer.
+pub struct Conn<S> {
+    pub id: ConnId,
+    pub socket: S,
+    pub peer: SocketAddr,
+    pub state: State,
+    pub opened: Instant,
+
+    // Reading
+    /// The socket may have something to read.
+    pub readable: bool,
+    /// After what is readable comes the end.
+    pub read_closed: bool,
+    /// The end was read.
+    pub ended: bool,
+    /// It is on the list of those to be read this turn or the next.
+    pub queued: bool,
+    /// It is in line for memory.
+    pub waiting: Option<Share>,
+    /// It was ready and the gateway did not read it.
+    pub blocked: bool,
+    pub read_size: usize,
+    pub partial: Option<Box<Partial>>,
+    /// Large frames: those being hashed, and last the one that is being read.
+    pub larges: VecDeque<Box<Large>>,
+    /// Numbers them.
+    pub large_count: u64,
+    pub last_read: Instant,
+    /// When the frame that is being read began, or came a good piece further.
+    pub frame_since: Instant,
+    /// How far it was then, in bytes.
+    pub frame_mark: usize,
+
+    // Verifying, in order
+    pub authorized: bool,
+    pub window: Reorder<Item>,
+    pub bytes_in_flight: usize,
+    pub frames_in_flight: u64,
+    /// What follows in its stream has no effect any more.
+    pub discard: bool,
+
+    // Writing
+    pub writable: bool,
+    pub dirty: bool,
+    pub outbox: Outbox<Parcel>,
+    pub replies_pending: usize,
+    pub last_write: Instant,
+
+    // Subscribing
+    pub patterns: Vec<Box<str>>,
+    /// Frames dropped for it since the last GAP.
+    pub lost: u64,
+    pub crowd: Option<Box<Crowd>>,
+    pub held_by: Option<ConnId>,
+
+    /// The earliest entry it has among the deadlines.
+    pub armed: Option<Instant>,
+    /// When Closing and Lingering end, whatever the peer does.
+    pub linger_until: Instant,
+    /// Frames and bytes that came, for the log.
+    pub frames_read: u64,
+    pub bytes_read: u64,
+    /// Whether it ever sent DATA.
+    pub publishes: bool,
+}
+
+impl<S> Conn<S> {
+    fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
+        Conn {
+            id,
+            socket,
+            peer,
+            state: State::Open,
+            opened: now,
+            readable: false,
+            read_closed: false,
+            ended: false,
+            queued: false,
+            waiting: None,
+            blocked: false,
+            read_size: READ_MIN,
+            partial: None,
+            larges: VecDeque::new(),
+            large_count: 0,
+            last_read: now,
+            frame_since: now,
+            frame_mark: 0,
+            authorized,
+            window: Reorder::default(),
+            bytes_in_flight: 0,
+            frames_in_flight: 0,
+            discard: false,
+            writable: false,
+            dirty: false,
+            outbox: Outbox::default(),
+            replies_pending: 0,
+            last_write: now,
+            patterns: Vec::new(),
+            lost: 0,
+            crowd: None,
+            held_by: None,
+            armed: None,
+            linger_until: now,
+            frames_read: 0,
+            bytes_read: 0,
+            publishes: false,
+        }
+    }
+
+    /// Bytes of a begun frame that came, if one is begun.
+    pub fn begun(&self) -> Option<usize> {
+        match self.larges.back() {
+            Some(large) if !large.is_received() => Some(large.received()),
+            _ => self.partial.as_ref().map(|partial| partial.bytes.len()),
+        }
+    }
+
+    /// The id of a begun frame, where it could be read, else 0.
+    pub fn begun_id(&self) -> u64 {
+        match self.larges.back() {
+            Some(large) if !large.is_received() => large.id,
+            _ => self.partial.as_ref().and_then(|partial| partial.header).map_or(0, |header| header.id),
+        }
+    }
+
+    /// Bytes of memory that a begun frame holds.
+    pub fn begun_charge(&self) -> usize {
+        match self.larges.back() {
+            Some(large) if !large.is_received() => large.total(),
+            _ => self.partial.as_ref().map_or(0, |partial| partial.charge.bytes()),
+        }
+    }
+
+    /// Whether replies and frames may still be added for it.
+    pub fn is_written(&self) -> bool {
+        matches!(self.state, State::Open | State::Draining)
+    }
+
+    /// Whether everything that it sent has been released and distributed.
+    pub fn is_quiet(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    /// Whether this subscriber reads, only more slowly than others write: for that moment its
+    /// publishers are held instead of applying the slow policy to it.
+    pub fn is_patient(&self, now: Instant) -> bool {
+        self.patience_ends().is_none_or(|end| now < end)
+    }
+
+    fn patience_ends(&self) -> Option<Instant> {
+        let crowd = self.crowd.as_ref()?;
+        Some((crowd.since + PATIENCE_TOTAL).min(self.last_write.max(crowd.since) + PATIENCE_IDLE))
+    }
+
+    /// The next instant at which this connection must be looked at.
+    pub fn deadline(&self, config: &Config) -> Option<Instant> {
+        match self.state {
+            State::Gone(_) => None,
+            State::Closing(_) | State::Lingering(_) => Some(self.linger_until),
+            State::Open | State::Draining => {
+                let idle = self.last_read.max(self.last_write) + config.idle_timeout;
+                let frame = self.begun().map(|_| self.frame_since + config.frame_timeout);
+                let crowd = self.crowd.as_ref().and_then(|crowd| match config.slow {
+                    SlowPolicy::Pause => Some(self.slow_since(crowd) + config.slow_timeout),
+                    _ if crowd.holding.is_empty() => None,
+                    _ => self.patience_ends(),
+                });
+                [Some(idle), frame, crowd].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// When a crowded subscriber last took something.
+    pub fn slow_since(&self, crowd: &Crowd) -> Instant {
+        self.last_write.max(crowd.since)
+    }
+
+    /// For how long the peer has not taken what is meant for it, if something is.
+    pub fn unread_for(&self, now: Instant) -> Option<Duration> {
+        (!self.outbox.is_empty()).then(|| now.saturating_duration_since(self.last_write))
+    }
+
+    /// For how long the peer has not gone on with a frame that it began, if it did.
+    pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
+        let stalled = self.begun().is_some() && !self.readable && !self.blocked;
+        stalled.then(|| now.saturating_duration_since(self.last_read))
+    }
+}
+
+/// All connections.
+pub struct Conns<S> {
+    slab: Slab<Conn<S>>,
+    generation: u32,
+}
+
+impl<S> Conns<S> {
+    /// None yet.
+    pub fn new() -> Conns<S> {
+        Conns { slab: Slab::new(), generation: 0 }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Adds a connection whose socket is made ready under its name; not if that fails.
+    pub fn insert<E>(
+        &mut self,
+        peer: SocketAddr,
+        authorized: bool,
+        now: Instant,
+        ready: impl FnOnce(ConnId) -> Result<S, E>,
+    ) -> Result<ConnId, E> {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slab.vacant_entry();
+        let id = ConnId::new(entry.key(), self.generation);
+        entry.insert(Conn::new(id, ready(id)?, peer, authorized, now));
+        Ok(id)
+    }
+
+    /// The connection, if it still is.
+    pub fn get(&self, id: ConnId) -> Option<&Conn<S>> {
+        self.slab.get(id.slot()).filter(|conn| conn.id == id)
+    }
+
+    /// The connection, if it still is.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn<S>> {
+        self.slab.get_mut(id.slot()).filter(|conn| conn.id == id)
+    }
+
+    /// Takes the connection out.
+    pub fn remove(&mut self, id: ConnId) -> Option<Conn<S>> {
+        self.get(id)?;
+        Some(self.slab.remove(id.slot()))
+    }
+
+    /// Every connection.
+    pub fn iter(&self) -> impl Iterator<Item = &Conn<S>> {
+        self.slab.iter().map(|(_, conn)| conn)
+    }
+
+    /// Every connection's name.
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.iter().map(|conn| conn.id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_used_again_is_another_connection() {
+        let mut conns = Conns::new();
+        let (peer, now) = (([127, 0, 0, 1], 1).into(), Instant::now());
+        let mut insert = |conns: &mut Conns<()>| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap();
+        let first = insert(&mut conns);
+        assert!(conns.remove(first).is_some());
+        let second = insert(&mut conns);
+        assert!(conns.insert(peer, true, now, |_| Err(())).is_err());
+        assert_eq!(conns.len(), 1);
+        assert_eq!(first.slot(), second.slot());
+        assert!(conns.get(first).is_none() && conns.remove(first).is_none());
+        assert!(conns.get(ConnId::from_key(second.key())).is_some());
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // 10,000 of them are to add at most 10 MB; the slab may be half empty.
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 512, "{}", size_of::<Conn<mio::net::TcpStream>>());
+    }
+}

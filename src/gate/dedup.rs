@@ -1,0 +1,73 @@
+//! Digests that were accepted lately.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::frame::DIGEST;
+use crate::limits::{DEDUP_ENTRY, DEDUP_SHARE};
+
+/// The digests accepted within a window of time, as many as its part of the memory holds.
+#[derive(Debug)]
+pub struct Dedup {
+    window: Duration,
+    max: usize,
+    seen: HashSet<[u8; DIGEST]>,
+    order: VecDeque<(Instant, [u8; DIGEST])>,
+}
+
+impl Dedup {
+    /// Remembers for `window`, in a part of `memory` bytes.
+    pub fn new(window: Duration, memory: usize) -> Dedup {
+        let max = (memory / DEDUP_SHARE / DEDUP_ENTRY).max(1);
+        Dedup { window, max, seen: HashSet::new(), order: VecDeque::new() }
+    }
+
+    /// Remembers the digest; whether it is new.
+    pub fn accept(&mut self, digest: [u8; DIGEST], now: Instant) -> bool {
+        while let Some(&(at, oldest)) = self.order.front()
+            && (now.saturating_duration_since(at) >= self.window)
+        {
+            self.order.pop_front();
+            self.seen.remove(&oldest);
+        }
+        if self.seen.contains(&digest) {
+            return false;
+        }
+        if self.is_full()
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        self.seen.insert(digest);
+        self.order.push_back((now, digest));
+        true
+    }
+
+    /// Whether the next new digest makes it forget the oldest early.
+    pub fn is_full(&self) -> bool {
+        self.order.len() >= self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_remembered_for_the_window_and_within_the_bound() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let digest = |n| [n; DIGEST];
+        let mut dedup = Dedup::new(Duration::from_secs(10), 3 * DEDUP_SHARE * DEDUP_ENTRY);
+        assert!(dedup.accept(digest(1), at(0)));
+        assert!(!dedup.accept(digest(1), at(9)));
+        assert!(dedup.accept(digest(1), at(10)));
+        assert!(dedup.accept(digest(2), at(11)));
+        assert!(!dedup.is_full());
+        assert!(dedup.accept(digest(3), at(11)));
+        assert!(dedup.is_full());
+        assert!(dedup.accept(digest(4), at(11)));
+        assert!(dedup.accept(digest(1), at(11)), "it was forgotten early");
+        assert_eq!(dedup.seen.len(), 3);
+    }
+}

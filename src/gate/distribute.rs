@@ -1,0 +1,251 @@
+//! What a verified frame does: it is delivered, it changes what its own connection subscribes to, or
+//! it is refused; and it is answered.
+
+use std::rc::Rc;
+
+use super::conn::ConnId;
+use super::notices::Notice;
+use super::parcel::{Parcel, Run};
+use super::router::Targets;
+use super::{BadDigestPolicy, Gate};
+use crate::error::CloseReason;
+use crate::frame::{Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
+use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX};
+use crate::memory::{Buffer, Charge};
+use crate::net::Net;
+use crate::pool::Pool;
+
+/// Neighbouring frames with the same subscribers, not handed over yet.
+struct OpenRun {
+    start: usize,
+    end: usize,
+    frames: u32,
+    targets: Targets,
+}
+
+/// Replies to the frames of one batch.
+struct Replies<'a> {
+    bytes: Vec<u8>,
+    scheme: &'a Scheme,
+}
+
+impl Replies<'_> {
+    fn add(&mut self, header: &Header, status: Status, reason: &str) {
+        if header.is_answered() {
+            encode_reply(header.id, status, reason, self.scheme, &mut self.bytes);
+        }
+    }
+}
+
+/// Appends a REPLY to `out`.
+pub(super) fn encode_reply(id: u64, status: Status, reason: &str, scheme: &Scheme, out: &mut Vec<u8>) {
+    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+    let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
+    encode(header, b"", reason.as_bytes(), scheme, out);
+}
+
+/// What became of one frame.
+enum Effect {
+    /// Goes to these.
+    Deliver(Targets),
+    /// Done, nothing is delivered.
+    Control,
+    /// Refused.
+    Reject(Status, String),
+    /// Refused, and the connection ends.
+    Close(CloseReason),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Gives effect to the frames of a batch, in order.
+    pub(super) fn distribute(&mut self, id: ConnId, mut verified: Verified) {
+        let room = verified.take_replies();
+        let scheme = self.config.scheme.clone();
+        let mut replies = Replies { bytes: Vec::new(), scheme: &scheme };
+        let mut run: Option<OpenRun> = None;
+        let mut last: Option<(&[u8], Targets)> = None;
+        let mut closing = None;
+        for frame in verified.iter() {
+            let effect = match self.conns.get(id) {
+                Some(conn) if !conn.discard && closing.is_none() => self.effect(id, &frame, &mut last),
+                _ => {
+                    self.ledger.borrow_mut().undelivered += 1;
+                    continue;
+                }
+            };
+            match effect {
+                Effect::Deliver(targets) => {
+                    match &mut run {
+                        Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
+                            open.end = frame.end();
+                            open.frames += 1;
+                        }
+                        _ => {
+                            self.close_run(id, &verified, run.take());
+                            run = Some(OpenRun { start: frame.at, end: frame.end(), frames: 1, targets });
+                        }
+                    }
+                    replies.add(&frame.header, Status::Ok, "");
+                }
+                Effect::Control => {
+                    self.ledger.borrow_mut().control += 1;
+                    // A pattern may have changed who gets what follows.
+                    last = None;
+                    replies.add(&frame.header, Status::Ok, "");
+                }
+                Effect::Reject(status, reason) => {
+                    self.ledger.borrow_mut().rejected.add(status);
+                    replies.add(&frame.header, status, &reason);
+                }
+                Effect::Close(reason) => {
+                    let status = reason.status().unwrap_or(Status::BadDigest);
+                    self.ledger.borrow_mut().rejected.add(status);
+                    if !status.closes() {
+                        replies.add(&frame.header, status, &reason.to_string());
+                    }
+                    closing = Some((reason, frame.header.id));
+                }
+            }
+        }
+        self.close_run(id, &verified, run);
+        self.push_replies(id, replies.bytes, room);
+        if let Some((reason, frame_id)) = closing {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.discard = true;
+            }
+            self.close_about(id, reason, frame_id);
+        }
+    }
+
+    fn effect<'a>(
+        &mut self,
+        id: ConnId,
+        frame: &Checked<'a>,
+        last: &mut Option<(&'a [u8], Targets)>,
+    ) -> Effect {
+        let Some(conn) = self.conns.get_mut(id) else { return Effect::Control };
+        if !frame.intact {
+            return self.bad_digest(id, frame.header.id);
+        }
+        conn.authorized = true;
+        if frame.header.part_count >= 2 || frame.header.part_index > 0 {
+            return Effect::Reject(Status::Rejected, "parts are not assembled by this gateway".into());
+        }
+        match frame.header.kind {
+            Kind::Data => {
+                conn.publishes = true;
+                let targets = match last {
+                    Some((topic, targets)) if *topic == frame.topic => targets.clone(),
+                    _ => match self.router.route(frame.topic) {
+                        Ok(targets) => {
+                            *last = Some((frame.topic, targets.clone()));
+                            targets
+                        }
+                        Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
+                    },
+                };
+                match self.is_new(frame) {
+                    true => Effect::Deliver(targets),
+                    false => Effect::Reject(Status::Duplicate, String::new()),
+                }
+            }
+            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(id, frame) {
+                Ok(()) => Effect::Control,
+                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            },
+            Kind::Ping => Effect::Control,
+            Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
+        }
+    }
+
+    fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
+        let Some(conn) = self.conns.get(id) else { return Effect::Control };
+        let peer = conn.peer;
+        if !conn.authorized {
+            let message = format_args!("{peer} does not know the secret: it is closed");
+            self.notices.say(Notice::Unauthorized, log::Level::Warn, self.now, message);
+            return Effect::Close(CloseReason::Unauthorized);
+        }
+        let message = format_args!("{peer} sent a frame with a wrong digest (id {frame_id}): it is dropped");
+        self.notices.say(Notice::BadDigest, log::Level::Warn, self.now, message);
+        match self.config.on_bad_digest {
+            BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
+            BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),
+        }
+    }
+
+    fn is_new(&mut self, frame: &Checked<'_>) -> bool {
+        let Some(dedup) = &mut self.dedup else { return true };
+        if dedup.is_full() {
+            let message = "the deduplication window is full: the oldest digests are forgotten early; \
+                           more --memory or a shorter --dedup mends it";
+            self.notices.say(Notice::DedupFull, log::Level::Warn, self.now, message);
+        }
+        dedup.accept(frame.digest, self.now)
+    }
+
+    fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {
+        let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };
+        if frame.header.payload_len > 0 {
+            return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
+        }
+        let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
+        if frame.header.kind == Kind::Unsubscribe {
+            conn.patterns.retain(|held| **held != *pattern);
+            self.router.unsubscribe(pattern, id);
+            return Ok(());
+        }
+        if conn.patterns.len() >= CONN_PATTERNS {
+            return Err(format!("a connection holds at most {CONN_PATTERNS} patterns"));
+        }
+        if self.router.subscribe(pattern, id)? {
+            conn.patterns.push(pattern.into());
+        }
+        Ok(())
+    }
+
+    /// Hands a run to its subscribers.
+    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
+        let Some(OpenRun { start, end, frames, targets }) = run else { return };
+        let run = Run::new(verified.body().part(start, end), frames, self.ledger.clone());
+        if targets.is_empty() {
+            self.ledger.borrow_mut().unmatched += u64::from(frames);
+        }
+        let parcel = Rc::new(Parcel::Run(run));
+        for &target in targets.iter() {
+            self.push(target, parcel.clone(), id);
+        }
+    }
+
+    /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.
+    fn push(&mut self, target: ConnId, parcel: Rc<Parcel>, publisher: ConnId) {
+        let Some(conn) = self.conns.get_mut(target) else { return };
+        self.entries += 1;
+        conn.outbox.push(parcel);
+        let is_behind = conn.outbox.pending() > self.crowd_mark();
+        self.mark_dirty(target);
+        if is_behind {
+            self.crowd(target, publisher);
+        }
+    }
+
+    fn push_replies(&mut self, id: ConnId, bytes: Vec<u8>, room: Option<Charge>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut charge = room.expect("memory is set aside for each frame that is answered");
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if !conn.is_written() {
+            return;
+        }
+        charge.shrink(bytes.len() + BUFFER_OVERHEAD);
+        conn.replies_pending += bytes.len();
+        conn.outbox.push(Rc::new(Parcel::Replies(Buffer::new(bytes.into(), charge))));
+        self.entries += 1;
+        self.mark_dirty(id);
+    }
+}
+
+fn same(a: &Targets, b: &Targets) -> bool {
+    Rc::ptr_eq(a, b) || a[..] == b[..]
+}

@@ -1,0 +1,63 @@
+//! Ending without losing what was accepted.
+
+use std::time::Instant;
+
+use super::Gate;
+use super::conn::State;
+use super::distribute::encode_reply;
+use crate::error::CloseReason;
+use crate::frame::Status;
+use crate::net::Net;
+use crate::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes nothing more in. What was read is finished, outboxes are written until the drain
+    /// timeout, and everyone is closed.
+    pub fn begin_drain(&mut self, now: Instant) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.now = now;
+        self.draining = Some(now + self.config.drain);
+        self.net.stop_listening();
+        self.acceptor.stop();
+        for id in self.conns.ids() {
+            if let Some(conn) = self.conns.get_mut(id)
+                && conn.state == State::Open
+            {
+                conn.state = State::Draining;
+            }
+        }
+    }
+
+    /// Whether draining has ended: nothing is left.
+    pub fn is_drained(&self) -> bool {
+        self.draining.is_some() && self.conns.is_empty()
+    }
+
+    /// Takes the next step of draining, if it is time for it.
+    pub(super) fn drain_on(&mut self) {
+        let Some(deadline) = self.draining else { return };
+        if self.now >= deadline {
+            for id in self.conns.ids() {
+                self.lose(id, CloseReason::Draining);
+                self.reap(id);
+            }
+        } else if self.in_flight == 0 {
+            // Everything accepted is in the outboxes: publishers hear that there is no more, and
+            // nobody has to expect another frame.
+            for id in self.conns.ids() {
+                let Some(conn) = self.conns.get(id) else { continue };
+                if conn.state != State::Draining || conn.ended {
+                    continue;
+                }
+                let mut last = Vec::new();
+                if conn.publishes || conn.readable || conn.begun().is_some() {
+                    let reason = CloseReason::Draining.to_string();
+                    encode_reply(conn.begun_id(), Status::Closing, &reason, &self.config.scheme, &mut last);
+                }
+                self.end(id, CloseReason::Draining, last);
+            }
+        }
+    }
+}

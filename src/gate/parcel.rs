@@ -1,0 +1,90 @@
+//! What an outbox holds, and how a frame's fate is found.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::frame::Body;
+use crate::ledger::Ledger;
+use crate::memory::Buffer;
+use crate::net::Segments;
+
+/// What is written to a peer.
+#[derive(Debug)]
+pub enum Parcel {
+    /// Frames for subscribers, shared by all who get them.
+    Run(Run),
+    /// Replies, for one peer.
+    Replies(Buffer),
+}
+
+/// Frames that lie back to back in a batch and go to the same subscribers.
+///
+/// It settles their fates when the last subscriber is done with it: a frame is delivered if it was
+/// written to every one of them.
+#[derive(Debug)]
+pub struct Run {
+    body: Body,
+    frames: u32,
+    /// Some subscriber dropped it.
+    dropped: Cell<bool>,
+    /// Frames before this one were written to every subscriber that is done.
+    delivered: Cell<u32>,
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl Run {
+    /// Frames with no fate yet.
+    pub fn new(body: Body, frames: u32, ledger: Rc<RefCell<Ledger>>) -> Run {
+        Run { body, frames, dropped: Cell::new(false), delivered: Cell::new(frames), ledger }
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// A subscriber dropped it.
+    pub fn drop_copy(&self) {
+        self.dropped.set(true);
+    }
+
+    /// A subscriber's connection ended after `written` bytes of it. Returns how many frames it missed.
+    pub fn end_copy(&self, written: usize) -> u32 {
+        let whole = self.body.frames_within(written);
+        self.delivered.set(self.delivered.get().min(whole));
+        self.frames - whole
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let mut ledger = self.ledger.borrow_mut();
+        if self.dropped.get() {
+            ledger.dropped += u64::from(self.frames);
+        } else {
+            ledger.delivered += u64::from(self.delivered.get());
+            ledger.undelivered += u64::from(self.frames - self.delivered.get());
+        }
+    }
+}
+
+impl Segments for Parcel {
+    fn len(&self) -> usize {
+        match self {
+            Parcel::Run(run) => run.body.len(),
+            Parcel::Replies(buffer) => buffer.len(),
+        }
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (body, replies) = match self {
+            Parcel::Run(run) => (Some(&run.body), None),
+            Parcel::Replies(buffer) => (None, Some(&buffer[..])),
+        };
+        body.into_iter().flat_map(Body::slices).chain(replies)
+    }
+
+    fn may_drop(&self) -> bool {
+        matches!(self, Parcel::Run(_))
+    }
+}

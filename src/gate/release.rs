@@ -1,0 +1,67 @@
+//! Verdicts come back, and each connection's are released in order.
+
+use super::Gate;
+use super::conn::{ConnId, Item};
+use crate::error::CloseReason;
+use crate::net::Net;
+use crate::pool::{Outcome, Pool};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes every verdict that is there.
+    pub(super) fn collect(&mut self) {
+        while let Some(done) = self.pool.collect() {
+            self.jobs -= 1;
+            let id = ConnId::from_key(done.ticket.conn);
+            let number = done.ticket.number;
+            match done.outcome {
+                Outcome::Batch(verified) => {
+                    self.ledger.borrow_mut().verified.workers += 1;
+                    let conn = self.conns.get_mut(id);
+                    // A connection is not reaped before its window is empty, but at a forced end.
+                    let Some(conn) = conn else { continue };
+                    conn.window.insert(number, Item::Frames(verified));
+                    self.release(id);
+                }
+                Outcome::Piece(hashing) => {
+                    self.ledger.borrow_mut().verified.pieces += 1;
+                    let Some(conn) = self.conns.get_mut(id) else { continue };
+                    let large = conn.larges.iter_mut().find(|large| large.number == number);
+                    // Its connection may have ended in the middle of it.
+                    let Some(large) = large else { continue };
+                    large.put(hashing);
+                    self.hash_on(id, number);
+                }
+            }
+        }
+    }
+
+    /// Gives effect to what is next in the connection's order, as far as it is verified.
+    pub(super) fn release(&mut self, id: ConnId) {
+        loop {
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            let Some(item) = conn.window.release() else { break };
+            self.in_flight -= 1;
+            match item {
+                Item::Frames(verified) => {
+                    conn.frames_in_flight -= u64::from(verified.frames());
+                    // A large frame was never charged to the credit: its memory was granted to it alone.
+                    if verified.body().is_slice() {
+                        conn.bytes_in_flight -= verified.len();
+                    }
+                    self.distribute(id, verified);
+                }
+                Item::Fault(fault) => {
+                    conn.frames_in_flight -= 1;
+                    if conn.discard {
+                        self.ledger.borrow_mut().undelivered += 1;
+                    } else {
+                        self.ledger.borrow_mut().rejected.add(fault.status());
+                        self.close(id, CloseReason::Fault(fault));
+                    }
+                }
+            }
+        }
+        self.mark_runnable(id);
+        self.settle(id);
+    }
+}
