@@ -6,39 +6,45 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// The models and the simulation run the same code with bounds so small that every one of them is
+/// reached many times a second. Tests that use real sockets see the real ones.
+const fn bound(real: usize, checked: usize) -> usize {
+    if cfg!(any(test, feature = "check")) { checked } else { real }
+}
+
 /// 256 KiB: the most that one read takes and so the largest batch. Hashing it keeps one worker for
 /// about 140 µs; larger reads were not faster on loopback.
-pub const READ_MAX: usize = 256 * KIB;
+pub const READ_MAX: usize = bound(256 * KIB, 4 * KIB);
 
 /// 16 KiB: the first read of a connection, doubled while reads come back full. It is also what a
 /// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
-pub const READ_MIN: usize = 16 * KIB;
+pub const READ_MIN: usize = bound(16 * KIB, 256);
 
 /// 64 batches read and not yet released: the size of a connection's reorder window.
-pub const CONN_BATCHES: usize = 64;
+pub const CONN_BATCHES: usize = bound(64, 6);
 
 /// 2 MiB read and not yet released, per connection: eight full reads keep every worker of a small
 /// machine busy for one publisher, and eight publishers stay within an outbox.
-pub const CONN_BYTES: usize = 2 * MIB;
+pub const CONN_BYTES: usize = bound(2 * MIB, 16 * KIB);
 
 /// 1,024 jobs with the workers: the capacity of both queues. At 256 B a job that is 10 µs of work
 /// for each of many publishers; memory bounds the bytes.
-pub const JOBS: usize = 1024;
+pub const JOBS: usize = bound(1024, 12);
 
 /// 16 KiB: a batch up to here is verified by the reactor itself when nothing of its connection is
 /// in flight. Hashing it takes 9 µs, a parked hand-off and back 10 to 50.
-pub const INLINE_BATCH: usize = 16 * KIB;
+pub const INLINE_BATCH: usize = bound(16 * KIB, 512);
 
 /// 64 KiB (about 36 µs of hashing) a turn: how long the reactor may be away from its sockets for
 /// the sake of verifying inline; what comes beyond goes to the workers.
-pub const INLINE_TURN: usize = 64 * KIB;
+pub const INLINE_TURN: usize = bound(64 * KIB, KIB);
 
 /// 256 KiB: the piece of a large frame that one job hashes, so that no job keeps a worker longer
 /// than a full batch does.
 pub const PIECE: usize = READ_MAX;
 
 /// 64 connections accepted a turn, then the others get theirs.
-pub const ACCEPT_TURN: usize = 64;
+pub const ACCEPT_TURN: usize = bound(64, 2);
 
 /// 4,096 connections waiting in the kernel to be accepted; the usual `somaxconn`.
 pub const BACKLOG: i32 = 4096;
@@ -50,21 +56,21 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub const RESERVED_FILES: u64 = 64;
 
 /// 64 slices a vectored write: 1,024 is the system's bound, but a socket buffer takes less.
-pub const WRITE_SLICES: usize = 64;
+pub const WRITE_SLICES: usize = bound(64, 3);
 
 /// 4 MiB written to one peer a turn, then the others get theirs.
-pub const WRITE_TURN: usize = 4 * MIB;
+pub const WRITE_TURN: usize = bound(4 * MIB, 6 * KIB);
 
 /// 1,024 events a poll.
 pub const EVENTS: usize = 1024;
 
 /// 128 KiB of replies that a peer has not taken: then its own reading stops.
-pub const REPLIES_UNREAD: usize = 128 * KIB;
+pub const REPLIES_UNREAD: usize = bound(128 * KIB, KIB);
 
 /// 30 s for each 64 KiB of a frame that a peer has begun (or its rest): then it is closed.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// See [`FRAME_TIMEOUT`].
-pub const FRAME_PROGRESS: usize = 64 * KIB;
+pub const FRAME_PROGRESS: usize = bound(64 * KIB, KIB);
 
 /// 2 s to take a last reply and close, for a peer that the gateway closes.
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -80,16 +86,16 @@ pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
 
 /// 4,096 patterns a connection.
-pub const CONN_PATTERNS: usize = 4096;
+pub const CONN_PATTERNS: usize = bound(4096, 4);
 
 /// 262,144 patterns in all: at most 100 MB where each is as long as a topic can be.
 pub const PATTERNS: usize = 262_144;
 
 /// 16,384 topics whose subscribers are remembered; beyond that the memory starts over.
-pub const TOPICS_CACHED: usize = 16_384;
+pub const TOPICS_CACHED: usize = bound(16_384, 4);
 
 /// 1 M subscriber entries in all remembered lists (8 MB), likewise.
-pub const TARGETS_CACHED: usize = 1 << 20;
+pub const TARGETS_CACHED: usize = bound(1 << 20, 8);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
 /// place in a queue, a run and the ledger's part of it.
@@ -106,7 +112,7 @@ pub const SPARE_BUFFERS: usize = 32;
 pub const SMALL_SHARE: usize = 4;
 
 /// 2 MiB: the least memory for small frames: what one read may come to hold (see [`read_need`]).
-pub const SMALL_MIN: usize = 2 * MIB;
+pub const SMALL_MIN: usize = bound(2 * MIB, 32 * KIB);
 
 /// 160 bytes set aside for the reply to a frame that wants one: 64 and a reason.
 pub const REPLY_MAX: usize = 64 + REASON_MAX;

@@ -233,7 +233,8 @@ mod tests {
         assert_eq!(memory.used(), READ_MAX + BUFFER_OVERHEAD);
         drop(buffer);
         assert_eq!(memory.used(), 0);
-        assert_eq!(memory.buffer().as_ptr(), address);
+        let reused = memory.buffer();
+        assert_eq!(reused.as_ptr(), address);
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl Lines {
         self.reclaim_at
     }
 
+    /// Whether the connection stands in a line.
+    #[cfg(any(test, feature = "check"))]
+    pub fn contains(&self, id: ConnId) -> bool {
+        self.small.contains(&id) || self.large.contains(&id)
+    }
+
     fn of(&mut self, share: Share) -> &mut VecDeque<ConnId> {
         match share {
             Share::Small => &mut self.small,

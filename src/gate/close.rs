@@ -175,6 +175,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
         let Some(conn) = self.conns.get(id) else { return };
+        #[cfg(any(test, feature = "check"))]
+        self.closed.push((conn.peer, reason.clone()));
         let notice = match reason {
             CloseReason::Fault(_) => Some(Notice::Fault),
             CloseReason::Slow => Some(Notice::Slow),

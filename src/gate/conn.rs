@@ -354,7 +354,7 @@ mod tests {
     fn a_slot_used_again_is_another_connection() {
         let mut conns = Conns::new();
         let (peer, now) = (([127, 0, 0, 1], 1).into(), Instant::now());
-        let mut insert = |conns: &mut Conns<()>| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap();
+        let insert = |conns: &mut Conns<()>| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap();
         let first = insert(&mut conns);
         assert!(conns.remove(first).is_some());
         let second = insert(&mut conns);

@@ -220,6 +220,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.
     fn push(&mut self, target: ConnId, parcel: Rc<Parcel>, publisher: ConnId) {
         let Some(conn) = self.conns.get_mut(target) else { return };
+        if !conn.is_written() {
+            // It ended since the list of subscribers was looked up.
+            return;
+        }
         self.entries += 1;
         conn.outbox.push(parcel);
         let is_behind = conn.outbox.pending() > self.crowd_mark();

@@ -14,6 +14,8 @@ mod dedup;
 mod distribute;
 mod drain;
 mod expire;
+#[cfg(any(test, feature = "check"))]
+mod invariants;
 mod large;
 mod notices;
 mod parcel;
@@ -62,6 +64,10 @@ pub struct Gate<N: Net, P: Pool> {
     deadlines: Deadlines,
     draining: Option<Instant>,
 
+    /// Who was closed and why, for the simulation.
+    #[cfg(any(test, feature = "check"))]
+    closed: Vec<(std::net::SocketAddr, crate::error::CloseReason)>,
+
     /// This turn's instant.
     now: Instant,
     /// Ready to be read, this turn or the next.
@@ -97,6 +103,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
             deadlines: Deadlines::default(),
             draining: None,
+            #[cfg(any(test, feature = "check"))]
+            closed: Vec::new(),
             now,
             runnable: VecDeque::new(),
             dirty: Vec::new(),

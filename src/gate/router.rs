@@ -49,6 +49,12 @@ impl Router {
         self.patterns.remove(pattern, id)
     }
 
+    /// Whether nobody subscribes.
+    #[cfg(any(test, feature = "check"))]
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     fn forget(&mut self) {
         self.cache.clear();
         self.cached_targets = 0;

@@ -22,8 +22,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A run of `publisher` has put `id` over its mark.
     pub(super) fn crowd(&mut self, id: ConnId, publisher: ConnId) {
-        // It may only not have been written to in this turn.
-        self.flush(id);
+        // It may only not have been written to in this turn. That it is lost, or may end now, is seen
+        // when its turn to be written comes: here its own frames may be in the middle of their effect.
+        if self.write_out(id).is_err() {
+            return;
+        }
         let mark = self.crowd_mark();
         let Some(conn) = self.conns.get_mut(id) else { return };
         let pending = conn.outbox.pending();

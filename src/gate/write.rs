@@ -24,22 +24,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// Writes what the socket takes, within a turn's budget, and lets go on who waited for that.
-    pub(super) fn flush(&mut self, id: ConnId) {
-        let mut left = WRITE_TURN;
-        while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
-            if left == 0 {
-                self.mark_dirty(id);
-                break;
-            }
-            match self.write_once(id) {
-                Ok(0) => break,
-                Ok(n) => left = left.saturating_sub(n),
-                Err(error) => {
-                    self.lose(id, CloseReason::Lost(error.kind()));
-                    return;
-                }
-            }
+    /// Writes what the socket takes, and lets go on who waited for that.
+    fn flush(&mut self, id: ConnId) {
+        if let Err(error) = self.write_out(id) {
+            return self.lose(id, CloseReason::Lost(error.kind()));
         }
         let crowd_mark = self.crowd_mark();
         let Some(conn) = self.conns.get(id) else { return };
@@ -50,6 +38,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.mark_runnable(id);
         }
         self.settle(id);
+    }
+
+    /// Writes what the socket takes, within a turn's budget.
+    pub(super) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
+        let mut left = WRITE_TURN;
+        while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
+            if left == 0 {
+                self.mark_dirty(id);
+                break;
+            }
+            match self.write_once(id)? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        Ok(())
     }
 
     /// One vectored write. 0 if the socket takes nothing now.

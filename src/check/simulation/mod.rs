@@ -1,0 +1,305 @@
+//! The whole gateway under a seeded simulation: virtual time, sockets that take and give a few bytes
+//! at a time, break and stall, a pool that completes in any order; and an oracle that knows what must
+//! come of it.
+
+mod dice;
+mod network;
+mod oracle;
+mod peers;
+mod script;
+mod workers;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::frame::Scheme;
+use crate::gate::{BadDigestPolicy, Config, Gate, SlowPolicy};
+use crate::memory::Memory;
+
+use dice::Dice;
+use network::{SimNet, World};
+use peers::Peer;
+use script::{Rules, Script};
+use workers::{SimPool, Workers};
+
+/// Turns within which everything must be finished once faults stop.
+const TURNS_MAX: usize = 20_000;
+
+/// Runs the simulation of one seed.
+///
+/// # Panics
+/// If the gateway breaks one of its promises; the message names the seed.
+pub fn check_seed(seed: u64) -> Coverage {
+    let hint = Hint(seed);
+    let coverage = Simulation::new(Dice::Seed(seed), false).run();
+    std::mem::forget(hint);
+    coverage
+}
+
+/// Runs the simulation that a fuzzer's bytes describe.
+///
+/// # Panics
+/// Likewise.
+pub fn check_schedule(data: &[u8]) {
+    Simulation::new(Dice::Bytes(data), false).run();
+}
+
+/// Says the seed of a run that panics.
+struct Hint(u64);
+
+impl Drop for Hint {
+    fn drop(&mut self) {
+        eprintln!("the failing seed is {}: FRAMEGATE_SEED={} replays it", self.0, self.0);
+    }
+}
+
+/// What a run reached, added up over many to see that the checks are awake.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Coverage {
+    /// Frames read.
+    pub frames: u64,
+    /// Frames that subscribers got.
+    pub delivered: u64,
+    /// Batches verified by the reactor, batches by workers, pieces of large frames.
+    pub verified: [u64; 3],
+    /// Frames rejected, copies dropped, copies not delivered.
+    pub losses: [u64; 3],
+    /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
+    pub closed: [u64; 4],
+    /// Turns.
+    pub turns: u64,
+}
+
+impl std::ops::AddAssign for Coverage {
+    fn add_assign(&mut self, other: Coverage) {
+        self.frames += other.frames;
+        self.delivered += other.delivered;
+        self.turns += other.turns;
+        for (all, one) in [
+            (&mut self.verified[..], &other.verified[..]),
+            (&mut self.losses[..], &other.losses[..]),
+            (&mut self.closed[..], &other.closed[..]),
+        ] {
+            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
+        }
+    }
+}
+
+struct Simulation<'a> {
+    dice: Dice<'a>,
+    rules: Rules,
+    policy: SlowPolicy,
+    /// The clock hardly moves while there are faults: nothing may be closed for being late.
+    calm: bool,
+    world: Rc<RefCell<World>>,
+    workers: Rc<RefCell<Workers>>,
+    gate: Gate<SimNet, SimPool>,
+    now: Instant,
+    peers: Vec<Peer>,
+    turns: u64,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(mut dice: Dice<'a>, canary: bool) -> Simulation<'a> {
+        let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
+        let on_bad_digest =
+            *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]);
+        let payload_max = *dice.pick(&[200, 3_000, 20_000]);
+        let rules = Rules { scheme: scheme.clone(), dedup: dice.one_in(4), on_bad_digest, payload_max };
+        let calm = dice.one_in(2);
+        let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
+        let mut config = Config {
+            payload_max,
+            connections_max: if dice.one_in(16) { 3 } else { 100 },
+            outbox: *dice.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
+            slow: policy,
+            slow_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(*dice.pick(&[300, 5])),
+            on_bad_digest,
+            scheme: scheme.clone(),
+            dedup: rules.dedup.then_some(Duration::from_secs(100_000)),
+            drain: Duration::from_secs(60),
+            ..Config::default()
+        };
+        // A window that forgets early would need a model of its own here; it has one in its room.
+        let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
+        config.memory = Memory::least(config.frame_max()) + more;
+
+        let world = Rc::new(RefCell::new(World::listening()));
+        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
+        let now = Instant::now();
+        let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
+        let (peers, turns) = (Vec::new(), 0);
+        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, turns }
+    }
+
+    fn run(mut self) -> Coverage {
+        for _ in 0..self.dice.below(3) {
+            let index = self.peers.len();
+            let script = Script::subscriber(index, &self.rules, &mut self.dice);
+            self.connect(script, true);
+        }
+        // Who subscribed before anyone published must get everything.
+        self.finish(|peer| peer.has_all_replies());
+        for _ in 0..1 + self.dice.below(4) {
+            let index = self.peers.len();
+            let mut script = Script::default();
+            for _ in 0..self.dice.below(40) {
+                script.add_any(index, &self.rules, &mut self.dice);
+            }
+            self.connect(script, false);
+        }
+        for _ in 0..self.dice.below(400) {
+            if self.dice.is_used_up() {
+                break;
+            }
+            self.step();
+        }
+        self.finish(|peer| peer.is_subscriber || peer.is_closed());
+        self.drain();
+        oracle::check(&self)
+    }
+
+    fn connect(&mut self, script: Script, is_subscriber: bool) {
+        let room = *self.dice.pick(&[100, 1_000, 10_000]);
+        let wire = self.world.borrow_mut().connect(room);
+        let frozen = self.dice.one_in(4);
+        self.peers.push(Peer::new(wire, script, is_subscriber, frozen, self.world.clone()));
+    }
+
+    /// Something happens: to a peer, to the workers, to the clock.
+    fn step(&mut self) {
+        let dice = &mut self.dice;
+        let at = dice.below(self.peers.len());
+        let peer = &mut self.peers[at];
+        match dice.below(16) {
+            0..7 => {
+                let n = *dice.pick(&[1, 10, 100, 1_000, 10_000]);
+                peer.send(dice.below(n) + 1);
+            }
+            7..10 if !peer.frozen => {
+                let n = *dice.pick(&[1, 100, 10_000]);
+                peer.read(n);
+            }
+            7..10 => {}
+            10..13 => self.workers.borrow_mut().work(dice),
+            13 => self.world.borrow_mut().wires[peer.wire].nudge(),
+            14 if dice.one_in(20) => peer.break_off(),
+            14 if dice.one_in(10) => self.world.borrow_mut().accept_fails = true,
+            14 => {}
+            _ if self.calm => self.now += Duration::from_micros(dice.below(200) as u64),
+            _ => self.now += Duration::from_millis(*dice.pick(&[1, 20, 150, 1_200, 6_000])),
+        }
+        if self.dice.below(3) < 2 {
+            self.turn_if_due();
+        }
+    }
+
+    /// A turn, if the loop would not sleep now. Whether there was one.
+    fn turn_if_due(&mut self) -> bool {
+        let events = self.world.borrow_mut().take_events();
+        let has_done = self.workers.borrow().has_done();
+        let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
+        if events.is_empty() && !has_done && !is_due {
+            return false;
+        }
+        self.turns += 1;
+        self.gate.turn(self.now, &events);
+        self.gate.check_invariants();
+        true
+    }
+
+    /// Faults stop: everyone sends and reads all there is, until `done` holds for every peer.
+    fn finish(&mut self, done: impl Fn(&Peer) -> bool) {
+        for _ in 0..TURNS_MAX {
+            let mut went_on = false;
+            for peer in &mut self.peers {
+                went_on |= peer.go_on();
+            }
+            while self.workers.borrow().has_work() {
+                self.workers.borrow_mut().work(&mut self.dice);
+            }
+            went_on |= self.turn_if_due();
+            if went_on {
+                continue;
+            }
+            if self.peers.iter().all(&done) {
+                return;
+            }
+            // Only the clock can bring something.
+            let next = self.gate.next_deadline();
+            self.now = next.expect("the gateway would sleep for ever, and not everything is done");
+        }
+        panic!("not everything is done after {TURNS_MAX} turns without faults");
+    }
+
+    fn drain(&mut self) {
+        self.gate.begin_drain(self.now);
+        for turns in 0.. {
+            assert!(turns < TURNS_MAX, "draining does not end");
+            let went_on = self.turn_if_due();
+            let mut moved = false;
+            for peer in &mut self.peers {
+                moved |= peer.go_on();
+            }
+            if self.gate.is_drained() && !self.workers.borrow().has_work() && !went_on {
+                return;
+            }
+            while self.workers.borrow().has_work() {
+                self.workers.borrow_mut().work(&mut self.dice);
+            }
+            if !went_on && !moved {
+                // Draining has a turn of its own, before any deadline.
+                self.gate.turn(self.now, &[]);
+                if self.gate.is_drained() {
+                    continue;
+                }
+                if let Some(next) = self.gate.next_deadline() {
+                    self.now = self.now.max(next);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many seeds the ordinary test run tries; FRAMEGATE_SEEDS=100000 for a long one.
+    const SEEDS: u64 = 3_000;
+
+    #[test]
+    fn seeds() {
+        if let Ok(seed) = std::env::var("FRAMEGATE_SEED") {
+            let coverage = check_seed(seed.parse().expect("FRAMEGATE_SEED is a number"));
+            println!("{coverage:#?}");
+            return;
+        }
+        let seeds = std::env::var("FRAMEGATE_SEEDS").map_or(SEEDS, |n| n.parse().expect("a number"));
+        let start = Instant::now();
+        let mut all = Coverage::default();
+        for seed in 0..seeds {
+            all += check_seed(seed);
+        }
+        let rate = seeds as f64 / start.elapsed().as_secs_f64();
+        println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
+        let Coverage { frames, delivered, verified, losses, closed, turns } = all;
+        for (i, count) in
+            [frames, delivered, turns].iter().chain(&verified).chain(&losses).chain(&closed).enumerate()
+        {
+            assert!(*count > 0, "number {i} of the coverage was never reached");
+        }
+    }
+
+    /// The oracle is awake: a pool that swaps two verdicts does not get past it.
+    #[test]
+    fn the_canary_is_caught() {
+        let caught = (0..300).any(|seed| {
+            let run = || Simulation::new(Dice::Seed(seed), true).run();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+        });
+        assert!(caught, "swapped verdicts were not noticed");
+    }
+}

@@ -1,0 +1,209 @@
+//! A tiny network: sockets that take and give as few bytes at a time as the dice say.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::net::{Event, Net};
+
+/// Both ends of every connection.
+#[derive(Default)]
+pub struct World {
+    pub wires: Vec<Wire>,
+    pub backlog: VecDeque<usize>,
+    pub listening: bool,
+    /// The next accept fails, as without file descriptors.
+    pub accept_fails: bool,
+    accept_event: bool,
+}
+
+/// One connection, as the kernel sees it.
+#[derive(Default)]
+pub struct Wire {
+    key: Option<u64>,
+    /// From the peer, not read by the gateway yet.
+    pub arrived: VecDeque<u8>,
+    pub peer_ended: bool,
+    pub reset: bool,
+    /// From the gateway, not read by the peer yet, and how much of that fits.
+    pub to_peer: VecDeque<u8>,
+    pub room: usize,
+    pub gate_ended: bool,
+    pub gate_closed: bool,
+    /// Edges that the gateway was not told of yet.
+    readable_edge: bool,
+    writable_edge: bool,
+}
+
+impl World {
+    /// A world in which the gateway listens.
+    pub fn listening() -> World {
+        World { listening: true, ..World::default() }
+    }
+
+    /// A peer connects.
+    pub fn connect(&mut self, room: usize) -> usize {
+        self.wires.push(Wire { room, ..Wire::default() });
+        let wire = self.wires.len() - 1;
+        if self.listening {
+            self.backlog.push_back(wire);
+            self.accept_event = true;
+        } else {
+            self.wires[wire].reset = true;
+            self.wires[wire].gate_closed = true;
+        }
+        wire
+    }
+
+    /// What the gateway is told of what happened since the last time.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        if std::mem::take(&mut self.accept_event) && self.listening {
+            events.push(Event::Accept);
+        }
+        for wire in &mut self.wires {
+            let Some(key) = wire.key else { continue };
+            let readable = std::mem::take(&mut wire.readable_edge);
+            let writable = std::mem::take(&mut wire.writable_edge);
+            if readable || writable {
+                let read_closed = wire.peer_ended || wire.reset;
+                events.push(Event::Socket { key, readable, writable, read_closed });
+            }
+        }
+        events
+    }
+}
+
+impl Wire {
+    /// Bytes from the peer arrive.
+    pub fn arrive(&mut self, bytes: &[u8]) {
+        self.arrived.extend(bytes);
+        self.readable_edge = true;
+    }
+
+    /// The peer ends its sending side.
+    pub fn end(&mut self) {
+        self.peer_ended = true;
+        self.readable_edge = true;
+    }
+
+    /// The connection breaks.
+    pub fn break_off(&mut self) {
+        self.reset = true;
+        self.readable_edge = true;
+        self.writable_edge = true;
+    }
+
+    /// The peer takes at most `max` bytes.
+    pub fn take(&mut self, max: usize) -> Vec<u8> {
+        let n = max.min(self.to_peer.len());
+        let was_full = self.to_peer.len() >= self.room;
+        let bytes = self.to_peer.drain(..n).collect();
+        self.writable_edge |= was_full && n > 0;
+        bytes
+    }
+
+    /// An event without a reason, which a system may give at any time.
+    pub fn nudge(&mut self) {
+        self.readable_edge = true;
+        self.writable_edge = self.to_peer.len() < self.room;
+    }
+}
+
+/// The gateway's side of the world.
+pub struct SimNet(pub Rc<RefCell<World>>);
+
+/// The gateway's side of a wire.
+pub struct SimSocket {
+    wire: usize,
+    world: Rc<RefCell<World>>,
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        let wire = &mut self.world.borrow_mut().wires[self.wire];
+        wire.gate_closed = true;
+        wire.key = None;
+    }
+}
+
+impl Net for SimNet {
+    type Socket = SimSocket;
+
+    fn poll(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        events.extend(self.0.borrow_mut().take_events());
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<(SimSocket, SocketAddr)> {
+        let mut world = self.0.borrow_mut();
+        if !world.listening {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if std::mem::take(&mut world.accept_fails) {
+            return Err(io::Error::other("too many open files"));
+        }
+        let wire = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        let peer = SocketAddr::from(([10, 0, 0, 1], wire as u16));
+        Ok((SimSocket { wire, world: self.0.clone() }, peer))
+    }
+
+    fn register(&mut self, socket: &mut SimSocket, key: u64) -> io::Result<()> {
+        let wire = &mut self.0.borrow_mut().wires[socket.wire];
+        wire.key = Some(key);
+        wire.writable_edge = true;
+        wire.readable_edge = !wire.arrived.is_empty() || wire.peer_ended || wire.reset;
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &mut SimSocket, bytes: &mut [u8]) -> io::Result<usize> {
+        assert!(!bytes.is_empty(), "a read for nothing could not be told from the end");
+        let wire = &mut self.0.borrow_mut().wires[socket.wire];
+        if wire.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if wire.arrived.is_empty() {
+            return if wire.peer_ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let n = bytes.len().min(wire.arrived.len());
+        bytes.iter_mut().zip(wire.arrived.drain(..n)).for_each(|(to, from)| *to = from);
+        Ok(n)
+    }
+
+    fn write(&mut self, socket: &mut SimSocket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let wire = &mut self.0.borrow_mut().wires[socket.wire];
+        assert!(!wire.gate_ended, "nothing is written after the end");
+        if wire.reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut left = wire.room.saturating_sub(wire.to_peer.len());
+        if left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut n = 0;
+        for slice in slices {
+            let part = &slice[..slice.len().min(left)];
+            wire.to_peer.extend(part);
+            n += part.len();
+            left -= part.len();
+        }
+        // A short write has found the buffer full: the peer's next read is an edge.
+        Ok(n)
+    }
+
+    fn shutdown_write(&mut self, socket: &mut SimSocket) {
+        self.0.borrow_mut().wires[socket.wire].gate_ended = true;
+    }
+
+    fn stop_listening(&mut self) {
+        let mut world = self.0.borrow_mut();
+        world.listening = false;
+        for wire in std::mem::take(&mut world.backlog) {
+            world.wires[wire].reset = true;
+            world.wires[wire].gate_closed = true;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What a peer sends, and what must become of it: an independent model of the protocol, one
+//! connection long.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::dice::Dice;
+use crate::frame::{DIGEST, HEADER, Header, Kind, Scheme, Status, check_pattern, check_topic, encode};
+use crate::gate::BadDigestPolicy;
+use crate::limits::{CONN_PATTERNS, READ_MAX};
+
+pub const TOPICS: [&str; 6] = ["", "a", "a.b", "a.c", "b.c.d", "b"];
+pub const PATTERNS: [&str; 9] = [">", "a", "a.*", "*.b", "a.>", "b.>", "", "*", "*.*.*"];
+const BAD_TOPICS: [&[u8]; 6] = [b"*", b"a.>", b"a..b", b"a b", b"\xff", b"a\n"];
+
+/// What becomes of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Goes to every matching subscriber; OK.
+    Deliver,
+    /// Has its effect; OK.
+    Control,
+    /// Is refused with this status.
+    Refuse(Status),
+    /// Comes after the end of its stream.
+    Nothing,
+}
+
+/// One frame of a script.
+#[derive(Debug)]
+pub struct Sent {
+    pub start: usize,
+    pub end: usize,
+    pub id: u64,
+    pub topic: Vec<u8>,
+    pub answered: bool,
+    pub fate: Fate,
+}
+
+/// Everything that one peer sends.
+#[derive(Debug, Default)]
+pub struct Script {
+    pub bytes: Vec<u8>,
+    pub sent: Vec<Sent>,
+    /// Patterns that it ever asks for, and gets.
+    pub patterns: BTreeSet<String>,
+    held: BTreeSet<String>,
+    accepted: HashSet<Vec<u8>>,
+    authorized: bool,
+    over: bool,
+}
+
+/// What the gateway of this run is set to.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub scheme: Scheme,
+    pub dedup: bool,
+    pub on_bad_digest: BadDigestPolicy,
+    pub payload_max: usize,
+}
+
+impl Script {
+    /// Asks for patterns, with replies.
+    pub fn subscriber(peer: usize, rules: &Rules, dice: &mut Dice<'_>) -> Script {
+        let mut script = Script::default();
+        for _ in 0..1 + dice.below(3) {
+            let pattern = *dice.pick(&PATTERNS);
+            script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
+        }
+        script
+    }
+
+    /// Adds one frame, good or bad.
+    pub fn add_any(&mut self, peer: usize, rules: &Rules, dice: &mut Dice<'_>) {
+        let want_reply = dice.below(2) == 1;
+        match dice.below(24) {
+            0..14 => {
+                let topic = *dice.pick(&TOPICS);
+                let len = match dice.below(16) {
+                    0..12 => dice.below(100),
+                    12..15 => dice.below(READ_MAX.min(rules.payload_max)),
+                    // Larger than a read, where payloads may be.
+                    _ => dice.below(rules.payload_max + 1),
+                };
+                self.add(peer, Kind::Data, want_reply, topic.as_bytes(), len, rules);
+            }
+            14 => self.add(peer, Kind::Ping, want_reply, b"", 0, rules),
+            15 => self.add(peer, Kind::Subscribe, want_reply, dice.pick(&PATTERNS).as_bytes(), 0, rules),
+            16 => self.add(peer, Kind::Unsubscribe, want_reply, dice.pick(&PATTERNS).as_bytes(), 0, rules),
+            17 => self.add(peer, Kind::Subscribe, want_reply, b">.a", dice.below(2), rules),
+            18 => {
+                let bad_topic: &[u8] = BAD_TOPICS[dice.below(BAD_TOPICS.len())];
+                self.add(peer, Kind::Data, want_reply, bad_topic, 5, rules)
+            }
+            19 => self.add_part(peer, rules),
+            20 | 21 => self.add_corrupt(peer, want_reply, rules, dice),
+            22 => self.add_copy(rules, dice),
+            _ if dice.one_in(8) => self.add_fault(rules, dice),
+            _ => self.add(peer, Kind::Data, want_reply, b"a", 0, rules),
+        }
+    }
+
+    fn add(&mut self, peer: usize, kind: Kind, want_reply: bool, topic: &[u8], len: usize, rules: &Rules) {
+        let id = self.sent.len() as u64;
+        let header = Header { want_reply, key: peer as u64, id, ..Header::new(kind) };
+        let payload: Vec<u8> = (0..len).map(|i| (i as u64 + id * 31 + peer as u64) as u8).collect();
+        self.add_frame(header, topic, &payload, rules);
+    }
+
+    fn add_part(&mut self, peer: usize, rules: &Rules) {
+        let id = self.sent.len() as u64;
+        let part = Header { part_count: 2, part_index: 1, want_reply: true, ..Header::new(Kind::Data) };
+        self.add_frame(Header { key: peer as u64, id, ..part }, b"a", b"part", rules);
+    }
+
+    fn add_frame(&mut self, header: Header, topic: &[u8], payload: &[u8], rules: &Rules) {
+        let start = self.bytes.len();
+        encode(header, topic, payload, &rules.scheme, &mut self.bytes);
+        self.judge(start, header, topic, payload.len(), true, rules);
+    }
+
+    fn add_corrupt(&mut self, peer: usize, want_reply: bool, rules: &Rules, dice: &mut Dice<'_>) {
+        let start = self.bytes.len();
+        let id = self.sent.len() as u64;
+        let header = Header { want_reply, key: peer as u64, id, ..Header::new(Kind::Data) };
+        encode(header, b"a.b", b"corrupt", &rules.scheme, &mut self.bytes);
+        let (payload, end) = (start + HEADER + 3, self.bytes.len());
+        let at = payload + dice.below(end - payload);
+        self.bytes[at] ^= 1 << dice.below(8);
+        self.judge(start, header, b"a.b", 7, false, rules);
+    }
+
+    /// The very bytes of an earlier frame once more.
+    fn add_copy(&mut self, rules: &Rules, dice: &mut Dice<'_>) {
+        if self.sent.is_empty() || !rules.dedup {
+            return;
+        }
+        let sent = &self.sent[dice.below(self.sent.len())];
+        let copy = self.bytes[sent.start..sent.end].to_vec();
+        let Some(Ok(header)) = copy.first_chunk().map(Header::decode) else { return };
+        if header.kind != Kind::Data || !self.accepted.contains(&copy) {
+            return;
+        }
+        let start = self.bytes.len();
+        let topic = copy[HEADER..HEADER + header.topic_len as usize].to_vec();
+        let payload = copy.len() - HEADER - topic.len() - DIGEST;
+        self.bytes.extend(copy);
+        self.judge(start, header, &topic, payload, true, rules);
+    }
+
+    /// Something that is no frame; nothing after it counts.
+    fn add_fault(&mut self, rules: &Rules, dice: &mut Dice<'_>) {
+        let start = self.bytes.len();
+        let mut header = Header { id: 77, ..Header::new(Kind::Data) };
+        let mut status = Status::Malformed;
+        let mut bytes = match dice.below(3) {
+            0 => {
+                header.payload_len = rules.payload_max as u32 + 1;
+                status = Status::TooLarge;
+                header.encode().to_vec()
+            }
+            1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            _ => {
+                let mut bytes = header.encode();
+                bytes[3] = 1 + 4 * dice.below(2) as u8;
+                bytes.to_vec()
+            }
+        };
+        bytes.resize(bytes.len() + dice.below(200), 0);
+        self.bytes.extend(bytes);
+        let fate = if self.over { Fate::Nothing } else { Fate::Refuse(status) };
+        self.over = true;
+        let end = self.bytes.len();
+        let id = if self.bytes[start..].starts_with(b"GET") { 0 } else { 77 };
+        self.sent.push(Sent { start, end, id, topic: Vec::new(), answered: true, fate });
+    }
+
+    fn judge(
+        &mut self,
+        start: usize,
+        header: Header,
+        topic: &[u8],
+        payload: usize,
+        intact: bool,
+        rules: &Rules,
+    ) {
+        let end = self.bytes.len();
+        let mut answered = header.want_reply || header.kind == Kind::Ping;
+        let fate = if self.over {
+            Fate::Nothing
+        } else if !intact && rules.scheme.is_keyed() && !self.authorized {
+            self.over = true;
+            answered = true;
+            Fate::Refuse(Status::Unauthorized)
+        } else if !intact {
+            self.over |= rules.on_bad_digest == BadDigestPolicy::Close;
+            Fate::Refuse(Status::BadDigest)
+        } else {
+            self.authorized = true;
+            self.judge_intact(start, header, topic, payload, rules)
+        };
+        self.sent.push(Sent { start, end, id: header.id, topic: topic.to_vec(), answered, fate });
+    }
+
+    fn judge_intact(
+        &mut self,
+        start: usize,
+        header: Header,
+        topic: &[u8],
+        payload: usize,
+        rules: &Rules,
+    ) -> Fate {
+        let refused = Fate::Refuse(Status::Rejected);
+        if header.part_count >= 2 {
+            return refused;
+        }
+        match header.kind {
+            Kind::Ping => Fate::Control,
+            Kind::Data if check_topic(topic).is_err() => refused,
+            Kind::Data => {
+                let is_new = self.accepted.insert(self.bytes[start..].to_vec());
+                if is_new || !rules.dedup { Fate::Deliver } else { Fate::Refuse(Status::Duplicate) }
+            }
+            _ if payload > 0 => refused,
+            _ => match check_pattern(topic) {
+                Err(_) => refused,
+                Ok(pattern) if header.kind == Kind::Unsubscribe => {
+                    self.held.remove(pattern);
+                    Fate::Control
+                }
+                Ok(_) if self.held.len() >= CONN_PATTERNS => refused,
+                Ok(pattern) => {
+                    self.held.insert(pattern.to_string());
+                    self.patterns.insert(pattern.to_string());
+                    Fate::Control
+                }
+            },
+        }
+    }
+}

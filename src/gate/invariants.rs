@@ -1,0 +1,71 @@
+//! What the simulation asserts of the gate after every turn.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use super::Gate;
+use super::conn::State;
+use crate::error::CloseReason;
+use crate::limits::{
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX,
+};
+use crate::net::{Net, Outbox};
+use crate::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// 5. No bound is exceeded, and what is counted agrees with what is there.
+    ///
+    /// # Panics
+    /// If that is not so.
+    pub fn check_invariants(&self) {
+        assert!(self.jobs <= JOBS);
+        assert!(self.conns.len() <= self.config.connections_max);
+        // The last reply of a connection and a GAP are not asked for in advance.
+        let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD) + self.entries * OUTBOX_ENTRY;
+        let (used, limit) = (self.memory.used(), self.memory.limit());
+        assert!(used <= limit + unasked, "5: {used} bytes of {limit}");
+        assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
+        assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
+        let runnable: HashSet<_> = self.runnable.iter().collect();
+        let dirty: HashSet<_> = self.dirty.iter().collect();
+        for conn in self.conns.iter() {
+            assert!(conn.window.len() <= CONN_BATCHES + 1, "5: a batch and a fault after the last credit");
+            assert!(conn.bytes_in_flight < CONN_BYTES + READ_MAX, "5: one read after the last credit");
+            assert!(conn.patterns.len() <= CONN_PATTERNS);
+            assert_eq!(conn.queued, runnable.contains(&conn.id));
+            assert_eq!(conn.dirty, dirty.contains(&conn.id));
+            assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
+            if matches!(conn.state, State::Gone(_)) {
+                assert!(
+                    Outbox::is_empty(&conn.outbox) && !conn.is_quiet(),
+                    "what is gone waits only for jobs"
+                );
+            }
+            let crowd = conn.crowd.iter().flat_map(|crowd| &crowd.holding);
+            for held in crowd {
+                assert!(self.conns.get(*held).is_none_or(|held| held.held_by == Some(conn.id)));
+            }
+            if let Some(by) = conn.held_by {
+                let holder = self.conns.get(by).and_then(|by| by.crowd.as_ref());
+                assert!(holder.is_some_and(|crowd| crowd.holding.contains(&conn.id)), "held by nobody");
+            }
+        }
+        // Panics if a frame has more than one fate.
+        self.ledger.borrow().in_flight();
+    }
+
+    /// 7. Nothing is left.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn check_empty(&self) {
+        assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
+        assert!(self.router.is_empty(), "7: patterns of nobody");
+        assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
+    }
+
+    /// Who was closed, and why.
+    pub fn closed(&self) -> &[(SocketAddr, CloseReason)] {
+        &self.closed
+    }
+}
