@@ -121,10 +121,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Waits until there is something to do, then adds what the network says to `events`.
     pub fn poll(&mut self, events: &mut Vec<Event>) -> std::io::Result<()> {
-        let timeout = match self.next_deadline() {
-            None => None,
-            Some(at) => Some(at.saturating_duration_since(Instant::now())),
-        };
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             // A verdict that came since the last look is as good as an event.

@@ -69,7 +69,7 @@ impl Drop for Run {
 }
 
 impl Segments for Parcel {
-    fn len(&self) -> usize {
+    fn bytes(&self) -> usize {
         match self {
             Parcel::Run(run) => run.body.len(),
             Parcel::Replies(buffer) => buffer.len(),

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-/// Bytes held in one or more slices.
+/// At least one byte, held in one or more slices.
 pub trait Segments {
     /// Bytes in all.
-    fn len(&self) -> usize;
+    fn bytes(&self) -> usize;
     /// The slices, in order.
     fn slices(&self) -> impl Iterator<Item = &[u8]>;
     /// Whether the item may be dropped, unsent, when its reader is too slow.
@@ -16,7 +16,7 @@ pub trait Segments {
 
 /// A queue of shared items for one peer.
 ///
-/// Invariants: `written < items[0].len()` (0 if there is none); `pending` is the sum of all lengths
+/// Invariants: `written < items[0].bytes()` (0 if there is none); `pending` is the sum of all lengths
 /// less `written`. An outbox that was never used owns no memory.
 #[derive(Debug)]
 pub struct Outbox<T> {
@@ -66,14 +66,14 @@ impl<T: Segments> Outbox<T> {
 
     /// Adds an item, which holds at least one byte, at the end.
     pub fn push(&mut self, item: Rc<T>) {
-        self.pending += item.len();
+        self.pending += item.bytes();
         self.items.push_back(item);
     }
 
     /// Adds an item before all others; none may be partly written.
     pub fn push_front(&mut self, item: Rc<T>) {
         assert!(self.is_at_start(), "an item that is being written stays first");
-        self.pending += item.len();
+        self.pending += item.bytes();
         self.items.push_front(item);
     }
 
@@ -104,9 +104,9 @@ impl<T: Segments> Outbox<T> {
         self.pending -= n;
         self.written += n;
         while let Some(first) = self.items.front()
-            && self.written >= first.len()
+            && self.written >= first.bytes()
         {
-            self.written -= first.len();
+            self.written -= first.bytes();
             done(self.items.pop_front().expect("it is the first"));
         }
         self.release_room();
@@ -121,7 +121,7 @@ impl<T: Segments> Outbox<T> {
         let mut kept = at;
         while at < self.items.len() && self.pending > keep {
             if self.items[at].may_drop() {
-                self.pending -= self.items[at].len();
+                self.pending -= self.items[at].bytes();
                 dropped(self.items[at].clone());
             } else {
                 self.items.swap(kept, at);
@@ -138,7 +138,7 @@ impl<T: Segments> Outbox<T> {
         let keep = usize::from(!self.is_at_start());
         while self.items.len() > keep {
             let item = self.items.pop_back().expect("more than what is kept");
-            self.pending -= item.len();
+            self.pending -= item.bytes();
             unsent(item);
         }
         self.release_room();
@@ -163,10 +163,10 @@ impl<T: Segments> Outbox<T> {
     fn invariants(&self) {
         // Adding up a long queue at each write would make the tests quadratic.
         if cfg!(debug_assertions) && self.items.len() < KEEP {
-            let sum: usize = self.items.iter().map(|item| item.len()).sum();
+            let sum: usize = self.items.iter().map(|item| item.bytes()).sum();
             assert_eq!(self.pending + self.written, sum);
         }
-        debug_assert!(self.written < self.items.front().map_or(1, |first| first.len()));
+        debug_assert!(self.written < self.items.front().map_or(1, |first| first.bytes()));
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     struct Item(&'static [&'static str], bool);
 
     impl Segments for Item {
-        fn len(&self) -> usize {
+        fn bytes(&self) -> usize {
             self.0.iter().map(|s| s.len()).sum()
         }
         fn slices(&self) -> impl Iterator<Item = &[u8]> {

@@ -146,7 +146,7 @@ mod tests {
             let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 1, None);
             pool.submit(Job { ticket: Ticket { conn: 1, number }, work: Work::Batch(batch) });
         }
-        let mut seen = vec![false; JOBS];
+        let mut seen = [false; JOBS];
         while seen.contains(&false) {
             let Some(done) = pool.collect() else {
                 if pool.prepare_sleep() {
