@@ -1,6 +1,7 @@
 //! Framegate: verified frames in, in order out.
 #[cfg(any(test, feature = "check"))]
 pub mod check;
+pub mod cli;
 pub mod error;
 pub mod frame;
 pub mod gate;

@@ -1,0 +1,52 @@
+//! How a command ends.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes, the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done.
+    Done = 0,
+    /// The work was done and part of it failed; the report says what.
+    Partly = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// The other side could not be reached or went away.
+    Gone = 3,
+    /// A signal ended it; what was begun is finished and reported.
+    Signalled = 130,
+}
+
+/// Why a command could not do its work, in one line with the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// The line.
+    pub message: String,
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Usage, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Messages of libraries may have several lines.
+        for (index, line) in self.message.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+            write!(f, "{}{line}", if index > 0 { " " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

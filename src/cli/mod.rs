@@ -1,0 +1,153 @@
+//! Arguments in, exit code out; a file a command.
+
+mod failure;
+mod secret;
+mod serve;
+mod settings;
+mod signals;
+mod units;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
+
+pub use failure::{Exit, Failure};
+pub use units::{Size, Time, TimeOrOff};
+
+/// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each
+/// connection's order.
+#[derive(Debug, Parser)]
+#[command(name = "framegate", version, max_term_width = 110, arg_required_else_help = false, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    log: Log,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration;
+3 the other side could not be reached or went away; 130 ended by a signal.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway
+    Serve(serve::Serve),
+}
+
+/// How much is said on standard error.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Log")]
+struct Log {
+    /// Says more on standard error; twice for everything. RUST_LOG wins
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Says only errors on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// Runs the command that `args` (the program's name first) ask for.
+pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let ended = match Cli::try_parse_from(args) {
+        Ok(cli) => {
+            cli.log.begin(&cli.command);
+            match cli.command {
+                Command::Serve(serve) => serve.run(),
+            }
+        }
+        Err(error) if !error.use_stderr() => {
+            // Help and version; whoever pipes them away may stop reading.
+            let _ = error.print();
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(Failure::usage(one_line(&error))),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("framegate: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+impl Log {
+    fn begin(&self, command: &Command) {
+        let level = match (self.quiet, self.verbose, command) {
+            (true, ..) => LevelFilter::Error,
+            (_, 0, Command::Serve(_)) => LevelFilter::Info,
+            (_, 1, _) => LevelFilter::Debug,
+            (_, _, _) => LevelFilter::Trace,
+        };
+        let mut logger = env_logger::Builder::new();
+        logger.filter_level(level).parse_default_env().format_target(false);
+        // A test in the same process may have begun a log before.
+        let _ = logger.try_init();
+    }
+}
+
+/// clap's message without its usage, which the `--help` that it names gives in full.
+fn one_line(error: &clap::Error) -> String {
+    let rendered = error.render().to_string();
+    let text = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+    let (said, usage) = text.split_once("Usage: ").unwrap_or((text, ""));
+    let (said, _) = said.split_once("For more information").unwrap_or((said, ""));
+    let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let said = said.join(" ").replace(" tip: ", "; ");
+    match error.kind() {
+        // The message holds its own mend.
+        ErrorKind::ValueValidation => said,
+        _ => {
+            let command: Vec<&str> = usage
+                .split(' ')
+                .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+                .collect();
+            let command = if command.is_empty() { "framegate".to_string() } else { command.join(" ") };
+            format!("{said}; see {command} --help")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        for args in [
+            &["framegate"][..],
+            &["framegate", "dance"],
+            &["framegate", "serve", "--memroy", "1GiB"],
+            &["framegate", "serve", "--memory", "lots"],
+            &["framegate", "serve", "--slow", "sometimes"],
+            &["framegate", "serve", "--memory"],
+            &["framegate", "serve", "-v", "-q"],
+        ] {
+            let error = Cli::try_parse_from(args).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let line = one_line(&error);
+            assert!(!line.contains('\n') && line.len() < 250, "{args:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_every_option_a_help() {
+        for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "help") {
+            let example = command.get_after_help().expect("an example").to_string();
+            assert!(example.contains(&format!("framegate {}", command.get_name())), "{example}");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

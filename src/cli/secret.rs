@@ -1,0 +1,83 @@
+//! The secret that a listener and its clients share.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use super::Failure;
+use crate::frame::Scheme;
+
+/// The scheme of a secret file, or plain SHA-256 where there is none.
+pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {
+    file.map_or(Ok(Scheme::Sha256), |file| read(file).map(|secret| Scheme::keyed(&secret)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("--secret-file {shown}: {why}: give a file that holds the secret"))
+    };
+    let mut secret = Vec::new();
+    let mut file = File::open(path).map_err(|why| wrong(&why))?;
+    file.read_to_end(&mut secret).map_err(|why| wrong(&why))?;
+    let trimmed = without_newline(&secret);
+    if trimmed.is_empty() {
+        return Err(wrong(&"the file is empty"));
+    }
+    secret.truncate(trimmed.len());
+    if let Ok(metadata) = file.metadata() {
+        warn_if_others_read(path, &metadata);
+    }
+    Ok(secret)
+}
+
+/// Editors end a file with a newline that nobody means to be part of the secret.
+fn without_newline(secret: &[u8]) -> &[u8] {
+    match secret {
+        [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret,
+        secret => secret,
+    }
+}
+
+#[cfg(unix)]
+fn warn_if_others_read(path: &Path, metadata: &fs::Metadata) {
+    use std::os::unix::fs::PermissionsExt;
+    // A pipe (`<(pass show gateway)`) has modes that mean nothing.
+    if metadata.is_file() && metadata.permissions().mode() & 0o044 != 0 {
+        log::warn!("others can read the secret in {}: chmod 600 it", path.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_others_read(_: &Path, _: &fs::Metadata) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_newline_at_the_end_is_not_the_secret() {
+        for (file, secret) in
+            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
+        {
+            assert_eq!(without_newline(file.as_bytes()), secret.as_bytes(), "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_empty_file_says_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        for content in [None, Some(""), Some("\n")] {
+            if let Some(content) = content {
+                fs::write(&path, content).unwrap();
+            }
+            let failure = scheme(Some(&path)).unwrap_err();
+            assert_eq!(failure.exit, super::super::Exit::Usage);
+            assert!(failure.message.contains("give a file that holds the secret"), "{failure}");
+        }
+        fs::write(&path, "hush\n").unwrap();
+        assert_eq!(scheme(Some(&path)).unwrap().digest(b"x"), Scheme::keyed(b"hush").digest(b"x"));
+        assert!(!scheme(None).unwrap().is_keyed());
+    }
+}

@@ -1,0 +1,293 @@
+//! What a gateway can be set to: the options of `serve`, which are also the names of its TOML file.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, builder::PossibleValue};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Failure, Size, Time, TimeOrOff, secret};
+use crate::gate::{BadDigestPolicy, Config, SlowPolicy};
+use crate::limits::WORKERS_MAX;
+
+/// Where publishers and subscribers connect unless it is set.
+pub const LISTEN: &str = "127.0.0.1:7450";
+
+/// Every setting, each only if it was given. The help of each ends with the default that
+/// [`Config::default`] holds; a test compares them.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Threads that verify [default: cores - 1, at least 1]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// The largest payload; a larger one is TOO_LARGE [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_payload: Option<Size>,
+    /// All buffered bytes together; at the limit publishers are paused, never dropped [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Connections at once; further ones are closed and counted [default: what the file limit allows]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Closes a connection that neither sends nor is sent anything for so long [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    pub idle_timeout: Option<Time>,
+    /// Closes a peer that takes longer for 64KiB of a frame that it began [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub frame_timeout: Option<Time>,
+    /// How far one subscriber may fall behind [default: 32MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub outbox: Option<Size>,
+    /// What happens to a subscriber at that point [default: disconnect]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub slow: Option<SlowPolicy>,
+    /// With pause, closes a subscriber that takes nothing for so long [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub slow_timeout: Option<Time>,
+    /// What a wrong digest does to its connection [default: drop]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub on_bad_digest: Option<BadDigestPolicy>,
+    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Remembers accepted digests so long; the same bytes again are DUPLICATE [default: off]
+    #[arg(long, value_name = "TIME|off")]
+    pub dedup: Option<TimeOrOff>,
+    /// How long INT or TERM waits for what was accepted [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub drain: Option<Time>,
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    pub fn from_file(path: &Path) -> Result<Settings, Failure> {
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .map_err(|why| Failure::usage(format!("--config {shown}: {why}: give a TOML file")))?;
+        toml::from_str(&text).map_err(|wrong| {
+            let at = wrong.span().map_or(0, |span| span.start);
+            let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+            Failure::usage(format!("{shown} line {line}: {}", wrong.message()))
+        })
+    }
+
+    /// These settings, and where they say nothing, `others`.
+    pub fn or(self, others: Settings) -> Settings {
+        Settings {
+            listen: self.listen.or(others.listen),
+            workers: self.workers.or(others.workers),
+            max_payload: self.max_payload.or(others.max_payload),
+            memory: self.memory.or(others.memory),
+            max_connections: self.max_connections.or(others.max_connections),
+            idle_timeout: self.idle_timeout.or(others.idle_timeout),
+            frame_timeout: self.frame_timeout.or(others.frame_timeout),
+            outbox: self.outbox.or(others.outbox),
+            slow: self.slow.or(others.slow),
+            slow_timeout: self.slow_timeout.or(others.slow_timeout),
+            on_bad_digest: self.on_bad_digest.or(others.on_bad_digest),
+            secret_file: self.secret_file.or(others.secret_file),
+            dedup: self.dedup.or(others.dedup),
+            drain: self.drain.or(others.drain),
+        }
+    }
+
+    /// The gateway's configuration, checked. `connections_max` is what the file limit allows.
+    pub fn config(&self, connections_max: usize) -> Result<Config, Failure> {
+        let default = Config::default();
+        let size = |given: Option<Size>, default| given.map_or(default, |Size(bytes)| bytes);
+        let time = |given: Option<Time>, default: Duration| given.map_or(default, |Time(time)| time);
+        let config = Config {
+            payload_max: size(self.max_payload, default.payload_max),
+            memory: size(self.memory, default.memory),
+            connections_max: self.max_connections.unwrap_or(connections_max),
+            idle_timeout: time(self.idle_timeout, default.idle_timeout),
+            frame_timeout: time(self.frame_timeout, default.frame_timeout),
+            outbox: size(self.outbox, default.outbox),
+            slow: self.slow.unwrap_or(default.slow),
+            slow_timeout: time(self.slow_timeout, default.slow_timeout),
+            on_bad_digest: self.on_bad_digest.unwrap_or(default.on_bad_digest),
+            scheme: secret::scheme(self.secret_file.as_deref())?,
+            dedup: self.dedup.map_or(default.dedup, |TimeOrOff(time)| time),
+            drain: time(self.drain, default.drain),
+        };
+        config.check().map_err(Failure::usage)?;
+        Ok(config)
+    }
+
+    /// Threads that verify, checked.
+    pub fn workers(&self) -> Result<usize, Failure> {
+        match self.workers {
+            None => Ok(default_workers()),
+            Some(0) => Err(Failure::usage("workers is 0: set it to 1 or more, or leave it out")),
+            Some(workers) if workers > WORKERS_MAX => Err(Failure::usage(format!(
+                "workers {workers} is more than {WORKERS_MAX}: set it lower, or leave it out"
+            ))),
+            Some(workers) => Ok(workers),
+        }
+    }
+}
+
+/// One core is the reactor's.
+fn default_workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, WORKERS_MAX)
+}
+
+/// The same names in TOML as on the command line.
+fn policy<'de, D: Deserializer<'de>, T: ValueEnum>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    T::from_str(&name, false).map(Some).map_err(|_| {
+        let names: Vec<String> = T::value_variants().iter().map(|value| shown(value).to_string()).collect();
+        de::Error::custom(format!("'{name}' is no policy: choose {}", names.join(" or ")))
+    })
+}
+
+/// The name of a policy, as it is given.
+pub fn shown<T: ValueEnum>(policy: &T) -> impl fmt::Display {
+    policy.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+}
+
+impl ValueEnum for SlowPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            SlowPolicy::Disconnect => PossibleValue::new("disconnect").help("it is told SLOW and closed"),
+            SlowPolicy::Pause => PossibleValue::new("pause").help("the publishers that feed it are paused"),
+            SlowPolicy::Drop => {
+                PossibleValue::new("drop").help("its oldest frames are dropped, counted and told as a GAP")
+            }
+        })
+    }
+}
+
+impl ValueEnum for BadDigestPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[BadDigestPolicy::Drop, BadDigestPolicy::Close]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            BadDigestPolicy::Drop => {
+                PossibleValue::new("drop").help("the frame is dropped and counted; the connection stays")
+            }
+            BadDigestPolicy::Close => PossibleValue::new("close").help("the connection closes too"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The defaults that the help names, by option.
+    fn defaults_in_help() -> BTreeMap<String, String> {
+        let command = Settings::augment_args(clap::Command::new("serve"));
+        let default = |arg: &clap::Arg| {
+            let help = arg.get_help().expect("a help").to_string();
+            let (_, default) = help.split_once("[default: ").expect("a default");
+            default.trim_end_matches(']').to_string()
+        };
+        command.get_arguments().map(|arg| (arg.get_long().unwrap().to_string(), default(arg))).collect()
+    }
+
+    fn toml_of(defaults: &BTreeMap<String, String>) -> String {
+        defaults.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect()
+    }
+
+    #[test]
+    fn the_help_names_the_defaults_and_toml_takes_the_same_names() {
+        let mut defaults = defaults_in_help();
+        for (name, words) in
+            [("workers", "cores"), ("max-connections", "file limit"), ("secret-file", "none")]
+        {
+            assert!(defaults.remove(name).unwrap().contains(words), "{name}");
+        }
+        assert_eq!(defaults.remove("listen").as_deref(), Some(LISTEN));
+        let given: Settings = toml::from_str(&toml_of(&defaults)).unwrap();
+        let default = Config::default();
+        let shown = |config: Config| format!("{config:?}");
+        assert_eq!(shown(given.config(default.connections_max).unwrap()), shown(default.clone()));
+        let nothing = Settings::default();
+        assert_eq!(shown(nothing.config(default.connections_max).unwrap()), shown(default));
+    }
+
+    #[test]
+    fn options_win_over_the_file() {
+        let file: Settings = toml::from_str("memory = '64MiB'\noutbox = 1024\nworkers = 3").unwrap();
+        let options = Settings { memory: Some(Size(128 << 20)), ..Settings::default() };
+        let settings = options.or(file);
+        let config = settings.config(5).unwrap();
+        assert_eq!((config.memory, config.outbox, config.connections_max), (128 << 20, 1024, 5));
+        assert_eq!(settings.workers().unwrap(), 3);
+    }
+
+    #[test]
+    fn every_setting_of_the_file_counts() {
+        // Whatever `or` forgot would come out as a default here.
+        let folder = tempfile::tempdir().unwrap();
+        let (path, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
+        fs::write(&secret, "hush").unwrap();
+        let text = format!(
+            "listen = '[::1]:1'\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
+             idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
+             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n",
+            secret.display()
+        );
+        assert_eq!(text.lines().count(), defaults_in_help().len());
+        fs::write(&path, text).unwrap();
+        let settings = Settings::default().or(Settings::from_file(&path).unwrap());
+        assert_eq!(settings.listen.as_deref(), Some("[::1]:1"));
+        assert_eq!(settings.workers().unwrap(), 2);
+        let config = settings.config(1).unwrap();
+        assert_eq!((config.payload_max, config.memory, config.connections_max), (1 << 20, 64 << 20, 7));
+        assert_eq!((config.outbox, config.slow), (3 << 10, SlowPolicy::Drop));
+        assert_eq!(config.idle_timeout, Duration::from_secs(1));
+        assert_eq!(config.frame_timeout, Duration::from_secs(2));
+        assert_eq!(config.slow_timeout, Duration::from_millis(4));
+        assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
+        assert_eq!(config.dedup, Some(Duration::from_secs(5)));
+        assert_eq!(config.drain, Duration::from_secs(6));
+    }
+
+    #[test]
+    fn faults_of_the_file_name_the_line_and_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        for (text, parts) in [
+            ("memory = '64MiB'\nmemroy = 1", &["line 2", "memroy", "expected one of", "memory"][..]),
+            ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
+            ("slow = 'never'", &["line 1", "'never' is no policy", "disconnect or pause or drop"]),
+            ("workers = 'two'", &["line 1", "usize"]),
+            ("memory 1", &["line 1"]),
+        ] {
+            fs::write(&path, text).unwrap();
+            let line = Settings::from_file(&path).unwrap_err().to_string();
+            assert!(!line.contains('\n'), "{line}");
+            for part in parts {
+                assert!(line.contains(part), "{line} should say {part}");
+            }
+        }
+        let missing = Settings::from_file(&folder.path().join("none.toml")).unwrap_err().to_string();
+        assert!(missing.contains("none.toml") && missing.contains("give a TOML file"), "{missing}");
+    }
+
+    #[test]
+    fn workers_are_bounded() {
+        let workers = |workers| Settings { workers, ..Settings::default() }.workers();
+        assert!(workers(None).unwrap() >= 1);
+        assert!(workers(Some(0)).is_err() && workers(Some(WORKERS_MAX + 1)).is_err());
+        assert_eq!(workers(Some(WORKERS_MAX)).unwrap(), WORKERS_MAX);
+    }
+}

@@ -1,0 +1,226 @@
+//! Sizes and times as people write them, on the command line and in TOML alike.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+/// A number of bytes: `64KiB`, `16MiB`, or a bare number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+/// A length of time: `250ms`, `30s`, `5m`, or a bare number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// A [`Time`], or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOrOff(pub Option<Duration>);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let wrong = || format!("'{text}' is no size: write it as 64KiB or 16MiB, or as a number of bytes");
+        // bytesize would read "1.5" as an error and "20000000000000000GiB" as the largest number there is.
+        let size: bytesize::ByteSize = text.trim().parse().map_err(|_| wrong())?;
+        match usize::try_from(size.as_u64()) {
+            Ok(bytes) if size.as_u64() < u64::MAX => Ok(Size(bytes)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Time, String> {
+        let text = text.trim();
+        let bare = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        bare.or_else(|| humantime::parse_duration(text).ok()).map(Time).ok_or_else(|| {
+            format!("'{text}' is no time: write it as 250ms, 30s or 5m, or as a number of seconds")
+        })
+    }
+}
+
+impl FromStr for TimeOrOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TimeOrOff, String> {
+        if text.trim().eq_ignore_ascii_case("off") {
+            return Ok(TimeOrOff(None));
+        }
+        // Remembering for no time at all is not remembering.
+        let Time(time) = text.parse().map_err(|wrong| format!("{wrong}, or as off"))?;
+        Ok(TimeOrOff((!time.is_zero()).then_some(time)))
+    }
+}
+
+/// The largest unit that divides it exactly, so that what is shown can be given back.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+            if self.0 != 0 && self.0.trailing_zeros() >= shift {
+                return write!(f, "{}{unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Spaces would make two arguments of it.
+        f.write_str(&humantime::format_duration(self.0).to_string().replace(' ', ""))
+    }
+}
+
+impl fmt::Display for TimeOrOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => Time(time).fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+        deserializer.deserialize_any(Written::new("a size such as \"64KiB\", or a number of bytes"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        deserializer.deserialize_any(Written::new("a time such as \"30s\", or a number of seconds"))
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrOff, D::Error> {
+        deserializer.deserialize_any(Written::new("a time such as \"30s\", a number of seconds, or \"off\""))
+    }
+}
+
+/// Reads a string or a bare number as the command line would.
+struct Written<T> {
+    expected: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<T> Written<T> {
+    fn new(expected: &'static str) -> Written<T> {
+        Written { expected, value: PhantomData }
+    }
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("123", Some(123)),
+            ("64KiB", Some(64 << 10)),
+            ("64 kib", Some(64 << 10)),
+            ("16MiB", Some(16 << 20)),
+            ("1.5GiB", Some(3 << 29)),
+            ("1MB", Some(1_000_000)),
+            ("512B", Some(512)),
+            ("", None),
+            ("-1", None),
+            ("MiB", None),
+            ("1.5", None),
+            ("16 miles", None),
+            ("20000000000000000GiB", None),
+        ] {
+            assert_eq!(text.parse::<Size>().ok(), bytes.map(Size), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, ms) in [
+            ("0", Some(0)),
+            ("30", Some(30_000)),
+            ("0.5", Some(500)),
+            ("250ms", Some(250)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h 30m", Some(5_400_000)),
+            ("", None),
+            ("-1", None),
+            ("inf", None),
+            ("NaN", None),
+            ("1e300", None),
+            ("soon", None),
+            ("5 parsecs", None),
+        ] {
+            assert_eq!(text.parse::<Time>().ok(), ms.map(|ms| Time(Duration::from_millis(ms))), "{text:?}");
+        }
+        assert_eq!("off".parse(), Ok(TimeOrOff(None)));
+        assert_eq!("0".parse(), Ok(TimeOrOff(None)));
+        assert_eq!("2s".parse(), Ok(TimeOrOff(Some(Duration::from_secs(2)))));
+        assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or as off"));
+    }
+
+    #[test]
+    fn what_is_shown_can_be_given_back() {
+        for bytes in [0, 1, 1023, 1024, 1536, 16 << 20, 3 << 30, (1 << 20) + 1] {
+            assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+        }
+        for ms in [1, 250, 1_000, 90_000, 86_400_001] {
+            let time = Time(Duration::from_millis(ms));
+            assert_eq!(time.to_string().parse(), Ok(time));
+            assert!(!time.to_string().contains(' '));
+        }
+    }
+
+    #[test]
+    fn toml_takes_text_and_bare_numbers() {
+        #[derive(serde::Deserialize)]
+        struct Settings {
+            size: Size,
+            time: Time,
+            dedup: TimeOrOff,
+        }
+        let read = |text: &str| toml::from_str::<Settings>(text).map_err(|wrong| wrong.message().to_string());
+        let settings = read("size = '64KiB'\ntime = 1.5\ndedup = 'off'").unwrap();
+        assert_eq!(settings.size, Size(65536));
+        assert_eq!(settings.time, Time(Duration::from_millis(1500)));
+        assert_eq!(settings.dedup, TimeOrOff(None));
+        assert_eq!(read("size = 7\ntime = 30\ndedup = 2").unwrap().size, Size(7));
+        for (text, fault) in [
+            ("size = -1\ntime = 1\ndedup = 1", "'-1' is no size"),
+            ("size = true\ntime = 1\ndedup = 1", "expected a size such as"),
+            ("size = 1\ntime = 'x'\ndedup = 1", "'x' is no time"),
+        ] {
+            let message = read(text).err().unwrap();
+            assert!(message.contains(fault), "{message}");
+        }
+    }
+}

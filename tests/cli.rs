@@ -1,0 +1,82 @@
+//! The program's own errors: one line with the mend, and the promised exit codes.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+fn framegate(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_framegate"))
+        .args(args)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// Runs it, and sees that it ends with `code` and one line on standard error that holds `parts`.
+fn refused(args: &[&str], code: i32, parts: &[&str]) {
+    let output = framegate(args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+    assert!(output.stdout.is_empty(), "{args:?} prints nothing");
+    for part in parts {
+        assert!(said.contains(part), "{args:?} should say {part:?}: {said}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line_with_the_mend() {
+    refused(&[], 2, &["requires a subcommand", "serve"]);
+    refused(&["dance"], 2, &["dance"]);
+    refused(&["serve", "--memroy", "1GiB"], 2, &["--memroy", "--memory"]);
+    refused(&["serve", "--memory", "lots"], 2, &["'lots' is no size", "16MiB"]);
+    refused(&["serve", "--drain", "soon"], 2, &["'soon' is no time", "30s"]);
+    refused(&["serve", "--slow", "never"], 2, &["disconnect, pause, drop"]);
+    refused(&["serve", "--workers", "0"], 2, &["workers is 0"]);
+    refused(&["serve", "--memory", "8MiB"], 2, &["give --memory 22MiB"]);
+    refused(&["serve", "--listen", "7450"], 2, &["127.0.0.1:7450"]);
+}
+
+#[test]
+fn a_port_in_use_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mend = "is already in use: stop the other program or choose another --listen";
+    refused(&["serve", "--listen", &address], 2, &[&address, mend]);
+}
+
+#[test]
+fn faults_of_the_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let unknown = write("unknown.toml", "memory = \"1GiB\"\nadmni = \"off\"\n");
+    refused(&["serve", "--config", &unknown], 2, &["unknown.toml line 2", "admni", "expected one of"]);
+    let size = write("size.toml", "memory = \"big\"\n");
+    refused(&["serve", "--config", &size], 2, &["size.toml line 1", "'big' is no size"]);
+    refused(&["serve", "--config", "/nonexistent.toml"], 2, &["/nonexistent.toml", "give a TOML file"]);
+    let empty = write("empty", "\n");
+    refused(
+        &["serve", "--secret-file", &empty],
+        2,
+        &["the file is empty", "give a file that holds the secret"],
+    );
+    refused(&["serve", "--secret-file", "/nonexistent"], 2, &["/nonexistent"]);
+    // What the file asks for is checked like what the options ask for.
+    let little = write("little.toml", "memory = 1\n");
+    refused(&["serve", "--config", &little], 2, &["memory 1 B is too little"]);
+}
+
+#[test]
+fn help_and_version_are_not_errors() {
+    for args in [&["--help"][..], &["serve", "--help"], &["serve", "-h"], &["help", "serve"], &["--version"]]
+    {
+        let output = framegate(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{args:?}");
+    }
+}
