@@ -10,7 +10,8 @@ use super::settings::{LISTEN, Settings, shown};
 use super::{Exit, Failure, Size, signals};
 use crate::frame;
 use crate::gate::Config;
-use crate::gateway::{Gateway, Ledger};
+use crate::gateway::Gateway;
+use crate::ledger::Ledger;
 use crate::limits::RESERVED_FILES;
 
 /// Runs the gateway: publishers and subscribers connect to it.
