@@ -132,7 +132,8 @@ fn frames_cut_at_every_byte() {
 fn noise_and_other_protocols() {
     let gateway = start(Config::default());
     let mut subscriber = gateway.subscriber(">");
-    let noise: Vec<u8> = (0..64 * 1024u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let noise: Vec<u8> =
+        (0..64 * 1024u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     for (bytes, says) in [
         (&noise[..], "this is no frame"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "looks like HTTP"),
@@ -157,7 +158,9 @@ fn bad_topics_and_patterns_are_refused_and_the_stream_goes_on() {
     let gateway = start(Config::default());
     let mut subscriber = gateway.subscriber(">");
     let mut publisher = gateway.connect();
-    for topic in [&b"a.*"[..], b">", b"*", b"a b", b"a\tb", b"a\0", b"a..b", b".a", b"a.", b"\xff\xfe", b"\x7f"] {
+    for topic in
+        [&b"a.*"[..], b">", b"*", b"a b", b"a\tb", b"a\0", b"a..b", b".a", b"a.", b"\xff\xfe", b"\x7f"]
+    {
         publisher.send(data(3), topic, b"x");
         let reply = publisher.next();
         assert_eq!((reply.status(), reply.header.id), (Some(Status::Rejected), 3), "{topic:?}");
