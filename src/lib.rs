@@ -1,5 +1,63 @@
 //! Framegate: verified frames in, in order out.
+//!
+//! Publishers push length-prefixed frames over TCP, each with a SHA-256 digest. The gateway cuts the
+//! streams, verifies every digest, keeps each connection's order and distributes by topic. Every
+//! queue is bounded, slow parts push back on the publishers, and nothing accepted is lost silently.
+//!
+//! # The path of a frame
+//!
+//! ```text
+//! socket ─ read ─ cut ─┬─ verify here ─────────────────────┬─ distribute ─ outbox ─ write ─ socket
+//!                      └─ submit ─ worker ─ wake ─ reorder ─┘      └─ reply
+//! ```
+//!
+//! One thread, the reactor, owns every socket, every connection and every decision. Worker threads do
+//! one thing: they are handed a batch of whole frames, or a piece of a large one, and hand back a
+//! verdict. A batch is what one read of one connection gave, in one shared buffer; it is stamped,
+//! queued, verified, put in order and written out as a whole, so that a wake-up, a queue slot and a
+//! write are paid a batch, not a frame, and no payload is copied between the read and the write.
+//!
+//! # The rooms
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`frame`] | wire layout, cutting, batches, digests, topics and patterns; pure |
+//! | [`order`] | the reorder window; pure |
+//! | [`memory`] | the bound on all buffered bytes and who holds how many |
+//! | [`ledger`] | what became of every frame |
+//! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
+//! | [`pool`] | the only room that starts workers: their queues and the wake-up |
+//! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
+//! | [`gateway`] | a gate on real sockets and threads |
+//! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
+//! | [`records`] | what `send` reads: lines and files |
+//! | [`cli`] | arguments in, exit code out |
+//! | [`limits`] | every bound, with its reason |
+//! | [`error`] | what peers are told |
+//!
+//! Arrows point one way: a test reads the imports and keeps it so. There are two seams,
+//! [`net::Net`] and [`pool::Pool`]; the simulation replaces both.
+//!
+//! # A gateway of your own
+//!
+//! ```
+//! use framegate::{gate::Config, gateway::Gateway};
+//!
+//! let gateway = Gateway::bind("127.0.0.1:0".parse()?, 1, Config::default())?;
+//! let control = gateway.control();
+//! let running = std::thread::spawn(move || gateway.run());
+//! // Publishers and subscribers come and go.
+//! control.drain();
+//! let ledger = running.join().expect("it does not panic")?;
+//! assert!(ledger.is_balanced());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
 #[cfg(any(test, feature = "check"))]
+#[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
 pub mod cli;
 pub mod error;

@@ -58,6 +58,10 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// 64 file descriptors kept for everything that is not a connection.
 pub const RESERVED_FILES: u64 = 64;
 
+/// 4 MiB read in a turn from all connections together; then what it brought is written before more is
+/// read, while it is still in the cache.
+pub const READ_TURN: usize = bound(4 * MIB, 8 * KIB);
+
 /// 64 slices a vectored write: 1,024 is the system's bound, but a socket buffer takes less.
 pub const WRITE_SLICES: usize = bound(64, 3);
 
@@ -104,8 +108,9 @@ pub const TARGETS_CACHED: usize = bound(1 << 20, 8);
 /// place in a queue, a run and the ledger's part of it.
 pub const BUFFER_OVERHEAD: usize = 256;
 
-/// 16 bytes charged for each entry of an outbox: a pointer in a queue that may be half empty.
-pub const OUTBOX_ENTRY: usize = 16;
+/// 128 bytes charged for each entry of an outbox: its place in a queue that may be half empty, and the
+/// run that it points to, as if nobody shared it.
+pub const OUTBOX_ENTRY: usize = 128;
 
 /// 32 buffers of [`READ_MAX`] kept for reuse, so that a steady stream of full reads asks the
 /// allocator for nothing: 8 MiB above `--memory`.

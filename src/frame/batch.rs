@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decoder::Frame;
 use super::digest::{Digester, Scheme};
 use super::header::{DIGEST, Header};
-use crate::memory::{Buffer, Charge};
+use crate::memory::{Buffer, Charge, Memory};
 
 /// Whole frames of one connection, not verified yet.
 #[derive(Debug)]
@@ -19,7 +19,14 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 pub enum Body {
     /// Frames back to back: `buffer[start..end]`.
-    Slice { buffer: Arc<Buffer>, start: usize, end: usize },
+    Slice {
+        /// Where they were read to.
+        buffer: Arc<Buffer>,
+        /// Where the first begins.
+        start: usize,
+        /// Where the last ends.
+        end: usize,
+    },
     /// One large frame.
     Rope(Arc<Rope>),
 }
@@ -83,6 +90,18 @@ impl Body {
             Body::Rope(rope) => (None, &rope.pieces[..]),
         };
         slice.into_iter().chain(pieces.iter().map(|piece| &piece[..]))
+    }
+
+    /// Whether it keeps a buffer of which it is less than half.
+    pub fn is_fragment(&self) -> bool {
+        matches!(self, Body::Slice { buffer, start, end } if end - start < buffer.len() / 2)
+    }
+
+    /// The same bytes in a buffer of their own.
+    pub fn copied(&self, memory: &Arc<Memory>) -> Body {
+        let bytes: Box<[u8]> = self.slices().flatten().copied().collect();
+        let end = bytes.len();
+        Body::Slice { buffer: Arc::new(Buffer::charged(memory, bytes)), start: 0, end }
     }
 
     /// The frames from `start` to `end`, as [`Checked::at`] and [`Checked::end`] say where they are.

@@ -7,6 +7,7 @@ use super::header::{HEADER, MAGIC, Status, VERSION};
 /// What is wrong with a frame's header. The stream ends with it: where the next frame would begin
 /// is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant says what its fields are; `id` is the frame's")]
 pub enum Fault {
     /// The first bytes are not `FG`; holds what they are and how many came.
     Magic { seen: [u8; 8], len: u8 },

@@ -60,8 +60,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to the frames of a batch, in order.
     pub(super) fn distribute(&mut self, id: ConnId, mut verified: Verified) {
         let room = verified.take_replies();
-        let scheme = self.config.scheme.clone();
-        let mut replies = Replies { bytes: Vec::new(), scheme: &scheme };
+        let config = self.config.clone();
+        let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
@@ -207,7 +207,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hands a run to its subscribers.
     fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
         let Some(OpenRun { start, end, frames, targets }) = run else { return };
-        let run = Run::new(verified.body().part(start, end), frames, self.ledger.clone());
+        let mut body = verified.body().part(start, end);
+        // Who is behind would keep a large buffer for the sake of a small part of it.
+        if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
+            body = body.copied(&self.memory);
+        }
+        let run = Run::new(body, frames, self.ledger.clone());
         if targets.is_empty() {
             self.ledger.borrow_mut().unmatched += u64::from(frames);
         }
@@ -215,6 +220,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for &target in targets.iter() {
             self.push(target, parcel.clone(), id);
         }
+    }
+
+    fn is_behind(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| !conn.writable)
     }
 
     /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.

@@ -51,7 +51,7 @@ use crate::pool::Pool;
 pub struct Gate<N: Net, P: Pool> {
     net: N,
     pool: P,
-    config: Config,
+    config: Rc<Config>,
     rules: Rules,
     memory: Arc<Memory>,
     ledger: Rc<RefCell<Ledger>>,
@@ -115,7 +115,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             inline_left: 0,
             scratch: memory.buffer(),
             memory,
-            config,
+            config: Rc::new(config),
         }
     }
 

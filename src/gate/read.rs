@@ -9,16 +9,22 @@ use super::large::Large;
 use crate::error::CloseReason;
 use crate::frame::{Batch, HEADER, Header, Piecewise, Rest, cut, verify};
 use crate::limits::{
-    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MAX, READ_MIN, REPLY_MAX, partial_need,
+    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MAX, READ_MIN, READ_TURN, REPLY_MAX,
+    partial_need,
 };
 use crate::memory::{Buffer, Charge, Share};
 use crate::net::Net;
 use crate::pool::{Job, Pool, Ticket, Work};
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// Gives each connection that is ready one read.
+    /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
+    /// it are first in the next turn.
     pub(super) fn read_runnable(&mut self) {
+        let enough = self.ledger.borrow().bytes_read + READ_TURN as u64;
         for _ in 0..self.runnable.len() {
+            if self.ledger.borrow().bytes_read >= enough {
+                break;
+            }
             let Some(id) = self.runnable.pop_front() else { break };
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.queued = false;
@@ -82,12 +88,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(partial) = conn.partial.take() {
             self.scratch[..tail].copy_from_slice(&partial.bytes);
         }
-        self.cut_scratch(id, tail + n);
+        self.cut_scratch(id, tail, tail + n);
         true
     }
 
-    /// Makes a batch of the whole frames in the lent buffer, and keeps what follows them.
-    fn cut_scratch(&mut self, id: ConnId, filled: usize) {
+    /// Makes a batch of the whole frames in the lent buffer, of which `tail` bytes were left of the read
+    /// before, and keeps what follows them.
+    fn cut_scratch(&mut self, id: ConnId, tail: usize, filled: usize) {
         let cut = cut(&self.scratch[..filled], &self.rules);
         let header = match cut.rest {
             Rest::Begun(header) => Some(header),
@@ -99,11 +106,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         let replies = self.charge_replies(cut.answered);
         let batch = (cut.frames > 0).then(|| {
-            let buffer = self.take_scratch(cut.whole, filled);
+            let buffer = self.take_scratch(cut.whole);
             Batch::new(buffer, cut.whole, cut.frames, replies)
         });
         // Charged before the batch is distributed, which may charge more.
-        self.keep_partial(id, rest, header);
+        let is_same = tail > 0 && cut.frames == 0;
+        self.keep_partial(id, rest, header, is_same);
         if let Some(batch) = batch {
             self.submit_batch(id, batch);
         }
@@ -122,11 +130,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// The whole frames of the lent buffer: a copy of the right size where little came, the buffer
-    /// itself where it is half full. So nobody pins a large buffer for small frames, and what is
+    /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer
+    /// itself where they fill half of it. So nobody pins a large buffer for small frames, and what is
     /// copied is at most half of what a full read brings.
-    fn take_scratch(&mut self, whole: usize, filled: usize) -> Buffer {
-        let bytes = if filled >= READ_MAX / 2 {
+    fn take_scratch(&mut self, whole: usize) -> Buffer {
+        let bytes = if whole >= READ_MAX / 2 {
             std::mem::replace(&mut self.scratch, self.memory.buffer())
         } else {
             self.scratch[..whole].into()
@@ -139,8 +147,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         (answered > 0).then(|| self.memory.charge(Share::Small, bytes))
     }
 
-    /// Keeps the beginning of a frame, and sets aside the memory to finish it.
-    fn keep_partial(&mut self, id: ConnId, bytes: Box<[u8]>, header: Option<Header>) {
+    /// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
+    /// frame that was begun before.
+    fn keep_partial(&mut self, id: ConnId, bytes: Box<[u8]>, header: Option<Header>, is_same: bool) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if bytes.is_empty() {
             return;
@@ -152,8 +161,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ => partial_need(bytes.len()),
         };
         let charge = self.memory.charge(Share::Small, need);
-        conn.frame_since = self.now;
-        conn.frame_mark = bytes.len();
+        if !is_same || bytes.len() - conn.frame_mark >= FRAME_PROGRESS {
+            conn.frame_since = self.now;
+            conn.frame_mark = bytes.len();
+        }
         conn.partial = Some(Box::new(Partial { bytes, header, charge }));
     }
 
@@ -221,7 +232,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         let bytes = self.scratch[..tail + n].into();
-        self.keep_partial(id, bytes, Some(header));
+        self.keep_partial(id, bytes, Some(header), true);
     }
 
     /// Reads the next bytes of a large frame into its own pieces. Whether the connection may be read
