@@ -54,7 +54,7 @@
 //! ```
 
 #![warn(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]

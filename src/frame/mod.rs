@@ -5,7 +5,10 @@ mod decoder;
 mod digest;
 mod fault;
 mod header;
+mod pairs;
 mod patterns;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
 mod topic;
 
 pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify};
