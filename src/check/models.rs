@@ -1,1 +1,25 @@
-//! Rooms against models.
+//! Rooms against models: each `check_*` turns bytes into a run of one room, and panics where the room
+//! and its model disagree.
+//!
+//! A model does what its room does in the slowest and plainest way. The same function is driven by
+//! proptest, by the fuzz targets and by the files that those left behind.
+
+mod batch;
+mod choices;
+mod decoder;
+mod memory;
+mod outbox;
+mod reference;
+mod reorder;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{check_batch, check_pieces};
+pub use choices::Choices;
+pub use decoder::check_decoder;
+pub use memory::check_memory;
+pub use outbox::check_outbox;
+pub use reorder::check_reorder;
+pub use topics::check_topics;

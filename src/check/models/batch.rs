@@ -1,0 +1,174 @@
+//! Batches and large frames: their verdicts and views against the reference and the whole frame's digest.
+
+use std::sync::Arc;
+
+use super::choices::Choices;
+use super::reference::{RefFrame, read_stream};
+use crate::frame::{Batch, Body, DIGEST, HEADER, Piecewise, Rules, Scheme, Verified, encode, verify};
+use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
+use crate::memory::{Buffer, Memory, Share};
+
+const ANY: Rules = Rules { payload_max: u32::MAX, replies: true };
+
+/// The first byte of a header that may be changed without making other frames of the stream.
+const UNCUT: usize = 12;
+
+/// Frames in one batch; more finds nothing new.
+const FRAMES: usize = 60;
+
+/// Of a payload; large enough for many pieces.
+const PAYLOAD_MAX: usize = 3000;
+
+/// A batch's verdict is the verdict on each frame, and its views show the very bytes that were read.
+pub fn check_batch(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let memory = memory();
+    let (scheme, other) = schemes(&mut choices);
+    let views: Vec<usize> = (0..6).map(|_| choices.below(1 << 16)).collect();
+    let behind = choices.below(100);
+    let mut bytes = Vec::new();
+    let mut count = 0;
+    while !choices.is_empty() && count < FRAMES {
+        frame(&mut choices, &scheme, &other, &mut bytes);
+        count += 1;
+    }
+    let len = bytes.len();
+    bytes.extend(vec![b'F'; behind]);
+
+    let stream = &bytes[..len];
+    let (frames, _) = read_stream(stream, &ANY);
+    assert_eq!(frames.len(), count, "no change was one to a length");
+    let answered = frames.iter().filter(|frame| frame.want_reply || frame.kind == 4).count();
+    let replies = (answered > 0).then(|| memory.charge(Share::Small, answered * REPLY_MAX));
+    let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), len, count as u32, replies);
+    assert_eq!((batch.len(), batch.frames() as usize, batch.is_empty()), (len, count, count == 0));
+
+    let mut verified = verify(batch, &scheme);
+    check_verified(&verified, &frames, &scheme);
+    assert!(verified.body().is_slice());
+    let held = verified.take_replies().map_or(0, |replies| replies.bytes());
+    assert_eq!(held, answered * REPLY_MAX);
+    check_parts(verified.body(), stream, &frames, &views);
+    assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
+    drop(verified);
+    assert_eq!(memory.used(), 0);
+}
+
+/// A large frame in any pieces, hashed in any steps, has the verdict of the whole.
+pub fn check_pieces(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let memory = memory();
+    let (scheme, other) = schemes(&mut choices);
+    let mut bytes = Vec::new();
+    frame(&mut choices, &scheme, &other, &mut bytes);
+    let (frames, _) = read_stream(&bytes, &ANY);
+    let first_min = HEADER + frames[0].topic.len();
+
+    let charge = memory.charge(Share::Large, bytes.len() + BUFFER_OVERHEAD);
+    let mut large = Piecewise::new(bytes.len(), &scheme, charge, None);
+    let (mut received, mut hashed) = (0, 0);
+    while received < bytes.len() || !large.is_finished() {
+        let left = bytes.len() - received;
+        // With no more choices, the rest comes as one piece and is hashed at once.
+        let piece = if choices.is_empty() { left } else { choices.below(PAYLOAD_MAX) >> choices.below(12) };
+        let piece = piece.max(if received == 0 { first_min } else { 0 }).min(left);
+        if piece > 0 {
+            let next = bytes[received..received + piece].into();
+            large.push(Buffer::new(next, memory.charge(Share::Large, 0)));
+            received += piece;
+        }
+        let step = if choices.is_empty() { bytes.len() } else { choices.below(600) };
+        large.hash(step);
+        hashed = (hashed + step).min(received.min(bytes.len() - DIGEST));
+        assert_eq!(large.unhashed(), received.min(bytes.len() - DIGEST) - hashed);
+        assert_eq!(large.is_finished(), received == bytes.len() && hashed == bytes.len() - DIGEST);
+    }
+    let verified = large.finish();
+    check_verified(&verified, &frames, &scheme);
+    let body = verified.body();
+    assert!(!body.is_slice() && concat(body) == bytes && concat(&body.part(0, bytes.len())) == bytes);
+    for n in [0, 1, bytes.len() - 1, bytes.len()] {
+        assert_eq!(body.frames_within(n), u32::from(n == bytes.len()));
+    }
+    assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
+    drop(verified);
+    assert_eq!(memory.used(), 0);
+}
+
+fn memory() -> Arc<Memory> {
+    Memory::new(Memory::least(1 << 20), 1 << 20)
+}
+
+/// The scheme that verifies, and one that a stranger may have used.
+fn schemes(choices: &mut Choices) -> (Scheme, Scheme) {
+    let keyed = Scheme::keyed(b"secret");
+    match choices.below(3) {
+        0 => (Scheme::Sha256, keyed),
+        1 => (keyed, Scheme::Sha256),
+        _ => (keyed, Scheme::keyed(b"guess")),
+    }
+}
+
+/// Appends a frame. Some are under the wrong scheme, some have a byte changed, at any place that does
+/// not say how long it is or what it is.
+fn frame(choices: &mut Choices, scheme: &Scheme, other: &Scheme, out: &mut Vec<u8>) {
+    let what = choices.below(8);
+    let start = out.len();
+    let header = choices.header();
+    let topic = choices.bytes(255);
+    let payload = choices.payload(PAYLOAD_MAX);
+    encode(header, topic, &payload, if what == 1 { other } else { scheme }, out);
+    if what == 2 {
+        let at = UNCUT + choices.below(out.len() - start - UNCUT);
+        out[start + at] ^= choices.byte();
+    }
+}
+
+fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme) {
+    assert_eq!((verified.frames() as usize, verified.is_empty()), (frames.len(), frames.is_empty()));
+    assert_eq!(verified.iter().count(), frames.len());
+    let mut at = 0;
+    for (checked, frame) in verified.iter().zip(frames) {
+        frame.assert_is(&checked.header);
+        assert_eq!((checked.topic, &checked.digest[..]), (frame.topic, frame.digest));
+        assert_eq!((checked.at, checked.end()), (at, at + frame.bytes.len()));
+        let hashed = &frame.bytes[..frame.bytes.len() - DIGEST];
+        assert_eq!(checked.intact, scheme.digest(hashed) == frame.digest, "at {at}");
+        assert_eq!(checked.intact, scheme.is_intact(frame.bytes));
+        at = checked.end();
+    }
+    assert_eq!((verified.len(), verified.body().len()), (at, at));
+}
+
+/// Runs of frames, and runs of those, hold what the stream holds there.
+fn check_parts(body: &Body, stream: &[u8], frames: &[RefFrame], views: &[usize]) {
+    assert_eq!(concat(body), stream);
+    let mut ends = vec![0];
+    ends.extend(frames.iter().scan(0, |at, frame| {
+        *at += frame.bytes.len();
+        Some(*at)
+    }));
+    let (mut part, mut first, mut last) = (body.clone(), 0, frames.len());
+    for view in views.chunks_exact(2) {
+        let (from, to) = (first + view[0] % (last - first + 1), first + view[1] % (last - first + 1));
+        let (from, to) = (from.min(to), from.max(to));
+        part = part.part(ends[from] - ends[first], ends[to] - ends[first]);
+        (first, last) = (from, to);
+        assert_eq!(concat(&part), stream[ends[first]..ends[last]]);
+        assert_eq!((part.len(), part.is_empty()), (ends[last] - ends[first], first == last));
+        for n in within(part.len(), view[0]) {
+            let whole = ends[first + 1..=last].iter().filter(|&&end| end - ends[first] <= n).count();
+            assert_eq!(part.frames_within(n) as usize, whole, "within {n} bytes");
+        }
+    }
+}
+
+/// Every number of bytes of a short run, and some of a long one.
+fn within(len: usize, seed: usize) -> impl Iterator<Item = usize> {
+    let step = len / 40 + 1;
+    (seed % step..=len).step_by(step).chain([len])
+}
+
+fn concat(body: &Body) -> Vec<u8> {
+    body.slices().collect::<Vec<_>>().concat()
+}

@@ -1,0 +1,121 @@
+//! The memory's shares against plain arithmetic.
+
+use super::choices::Choices;
+use crate::limits::{BUFFER_OVERHEAD, READ_MAX, SMALL_SHARE, SPARE_BUFFERS};
+use crate::memory::{Buffer, Charge, Memory, Share};
+
+/// Largest frames to be admitted: from nothing to many reads.
+const FRAMES: [usize; 5] = [64, 4096, READ_MAX, 1 << 20, 1 << 24];
+
+/// Charges held at once; more finds nothing new.
+const HELD: usize = 100;
+
+/// The two shares and what they hold, as the room's formula has it.
+struct Model {
+    limit: usize,
+    floor: usize,
+    small: usize,
+    large: usize,
+    entries: usize,
+}
+
+impl Model {
+    fn room(&self, share: Share) -> usize {
+        let small = self.small + self.entries;
+        let (used, kept) = match share {
+            Share::Small => (small, self.large.max(self.floor)),
+            Share::Large => (self.large, small.max(self.limit / SMALL_SHARE)),
+        };
+        // Nothing is left, not less: what is kept for the other may be more than it was.
+        self.limit.saturating_sub(kept).saturating_sub(used)
+    }
+
+    fn of(&mut self, share: Share) -> &mut usize {
+        match share {
+            Share::Small => &mut self.small,
+            Share::Large => &mut self.large,
+        }
+    }
+}
+
+/// What is charged is counted until it is given back, and whoever asks for room first keeps the bound.
+pub fn check_memory(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let frame = FRAMES[choices.below(FRAMES.len())];
+    let limit = Memory::least(frame) + choices.below(1 << 24);
+    let memory = Memory::new(limit, frame);
+    let mut model = Model { limit, floor: frame + BUFFER_OVERHEAD, small: 0, large: 0, entries: 0 };
+    let mut charges: Vec<(Share, Charge)> = Vec::new();
+    let mut buffers: Vec<Buffer> = Vec::new();
+    assert_eq!(memory.limit(), limit);
+
+    while !choices.is_empty() {
+        let share = if choices.flip() { Share::Small } else { Share::Large };
+        let bytes = match choices.below(8) {
+            // All that is left, and one byte more.
+            0 => model.room(share),
+            1 => model.room(share) + 1,
+            _ => choices.below(limit + 1) >> choices.below(24),
+        };
+        let room = memory.has_room(share, bytes);
+        assert_eq!(room, bytes <= model.room(share), "{share:?} {bytes}");
+        match choices.below(6) {
+            0 | 1 if room && charges.len() < HELD => {
+                let charge = memory.charge(share, bytes);
+                assert_eq!(charge.bytes(), bytes);
+                charges.push((share, charge));
+                *model.of(share) += bytes;
+            }
+            2 if !charges.is_empty() => {
+                let at = choices.below(charges.len());
+                let (share, charge) = charges.swap_remove(at);
+                *model.of(share) -= charge.bytes();
+                drop(charge);
+            }
+            3 if !charges.is_empty() => {
+                let at = choices.below(charges.len());
+                let (share, charge) = &mut charges[at];
+                let keep = bytes.min(charge.bytes());
+                *model.of(*share) -= charge.bytes() - keep;
+                charge.shrink(keep);
+                assert_eq!(charge.bytes(), keep);
+            }
+            4 => {
+                // They are set as a sum: room for the growth is room for the new sum.
+                let growth = bytes.saturating_sub(model.entries);
+                if memory.has_room(Share::Small, growth) {
+                    memory.set_entries(bytes);
+                    model.entries = bytes;
+                }
+            }
+            5 => {
+                let buffer = if bytes % 2 == 0 { memory.buffer() } else { vec![0; bytes % 5000].into() };
+                let takes = buffer.len() + BUFFER_OVERHEAD;
+                assert!(bytes % 2 == 1 || buffer.len() == READ_MAX);
+                if buffers.len() < SPARE_BUFFERS + 4 && memory.has_room(Share::Small, takes) {
+                    buffers.push(Buffer::charged(&memory, buffer));
+                    model.small += takes;
+                } else if let Some(buffer) = buffers.pop() {
+                    model.small -= buffer.len() + BUFFER_OVERHEAD;
+                }
+            }
+            _ => {}
+        }
+        check(&memory, &model);
+    }
+    drop((charges, buffers));
+    memory.set_entries(0);
+    assert_eq!(memory.used(), 0, "all of it was given back");
+}
+
+fn check(memory: &Memory, model: &Model) {
+    assert_eq!(memory.used(), model.small + model.entries + model.large);
+    assert!(memory.used() <= memory.limit(), "whoever asks first stays within the bound");
+    if model.large == 0 {
+        assert!(memory.has_room(Share::Large, model.floor), "small ones never keep a large frame out");
+    }
+    if model.small + model.entries == 0 {
+        let least = (model.limit / SMALL_SHARE).min(model.limit - model.floor);
+        assert!(memory.has_room(Share::Small, least), "large ones never keep small frames out");
+    }
+}
