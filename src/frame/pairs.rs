@@ -3,6 +3,8 @@
 //! Messages are as long as they are: the lane that is done takes the next message, and the last one
 //! left is finished alone.
 
+use sha2::{Digest as _, Sha256};
+
 use super::header::DIGEST;
 #[cfg(target_arch = "x86_64")]
 use super::sha_ni::ShaNi;
@@ -30,7 +32,7 @@ impl Keying {
     pub(super) fn hmac(secret: &[u8]) -> Keying {
         let mut key = [0; 64];
         if secret.len() > key.len() {
-            key[..DIGEST].copy_from_slice(&super::digest::Scheme::Sha256.digest(secret));
+            key[..DIGEST].copy_from_slice(&Sha256::digest(secret));
         } else {
             key[..secret.len()].copy_from_slice(secret);
         }
