@@ -60,6 +60,7 @@
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod error;
 pub mod frame;
 pub mod gate;
