@@ -71,3 +71,4 @@ pub mod memory;
 pub mod net;
 pub mod order;
 pub mod pool;
+pub mod records;
