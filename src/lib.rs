@@ -60,6 +60,7 @@
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod error;
 pub mod frame;
 pub mod gate;
@@ -70,3 +71,4 @@ pub mod memory;
 pub mod net;
 pub mod order;
 pub mod pool;
+pub mod records;

@@ -72,9 +72,42 @@ fn faults_of_the_files_are_named() {
 }
 
 #[test]
+fn send_and_tail_refuse_what_cannot_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    refused(&["send", "--topic", "a b"], 2, &["--topic 'a b'", "no spaces"]);
+    refused(&["send", "--topic", "a.*"], 2, &["only patterns may"]);
+    refused(&["send", "--max-in-flight", "0"], 2, &["--max-in-flight"]);
+    refused(&["send", "--secret-file", "/nonexistent"], 2, &["give a file that holds the secret"]);
+    refused(&["send", "/nonexistent.log"], 2, &["cannot open /nonexistent.log", "check its name"]);
+    refused(&["send", folder], 2, &["is a folder: name the files in it"]);
+    refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
+    refused(&["tail", "--count", "0"], 2, &["--count"]);
+    refused(&["tail", "--format", "xml"], 2, &["text, json, raw, payload"]);
+    refused(&["tail", "--format", "raw", "--json"], 2, &["--json"]);
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_exit_3() {
+    // A port that was free a moment ago, and that nobody listens on.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mend = "is the gateway running? framegate serve";
+    refused(&["send", "--to", &address], 3, &[&address, mend]);
+    refused(&["tail", "--from", &address], 3, &[&address, mend]);
+    refused(&["tail", "--from", "nowhere.invalid:7450"], 3, &["nowhere.invalid:7450"]);
+    refused(&["tail", "--from", "7450"], 3, &["7450"]);
+}
+
+#[test]
 fn help_and_version_are_not_errors() {
-    for args in [&["--help"][..], &["serve", "--help"], &["serve", "-h"], &["help", "serve"], &["--version"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["serve", "-h"],
+        &["help", "send"],
+        &["tail", "--help"],
+        &["--version"],
+    ] {
         let output = framegate(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{args:?}");

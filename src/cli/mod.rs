@@ -2,12 +2,17 @@
 
 mod failure;
 mod secret;
+mod send;
+mod sent;
 mod serve;
 mod settings;
+mod shape;
 mod signals;
+mod tail;
 mod units;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -36,6 +41,10 @@ Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage
 enum Command {
     /// Runs the gateway
     Serve(serve::Serve),
+    /// Publishes lines or files
+    Send(send::Send),
+    /// Subscribes and prints
+    Tail(tail::Tail),
 }
 
 /// How much is said on standard error.
@@ -57,6 +66,8 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
             cli.log.begin(&cli.command);
             match cli.command {
                 Command::Serve(serve) => serve.run(),
+                Command::Send(send) => send.run(),
+                Command::Tail(tail) => tail.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -80,6 +91,7 @@ impl Log {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
             (_, 0, Command::Serve(_)) => LevelFilter::Info,
+            (_, 0, _) => LevelFilter::Warn,
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
         };
@@ -87,6 +99,17 @@ impl Log {
         logger.filter_level(level).parse_default_env().format_target(false);
         // A test in the same process may have begun a log before.
         let _ = logger.try_init();
+    }
+}
+
+/// Prints a report, which ends in a line break.
+fn print(report: &str) -> Result<(), Failure> {
+    let line_break = if report.ends_with('\n') { "" } else { "\n" };
+    match io::stdout().write_all(format!("{report}{line_break}").as_bytes()) {
+        Ok(()) => Ok(()),
+        // Nobody is left to read it.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(why) => Err(Failure { exit: Exit::Partly, message: format!("cannot print the report: {why}") }),
     }
 }
 

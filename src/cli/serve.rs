@@ -1,17 +1,16 @@
 //! `framegate serve`: runs the gateway.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::settings::{LISTEN, Settings, shown};
-use super::{Exit, Failure, Size, signals};
+use super::{Exit, Failure, Size, print, signals};
 use crate::frame;
 use crate::gate::Config;
 use crate::gateway::Gateway;
-use crate::ledger::Ledger;
 use crate::limits::RESERVED_FILES;
 
 /// Runs the gateway: publishers and subscribers connect to it.
@@ -67,22 +66,20 @@ impl Serve {
         let workers = settings.workers()?;
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         let gateway = bind(listen, workers, &config)?;
-        log::info!("{}", start_line(gateway.local_addr(), workers, &config));
 
         let (control, drain) = (gateway.control(), config.drain);
         signals::on_signal(move || {
             log::info!("draining, for at most {}; a second signal ends at once", super::Time(drain));
             control.drain();
-        })
-        .map_err(|why| Failure::usage(format!("cannot wait for signals: {why}")))?;
+        })?;
+        // Not before: whoever waits for this line may send a signal right after it.
+        log::info!("{}", start_line(gateway.local_addr(), workers, &config));
 
         let ledger = gateway
             .run()
             .map_err(|why| Failure { exit: Exit::Partly, message: format!("the gateway stopped: {why}") })?;
-        print(&ledger, self.json).map_err(|why| Failure {
-            exit: Exit::Partly,
-            message: format!("cannot print the ledger: {why}"),
-        })?;
+        let json = |ledger| serde_json::to_string(ledger).expect("a ledger is numbers and names");
+        print(&if self.json { json(&ledger) } else { ledger.to_string() })?;
         Ok(Exit::Done)
     }
 }
@@ -145,18 +142,6 @@ fn start_line(address: SocketAddr, workers: usize, config: &Config) -> String {
         config.scheme,
         frame::implementation(),
     )
-}
-
-fn print(ledger: &Ledger, json: bool) -> io::Result<()> {
-    let mut text = if json { serde_json::to_string(ledger)? } else { ledger.to_string() };
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    match io::stdout().write_all(text.as_bytes()) {
-        // Nobody is left to read it.
-        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,15 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Exit;
+use super::{Exit, Failure};
 
 /// Calls `first` from a thread of its own at the first signal. A second one ends the process.
-pub fn on_signal(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn on_signal(first: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    wait(first)
+        .map_err(|why| Failure { exit: Exit::Partly, message: format!("cannot wait for signals: {why}") })
+}
+
+fn wait(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut signals = signals.forever();

@@ -1,0 +1,186 @@
+//! `framegate send`: publishes lines or files.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::settings::LISTEN;
+use super::{Exit, Failure, print, secret, sent, signals};
+use crate::client::{self, Publisher, PublisherOptions};
+use crate::frame::check_topic;
+use crate::limits::PAYLOAD_MAX;
+use crate::records::{Input, RecordError, Records, Shape};
+
+/// 5 s after a signal for what is in flight.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The bar moves every 1,024 records: a million of them a second is a thousand looks at the clock.
+const PROGRESS_EVERY: u64 = 1024;
+
+/// Publishes each line of standard input or of FILE as one frame, and tells what became of them.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Send {
+    /// What to read; - is standard input [default: standard input]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The gateway
+    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
+    to: String,
+    /// The topic of every frame [default: the empty topic]
+    #[arg(long, value_name = "T", default_value = "", hide_default_value = true)]
+    topic: String,
+    /// The key of every frame
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    key: u64,
+    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Frames that may be unanswered at once; at most 64MiB of them
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_in_flight: u64,
+    /// Asks for no replies: faster, but what the gateway refuses is not told [default: asks]
+    #[arg(long)]
+    no_reply: bool,
+    /// Sends nothing twice: a lost connection or BUSY is final [default: tries for 60s]
+    #[arg(long)]
+    no_retry: bool,
+    /// Publishes each FILE as one frame [default: each line]
+    #[arg(long)]
+    whole: bool,
+    /// Prints the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is
+sent again. Exits 0 if every frame is OK or DUPLICATE (accepted before), 1 if not, 3 if the gateway is gone.
+
+Examples:
+  echo hello | framegate send --topic greetings
+  framegate send --to gateway:7450 --topic logs.web access.log
+  framegate send --topic pictures --whole *.jpg
+  tail -f app.log | framegate send --topic logs.app --json";
+
+impl Send {
+    /// Publishes everything.
+    pub fn run(self) -> Result<Exit, Failure> {
+        check_topic(self.topic.as_bytes())
+            .map_err(|wrong| Failure::usage(format!("--topic '{}': {wrong}", self.topic)))?;
+        let options = PublisherOptions {
+            scheme: secret::scheme(self.secret_file.as_deref())?,
+            replies: !self.no_reply,
+            max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
+            retry: if self.no_retry { None } else { PublisherOptions::default().retry },
+        };
+        let shape = if self.whole { Shape::Whole } else { Shape::Lines };
+        let (mut records, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
+            .map_err(|wrong| Failure::usage(wrong.to_string()))?;
+        let mut publisher = Publisher::connect(&self.to, options)?;
+
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let (interrupter, flag) = (publisher.interrupter(), interrupted.clone());
+        signals::on_signal(move || {
+            log::info!("finishing what is in flight; a second signal ends at once");
+            flag.store(true, Relaxed);
+            drop(stopper);
+            interrupter.interrupt(GRACE);
+        })?;
+
+        let began = Instant::now();
+        let progress = progress(records.total());
+        let stopped = self.publish(&mut records, &mut publisher, &progress);
+        let report = publisher.finish();
+        let seconds = began.elapsed().as_secs_f64();
+        progress.finish_and_clear();
+
+        let failure = match (&report.error, stopped) {
+            (Some(error), _) => Some(Failure::from(error.clone())),
+            (None, Err(failure)) => Some(failure),
+            (None, Ok(())) => None,
+        };
+        // Where the configuration is wrong, there is nothing to report.
+        if failure.as_ref().is_none_or(|failure| failure.exit != Exit::Usage) {
+            let text = if self.json { sent::json(&report, seconds) } else { sent::text(&report, seconds) };
+            print(&text)?;
+        }
+        match failure {
+            _ if interrupted.load(Relaxed) => Ok(Exit::Signalled),
+            Some(failure) => Err(failure),
+            None if report.is_complete() => Ok(Exit::Done),
+            None => Ok(Exit::Partly),
+        }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        if self.files.is_empty() {
+            return vec![Input::Stdin];
+        }
+        let input =
+            |path: &PathBuf| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
+        self.files.iter().map(input).collect()
+    }
+
+    fn publish(
+        &self,
+        records: &mut Records,
+        publisher: &mut Publisher,
+        progress: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let mut count = 0u64;
+        loop {
+            while let Some(record) = records.at_hand().map_err(broken)? {
+                publisher.send(&self.topic, self.key, record)?;
+                count += 1;
+                if count.is_multiple_of(PROGRESS_EVERY) {
+                    progress.set_position(records.consumed());
+                }
+            }
+            // Nothing is at hand: what was gathered need not wait for what comes.
+            publisher.flush()?;
+            progress.set_position(records.consumed());
+            if !records.wait() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The frames before it are sent; so part of the work is done.
+fn broken(error: RecordError) -> Failure {
+    Failure { exit: Exit::Partly, message: error.to_string() }
+}
+
+/// A bar where somebody sees it: with an end where that is known, else a counter.
+fn progress(total: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() || log::max_level() < log::LevelFilter::Warn {
+        return ProgressBar::hidden();
+    }
+    let (bar, style) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{wide_bar} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {decimal_bytes} sent  {decimal_bytes_per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(style).expect("the templates are well-formed"))
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
+        use client::Error;
+        let exit = match &error {
+            Error::Interrupted => Exit::Signalled,
+            Error::TooLarge(_) => Exit::Partly,
+            error if error.is_gone() => Exit::Gone,
+            _ => Exit::Usage,
+        };
+        Failure { exit, message: error.to_string() }
+    }
+}

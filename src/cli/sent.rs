@@ -1,0 +1,115 @@
+//! The report of `send`, for people and for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::client::Report;
+
+/// One line: `sent 1,234,567 frames, 98.2 MB in 1.93 s (640,000 frames/s): OK 1,234,567`.
+pub fn text(report: &Report, seconds: f64) -> String {
+    let mut line = format!(
+        "sent {} {}, {} in {seconds:.2} s ({} frames/s)",
+        grouped(report.frames),
+        if report.frames == 1 { "frame" } else { "frames" },
+        bytesize::ByteSize(report.bytes).display().si(),
+        grouped(rate(report.frames, seconds)),
+    );
+    let mut parts = Vec::new();
+    for (status, count, reason) in report.answers.iter() {
+        let reason = reason.map_or(String::new(), |reason| format!(" ({})", reason.escape_debug()));
+        parts.push(format!("{status} {}{reason}", grouped(count)));
+    }
+    for (count, what) in [
+        (report.unanswered, "without an answer"),
+        (report.unsent, "not sent"),
+        (report.unconfirmed, "unconfirmed (the connection they were written to was lost)"),
+        (report.resent, "sent again"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} {what}", grouped(count)));
+        }
+    }
+    for (index, part) in parts.iter().enumerate() {
+        let _ = write!(line, "{}{part}", if index == 0 { ": " } else { ", " });
+    }
+    line
+}
+
+/// The same as one JSON object.
+pub fn json(report: &Report, seconds: f64) -> String {
+    let mut statuses = Map::new();
+    let mut reasons = Map::new();
+    for (status, count, reason) in report.answers.iter() {
+        statuses.insert(status.name().to_string(), count.into());
+        if let Some(reason) = reason {
+            reasons.insert(status.name().to_string(), reason.into());
+        }
+    }
+    json!({
+        "frames": report.frames,
+        "bytes": report.bytes,
+        "seconds": seconds,
+        "frames_per_s": rate(report.frames, seconds),
+        "statuses": Value::Object(statuses),
+        "reasons": Value::Object(reasons),
+        "unanswered": report.unanswered,
+        "unsent": report.unsent,
+        "unconfirmed": report.unconfirmed,
+        "resent": report.resent,
+        "error": report.error.as_ref().map(ToString::to_string),
+    })
+    .to_string()
+}
+
+fn rate(frames: u64, seconds: f64) -> u64 {
+    (frames as f64 / seconds.max(1e-6)) as u64
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Answers;
+
+    fn report() -> Report {
+        Report {
+            frames: 1_234_567,
+            bytes: 98_200_000,
+            answers: Answers::default(),
+            unanswered: 0,
+            unsent: 0,
+            unconfirmed: 0,
+            resent: 0,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_said() {
+        assert_eq!(text(&report(), 2.0), "sent 1,234,567 frames, 98.2 MB in 2.00 s (617,283 frames/s)");
+        let bad = Report { frames: 1, unanswered: 1, resent: 2, ..report() };
+        assert!(text(&bad, 1.0).ends_with("(1 frames/s): 1 without an answer, 2 sent again"));
+        let parsed: Value = serde_json::from_str(&json(&bad, 1.0)).unwrap();
+        assert_eq!((&parsed["unanswered"], &parsed["error"]), (&json!(1), &Value::Null));
+    }
+}

@@ -1,0 +1,132 @@
+//! Why a client cannot go on, in one line with the mend.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::frame::{Fault, TopicError};
+use crate::limits::PAYLOAD_MAX;
+
+/// Why a client cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No connection could be made, or none again within the time that retrying may take.
+    Unreachable {
+        /// The address.
+        to: String,
+        /// What the system or the gateway said last.
+        why: String,
+        /// How long it was tried; nothing if only once.
+        tried: Duration,
+    },
+    /// The gateway closed the connection or it was lost, and nothing may be sent again.
+    Gone {
+        /// The address.
+        to: String,
+        /// What the system or the gateway said.
+        why: String,
+    },
+    /// The gateway wants a secret, or another one.
+    Unauthorized {
+        /// Whether a secret was given.
+        keyed: bool,
+    },
+    /// The digest of what the gateway sent is wrong.
+    BadDigest {
+        /// Whether a secret was given.
+        keyed: bool,
+        /// Whether it is the digest of a gateway without a secret.
+        plain: bool,
+    },
+    /// The gateway could not make sense of what was sent.
+    Malformed(String),
+    /// What answers is no gateway.
+    NoGateway {
+        /// The address.
+        to: String,
+        /// What is wrong with what it sent.
+        fault: Fault,
+    },
+    /// The topic of a frame or the pattern of a subscription is not allowed.
+    Topic(TopicError),
+    /// The topic is longer than the protocol can say.
+    TopicTooLong,
+    /// The gateway refused the pattern of a subscription.
+    Rejected {
+        /// The pattern.
+        pattern: String,
+        /// The gateway's reason.
+        reason: String,
+    },
+    /// A payload larger than any gateway takes, in bytes.
+    TooLarge(usize),
+    /// [`Interrupter::interrupt`](super::Interrupter::interrupt) was called.
+    Interrupted,
+}
+
+impl Error {
+    pub(super) fn unreachable(to: &str, why: &io::Error) -> Error {
+        Error::Unreachable { to: to.to_string(), why: explain(why), tried: Duration::ZERO }
+    }
+
+    /// Whether it is about the other side and not about what was asked of it.
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            Error::Unreachable { .. } | Error::Gone { .. } | Error::NoGateway { .. } | Error::Malformed(_)
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unreachable { to, why, tried } if tried.is_zero() => {
+                write!(f, "cannot reach a gateway at {to}: {why}: is the gateway running? framegate serve")
+            }
+            Error::Unreachable { to, why, tried } => {
+                write!(f, "gave up on the gateway at {to} after {:.0?}: {why}", tried)
+            }
+            Error::Gone { to, why } => write!(f, "the gateway at {to} went away: {why}"),
+            Error::Unauthorized { keyed: false } => {
+                f.write_str("the gateway wants a secret: give --secret-file")
+            }
+            Error::Unauthorized { keyed: true } => {
+                f.write_str("the gateway has another secret: give its --secret-file")
+            }
+            Error::BadDigest { plain: true, .. } => {
+                f.write_str("the gateway has no secret: leave --secret-file out")
+            }
+            Error::BadDigest { keyed: true, .. } => f.write_str(
+                "the gateway's digest is wrong: it has another secret, or its bytes were damaged on the way",
+            ),
+            Error::BadDigest { keyed: false, .. } => f.write_str(
+                "the gateway's digest is wrong: it has a secret (give --secret-file), or its bytes were damaged on the way",
+            ),
+            Error::Malformed(reason) => write!(f, "the gateway cannot read what was sent: {reason}"),
+            Error::NoGateway { to, fault } => {
+                write!(f, "what answers at {to} is no gateway: {fault}: check the address")
+            }
+            Error::Topic(error) => error.fmt(f),
+            Error::TopicTooLong => f.write_str("the topic is longer than 255 bytes"),
+            Error::Rejected { pattern, reason } => {
+                write!(f, "the gateway refuses the pattern '{pattern}': {reason}")
+            }
+            Error::TooLarge(bytes) => {
+                write!(f, "a payload of {bytes} bytes is larger than any gateway takes ({PAYLOAD_MAX})")
+            }
+            Error::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The system's words, without its number.
+pub(super) fn explain(why: &io::Error) -> String {
+    let text = why.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}

@@ -1,0 +1,278 @@
+//! The thread that keeps a publisher connected and writes what it hands over.
+
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use super::connect::connect;
+use super::error::{Error, explain};
+use super::replies::{self, End};
+use super::shared::{LAST_PING, Life, Shared};
+use super::window::Job;
+use crate::frame::{Header, Kind, Scheme, encode};
+use crate::limits::LINGER;
+
+/// 100 ms to 5 s between attempts to connect again.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`RETRY_FIRST`].
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// 20 s without anything to send: then a PING, so that a gateway that closes idle connections
+/// (after minutes, as a rule) sees that this one is meant to stay.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// One publisher's way to its gateway.
+pub struct Link {
+    /// What it shares with the caller.
+    pub shared: Arc<Shared>,
+    /// The gateway's address.
+    pub to: String,
+    /// How digests are made.
+    pub scheme: Scheme,
+    /// Whether frames ask for no reply.
+    pub no_reply: bool,
+    /// How long to try to connect again; not at all if none.
+    pub retry: Option<Duration>,
+}
+
+/// What one connection did, beside what the shared state knows.
+#[derive(Default)]
+struct Done {
+    /// Frames without replies that were written whole.
+    written: u64,
+    /// Whether the gateway was asked whether it has everything, and told that no more comes.
+    half_closed: bool,
+}
+
+enum Work {
+    Write(Job),
+    /// What was answered BUSY, again.
+    Again(Vec<Job>),
+    Ping,
+    HalfClose,
+}
+
+impl Link {
+    /// Writes until everything is answered, or nothing more can be done.
+    pub fn run(self, mut stream: TcpStream) {
+        let mut pauses = Backoff::new(RETRY_FIRST, RETRY_MAX);
+        let mut trouble = None;
+        let error = loop {
+            let since = Instant::now();
+            let (end, done) = self.converse(stream);
+            let why = match self.judge(end, done) {
+                Ok(None) => break None,
+                Ok(Some(why)) => why,
+                Err(error) => break Some(error),
+            };
+            if !self.wait_until_needed() {
+                break None;
+            }
+            // A gateway that closes every connection at once is as good as none.
+            if since.elapsed() > RETRY_MAX || self.shared.state.lock().progress {
+                pauses.reset();
+                trouble = None;
+            }
+            let trouble = trouble.get_or_insert_with(Instant::now);
+            match self.reconnect(why, *trouble, &mut pauses) {
+                Ok(Some(again)) => stream = again,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        self.shared.end(error);
+    }
+
+    /// Uses one connection until it ends.
+    fn converse(&self, stream: TcpStream) -> (End, Done) {
+        let stream = Arc::new(stream);
+        let mut done = Done::default();
+        self.shared.state.lock().begin(stream.clone());
+        thread::scope(|scope| {
+            let reader = thread::Builder::new().name("replies".into()).spawn_scoped(scope, || {
+                let end = replies::collect(&stream, &self.to, &self.scheme, &self.shared);
+                // No answer will come: a write that waits for the gateway to read waits in vain.
+                let _ = stream.shutdown(Shutdown::Both);
+                self.shared.state.lock().ended = Some(end);
+                self.shared.work.notify_all();
+            });
+            if let Err(error) = reader {
+                self.shared.state.lock().ended = Some(End::Lost(explain(&error)));
+                return;
+            }
+            if self.write(&stream, &mut done).is_err() {
+                // Why is for the reader to find out: the gateway's last word may be on its way.
+                let deadline = Instant::now() + LINGER;
+                let mut state = self.shared.state.lock();
+                while state.ended.is_none() && !self.shared.work.wait_until(&mut state, deadline).timed_out()
+                {
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+        });
+        let end = self.shared.state.lock().ended.take();
+        (end.expect("the reader ended"), done)
+    }
+
+    /// Whether the end of a connection is the end of the work (none), or why another is needed.
+    fn judge(&self, end: End, done: Done) -> Result<Option<String>, Error> {
+        let mut state = self.shared.state.lock();
+        state.stream = None;
+        if state.life == Life::Over {
+            return Ok(None);
+        }
+        // A gateway that closed before it had read everything would not have answered.
+        let taken = state.confirmed && matches!(end, End::Closed(None));
+        if state.is_finished() && (taken || !self.no_reply) {
+            return Ok(None);
+        }
+        state.unconfirmed += done.written.saturating_sub(state.refused);
+        let why = match end {
+            End::Fatal(error) => return Err(error),
+            End::Closed(None) => "it closed the connection".to_string(),
+            End::Closed(Some(said)) => format!("it closed the connection, {said}"),
+            End::Lost(why) => why,
+        };
+        match self.retry {
+            None => Err(Error::Gone { to: self.to.clone(), why }),
+            // What was lost cannot be sent again, and nothing else is left.
+            Some(_) if state.is_finished() => Ok(None),
+            Some(_) => Ok(Some(why)),
+        }
+    }
+
+    /// Waits until there is something to send. Whether there is.
+    fn wait_until_needed(&self) -> bool {
+        let mut state = self.shared.state.lock();
+        while state.life == Life::Open && state.window.is_empty() {
+            self.shared.work.wait(&mut state);
+        }
+        state.life != Life::Over && !state.window.is_empty()
+    }
+
+    /// Connects again; none if everything was ended meanwhile.
+    fn reconnect(
+        &self,
+        mut why: String,
+        since: Instant,
+        pauses: &mut Backoff,
+    ) -> Result<Option<TcpStream>, Error> {
+        let give_up = since + self.retry.unwrap_or_default();
+        log::warn!("{}: {why}; connecting again", self.to);
+        loop {
+            let at = Instant::now() + pauses.pause();
+            if at > give_up {
+                return Err(Error::Unreachable { to: self.to.clone(), why, tried: since.elapsed() });
+            }
+            let mut state = self.shared.state.lock();
+            while state.life != Life::Over && !self.shared.work.wait_until(&mut state, at).timed_out() {}
+            if state.life == Life::Over {
+                return Ok(None);
+            }
+            drop(state);
+            match connect(&self.to) {
+                Ok(stream) => {
+                    log::info!("connected to {} again", self.to);
+                    return Ok(Some(stream));
+                }
+                Err(error) => why = explain(&error),
+            }
+            log::debug!("{}: {why}", self.to);
+        }
+    }
+
+    /// Writes until there is nothing more to write on this connection.
+    fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
+        while let Some(work) = self.next_work(done) {
+            match work {
+                Work::Write(job) => self.write_job(stream, job, done)?,
+                Work::Again(jobs) => {
+                    for job in jobs {
+                        self.write_job(stream, job, done)?;
+                    }
+                }
+                Work::Ping => self.ping(stream, 0)?,
+                Work::HalfClose => {
+                    done.half_closed = true;
+                    self.ping(stream, LAST_PING)?;
+                    stream.shutdown(Shutdown::Write)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to write; none if there is nothing more on this connection.
+    fn next_work(&self, done: &Done) -> Option<Work> {
+        let mut state = self.shared.state.lock();
+        let ping_at = Instant::now() + PING_EVERY;
+        loop {
+            if state.life == Life::Over || state.ended.is_some() {
+                return None;
+            }
+            if let Some(job) = state.window.next_job() {
+                return Some(Work::Write(job));
+            }
+            let now = Instant::now();
+            if state.busy_due.is_some_and(|due| due <= now) {
+                state.busy_due = None;
+                let ids = std::mem::take(&mut state.busy);
+                let jobs: Vec<Job> = ids.into_iter().filter_map(|id| state.window.job_again(id)).collect();
+                state.resent += jobs.len() as u64;
+                return Some(Work::Again(jobs));
+            }
+            if state.is_finished() && !done.half_closed {
+                return self.no_reply.then_some(Work::HalfClose);
+            }
+            if now >= ping_at && !done.half_closed {
+                return Some(Work::Ping);
+            }
+            let until = match state.busy_due {
+                Some(due) => due.min(ping_at),
+                None if done.half_closed => now + PING_EVERY,
+                None => ping_at,
+            };
+            self.shared.work.wait_until(&mut state, until);
+        }
+    }
+
+    fn ping(&self, mut stream: &TcpStream, id: u64) -> io::Result<()> {
+        let mut ping = Vec::new();
+        encode(Header { id, ..Header::new(Kind::Ping) }, b"", b"", &self.scheme, &mut ping);
+        stream.write_all(&ping)
+    }
+
+    fn write_job(&self, stream: &TcpStream, job: Job, done: &mut Done) -> io::Result<()> {
+        let (bytes, result) = write_ranges(stream, &job);
+        let mut state = self.shared.state.lock();
+        if self.no_reply {
+            done.written += state.window.answer_written(&job, bytes) as u64;
+            self.shared.room.notify_one();
+        }
+        state.window.recycle(job.chunk);
+        result
+    }
+}
+
+/// How many bytes of the job were written, and why no more.
+fn write_ranges(mut stream: &TcpStream, job: &Job) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    for range in &job.ranges {
+        let mut rest = &job.chunk.bytes()[range.clone()];
+        while !rest.is_empty() {
+            match stream.write(rest) {
+                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    written += n;
+                    rest = &rest[n..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+    }
+    (written, Ok(()))
+}

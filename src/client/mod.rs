@@ -1,0 +1,23 @@
+//! A blocking client: [`Publisher`] sends frames and knows what became of each, [`Subscriber`] takes
+//! what its patterns match and checks every digest again.
+//!
+//! A publisher has three threads. The caller's encodes and hashes frames into a chunk and hands full
+//! chunks over; the link writes them, and connects again when the connection goes away; one more
+//! reads the replies. They meet in the window, which keeps the bytes of every unanswered frame, and take
+//! its lock once a chunk, a write and a read.
+
+mod backoff;
+mod connect;
+mod error;
+mod link;
+mod publisher;
+mod replies;
+mod report;
+mod shared;
+mod subscriber;
+mod window;
+
+pub use error::Error;
+pub use publisher::{Interrupter, Publisher, PublisherOptions};
+pub use report::{Answers, Report};
+pub use subscriber::{Event, Subscriber};

@@ -1,0 +1,267 @@
+//! Publishing with answers, without waiting for each.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::connect::connect;
+use super::link::Link;
+use super::shared::{Life, Shared, State};
+use super::window::{CHUNK, Chunk};
+use super::{Error, Report};
+use crate::frame::{DIGEST, HEADER, Header, Kind, Scheme, check_topic};
+use crate::limits::{PAYLOAD_MAX, SEND_WINDOW};
+
+/// 4 MiB between the caller and the socket where nothing has to be kept for sending it again: enough
+/// that hashing and writing do not wait for each other.
+const QUEUE: usize = 4 * 1024 * 1024;
+
+/// How a [`Publisher`] publishes.
+#[derive(Clone, Debug)]
+pub struct PublisherOptions {
+    /// How digests are made.
+    pub scheme: Scheme,
+    /// Whether every frame asks for a reply. Without, what the connection loses cannot be known or sent again.
+    pub replies: bool,
+    /// Frames that may be unanswered at once; their bytes are bounded too, by [`SEND_WINDOW`].
+    pub max_in_flight: usize,
+    /// How long to try to connect again after the connection was lost. If none, not at all; then
+    /// nothing is sent twice, and BUSY is an answer.
+    pub retry: Option<Duration>,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        let retry = Some(Duration::from_secs(60));
+        PublisherOptions { scheme: Scheme::Sha256, replies: true, max_in_flight: 1000, retry }
+    }
+}
+
+/// Publishes frames over one connection after the other, in order.
+///
+/// Frames are gathered and written in large pieces; [`flush`](Self::flush) sends what is gathered.
+/// What is not answered when the connection goes away is sent again on the next one, the same bytes in the same order.
+///
+/// ```no_run
+/// use framegate::client::{Publisher, PublisherOptions};
+///
+/// let mut publisher = Publisher::connect("127.0.0.1:7450", PublisherOptions::default())?;
+/// for reading in ["21.5", "21.6"] {
+///     publisher.send("sensors.hall", 0, reading.as_bytes())?;
+/// }
+/// let report = publisher.finish();
+/// assert!(report.is_complete(), "{report:?}");
+/// # Ok::<(), framegate::client::Error>(())
+/// ```
+pub struct Publisher {
+    shared: Arc<Shared>,
+    link: Option<JoinHandle<()>>,
+    options: PublisherOptions,
+    /// What is gathered and not handed over yet.
+    open: Chunk,
+    /// A chunk is handed over at so many frames, so that a small window is not all in one.
+    open_max: usize,
+    /// What the window had room for when last asked, less what was gathered since.
+    room: Room,
+    /// The last topic, which need not be checked again.
+    topic: String,
+    frames: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Room {
+    frames: usize,
+    bytes: usize,
+}
+
+/// Ends a [`Publisher`]'s waiting from another thread.
+#[derive(Clone)]
+pub struct Interrupter {
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    /// Connects; if that does not work, it is an error at once.
+    pub fn connect(to: &str, options: PublisherOptions) -> Result<Publisher, Error> {
+        let stream = connect(to).map_err(|why| Error::unreachable(to, &why))?;
+        let shared = Shared::new(!options.replies, options.retry.is_some());
+        let link = Link {
+            shared: shared.clone(),
+            to: to.to_string(),
+            scheme: options.scheme.clone(),
+            no_reply: !options.replies,
+            retry: options.retry,
+        };
+        let link = thread::Builder::new()
+            .name("publisher".into())
+            .spawn(move || link.run(stream))
+            .map_err(|why| Error::unreachable(to, &why))?;
+        let open_max = if options.replies { (options.max_in_flight / 4).max(1) } else { usize::MAX };
+        let (open, topic) = (Chunk::default(), String::new());
+        let (frames, bytes) = (0, 0);
+        let room = Room::default();
+        Ok(Publisher { shared, link: Some(link), options, open, open_max, room, topic, frames, bytes })
+    }
+
+    /// Publishes one frame, and gives its id: 1, 2, 3, …. Waits while as many are unanswered as may be.
+    pub fn send(&mut self, topic: &str, key: u64, payload: &[u8]) -> Result<u64, Error> {
+        self.check(topic, payload)?;
+        let len = HEADER + topic.len() + payload.len() + DIGEST;
+        if self.room.frames == 0 || self.room.bytes < len {
+            self.make_room(len)?;
+        }
+        self.frames += 1;
+        self.bytes += payload.len() as u64;
+        let header =
+            Header { want_reply: self.options.replies, key, id: self.frames, ..Header::new(Kind::Data) };
+        self.open.push(header, topic.as_bytes(), payload, &self.options.scheme);
+        self.room.frames -= 1;
+        self.room.bytes = self.room.bytes.saturating_sub(len);
+        if self.open.bytes().len() >= CHUNK || self.open.frames() >= self.open_max {
+            self.flush()?;
+        }
+        Ok(self.frames)
+    }
+
+    /// Sends what was gathered, without waiting until it is sent.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.open.frames() == 0 {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock();
+        self.hand_over(&mut state);
+        going_on(&state)
+    }
+
+    /// Frames given to it that are neither answered nor, without replies, written.
+    pub fn in_flight(&self) -> usize {
+        self.shared.state.lock().window.frames() + self.open.frames()
+    }
+
+    /// A handle that ends waiting from another thread.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter { shared: self.shared.clone() }
+    }
+
+    /// Sends what was gathered, waits until every frame has its final answer (without replies: until the
+    /// gateway has taken everything and closed), and tells what became of it all.
+    pub fn finish(mut self) -> Report {
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock();
+        self.hand_over(&mut state);
+        if state.life == Life::Open {
+            state.life = Life::Finishing;
+            shared.work.notify_all();
+        }
+        while state.life != Life::Over {
+            match state.deadline {
+                None => shared.room.wait(&mut state),
+                Some(deadline) => {
+                    if shared.room.wait_until(&mut state, deadline).timed_out() {
+                        // Its thread may be connecting; nobody waits for that.
+                        self.link = None;
+                        break;
+                    }
+                }
+            }
+        }
+        drop(state);
+        self.end();
+        let state = shared.state.lock();
+        let left = state.window.frames() as u64;
+        Report {
+            frames: self.frames,
+            bytes: self.bytes,
+            answers: state.answers.clone(),
+            unanswered: if self.options.replies { left } else { 0 },
+            unsent: if self.options.replies { 0 } else { left },
+            unconfirmed: state.unconfirmed,
+            resent: state.resent,
+            error: state.error.clone(),
+        }
+    }
+
+    fn check(&mut self, topic: &str, payload: &[u8]) -> Result<(), Error> {
+        if topic != self.topic {
+            check_topic(topic.as_bytes()).map_err(Error::Topic)?;
+            if topic.len() > usize::from(u8::MAX) {
+                return Err(Error::TopicTooLong);
+            }
+            self.topic = topic.to_string();
+        }
+        if payload.len() > PAYLOAD_MAX {
+            return Err(Error::TooLarge(payload.len()));
+        }
+        Ok(())
+    }
+
+    /// Waits until the window has room for a frame of `len` bytes.
+    fn make_room(&mut self, len: usize) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock();
+        self.hand_over(&mut state);
+        loop {
+            going_on(&state)?;
+            self.room = self.room_in(&state);
+            // However large: what is larger than the window is in flight alone.
+            if self.room.frames > 0 && (self.room.bytes >= len || state.window.is_empty()) {
+                return Ok(());
+            }
+            shared.room.wait(&mut state);
+        }
+    }
+
+    fn hand_over(&mut self, state: &mut State) {
+        if self.open.frames() > 0 {
+            self.open = state.window.push(std::mem::take(&mut self.open));
+            self.shared.work.notify_one();
+        }
+        self.room = self.room_in(state);
+    }
+
+    fn room_in(&self, state: &State) -> Room {
+        let (frames_max, bytes_max) = if self.options.replies {
+            (self.options.max_in_flight.max(1), SEND_WINDOW)
+        } else {
+            (usize::MAX, QUEUE)
+        };
+        Room {
+            frames: frames_max.saturating_sub(state.window.frames()),
+            bytes: bytes_max.saturating_sub(state.window.bytes()),
+        }
+    }
+
+    fn end(&mut self) {
+        self.shared.end(None);
+        if let Some(link) = self.link.take() {
+            let _ = link.join();
+        }
+    }
+}
+
+/// Ends the connection; what is unanswered is not waited for.
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Interrupter {
+    /// [`Publisher::send`] fails from now on, and [`Publisher::finish`] waits no longer than `grace` from now.
+    pub fn interrupt(&self, grace: Duration) {
+        let mut state = self.shared.state.lock();
+        state.deadline = Some(Instant::now() + grace);
+        self.shared.room.notify_all();
+    }
+}
+
+/// Whether more may be sent.
+fn going_on(state: &State) -> Result<(), Error> {
+    match &state.error {
+        Some(error) => Err(error.clone()),
+        None if state.deadline.is_some() => Err(Error::Interrupted),
+        None => Ok(()),
+    }
+}

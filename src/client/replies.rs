@@ -1,0 +1,86 @@
+//! The thread that reads what a gateway answers to a publisher.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+
+use super::error::{Error, explain};
+use super::shared::{Answer, Shared};
+use crate::frame::{Decoder, Frame, Kind, Rules, Scheme, Status};
+use crate::limits::PAYLOAD_MAX;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// The gateway closed it; what it said before, if it said something.
+    Closed(Option<String>),
+    /// It broke.
+    Lost(String),
+    /// There is no point in another one.
+    Fatal(Error),
+}
+
+/// Reads until the connection ends.
+pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Shared) -> End {
+    let mut decoder = Decoder::new(Rules { payload_max: PAYLOAD_MAX as u32, replies: true });
+    let mut answers = Vec::new();
+    let mut last_word = None;
+    loop {
+        match stream.read(decoder.spare()) {
+            Ok(0) => return End::Closed(last_word),
+            Ok(n) => decoder.advance(n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // The gateway said why; that the rest of what we sent was reset is no news.
+            Err(_) if last_word.is_some() => return End::Closed(last_word),
+            Err(error) => return End::Lost(explain(&error)),
+        }
+        let fatal = loop {
+            match decoder.next_frame() {
+                Ok(None) => break None,
+                Ok(Some(frame)) => match take(frame, scheme, &mut answers) {
+                    Ok(None) => {}
+                    Ok(word) => last_word = word,
+                    Err(error) => break Some(error),
+                },
+                Err(fault) => break Some(Error::NoGateway { to: to.to_string(), fault }),
+            }
+        };
+        shared.answer(&mut answers);
+        if let Some(error) = fatal {
+            return End::Fatal(error);
+        }
+    }
+}
+
+/// Takes one frame; what the gateway says before it closes, if this says it.
+fn take(frame: Frame<'_>, scheme: &Scheme, answers: &mut Vec<Answer>) -> Result<Option<String>, Error> {
+    if frame.header.kind != Kind::Reply {
+        return Ok(None);
+    }
+    let status = check_reply(&frame, scheme)?;
+    let said = || match frame.payload() {
+        [] => status.name().to_string(),
+        reason => format!("{status}: {}", String::from_utf8_lossy(reason)),
+    };
+    match status {
+        // Not an answer to the frame: it was not taken, and may be by the next connection.
+        Status::Closing | Status::Slow => return Ok(Some(said())),
+        Status::Malformed => return Err(Error::Malformed(said())),
+        _ => {}
+    }
+    answers.push(Answer { id: frame.header.id, status, reason: frame.payload().into() });
+    Ok((status == Status::TooLarge).then(said))
+}
+
+/// The status of a reply whose digest is right.
+pub fn check_reply(frame: &Frame<'_>, scheme: &Scheme) -> Result<Status, Error> {
+    let status = Status::from_u16(frame.header.status);
+    let keyed = scheme.is_keyed();
+    // A client without the secret cannot check the reply that tells it so.
+    if status == Some(Status::Unauthorized) {
+        return Err(Error::Unauthorized { keyed });
+    }
+    if !frame.is_intact(scheme) {
+        return Err(Error::BadDigest { keyed, plain: keyed && frame.is_intact(&Scheme::Sha256) });
+    }
+    status.ok_or_else(|| Error::Malformed(format!("status {} is not known here", frame.header.status)))
+}

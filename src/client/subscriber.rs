@@ -1,0 +1,276 @@
+//! Subscribing: frames in order, every digest checked again.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Error;
+use super::connect::connect;
+use super::error::explain;
+use super::replies::check_reply;
+use crate::frame::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
+use crate::limits::PAYLOAD_MAX;
+
+/// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
+const READ: usize = 256 * 1024;
+
+/// 20 s of silence, then a PING: a subscriber sends nothing by itself, and a gateway closes idle connections.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+const RULES: Rules = Rules { payload_max: PAYLOAD_MAX as u32, replies: true };
+
+/// What comes from a gateway.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A frame, and its digest is right.
+    Frame(Frame<'a>),
+    /// A frame whose digest is wrong: nothing in it can be believed.
+    Bad(Frame<'a>),
+    /// So many frames were lost to this subscriber here.
+    Gap(u64),
+    /// The gateway closes the connection, and says why.
+    Closed(Status, &'a str),
+    /// The connection is at its end.
+    End,
+}
+
+/// Holds patterns at a gateway and takes what they match.
+///
+/// ```no_run
+/// use framegate::client::{Event, Subscriber};
+/// use framegate::frame::Scheme;
+///
+/// let mut subscriber = Subscriber::connect("127.0.0.1:7450", &["sensors.>"], Scheme::Sha256)?;
+/// while let Event::Frame(frame) = subscriber.next_event()? {
+///     println!("{} bytes", frame.payload().len());
+/// }
+/// # Ok::<(), framegate::client::Error>(())
+/// ```
+///
+/// `0 ≤ taken ≤ whole ≤ filled ≤ bytes.len()`: events were given up to `taken`, whole frames are there up
+/// to `whole`, bytes came up to `filled`.
+pub struct Subscriber {
+    stream: TcpStream,
+    to: String,
+    scheme: Scheme,
+    bytes: Vec<u8>,
+    taken: usize,
+    whole: usize,
+    filled: usize,
+    /// After the whole frames: no frame.
+    fault: Option<Fault>,
+    ended: bool,
+    /// Of the next SUBSCRIBE; a PING has 0.
+    next_id: u64,
+}
+
+impl Subscriber {
+    /// Connects and subscribes. When it returns, the gateway has confirmed every pattern.
+    pub fn connect(to: &str, patterns: &[impl AsRef<str>], scheme: Scheme) -> Result<Subscriber, Error> {
+        let stream = connect(to).map_err(|why| Error::unreachable(to, &why))?;
+        let unreachable = |why| Error::unreachable(to, &why);
+        stream.set_read_timeout(Some(PING_EVERY)).map_err(unreachable)?;
+        let mut subscriber = Subscriber {
+            stream,
+            to: to.to_string(),
+            scheme,
+            bytes: Vec::new(),
+            taken: 0,
+            whole: 0,
+            filled: 0,
+            fault: None,
+            ended: false,
+            next_id: 1,
+        };
+        subscriber.subscribe(patterns)?;
+        Ok(subscriber)
+    }
+
+    /// Holds further patterns; the gateway has confirmed them when it returns.
+    pub fn subscribe(&mut self, patterns: &[impl AsRef<str>]) -> Result<(), Error> {
+        let first = self.next_id;
+        let mut frames = Vec::new();
+        for pattern in patterns {
+            let pattern = pattern.as_ref().as_bytes();
+            check_pattern(pattern).map_err(Error::Topic)?;
+            if pattern.len() > usize::from(u8::MAX) {
+                return Err(Error::TopicTooLong);
+            }
+            let header = Header { want_reply: true, id: self.next_id, ..Header::new(Kind::Subscribe) };
+            encode(header, pattern, b"", &self.scheme, &mut frames);
+            self.next_id += 1;
+        }
+        // A failure is not the last word: that is what the gateway said before it closed.
+        let _ = self.stream.write_all(&frames);
+        let mut confirmed = 0;
+        // How far from `taken`; what comes for the patterns that are confirmed first stays for later.
+        let mut ahead = 0;
+        while confirmed < patterns.len() {
+            if self.taken + ahead == self.whole {
+                if !self.read_more()? {
+                    return Err(self.gone("it closed the connection"));
+                }
+                continue;
+            }
+            let frame = self.frame_at(self.taken + ahead);
+            ahead += frame.bytes.len();
+            if frame.header.kind == Kind::Reply && frame.header.status != Status::Gap as u16 {
+                let status = check_reply(&frame, &self.scheme)?;
+                let reason = || String::from_utf8_lossy(frame.payload()).into_owned();
+                let index = frame.header.id.checked_sub(first).map(|index| index as usize);
+                match (status, index.and_then(|index| patterns.get(index))) {
+                    (Status::Malformed, _) => return Err(Error::Malformed(reason())),
+                    (status, _) if status.closes() => {
+                        return Err(self.gone(&format!("{status}: {}", reason())));
+                    }
+                    (Status::Ok, Some(_)) => confirmed += 1,
+                    (_, Some(pattern)) => {
+                        let pattern = pattern.as_ref().to_string();
+                        return Err(Error::Rejected { pattern, reason: reason() });
+                    }
+                    (_, None) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event that is at hand, without waiting for more bytes.
+    pub fn try_next(&mut self) -> Result<Option<Event<'_>>, Error> {
+        Ok(self.step()?.map(|step| self.event(step)))
+    }
+
+    /// The next event, after waiting for it.
+    pub fn next_event(&mut self) -> Result<Event<'_>, Error> {
+        loop {
+            if let Some(step) = self.step()? {
+                return Ok(self.event(step));
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Waits for more bytes, which need not be a whole event.
+    pub fn wait(&mut self) -> Result<(), Error> {
+        self.read_more().map(|_| ())
+    }
+
+    /// A handle of the connection, to end it from another thread.
+    pub fn stream(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    fn step(&mut self) -> Result<Option<Step>, Error> {
+        while self.taken < self.whole {
+            let at = self.taken;
+            let frame = self.frame_at(at);
+            let header = frame.header;
+            let status = match header.kind {
+                Kind::Data => None,
+                Kind::Reply => Status::from_u16(header.status),
+                // Not what a gateway sends.
+                _ => Some(Status::Ok),
+            };
+            let step = match status {
+                _ if !frame.is_intact(&self.scheme) => Some(Step::Bad(at)),
+                None => Some(Step::Frame(at)),
+                Some(Status::Gap) => Some(Step::Gap(header.key)),
+                Some(status) if status.closes() => Some(Step::Closed(status, at)),
+                // The answer to a PING or to a pattern.
+                Some(_) => None,
+            };
+            self.taken += header.frame_len();
+            self.invariants();
+            if step.is_some() {
+                return Ok(step);
+            }
+        }
+        match self.fault {
+            Some(fault) => Err(Error::NoGateway { to: self.to.clone(), fault }),
+            None => Ok(self.ended.then_some(Step::End)),
+        }
+    }
+
+    fn event(&self, step: Step) -> Event<'_> {
+        match step {
+            Step::Frame(at) => Event::Frame(self.frame_at(at)),
+            Step::Bad(at) => Event::Bad(self.frame_at(at)),
+            Step::Gap(frames) => Event::Gap(frames),
+            Step::Closed(status, at) => {
+                Event::Closed(status, std::str::from_utf8(self.frame_at(at).payload()).unwrap_or_default())
+            }
+            Step::End => Event::End,
+        }
+    }
+
+    fn frame_at(&self, at: usize) -> Frame<'_> {
+        let header = self.bytes[at..].first_chunk().and_then(|header| Header::decode(header).ok());
+        let header = header.expect("only what was cut is looked at again");
+        Frame { header, bytes: &self.bytes[at..at + header.frame_len()] }
+    }
+
+    /// Reads once, and cuts what came. Whether anything did, or the connection is at its end.
+    fn read_more(&mut self) -> Result<bool, Error> {
+        self.bytes.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.whole -= self.taken;
+        self.taken = 0;
+        let len = (2 * self.filled).max(READ);
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        loop {
+            match self.stream.read(&mut self.bytes[self.filled..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(false);
+                }
+                Ok(n) => {
+                    self.filled += n;
+                    break;
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.ping(),
+                    _ => return Err(self.gone(&explain(&error))),
+                },
+            }
+        }
+        if self.fault.is_none() {
+            let cut = cut(&self.bytes[self.whole..self.filled], &RULES);
+            self.whole += cut.whole;
+            if let Rest::Fault(fault) = cut.rest {
+                self.fault = Some(fault);
+            }
+        }
+        self.invariants();
+        Ok(true)
+    }
+
+    fn ping(&mut self) {
+        let mut ping = Vec::new();
+        encode(Header::new(Kind::Ping), b"", b"", &self.scheme, &mut ping);
+        // If the connection is gone, the next read says why.
+        let _ = self.stream.write_all(&ping);
+    }
+
+    fn gone(&self, why: &str) -> Error {
+        Error::Gone { to: self.to.clone(), why: why.to_string() }
+    }
+
+    fn invariants(&self) {
+        debug_assert!(
+            self.taken <= self.whole && self.whole <= self.filled && self.filled <= self.bytes.len()
+        );
+    }
+}
+
+/// An [`Event`], with the places of its bytes.
+#[derive(Clone, Copy)]
+enum Step {
+    Frame(usize),
+    Bad(usize),
+    Gap(u64),
+    Closed(Status, usize),
+    End,
+}

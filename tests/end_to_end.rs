@@ -1,0 +1,355 @@
+//! The program as its users run it: a gateway, senders and tails, each a process.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than anything takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn framegate(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process of ours, ended with the test.
+struct Process {
+    child: Child,
+    /// What it says on standard error, line by line.
+    said: Receiver<String>,
+}
+
+impl Process {
+    fn start(args: &[&str], stdin: Stdio) -> Process {
+        let mut child = framegate(args).stdin(stdin).spawn().expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (to, said) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Process { child, said }
+    }
+
+    /// Waits until it says something with `part` in it.
+    fn says(&self, part: &str) -> String {
+        loop {
+            let line = self.said.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|why| panic!("it never says {part:?}: {why}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Waits for its end: the exit code, what it printed, and what it said since last asked.
+    fn end(mut self) -> (i32, String, String) {
+        drop(self.child.stdin.take());
+        let mut printed = String::new();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_string(&mut printed).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        let said: Vec<String> = self.said.iter().collect();
+        (status.code().expect("not killed"), printed, said.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Gateway {
+    process: Process,
+    address: String,
+}
+
+/// Starts a gateway on a free port.
+fn serve(options: &[&str]) -> Gateway {
+    serve_at("127.0.0.1:0", options)
+}
+
+fn serve_at(listen: &str, options: &[&str]) -> Gateway {
+    let process = Process::start(&[&["serve", "--listen", listen], options].concat(), Stdio::null());
+    let line = process.says("listening on ");
+    let (_, address) = line.split_once("listening on ").unwrap();
+    let (address, _) = address.split_once(',').unwrap();
+    Gateway { address: address.to_string(), process }
+}
+
+impl Gateway {
+    fn send(&self, options: &[&str], input: &[u8]) -> Output {
+        let mut child = framegate(&[&["send", "--to", &self.address], options].concat())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        // A sender that refuses at once reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    }
+
+    /// A tail that has subscribed.
+    fn tail(&self, options: &[&str]) -> Process {
+        let tail =
+            Process::start(&[&["tail", "-v", "--from", &self.address], options].concat(), Stdio::null());
+        tail.says("subscribed to");
+        tail
+    }
+
+    /// Ends it, and gives its ledger.
+    fn end(self) -> String {
+        self.process.signal("TERM");
+        let (code, printed, _) = self.process.end();
+        assert_eq!(code, 0);
+        printed
+    }
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn write(folder: &Path, name: &str, content: &[u8]) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+/// Lines of every kind: empty, with `\r`, not UTF-8, long, and a last one without an end.
+fn lines(count: usize) -> Vec<u8> {
+    let mut text = b"\nhello\r\n\xff\xfe\0\n".to_vec();
+    text.extend(vec![b'x'; 300_000]);
+    for index in 0..count {
+        text.extend(format!("\nline {index}").into_bytes());
+    }
+    text
+}
+
+#[test]
+fn a_published_file_is_reproduced_byte_for_byte() {
+    let gateway = serve(&[]);
+    let text = lines(20_000);
+    let count = (text.iter().filter(|&&byte| byte == b'\n').count() + 1).to_string();
+    for options in [&[][..], &["--no-reply"], &["--max-in-flight", "1"]] {
+        let mut tail = gateway.tail(&["logs.>", "--format", "payload", "--count", &count]);
+        let mut stdout = tail.child.stdout.take().unwrap();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            stdout.read_to_end(&mut all).unwrap();
+            all
+        });
+        let sent = gateway.send(&[&["--topic", "logs.web"], options].concat(), &text);
+        assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+        assert_eq!(tail.end().0, 0);
+        assert!(reader.join().unwrap() == [&text[..], b"\n"].concat(), "{options:?}: other bytes came out");
+    }
+    let ledger = gateway.end();
+    assert!(!ledger.is_empty());
+}
+
+#[test]
+fn formats_and_interactive_use() {
+    let gateway = serve(&[]);
+    let mut text = gateway.tail(&[]);
+    let json = gateway.tail(&["a.*", "--json", "--count", "2"]);
+    let mut send = Process::start(
+        &["send", "--to", &gateway.address, "--topic", "a.b", "--key", "7", "--json"],
+        Stdio::piped(),
+    );
+    // Each line arrives before the next is written.
+    let mut stdout = BufReader::new(text.child.stdout.take().unwrap());
+    for (id, line) in [(1, "first"), (2, "caf\u{e9}")] {
+        send.write(format!("{line}\n").as_bytes());
+        let mut shown = String::new();
+        stdout.read_line(&mut shown).unwrap();
+        assert_eq!(shown, format!("a.b 7 {id} {line}\n"));
+    }
+    let (code, report, _) = send.end();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((code, &report["statuses"]["OK"], &report["frames"]), (0, &2.into(), &2.into()));
+    let (code, printed, _) = json.end();
+    assert_eq!(code, 0);
+    let first: Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+    assert_eq!(first, serde_json::json!({"topic": "a.b", "key": 7, "id": 1, "payload": "first"}));
+}
+
+#[test]
+fn files_lines_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = write(folder.path(), "one", b"a\nb");
+    let two = write(folder.path(), "two", b"c\n");
+    let gateway = serve(&[]);
+    let tail = gateway.tail(&["--count", "5"]);
+    assert_eq!(gateway.send(&[&one, "-", &two], b"").status.code(), Some(0));
+    let whole = gateway.send(&["--whole", &one, &two], b"");
+    assert!(printed(&whole).starts_with("sent 2 frames, 5 B in "), "{}", printed(&whole));
+    let (code, shown, _) = tail.end();
+    assert_eq!((code, shown.as_str()), (0, " 0 1 a\n 0 2 b\n 0 3 c\n 0 1 a\\nb\n 0 2 c\\n\n"));
+}
+
+#[test]
+fn secrets_are_needed_and_their_lack_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = write(folder.path(), "secret", b"hush\n");
+    let other = write(folder.path(), "other", b"hash\n");
+    let gateway = serve(&["--secret-file", &secret]);
+    for (options, mend) in [(&[][..], "give --secret-file"), (&["--secret-file", &other], "another secret")] {
+        let refused = gateway.send(&[&["-q"], options].concat(), b"hello\n");
+        let line = said(&refused);
+        assert_eq!((refused.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+        assert!(line.contains(mend) && refused.stdout.is_empty(), "{line}");
+        let tail =
+            framegate(&[&["tail", "-q", "--from", &gateway.address], options].concat()).output().unwrap();
+        assert_eq!(tail.status.code(), Some(2));
+        assert!(said(&tail).contains(mend), "{}", said(&tail));
+    }
+    let tail = gateway.tail(&["--secret-file", &secret, "--count", "1"]);
+    assert_eq!(gateway.send(&["--secret-file", &secret], b"hello\n").status.code(), Some(0));
+    assert_eq!(tail.end().1, " 0 1 hello\n");
+
+    let open = serve(&[]);
+    let refused = open.send(&["-q", "--secret-file", &secret], b"hello\n");
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("leave --secret-file out"), "{}", said(&refused));
+}
+
+#[test]
+fn a_line_that_is_too_large_fails_alone() {
+    let gateway = serve(&["--max-payload", "1KiB"]);
+    let large = "x".repeat(1025);
+    let text = format!("a\nb\n{large}\nc\n{large}\nd\n");
+    let sent = gateway.send(&["-q"], text.as_bytes());
+    assert_eq!(sent.status.code(), Some(1));
+    let report = printed(&sent);
+    assert!(report.contains(": OK 4, TOO_LARGE 2 (") && report.contains("max-payload"), "{report}");
+}
+
+#[test]
+fn the_same_bytes_again_are_done_already() {
+    let gateway = serve(&["--dedup", "1m"]);
+    let first = gateway.send(&[], b"a\nb\n");
+    let again = gateway.send(&[], b"a\nb\nc\n");
+    assert!(printed(&first).contains("OK 2"), "{}", printed(&first));
+    assert!(printed(&again).contains("OK 1, DUPLICATE 2"), "{}", printed(&again));
+    assert_eq!((first.status.code(), again.status.code()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_sender_outlives_its_gateway() {
+    let gateway = serve(&[]);
+    let address = gateway.address.clone();
+    let tail = gateway.tail(&["--count", "2"]);
+    let mut send = Process::start(&["send", "-v", "--to", &address], Stdio::piped());
+    send.write(b"1\n2\n");
+    assert_eq!(tail.end().1, " 0 1 1\n 0 2 2\n");
+    gateway.end();
+    // Only what is to be sent makes it connect again.
+    send.write(b"3\n");
+    send.says("connecting again");
+    let gateway = serve_at(&address, &[]);
+    send.says("again");
+    send.write(b"4\n");
+    let (code, report, said) = send.end();
+    assert_eq!(code, 0, "{report} {said}");
+    assert!(report.contains("sent 4 frames") && report.contains("OK 4"), "{report}");
+    gateway.end();
+}
+
+#[test]
+fn without_retry_a_gateway_that_goes_away_is_exit_3() {
+    let mut gateway = serve(&[]);
+    let mut tail = gateway.tail(&[]);
+    let mut send = Process::start(&["send", "--no-retry", "--to", &gateway.address], Stdio::piped());
+    send.write(b"1\n");
+    let mut shown = BufReader::new(tail.child.stdout.take().unwrap());
+    shown.read_line(&mut String::new()).unwrap();
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    // Whether it notices while it reads or while it sends.
+    let _ = send.child.stdin.as_mut().unwrap().write_all(b"2\n");
+    let (code, report, said) = send.end();
+    assert_eq!(code, 3, "{report} {said}");
+    assert!(said.contains("went away") && report.starts_with("sent "), "{report} {said}");
+    assert_eq!(tail.end().0, 3);
+}
+
+#[test]
+fn draining_ends_a_tail_after_its_last_frame() {
+    let gateway = serve(&["--json"]);
+    let tail = gateway.tail(&[]);
+    assert_eq!(gateway.send(&[], b"hello\n").status.code(), Some(0));
+    let ledger: Value = serde_json::from_str(&gateway.end()).unwrap();
+    assert!(ledger.is_object());
+    let (code, shown, said) = tail.end();
+    assert_eq!((code, shown.as_str()), (3, " 0 1 hello\n"));
+    assert!(said.contains("the gateway closed the connection"), "{said}");
+}
+
+#[test]
+fn a_signal_ends_a_sender_and_a_tail_with_130() {
+    let gateway = serve(&[]);
+    let mut tail = gateway.tail(&[]);
+    let mut send = Process::start(&["send", "--to", &gateway.address], Stdio::piped());
+    send.write(b"hello\n");
+    let mut stdout = BufReader::new(tail.child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    // Its standard input stays open: it is stopped while it waits for more.
+    let stdin = send.child.stdin.take();
+    send.signal("INT");
+    let (code, report, _) = send.end();
+    assert!(code == 130 && report.contains("OK 1"), "{code} {report}");
+    drop(stdin);
+    tail.signal("TERM");
+    assert_eq!(tail.end().0, 130);
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    // Takes connections and never answers, so that nothing in flight is ever finished.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap().to_string();
+    let mut send = Process::start(&["send", "-v", "--to", &address], Stdio::piped());
+    send.write(b"hello\n");
+    let mut peer = mute.accept().unwrap().0;
+    peer.read_exact(&mut [0; 32 + 5 + 32]).unwrap();
+    send.signal("INT");
+    send.says("a second signal ends at once");
+    send.signal("TERM");
+    let (code, report, _) = send.end();
+    assert_eq!((code, report.as_str()), (130, ""));
+}
+
+#[test]
+fn a_tail_that_nobody_reads_ends_quietly() {
+    let gateway = serve(&[]);
+    let mut tail = gateway.tail(&[]);
+    drop(tail.child.stdout.take());
+    assert_eq!(gateway.send(&[], b"hello\n").status.code(), Some(0));
+    let (code, _, said) = tail.end();
+    assert_eq!((code, said.as_str()), (0, ""));
+}
