@@ -62,18 +62,19 @@ impl Pairs {
     }
 
     /// Hands the digest of each message to `done`, in the order in which they are finished.
-    pub(super) fn digest_each<'a, T>(
+    pub(super) fn digest_each<'a, T: Copy>(
         self,
         keying: &Keying,
-        messages: impl Iterator<Item = (&'a [u8], T)>,
+        mut messages: impl Iterator<Item = (&'a [u8], T)>,
         mut done: impl FnMut([u8; DIGEST], T),
     ) {
-        let mut lanes = messages.map(|(message, tag)| Lane::new(message, tag, keying));
-        let Some(mut a) = lanes.next() else { return };
-        let Some(mut b) = lanes.next() else { return a.finish_alone(&mut done) };
+        let Some((message, tag)) = messages.next() else { return };
+        let mut a = Lane::new(message, tag, keying);
+        let Some((message, tag)) = messages.next() else { return a.finish_alone(&mut done) };
+        let mut b = Lane::new(message, tag, keying);
         loop {
             self.step(&mut a, &mut b);
-            if !a.renew(&mut lanes, &mut done) || !b.renew(&mut lanes, &mut done) {
+            if !a.renew(keying, &mut messages, &mut done) || !b.renew(keying, &mut messages, &mut done) {
                 a.finish_alone(&mut done);
                 return b.finish_alone(&mut done);
             }
@@ -81,7 +82,7 @@ impl Pairs {
     }
 
     /// Compresses as many blocks as both lanes have in one run.
-    fn step<T>(self, a: &mut Lane<'_, T>, b: &mut Lane<'_, T>) {
+    fn step<T: Copy>(self, a: &mut Lane<'_, T>, b: &mut Lane<'_, T>) {
         let n = a.blocks.next().len().min(b.blocks.next().len());
         #[cfg(target_arch = "x86_64")]
         self.sha_ni.compress_two(&mut a.state, &a.blocks.next()[..n], &mut b.state, &b.blocks.next()[..n]);
@@ -110,13 +111,30 @@ struct Blocks<'a> {
     end: usize,
 }
 
-impl<'a, T> Lane<'a, T> {
+impl<'a, T: Copy> Lane<'a, T> {
     fn new(message: &'a [u8], tag: T, keying: &Keying) -> Lane<'a, T> {
-        let (state, outer, before) = match *keying {
-            Keying::None => (START, None, 0),
-            Keying::Hmac { inner, outer } => (inner, Some(outer), size_of::<Block>()),
+        let blocks = Blocks { body: &[], last: [[0; 64]; 2], at: 0, end: 0 };
+        let mut lane = Lane { state: START, blocks, outer: None, tag };
+        lane.begin(message, tag, keying);
+        lane
+    }
+
+    fn begin(&mut self, message: &'a [u8], tag: T, keying: &Keying) {
+        self.tag = tag;
+        let before = match *keying {
+            Keying::None => {
+                self.state = START;
+                0
+            }
+            Keying::Hmac { inner, outer } => {
+                self.state = inner;
+                self.outer = Some(outer);
+                size_of::<Block>()
+            }
         };
-        Lane { state, blocks: Blocks::new(message, before), outer, tag }
+        let (body, rest) = message.as_chunks();
+        self.blocks.body = body;
+        self.blocks.pad(rest, before + message.len());
     }
 
     fn advance(&mut self, n: usize) {
@@ -125,7 +143,7 @@ impl<'a, T> Lane<'a, T> {
             && let Some(outer) = self.outer.take()
         {
             let inner = self.digest();
-            self.blocks = Blocks::short(&inner, size_of::<Block>());
+            self.blocks.pad(&inner, size_of::<Block>() + DIGEST);
             self.state = outer;
         }
     }
@@ -135,17 +153,19 @@ impl<'a, T> Lane<'a, T> {
     }
 
     /// Takes the next message if this one is done; false if it is and there is none.
+    #[inline]
     fn renew(
         &mut self,
-        lanes: &mut impl Iterator<Item = Self>,
+        keying: &Keying,
+        messages: &mut impl Iterator<Item = (&'a [u8], T)>,
         done: &mut impl FnMut([u8; DIGEST], T),
     ) -> bool {
         if !self.is_done() {
             return true;
         }
-        let Some(next) = lanes.next() else { return false };
-        let finished = std::mem::replace(self, next);
-        done(finished.digest(), finished.tag);
+        let Some((message, tag)) = messages.next() else { return false };
+        done(self.digest(), self.tag);
+        self.begin(message, tag, keying);
         true
     }
 
@@ -168,26 +188,18 @@ impl<'a, T> Lane<'a, T> {
     }
 }
 
-impl<'a> Blocks<'a> {
-    /// Of `message`, `before` bytes into what is hashed.
-    fn new(message: &'a [u8], before: usize) -> Blocks<'a> {
-        let (body, rest) = message.as_chunks();
-        Blocks { body, ..Blocks::padded(rest, before + message.len()) }
-    }
-
-    /// Of less than a block, copied.
-    fn short(message: &[u8], before: usize) -> Blocks<'a> {
-        Blocks::padded(message, before + message.len())
-    }
-
-    /// The end of a message of `len` bytes (FIPS 180-4, section 5.1.1).
-    fn padded(rest: &[u8], len: usize) -> Blocks<'a> {
-        let mut last = [[0; 64]; 2];
-        last[0][..rest.len()].copy_from_slice(rest);
-        last[0][rest.len()] = 0x80;
-        let end = if rest.len() < 56 { 1 } else { 2 };
-        last[end - 1][56..].copy_from_slice(&(8 * len as u64).to_be_bytes());
-        Blocks { body: &[], last, at: 0, end }
+impl Blocks<'_> {
+    /// Sets the end of a message of `len` bytes, whose last, less than a block, are `rest` (FIPS 180-4,
+    /// section 5.1.1).
+    fn pad(&mut self, rest: &[u8], len: usize) {
+        self.end = if rest.len() < 56 { 1 } else { 2 };
+        self.at = 0;
+        let last = self.last[..self.end].as_flattened_mut();
+        let (length_at, mark_at) = (last.len() - 8, rest.len());
+        last[..mark_at].copy_from_slice(rest);
+        last[mark_at] = 0x80;
+        last[mark_at + 1..length_at].fill(0);
+        last[length_at..].copy_from_slice(&(8 * len as u64).to_be_bytes());
     }
 
     /// The next run of blocks; empty at the end.
