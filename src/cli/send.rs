@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -80,9 +81,13 @@ impl Send {
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
         };
         let shape = if self.whole { Shape::Whole } else { Shape::Lines };
-        let (mut records, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
+        let (mut records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
             .map_err(|wrong| Failure::usage(wrong.to_string()))?;
         let mut publisher = Publisher::connect(&self.to, options)?;
+        thread::Builder::new().name("records".into()).spawn(|| reader.run()).map_err(|why| Failure {
+            exit: Exit::Partly,
+            message: format!("cannot start a thread: {why}: raise ulimit -u"),
+        })?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
         let (interrupter, flag) = (publisher.interrupter(), interrupted.clone());

@@ -34,8 +34,6 @@ pub enum RecordError {
         /// How long it may be, in bytes.
         max: usize,
     },
-    /// There is no thread to read with.
-    Thread(io::Error),
 }
 
 impl fmt::Display for RecordError {
@@ -53,7 +51,6 @@ impl fmt::Display for RecordError {
                 }
                 write!(f, ": longer than the {max} bytes that a frame may carry: cut it into smaller records")
             }
-            RecordError::Thread(why) => write!(f, "cannot start a thread: {why}: raise ulimit -u"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What `send` reads: the lines of standard input or of files, or whole files, as records.
 //!
-//! A thread of its own reads, so that whoever takes the records can do something else (send what it
-//! has, see a signal) when none is at hand.
+//! Reading is for a thread of its own, so that whoever takes the records can do something else (send
+//! what it has, see a signal) when none is at hand. The caller starts it: this room has no threads.
 
 mod error;
 mod source;
@@ -11,12 +11,12 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 
 pub use error::RecordError;
 use source::Piece;
+pub use source::Reader;
 
 /// 4 blocks read ahead: reading is rarely what everything waits for, and a block is a read.
 const AHEAD: usize = 4;
@@ -63,8 +63,13 @@ pub struct Stopper {
 }
 
 impl Records {
-    /// Checks that every input can be opened, and begins to read. A record of more than `max` bytes is an error.
-    pub fn open(inputs: Vec<Input>, shape: Shape, max: usize) -> Result<(Records, Stopper), RecordError> {
+    /// Checks that every input can be opened. A record of more than `max` bytes is an error. Nothing
+    /// comes before the [`Reader`] runs.
+    pub fn open(
+        inputs: Vec<Input>,
+        shape: Shape,
+        max: usize,
+    ) -> Result<(Records, Reader, Stopper), RecordError> {
         let mut total = Some(0);
         for input in &inputs {
             let len = input.check()?;
@@ -73,14 +78,11 @@ impl Records {
         let (to, pieces) = channel::bounded(AHEAD);
         let (spent, blocks) = channel::bounded(AHEAD);
         let (stopper, stop) = channel::bounded(0);
-        thread::Builder::new()
-            .name("records".into())
-            .spawn(move || source::read(&inputs, shape, max, &to, &blocks))
-            .map_err(RecordError::Thread)?;
+        let reader = Reader { inputs, shape, max, to, spent: blocks };
         let (piece, name) = (Piece::default(), Arc::from(""));
         let (taken, line, consumed, failed) = (0, 0, 0, None);
         let records = Records { pieces, spent, stop, piece, taken, name, line, max, total, consumed, failed };
-        Ok((records, Stopper { _stop: stopper }))
+        Ok((records, reader, Stopper { _stop: stopper }))
     }
 
     /// The next record, if one is at hand. If none is, [`wait`](Self::wait) tells what to do.

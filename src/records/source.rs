@@ -1,4 +1,4 @@
-//! The thread that reads.
+//! The side that reads.
 
 use std::io::{BufRead, ErrorKind, Read};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{Input, RecordError, Shape};
 /// 256 KiB: what is asked for in one read.
 const BLOCK: usize = 256 * 1024;
 
-/// What the thread hands over.
+/// What the reader hands over.
 #[derive(Debug)]
 pub enum Piece {
     /// An input with this name begins.
@@ -35,31 +35,41 @@ impl Default for Piece {
 /// Nobody takes the records any more.
 struct Unwanted;
 
-/// Reads every input to its end, or until nobody wants more. `spent` gives blocks back for reuse.
-pub fn read(
-    inputs: &[Input],
-    shape: Shape,
-    max: usize,
-    to: &Sender<Result<Piece, RecordError>>,
-    spent: &Receiver<Vec<u8>>,
-) {
-    for input in inputs {
-        let give = |piece| to.send(Ok(piece)).map_err(|_| Unwanted);
-        if give(Piece::Begin(input.name().into())).is_err() {
-            return;
+/// Reads the inputs of a [`Records`](super::Records).
+pub struct Reader {
+    pub(super) inputs: Vec<Input>,
+    pub(super) shape: Shape,
+    pub(super) max: usize,
+    pub(super) to: Sender<Result<Piece, RecordError>>,
+    /// Blocks that come back for reuse.
+    pub(super) spent: Receiver<Vec<u8>>,
+}
+
+impl Reader {
+    /// Reads every input to its end, or until nobody wants more; waits while enough is at hand.
+    pub fn run(self) {
+        for input in &self.inputs {
+            if let Err(error) = self.read(input) {
+                // Whether anybody is left to be told or not, this is the end.
+                let _ = error.map(|error| self.to.send(Err(error)));
+                return;
+            }
         }
-        let read = input.open().map(|reader| match shape {
-            Shape::Lines => lines(reader, max, || spent.try_recv().unwrap_or_default(), give),
-            Shape::Whole => whole(reader, max, give),
-        });
-        let error = match read {
-            Ok(Ok(Ok(()))) => continue,
-            Ok(Ok(Err(Unwanted))) => return,
-            Ok(Err(why)) => RecordError::Read { name: input.name(), why },
-            Err(error) => error,
+    }
+
+    /// Reads one input; an error without a reason is that nobody wants more.
+    fn read(&self, input: &Input) -> Result<(), Option<RecordError>> {
+        let give = |piece| self.to.send(Ok(piece)).map_err(|_| Unwanted);
+        give(Piece::Begin(input.name().into())).map_err(|Unwanted| None)?;
+        let reader = input.open().map_err(Some)?;
+        let read = match self.shape {
+            Shape::Lines => lines(reader, self.max, || self.spent.try_recv().unwrap_or_default(), give),
+            Shape::Whole => whole(reader, self.max, give),
         };
-        let _ = to.send(Err(error));
-        return;
+        match read {
+            Ok(given) => given.map_err(|Unwanted| None),
+            Err(why) => Err(Some(RecordError::Read { name: input.name(), why })),
+        }
     }
 }
 
@@ -199,8 +209,9 @@ mod tests {
             std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
             Input::File(path)
         });
-        let (mut records, _stopper) = Records::open(inputs.collect(), shape, max).unwrap();
+        let (mut records, reader, _stopper) = Records::open(inputs.collect(), shape, max).unwrap();
         assert_eq!(records.total(), Some(files.iter().map(|bytes| bytes.len() as u64).sum()));
+        std::thread::spawn(|| reader.run());
         let mut seen = Vec::new();
         let error = loop {
             match records.at_hand() {
@@ -255,7 +266,9 @@ mod tests {
         // Nobody ever writes to this pipe, so that waiting for it would not end.
         let (reader, _writer) = std::io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
-        let (mut records, stopper) = Records::open(vec![Input::File(path.into())], Shape::Lines, 10).unwrap();
+        let inputs = vec![Input::File(path.into())];
+        let (mut records, reader, stopper) = Records::open(inputs, Shape::Lines, 10).unwrap();
+        std::thread::spawn(|| reader.run());
         assert!(records.total().is_none());
         drop(stopper);
         while records.at_hand().unwrap().is_some() {}
