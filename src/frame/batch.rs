@@ -1,10 +1,12 @@
 //! The unit that is verified, put in order and distributed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::decoder::Frame;
-use super::digest::{Digester, Scheme};
+use super::digest::Scheme;
 use super::header::{DIGEST, Header};
+use super::stream::Stream;
 use crate::memory::{Buffer, Charge, Memory};
 
 /// Whole frames of one connection, not verified yet.
@@ -248,7 +250,8 @@ impl Rope {
 /// verdict cannot be about other bytes.
 pub struct Piecewise {
     pieces: Vec<Buffer>,
-    digester: Digester,
+    scheme: Scheme,
+    stream: Stream,
     charge: Charge,
     /// Bytes of the whole frame.
     total: usize,
@@ -261,8 +264,8 @@ pub struct Piecewise {
 impl Piecewise {
     /// A frame of `total` bytes, all covered by `charge`.
     pub fn new(total: usize, scheme: &Scheme, charge: Charge, replies: Option<Charge>) -> Piecewise {
-        let digester = scheme.digester();
-        Piecewise { pieces: Vec::new(), digester, charge, total, received: 0, hashed: 0, replies }
+        let (scheme, stream) = (scheme.clone(), scheme.stream());
+        Piecewise { pieces: Vec::new(), scheme, stream, charge, total, received: 0, hashed: 0, replies }
     }
 
     /// Adds the next bytes of the frame. The first piece holds at least its header and topic.
@@ -284,32 +287,51 @@ impl Piecewise {
 
     /// Hashes at most `max` bytes more.
     pub fn hash(&mut self, max: usize) {
-        let mut left = self.unhashed().min(max);
-        // Pieces before the last few are hashed already: walk back to the one that is not.
-        let mut start = self.received;
-        let mut first = self.pieces.len();
-        while start > self.hashed {
-            first -= 1;
-            start -= self.pieces[first].len();
+        let mut left = max;
+        while left > 0 && self.unhashed() > 0 {
+            let (at, range) = self.next_run(left);
+            self.stream.update(&self.pieces[at][range.clone()]);
+            self.hashed += range.len();
+            left -= range.len();
         }
-        for piece in &self.pieces[first..] {
-            let skip = self.hashed - start;
-            let n = (piece.len() - skip).min(left);
-            self.digester.update(&piece[skip..skip + n]);
-            self.hashed += n;
+    }
+
+    /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
+    pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
+        let mut left = max;
+        while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
+            let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
+            // The longer run goes on in the next round, beside the other's next.
+            let n = range_a.len().min(range_b.len());
+            let bytes_a = &a.pieces[at_a][range_a.start..range_a.start + n];
+            let bytes_b = &b.pieces[at_b][range_b.start..range_b.start + n];
+            Stream::update_two(&mut a.stream, bytes_a, &mut b.stream, bytes_b);
+            a.hashed += n;
+            b.hashed += n;
             left -= n;
-            if left == 0 {
-                break;
-            }
-            start += piece.len();
         }
+        a.hash(left);
+        b.hash(left);
+    }
+
+    /// At most `max` of the bytes to hash next: which piece, and where in it.
+    fn next_run(&self, max: usize) -> (usize, Range<usize>) {
+        // Most pieces are hashed already: walk back to the one that is not.
+        let (mut start, mut at) = (self.received, self.pieces.len());
+        while start > self.hashed {
+            at -= 1;
+            start -= self.pieces[at].len();
+        }
+        let from = self.hashed - start;
+        let n = (self.pieces[at].len() - from).min(self.unhashed()).min(max);
+        (at, from..from + n)
     }
 
     /// The verdict, once [`is_finished`](Self::is_finished).
     pub fn finish(self) -> Verified {
         assert!(self.is_finished(), "a verdict is about the whole frame");
         let rope = Rope { pieces: self.pieces, len: self.total, _charge: self.charge };
-        let intact = self.digester.matches(&rope.digest());
+        let intact = self.scheme.same(&self.stream.finish(), &rope.digest());
         let batch = Batch { body: Body::Rope(Arc::new(rope)), frames: 1, replies: self.replies };
         Verified { batch, bad: if intact { Vec::new() } else { vec![0] } }
     }

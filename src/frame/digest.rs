@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::header::DIGEST;
 use super::pairs::{Keying, Pairs};
+use super::stream::Stream;
 
 /// How the digests of a listener are made. Cheap to clone.
 #[derive(Clone)]
@@ -67,30 +68,34 @@ impl Scheme {
             frames.filter(|(_, frame)| !self.is_intact(frame)).for_each(|(index, _)| bad(index));
             return;
         };
-        let keying = match self {
-            Scheme::Sha256 => &Keying::None,
-            Scheme::Hmac(keyed) => &keyed.keying,
-        };
         let messages = frames.map(|(index, frame)| {
             let (hashed, digest) = frame.split_last_chunk::<DIGEST>().expect("a frame holds a digest");
             (hashed, (index, digest))
         });
-        pairs.digest_each(keying, messages, |found, (index, digest)| {
-            let intact = match self {
-                Scheme::Sha256 => found == *digest,
-                Scheme::Hmac(_) => bool::from(found.ct_eq(digest)),
-            };
-            if !intact {
+        pairs.digest_each(self.keying(), messages, |found, (index, digest)| {
+            if !self.same(&found, digest) {
                 bad(index);
             }
         });
     }
 
     /// Begins a digest of bytes that come in pieces.
-    pub(super) fn digester(&self) -> Digester {
+    pub(super) fn stream(&self) -> Stream {
+        Stream::new(self.keying())
+    }
+
+    /// Whether two digests are the same; in constant time where a secret could be learned from it.
+    pub(super) fn same(&self, a: &[u8; DIGEST], b: &[u8; DIGEST]) -> bool {
         match self {
-            Scheme::Sha256 => Digester::Sha256(Sha256::new()),
-            Scheme::Hmac(keyed) => Digester::Hmac(Box::new(keyed.mac.clone())),
+            Scheme::Sha256 => a == b,
+            Scheme::Hmac(_) => a.ct_eq(b).into(),
+        }
+    }
+
+    fn keying(&self) -> &Keying {
+        match self {
+            Scheme::Sha256 => &Keying::None,
+            Scheme::Hmac(keyed) => &keyed.keying,
         }
     }
 }
@@ -99,29 +104,6 @@ impl Scheme {
 impl std::fmt::Debug for Scheme {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.is_keyed() { "HMAC-SHA-256" } else { "SHA-256" })
-    }
-}
-
-/// A digest in the making.
-pub(super) enum Digester {
-    Sha256(Sha256),
-    Hmac(Box<Hmac<Sha256>>),
-}
-
-impl Digester {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Digester::Sha256(hash) => hash.update(bytes),
-            Digester::Hmac(mac) => mac.update(bytes),
-        }
-    }
-
-    /// Whether the bytes so far have this digest.
-    pub(super) fn matches(self, digest: &[u8; DIGEST]) -> bool {
-        match self {
-            Digester::Sha256(hash) => hash.finalize().as_slice() == digest,
-            Digester::Hmac(mac) => mac.verify_slice(digest).is_ok(),
-        }
     }
 }
 
@@ -153,14 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn pieces_and_the_whole_agree() {
+    fn a_changed_byte_anywhere_is_seen() {
         for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
             let bytes: Vec<u8> = (0..1000u32).map(|i| i as u8).collect();
-            let digest = scheme.digest(&bytes);
-            let mut digester = scheme.digester();
-            bytes.chunks(7).for_each(|piece| digester.update(piece));
-            assert!(digester.matches(&digest));
-            let frame = [&bytes[..], &digest].concat();
+            let frame = [&bytes[..], &scheme.digest(&bytes)].concat();
             assert!(scheme.is_intact(&frame));
             for at in [0, 500, 999, 1000, 1031] {
                 let mut flipped = frame.clone();

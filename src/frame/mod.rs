@@ -9,6 +9,7 @@ mod pairs;
 mod patterns;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+mod stream;
 mod topic;
 
 pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify};

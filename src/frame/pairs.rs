@@ -15,7 +15,7 @@ pub(super) type State = [u32; 8];
 pub(super) type Block = [u8; 64];
 
 /// FIPS 180-4, section 5.3.3.
-const START: State =
+pub(super) const START: State =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// What stands before a message and around its hash.
@@ -84,12 +84,18 @@ impl Pairs {
     /// Compresses as many blocks as both lanes have in one run.
     fn step<T: Copy>(self, a: &mut Lane<'_, T>, b: &mut Lane<'_, T>) {
         let n = a.blocks.next().len().min(b.blocks.next().len());
-        #[cfg(target_arch = "x86_64")]
-        self.sha_ni.compress_two(&mut a.state, &a.blocks.next()[..n], &mut b.state, &b.blocks.next()[..n]);
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("nothing makes a Pairs there");
+        self.compress_two(&mut a.state, &a.blocks.next()[..n], &mut b.state, &b.blocks.next()[..n]);
         a.advance(n);
         b.advance(n);
+    }
+
+    /// Adds as many blocks to each of two states.
+    #[inline]
+    pub(super) fn compress_two(self, a: &mut State, blocks_a: &[Block], b: &mut State, blocks_b: &[Block]) {
+        #[cfg(target_arch = "x86_64")]
+        self.sha_ni.compress_two(a, blocks_a, b, blocks_b);
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("nothing makes a Pairs there, to add {blocks_a:?} to {a:?} and {blocks_b:?} to {b:?}");
     }
 }
 
@@ -134,7 +140,7 @@ impl<'a, T: Copy> Lane<'a, T> {
         };
         let (body, rest) = message.as_chunks();
         self.blocks.body = body;
-        self.blocks.pad(rest, before + message.len());
+        self.blocks.set_last(rest, before + message.len());
     }
 
     fn advance(&mut self, n: usize) {
@@ -143,7 +149,7 @@ impl<'a, T: Copy> Lane<'a, T> {
             && let Some(outer) = self.outer.take()
         {
             let inner = self.digest();
-            self.blocks.pad(&inner, size_of::<Block>() + DIGEST);
+            self.blocks.set_last(&inner, size_of::<Block>() + DIGEST);
             self.state = outer;
         }
     }
@@ -180,26 +186,37 @@ impl<'a, T: Copy> Lane<'a, T> {
     }
 
     fn digest(&self) -> [u8; DIGEST] {
-        let mut digest = [0; DIGEST];
-        for (bytes, word) in digest.chunks_exact_mut(4).zip(self.state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        digest
+        digest_of(&self.state)
     }
 }
 
+/// The bytes of a state.
+pub(super) fn digest_of(state: &State) -> [u8; DIGEST] {
+    let mut digest = [0; DIGEST];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}
+
+/// Sets the last one or two blocks of a message of `len` bytes, whose end, less than a block, is `rest`
+/// (FIPS 180-4, section 5.1.1). Says how many they are.
+pub(super) fn pad(last: &mut [Block; 2], rest: &[u8], len: usize) -> usize {
+    let end = if rest.len() < 56 { 1 } else { 2 };
+    let last = last[..end].as_flattened_mut();
+    let (length_at, mark_at) = (last.len() - 8, rest.len());
+    last[..mark_at].copy_from_slice(rest);
+    last[mark_at] = 0x80;
+    last[mark_at + 1..length_at].fill(0);
+    last[length_at..].copy_from_slice(&(8 * len as u64).to_be_bytes());
+    end
+}
+
 impl Blocks<'_> {
-    /// Sets the end of a message of `len` bytes, whose last, less than a block, are `rest` (FIPS 180-4,
-    /// section 5.1.1).
-    fn pad(&mut self, rest: &[u8], len: usize) {
-        self.end = if rest.len() < 56 { 1 } else { 2 };
+    /// Sets the end of a message of `len` bytes, whose last, less than a block, are `rest`.
+    fn set_last(&mut self, rest: &[u8], len: usize) {
+        self.end = pad(&mut self.last, rest, len);
         self.at = 0;
-        let last = self.last[..self.end].as_flattened_mut();
-        let (length_at, mark_at) = (last.len() - 8, rest.len());
-        last[..mark_at].copy_from_slice(rest);
-        last[mark_at] = 0x80;
-        last[mark_at + 1..length_at].fill(0);
-        last[length_at..].copy_from_slice(&(8 * len as u64).to_be_bytes());
     }
 
     /// The next run of blocks; empty at the end.

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 
-use super::{Done, Job, Outcome, Pool, WakeFlag, Work};
-use crate::frame::{Scheme, verify};
+use super::{Done, Job, Outcome, Pool, Ticket, WakeFlag, Work};
+use crate::frame::{Piecewise, Scheme, verify};
 use crate::limits::{JOBS, PIECE};
 
 /// Worker threads that verify.
@@ -97,19 +97,30 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
-            let outcome = match job.work {
-                Work::Batch(batch) => Outcome::Batch(verify(batch, &self.scheme)),
-                Work::Piece(mut large) => {
-                    large.hash(PIECE);
-                    Outcome::Piece(large)
-                }
-            };
-            let pushed = self.done.queue.push(Done { ticket: job.ticket, outcome });
-            pushed.expect("the credits keep the number of jobs below the queue's capacity");
+            match job.work {
+                Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
+                Work::Piece(large) => self.hash(job.ticket, large),
+            }
             if self.done.flag.raise() {
                 (self.done.wake)();
             }
         }
+    }
+
+    /// Hashes a piece, and beside it one of another frame if there is one.
+    fn hash(&self, ticket: Ticket, mut large: Box<Piecewise>) {
+        if let Ok(Job { ticket: other_ticket, work: Work::Piece(mut other) }) = self.pieces.try_recv() {
+            Piecewise::hash_two(&mut large, &mut other, PIECE);
+            self.push(other_ticket, Outcome::Piece(other));
+        } else {
+            large.hash(PIECE);
+        }
+        self.push(ticket, Outcome::Piece(large));
+    }
+
+    fn push(&self, ticket: Ticket, outcome: Outcome) {
+        let pushed = self.done.queue.push(Done { ticket, outcome });
+        pushed.expect("the credits keep the number of jobs below the queue's capacity");
     }
 
     /// Batches before pieces: a small frame waits for at most one piece of a large one.
@@ -131,7 +142,6 @@ mod tests {
     use super::*;
     use crate::frame::{Batch, Header, Kind, encode};
     use crate::memory::{Buffer, Memory};
-    use crate::pool::Ticket;
     use crossbeam::sync::Parker;
 
     #[test]

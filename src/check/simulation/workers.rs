@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::dice::Dice;
-use crate::frame::{Scheme, verify};
+use crate::frame::{Piecewise, Scheme, verify};
 use crate::limits::{JOBS, PIECE};
-use crate::pool::{Done, Job, Outcome, Pool, Work};
+use crate::pool::{Done, Job, Outcome, Pool, Ticket, Work};
 
 /// Jobs that were submitted, and those that are done.
 pub struct Workers {
@@ -48,14 +48,25 @@ impl Workers {
                 std::mem::swap(&mut job.work, &mut other.work);
             }
         }
-        let outcome = match job.work {
-            Work::Batch(batch) => Outcome::Batch(verify(batch, &self.scheme)),
+        match job.work {
+            Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
             Work::Piece(mut large) => {
-                large.hash(PIECE);
-                Outcome::Piece(large)
+                let other = self.jobs.iter().position(|other| matches!(other.work, Work::Piece(_)));
+                if let Some(Job { ticket, work: Work::Piece(mut other) }) =
+                    other.map(|at| self.jobs.remove(at))
+                {
+                    Piecewise::hash_two(&mut large, &mut other, PIECE);
+                    self.push(ticket, Outcome::Piece(other));
+                } else {
+                    large.hash(PIECE);
+                }
+                self.push(job.ticket, Outcome::Piece(large));
             }
-        };
-        self.done.push_back(Done { ticket: job.ticket, outcome });
+        }
+    }
+
+    fn push(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.done.push_back(Done { ticket, outcome });
     }
 }
 
