@@ -46,6 +46,10 @@ pub const INLINE_TURN: usize = bound(64 * KIB, KIB);
 /// whole: 0.8 of the median latency; the same throughput.
 pub const PIECE: usize = READ_MAX;
 
+/// 512 KiB of a large frame read ahead of the worker that hashes it. More would only push each other
+/// out of the cache before they are hashed.
+pub const LARGE_BACKLOG: usize = 2 * PIECE;
+
 /// 64 connections accepted a turn, then the others get theirs.
 pub const ACCEPT_TURN: usize = bound(64, 2);
 

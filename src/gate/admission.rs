@@ -9,7 +9,8 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, READ_MAX, RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, READ_MAX, RECLAIM_AFTER, REPLIES_UNREAD,
+    read_need,
 };
 use crate::memory::Share;
 use crate::net::Net;
@@ -89,8 +90,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.jobs >= JOBS {
             return Admission::Wait(Share::Small);
         }
-        if conn.larges.back().is_some_and(|large| !large.is_received()) {
-            return Admission::ReadLarge;
+        if let Some(large) = conn.larges.back().filter(|large| !large.is_received()) {
+            return match large.backlog() < LARGE_BACKLOG {
+                true => Admission::ReadLarge,
+                false => Admission::Blocked,
+            };
         }
         let begun = conn.partial.as_ref().and_then(|partial| partial.header);
         if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {

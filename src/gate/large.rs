@@ -58,6 +58,11 @@ impl Large {
         self.received == self.total
     }
 
+    /// Bytes that came while a worker hashes what came before.
+    pub fn backlog(&self) -> usize {
+        self.incoming.iter().map(|piece| piece.len()).sum()
+    }
+
     /// Room for the next bytes; tell with [`advance`](Self::advance) how many came. Memory is taken
     /// a piece at a time, when bytes are there to be read.
     pub fn spare(&mut self, memory: &Memory) -> &mut [u8] {

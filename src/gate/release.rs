@@ -30,6 +30,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     let Some(large) = large else { continue };
                     large.put(hashing);
                     self.hash_on(id, number);
+                    self.mark_runnable(id);
                 }
             }
         }
