@@ -23,7 +23,7 @@ pub fn check_decoder(data: &[u8]) {
 
     check_cut(&stream, &rules);
     check_pieces_of(&stream, &rules, lazy, sizes.iter().copied().cycle());
-    if every_split && stream.len() <= 256 {
+    if every_split && stream.len() <= 160 {
         for first in 1..=stream.len() {
             check_pieces_of(&stream, &rules, lazy, [first, stream.len()].into_iter().cycle());
         }

@@ -1,9 +1,43 @@
-//! The checks driven by random bytes.
+//! The checks driven by random bytes, and by every file that a fuzz run left behind.
+
+use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::check::simulation::check_schedule;
+
+type Check = fn(&[u8]);
+
+/// Each fuzz target's corpus, and what it is for.
+const CORPORA: [(&str, &[Check]); 6] = [
+    ("decoder", &[check_decoder]),
+    ("batch", &[check_batch, check_pieces]),
+    ("reorder", &[check_reorder, check_memory]),
+    ("topics", &[check_topics]),
+    ("outbox", &[check_outbox]),
+    ("gateway", &[check_schedule]),
+];
+
+#[test]
+fn every_corpus_file_passes() {
+    for (target, checks) in CORPORA {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut replayed = 0;
+        for file in files {
+            let path = file.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            // Shown with a failure alone: the last one named is the one that failed.
+            println!("{}", path.display());
+            checks.iter().for_each(|check| check(&data));
+            replayed += 1;
+        }
+        assert!(replayed > 0, "{} is empty", folder.display());
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]

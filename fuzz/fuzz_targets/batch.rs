@@ -1,0 +1,7 @@
+//! Verdicts and views of batches and of large frames.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_batch(data);
+    framegate::check::models::check_pieces(data);
+});

@@ -1,0 +1,6 @@
+//! The whole gateway in a schedule that the bytes choose.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::simulation::check_schedule(data);
+});

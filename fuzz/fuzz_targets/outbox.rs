@@ -1,0 +1,6 @@
+//! What waits for a peer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_outbox(data);
+});

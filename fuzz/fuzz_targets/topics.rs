@@ -1,0 +1,6 @@
+//! Topics, patterns and who is found.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_topics(data);
+});
