@@ -118,7 +118,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Rest::Fault(fault) = cut.rest {
             self.ledger.borrow_mut().read += 1;
             let Some(conn) = self.conns.get_mut(id) else { return };
-            conn.readable = false;
             conn.frames_in_flight += 1;
             if conn.state == State::Open {
                 conn.state = State::Draining;
