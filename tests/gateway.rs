@@ -192,6 +192,41 @@ fn a_hundred_that_announce_large_frames_and_stall_hold_nobody_up() {
 }
 
 #[test]
+fn publishers_that_flood_do_not_starve_one_that_trickles() {
+    // A small memory, so that the flood is always at its limit and everyone stands in line.
+    let gateway = start(Config { payload_max: MIB, memory: 4 * MIB, ..Config::default() });
+    let mut trickle = gateway.subscriber("trickle");
+    let mut flood = gateway.subscriber("flood");
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut frames = 0;
+            while flood.try_next().is_ok_and(|got| got.is_some()) {
+                frames += 1;
+            }
+            frames
+        });
+        for _ in 0..4 {
+            let client = gateway.connect();
+            let frames = client.frame(silent(0), b"flood", &payload(2_000, 0)).repeat(100);
+            scope.spawn(move || {
+                let mut socket = &client.socket;
+                while socket.write_all(&frames).is_ok() {}
+            });
+        }
+        let mut publisher = gateway.connect();
+        for _ in 0..200 {
+            let start = Instant::now();
+            assert_eq!(publisher.publish("trickle", b"passes").0, Status::Ok);
+            assert_eq!(trickle.next().payload, b"passes");
+            assert!(start.elapsed() < Duration::from_secs(2), "starved for {:?}", start.elapsed());
+        }
+        gateway.begin_drain();
+        assert!(reader.join().unwrap() > 1_000, "it was a flood");
+    });
+    gateway.stop();
+}
+
+#[test]
 fn a_stalled_frame_and_an_idle_connection_are_closed() {
     let timeout = Duration::from_millis(200);
     let gateway = start(Config { frame_timeout: timeout, idle_timeout: 4 * timeout, ..Config::default() });
