@@ -9,6 +9,7 @@ mod choices;
 mod decoder;
 mod memory;
 mod outbox;
+mod pieces;
 mod reference;
 mod reorder;
 mod topics;
@@ -16,10 +17,11 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{check_batch, check_pieces};
+pub use batch::check_batch;
 pub use choices::Choices;
 pub use decoder::check_decoder;
 pub use memory::check_memory;
 pub use outbox::check_outbox;
+pub use pieces::check_pieces;
 pub use reorder::check_reorder;
 pub use topics::check_topics;

@@ -1,14 +1,15 @@
-//! Batches and large frames: their verdicts and views against the reference and the whole frame's digest.
+//! A batch's verdicts and views against the reference, and each frame's digest taken alone.
 
 use std::sync::Arc;
 
 use super::choices::Choices;
 use super::reference::{RefFrame, read_stream};
-use crate::frame::{Batch, Body, DIGEST, HEADER, Piecewise, Rules, Scheme, Verified, encode, verify};
+use crate::frame::{Batch, Body, DIGEST, Rules, Scheme, Verified, encode, verify};
 use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
 use crate::memory::{Buffer, Memory, Share};
 
-const ANY: Rules = Rules { payload_max: u32::MAX, replies: true };
+/// Everything that a header can say.
+pub const ANY: Rules = Rules { payload_max: u32::MAX, replies: true };
 
 /// The first byte of a header that may be changed without making other frames of the stream.
 const UNCUT: usize = 12;
@@ -17,7 +18,7 @@ const UNCUT: usize = 12;
 const FRAMES: usize = 60;
 
 /// Of a payload; large enough for many pieces.
-const PAYLOAD_MAX: usize = 3000;
+pub const PAYLOAD_MAX: usize = 3000;
 
 /// A batch's verdict is the verdict on each frame, and its views show the very bytes that were read.
 pub fn check_batch(data: &[u8]) {
@@ -29,7 +30,8 @@ pub fn check_batch(data: &[u8]) {
     let mut bytes = Vec::new();
     let mut count = 0;
     while !choices.is_empty() && count < FRAMES {
-        frame(&mut choices, &scheme, &other, &mut bytes);
+        let payload = choices.payload(PAYLOAD_MAX);
+        frame(&mut choices, &scheme, &other, &payload, &mut bytes);
         count += 1;
     }
     let len = bytes.len();
@@ -54,53 +56,12 @@ pub fn check_batch(data: &[u8]) {
     assert_eq!(memory.used(), 0);
 }
 
-/// A large frame in any pieces, hashed in any steps, has the verdict of the whole.
-pub fn check_pieces(data: &[u8]) {
-    let mut choices = Choices::new(data);
-    let memory = memory();
-    let (scheme, other) = schemes(&mut choices);
-    let mut bytes = Vec::new();
-    frame(&mut choices, &scheme, &other, &mut bytes);
-    let (frames, _) = read_stream(&bytes, &ANY);
-    let first_min = HEADER + frames[0].topic.len();
-
-    let charge = memory.charge(Share::Large, bytes.len() + BUFFER_OVERHEAD);
-    let mut large = Piecewise::new(bytes.len(), &scheme, charge, None);
-    let (mut received, mut hashed) = (0, 0);
-    while received < bytes.len() || !large.is_finished() {
-        let left = bytes.len() - received;
-        // With no more choices, the rest comes as one piece and is hashed at once.
-        let piece = if choices.is_empty() { left } else { choices.below(PAYLOAD_MAX) >> choices.below(12) };
-        let piece = piece.max(if received == 0 { first_min } else { 0 }).min(left);
-        if piece > 0 {
-            let next = bytes[received..received + piece].into();
-            large.push(Buffer::new(next, memory.charge(Share::Large, 0)));
-            received += piece;
-        }
-        let step = if choices.is_empty() { bytes.len() } else { choices.below(600) };
-        large.hash(step);
-        hashed = (hashed + step).min(received.min(bytes.len() - DIGEST));
-        assert_eq!(large.unhashed(), received.min(bytes.len() - DIGEST) - hashed);
-        assert_eq!(large.is_finished(), received == bytes.len() && hashed == bytes.len() - DIGEST);
-    }
-    let verified = large.finish();
-    check_verified(&verified, &frames, &scheme);
-    let body = verified.body();
-    assert!(!body.is_slice() && concat(body) == bytes && concat(&body.part(0, bytes.len())) == bytes);
-    for n in [0, 1, bytes.len() - 1, bytes.len()] {
-        assert_eq!(body.frames_within(n), u32::from(n == bytes.len()));
-    }
-    assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
-    drop(verified);
-    assert_eq!(memory.used(), 0);
-}
-
-fn memory() -> Arc<Memory> {
+pub fn memory() -> Arc<Memory> {
     Memory::new(Memory::least(1 << 20), 1 << 20)
 }
 
 /// The scheme that verifies, and one that a stranger may have used.
-fn schemes(choices: &mut Choices) -> (Scheme, Scheme) {
+pub fn schemes(choices: &mut Choices) -> (Scheme, Scheme) {
     // Of any length: a secret longer than a block of the hash is hashed first.
     let keyed = Scheme::keyed(choices.bytes(150));
     match choices.below(3) {
@@ -112,20 +73,22 @@ fn schemes(choices: &mut Choices) -> (Scheme, Scheme) {
 
 /// Appends a frame. Some are under the wrong scheme, some have a byte changed, at any place that does
 /// not say how long it is or what it is.
-fn frame(choices: &mut Choices, scheme: &Scheme, other: &Scheme, out: &mut Vec<u8>) {
+pub fn frame(choices: &mut Choices, scheme: &Scheme, other: &Scheme, payload: &[u8], out: &mut Vec<u8>) {
     let what = choices.below(8);
     let start = out.len();
     let header = choices.header();
     let topic = choices.bytes(255);
-    let payload = choices.payload(PAYLOAD_MAX);
-    encode(header, topic, &payload, if what == 1 { other } else { scheme }, out);
-    if what == 2 {
-        let at = UNCUT + choices.below(out.len() - start - UNCUT);
-        out[start + at] ^= choices.byte();
-    }
+    encode(header, topic, payload, if what == 1 { other } else { scheme }, out);
+    let len = out.len() - start;
+    let at = match what {
+        2 => UNCUT + choices.below(len - UNCUT),
+        3 => len - 1 - choices.below(DIGEST),
+        _ => return,
+    };
+    out[start + at] ^= choices.byte();
 }
 
-fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme) {
+pub fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme) {
     assert_eq!((verified.frames() as usize, verified.is_empty()), (frames.len(), frames.is_empty()));
     assert_eq!(verified.iter().count(), frames.len());
     let mut at = 0;
@@ -170,6 +133,6 @@ fn within(len: usize, seed: usize) -> impl Iterator<Item = usize> {
     (seed % step..=len).step_by(step).chain([len])
 }
 
-fn concat(body: &Body) -> Vec<u8> {
+pub fn concat(body: &Body) -> Vec<u8> {
     body.slices().collect::<Vec<_>>().concat()
 }

@@ -66,11 +66,13 @@ impl<'a> Choices<'a> {
         header
     }
 
-    /// A payload of at most `max` bytes: a few chosen ones, or many of which no two near ones are alike.
+    /// A payload of at most `max` bytes: a few chosen ones, or many.
     pub fn payload(&mut self, max: usize) -> Vec<u8> {
-        if self.byte() < 224 {
-            return self.bytes(max.min(64)).to_vec();
-        }
+        if self.byte() < 224 { self.bytes(max.min(64)).to_vec() } else { self.long_payload(max) }
+    }
+
+    /// A payload of at most `max` bytes of which no two near ones are alike.
+    pub fn long_payload(&mut self, max: usize) -> Vec<u8> {
         let len = self.below(max + 1);
         let first = usize::from(self.byte());
         (first..first + len).map(|at| (at ^ at >> 8) as u8).collect()
