@@ -71,7 +71,7 @@ impl Gateway {
         let mut events = Vec::new();
         while !gate.is_drained() {
             events.clear();
-            gate.poll(&mut events)?;
+            gate.poll(Instant::now(), &mut events)?;
             if self.control.drain.load(Ordering::Acquire) {
                 gate.begin_drain(Instant::now());
             }

@@ -32,8 +32,8 @@ const OUTSIDE: [(&str, &[&str]); 7] = [
     ("std::net::TcpListener", &["cli"]),
     ("std::fs", &["records", "client", "cli", "check"]),
     ("std::time::SystemTime", &["client", "cli"]),
-    // A gate is told the time of its turns; how long it may sleep is measured when it does.
-    ("std::time::Instant::now", &["gate", "gateway", "client", "cli", "check"]),
+    // A gate is told the time.
+    ("std::time::Instant::now", &["gateway", "client", "cli", "check"]),
 ];
 
 /// A file that wants more is usually two rooms.

@@ -119,9 +119,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// Waits until there is something to do, then adds what the network says to `events`.
-    pub fn poll(&mut self, events: &mut Vec<Event>) -> std::io::Result<()> {
-        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    /// Waits from `now` until there is something to do, then adds what the network says to `events`.
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) -> std::io::Result<()> {
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             // A verdict that came since the last look is as good as an event.
