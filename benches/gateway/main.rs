@@ -9,6 +9,7 @@ mod check;
 mod hub;
 mod load;
 mod options;
+mod plot;
 mod process;
 mod reading;
 mod report;

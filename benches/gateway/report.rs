@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::options::Options;
+use crate::plot;
 use crate::process;
 use crate::scenarios::Run;
 use crate::variants::{VARIANTS, Variant};
@@ -124,7 +125,7 @@ struct Median {
     of_best_tokio: Option<f64>,
 }
 
-/// JSON, in `target/bench-gateway`.
+/// JSON and plots, in `target/bench-gateway`.
 pub fn write(runs: &[Run], options: &Options) {
     let folder = folder();
     let results = Results {
@@ -137,7 +138,10 @@ pub fn write(runs: &[Run], options: &Options) {
     let json = serde_json::to_string_pretty(&results).expect("results are plain");
     fs::create_dir_all(&folder).expect("target can be written to");
     fs::write(folder.join("results.json"), json).expect("target can be written to");
-    println!("\nresults.json is in {}", folder.display());
+    for (name, svg) in plot::all(runs) {
+        fs::write(folder.join(name), svg).expect("target can be written to");
+    }
+    println!("\nresults.json and the plots are in {}", folder.display());
 }
 
 fn medians(runs: &[Run]) -> Vec<Median> {
