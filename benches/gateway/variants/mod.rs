@@ -88,11 +88,11 @@ fn listen() -> TcpListener {
     listener
 }
 
-/// A runtime with as many threads as there are cores, and as many again for what blocks: of the 512 that
-/// are usual, each hash would wake another.
+/// A runtime with as many threads as there are cores, and one less for what blocks: of the 512 that are
+/// usual, each hash would wake another.
 fn multi_thread() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().max_blocking_threads(cores()).build().expect("threads")
+    builder.enable_all().max_blocking_threads((cores() - 1).max(1)).build().expect("threads")
 }
 
 fn cores() -> usize {
