@@ -23,9 +23,9 @@ pub const READ_MIN: usize = bound(16 * KIB, 256);
 /// 64 batches read and not yet released: the size of a connection's reorder window.
 pub const CONN_BATCHES: usize = bound(64, 6);
 
-/// 2 MiB read and not yet released, per connection: eight full reads keep every worker of a small
-/// machine busy for one publisher, and eight publishers stay within an outbox.
-pub const CONN_BYTES: usize = bound(2 * MIB, 16 * KIB);
+/// 1 MiB read and not yet released, per connection: four full reads keep every worker of a small
+/// machine busy for one publisher, and what eight publishers have in flight stays in the cache.
+pub const CONN_BYTES: usize = bound(MIB, 16 * KIB);
 
 /// 1,024 jobs with the workers: the capacity of both queues. At 256 B a job that is 10 µs of work
 /// for each of many publishers; memory bounds the bytes.
@@ -62,9 +62,9 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// 64 file descriptors kept for everything that is not a connection.
 pub const RESERVED_FILES: u64 = 64;
 
-/// 4 MiB read in a turn from all connections together; then what it brought is written before more is
+/// 1 MiB read in a turn from all connections together; then what it brought is written before more is
 /// read, while it is still in the cache.
-pub const READ_TURN: usize = bound(4 * MIB, 8 * KIB);
+pub const READ_TURN: usize = bound(MIB, 8 * KIB);
 
 /// 64 slices a vectored write: 1,024 is the system's bound, but a socket buffer takes less.
 pub const WRITE_SLICES: usize = bound(64, 3);
