@@ -204,9 +204,7 @@ impl Subscriber {
     }
 
     fn frame_at(&self, at: usize) -> Frame<'_> {
-        let header = self.bytes[at..].first_chunk().and_then(|header| Header::decode(header).ok());
-        let header = header.expect("only what was cut is looked at again");
-        Frame { header, bytes: &self.bytes[at..at + header.frame_len()] }
+        Frame::first_of(&self.bytes[at..])
     }
 
     /// Reads once, and cuts what came. Whether anything did, or the connection is at its end.

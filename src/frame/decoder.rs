@@ -90,7 +90,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// The first frame of `bytes`, which [`cut`] found to be whole.
-    pub(super) fn first_of(bytes: &'a [u8]) -> Frame<'a> {
+    pub(crate) fn first_of(bytes: &'a [u8]) -> Frame<'a> {
         let header = bytes.first_chunk().and_then(|header| Header::decode(header).ok());
         let header = header.expect("only what was cut is looked at again");
         Frame { header, bytes: &bytes[..header.frame_len()] }

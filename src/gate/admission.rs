@@ -9,8 +9,8 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, READ_MAX, RECLAIM_AFTER, REPLIES_UNREAD,
-    read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
+    REPLIES_UNREAD, read_need,
 };
 use crate::memory::Share;
 use crate::net::Net;
@@ -131,7 +131,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Lets those in line go on, first come, first served, as far as there is room.
     pub(super) fn resume_lines(&mut self) {
-        self.memory.set_entries(self.entries * crate::limits::OUTBOX_ENTRY);
+        self.charge_entries();
         let mut went_on = self.resume_line(Share::Large);
         went_on |= self.resume_line(Share::Small);
         if self.lines.small.is_empty() && self.lines.large.is_empty() {
@@ -143,6 +143,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         } else if self.lines.reclaim_at.is_some_and(|at| at <= self.now) {
             self.reclaim();
         }
+    }
+
+    /// Charges the outboxes' entries as they are now.
+    pub(super) fn charge_entries(&self) {
+        self.memory.set_entries(self.entries * OUTBOX_ENTRY);
     }
 
     fn resume_line(&mut self, share: Share) -> bool {
@@ -157,7 +162,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.lines.of(share).pop_front();
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.waiting = None;
-                self.read_first_in_line(id);
+                self.read_once(id, true);
                 went_on = true;
             }
         }

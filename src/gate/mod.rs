@@ -145,7 +145,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.resume_lines();
         self.expire();
         self.drain_on();
-        self.memory.set_entries(self.entries * crate::limits::OUTBOX_ENTRY);
+        self.charge_entries();
     }
 
     /// When the next turn must be at the latest; none if only an event can bring something.

@@ -33,12 +33,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// A read for a connection that stood first in line.
-    pub(super) fn read_first_in_line(&mut self, id: ConnId) {
-        self.read_once(id, true);
-    }
-
-    fn read_once(&mut self, id: ConnId, first_in_line: bool) {
+    /// One read, if the connection may be read now; else it waits for what it lacks.
+    pub(super) fn read_once(&mut self, id: ConnId, first_in_line: bool) {
         let Some(conn) = self.conns.get(id) else { return };
         if !conn.readable || conn.ended {
             return;
