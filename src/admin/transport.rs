@@ -93,3 +93,35 @@ impl AsyncWrite for Timed {
         Pin::new(&mut self.socket).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_io::block_on;
+    use futures_lite::{AsyncWriteExt, future};
+
+    #[test]
+    fn patience_ends_when_it_was_given_last() {
+        let start = Instant::now();
+        let patience = Patience::new(Duration::from_millis(5));
+        patience.give(Duration::from_millis(30));
+        block_on(patience.ends());
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        block_on(patience.ends());
+    }
+
+    #[test]
+    fn only_a_stream_gets_more_time_for_what_it_takes() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let patience = Patience::new(Duration::ZERO);
+        let mut timed = Timed::new(Async::new(peer).unwrap(), patience.clone());
+        let has_ended = || block_on(future::poll_once(patience.ends())).is_some();
+        block_on(timed.write_all(b"a response")).unwrap();
+        assert!(has_ended());
+        patience.stream();
+        patience.give(Duration::ZERO);
+        block_on(timed.write_all(b"an event")).unwrap();
+        assert!(!has_ended());
+    }
+}

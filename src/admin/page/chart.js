@@ -111,10 +111,10 @@ class Chart {
       pen.globalAlpha = 1;
       pen.fillStyle = colour("--muted");
       pen.textAlign = "right";
-      pen.fillText(this.format(value).join(" ").trim(), LEFT - 8, y(value));
+      pen.fillText(value === 0 ? "0" : this.format(value).join(" ").trim(), LEFT - 8, y(value));
     }
     const minutes = this.span / 60;
-    const marks = minutes === 1 ? [60, 45, 30, 15, 0] : minutes === 5 ? [300, 240, 180, 120, 60, 0] : [900, 600, 300, 0];
+    const marks = minutes === 1 ? [60, 40, 20, 0] : minutes === 5 ? [300, 180, 60, 0] : [900, 600, 300, 0];
     for (const ago of marks) {
       const text = ago === 0 ? "now" : ago < 60 ? `−${ago} s` : `−${ago / 60} min`;
       pen.textAlign = ago === this.span ? "left" : ago === 0 ? "right" : "center";
@@ -215,10 +215,9 @@ function* runs(samples, key) {
 
 /* The top of an axis that holds `highest`, and the distance of three or four lines below it. */
 function ticks(highest, binary) {
-  const base = binary ? 1024 ** Math.floor(Math.log(highest / 4) / Math.log(1024)) : 1;
-  const wanted = highest / 4 / base;
+  const wanted = highest / 4;
   const power = 10 ** Math.floor(Math.log10(wanted));
-  const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= wanted) * base;
+  const step = binary ? 2 ** Math.ceil(Math.log2(wanted)) : [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= wanted);
   return [Math.ceil(highest / step) * step, step];
 }
 

@@ -28,7 +28,7 @@ function share(value) {
   return known(value) ? [numbers.format(Math.round(value * 100)), "%"] : ["–", ""];
 }
 function digits(value) {
-  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0).replace(/\.?0+$/, (zeros) => (zeros.startsWith(".") ? "" : zeros));
+  return String(Number(value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)));
 }
 const joined = (pair) => pair.join(" ").trim();
 const inBytes = (value) => joined(bytes(value));
@@ -47,7 +47,7 @@ function age(seconds) {
 }
 
 /* What the gateway has told. */
-const state = { samples: [], status: null, span: 900, heard: 0, token: null, wasPaused: null };
+const state = { samples: [], status: null, span: 60, chosen: false, heard: 0, token: null, wasPaused: null };
 
 /* ---- Charts ---- */
 
@@ -74,14 +74,26 @@ const charts = [
 ];
 
 function drawCharts() {
+  if (!state.chosen) {
+    // As long as little is known, it fills the charts.
+    const seconds = (state.samples.at(-1)?.time_ms - state.samples[0]?.time_ms) / 1000 || 0;
+    setSpan([60, 300, 900].find((span) => seconds <= span + 5) ?? 900);
+  }
   const end = state.samples.at(-1)?.time_ms ?? Date.now();
   charts.forEach((chart) => chart.show(state.samples, state.span, end));
 }
 
+function setSpan(span) {
+  if (span === state.span) return;
+  state.span = span;
+  document.querySelector(`input[name=span][value="${span}"]`).checked = true;
+  $("span-name").textContent = span === 60 ? "minute" : `${span / 60} minutes`;
+}
+
 for (const radio of document.querySelectorAll("input[name=span]")) {
   radio.addEventListener("change", () => {
-    state.span = Number(radio.value);
-    $("span-name").textContent = radio.value === "60" ? "minute" : `${radio.value / 60} minutes`;
+    state.chosen = true;
+    setSpan(Number(radio.value));
     drawCharts();
   });
 }
@@ -175,16 +187,15 @@ function showLedger(ledger) {
     ["rejected", ledger.rejected_total, "+"], ["dropped", ledger.dropped, "+"],
     ["undelivered", ledger.undelivered, "+"], ["in flight", ledger.in_flight, "+"],
   ];
-  $("ledger").replaceChildren(...terms.flatMap(([name, value, sign]) => {
-    const term = element("div");
-    const number = element("dd", "", count(value));
+  $("ledger").replaceChildren(...terms.map(([name, value, sign]) => {
+    const term = element("div", sign ? "signed" : "");
+    const number = element("dd");
     number.dataset.ledger = name;
     number.dataset.raw = value;
+    if (sign) number.append(element("span", "op", sign));
+    number.append(count(value));
     term.append(element("dt", "", name), number);
-    if (!sign) return [term];
-    const operator = element("div", "op");
-    operator.append(element("dt", "unseen", sign === "=" ? "equals" : "plus"), element("dd", "op", sign));
-    return [operator, term];
+    return term;
   }));
   const sum = terms.slice(1).reduce((all, [, value]) => all + value, 0);
   $("balance").className = `note ${sum === ledger.read ? "good" : "bad"}`;
@@ -291,7 +302,7 @@ function showTables(status) {
   table("slow", "Subscribers for whom something waits", [
     address,
     ["Waiting", (peer) => inBytes(peer.pending_bytes), "n"],
-    ["Oldest", (peer) => age(peer.oldest_unsent_seconds), "n"],
+    ["Oldest", (peer) => age(peer.oldest_unsent_seconds), "n wide"],
     ["Took nothing for", (peer) => age(peer.taken_nothing_seconds), "n"],
     ["Dropped", (peer) => count(peer.dropped), "n wide"],
     ["Holds up", (peer) => plural(peer.holding, "publisher", "publishers"), "n wide"],
@@ -302,7 +313,7 @@ function showTables(status) {
   ], status.paused, "Nobody is paused.");
   table("rejected", "Connections whose frames are refused", [
     address, ["Refused", (peer) => count(peer.rejected), "n"], ["The last", (peer) => peer.last, ""],
-    ["Ago", (peer) => age(peer.last_seconds), "n"], sent, connected,
+    ["Ago", (peer) => age(peer.last_seconds), "n wide"], sent, connected,
   ], status.rejected, "Of those who are connected, nobody's frames were refused.");
   table("closed", "Connections that ended", [
     ["Ago", (peer) => age(peer.ago_seconds), "n"], address, ["Reason", (peer) => peer.reason, "text"],
