@@ -6,16 +6,33 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 
-use super::{Done, Job, Outcome, Pool, Ticket, WakeFlag, Work};
-use crate::frame::{Piecewise, Scheme, verify};
-use crate::limits::{JOBS, PIECE};
+use super::{Done, Job, Pool, WakeFlag, Work, perform};
+use crate::frame::Scheme;
+use crate::limits::JOBS;
 
 /// Worker threads that verify.
 pub struct Threads {
-    batches: Option<Sender<Job>>,
-    pieces: Option<Sender<Job>>,
-    done: Arc<DoneQueue>,
+    /// `None` once it ends.
+    queues: Option<Queues<Sender<Job>>>,
+    /// The workers' end, for the reactor to help with.
+    helper: Worker,
     handles: Vec<JoinHandle<()>>,
+}
+
+/// Batches and pieces wait apart: a small frame waits for at most one piece of a large one.
+#[derive(Clone)]
+struct Queues<T> {
+    batches: T,
+    pieces: T,
+}
+
+impl<T> Queues<T> {
+    fn of(&self, work: &Work) -> &T {
+        match work {
+            Work::Batch(_) => &self.batches,
+            Work::Piece(_) => &self.pieces,
+        }
+    }
 }
 
 struct DoneQueue {
@@ -35,14 +52,11 @@ impl Threads {
         let (pieces, piece_jobs) = bounded(JOBS);
         let queue = ArrayQueue::new(JOBS);
         let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
-        let mut threads = Threads { batches: Some(batches), pieces: Some(pieces), done, handles: Vec::new() };
+        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs };
+        let helper = Worker { jobs, scheme: scheme.clone(), done };
+        let mut threads = Threads { queues: Some(Queues { batches, pieces }), helper, handles: Vec::new() };
         for number in 0..workers {
-            let worker = Worker {
-                batches: batch_jobs.clone(),
-                pieces: piece_jobs.clone(),
-                scheme: scheme.clone(),
-                done: threads.done.clone(),
-            };
+            let worker = threads.helper.clone();
             let thread = std::thread::Builder::new().name(format!("verify-{number}"));
             threads.handles.push(thread.spawn(move || worker.run())?);
         }
@@ -52,33 +66,42 @@ impl Threads {
 
 impl Pool for Threads {
     fn submit(&mut self, job: Job) {
-        let queue = match job.work {
-            Work::Batch(_) => &self.batches,
-            Work::Piece(_) => &self.pieces,
-        };
-        let queue = queue.as_ref().expect("open until it is dropped");
-        queue.try_send(job).expect("the credits keep the number of jobs below the queue's capacity");
+        let queues = self.queues.as_ref().expect("open until it is dropped");
+        let sent = queues.of(&job.work).try_send(job);
+        sent.expect("the credits keep the number of jobs below the queue's capacity");
     }
 
     fn collect(&mut self) -> Option<Done> {
-        self.done.queue.pop()
+        self.helper.done.queue.pop()
+    }
+
+    fn help(&mut self) -> bool {
+        let jobs = &self.helper.jobs;
+        if jobs.batches.len() + jobs.pieces.len() <= self.handles.len() {
+            return false;
+        }
+        // The workers may have been faster.
+        let Some(job) = jobs.batches.try_recv().or_else(|_| jobs.pieces.try_recv()).ok() else {
+            return false;
+        };
+        self.helper.perform(job);
+        true
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.done.flag.lower();
-        self.done.queue.is_empty()
+        self.helper.done.flag.lower();
+        self.helper.done.queue.is_empty()
     }
 
     fn end_sleep(&mut self) {
-        self.done.flag.keep_raised();
+        self.helper.done.flag.keep_raised();
     }
 }
 
 /// Workers finish what is queued, then end.
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.batches = None;
-        self.pieces = None;
+        self.queues = None;
         for handle in self.handles.drain(..) {
             if handle.join().is_err() {
                 log::error!("a worker had panicked");
@@ -87,9 +110,9 @@ impl Drop for Threads {
     }
 }
 
+#[derive(Clone)]
 struct Worker {
-    batches: Receiver<Job>,
-    pieces: Receiver<Job>,
+    jobs: Queues<Receiver<Job>>,
     scheme: Scheme,
     done: Arc<DoneQueue>,
 }
@@ -97,48 +120,39 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
-            match job.work {
-                Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
-                Work::Piece(large) => self.hash(job.ticket, large),
-            }
+            self.perform(job);
             if self.done.flag.raise() {
                 (self.done.wake)();
             }
         }
     }
 
-    /// Hashes a piece, and beside it one of another frame if there is one.
-    fn hash(&self, ticket: Ticket, mut large: Box<Piecewise>) {
-        if let Ok(Job { ticket: other_ticket, work: Work::Piece(mut other) }) = self.pieces.try_recv() {
-            Piecewise::hash_two(&mut large, &mut other, PIECE);
-            self.push(other_ticket, Outcome::Piece(other));
-        } else {
-            large.hash(PIECE);
-        }
-        self.push(ticket, Outcome::Piece(large));
+    fn perform(&self, job: Job) {
+        let another = |work: &Work| self.jobs.of(work).try_recv().ok();
+        perform(job, another, &self.scheme, |done| {
+            let pushed = self.done.queue.push(done);
+            pushed.expect("the credits keep the number of jobs below the queue's capacity");
+        });
     }
 
-    fn push(&self, ticket: Ticket, outcome: Outcome) {
-        let pushed = self.done.queue.push(Done { ticket, outcome });
-        pushed.expect("the credits keep the number of jobs below the queue's capacity");
-    }
-
-    /// Batches before pieces: a small frame waits for at most one piece of a large one.
+    /// Batches before pieces.
     fn next(&self) -> Option<Job> {
-        match self.batches.try_recv() {
+        let Queues { batches, pieces } = &self.jobs;
+        match batches.try_recv() {
             Ok(job) => return Some(job),
-            Err(TryRecvError::Disconnected) => return self.pieces.try_recv().ok(),
+            Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
         select_biased! {
-            recv(self.batches) -> job => job.or_else(|_| self.pieces.recv()).ok(),
-            recv(self.pieces) -> job => job.or_else(|_| self.batches.recv()).ok(),
+            recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
+            recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Outcome, Ticket};
     use super::*;
     use crate::frame::{Batch, Header, Kind, encode};
     use crate::memory::{Buffer, Memory};
