@@ -119,8 +119,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Wait(Share::Large, PauseCause::Memory),
             };
         }
-        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let filled_max = (tail + conn.read_size).min(READ_MAX);
+        let filled_max = conn.fill_max();
         let passes = first_in_line || !self.lines.is_waited_for(Share::Small);
         match begun {
             _ if passes && self.memory.has_room(Share::Small, read_need(filled_max)) => {

@@ -12,7 +12,7 @@ use super::parcel::Parcel;
 use super::pauses::Pause;
 use crate::error::CloseReason;
 use crate::frame::{Fault, Header, Status, Verified};
-use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MIN};
+use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
 use crate::memory::{Charge, Share};
 use crate::net::Outbox;
 use crate::order::Reorder;
@@ -125,6 +125,8 @@ pub struct Conn<S> {
     /// It was ready and the gateway did not read it.
     pub paused: Option<Pause>,
     pub read_size: usize,
+    /// The mean length of the frames that came last.
+    pub frame_len: usize,
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
     pub larges: VecDeque<Box<Large>>,
@@ -190,6 +192,7 @@ impl<S> Conn<S> {
             waiting: None,
             paused: None,
             read_size: READ_MIN,
+            frame_len: 0,
             partial: None,
             larges: VecDeque::new(),
             large_count: 0,
@@ -243,6 +246,19 @@ impl<S> Conn<S> {
         match self.larges.back() {
             Some(large) if !large.is_received() => large.total(),
             _ => self.partial.as_ref().map_or(0, |partial| partial.charge.bytes()),
+        }
+    }
+
+    /// How full the lent buffer may get in the next read: where the last frame that fits is expected to end,
+    /// so that it need not be kept until the rest of it comes and then moved.
+    pub fn fill_max(&self) -> usize {
+        let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let begun = self.partial.as_ref().and_then(|partial| partial.header);
+        let max = (tail + self.read_size).min(READ_MAX);
+        match begun.map_or(0, |header| header.frame_len()) {
+            first if tail > 0 && begun.is_none() || first > max || self.frame_len == 0 => max,
+            first if first == 0 && self.frame_len > max => max,
+            first => first + (max - first) / self.frame_len * self.frame_len,
         }
     }
 

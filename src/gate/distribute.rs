@@ -59,6 +59,9 @@ enum Effect {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to the frames of a batch, in order.
     pub(super) fn distribute(&mut self, id: ConnId, mut verified: Verified) {
+        if self.distribute_plain(id, &verified) {
+            return;
+        }
         let room = verified.take_replies();
         let config = self.config.clone();
         let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
@@ -115,6 +118,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             self.close_about(id, reason, frame_id);
         }
+    }
+
+    /// Distributes a batch as one run, without a look at its frames; false if they need one.
+    fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
+        let (Some(topic), None, Some(conn)) =
+            (verified.plain_topic(), &self.dedup, self.conns.get_mut(id).filter(|conn| !conn.discard))
+        else {
+            return false;
+        };
+        conn.authorized = true;
+        conn.publishes = true;
+        let Ok(targets) = self.router.route(topic) else { return false };
+        self.ledger.borrow_mut().verified.plain += 1;
+        let run = OpenRun { start: 0, end: verified.len(), frames: verified.frames(), targets };
+        self.close_run(id, verified, Some(run));
+        true
     }
 
     fn effect<'a>(

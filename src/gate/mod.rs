@@ -50,7 +50,7 @@ use timing::Timing;
 
 use crate::frame::Rules;
 use crate::ledger::Ledger;
-use crate::limits::INLINE_TURN;
+use crate::limits::{INLINE_TURN, INLINE_TURN_BUSY};
 use crate::memory::Memory;
 use crate::net::{Deadlines, Event, Net};
 use crate::pool::Pool;
@@ -146,6 +146,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
+            _ if self.help() => Some(Duration::ZERO),
             // A verdict that came since the last look is as good as an event.
             _ if !self.pool.prepare_sleep() => Some(Duration::ZERO),
             _ => timeout,
@@ -155,10 +156,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
         result
     }
 
+    /// Rather than wait for workers that cannot keep up, does one of the jobs that wait for them. Whether
+    /// there was one.
+    pub(crate) fn help(&mut self) -> bool {
+        let helped = self.pool.help();
+        self.ledger.borrow_mut().verified.helped += u64::from(helped);
+        helped
+    }
+
     /// One turn at the instant `now`, which never goes back.
     pub fn turn(&mut self, now: Instant, events: &[Event]) {
         self.now = now;
-        self.inline_left = INLINE_TURN;
+        // What was left to read in the turn before says whether it keeps up.
+        self.inline_left = if self.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
         self.timing.begin_turn();
         self.notice_events(events);
         self.accept_waiting();

@@ -101,6 +101,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
         };
         let replies = self.charge_replies(cut.answered);
+        if let Some(conn) = self.conns.get_mut(id)
+            && cut.frames > 0
+        {
+            conn.frame_len = cut.whole / cut.frames as usize;
+        }
         let batch = (cut.frames > 0).then(|| {
             self.timing.batch(cut.frames, cut.whole);
             let buffer = self.take_scratch(cut.whole);

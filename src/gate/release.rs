@@ -13,6 +13,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.jobs -= 1;
             let id = ConnId::from_key(done.ticket.conn);
             let number = done.ticket.number;
+            self.ledger.borrow_mut().verified.paired += u64::from(done.paired);
             match done.outcome {
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;

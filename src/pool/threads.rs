@@ -9,20 +9,19 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased}
 use crossbeam::queue::ArrayQueue;
 
 use super::idle::Idle;
-use super::{Done, Job, Outcome, Pool, Ticket, WakeFlag, Work};
-use crate::frame::{Piecewise, Scheme, verify};
-use crate::limits::{JOBS, PIECE, WORKERS_MAX};
+use super::{Done, Job, Pool, WakeFlag, Work, perform};
+use crate::frame::Scheme;
+use crate::limits::{JOBS, WORKERS_MAX};
 use crate::snapshot::WorkersUse;
 
 /// Worker threads that verify.
 pub struct Threads {
-    batches: Option<Sender<Job>>,
-    pieces: Option<Sender<Job>>,
+    /// `None` once it ends.
+    queues: Option<Queues<Sender<Job>>>,
     /// A worker that takes one of these ends.
     ends: Sender<()>,
-    done: Arc<DoneQueue>,
     handles: Vec<(JoinHandle<()>, Arc<Idle>)>,
-    /// What every worker is made of.
+    /// What every worker is made of, and what the reactor helps with.
     template: Worker,
     workers: usize,
     started: Instant,
@@ -30,6 +29,22 @@ pub struct Threads {
     count: usize,
     /// Of workers that ended.
     busy_before: Duration,
+}
+
+/// Batches and pieces wait apart: a small frame waits for at most one piece of a large one.
+#[derive(Clone)]
+struct Queues<T> {
+    batches: T,
+    pieces: T,
+}
+
+impl<T> Queues<T> {
+    fn of(&self, work: &Work) -> &T {
+        match work {
+            Work::Batch(_) => &self.batches,
+            Work::Piece(_) => &self.pieces,
+        }
+    }
 }
 
 struct DoneQueue {
@@ -50,18 +65,11 @@ impl Threads {
         let (ends, told_to_end) = bounded(WORKERS_MAX);
         let queue = ArrayQueue::new(JOBS);
         let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
-        let template = Worker {
-            batches: batch_jobs,
-            pieces: piece_jobs,
-            ends: told_to_end,
-            scheme: scheme.clone(),
-            done: done.clone(),
-        };
+        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs };
+        let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
         let mut threads = Threads {
-            batches: Some(batches),
-            pieces: Some(pieces),
+            queues: Some(Queues { batches, pieces }),
             ends,
-            done,
             handles: Vec::new(),
             template,
             workers: 0,
@@ -98,25 +106,33 @@ impl Threads {
 
 impl Pool for Threads {
     fn submit(&mut self, job: Job) {
-        let queue = match job.work {
-            Work::Batch(_) => &self.batches,
-            Work::Piece(_) => &self.pieces,
-        };
-        let queue = queue.as_ref().expect("open until it is dropped");
-        queue.try_send(job).expect("the credits keep the number of jobs below the queue's capacity");
+        let queues = self.queues.as_ref().expect("open until it is dropped");
+        let sent = queues.of(&job.work).try_send(job);
+        sent.expect("the credits keep the number of jobs below the queue's capacity");
     }
 
     fn collect(&mut self) -> Option<Done> {
-        self.done.queue.pop()
+        self.template.done.queue.pop()
+    }
+
+    fn help(&mut self) -> bool {
+        let Queues { batches, pieces } = &self.template.jobs;
+        if batches.len() + pieces.len() <= self.workers {
+            return false;
+        }
+        // The workers may have been faster.
+        let Ok(job) = batches.try_recv().or_else(|_| pieces.try_recv()) else { return false };
+        self.template.perform(job);
+        true
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.done.flag.lower();
-        self.done.queue.is_empty()
+        self.template.done.flag.lower();
+        self.template.done.queue.is_empty()
     }
 
     fn end_sleep(&mut self) {
-        self.done.flag.keep_raised();
+        self.template.done.flag.keep_raised();
     }
 
     fn workers(&self) -> usize {
@@ -148,8 +164,7 @@ impl Pool for Threads {
 /// Workers finish what is queued, then end.
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.batches = None;
-        self.pieces = None;
+        self.queues = None;
         self.handles.drain(..).for_each(|(handle, _)| join(handle));
     }
 }
@@ -162,8 +177,7 @@ fn join(handle: JoinHandle<()>) {
 
 #[derive(Clone)]
 struct Worker {
-    batches: Receiver<Job>,
-    pieces: Receiver<Job>,
+    jobs: Queues<Receiver<Job>>,
     ends: Receiver<()>,
     scheme: Scheme,
     done: Arc<DoneQueue>,
@@ -172,10 +186,7 @@ struct Worker {
 impl Worker {
     fn run(self, idle: &Idle) {
         while let Some(job) = self.next(idle) {
-            match job.work {
-                Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
-                Work::Piece(large) => self.hash(job.ticket, large),
-            }
+            self.perform(job);
             if self.done.flag.raise() {
                 (self.done.wake)();
             }
@@ -183,39 +194,32 @@ impl Worker {
         idle.finish(Instant::now());
     }
 
-    /// Hashes a piece, and beside it one of another frame if there is one.
-    fn hash(&self, ticket: Ticket, mut large: Box<Piecewise>) {
-        if let Ok(Job { ticket: other_ticket, work: Work::Piece(mut other) }) = self.pieces.try_recv() {
-            Piecewise::hash_two(&mut large, &mut other, PIECE);
-            self.push(other_ticket, Outcome::Piece(other));
-        } else {
-            large.hash(PIECE);
-        }
-        self.push(ticket, Outcome::Piece(large));
+    fn perform(&self, job: Job) {
+        let another = |work: &Work| self.jobs.of(work).try_recv().ok();
+        perform(job, another, &self.scheme, |done| {
+            let pushed = self.done.queue.push(done);
+            pushed.expect("the credits keep the number of jobs below the queue's capacity");
+        });
     }
 
-    fn push(&self, ticket: Ticket, outcome: Outcome) {
-        let pushed = self.done.queue.push(Done { ticket, outcome });
-        pushed.expect("the credits keep the number of jobs below the queue's capacity");
-    }
-
-    /// Batches before pieces: a small frame waits for at most one piece of a large one.
+    /// Batches before pieces.
     fn next(&self, idle: &Idle) -> Option<Job> {
         if self.ends.try_recv().is_ok() {
             return None;
         }
-        match self.batches.try_recv() {
+        let Queues { batches, pieces } = &self.jobs;
+        match batches.try_recv() {
             Ok(job) => return Some(job),
-            Err(TryRecvError::Disconnected) => return self.pieces.try_recv().ok(),
+            Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
-        if let Ok(job) = self.pieces.try_recv() {
+        if let Ok(job) = pieces.try_recv() {
             return Some(job);
         }
         idle.begin(Instant::now());
         let job = select_biased! {
-            recv(self.batches) -> job => job.or_else(|_| self.pieces.recv()).ok(),
-            recv(self.pieces) -> job => job.or_else(|_| self.batches.recv()).ok(),
+            recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
+            recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
             recv(self.ends) -> _ => None,
         };
         idle.end(Instant::now());
@@ -225,6 +229,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Outcome, Ticket};
     use super::*;
     use crate::frame::{Batch, Header, Kind, encode};
     use crate::memory::{Buffer, Memory};

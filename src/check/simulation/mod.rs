@@ -63,8 +63,9 @@ pub struct Coverage {
     pub frames: u64,
     /// Frames that subscribers got.
     pub delivered: u64,
-    /// Batches verified by the reactor, batches by workers, pieces of large frames.
-    pub verified: [u64; 3],
+    /// Batches verified by the reactor, batches by workers, pieces of large frames, jobs that the reactor
+    /// helped with, jobs in pairs, batches distributed as one.
+    pub verified: [u64; 6],
     /// Frames rejected, copies dropped, copies not delivered.
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
@@ -215,6 +216,8 @@ impl<'a> Simulation<'a> {
         let has_done = self.workers.borrow().has_done();
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
+            // It would sleep.
+            self.gate.help();
             return false;
         }
         self.turns += 1;
