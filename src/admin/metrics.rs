@@ -181,6 +181,11 @@ impl Out<'_> {
                 ([("by", "pieces")], by.pieces),
             ],
         )?;
+        let help = "Jobs of the workers that the loop did while it would have waited for them";
+        self.counter("framegate_jobs_helped", help, by.helped)?;
+        self.counter("framegate_jobs_paired", "Jobs that were hashed beside another", by.paired)?;
+        let help = "Batches that were distributed as one, without a look at each frame";
+        self.counter("framegate_batches_plain", help, by.plain)?;
         let stages = &snapshot.stages;
         let help = "From a batch's reading to its verdict";
         self.seconds("framegate_read_to_verified_seconds", help, &stages.read_to_verified)?;

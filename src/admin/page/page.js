@@ -154,6 +154,10 @@ function showAttention(status) {
   if (lost > 0) add("bad", `${joined(short(lost))} copies of frames a second are lost to subscribers that are too slow or went away.`, "h-closed");
   if (items.length === 0) add("calm", "All is well: nobody is behind, nobody is paused, nothing is refused.");
 
+  attend(items);
+}
+
+function attend(items) {
   $("attention").replaceChildren(...items.map(({ kind, text, target }) => {
     const item = element("li", kind);
     const sign = element("span", "sign", { calm: "✓", warn: "!", bad: "▲" }[kind]);
@@ -448,6 +452,8 @@ function gone() {
   $("phase").dataset.phase = "gone";
   $("phase").textContent = "gone";
   $("pause").disabled = $("open-limits").disabled = true;
+  document.title = "gone – Framegate";
+  attend([{ kind: "warn", text: "What is shown below is as it was when the gateway was last heard." }]);
   if (first) $("gone-detail").textContent = `${state.heard ? `It was last heard at ${new Date(state.heard).toLocaleTimeString()}. ` : ""}This page tries again every second, and goes on by itself.`;
 }
 
