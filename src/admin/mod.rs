@@ -1,7 +1,7 @@
 //! Seeing what a gateway does, and steering it, over HTTP: the page, metrics, status and controls.
 //!
 //! All of it lives on a thread of its own and reaches the gateway only through its
-//! [`Control`](crate::control::Control): a description is asked for at most every
+//! [`Control`]: a description is asked for at most every
 //! [`LOOK_EVERY`](crate::limits::LOOK_EVERY), whatever clients ask for.
 //!
 //! | path | gives |
