@@ -25,6 +25,9 @@
 //! | [`order`] | the reorder window; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
+//! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
+//! | [`snapshot`] | what a gateway looks like at one moment; plain data |
+//! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
@@ -61,10 +64,12 @@
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod histogram;
 pub mod ledger;
 pub mod limits;
 pub mod memory;
@@ -72,3 +77,5 @@ pub mod net;
 pub mod order;
 pub mod pool;
 pub mod records;
+pub mod snapshot;
+pub mod units;

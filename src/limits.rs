@@ -167,6 +167,24 @@ pub const NAMED_LOSERS: usize = 100;
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
 
+/// 64 commands on their way to the gate from other threads; each of them waits for its answer.
+pub const COMMANDS: usize = 64;
+
+/// 5 s for the answer to a command: a turn takes milliseconds, so a loop that is later than this is stuck.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 64 who wait until a paused gateway is quiet; further ones are answered at once.
+pub const WAITERS: usize = 64;
+
+/// 1,024 connections looked at a turn (some 50 µs), so that counting 100,000 of them holds nobody up.
+pub const SURVEY_TURN: usize = bound(1024, 2);
+
+/// 20 rows in each list of connections that stand out: as many as someone reads.
+pub const SURVEY_ROWS: usize = 20;
+
+/// 100 connections that ended are remembered.
+pub const CLOSED_KEPT: usize = 100;
+
 /// 4,096 worker threads: more is a slip of the finger.
 pub const WORKERS_MAX: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! A job to a worker and back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 use divan::Bencher;
@@ -38,7 +38,8 @@ impl Two {
     fn job(&self) -> Job {
         let buffer = Buffer::charged(&self.memory, self.frame.clone().into());
         let batch = Batch::new(buffer, self.frame.len(), 1, None);
-        Job { ticket: Ticket { conn: 0, number: 0 }, work: Work::Batch(batch) }
+        let ticket = Ticket { conn: 0, number: 0, since: Instant::now() };
+        Job { ticket, work: Work::Batch(batch) }
     }
 
     fn wait(&mut self) -> Done {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::conn::ConnId;
+use super::conn::{ConnId, Rejects};
 use super::notices::Notice;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
@@ -97,12 +97,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     replies.add(&frame.header, Status::Ok, "");
                 }
                 Effect::Reject(status, reason) => {
-                    self.ledger.borrow_mut().rejected.add(status);
+                    self.count_rejected(id, status);
                     replies.add(&frame.header, status, &reason);
                 }
                 Effect::Close(reason) => {
                     let status = reason.status().unwrap_or(Status::BadDigest);
-                    self.ledger.borrow_mut().rejected.add(status);
+                    self.count_rejected(id, status);
                     if !status.closes() {
                         replies.add(&frame.header, status, &reason.to_string());
                     }
@@ -177,6 +177,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
+    pub(super) fn count_rejected(&mut self, id: ConnId, status: Status) {
+        self.ledger.borrow_mut().rejected.add(status);
+        if let Some(conn) = self.conns.get_mut(id) {
+            let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
+            let rejects = conn.rejects.get_or_insert_with(none);
+            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.now);
+        }
+    }
+
     fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
         let Some(conn) = self.conns.get(id) else { return Effect::Control };
         let peer = conn.peer;
@@ -231,7 +240,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
             body = body.copied(&self.memory);
         }
-        let run = Run::new(body, frames, self.ledger.clone());
+        let run = Run::new(body, frames, self.ledger.clone(), self.now);
         if targets.is_empty() {
             self.ledger.borrow_mut().unmatched += u64::from(frames);
         }

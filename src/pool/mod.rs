@@ -1,13 +1,18 @@
 //! Verifying beside the reactor: the only room that starts workers.
 
+mod idle;
 mod sync {
     pub use std::sync::atomic::{AtomicBool, Ordering};
 }
 mod threads;
 mod wake;
 
+use std::io;
+use std::time::Instant;
+
 use crate::frame::{Batch, Piecewise, Scheme, Verified, verify, verify_two};
 use crate::limits::{PAIRED_FRAMES, PIECE};
+use crate::snapshot::WorkersUse;
 
 pub use threads::Threads;
 pub use wake::WakeFlag;
@@ -31,6 +36,16 @@ pub trait Pool {
 
     /// Called after a sleep.
     fn end_sleep(&mut self);
+
+    /// How many workers there are to be.
+    fn workers(&self) -> usize;
+
+    /// Changes how many there are to be, at least 1: more are started at once, the surplus end as they
+    /// become idle.
+    fn set_workers(&mut self, workers: usize) -> io::Result<()>;
+
+    /// How busy they were until `now`.
+    fn usage(&self, now: Instant) -> WorkersUse;
 }
 
 /// Work for a worker.
@@ -49,6 +64,8 @@ pub struct Ticket {
     pub conn: u64,
     /// The number of the batch or large frame in its connection.
     pub number: u64,
+    /// When it was submitted.
+    pub since: Instant,
 }
 
 /// What is to be verified.

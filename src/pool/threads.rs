@@ -1,22 +1,34 @@
-//! Fixed worker threads, a queue to them and a queue back.
+//! Worker threads, a queue to them and a queue back.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 
+use super::idle::Idle;
 use super::{Done, Job, Pool, WakeFlag, Work, perform};
 use crate::frame::Scheme;
-use crate::limits::JOBS;
+use crate::limits::{JOBS, WORKERS_MAX};
+use crate::snapshot::WorkersUse;
 
 /// Worker threads that verify.
 pub struct Threads {
     /// `None` once it ends.
     queues: Option<Queues<Sender<Job>>>,
-    /// The workers' end, for the reactor to help with.
-    helper: Worker,
-    handles: Vec<JoinHandle<()>>,
+    /// A worker that takes one of these ends.
+    ends: Sender<()>,
+    handles: Vec<(JoinHandle<()>, Arc<Idle>)>,
+    /// What every worker is made of, and what the reactor helps with.
+    template: Worker,
+    workers: usize,
+    started: Instant,
+    /// Numbers their threads.
+    count: usize,
+    /// Of workers that ended.
+    busy_before: Duration,
 }
 
 /// Batches and pieces wait apart: a small frame waits for at most one piece of a large one.
@@ -47,20 +59,48 @@ impl Threads {
         workers: usize,
         scheme: &Scheme,
         wake: impl Fn() + Send + Sync + 'static,
-    ) -> std::io::Result<Threads> {
+    ) -> io::Result<Threads> {
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
+        let (ends, told_to_end) = bounded(WORKERS_MAX);
         let queue = ArrayQueue::new(JOBS);
         let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
         let jobs = Queues { batches: batch_jobs, pieces: piece_jobs };
-        let helper = Worker { jobs, scheme: scheme.clone(), done };
-        let mut threads = Threads { queues: Some(Queues { batches, pieces }), helper, handles: Vec::new() };
-        for number in 0..workers {
-            let worker = threads.helper.clone();
-            let thread = std::thread::Builder::new().name(format!("verify-{number}"));
-            threads.handles.push(thread.spawn(move || worker.run())?);
-        }
+        let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
+        let mut threads = Threads {
+            queues: Some(Queues { batches, pieces }),
+            ends,
+            handles: Vec::new(),
+            template,
+            workers: 0,
+            started: Instant::now(),
+            count: 0,
+            busy_before: Duration::ZERO,
+        };
+        threads.set_workers(workers)?;
         Ok(threads)
+    }
+
+    fn start_one(&mut self) -> io::Result<()> {
+        let worker = self.template.clone();
+        let idle = Arc::new(Idle::new(self.started, Instant::now()));
+        let (thread, its) =
+            (std::thread::Builder::new().name(format!("verify-{}", self.count)), idle.clone());
+        self.handles.push((thread.spawn(move || worker.run(&its))?, idle));
+        self.count += 1;
+        self.workers += 1;
+        Ok(())
+    }
+
+    /// Forgets the workers that have ended, but not how long they worked.
+    fn bury(&mut self) {
+        for at in (0..self.handles.len()).rev() {
+            if self.handles[at].1.is_finished() {
+                let (handle, idle) = self.handles.swap_remove(at);
+                self.busy_before += idle.busy(Instant::now());
+                join(handle);
+            }
+        }
     }
 }
 
@@ -72,29 +112,52 @@ impl Pool for Threads {
     }
 
     fn collect(&mut self) -> Option<Done> {
-        self.helper.done.queue.pop()
+        self.template.done.queue.pop()
     }
 
     fn help(&mut self) -> bool {
-        let jobs = &self.helper.jobs;
-        if jobs.batches.len() + jobs.pieces.len() <= self.handles.len() {
+        let Queues { batches, pieces } = &self.template.jobs;
+        if batches.len() + pieces.len() <= self.workers {
             return false;
         }
         // The workers may have been faster.
-        let Some(job) = jobs.batches.try_recv().or_else(|_| jobs.pieces.try_recv()).ok() else {
-            return false;
-        };
-        self.helper.perform(job);
+        let Ok(job) = batches.try_recv().or_else(|_| pieces.try_recv()) else { return false };
+        self.template.perform(job);
         true
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.helper.done.flag.lower();
-        self.helper.done.queue.is_empty()
+        self.template.done.flag.lower();
+        self.template.done.queue.is_empty()
     }
 
     fn end_sleep(&mut self) {
-        self.helper.done.flag.keep_raised();
+        self.template.done.flag.keep_raised();
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn set_workers(&mut self, workers: usize) -> io::Result<()> {
+        self.bury();
+        while self.workers > workers {
+            self.ends.try_send(()).expect("there are not more workers than it holds");
+            self.workers -= 1;
+        }
+        while self.workers < workers {
+            // One that was told to end and has not yet stays.
+            match self.template.ends.try_recv() {
+                Ok(()) => self.workers += 1,
+                Err(_) => self.start_one()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&self, now: Instant) -> WorkersUse {
+        let living: Duration = self.handles.iter().map(|(_, idle)| idle.busy(now)).sum();
+        WorkersUse { threads: self.workers, busy: self.busy_before + living }
     }
 }
 
@@ -102,29 +165,33 @@ impl Pool for Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.queues = None;
-        for handle in self.handles.drain(..) {
-            if handle.join().is_err() {
-                log::error!("a worker had panicked");
-            }
-        }
+        self.handles.drain(..).for_each(|(handle, _)| join(handle));
+    }
+}
+
+fn join(handle: JoinHandle<()>) {
+    if handle.join().is_err() {
+        log::error!("a worker had panicked");
     }
 }
 
 #[derive(Clone)]
 struct Worker {
     jobs: Queues<Receiver<Job>>,
+    ends: Receiver<()>,
     scheme: Scheme,
     done: Arc<DoneQueue>,
 }
 
 impl Worker {
-    fn run(self) {
-        while let Some(job) = self.next() {
+    fn run(self, idle: &Idle) {
+        while let Some(job) = self.next(idle) {
             self.perform(job);
             if self.done.flag.raise() {
                 (self.done.wake)();
             }
         }
+        idle.finish(Instant::now());
     }
 
     fn perform(&self, job: Job) {
@@ -136,17 +203,27 @@ impl Worker {
     }
 
     /// Batches before pieces.
-    fn next(&self) -> Option<Job> {
+    fn next(&self, idle: &Idle) -> Option<Job> {
+        if self.ends.try_recv().is_ok() {
+            return None;
+        }
         let Queues { batches, pieces } = &self.jobs;
         match batches.try_recv() {
             Ok(job) => return Some(job),
             Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
-        select_biased! {
+        if let Ok(job) = pieces.try_recv() {
+            return Some(job);
+        }
+        idle.begin(Instant::now());
+        let job = select_biased! {
             recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
             recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
-        }
+            recv(self.ends) -> _ => None,
+        };
+        idle.end(Instant::now());
+        job
     }
 }
 
@@ -162,7 +239,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(Header::new(Kind::Data), b"t", b"payload", &Scheme::Sha256, &mut bytes);
         let batch = Batch::new(Buffer::charged(memory, bytes.clone().into()), bytes.len(), 1, None);
-        Job { ticket: Ticket { conn: 1, number }, work: Work::Batch(batch) }
+        Job { ticket: Ticket { conn: 1, number, since: Instant::now() }, work: Work::Batch(batch) }
     }
 
     #[test]
@@ -199,5 +276,33 @@ mod tests {
         }
         drop(pool);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn workers_come_and_go_while_there_is_work() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut bytes = Vec::new();
+        encode(Header::new(Kind::Data), b"t", &[7; 2000], &Scheme::Sha256, &mut bytes);
+        let mut pool = Threads::start(1, &Scheme::Sha256, || ()).unwrap();
+        for (round, workers) in [4, 1, 3, 2, 2].into_iter().enumerate() {
+            for number in 0..JOBS as u64 {
+                let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 1, None);
+                let ticket = Ticket { conn: round as u64, number, since: Instant::now() };
+                pool.submit(Job { ticket, work: Work::Batch(batch) });
+            }
+            pool.set_workers(workers).unwrap();
+            assert_eq!(pool.usage(Instant::now()).threads, workers);
+            for _ in 0..JOBS {
+                while pool.collect().is_none() {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        // The surplus end as they become idle; then they are forgotten, but not what they did.
+        while pool.handles.len() > 2 {
+            pool.bury();
+            std::thread::yield_now();
+        }
+        assert!(pool.usage(Instant::now()).busy >= pool.busy_before && pool.busy_before > Duration::ZERO);
     }
 }

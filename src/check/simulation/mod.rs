@@ -7,6 +7,7 @@ mod network;
 mod oracle;
 mod peers;
 mod script;
+mod steering;
 mod workers;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use dice::Dice;
 use network::{SimNet, World};
 use peers::Peer;
 use script::{Rules, Script};
+use steering::Steering;
 use workers::{SimPool, Workers};
 
 /// Turns within which everything must be finished once faults stop.
@@ -68,6 +70,8 @@ pub struct Coverage {
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
+    /// Pauses that became quiet, settings changed, looks at every connection.
+    pub steered: [u64; 3],
     /// Turns.
     pub turns: u64,
 }
@@ -81,6 +85,7 @@ impl std::ops::AddAssign for Coverage {
             (&mut self.verified[..], &other.verified[..]),
             (&mut self.losses[..], &other.losses[..]),
             (&mut self.closed[..], &other.closed[..]),
+            (&mut self.steered[..], &other.steered[..]),
         ] {
             all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
         }
@@ -98,6 +103,8 @@ struct Simulation<'a> {
     gate: Gate<SimNet, SimPool>,
     now: Instant,
     peers: Vec<Peer>,
+    frame_max: usize,
+    steering: Steering,
     turns: u64,
 }
 
@@ -130,9 +137,10 @@ impl<'a> Simulation<'a> {
         let world = Rc::new(RefCell::new(World::listening()));
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
         let now = Instant::now();
+        let (frame_max, steering) = (config.frame_max(), Steering::default());
         let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
         let (peers, turns) = (Vec::new(), 0);
-        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, turns }
+        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, frame_max, steering, turns }
     }
 
     fn run(mut self) -> Coverage {
@@ -157,8 +165,13 @@ impl<'a> Simulation<'a> {
             }
             self.step();
         }
+        if self.dice.one_in(4) {
+            self.pause_until_quiet();
+        }
+        self.resume();
         self.finish(|peer| peer.is_subscriber || peer.is_closed());
         self.drain();
+        self.check_answered();
         oracle::check(&self)
     }
 
@@ -188,7 +201,7 @@ impl<'a> Simulation<'a> {
             13 => self.world.borrow_mut().wires[peer.wire].nudge(),
             14 if dice.one_in(20) => peer.break_off(),
             14 if dice.one_in(10) => self.world.borrow_mut().accept_fails = true,
-            14 => {}
+            14 => self.steer(),
             _ if self.calm => self.now += Duration::from_micros(dice.below(200) as u64),
             _ => self.now += Duration::from_millis(*dice.pick(&[1, 20, 150, 1_200, 6_000])),
         }
@@ -209,7 +222,8 @@ impl<'a> Simulation<'a> {
         }
         self.turns += 1;
         self.gate.turn(self.now, &events);
-        self.gate.check_invariants();
+        self.check_steering();
+        self.gate.check_invariants(self.steering.memory_max);
         true
     }
 
@@ -288,10 +302,10 @@ mod tests {
         }
         let rate = seeds as f64 / start.elapsed().as_secs_f64();
         println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
-        let Coverage { frames, delivered, verified, losses, closed, turns } = all;
-        for (i, count) in
-            [frames, delivered, turns].iter().chain(&verified).chain(&losses).chain(&closed).enumerate()
-        {
+        let Coverage { frames, delivered, verified, losses, closed, steered, turns } = all;
+        let counts = [frames, delivered, turns];
+        let counts = counts.iter().chain(&verified).chain(&losses).chain(&closed).chain(&steered);
+        for (i, count) in counts.enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }
     }

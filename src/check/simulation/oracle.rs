@@ -53,6 +53,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             closed(|r| *r == CloseReason::Idle),
             closed(|r| matches!(r, CloseReason::Lost(_))),
         ],
+        steered: run.steering.done,
         turns: run.turns,
     }
 }

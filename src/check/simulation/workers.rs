@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::dice::Dice;
 use crate::frame::Scheme;
 use crate::limits::JOBS;
 use crate::pool::{Done, Job, Pool, Work, perform};
+use crate::snapshot::WorkersUse;
 
 /// Jobs that were submitted, and those that are done.
 pub struct Workers {
@@ -16,11 +19,13 @@ pub struct Workers {
     scheme: Scheme,
     /// Swaps the verdicts of two jobs of one connection: a fault that the oracle must see.
     canary: bool,
+    /// How many there are; here that makes no difference.
+    count: usize,
 }
 
 impl Workers {
     pub fn new(scheme: Scheme, canary: bool) -> Workers {
-        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary }
+        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, count: 1 }
     }
 
     /// Whether there is a job to do.
@@ -90,4 +95,17 @@ impl Pool for SimPool {
     }
 
     fn end_sleep(&mut self) {}
+
+    fn workers(&self) -> usize {
+        self.0.borrow().count
+    }
+
+    fn set_workers(&mut self, workers: usize) -> io::Result<()> {
+        self.0.borrow_mut().count = workers;
+        Ok(())
+    }
+
+    fn usage(&self, _: Instant) -> WorkersUse {
+        WorkersUse { threads: self.workers(), ..WorkersUse::default() }
+    }
 }
