@@ -23,7 +23,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Listens on `listen`.
+    /// Listens on `listen`, to verify on as many `workers`. With none, the thread that runs it does all.
     ///
     /// # Errors
     /// What the system says of the address, and [`io::ErrorKind::InvalidInput`] with the reason where

@@ -67,6 +67,33 @@ fn every_file_keeps_to_its_room() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions.
+/// The files' own first lines say why each is sound.
+const UNSAFE: [(&str, usize); 2] = [("src/frame/sha_aarch64.rs", 1), ("src/frame/sha_ni.rs", 1)];
+
+#[test]
+fn nothing_more_is_unsafe() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        collect(&root.join(folder), &mut files);
+    }
+    let mut found = Vec::new();
+    for file in &files {
+        let count = unsafes(&fs::read_to_string(file).unwrap());
+        if count > 0 {
+            found.push((file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"), count));
+        }
+    }
+    found.sort_unstable();
+    let expected = UNSAFE.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(found, expected);
+}
+
+fn unsafes(source: &str) -> usize {
+    tokens(source).iter().filter(|token| *token == "unsafe").count()
+}
+
 #[test]
 fn arrows_point_one_way() {
     for (at, (room, uses)) in ROOMS.iter().enumerate() {
@@ -100,7 +127,8 @@ fn judge(name: &str, source: &str) -> Vec<String> {
         fault(format!("the room {room} has no line in this test"));
         return faults;
     };
-    for path in paths(&tokens(source), &modules) {
+    let product = source.split("\n#[cfg(test)]\nmod tests {").next().expect("split gives one");
+    for path in paths(&tokens(product), &modules) {
         if let Some(used) = path.strip_prefix("crate::") {
             let used = used.split("::").next().expect("split gives one");
             if used != room && *uses != ANY && !uses.contains(&used) {
@@ -119,9 +147,8 @@ fn judge(name: &str, source: &str) -> Vec<String> {
     faults
 }
 
-/// The words and signs of a source up to its tests, without comments and strings.
+/// The words and signs of a source, without comments and strings.
 fn tokens(source: &str) -> Vec<String> {
-    let source = source.split("\n#[cfg(test)]\nmod tests {").next().expect("split gives one");
     let mut tokens = Vec::new();
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
@@ -256,7 +283,17 @@ fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
 
 /// The checker itself: what it must find, and what it must not.
 mod made_up {
-    use super::judge;
+    use super::{judge, unsafes};
+
+    #[test]
+    fn every_unsafe_is_counted() {
+        for (source, expected) in [
+            ("fn f() { unsafe { g() } }\n#[cfg(test)]\nmod tests {\n unsafe fn g() {} }", 2),
+            ("#![deny(unsafe_code)] // unsafe\n/// unsafe\nconst A: &str = \"unsafe\";", 0),
+        ] {
+            assert_eq!(unsafes(source), expected, "{source}");
+        }
+    }
 
     #[test]
     fn a_room_that_names_another_is_found() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::decoder::Frame;
 use super::digest::Scheme;
 use super::header::{DIGEST, Header};
+use super::pairs::Pairs;
 use super::stream::Stream;
 use crate::memory::{Buffer, Charge, Memory};
 
@@ -152,17 +153,17 @@ pub struct Verified {
 
 /// Checks the digest of every frame of a batch.
 pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
-    let [verified] = verify_all([batch], scheme);
+    let [verified] = verify_all([batch], scheme, Pairs::detect());
     verified
 }
 
 /// Checks two batches as if they were one: the last frame of the first is hashed beside one of the second,
 /// where alone it would cost as much as two.
 pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
-    verify_all(batches, scheme)
+    verify_all(batches, scheme, Pairs::detect())
 }
 
-fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme) -> [Verified; N] {
+fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Option<Pairs>) -> [Verified; N] {
     let mut bad = [const { Vec::new() }; N];
     let mut plain = [false; N];
     let frames = batches.iter().zip(&mut plain).enumerate().flat_map(|(at, (batch, plain))| {
@@ -182,7 +183,7 @@ fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme) -> [Verified
             (frame.bytes, (at, index))
         })
     });
-    scheme.check_each(frames, |(at, index)| bad[at].push(index));
+    scheme.check_each(pairs, frames, |(at, index)| bad[at].push(index));
     let mut found = bad.into_iter().zip(plain);
     batches.map(|batch| {
         let (mut bad, plain) = found.next().expect("one for each batch");
@@ -334,14 +335,14 @@ impl Piecewise {
 
     /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
     pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
-        let mut left = max;
+        let (pairs, mut left) = (Pairs::detect(), max);
         while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
             let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
             // The longer run goes on in the next round, beside the other's next.
             let n = range_a.len().min(range_b.len());
             let bytes_a = &a.pieces[at_a][range_a.start..range_a.start + n];
             let bytes_b = &b.pieces[at_b][range_b.start..range_b.start + n];
-            Stream::update_two(&mut a.stream, bytes_a, &mut b.stream, bytes_b);
+            Stream::update_two(pairs, (&mut a.stream, bytes_a), (&mut b.stream, bytes_b));
             a.hashed += n;
             b.hashed += n;
             left -= n;
@@ -423,6 +424,32 @@ mod tests {
         assert_eq!(part.frames_within(part.len()), 2);
         drop((verified, part));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn two_at_a_time_or_one_by_one_the_verdicts_are_the_same() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
+            // As many as differ in length by less, about and more than a block; every third is changed.
+            let payloads: Vec<Vec<u8>> = (0..40usize).map(|i| vec![i as u8; i * i * 7 % 300]).collect();
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let mut bytes = frames(&payloads, &scheme);
+            let mut at = 0;
+            for (i, payload) in payloads.iter().enumerate() {
+                bytes[at + 40] ^= u8::from(i % 3 == 1);
+                at += 67 + payload.len();
+            }
+            let bad = |pairs| {
+                let batch =
+                    || Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 40, None);
+                let [first, second] = verify_all([batch(), batch()], &scheme, pairs);
+                assert_eq!(first.bad, second.bad);
+                first.bad
+            };
+            let one_by_one = bad(None);
+            assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
+            assert_eq!(bad(Pairs::detect()), one_by_one);
+        }
     }
 
     #[test]

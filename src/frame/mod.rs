@@ -7,6 +7,8 @@ mod fault;
 mod header;
 mod pairs;
 mod patterns;
+#[cfg(target_arch = "aarch64")]
+mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
 mod stream;

@@ -235,21 +235,32 @@ mod tests {
     use crate::memory::{Buffer, Memory};
     use crossbeam::sync::Parker;
 
+    fn job(memory: &Arc<Memory>, number: u64) -> Job {
+        let mut bytes = Vec::new();
+        encode(Header::new(Kind::Data), b"t", b"payload", &Scheme::Sha256, &mut bytes);
+        let batch = Batch::new(Buffer::charged(memory, bytes.clone().into()), bytes.len(), 1, None);
+        Job { ticket: Ticket { conn: 1, number, since: Instant::now() }, work: Work::Batch(batch) }
+    }
+
+    #[test]
+    fn the_reactor_helps_in_pairs_where_the_workers_cannot_keep_up() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut pool = Threads::start(0, &Scheme::Sha256, || ()).unwrap();
+        (0..3).for_each(|number| pool.submit(job(&memory, number)));
+        assert!(pool.help() && pool.help());
+        assert!(!pool.help(), "nothing is left to help with");
+        let done: Vec<_> = std::iter::from_fn(|| pool.collect()).collect();
+        let told: Vec<_> = done.iter().map(|done| (done.ticket.number, done.paired)).collect();
+        assert_eq!(told, [(0, true), (1, true), (2, false)]);
+    }
+
     #[test]
     fn every_job_comes_back_and_a_sleeper_is_woken() {
         let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let mut pool = Threads::start(3, &Scheme::Sha256, move || unparker.unpark()).unwrap();
-        let mut bytes = Vec::new();
-        encode(Header::new(Kind::Data), b"t", b"payload", &Scheme::Sha256, &mut bytes);
-        for number in 0..JOBS as u64 {
-            let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 1, None);
-            pool.submit(Job {
-                ticket: Ticket { conn: 1, number, since: Instant::now() },
-                work: Work::Batch(batch),
-            });
-        }
+        (0..JOBS as u64).for_each(|number| pool.submit(job(&memory, number)));
         let mut seen = [false; JOBS];
         while seen.contains(&false) {
             let Some(done) = pool.collect() else {
