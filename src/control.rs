@@ -35,19 +35,31 @@ pub enum Command {
 }
 
 /// Where the answer to one command goes.
-#[derive(Debug)]
-pub struct Answer<T>(Sender<T>);
+pub struct Answer<T>(Box<dyn FnOnce(T) + Send>);
 
-impl<T> Answer<T> {
+impl<T: Send + 'static> Answer<T> {
     /// An answer, and where it arrives.
     pub fn new() -> (Answer<T>, Receiver<T>) {
         let (to, from) = bounded(1);
-        (Answer(to), from)
+        // Whoever asked may have gone.
+        let answer = Answer::to(move |value| drop(to.try_send(value)));
+        (answer, from)
     }
 
-    /// Gives it. Whoever asked may have gone.
+    /// An answer that is handed to `to`, which returns at once: it is called by the reactor.
+    pub fn to(to: impl FnOnce(T) + Send + 'static) -> Answer<T> {
+        Answer(Box::new(to))
+    }
+
+    /// Gives it.
     pub fn give(self, value: T) {
-        let _ = self.0.try_send(value);
+        (self.0)(value);
+    }
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer")
     }
 }
 
@@ -174,13 +186,23 @@ impl Control {
         self.ask(Duration::ZERO, |answer| Command::Describe { survey, answer })
     }
 
-    fn ask<T>(&self, wait: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Unanswered> {
-        let (to, from) = Answer::new();
-        self.commands.try_send(command(to)).map_err(|error| match error {
+    /// Sends a command, whose answer comes where it says.
+    pub fn send(&self, command: Command) -> Result<(), Unanswered> {
+        self.commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => Unanswered::Busy,
             TrySendError::Disconnected(_) => Unanswered::Gone,
         })?;
         self.waker.wake();
+        Ok(())
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        wait: Duration,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (to, from) = Answer::new();
+        self.send(command(to))?;
         from.recv_timeout(wait.saturating_add(ANSWER_TIMEOUT)).map_err(|error| match error {
             RecvTimeoutError::Timeout => Unanswered::Late,
             RecvTimeoutError::Disconnected => Unanswered::Gone,

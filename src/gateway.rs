@@ -60,6 +60,10 @@ impl Gateway {
             gate.poll(Instant::now(), &mut events)?;
             let now = Instant::now();
             for command in self.commands.waiting() {
+                // Whoever asks after telling it to drain finds it draining.
+                if self.commands.is_told_to_drain() {
+                    gate.begin_drain(now);
+                }
                 gate.command(command, now);
             }
             if self.commands.is_told_to_drain() {

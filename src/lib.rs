@@ -32,6 +32,7 @@
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
+//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` reads: lines and files |
 //! | [`cli`] | arguments in, exit code out |
@@ -59,6 +60,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod admin;
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;

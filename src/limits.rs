@@ -66,8 +66,9 @@ pub const BACKLOG: i32 = 4096;
 /// 100 ms without accepting after the system refused a file descriptor.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// 64 file descriptors kept for everything that is not a connection.
-pub const RESERVED_FILES: u64 = 64;
+/// 160 file descriptors kept for everything that is not a publisher's or subscriber's connection: the
+/// admin server's, the libraries', and those of the moment.
+pub const RESERVED_FILES: u64 = 160;
 
 /// 1 MiB read in a turn from all connections together; then what it brought is written before more is
 /// read, while it is still in the cache.
@@ -185,6 +186,44 @@ pub const SURVEY_ROWS: usize = 20;
 /// 100 connections that ended are remembered.
 pub const CLOSED_KEPT: usize = 100;
 
+/// 64 connections to the admin server; when more come, whoever has waited longest without a request
+/// goes. A browser opens six, Prometheus one.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// 16 open pages, each of which gets a few KiB a second.
+pub const ADMIN_PAGES: usize = 16;
+
+/// 4 events that a page has not taken; then it misses some.
+pub const ADMIN_PAGE_BEHIND: usize = 4;
+
+/// 8 KiB for the head of a request to the admin server, as other servers have it.
+pub const ADMIN_HEAD: usize = 8 * KIB;
+
+/// 4 KiB for its body: the longest is a setting.
+pub const ADMIN_BODY: u64 = 4 * KIB as u64;
+
+/// 15 s for a request to the admin server to arrive, the time between two on one connection included:
+/// Prometheus asks every 15 s or connects anew.
+pub const ADMIN_REQUEST: Duration = Duration::from_secs(15);
+
+/// 15 s to answer it and for the answer to be taken.
+pub const ADMIN_RESPONSE: Duration = Duration::from_secs(15);
+
+/// 15 s without taking anything of a stream of events.
+pub const ADMIN_STALL: Duration = Duration::from_secs(15);
+
+/// 250 ms before a wrong token is answered.
+pub const ADMIN_WRONG_TOKEN: Duration = Duration::from_millis(250);
+
+/// 100 ms between two looks at the gateway, however many ask.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// 900 samples, one a second: 15 minutes, 130 KB.
+pub const HISTORY_SAMPLES: usize = 900;
+
+/// 1 min that one `POST /ctl/pause` may wait for quiet; `framegate ctl` asks again.
+pub const CTL_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// 4,096 worker threads: more is a slip of the finger.
 pub const WORKERS_MAX: usize = 4096;
 
@@ -202,5 +241,7 @@ const _: () = {
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(FRAME_PROGRESS <= READ_MAX);
+    assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
+    assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
 };

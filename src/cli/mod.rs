@@ -1,6 +1,8 @@
 //! Arguments in, exit code out; a file a command.
 
+mod ctl;
 mod failure;
+mod log;
 mod secret;
 mod send;
 mod sent;
@@ -14,9 +16,9 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ::log::LevelFilter;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use log::LevelFilter;
 
 pub use crate::units::{Size, Time, TimeOrOff};
 pub use failure::{Exit, Failure};
@@ -44,6 +46,8 @@ enum Command {
     Send(send::Send),
     /// Subscribes and prints
     Tail(tail::Tail),
+    /// Reads and steers a running gateway
+    Ctl(ctl::Ctl),
 }
 
 /// How much is said on standard error.
@@ -62,11 +66,12 @@ struct Log {
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let ended = match Cli::try_parse_from(args) {
         Ok(cli) => {
-            cli.log.begin(&cli.command);
+            let journal = cli.log.begin(&cli.command);
             match cli.command {
-                Command::Serve(serve) => serve.run(),
+                Command::Serve(serve) => serve.run(journal),
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
+                Command::Ctl(ctl) => ctl.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -86,7 +91,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
 }
 
 impl Log {
-    fn begin(&self, command: &Command) {
+    fn begin(&self, command: &Command) -> log::Journal {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
             (_, 0, Command::Serve(_)) => LevelFilter::Info,
@@ -94,10 +99,7 @@ impl Log {
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
         };
-        let mut logger = env_logger::Builder::new();
-        logger.filter_level(level).parse_default_env().format_target(false);
-        // A test in the same process may have begun a log before.
-        let _ = logger.try_init();
+        log::Journal::begin(level)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looking at every connection, a slice a turn, for those that stand out.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Gate;
 use super::conn::{Conn, ConnId, Rejects, State};
@@ -11,7 +11,10 @@ use crate::error::CloseReason;
 use crate::limits::{CLOSED_KEPT, SURVEY_ROWS, SURVEY_TURN};
 use crate::net::Net;
 use crate::pool::Pool;
-use crate::snapshot::{Closed, Paused, Peer, Rejecting, Slow, Snapshot, Survey};
+use crate::snapshot::{Closed, PauseCause, Paused, Peer, Rejecting, Slow, Snapshot, Survey};
+
+/// 1 s: a connection that waits so long for its own frames is not merely busy.
+const IN_FLIGHT_LONG: Duration = Duration::from_secs(1);
 
 /// A look at every connection that is not finished, and who asked for it.
 #[derive(Debug, Default)]
@@ -99,8 +102,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if pending > 0 {
             rank(&mut found.slow, pending, |slow| slow.pending_bytes, || slow(conn, now));
         }
-        if let Some(pause) = conn.paused.filter(|_| conn.state == State::Open) {
-            let time = now.saturating_duration_since(pause.since);
+        if let Some(pause) = conn.paused.filter(|_| conn.state == State::Open)
+            && let time = now.saturating_duration_since(pause.since)
+            // Every busy publisher waits for its own frames again and again.
+            && (pause.cause != PauseCause::InFlight || time >= IN_FLIGHT_LONG)
+        {
             let by = conn.held_by.and_then(|id| self.conns.get(id)).map(|holder| holder.peer);
             let row = || Paused { peer: conn.described(now), cause: pause.cause, by, time };
             rank(&mut found.paused, time, |paused| paused.time, row);
