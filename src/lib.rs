@@ -25,6 +25,7 @@
 //! | [`order`] | the reorder window; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
+//! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
@@ -65,6 +66,7 @@ pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod memory;

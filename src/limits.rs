@@ -169,6 +169,19 @@ pub const PAYLOAD_MAX: usize = 1024 * MIB;
 /// 64 MiB that `send` keeps to send again, whatever its window in frames.
 pub const SEND_WINDOW: usize = 64 * MIB;
 
+/// 64 KiB for the head of a response, and as much for trailers: four times what the common servers send at
+/// most. It is what a connection owns while a head comes in pieces.
+pub const HTTP_HEAD_MAX: usize = bound(64 * KIB, 512);
+
+/// 128 fields in a head; the common servers send fewer than twenty.
+pub const HTTP_FIELDS_MAX: usize = bound(128, 8);
+
+/// 32 interim responses (1xx) before the one that counts.
+pub const HTTP_INTERIM_MAX: usize = bound(32, 3);
+
+/// 4 KiB for the line of a chunk's size: 16 digits, and extensions that nobody uses.
+pub const HTTP_CHUNK_LINE_MAX: usize = bound(4 * KIB, 48);
+
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
