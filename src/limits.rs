@@ -169,6 +169,22 @@ pub const PAYLOAD_MAX: usize = 1024 * MIB;
 /// 64 MiB that `send` keeps to send again, whatever its window in frames.
 pub const SEND_WINDOW: usize = 64 * MIB;
 
+/// 1 hour: what takes longer counts as that.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
+
+/// 120 intervals of a load's series (at least 60 once they have doubled): a plot shows no more, and
+/// with a histogram each they take half a MiB.
+pub const SERIES_POINTS: usize = 120;
+
+/// 100 ms: the first intervals, so that a run of 10 s has a hundred.
+pub const SERIES_FIRST: Duration = Duration::from_millis(100);
+
+/// 200 bytes of an error's example.
+pub const EXAMPLE_MAX: usize = 200;
+
+/// 250 ms between two looks at how far a load is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
