@@ -32,6 +32,7 @@
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` reads: lines and files |
+//! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
 //! | [`limits`] | every bound, with its reason |
 //! | [`error`] | what peers are told |
@@ -69,6 +70,7 @@ pub mod gateway;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod load;
 pub mod memory;
 pub mod net;
 pub mod order;

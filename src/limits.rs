@@ -182,6 +182,22 @@ pub const HTTP_INTERIM_MAX: usize = bound(32, 3);
 /// 4 KiB for the line of a chunk's size: 16 digits, and extensions that nobody uses.
 pub const HTTP_CHUNK_LINE_MAX: usize = bound(4 * KIB, 48);
 
+/// 1 hour: what takes longer counts as that.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
+
+/// 120 intervals of a load's series (at least 60 once they have doubled): a plot shows no more, and
+/// with a histogram each they take half a MiB.
+pub const SERIES_POINTS: usize = 120;
+
+/// 100 ms: the first intervals, so that a run of 10 s has a hundred.
+pub const SERIES_FIRST: Duration = Duration::from_millis(100);
+
+/// 200 bytes of an error's example.
+pub const EXAMPLE_MAX: usize = 200;
+
+/// 250 ms between two looks at how far a load is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");

@@ -18,6 +18,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("gateway", &["limits", "order", "memory", "frame", "error", "ledger", "net", "pool", "gate"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
+    // Never a gate or a pool: what a load measures is another program.
+    ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net"]),
     ("cli", ANY),
     // The models and the simulation look at every room.
     ("check", ANY),
@@ -31,10 +33,11 @@ const OUTSIDE: [(&str, &[&str]); 7] = [
     ("std::thread", &["pool", "gateway", "client", "cli", "check"]),
     ("std::net::TcpStream", &["client", "cli"]),
     ("std::net::TcpListener", &["cli"]),
-    ("std::fs", &["records", "client", "cli", "check"]),
+    // A load reads there what the system says of a process.
+    ("std::fs", &["records", "client", "load", "cli", "check"]),
     ("std::time::SystemTime", &["client", "cli"]),
     // A gate is told the time.
-    ("std::time::Instant::now", &["gateway", "client", "cli", "check"]),
+    ("std::time::Instant::now", &["gateway", "client", "load", "cli", "check"]),
 ];
 
 /// A file that wants more is usually two rooms.

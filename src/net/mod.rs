@@ -3,6 +3,7 @@
 mod deadlines;
 mod outbox;
 mod reactor;
+mod timer;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 pub use deadlines::Deadlines;
 pub use outbox::{Outbox, Segments, Unsent};
-pub use reactor::{Reactor, Waker};
+pub use reactor::{Reactor, Socket, Waker};
 
 /// The network as a gateway sees it. [`Reactor`] is the real one; the simulator has another.
 ///
