@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::text::{Page, bytes, grouped, time};
-use super::{Doubt, Errors, Interval, Measure, Own, Percentiles, Usage};
+use super::{Doubt, Errors, Interval, Measure, Own, Percentiles};
 
 /// What every load reports, beside what it alone does. The keys of the JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -62,8 +62,10 @@ impl Connections {
 }
 
 impl Figures {
-    /// What was measured until `now`. Further doubts of a load's own can be pushed.
-    pub fn new(measure: &Measure, usage: &Usage, now: Instant, interrupted: bool) -> Figures {
+    /// What was measured until the measure was closed, or until `now`; `own` is what the generator spent
+    /// until then. Further doubts of a load's own can be pushed.
+    pub fn new(measure: &Measure, own: Own, now: Instant, interrupted: bool) -> Figures {
+        let now = measure.ended(now);
         let seconds = now.saturating_duration_since(measure.started()).as_secs_f64();
         let mut figures = Figures {
             seconds,
@@ -74,7 +76,7 @@ impl Figures {
             latency_us: measure.latency().percentiles(),
             connections: measure.connections(),
             errors: measure.error_kinds().clone(),
-            generator: usage.own(now),
+            generator: own,
             doubts: Vec::new(),
             series: measure.series().intervals(now),
         };
@@ -88,8 +90,8 @@ impl Figures {
     }
 
     /// The rows about what went wrong, what it cost the generator, and what is doubtful: the end of a
-    /// report.
-    pub fn show_end(&self, page: &mut Page) {
+    /// report. `each` is what each thing cost the generator, or nothing.
+    pub fn show_end(&self, page: &mut Page, each: &str) {
         if self.errors.total() == 0 {
             page.row("errors", "none");
         }
@@ -102,7 +104,7 @@ impl Figures {
         let slip = own.slip_us.map_or(String::new(), |slip| {
             format!(", late by {} (p50) to {} (p99)", time(slip.p50), time(slip.p99))
         });
-        page.row("generator", format!("{:.2} cores{memory}{slip}", own.cores));
+        page.row("generator", format!("{:.2} cores{each}{memory}{slip}", own.cores));
         for (at, doubt) in self.doubts.iter().enumerate() {
             page.row(if at == 0 { "doubts" } else { "" }, format!("- {doubt}"));
         }

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use super::{Connections, Errors, Latency, Progress, Series};
 
 /// What has happened since the start.
+///
+/// Rates and the series are of what happens until it is [closed](Self::close). What was begun before and
+/// ends later still counts among the latencies and the errors: leaving out what is slow would flatter.
 #[derive(Clone, Debug)]
 pub struct Measure {
     started: Instant,
+    closed: Option<Instant>,
     latency: Latency,
     series: Series,
     errors: Errors,
@@ -21,6 +25,7 @@ impl Measure {
     pub fn new(now: Instant, target: usize) -> Measure {
         Measure {
             started: now,
+            closed: None,
             latency: Latency::default(),
             series: Series::new(now),
             errors: Errors::default(),
@@ -32,28 +37,51 @@ impl Measure {
 
     /// `count` things were done that took so long each, `bytes` received for them.
     pub fn done(&mut self, now: Instant, took: Duration, count: u64, bytes: u64) {
-        self.done += count;
-        self.bytes += bytes;
         self.latency.record(took, count);
-        self.series.done(now, took, count, bytes);
+        if self.closed.is_none() {
+            self.done += count;
+            self.bytes += bytes;
+            self.series.done(now, took, count, bytes);
+        }
     }
 
     /// Bytes were received that end nothing.
     pub fn bytes(&mut self, now: Instant, bytes: u64) {
-        self.bytes += bytes;
-        self.series.bytes(now, bytes);
+        if self.closed.is_none() {
+            self.bytes += bytes;
+            self.series.bytes(now, bytes);
+        }
     }
 
     /// `count` errors of a kind; `example` is asked for the first time only.
     pub fn errors(&mut self, now: Instant, kind: &'static str, count: u64, example: impl FnOnce() -> String) {
         self.errors.add(kind, count, example);
-        self.series.errors(now, count);
+        if self.closed.is_none() {
+            self.series.errors(now, count);
+        }
     }
 
     /// So many connections are alive from now on.
     pub fn alive(&mut self, now: Instant, alive: usize) {
-        self.connections.change(now.saturating_duration_since(self.started), alive);
-        self.series.alive(now, alive);
+        if self.closed.is_none() {
+            self.connections.change(now.saturating_duration_since(self.started), alive);
+            self.series.alive(now, alive);
+        }
+    }
+
+    /// Measuring ends; what is still under way may end.
+    pub fn close(&mut self, now: Instant) {
+        self.closed.get_or_insert(now);
+    }
+
+    /// Whether measuring has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// When measuring ended; `now` where it did not.
+    pub fn ended(&self, now: Instant) -> Instant {
+        self.closed.unwrap_or(now)
     }
 
     /// When it began.
@@ -61,12 +89,12 @@ impl Measure {
         self.started
     }
 
-    /// Things done.
+    /// Things done until it was closed.
     pub fn count(&self) -> u64 {
         self.done
     }
 
-    /// Bytes received.
+    /// Bytes received until it was closed.
     pub fn bytes_received(&self) -> u64 {
         self.bytes
     }
@@ -104,5 +132,30 @@ impl Measure {
             errors: self.errors.total(),
             latency_us: latest.latency_us_p50.zip(latest.latency_us_p99),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_after_measuring_counts_as_slow_not_as_fast() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut measure = Measure::new(start, 1);
+        measure.alive(start, 1);
+        measure.done(at(10), Duration::from_millis(10), 5, 50);
+        measure.close(at(100));
+        measure.close(at(500));
+        measure.done(at(200), Duration::from_millis(150), 1, 10);
+        measure.bytes(at(200), 7);
+        measure.errors(at(200), "lost", 1, String::new);
+        measure.alive(at(200), 0);
+        assert_eq!((measure.count(), measure.bytes_received(), measure.ended(at(900))), (5, 50, at(100)));
+        assert_eq!((measure.latency().count(), measure.error_kinds().total()), (6, 1));
+        assert_eq!(measure.connections().end, 1);
+        let progress = measure.progress(at(50), Some(Duration::from_secs(1)));
+        assert_eq!((progress.done, progress.errors, progress.target), (5, 1, 1));
     }
 }

@@ -11,6 +11,7 @@ pub mod checks;
 mod doubts;
 mod errors;
 mod figures;
+pub mod frames;
 mod latency;
 mod measure;
 mod plot;
@@ -21,7 +22,7 @@ pub mod text;
 mod usage;
 
 pub use doubts::Doubt;
-pub use errors::Errors;
+pub use errors::{Errors, is_out_of_files, kind_of};
 pub use figures::{Connections, Figures};
 pub use latency::{Latency, Percentiles};
 pub use measure::Measure;

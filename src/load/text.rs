@@ -35,6 +35,16 @@ pub fn bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().si().to_string()
 }
 
+/// A size as it is written on the command line: `256 B`, `8 MiB`.
+pub fn size(bytes: usize) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes != 0 && bytes.trailing_zeros() >= shift {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} B")
+}
+
 /// A number in powers of 1,000: `2.41 M`.
 pub fn short(number: f64) -> String {
     match number {
@@ -112,6 +122,11 @@ mod tests {
             assert_eq!(short(number), text);
         }
         assert_eq!(bytes(98_200_000), "98.2 MB");
+        for (bytes, text) in
+            [(0, "0 B"), (256, "256 B"), (1500, "1500 B"), (8 << 20, "8 MiB"), (3 << 30, "3 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

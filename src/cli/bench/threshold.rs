@@ -116,7 +116,7 @@ impl FromStr for Threshold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Measure, Usage};
+    use crate::load::{Measure, Own};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -147,8 +147,8 @@ mod tests {
     fn figures_are_compared_with_them() {
         let start = Instant::now();
         let mut measure = Measure::new(start, 1);
-        let usage = Usage::start(start);
-        let figures = |measure: &Measure| Figures::new(measure, &usage, start + Duration::from_secs(1), false);
+        let second = start + Duration::from_secs(1);
+        let figures = |measure: &Measure| Figures::new(measure, Own::default(), second, false);
         let said = |measure: &Measure, bound: &str| {
             bound.parse::<Threshold>().unwrap().exceeded_by(&figures(measure))
         };
