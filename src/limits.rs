@@ -232,6 +232,10 @@ pub const LOAD_READ: usize = 256 * KIB;
 /// See [`LOAD_READ`].
 pub const LOAD_READ_TURN: usize = 4 * MIB;
 
+/// 100 ms until a connection that failed is opened again, in line with the others: a server that refuses
+/// ten connections is asked a hundred times a second.
+pub const LOAD_REOPEN: Duration = Duration::from_millis(100);
+
 /// 256 connections that a load begins at once: fewer than any system lets wait to be accepted.
 pub const LOAD_CONNECTING: usize = 256;
 

@@ -46,7 +46,7 @@ enum Command {
     Send(send::Send),
     /// Subscribes and prints
     Tail(tail::Tail),
-    /// Loads a gateway and reports what it did
+    /// Loads a gateway or a web server and reports what it did
     Bench(bench::Bench),
 }
 

@@ -12,6 +12,7 @@ mod doubts;
 mod errors;
 mod figures;
 pub mod frames;
+pub mod http;
 mod latency;
 mod measure;
 mod plot;

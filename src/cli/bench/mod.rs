@@ -1,6 +1,7 @@
 //! `framegate bench`: loads other programs and says what they did.
 
 mod frames;
+mod http;
 mod output;
 mod own;
 mod threshold;
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, Failure};
 
-/// Loads a gateway and reports what it did.
+/// Loads a gateway or a web server and reports what it did.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Bench {
@@ -24,18 +25,22 @@ pub struct Bench {
 enum Which {
     /// Loads a gateway with frames
     Frames(frames::Frames),
+    /// Holds and uses many connections to a web server
+    Http(http::Http),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   framegate bench frames
-  framegate bench frames --help";
+  framegate bench http http://localhost:8080/ -c 10000
+  framegate bench http --help";
 
 impl Bench {
     /// Runs one of them.
     pub fn run(self) -> Result<Exit, Failure> {
         match self.which {
             Which::Frames(frames) => frames.run(),
+            Which::Http(http) => http.run(),
         }
     }
 }
