@@ -11,12 +11,10 @@
 mod conn;
 mod failure;
 mod life;
-mod link;
 mod pace;
 mod places;
 mod report;
 mod run;
-mod tls;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -12,12 +12,11 @@ use super::failure::{Failure, without_number};
 use super::pace::{Pace, Ramp};
 use super::places::{Places, resolve};
 use super::report::{Closes, Report, Statuses, Window};
-use super::tls::{Tls, Trust};
 use super::{Failed, Options};
 use crate::http::Request;
 use crate::limits::LOAD_READ;
 use crate::load::{Latency, Measure, Progress, Stop, Ticker, Usage};
-use crate::net::{Deadlines, Event, Net, Reactor};
+use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust};
 
 /// A load that is ready to run.
 pub struct Load {
