@@ -158,9 +158,11 @@ fn nginx_through_tls() {
         (bench(&format!("https://127.0.0.1:{}/", nginx.port), &["--insecure"]), "use http://"),
     ] {
         if part == "or give --insecure" {
-            let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let mut other = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            other.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");
+            let other = other.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
             let path = nginx.folder.path().join("other.pem");
-            fs::write(&path, other.cert.pem()).unwrap();
+            fs::write(&path, other.pem()).unwrap();
             command.env("SSL_CERT_FILE", path);
         }
         let output = command.output().unwrap();
