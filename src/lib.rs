@@ -28,6 +28,7 @@
 //! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
 //! | [`snapshot`] | what a gateway looks like at one moment; plain data |
 //! | [`control`] | how another thread steers a running gate and looks into it |
+//! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
@@ -35,6 +36,7 @@
 //! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` reads: lines and files |
+//! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
 //! | [`limits`] | every bound, with its reason |
 //! | [`error`] | what peers are told |
@@ -72,8 +74,10 @@ pub mod frame;
 pub mod gate;
 pub mod gateway;
 pub mod histogram;
+pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod load;
 pub mod memory;
 pub mod net;
 pub mod order;

@@ -233,6 +233,85 @@ pub const PAYLOAD_MAX: usize = 1024 * MIB;
 /// 64 MiB that `send` keeps to send again, whatever its window in frames.
 pub const SEND_WINDOW: usize = 64 * MIB;
 
+/// 64 KiB for the head of a response, and as much for trailers: four times what the common servers send at
+/// most. It is what a connection owns while a head comes in pieces.
+pub const HTTP_HEAD_MAX: usize = bound(64 * KIB, 512);
+
+/// 128 fields in a head; the common servers send fewer than twenty.
+pub const HTTP_FIELDS_MAX: usize = bound(128, 8);
+
+/// 32 interim responses (1xx) before the one that counts.
+pub const HTTP_INTERIM_MAX: usize = bound(32, 3);
+
+/// 4 KiB for the line of a chunk's size: 16 digits, and extensions that nobody uses.
+pub const HTTP_CHUNK_LINE_MAX: usize = bound(4 * KIB, 48);
+
+/// 1 hour: what takes longer counts as that.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
+
+/// 120 intervals of a load's series (at least 60 once they have doubled): a plot shows no more, and
+/// with a histogram each they take half a MiB.
+pub const SERIES_POINTS: usize = 120;
+
+/// 100 ms: the first intervals, so that a run of 10 s has a hundred.
+pub const SERIES_FIRST: Duration = Duration::from_millis(100);
+
+/// 200 bytes of an error's example.
+pub const EXAMPLE_MAX: usize = 200;
+
+/// 250 ms between two looks at how far a load is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// 256 KiB of small frames a publisher of a load sends before they come again: they stay in the cache.
+pub const RING_BYTES: usize = 256 * KIB;
+
+/// 64 MiB for the small frames of all of a load's publishers, as long as each has 16.
+pub const RINGS_BYTES: usize = 64 * MIB;
+
+/// From 8 KiB on, a load's frames share one payload in memory.
+pub const RING_PACKED: usize = 8 * KIB;
+
+/// 64 frames before those of a large payload come again, at least 4: enough to tell what is missing.
+pub const RING_SLOTS: usize = 64;
+
+/// 512 MiB, a third of a second, of large frames that a load hashes before it starts.
+pub const RING_HASHED: usize = 512 * MIB;
+
+/// 64 gaps a publisher in which a load waits for frames that may come late.
+pub const MISSING_RANGES: usize = 64;
+
+/// 16,384 writes a publisher of which a load remembers when they were: at 64 KiB each, more than a gateway
+/// and the sockets buffer.
+pub const WRITES_REMEMBERED: usize = 16_384;
+
+/// 50 µs between two looks at what a load is to send: what a system needs to wake a sleeper anyway.
+pub const LOAD_NAP: Duration = Duration::from_micros(50);
+
+/// 64 KiB that a load writes to one connection before the others get their turn.
+pub const LOAD_WRITE: usize = 64 * KIB;
+
+/// 256 KiB that a load reads at once, and 4 MiB from one connection before the others get their turn: it
+/// reads before it writes, so that a subscriber is not slow because its publishers are fast.
+pub const LOAD_READ: usize = 256 * KIB;
+/// See [`LOAD_READ`].
+pub const LOAD_READ_TURN: usize = 4 * MIB;
+
+/// 100 ms until a connection that failed is opened again, in line with the others: a server that refuses
+/// ten connections is asked a hundred times a second.
+pub const LOAD_REOPEN: Duration = Duration::from_millis(100);
+
+/// 256 connections that a load begins at once: fewer than any system lets wait to be accepted.
+pub const LOAD_CONNECTING: usize = 256;
+
+/// 10 s to connect, subscribe and be answered before a load starts.
+pub const LOAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// 2 s in which nothing comes: then what is missing at the end of a load is lost.
+pub const LOAD_QUIET: Duration = Duration::from_secs(2);
+
+/// 30 s for what is in flight at the end of a load, however it trickles.
+pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
+
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");

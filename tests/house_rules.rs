@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each room, and the rooms that it may name beside itself. Whatever stands in `src/` has a line here.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("limits", &[]),
     ("order", &[]),
     ("units", &[]),
@@ -13,6 +13,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("frame", &["limits", "memory"]),
     ("error", &["limits", "frame"]),
     ("ledger", &["limits", "frame"]),
+    ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("snapshot", &["frame", "histogram", "ledger"]),
     ("control", &["limits", "units", "net", "snapshot"]),
@@ -28,6 +29,8 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
+    // Never a gate or a pool: what a load measures is another program.
+    ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net"]),
     ("cli", ANY),
     // The models and the simulation look at every room.
     ("check", ANY),
@@ -36,15 +39,17 @@ const ROOMS: [(&str, &[&str]); 19] = [
 const ANY: &[&str] = &["*"];
 
 /// What stands for a thread, a socket, a file or a clock, and the rooms that may name it.
-const OUTSIDE: [(&str, &[&str]); 7] = [
+const OUTSIDE: [(&str, &[&str]); 8] = [
     ("mio", &["net"]),
+    ("rustls", &["net"]),
     ("std::thread", &["pool", "gateway", "admin", "client", "cli", "check"]),
     ("std::net::TcpStream", &["admin", "client", "cli"]),
     ("std::net::TcpListener", &["admin", "cli"]),
-    ("std::fs", &["admin", "records", "client", "cli", "check"]),
+    // A load reads there what the system says of a process.
+    ("std::fs", &["admin", "records", "client", "load", "cli", "check"]),
     ("std::time::SystemTime", &["admin", "client", "cli"]),
     // A gate is told the time; a worker looks at the clock where it has nothing to do.
-    ("std::time::Instant::now", &["pool", "gateway", "admin", "client", "cli", "check"]),
+    ("std::time::Instant::now", &["pool", "gateway", "admin", "client", "load", "cli", "check"]),
 ];
 
 /// A file that wants more is usually two rooms.

@@ -7,6 +7,7 @@
 mod batch;
 mod choices;
 mod decoder;
+mod http;
 mod memory;
 mod outbox;
 mod pairs;
@@ -21,6 +22,7 @@ mod tests;
 pub use batch::check_batch;
 pub use choices::Choices;
 pub use decoder::check_decoder;
+pub use http::check_http;
 pub use memory::check_memory;
 pub use outbox::check_outbox;
 pub use pairs::check_pairs;

@@ -1,5 +1,6 @@
 //! Arguments in, exit code out; a file a command.
 
+mod bench;
 mod ctl;
 mod failure;
 mod log;
@@ -46,6 +47,8 @@ enum Command {
     Send(send::Send),
     /// Subscribes and prints
     Tail(tail::Tail),
+    /// Loads a gateway or a web server and reports what it did
+    Bench(bench::Bench),
     /// Reads and steers a running gateway
     Ctl(ctl::Ctl),
 }
@@ -71,6 +74,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Serve(serve) => serve.run(journal),
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
+                Command::Bench(bench) => bench.run(),
                 Command::Ctl(ctl) => ctl.run(),
             }
         }
@@ -94,7 +98,7 @@ impl Log {
     fn begin(&self, command: &Command) -> log::Journal {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
-            (_, 0, Command::Serve(_)) => LevelFilter::Info,
+            (_, 0, Command::Serve(_) | Command::Bench(_)) => LevelFilter::Info,
             (_, 0, _) => LevelFilter::Warn,
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
@@ -166,9 +170,14 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example_and_every_option_a_help() {
-        for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "help") {
+        let cli = Cli::command();
+        let nested = cli.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for command in cli.get_subcommands().chain(nested).filter(|command| command.get_name() != "help") {
             let example = command.get_after_help().expect("an example").to_string();
-            assert!(example.contains(&format!("framegate {}", command.get_name())), "{example}");
+            let shown = example.lines().any(|line| {
+                line.contains("framegate ") && line.split(' ').any(|word| word == command.get_name())
+            });
+            assert!(shown, "{example}");
             for arg in command.get_arguments() {
                 assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
             }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::client::Report;
+use crate::load::text::{bytes, grouped};
 
 /// One line: `sent 1,234,567 frames, 98.2 MB in 1.93 s (640,000 frames/s): OK 1,234,567`.
 pub fn text(report: &Report, seconds: f64) -> String {
@@ -12,7 +13,7 @@ pub fn text(report: &Report, seconds: f64) -> String {
         "sent {} {}, {} in {seconds:.2} s ({} frames/s)",
         grouped(report.frames),
         if report.frames == 1 { "frame" } else { "frames" },
-        bytesize::ByteSize(report.bytes).display().si(),
+        bytes(report.bytes),
         grouped(rate(report.frames, seconds)),
     );
     let mut parts = Vec::new();
@@ -66,19 +67,6 @@ fn rate(frames: u64, seconds: f64) -> u64 {
     (frames as f64 / seconds.max(1e-6)) as u64
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,13 +82,6 @@ mod tests {
             unconfirmed: 0,
             resent: 0,
             error: None,
-        }
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use clap::Args;
 
@@ -13,7 +14,7 @@ use super::{Exit, Failure, Size, print, secret, signals};
 use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
 
 /// Runs the gateway: publishers and subscribers connect to it.
@@ -28,6 +29,10 @@ pub struct Serve {
     /// Prints the final ledger as one JSON object
     #[arg(long)]
     json: bool,
+    /// For a program that starts a gateway of its own: prints the address first, and drains when standard
+    /// input ends, as it does when that program does
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -83,6 +88,10 @@ impl Serve {
         };
 
         let (control, drain) = (gateway.control(), config.drain);
+        if self.until_stdin_ends {
+            print(&gateway.local_addr().to_string())?;
+            drain_when_stdin_ends(gateway.control())?;
+        }
         signals::on_signal(move || {
             log::info!("draining, for at most {}; a second signal ends at once", super::Time(drain));
             control.drain();
@@ -105,6 +114,18 @@ impl Serve {
         print(&if self.json { json(&ledger) } else { ledger.to_string() })?;
         Ok(Exit::Done)
     }
+}
+
+fn drain_when_stdin_ends(control: Control) -> Result<(), Failure> {
+    let wait = move || {
+        // An error ends it as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        control.drain();
+    };
+    thread::Builder::new().name("stdin".into()).spawn(wait).map(drop).map_err(|why| Failure {
+        exit: Exit::Partly,
+        message: format!("cannot start a thread: {why}: raise ulimit -u"),
+    })
 }
 
 /// Raises the limit of open files as far as the system lets us, and leaves some for everything

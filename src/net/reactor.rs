@@ -1,28 +1,35 @@
 //! The real network: mio, edge-triggered.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Type};
 
+use super::timer::Timer;
 use super::{Event, Net};
 use crate::limits::{BACKLOG, EVENTS};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
+
+/// A socket of a [`Reactor`].
+pub type Socket = TcpStream;
 
 // A key must fit into a token.
 const _: () = assert!(size_of::<usize>() >= size_of::<u64>(), "framegate needs a 64-bit system");
 
-/// The sockets' readiness, one listener, and a waker.
+/// The sockets' readiness, a listener where one is wanted, and a waker.
 pub struct Reactor {
     poll: Poll,
     events: Events,
     listener: Option<TcpListener>,
+    timer: Option<Timer>,
     waker: Waker,
 }
 
@@ -43,18 +50,70 @@ impl Waker {
 impl Reactor {
     /// Listens on `address`.
     pub fn bind(address: SocketAddr) -> io::Result<Reactor> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = stream_socket(address)?;
         // A restart must not wait for connections of the run before to be forgotten.
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
 
+        let mut reactor = Reactor::without_timer()?;
+        reactor.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        reactor.listener = Some(listener);
+        Ok(reactor)
+    }
+
+    /// Listens nowhere: for connections that this side begins. Its waits end to the microsecond, where a
+    /// gateway's are rounded up to whole milliseconds: a load is sent when it is due.
+    pub fn new() -> io::Result<Reactor> {
+        let mut reactor = Reactor::without_timer()?;
+        reactor.timer = Some(Timer::new(reactor.poll.registry(), TIMER)?);
+        Ok(reactor)
+    }
+
+    fn without_timer() -> io::Result<Reactor> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
-        Ok(Reactor { poll, events: Events::with_capacity(EVENTS), listener: Some(listener), waker })
+        Ok(Reactor { poll, events: Events::with_capacity(EVENTS), listener: None, timer: None, waker })
+    }
+
+    /// Begins a connection to `to`, from the local address `from` where one is given. Once the registered
+    /// socket is writable, [`is_connected`](Self::is_connected) says what became of it.
+    ///
+    /// # Errors
+    /// What the system says at once: no file descriptor, no free local port, no such local address.
+    pub fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
+        let socket = stream_socket(to)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(from) = from {
+            socket.bind(&SocketAddr::new(from, 0).into())?;
+        }
+        match socket.connect(&to.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+            _ => Ok(TcpStream::from_std(socket.into())),
+        }
+    }
+
+    /// Whether a connection that was begun stands; not yet, where the event was about something else.
+    ///
+    /// # Errors
+    /// Why it failed: refused, timed out, no way there.
+    pub fn is_connected(&self, socket: &Socket) -> io::Result<bool> {
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            // To a free port of this machine, the system may have chosen that very port to connect from.
+            Ok(peer) if socket.local_addr()? == peer => Err(io::ErrorKind::ConnectionRefused.into()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for no more of the socket's events. Dropping the socket does so too.
+    pub fn deregister(&self, socket: &mut Socket) -> io::Result<()> {
+        self.poll.registry().deregister(socket)
     }
 
     /// Where it listens.
@@ -72,19 +131,23 @@ impl Net for Reactor {
     type Socket = TcpStream;
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        if let (Some(timer), Some(timeout)) = (&self.timer, timeout) {
+            timer.set(timeout)?;
+        }
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        events.extend(self.events.iter().map(|event| match event.token() {
-            LISTENER => Event::Accept,
-            WAKER => Event::Woken,
-            Token(key) => Event::Socket {
+        events.extend(self.events.iter().filter_map(|event| match event.token() {
+            LISTENER => Some(Event::Accept),
+            WAKER => Some(Event::Woken),
+            TIMER => None,
+            Token(key) => Some(Event::Socket {
                 key: key as u64,
                 readable: event.is_readable() || event.is_error(),
                 writable: event.is_writable() || event.is_error(),
                 read_closed: event.is_read_closed() || event.is_error(),
-            },
+            }),
         }));
         Ok(())
     }
@@ -125,11 +188,81 @@ impl Net for Reactor {
     }
 }
 
+/// A socket to listen or to connect with; it never waits.
+fn stream_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Polls until the socket under `key` has an event.
+    fn wait_for(reactor: &mut Reactor, wanted: u64) {
+        let mut events = Vec::new();
+        while !events.iter().any(|event| matches!(event, Event::Socket { key, .. } if *key == wanted)) {
+            reactor.poll(Some(PATIENCE), &mut events).unwrap();
+            assert!(!events.is_empty(), "nothing happened");
+        }
+    }
+
+    #[test]
+    fn a_connection_from_an_address_of_choice_carries_bytes() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut reactor = Reactor::new().unwrap();
+        let from = IpAddr::from([127, 0, 0, 2]);
+        let mut socket = reactor.connect(listener.local_addr().unwrap(), Some(from)).unwrap();
+        reactor.register(&mut socket, 7).unwrap();
+        wait_for(&mut reactor, 7);
+        assert!(reactor.is_connected(&socket).unwrap());
+        let (mut peer, address) = listener.accept().unwrap();
+        assert_eq!(address.ip(), from);
+        assert_eq!(reactor.write(&mut socket, &[io::IoSlice::new(b"hello")]).unwrap(), 5);
+        let mut got = [0; 5];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"hello");
+        reactor.deregister(&mut socket).unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_says_so() {
+        // A port that was free a moment ago, and that nobody listens on.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut reactor = Reactor::new().unwrap();
+        let refused = reactor.connect(gone, None).and_then(|mut socket| {
+            reactor.register(&mut socket, 1)?;
+            wait_for(&mut reactor, 1);
+            reactor.is_connected(&socket)
+        });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let nowhere = reactor.connect(gone, Some([192, 0, 2, 1].into())).unwrap_err();
+        assert_eq!(nowhere.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn a_short_wait_is_not_cut_short() {
+        let mut reactor = Reactor::new().unwrap();
+        let (began, nap) = (Instant::now(), Duration::from_micros(300));
+        let mut events = Vec::new();
+        reactor.poll(Some(nap), &mut events).unwrap();
+        assert!(began.elapsed() >= nap && events.is_empty());
+        // A waker ends any wait, and an old timer does not stop it.
+        reactor.waker().wake();
+        reactor.poll(None, &mut events).unwrap();
+        assert_eq!(events, [Event::Woken]);
     }
 }

@@ -11,12 +11,13 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 7] = [
+const CORPORA: [(&str, &[Check]); 8] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
     ("reorder", &[check_reorder, check_memory]),
     ("topics", &[check_topics]),
+    ("http", &[check_http]),
     ("outbox", &[check_outbox]),
     ("gateway", &[check_schedule]),
 ];
@@ -71,6 +72,11 @@ proptest! {
     #[test]
     fn the_tree_is_the_list(data in vec(any::<u8>(), 0..1500)) {
         check_topics(&data);
+    }
+
+    #[test]
+    fn a_response_in_pieces_is_the_whole_response(data in vec(any::<u8>(), 0..800)) {
+        check_http(&data);
     }
 
     #[test]

@@ -1,0 +1,237 @@
+//! `framegate bench frames`: loads a gateway with frames.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::Source;
+use super::output::Output;
+use super::own::OwnGateway;
+use super::watch::Watch;
+use crate::cli::{Exit, Failure, Size, Time, secret, signals};
+use crate::limits::PAYLOAD_MAX;
+use crate::load::frames::{Failed, Load, Options, Report};
+use crate::load::text::{grouped, many, size};
+use crate::load::{Panel, Plot};
+
+/// Loads a gateway with frames, checks the order, the digest and the arrival of each, and reports
+/// throughput and latency.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Frames {
+    /// The gateway [default: one that this starts, on a free port of loopback]
+    #[arg(value_name = "ADDR")]
+    gateway: Option<String>,
+    /// Options of `serve` for the gateway that this starts, after -- [default: none]
+    #[arg(last = true, value_name = "SERVE OPTION", conflicts_with = "gateway")]
+    serve: Vec<OsString>,
+    /// Connections that publish
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    publishers: u32,
+    /// Connections that each get every frame
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    subscribers: u32,
+    /// Bytes of each payload
+    #[arg(long, value_name = "SIZE", default_value = "256")]
+    payload: Size,
+    /// Frames a second of all publishers together, or max for as fast as the gateway reads
+    #[arg(long, value_name = "N|max", default_value = "max")]
+    rate: Rate,
+    /// How long frames are sent
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    duration: Time,
+    /// Connections that publish large frames beside, as fast as the gateway reads
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    big: u32,
+    /// Bytes of each payload of those
+    #[arg(long, value_name = "SIZE", default_value = "8MiB")]
+    big_payload: Size,
+    /// Connections that say nothing
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    idle: u32,
+    /// The topic of the frames; large ones get it with .large behind [default: bench. and a random number]
+    #[arg(long, value_name = "T")]
+    topic: Option<String>,
+    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Keys have 31 bits for the publisher; more connections of a kind are a slip of the finger.
+const PUBLISHERS_MAX: i64 = 1 << 20;
+
+const EXAMPLES: &str = "\
+With a rate, a frame is sent when it is due whatever became of those before, and latency counts from then; with
+max, it counts from the write. Each publisher's frames are encoded before the clock starts and sent again and
+again. At the end, what is in flight is waited for; what still misses after 2s without a byte is lost.
+Exits 0 if every frame came once, in order and unchanged; 1 if not; 3 if the gateway is gone.
+
+Examples:
+  framegate bench frames
+  framegate bench frames --rate 100000 --duration 30s --plot frames.svg
+  framegate bench frames gateway:7450 --publishers 100 --payload 4KiB --fail-above p99=50ms
+  framegate bench frames --rate 20000 --big 2 --big-payload 8MiB
+  framegate bench frames -- --workers 2 --slow pause";
+
+/// Frames a second, or as fast as they are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate(Option<f64>);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        if text.trim().eq_ignore_ascii_case("max") {
+            return Ok(Rate(None));
+        }
+        match text.trim().parse::<f64>() {
+            // Slower than one an hour, or faster than any clock ticks, is a slip of the finger.
+            Ok(rate) if (1.0 / 3600.0..=1e9).contains(&rate) => Ok(Rate(Some(rate))),
+            _ => Err(format!(
+                "'{text}' is no rate: write it as a number of frames a second such as 100000, or as max"
+            )),
+        }
+    }
+}
+
+impl Frames {
+    /// Loads the gateway, and reports.
+    pub fn run(self) -> Result<Exit, Failure> {
+        self.output.check()?;
+        for (Size(size), option) in [(self.payload, "--payload"), (self.big_payload, "--big-payload")] {
+            if size > PAYLOAD_MAX {
+                let most = Size(PAYLOAD_MAX);
+                return Err(Failure::usage(format!(
+                    "{option} {} is more than {most}: give a smaller one",
+                    Size(size)
+                )));
+            }
+        }
+        if self.duration.0.is_zero() {
+            return Err(Failure::usage("--duration 0 measures nothing: give it 1s or more"));
+        }
+        if self.publishers == 0 && self.big == 0 && self.idle == 0 {
+            return Err(Failure::usage("there is nobody to publish: give --publishers, --big or --idle"));
+        }
+        let own = match &self.gateway {
+            Some(_) => None,
+            None => Some(OwnGateway::start(&self.serve_options()?)?),
+        };
+        let load = Load::new(self.options(own.as_ref())?)?;
+        let stop = load.stop();
+        signals::on_signal(move || {
+            log::info!("ending with what was measured; a second signal ends at once");
+            stop.stop();
+        })?;
+        let mut watch = Watch::new();
+        let mut report = load.run(&mut |progress| watch.show(progress))?;
+        drop(watch);
+        report.gateway_is_own = own.is_some();
+        let exit = self.output.finish(&report, &report.figures, || plot(&report))?;
+        match report.gone() {
+            Some(why) => Err(Failure {
+                exit: Exit::Gone,
+                message: format!("the gateway closed every connection: {why}"),
+            }),
+            None => Ok(exit),
+        }
+    }
+
+    /// A secret and a large payload are the gateway's too.
+    fn serve_options(&self) -> Result<Vec<OsString>, Failure> {
+        let mut options = Vec::new();
+        if let Some(path) = &self.secret_file {
+            options.extend(["--secret-file".into(), path.clone().into_os_string()]);
+        }
+        options.extend(self.serve.iter().cloned());
+        Ok(options)
+    }
+
+    fn options(&self, own: Option<&OwnGateway>) -> Result<Options, Failure> {
+        let gateway = match (&self.gateway, own) {
+            (Some(name), _) => {
+                let resolved = name.to_socket_addrs().map_err(|why| Failure {
+                    exit: Exit::Gone,
+                    message: format!("cannot reach a gateway at {name}: {why}: write it as HOST:PORT"),
+                })?;
+                resolved.collect()
+            }
+            (None, own) => own.map(|own| own.address).into_iter().collect(),
+        };
+        let nonce = RandomState::new().build_hasher().finish() as u32;
+        Ok(Options {
+            gateway,
+            process: own.map(OwnGateway::id),
+            publishers: self.publishers as usize,
+            subscribers: self.subscribers as usize,
+            payload: self.payload.0,
+            rate: self.rate.0,
+            duration: self.duration.0,
+            large: self.big as usize,
+            large_payload: self.big_payload.0,
+            idle: self.idle as usize,
+            topic: self.topic.clone().unwrap_or_else(|| format!("bench.{nonce:08x}")),
+            scheme: secret::scheme(self.secret_file.as_deref())?,
+            sources: self.source.bind.clone(),
+            nonce,
+        })
+    }
+}
+
+fn plot(report: &Report) -> Plot {
+    let pace = report
+        .rate
+        .map_or("as fast as it reads".to_string(), |rate| format!("at {} frames/s", grouped(rate as u64)));
+    Plot {
+        title: format!(
+            "framegate bench frames: {} of {} {pace}, {}",
+            many(report.publishers, "publisher"),
+            size(report.frames.payload_bytes),
+            many(report.subscribers, "subscriber")
+        ),
+        panels: vec![Panel::rate(&report.figures, "frames/s"), Panel::latency(&report.figures)],
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        let exit = match failed {
+            Failed::Refused(_) => Exit::Usage,
+            Failed::Gone(_) => Exit::Gone,
+            Failed::Stopped => Exit::Signalled,
+        };
+        Failure { exit, message: failed.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates() {
+        for (text, rate) in [
+            ("max", Some(Rate(None))),
+            (" MAX ", Some(Rate(None))),
+            ("100000", Some(Rate(Some(100_000.0)))),
+            ("0.5", Some(Rate(Some(0.5)))),
+            ("1e6", Some(Rate(Some(1e6)))),
+            ("0", None),
+            ("-1", None),
+            ("inf", None),
+            ("NaN", None),
+            ("fast", None),
+        ] {
+            assert_eq!(text.parse().ok(), rate, "{text}");
+        }
+        assert!("fast".parse::<Rate>().unwrap_err().contains("or as max"));
+    }
+}
