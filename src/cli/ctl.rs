@@ -32,18 +32,23 @@ pub struct Ctl {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Shows what it does, how full it is, who is slow and who was closed
+    #[command(after_help = "Example:\n  framegate ctl status")]
     Status,
     /// Takes nothing more in; what was accepted is finished
+    #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
         /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
         #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h")]
         wait: Option<Time>,
     },
     /// Takes in again
+    #[command(after_help = "Example:\n  framegate ctl resume")]
     Resume,
     /// Finishes what was accepted and ends, as TERM does
+    #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
     /// Changes a setting: workers, memory, outbox or log
+    #[command(after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
         #[arg(value_name = "NAME")]
