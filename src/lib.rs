@@ -25,10 +25,10 @@
 //! | [`order`] | the reorder window; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
+//! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
 //! | [`snapshot`] | what a gateway looks like at one moment; plain data |
 //! | [`control`] | how another thread steers a running gate and looks into it |
-//! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |

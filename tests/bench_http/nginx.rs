@@ -27,12 +27,14 @@ struct Nginx {
 impl Nginx {
     /// None where there is no nginx.
     fn start() -> Option<Nginx> {
-        if Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_err() {
+        if let Err(why) = Command::new("nginx").arg("-v").stderr(Stdio::null()).status() {
+            assert!(std::env::var_os("FRAMEGATE_TOOLS_REQUIRED").is_none(), "nginx: {why}");
             println!("there is no nginx here: nothing was tried");
             return None;
         }
         // It cannot choose a port itself, and somebody may be faster to one that was free a moment ago.
-        (0..10).find_map(|_| Nginx::try_start())
+        let started = (0..10).find_map(|_| Nginx::try_start());
+        Some(started.expect("nginx starts"))
     }
 
     fn try_start() -> Option<Nginx> {
