@@ -25,10 +25,14 @@
 //! | [`order`] | the reorder window; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
+//! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
+//! | [`snapshot`] | what a gateway looks like at one moment; plain data |
+//! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
+//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` reads: lines and files |
 //! | [`load`] | the load generators of `bench`, and how they report |
@@ -57,15 +61,18 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod admin;
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod histogram;
 pub mod ledger;
 pub mod limits;
 pub mod load;
@@ -74,3 +81,5 @@ pub mod net;
 pub mod order;
 pub mod pool;
 pub mod records;
+pub mod snapshot;
+pub mod units;

@@ -1,7 +1,9 @@
 //! Arguments in, exit code out; a file a command.
 
 mod bench;
+mod ctl;
 mod failure;
+mod log;
 mod secret;
 mod send;
 mod sent;
@@ -10,18 +12,17 @@ mod settings;
 mod shape;
 mod signals;
 mod tail;
-mod units;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ::log::LevelFilter;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use log::LevelFilter;
 
+pub use crate::units::{Size, Time, TimeOrOff};
 pub use failure::{Exit, Failure};
-pub use units::{Size, Time, TimeOrOff};
 
 /// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each
 /// connection's order.
@@ -48,6 +49,8 @@ enum Command {
     Tail(tail::Tail),
     /// Loads a gateway and reports what it did
     Bench(bench::Bench),
+    /// Reads and steers a running gateway
+    Ctl(ctl::Ctl),
 }
 
 /// How much is said on standard error.
@@ -66,12 +69,13 @@ struct Log {
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let ended = match Cli::try_parse_from(args) {
         Ok(cli) => {
-            cli.log.begin(&cli.command);
+            let journal = cli.log.begin(&cli.command);
             match cli.command {
-                Command::Serve(serve) => serve.run(),
+                Command::Serve(serve) => serve.run(journal),
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
                 Command::Bench(bench) => bench.run(),
+                Command::Ctl(ctl) => ctl.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -91,7 +95,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
 }
 
 impl Log {
-    fn begin(&self, command: &Command) {
+    fn begin(&self, command: &Command) -> log::Journal {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
             (_, 0, Command::Serve(_) | Command::Bench(_)) => LevelFilter::Info,
@@ -99,10 +103,7 @@ impl Log {
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
         };
-        let mut logger = env_logger::Builder::new();
-        logger.filter_level(level).parse_default_env().format_target(false);
-        // A test in the same process may have begun a log before.
-        let _ = logger.try_init();
+        log::Journal::begin(level)
     }
 }
 
