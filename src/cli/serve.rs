@@ -14,7 +14,7 @@ use super::{Exit, Failure, Size, print, secret, signals};
 use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
 
 /// Runs the gateway: publishers and subscribers connect to it.

@@ -28,7 +28,8 @@ impl OwnGateway {
         })?;
         let mut command = Command::new(program);
         // Two benches at once must not want the same port; whoever asks for the admin server gets it.
-        let asks = |option: &OsString| option.to_str().is_some_and(|text| text.split('=').next() == Some("--admin"));
+        let asks =
+            |option: &OsString| option.to_str().is_some_and(|text| text.split('=').next() == Some("--admin"));
         let admin = if options.iter().any(asks) { &[][..] } else { &["--admin", "off"] };
         command.args(["serve", "--until-stdin-ends", "--listen", "127.0.0.1:0"]).args(admin).args(options);
         command.env_remove("RUST_LOG");
