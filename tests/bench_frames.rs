@@ -99,8 +99,10 @@ impl Fake {
                 let Header { kind, want_reply, id, .. } = frame.header;
                 match kind {
                     Kind::Subscribe => {
+                        // Nothing is to be distributed before the OK, and everything behind it.
+                        let mut subscriber = self.subscriber.lock().unwrap();
                         stream.write_all(&reply(Status::Ok, 0, id))?;
-                        *self.subscriber.lock().unwrap() = Some(stream.try_clone()?);
+                        *subscriber = Some(stream.try_clone()?);
                     }
                     _ if want_reply => {
                         let mut state = self.state.lock().unwrap();

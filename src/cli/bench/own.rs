@@ -27,7 +27,11 @@ impl OwnGateway {
             failed(format!("cannot find this program to start a gateway: {why}: give its ADDR"))
         })?;
         let mut command = Command::new(program);
-        command.args(["serve", "--until-stdin-ends", "--listen", "127.0.0.1:0"]).args(options);
+        // Two benches at once must not want the same port; whoever asks for the admin server gets it.
+        let asks =
+            |option: &OsString| option.to_str().is_some_and(|text| text.split('=').next() == Some("--admin"));
+        let admin = if options.iter().any(asks) { &[][..] } else { &["--admin", "off"] };
+        command.args(["serve", "--until-stdin-ends", "--listen", "127.0.0.1:0"]).args(admin).args(options);
         command.env_remove("RUST_LOG");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // An interrupt of the terminal is for the load alone, which is still to report.
