@@ -27,6 +27,7 @@
 //! | [`ledger`] | what became of every frame |
 //! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
+//! | [`web`] | the way to a web server: addresses, TLS, a connection's bytes |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
@@ -76,3 +77,4 @@ pub mod net;
 pub mod order;
 pub mod pool;
 pub mod records;
+pub mod web;

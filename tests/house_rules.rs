@@ -13,13 +13,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("ledger", &["limits", "frame"]),
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
+    ("web", &["error", "http", "net"]),
     ("pool", &["limits", "frame"]),
     ("gate", &["limits", "order", "memory", "frame", "error", "ledger", "net", "pool"]),
     ("gateway", &["limits", "order", "memory", "frame", "error", "ledger", "net", "pool", "gate"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
     // Never a gate or a pool: what a load measures is another program.
-    ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net"]),
+    ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net", "web"]),
     ("cli", ANY),
     // The models and the simulation look at every room.
     ("check", ANY),

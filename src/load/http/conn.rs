@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use super::failure::Failure;
-use super::link::Link;
 use crate::http::{Exchange, Fault, Fed, Head, Receive};
+use crate::web::{Failure, Link};
 
 /// One connection. While nobody speaks, it owns a socket and nothing else.
 pub struct Conn {

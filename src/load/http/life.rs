@@ -4,13 +4,11 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::conn::{Busy, Conn, Life};
-use super::failure::Failure;
-use super::link::{Got, Link};
 use super::pace::Pace;
-use super::places::Verdict;
 use super::run::Load;
 use crate::limits::{LOAD_READ_TURN, LOAD_REOPEN};
 use crate::net::Net;
+use crate::web::{Failure, Got, Link, Verdict};
 
 impl Load {
     pub(super) fn open(&mut self, index: usize) {

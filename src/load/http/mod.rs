@@ -9,14 +9,10 @@
 //! connection there is a socket, a state and an entry among the deadlines.
 
 mod conn;
-mod failure;
 mod life;
-mod link;
 mod pace;
-mod places;
 mod report;
 mod run;
-mod tls;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustls::{CertificateError, InvalidMessage};
 
+use crate::error::kind_of;
 use crate::http::Fault;
-use crate::load::{kind_of, text};
 
 /// Why a connection ended that should have lived on, or never stood.
 #[derive(Debug)]
@@ -88,11 +88,11 @@ impl fmt::Display for Failure {
 }
 
 fn length(time: Duration) -> String {
-    text::time(time.as_secs_f64() * 1e6)
+    format!("{time:.2?}")
 }
 
 /// The system's words, without its number.
-pub(super) fn without_number(why: &io::Error) -> String {
+pub fn without_number(why: &io::Error) -> String {
     let text = why.to_string();
     text.find(" (os error").map_or(text.clone(), |at| text[..at].to_owned())
 }
@@ -107,13 +107,13 @@ mod tests {
         let refused = || io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
         for (failure, kind, text) in [
             (Failure::Connect(refused()), "refused", "cannot connect: Connection refused"),
-            (Failure::ConnectTimeout(Duration::from_secs(3)), "timed out", "no connection within 3.00 s"),
+            (Failure::ConnectTimeout(Duration::from_secs(3)), "timed out", "no connection within 3.00s"),
             (
                 Failure::Broken(io::ErrorKind::ConnectionReset.into()),
                 "reset",
                 "the connection broke: connection reset",
             ),
-            (Failure::Timeout(Duration::from_millis(1500)), "timed out", "no whole response within 1.50 s"),
+            (Failure::Timeout(Duration::from_millis(1500)), "timed out", "no whole response within 1.50s"),
             (Failure::ClosedHandshake, "closed", "closed by the server during the TLS handshake"),
             (
                 Failure::Response(Fault::Closed(Missing::Everything)),
