@@ -32,7 +32,8 @@
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
-//! | [`records`] | what `send` reads: lines and files |
+//! | [`records`] | what `send` and `post` read: lines, files, archives, tables |
+//! | [`post`] | records to a store over HTTP: pace, tries, journal, report |
 //! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
 //! | [`limits`] | every bound, with its reason |
@@ -76,5 +77,6 @@ pub mod memory;
 pub mod net;
 pub mod order;
 pub mod pool;
+pub mod post;
 pub mod records;
 pub mod web;

@@ -2,6 +2,8 @@
 
 mod bench;
 mod failure;
+mod post;
+mod posted;
 mod secret;
 mod send;
 mod sent;
@@ -48,6 +50,8 @@ enum Command {
     Tail(tail::Tail),
     /// Loads a gateway or a web server and reports what it did
     Bench(bench::Bench),
+    /// POSTs the records of archives, files or a watched folder to a store
+    Post(post::Post),
 }
 
 /// How much is said on standard error.
@@ -72,6 +76,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
                 Command::Bench(bench) => bench.run(),
+                Command::Post(post) => post.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -94,7 +99,7 @@ impl Log {
     fn begin(&self, command: &Command) {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
-            (_, 0, Command::Serve(_) | Command::Bench(_)) => LevelFilter::Info,
+            (_, 0, Command::Serve(_) | Command::Bench(_) | Command::Post(_)) => LevelFilter::Info,
             (_, 0, _) => LevelFilter::Warn,
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
