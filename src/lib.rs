@@ -27,7 +27,7 @@
 //! | [`ledger`] | what became of every frame |
 //! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
-//! | [`web`] | the way to a web server: addresses, TLS, a connection's bytes |
+//! | [`web`] | the way to a web server: its addresses, and why a connection failed |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |

@@ -30,8 +30,9 @@ const ROOMS: [(&str, &[&str]); 18] = [
 const ANY: &[&str] = &["*"];
 
 /// What stands for a thread, a socket, a file or a clock, and the rooms that may name it.
-const OUTSIDE: [(&str, &[&str]); 7] = [
+const OUTSIDE: [(&str, &[&str]); 8] = [
     ("mio", &["net"]),
+    ("rustls", &["net"]),
     ("std::thread", &["pool", "gateway", "client", "cli", "check"]),
     ("std::net::TcpStream", &["client", "cli"]),
     ("std::net::TcpListener", &["cli"]),

@@ -20,14 +20,11 @@ use crate::records::{Cut, Extent, Walk};
 /// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
 /// one whether it was stored.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Post {
-    /// Zip, tar, tar.gz or text files, or folders of them; with --watch one folder
-    #[arg(value_name = "SOURCE", required_unless_present = "retry_failed", conflicts_with = "retry_failed")]
-    sources: Vec<PathBuf>,
-    /// Where records go
-    #[arg(value_name = "URL", required = true)]
-    url: Target,
+    /// Zip, tar, tar.gz or text files, or folders of them, with --watch one folder; and last, where records go
+    #[arg(value_name = "SOURCE... URL", required = true)]
+    sources_and_url: Vec<PathBuf>,
     /// Takes archives as they arrive complete in the folder; those that are done move to done/ in there, those
     /// with failures to failed/ with their report [default: posts what is there, and ends]
     #[arg(long)]
@@ -110,6 +107,11 @@ enum What {
     Csv,
 }
 
+const USAGE: &str = "\
+framegate post [OPTIONS] <SOURCE>... <URL>
+       framegate post [OPTIONS] --watch <FOLDER> <URL>
+       framegate post [OPTIONS] --retry-failed <REPORT> <URL>";
+
 const EXAMPLES: &str = "\
 Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after
 each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with
@@ -126,9 +128,12 @@ Examples:
 impl Post {
     /// Posts everything.
     pub fn run(self) -> Result<Exit, Failure> {
-        let options = self.options()?;
-        let sources = self.sources()?;
-        let watcher = match &self.sources[..] {
+        let (paths, url) = self.paths_and_url()?;
+        let options = self.options(&url)?;
+        // As a journal knows it: without a user.
+        let url = url.to_string();
+        let sources = self.sources(paths, &url)?;
+        let watcher = match paths {
             [folder] if self.watch => Some(Watcher::new(folder).map_err(Failure::usage)?),
             _ if self.watch => return Err(Failure::usage("--watch takes one folder: give just that")),
             _ => None,
@@ -142,14 +147,15 @@ impl Post {
 
         let (sync, to_sync) = channel::bounded(64);
         let poster = Poster::new(options, sync, lines.transpose()?)?;
-        let walk = Walk { cut: self.record.map(Into::into), max: self.max_record.0, extent: Extent::default() };
+        let walk =
+            Walk { cut: self.record.map(Into::into), max: self.max_record.0, extent: Extent::default() };
         let (to, from) = channel::bounded(1);
-        let (feed, intake) = post::feed(from, walk, self.url.to_string(), poster.waker());
+        let (feed, intake) = post::feed(from, walk, url.clone(), poster.waker());
         spawn("records", move || feed.run())?;
         spawn("sync", move || post::sync_files(&to_sync))?;
         match watcher {
             Some(watcher) => {
-                let (journal, url, record) = (self.output.journal.clone(), self.url.to_string(), self.named());
+                let (journal, record) = (self.output.journal.clone(), self.named());
                 spawn("watch", move || {
                     watcher.run(&to, &|path| place(journal.as_deref(), true, path, &url, record));
                 })?;
@@ -181,12 +187,30 @@ impl Post {
         })
     }
 
-    fn options(&self) -> Result<Options, Failure> {
+    /// The sources, and where their records go.
+    fn paths_and_url(&self) -> Result<(&[PathBuf], Target), Failure> {
+        let (url, paths) = self.sources_and_url.split_last().expect("one is required");
+        let url = url.to_string_lossy();
+        let target = url.parse().map_err(|why| {
+            Failure::usage(format!("the last argument is to be the URL that records go to: {why}"))
+        })?;
+        match (paths, &self.retry_failed) {
+            ([], None) => {
+                Err(Failure::usage(format!("no source is given before {url}: name a file or a folder")))
+            }
+            ([_, ..], Some(_)) => {
+                Err(Failure::usage("--retry-failed takes its sources from the report: name no others"))
+            }
+            (paths, _) => Ok((paths, target)),
+        }
+    }
+
+    fn options(&self, url: &Target) -> Result<Options, Failure> {
         let requests = &self.requests;
         if requests.timeout.0.is_zero() {
             return Err(Failure::usage("--timeout 0 lets nothing in: give it 1s or more"));
         }
-        if requests.insecure && !self.url.is_secure() {
+        if requests.insecure && !url.is_secure() {
             return Err(Failure::usage("--insecure is for https:// alone: leave it out"));
         }
         let content_type = requests.content_type.as_ref().map(|given| {
@@ -200,7 +224,7 @@ impl Post {
             }
         }
         Ok(Options {
-            target: self.url.clone(),
+            target: url.clone(),
             fields: requests.headers.clone(),
             content_type: content_type.transpose()?,
             max_in_flight: requests.max_in_flight as usize,
@@ -216,7 +240,7 @@ impl Post {
     }
 
     /// What is to be posted; each must be there, before anything is sent.
-    fn sources(&self) -> Result<Vec<Source>, Failure> {
+    fn sources(&self, paths: &[PathBuf], url: &str) -> Result<Vec<Source>, Failure> {
         let mut wanted: Vec<(PathBuf, Option<Arc<_>>)> = Vec::new();
         if let Some(report) = &self.retry_failed {
             for (source, records) in failed_records(report).map_err(Failure::usage)? {
@@ -224,18 +248,18 @@ impl Post {
                 wanted.push((found(&source, report), Some(only)));
             }
         }
-        wanted.extend(self.sources.iter().map(|path| (path.clone(), None)));
+        wanted.extend(paths.iter().map(|path| (path.clone(), None)));
         let are_many = wanted.len() > 1 || self.watch;
-        if let Some(journal) = self.output.journal.as_deref().filter(|journal| are_many && !journal.is_dir()) {
+        if let Some(journal) = self.output.journal.as_deref().filter(|journal| are_many && !journal.is_dir())
+        {
             let mend = "give a folder that is there";
             return Err(Failure::usage(format!("--journal {}: several sources: {mend}", journal.display())));
         }
-        let url = self.url.to_string();
         let sources = wanted.into_iter().map(|(path, only)| {
             path.metadata().map_err(|why| {
                 Failure::usage(format!("cannot open {}: {why}: check its name and mode", path.display()))
             })?;
-            let journal = place(self.output.journal.as_deref(), are_many, &path, &url, self.named());
+            let journal = place(self.output.journal.as_deref(), are_many, &path, url, self.named());
             Ok(Source { path, journal, only })
         });
         sources.collect()

@@ -20,7 +20,8 @@ pub fn text(report: &Report) -> String {
     let mut page = Page::default();
     let size = bytes(report.bytes);
     let rate = grouped(report.per_s().round() as u64);
-    let stored = if report.stored == 1 { "1 record".into() } else { format!("{} records", grouped(report.stored)) };
+    let stored =
+        if report.stored == 1 { "1 record".into() } else { format!("{} records", grouped(report.stored)) };
     page.row("stored", format!("{stored}, {size} in {:.2} s ({rate} records/s)", report.seconds));
     if report.stored_before > 0 {
         let all = if report.requests == 0 { "; remove the journal to send them again" } else { "" };
@@ -33,16 +34,23 @@ pub fn text(report: &Report) -> String {
     for (index, failed) in report.first.iter().enumerate() {
         let tries = if failed.tries == 0 { String::new() } else { format!(" ({})", tries(failed.tries)) };
         let source = failed.source.display();
-        page.row(if index == 0 { "of these" } else { "" }, format!("{source}: {}: {}{tries}", failed.record, failed.reason));
+        page.row(
+            if index == 0 { "of these" } else { "" },
+            format!("{source}: {}: {}{tries}", failed.record, failed.reason),
+        );
     }
     let unnamed = report.failed - report.first.len() as u64;
     if unnamed > 0 {
         page.row("", format!("and {} more; --report FILE names them all", grouped(unnamed)));
     }
     if report.unsent > 0 {
-        page.row("unsent", format!("{} that were taken; run the same command again to go on", grouped(report.unsent)));
+        page.row(
+            "unsent",
+            format!("{} that were taken; run the same command again to go on", grouped(report.unsent)),
+        );
     }
-    let refused = if report.refused > 0 { format!(", {} refused", grouped(report.refused)) } else { String::new() };
+    let refused =
+        if report.refused > 0 { format!(", {} refused", grouped(report.refused)) } else { String::new() };
     let most = grouped(report.connections_max as u64);
     page.row("requests", format!("{}, over {most} connections at most{refused}", grouped(report.requests)));
     page.to_string().trim_end().to_owned()
@@ -108,7 +116,8 @@ impl Bars {
 }
 
 fn set(bar: &ProgressBar, part: &Part, said: &str) {
-    let template = if part.total.is_some() { "{bar:24} {pos}/{len}  {msg}" } else { "{spinner} {pos}  {msg}" };
+    let template =
+        if part.total.is_some() { "{bar:24} {pos}/{len}  {msg}" } else { "{spinner} {pos}  {msg}" };
     bar.set_style(ProgressStyle::with_template(template).expect("the templates are well-formed"));
     match part.total {
         Some(total) => bar.set_length(total),
@@ -192,7 +201,8 @@ mod tests {
     #[test]
     fn how_far_it_is() {
         let all = Part { done: 1_200, failed: 3, total: Some(10_000), ..Part::default() };
-        let mut progress = Progress { all, in_flight: 100, connections: 98, per_s: 50.0, ..Progress::default() };
+        let mut progress =
+            Progress { all, in_flight: 100, connections: 98, per_s: 50.0, ..Progress::default() };
         let said = line(&progress);
         assert_eq!(said, "1,200 done  3 failed  100 in flight  98 connections  50/s  about 2m 56s left");
         progress.per_s = 0.0;

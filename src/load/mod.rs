@@ -22,8 +22,8 @@ mod stop;
 pub mod text;
 mod usage;
 
-pub use doubts::Doubt;
 pub use crate::error::{is_out_of_files, kind_of};
+pub use doubts::Doubt;
 pub use errors::Errors;
 pub use figures::{Connections, Figures};
 pub use latency::{Latency, Percentiles};

@@ -76,7 +76,14 @@ impl Page {
     /// Adds a row of latencies; none where nothing was done.
     pub fn percentiles(&mut self, label: &str, of: Option<&Percentiles>) {
         let Some(of) = of else { return };
-        let cells = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999), ("max", of.max)];
+        let cells = [
+            ("min", of.min),
+            ("p50", of.p50),
+            ("p90", of.p90),
+            ("p99", of.p99),
+            ("p99.9", of.p999),
+            ("max", of.max),
+        ];
         let cells = cells.map(|(name, us)| format!("{name} {:<10}", time(us)));
         self.row(label, cells.concat().trim_end());
     }
@@ -135,13 +142,20 @@ mod tests {
         page.row("errors", "none");
         page.row("", "more");
         page.percentiles("latency", None);
-        let all =
-            Percentiles { p50: 1.0, p90: 20.0, p99: 300.0, p999: 4e3, max: 5e6, ..Percentiles::default() };
+        let all = Percentiles {
+            min: 0.5,
+            p50: 1.0,
+            p90: 20.0,
+            p99: 300.0,
+            p999: 4e3,
+            max: 5e6,
+            ..Percentiles::default()
+        };
         page.percentiles("latency", Some(&all));
         assert_eq!(
             page.to_string(),
             "errors       none\n             more\n\
-             latency      p50 1.00 µs   p90 20.0 µs   p99 300 µs    p99.9 4.00 ms   max 5.00 s\n"
+             latency      min 0.50 µs   p50 1.00 µs   p90 20.0 µs   p99 300 µs    p99.9 4.00 ms   max 5.00 s\n"
         );
     }
 }

@@ -1,17 +1,21 @@
-//! Sockets: the only room that knows mio.
+//! Sockets: the only room that knows mio, and TLS.
 
 mod deadlines;
+mod link;
 mod outbox;
 mod reactor;
 mod timer;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use deadlines::Deadlines;
+pub use link::{Got, Link, LinkError};
 pub use outbox::{Outbox, Segments, Unsent};
 pub use reactor::{Reactor, Socket, Waker};
+pub use tls::{Tls, Trust};
 
 /// The network as a gateway sees it. [`Reactor`] is the real one; the simulator has another.
 ///

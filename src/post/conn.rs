@@ -5,7 +5,8 @@ use std::time::{Instant, SystemTime};
 use super::judge::{Answer, retry_after};
 use crate::http::{Exchange, Fault, Fed, Head, Receive};
 use crate::limits::POST_QUOTE_MAX;
-use crate::web::{Failure, Link};
+use crate::net::Link;
+use crate::web::Failure;
 
 /// One connection. While it is idle, it owns a socket and nothing else.
 pub struct Conn {
@@ -80,7 +81,8 @@ impl Life {
 impl Busy {
     /// Nothing was sent and nothing came. At most `answer_max` bytes of the answer are kept.
     pub fn new(flight: usize, began: Instant, exchange: Exchange, answer_max: usize) -> Busy {
-        let seen = Seen { status: 0, retry_after: None, location: None, body: Vec::new(), len: 0, max: answer_max };
+        let seen =
+            Seen { status: 0, retry_after: None, location: None, body: Vec::new(), len: 0, max: answer_max };
         Busy { flight, began, written: 0, len: 0, is_done: false, exchange, seen }
     }
 

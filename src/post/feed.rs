@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 use parking_lot::{Condvar, Mutex};
 
+use super::Key;
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
 use super::judge::Reason;
-use super::Key;
 use crate::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::net::Waker;
 use crate::records::{Cut, Extent, Flaw, Walk};
@@ -120,12 +120,8 @@ pub struct Intake {
 /// Reads what `sources` gives and posts it to `url` (without its user), where each record is as `walk` says.
 pub fn feed(sources: Receiver<Source>, walk: Walk, url: String, waker: Waker) -> (Feed, Intake) {
     let (to, items) = channel::bounded(POST_AHEAD);
-    let shared = Shared {
-        ahead: Mutex::new(0),
-        taken: Condvar::new(),
-        hungry: AtomicBool::new(false),
-        waker,
-    };
+    let shared =
+        Shared { ahead: Mutex::new(0), taken: Condvar::new(), hungry: AtomicBool::new(false), waker };
     let shared = Arc::new(shared);
     (Feed { sources, walk, url, to, shared: shared.clone() }, Intake { items, shared })
 }

@@ -178,10 +178,17 @@ impl Poster {
             Ok(to) if is_done => log::info!("{}: {done} records, now {}", path.display(), to.display()),
             Ok(to) => {
                 let why = error.map_or(String::new(), |why| format!(", {why}"));
-                log::warn!("{}: {failed} of {done} records failed{why}, now {}", path.display(), to.display());
+                log::warn!(
+                    "{}: {failed} of {done} records failed{why}, now {}",
+                    path.display(),
+                    to.display()
+                );
             }
             Err(why) => {
-                self.ends.get_or_insert(format!("cannot put {} away: {why}: mend that and run it again", path.display()));
+                self.ends.get_or_insert(format!(
+                    "cannot put {} away: {why}: mend that and run it again",
+                    path.display()
+                ));
             }
         }
     }

@@ -88,7 +88,8 @@ impl Journal {
             Err(TryLockError::Error(why)) => return Err(unfit(why)),
         }
         let expected = format!("{MARK} {}", serde_json::to_string(identity).expect("it is three names"));
-        let mut known = Known { stored: Vec::new(), failed: HashMap::new(), lines: file.try_clone().map_err(unfit)? };
+        let mut known =
+            Known { stored: Vec::new(), failed: HashMap::new(), lines: file.try_clone().map_err(unfit)? };
         let whole = match known.read(&expected).map_err(unfit)? {
             Some(whole) => whole,
             None => {

@@ -118,7 +118,10 @@ fn quote(body: &[u8]) -> String {
 
 fn one_line(text: &str) -> String {
     let tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    tidy.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).take(POST_QUOTE_MAX).collect()
+    tidy.chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .take(POST_QUOTE_MAX)
+        .collect()
 }
 
 impl OkWhen {
@@ -204,7 +207,10 @@ mod tests {
         assert!(said.starts_with("<html> <b>no\u{fffd}</b> ü") && said.chars().count() == 200, "{said}");
         let moved = Answer { location: Some("http://b/"), ..answer(307, "x") };
         let Verdict::Failed(reason) = judge(&moved, None) else { panic!() };
-        assert_eq!(reason.text, "307 Temporary Redirect, a redirect to http://b/: give the URL that it leads to");
+        assert_eq!(
+            reason.text,
+            "307 Temporary Redirect, a redirect to http://b/: give the URL that it leads to"
+        );
     }
 
     #[test]

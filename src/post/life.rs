@@ -9,9 +9,9 @@ use super::retry::pause;
 use super::run::Poster;
 use crate::http::Field;
 use crate::limits::{LOAD_READ_TURN, POST_ANSWER_MAX, POST_AWAY_PATIENCE, POST_FREE_TRIES, POST_QUOTE_MAX};
-use crate::net::Net;
+use crate::net::{Got, Link, LinkError, Net};
 use crate::records::Cut;
-use crate::web::{Failure, Got, Link, Verdict as Place};
+use crate::web::{Failure, Verdict as Place};
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
 const SMALL: usize = 16 * 1024;
@@ -21,28 +21,31 @@ impl Poster {
     pub(super) fn open(&mut self) -> bool {
         let Some((place, to, from)) = self.places.of(self.opened) else { return false };
         self.opened += 1;
-        let session = self.tls.as_ref().map(|tls| tls.session()).transpose();
-        let begun = self.net.connect(to, from);
         let entry = self.conns.vacant_entry();
         let index = entry.key();
-        let registered = begun.and_then(|mut socket| {
+        let begun = self.net.connect(to, from).and_then(|mut socket| {
             self.net.register(&mut socket, index as u64)?;
             Ok(socket)
         });
-        match (registered, session) {
-            (Ok(socket), Ok(session)) => {
-                let link = Link::new(socket, session);
-                entry.insert(Conn { life: Life::Opening, link, place, due: None, armed: None, is_proven: false });
+        let link = begun
+            .map_err(Failure::Connect)
+            .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link));
+        match link {
+            Ok(link) => {
+                entry.insert(Conn {
+                    life: Life::Opening,
+                    link,
+                    place,
+                    due: None,
+                    armed: None,
+                    is_proven: false,
+                });
                 self.opening += 1;
                 self.arm(index, self.now + self.options.connect_timeout());
                 true
             }
-            (Err(why), _) => {
-                self.not_opened(place, &Failure::Connect(why));
-                false
-            }
-            (_, Err(why)) => {
-                self.not_opened(place, &Failure::Tls(why));
+            Err(failure) => {
+                self.not_opened(place, &failure);
                 false
             }
         }
@@ -106,9 +109,9 @@ impl Poster {
         let Some(Conn { life, link, .. }) = self.conns.get_mut(index) else { return };
         let Life::Busy(busy) = life else {
             if link.holds_back()
-                && let Err(failure) = link.write(&mut self.net, &[])
+                && let Err(why) = link.write(&mut self.net, &[])
             {
-                self.fail(index, failure);
+                self.fail(index, why.into());
             }
             return;
         };
@@ -144,11 +147,11 @@ impl Poster {
                         return;
                     }
                 }
-                Err(failure) => {
+                Err(why) => {
                     // A store may have said why before it closed.
                     self.read(index, true);
                     if let Some(Conn { life: Life::Busy(_), .. }) = self.conns.get(index) {
-                        self.fail(index, failure);
+                        self.fail(index, why.into());
                     }
                     return;
                 }
@@ -278,7 +281,7 @@ impl Poster {
         let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
         self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
         let Some((tried, since)) = self.doors.tried() else { return };
-        let is_hopeless = matches!(failure, Failure::Tls(_)) && !self.is_reached;
+        let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
         let is_over = match self.is_reached {
             true => self.now.duration_since(since) > POST_AWAY_PATIENCE,
             false => tried > self.options.retries,
@@ -303,7 +306,8 @@ impl Poster {
 
     /// A connection ended, and the answer on it was not whole.
     fn lost(&mut self, is_proven: bool, busy: &Busy, failure: &Failure) {
-        let is_loss = matches!(failure.kind(), "reset" | "closed" | "TLS" | "timed out" | "unreachable" | "system");
+        let is_loss =
+            matches!(failure.kind(), "reset" | "closed" | "TLS" | "timed out" | "unreachable" | "system");
         let is_timeout = matches!(failure, Failure::Timeout(_));
         let mut free = 0;
         if !busy.has_begun() && is_loss && !is_timeout {

@@ -24,6 +24,8 @@ struct Finder {
     /// Of this round: how many answers, and their latencies together.
     answers: u32,
     total: Duration,
+    /// The most that were under way in this round.
+    peak: usize,
     /// Answers to requests that began before the last cut say nothing new; so many are still to come.
     stale: usize,
 }
@@ -41,8 +43,14 @@ impl Pace {
     /// At most `most` at once; with `adaptive`, it finds out how many.
     pub fn new(most: usize, adaptive: bool) -> Pace {
         let most = most.max(1) as f64;
-        let finds =
-            adaptive.then_some(Finder { doubles: true, base: None, answers: 0, total: Duration::ZERO, stale: 0 });
+        let finds = adaptive.then_some(Finder {
+            doubles: true,
+            base: None,
+            answers: 0,
+            total: Duration::ZERO,
+            peak: 0,
+            stale: 0,
+        });
         Pace { most, limit: if adaptive { FIRST.min(most) } else { most }, finds }
     }
 
@@ -62,13 +70,14 @@ impl Pace {
         finder.answers += 1;
         finder.total += took;
         finder.stale = finder.stale.saturating_sub(1);
-        // Where there is not enough to do, nothing is learned about more.
-        let is_full = busy + 1 >= limit as usize;
+        finder.peak = finder.peak.max(busy + 1);
         if f64::from(finder.answers) < limit {
             return;
         }
         let mean = finder.total / finder.answers;
-        (finder.answers, finder.total) = (0, Duration::ZERO);
+        // Where there is not enough to do, nothing is learned about more.
+        let is_full = finder.peak >= limit as usize;
+        (finder.answers, finder.total, finder.peak) = (0, Duration::ZERO, 0);
         let base = finder.base.unwrap_or(mean);
         if mean > base.mul_f64(RISEN) {
             // A store may have become slower for good: the least is forgotten bit by bit.

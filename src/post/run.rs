@@ -24,8 +24,8 @@ use crate::limits::{
     LOAD_READ, POST_HELD_BYTES, POST_SYNC_EVERY, POST_TAKE_TURN, POST_WAITING, POST_WAITING_MIN,
     PROGRESS_EVERY,
 };
-use crate::net::{Deadlines, Event, Net, Reactor, Waker};
-use crate::web::{Failure, Places, Tls, Trust, resolve, without_number};
+use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust, Waker};
+use crate::web::{Failure, Places, resolve, without_number};
 
 /// A record that was taken and has not ended.
 pub(super) struct Flight {

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use csv::{ByteRecord, ReaderBuilder};
 use serde::Serializer;
 
-use super::{Cut, Flaw};
 use super::walk::Visit;
+use super::{Cut, Flaw};
 
 /// 8 KiB that the table's reader takes at once.
 const BLOCK: usize = 8 * 1024;
@@ -23,11 +23,8 @@ pub(super) fn walk(
 ) -> io::Result<ControlFlow<()>> {
     let left = Cell::new(0);
     let bounded = Bounded { read, left: &left };
-    let mut table = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(BLOCK)
-        .from_reader(bounded);
+    let mut table =
+        ReaderBuilder::new().has_headers(false).flexible(true).buffer_capacity(BLOCK).from_reader(bounded);
     // What it has read ahead belongs to the next row already; and the largest row may be written in quotes
     // that are doubled.
     let allowance = 2 * max + 2 * BLOCK;

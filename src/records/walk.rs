@@ -295,11 +295,7 @@ mod tests {
         let short = ("row 2".to_owned(), Err(Flaw::Fields { expected: 2, got: 1 }));
         assert_eq!(
             all,
-            [
-                ok("row 1", r#"{"id":"1","name":"a\"b"}"#),
-                short,
-                ok("row 3", r#"{"id":"3","name":"c"}"#)
-            ]
+            [ok("row 1", r#"{"id":"1","name":"a\"b"}"#), short, ok("row 3", r#"{"id":"3","name":"c"}"#)]
         );
         let all = walk("a.txt", b"a\n123456789\n1\n", Some(Cut::Row), 10).unwrap();
         assert_eq!(all, [("row 1".to_owned(), Err(Flaw::TooLarge(10))), ok("row 2", r#"{"a":"1"}"#)]);
@@ -332,7 +328,8 @@ mod tests {
 
     #[test]
     fn names_that_lead_out() {
-        for (name, is) in [("a/b", false), ("../a", true), ("a/../../b", true), ("/a", true), ("a..b", false)] {
+        for (name, is) in [("a/b", false), ("../a", true), ("a/../../b", true), ("/a", true), ("a..b", false)]
+        {
             assert_eq!(leads_out(name), is, "{name}");
         }
     }

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
-use super::{Cut, Flaw};
 use super::walk::{Visit, Walk};
+use super::{Cut, Flaw};
 
 pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<ControlFlow<()>> {
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
@@ -37,9 +37,7 @@ pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<Cont
             (Some(flaw), _) => visit(Cut::File, &name, Err(flaw)),
             (None, Err(why)) => visit(Cut::File, &name, Err(Flaw::Damaged(why.to_string()))),
             (None, Ok(found)) => match method {
-                CompressionMethod::STORE => {
-                    walk.member(&name, found.verifying_reader(found.reader()), visit)
-                }
+                CompressionMethod::STORE => walk.member(&name, found.verifying_reader(found.reader()), visit),
                 CompressionMethod::DEFLATE => {
                     walk.member(&name, found.verifying_reader(DeflateDecoder::new(found.reader())), visit)
                 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use rustls::{CertificateError, InvalidMessage};
+use humantime::format_duration;
 
 use crate::error::kind_of;
 use crate::http::Fault;
+use crate::net::LinkError;
 
 /// Why a connection ended that should have lived on, or never stood.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub enum Failure {
     Connect(io::Error),
     /// It, or its TLS, did not stand in time.
     ConnectTimeout(Duration),
-    /// It broke.
-    Broken(io::Error),
+    /// It broke, or its TLS failed.
+    Link(LinkError),
     /// No whole response came in time.
     Timeout(Duration),
     /// The server closed it, without a word of that before, after it was idle for so long.
@@ -28,28 +29,26 @@ pub enum Failure {
     Unconfirmed,
     /// What came is no response, or only a part of one.
     Response(Fault),
-    /// TLS failed.
-    Tls(rustls::Error),
 }
 
 impl Failure {
     /// The kind that it is counted under.
     pub fn kind(&self) -> &'static str {
         match self {
-            Failure::Connect(why) | Failure::Broken(why) => kind_of(why),
+            Failure::Connect(why) | Failure::Link(LinkError::Broken(why)) => kind_of(why),
             Failure::ConnectTimeout(_) | Failure::Timeout(_) => "timed out",
             Failure::ClosedIdle(_) | Failure::ClosedHandshake | Failure::Response(Fault::Closed(_)) => {
                 "closed"
             }
             Failure::Response(_) => "bad response",
-            Failure::Unconfirmed | Failure::Tls(_) => "TLS",
+            Failure::Unconfirmed | Failure::Link(LinkError::Tls(_)) => "TLS",
         }
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(why: io::Error) -> Failure {
-        Failure::Broken(why)
+impl From<LinkError> for Failure {
+    fn from(why: LinkError) -> Failure {
+        Failure::Link(why)
     }
 }
 
@@ -63,32 +62,22 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Connect(why) => write!(f, "cannot connect: {}", without_number(why)),
-            Failure::ConnectTimeout(after) => write!(f, "no connection within {}", length(*after)),
-            Failure::Broken(why) => write!(f, "the connection broke: {}", without_number(why)),
-            Failure::Timeout(after) => write!(f, "no whole response within {}", length(*after)),
+            Failure::ConnectTimeout(after) => write!(f, "no connection within {}", format_duration(*after)),
+            Failure::Link(LinkError::Broken(why)) => {
+                write!(f, "the connection broke: {}", without_number(why))
+            }
+            Failure::Link(why) => why.fmt(f),
+            Failure::Timeout(after) => write!(f, "no whole response within {}", format_duration(*after)),
             Failure::ClosedIdle(after) => {
-                write!(f, "closed by the server after {} without a request", length(*after))
+                write!(f, "closed by the server after {after:.2?} without a request")
             }
             Failure::ClosedHandshake => f.write_str("closed by the server during the TLS handshake"),
             Failure::Unconfirmed => {
                 f.write_str("closed by the server without the close_notify that a body until the end needs")
             }
             Failure::Response(fault) => fault.fmt(f),
-            Failure::Tls(why) => match why {
-                rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => f.write_str(
-                    "who issued the certificate is not trusted here: name their file in SSL_CERT_FILE, or give --insecure",
-                ),
-                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                    f.write_str("the server does not speak TLS: use http://")
-                }
-                why => why.fmt(f),
-            },
         }
     }
-}
-
-fn length(time: Duration) -> String {
-    format!("{time:.2?}")
 }
 
 /// The system's words, without its number.
@@ -107,13 +96,13 @@ mod tests {
         let refused = || io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
         for (failure, kind, text) in [
             (Failure::Connect(refused()), "refused", "cannot connect: Connection refused"),
-            (Failure::ConnectTimeout(Duration::from_secs(3)), "timed out", "no connection within 3.00s"),
+            (Failure::ConnectTimeout(Duration::from_secs(3)), "timed out", "no connection within 3s"),
             (
-                Failure::Broken(io::ErrorKind::ConnectionReset.into()),
+                Failure::Link(LinkError::Broken(io::ErrorKind::ConnectionReset.into())),
                 "reset",
                 "the connection broke: connection reset",
             ),
-            (Failure::Timeout(Duration::from_millis(1500)), "timed out", "no whole response within 1.50s"),
+            (Failure::Timeout(Duration::from_millis(1500)), "timed out", "no whole response within 1s 500ms"),
             (Failure::ClosedHandshake, "closed", "closed by the server during the TLS handshake"),
             (
                 Failure::Response(Fault::Closed(Missing::Everything)),
@@ -122,9 +111,9 @@ mod tests {
             ),
             (Failure::Response(Fault::LengthTwice), "bad response", "more than one Content-Length"),
             (
-                Failure::Tls(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)),
+                Failure::Unconfirmed,
                 "TLS",
-                "the server does not speak TLS: use http://",
+                "closed by the server without the close_notify that a body until the end needs",
             ),
         ] {
             assert_eq!((failure.kind(), failure.to_string().as_str()), (kind, text));

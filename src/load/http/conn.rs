@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::http::{Exchange, Fault, Fed, Head, Receive};
-use crate::web::{Failure, Link};
+use crate::net::Link;
+use crate::web::Failure;
 
 /// One connection. While nobody speaks, it owns a socket and nothing else.
 pub struct Conn {

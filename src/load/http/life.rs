@@ -7,8 +7,8 @@ use super::conn::{Busy, Conn, Life};
 use super::pace::Pace;
 use super::run::Load;
 use crate::limits::{LOAD_READ_TURN, LOAD_REOPEN};
-use crate::net::Net;
-use crate::web::{Failure, Got, Link, Verdict};
+use crate::net::{Got, Link, Net};
+use crate::web::{Failure, Verdict};
 
 impl Load {
     pub(super) fn open(&mut self, index: usize) {
@@ -16,18 +16,20 @@ impl Load {
         let Some((place, to, from)) = self.places.of(index) else { return };
         self.conns[index].place = place;
         self.conns[index].life = Life::Opening { since: self.now };
-        let session = self.tls.as_ref().map(|tls| tls.session()).transpose();
         let begun = self.net.connect(to, from).and_then(|mut socket| {
             self.net.register(&mut socket, index as u64)?;
             Ok(socket)
         });
-        match (begun, session) {
-            (Ok(socket), Ok(session)) => {
-                self.conns[index].link = Some(Link::new(socket, session));
+        let link = match begun {
+            Ok(socket) => Link::new(socket, self.tls.as_ref()).map_err(Failure::Link),
+            Err(why) => Err(Failure::Connect(why)),
+        };
+        match link {
+            Ok(link) => {
+                self.conns[index].link = Some(link);
                 self.arm(index, self.now + self.options.timeout);
             }
-            (Err(why), _) => self.fail(index, Failure::Connect(why)),
-            (_, Err(why)) => self.fail(index, Failure::Tls(why)),
+            Err(failure) => self.fail(index, failure),
         }
     }
 
@@ -109,7 +111,7 @@ impl Load {
         }
         match link.write(&mut self.net, &bytes[*written..]) {
             Ok(n) => *written += n,
-            Err(failure) => self.fail(index, failure),
+            Err(why) => self.fail(index, why.into()),
         }
     }
 
@@ -155,7 +157,9 @@ impl Load {
         let Life::Busy(busy) = life else { return };
         self.busy -= 1;
         self.measure.done(self.now, self.now.saturating_duration_since(busy.intended), 1, busy.bytes);
-        self.statuses.add(busy.status);
+        if !self.measure.is_closed() {
+            self.statuses.add(busy.status);
+        }
         // An answer to half a request ends the connection as well as one that says so.
         let goes_on = busy.keeps_alive() && busy.written == self.bytes.len();
         match (goes_on, closed) {

@@ -5,8 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-
-use crate::load::text;
+use humantime::format_duration;
 
 /// When the next request is sent.
 #[derive(Clone, Debug)]
@@ -21,12 +20,13 @@ pub enum Pace {
 
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |time: Duration| text::time(time.as_secs_f64() * 1e6);
         match self {
             Pace::BackToBack => f.write_str("back to back"),
-            Pace::Think(Think { least, most, .. }) if least == most => write!(f, "thinking {}", time(*least)),
+            Pace::Think(Think { least, most, .. }) if least == most => {
+                write!(f, "thinking {}", format_duration(*least))
+            }
             Pace::Think(Think { least, most, .. }) => {
-                write!(f, "thinking {} to {}", time(*least), time(*most))
+                write!(f, "thinking {} to {}", format_duration(*least), format_duration(*most))
             }
             Pace::Rate(schedule) => write!(f, "at {} requests/s", schedule.per_s),
         }
@@ -138,8 +138,11 @@ impl Ramp {
         let index = self.waiting.pop_front()?;
         self.left -= 1;
         if self.left == 0 {
+            self.next += self.every;
             // After a pause there is nothing to catch up with.
-            self.next = (self.next + self.every).max(now);
+            if self.next < now {
+                self.next = now + self.every;
+            }
         }
         Some(index as usize)
     }
@@ -194,7 +197,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut ramp = Ramp::new(start, 2, Duration::from_millis(10));
         (0..5).for_each(|index| ramp.push(index));
-        let mut taken = |ramp: &mut Ramp, now| std::iter::from_fn(|| ramp.take(now)).collect::<Vec<_>>();
+        let taken = |ramp: &mut Ramp, now| std::iter::from_fn(|| ramp.take(now)).collect::<Vec<_>>();
         assert_eq!(taken(&mut ramp, start), [0, 1]);
         assert_eq!((ramp.next(), ramp.take(at(9))), (Some(at(10)), None));
         // What is late catches up with its schedule, a step at a time.

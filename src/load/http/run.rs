@@ -14,8 +14,8 @@ use super::{Failed, Options};
 use crate::http::Request;
 use crate::limits::LOAD_READ;
 use crate::load::{Latency, Measure, Progress, Stop, Ticker, Usage};
-use crate::net::{Deadlines, Event, Net, Reactor};
-use crate::web::{Failure, Places, Tls, Trust, resolve, without_number};
+use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust};
+use crate::web::{Failure, Places, resolve, without_number};
 
 /// A load that is ready to run.
 pub struct Load {

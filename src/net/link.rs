@@ -1,17 +1,26 @@
 //! One connection's bytes, in the clear or through TLS.
 
+use std::fmt;
 use std::io::{self, BufRead, IoSlice, Write};
 
-use rustls::ClientConnection;
+use rustls::{CertificateError, ClientConnection, InvalidMessage};
 
-use super::failure::Failure;
-use crate::net::{Net, Reactor, Socket};
+use super::{Net, Reactor, Socket, Tls};
 
-/// A socket, and TLS on it where the URL wants that.
+/// A socket, and TLS on it where that is wanted.
 pub struct Link {
     socket: Socket,
-    /// Boxed: most loads have none, and one is a thousand bytes.
+    /// Boxed: most have none, and one is a thousand bytes.
     session: Option<Box<ClientConnection>>,
+}
+
+/// Why a link is no more.
+#[derive(Debug)]
+pub enum LinkError {
+    /// The connection broke.
+    Broken(io::Error),
+    /// TLS failed.
+    Tls(rustls::Error),
 }
 
 /// What a read found.
@@ -31,9 +40,10 @@ pub enum Got {
 }
 
 impl Link {
-    /// A connection that stands, or is on its way.
-    pub fn new(socket: Socket, session: Option<ClientConnection>) -> Link {
-        Link { socket, session: session.map(Box::new) }
+    /// A connection that stands, or is on its way, with TLS where `tls` is given.
+    pub fn new(socket: Socket, tls: Option<&Tls>) -> Result<Link, LinkError> {
+        let session = tls.map(Tls::session).transpose().map_err(LinkError::Tls)?;
+        Ok(Link { socket, session: session.map(Box::new) })
     }
 
     /// Whether the connection stands; not yet, where the event was about something else.
@@ -53,7 +63,7 @@ impl Link {
 
     /// Writes what of `bytes` the system takes now, and says how many. What TLS holds back goes first; with
     /// no bytes, only that.
-    pub fn write(&mut self, net: &mut Reactor, bytes: &[u8]) -> Result<usize, Failure> {
+    pub fn write(&mut self, net: &mut Reactor, bytes: &[u8]) -> Result<usize, LinkError> {
         let Some(session) = &mut self.session else {
             return match net.write(&mut self.socket, &[IoSlice::new(bytes)]) {
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -72,15 +82,15 @@ impl Link {
     }
 
     /// Reads once into `buffer` and gives what it means to `take`.
-    pub fn read(
+    pub fn read<E: From<LinkError>>(
         &mut self,
         net: &mut Reactor,
         buffer: &mut [u8],
-        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<Got, Failure> {
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Got, E> {
         let n = match net.read(&mut self.socket, buffer) {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(Got::Nothing),
-            n => n?,
+            n => n.map_err(LinkError::Broken)?,
         };
         let got = if n < buffer.len() { Got::All } else { Got::Some };
         let Some(session) = &mut self.session else {
@@ -92,16 +102,16 @@ impl Link {
         let mut wire = &buffer[..n];
         loop {
             // An empty read tells it of the end.
-            session.read_tls(&mut wire)?;
+            session.read_tls(&mut wire).map_err(LinkError::Broken)?;
             let state = session.process_new_packets();
             if let Err(why) = state {
                 // The peer is told what is wrong, if it still listens.
                 let _ = flush(session, net, &mut self.socket);
-                return Err(Failure::Tls(why));
+                return Err(LinkError::Tls(why).into());
             }
             let ended = hand_over(session, &mut take)?;
             if session.wants_write() {
-                flush(session, net, &mut self.socket)?;
+                flush(session, net, &mut self.socket).map_err(LinkError::Broken)?;
             }
             match ended {
                 Some(said) => return Ok(Got::End { said }),
@@ -113,10 +123,10 @@ impl Link {
 }
 
 /// Gives on all that was deciphered. At the end of the stream, it says whether the peer announced it.
-fn hand_over(
+fn hand_over<E: From<LinkError>>(
     session: &mut ClientConnection,
-    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<Option<bool>, Failure> {
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Option<bool>, E> {
     let mut reader = session.reader();
     loop {
         match reader.fill_buf() {
@@ -128,7 +138,7 @@ fn hand_over(
             }
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(false)),
-            Err(why) => return Err(why.into()),
+            Err(why) => return Err(LinkError::Broken(why).into()),
         }
     }
 }
@@ -157,4 +167,44 @@ fn flush(session: &mut ClientConnection, net: &mut Reactor, socket: &mut Socket)
         }
     }
     Ok(true)
+}
+
+impl From<io::Error> for LinkError {
+    fn from(why: io::Error) -> LinkError {
+        LinkError::Broken(why)
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::Broken(why) => why.fmt(f),
+            LinkError::Tls(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => f.write_str(
+                "who issued the certificate is not trusted here: name their file in SSL_CERT_FILE, or give --insecure",
+            ),
+            LinkError::Tls(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                f.write_str("the server does not speak TLS: use http://")
+            }
+            LinkError::Tls(why) => why.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_faults_of_tls_say_the_mend() {
+        for (why, part) in [
+            (InvalidMessage::InvalidContentType.into(), "use http://"),
+            (CertificateError::UnknownIssuer.into(), "--insecure"),
+            (CertificateError::Expired.into(), "expired"),
+        ] {
+            let text = LinkError::Tls(why).to_string();
+            assert!(text.to_lowercase().contains(part) && !text.contains('\n'), "{text}");
+        }
+    }
 }

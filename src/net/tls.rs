@@ -1,4 +1,4 @@
-//! TLS on a connection: rustls, which is a state machine without sockets too.
+//! TLS on connections that this side begins: rustls, which is a state machine without sockets.
 
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), name })
     }
 
-    /// A connection whose handshake has not begun.
-    pub fn session(&self) -> Result<ClientConnection, rustls::Error> {
+    /// TLS on one connection, whose handshake has not begun.
+    pub(super) fn session(&self) -> Result<ClientConnection, rustls::Error> {
         ClientConnection::new(self.config.clone(), self.name.clone())
     }
 }
