@@ -173,6 +173,12 @@ impl Post {
         let mut bars = Bars::new();
         let report = poster.run(intake, &mut |progress| bars.show(progress));
         drop(bars);
+        if report.is_untouched()
+            && let Some(why) = report.error.as_ref().or(report.broken.first())
+        {
+            let exit = if report.is_gone { Exit::Gone } else { Exit::Usage };
+            return Err(Failure { exit, message: why.clone() });
+        }
         print(&if self.output.json { posted::json(&report) } else { posted::text(&report) })?;
         for why in report.broken.iter().chain(&report.error) {
             eprintln!("framegate: {why}");
@@ -181,8 +187,6 @@ impl Post {
             report if report.is_gone => Exit::Gone,
             report if report.interrupted => Exit::Signalled,
             report if report.is_complete() => Exit::Done,
-            // Nothing was begun: what was asked for cannot work.
-            report if report.is_untouched() => Exit::Usage,
             _ => Exit::Partly,
         })
     }

@@ -82,14 +82,7 @@ impl Poster {
         self.is_reached = true;
         self.doors.stood();
         self.report.connections_max = self.report.connections_max.max(self.conns.len() - self.opening);
-        match self.ready.pop_front() {
-            Some(flight) if self.busy < self.pace.limit() => self.begin(index, flight),
-            Some(flight) => {
-                self.ready.push_front(flight);
-                self.idle.push(index);
-            }
-            None => self.idle.push(index),
-        }
+        self.idle.push(index);
     }
 
     /// Sends a record on an idle connection.
@@ -215,20 +208,10 @@ impl Poster {
             Verdict::Again(reason, asked) => self.try_again(busy.flight, &reason, asked),
         }
         if busy.keeps_alive() && !is_closed {
+            // What follows on it begins when this outcome is written.
             self.idle.push(index);
-            self.begin_next();
         } else {
             self.conns.remove(index);
-        }
-    }
-
-    /// Lets the connection that has just become idle go on at once.
-    fn begin_next(&mut self) {
-        if self.busy < self.pace.limit()
-            && let Some(flight) = self.ready.pop_front()
-            && let Some(index) = self.idle.pop()
-        {
-            self.begin(index, flight);
         }
     }
 

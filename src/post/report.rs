@@ -82,7 +82,7 @@ impl Report {
 
     /// Whether nothing was done, because no source could be taken.
     pub fn is_untouched(&self) -> bool {
-        self.requests == 0 && self.stored_before == 0 && self.failed == 0 && self.unsent == 0
+        self.requests == 0 && self.stored_before == 0 && self.failed == 0
     }
 
     /// Records stored a second.

@@ -181,12 +181,13 @@ impl Poster {
                 self.take_no_more();
             }
             self.do_what_is_due();
-            let is_more_at_hand = self.pump();
+            // Before anything else begins: so many were sent and not noted as are under way, and no more.
             if let Err(why) = self.write_journals() {
                 // What cannot be noted must not be sent.
                 self.ends = Some(format!("cannot write the journal: {why}: mend that and run it again"));
                 break;
             }
+            let is_more_at_hand = self.pump();
             if self.ends.is_some() {
                 self.take_no_more();
             }
