@@ -27,6 +27,9 @@ use crate::limits::{
 use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust, Waker};
 use crate::web::{Failure, Places, resolve, without_number};
 
+/// A rate is that of the last 40 looks, 10 s: a store that needs seconds answers in bursts.
+const SHOWN: usize = 40;
+
 /// A record that was taken and has not ended.
 pub(super) struct Flight {
     pub job: usize,
@@ -173,7 +176,7 @@ impl Poster {
         self.now = Instant::now();
         self.began = self.now;
         let mut next_show = self.now + PROGRESS_EVERY;
-        let (mut ended_before, mut shown_at, mut per_s) = (0, self.now, 0.0);
+        let mut shown = VecDeque::from([(self.now, 0)]);
         let mut events = Vec::new();
         loop {
             if self.stop.asked.load(Ordering::Acquire) && !self.report.interrupted {
@@ -197,11 +200,12 @@ impl Poster {
             if self.now >= next_show {
                 next_show = self.now + PROGRESS_EVERY;
                 let ended = self.report.stored + self.report.failed;
-                let s = self.now.duration_since(shown_at).as_secs_f64();
-                let fresh = (ended - ended_before) as f64 / s.max(1e-6);
-                // The last seconds count, not the last quarter of one.
-                per_s = if per_s == 0.0 { fresh } else { 0.9 * per_s + 0.1 * fresh };
-                (ended_before, shown_at) = (ended, self.now);
+                shown.push_back((self.now, ended));
+                if shown.len() > SHOWN {
+                    shown.pop_front();
+                }
+                let (at, before) = shown[0];
+                let per_s = (ended - before) as f64 / self.now.duration_since(at).as_secs_f64().max(1e-6);
                 show(&self.progress(per_s));
             }
             let until = [Some(next_show), self.next_due()].into_iter().flatten().min();

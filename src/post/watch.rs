@@ -67,12 +67,11 @@ impl Watcher {
         let (to, told) = channel::bounded(EVENTS);
         let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
-            if let Some(told) = meaning(event.kind) {
-                if let Some(path) = event.paths.into_iter().next_back() {
-                    if let Err(TrySendError::Full(lost)) = to.try_send((path, told)) {
-                        log::debug!("too much happens at once; not seen: {lost:?}");
-                    }
-                }
+            if let Some(told) = meaning(event.kind)
+                && let Some(path) = event.paths.into_iter().next_back()
+                && let Err(TrySendError::Full(lost)) = to.try_send((path, told))
+            {
+                log::debug!("too much happens at once; not seen: {lost:?}");
             }
         });
         let system = system.and_then(|mut system| {
@@ -121,16 +120,11 @@ impl Watcher {
         {
             seen.told = Some(told);
         }
-        self.hear_all();
     }
 
     fn hear_all(&mut self) {
-        while let Ok((path, told)) = self.told.try_recv() {
-            if let Some(name) = path.file_name()
-                && let Some(seen) = self.see(self.folder.join(name), Instant::now())
-            {
-                seen.told = Some(told);
-            }
+        while let Ok(told) = self.told.try_recv() {
+            self.hear(told);
         }
     }
 

@@ -86,7 +86,9 @@ mod tests {
         archive.finish().unwrap()
     }
 
-    fn all(bytes: &[u8], cut: Option<Cut>, max: usize) -> Result<Vec<(String, Result<usize, Flaw>)>, String> {
+    type All = Vec<(String, Result<usize, Flaw>)>;
+
+    fn all(bytes: &[u8], cut: Option<Cut>, max: usize) -> Result<All, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, bytes).unwrap();
