@@ -26,7 +26,8 @@ pub struct Serve {
     /// Prints the final ledger as one JSON object
     #[arg(long)]
     json: bool,
-    /// Drains when standard input ends: a program that starts a gateway takes it along when it ends
+    /// For a program that starts a gateway of its own: prints the address first, and drains when standard
+    /// input ends, as it does when that program does
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
 }
@@ -73,6 +74,7 @@ impl Serve {
 
         let (control, drain) = (gateway.control(), config.drain);
         if self.until_stdin_ends {
+            print(&gateway.local_addr().to_string())?;
             drain_when_stdin_ends(gateway.control())?;
         }
         signals::on_signal(move || {

@@ -57,8 +57,8 @@ impl Fault {
     pub fn looks_like(&self) -> Option<&'static str> {
         let Fault::Magic { seen, len } = self else { return None };
         let seen = &seen[..*len as usize];
-        const HTTP: [&[u8]; 8] =
-            [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PRI * "];
+        const HTTP: [&[u8]; 9] =
+            [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PRI * ", b"HTTP/"];
         if HTTP.iter().any(|method| seen.starts_with(method)) {
             Some("HTTP")
         } else if seen.starts_with(&[0x16, 0x03]) {
@@ -118,6 +118,7 @@ mod tests {
     fn strangers_are_recognised() {
         for (bytes, protocol) in [
             (&b"GET / HTTP/1.1"[..], Some("HTTP")),
+            (b"HTTP/1.1 400", Some("HTTP")),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", Some("TLS")),
             (b"SSH-2.0-OpenSSH", Some("SSH")),
             (b"\x10\x0e\x00\x04MQTT", Some("MQTT")),

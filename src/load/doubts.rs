@@ -75,7 +75,8 @@ impl Doubt {
         if figures.seconds < SHORT_S {
             doubts.push(Doubt::Short { seconds: figures.seconds });
         }
-        if figures.done < FEW {
+        // Where nothing at all was done there are no percentiles to doubt.
+        if (1..FEW).contains(&figures.done) {
             doubts.push(Doubt::Few { done: figures.done });
         }
         doubts

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::text::{Page, bytes, grouped, time};
-use super::{Doubt, Errors, Interval, Measure, Own, Percentiles};
+use super::{Doubt, Errors, Interval, Measure, Own, Percentiles, Spent};
 
 /// What every load reports, beside what it alone does. The keys of the JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -84,14 +84,8 @@ impl Figures {
         figures
     }
 
-    /// The latency's rows, or that there is none.
-    pub fn show_latency(&self, page: &mut Page, label: &str) {
-        page.percentiles(label, self.latency_us.as_ref());
-    }
-
-    /// The rows about what went wrong, what it cost the generator, and what is doubtful: the end of a
-    /// report. `each` is what each thing cost the generator, or nothing.
-    pub fn show_end(&self, page: &mut Page, each: &str) {
+    /// The rows about what went wrong.
+    pub fn show_errors(&self, page: &mut Page) {
         if self.errors.total() == 0 {
             page.row("errors", "none");
         }
@@ -99,15 +93,36 @@ impl Figures {
             let label = if at == 0 { "errors" } else { "" };
             page.row(label, format!("{} {kind}: {}", grouped(count), example.escape_debug()));
         }
-        let own = &self.generator;
-        let memory = own.rss_bytes_max.map_or(String::new(), |rss| format!(", {} of memory", bytes(rss)));
-        let slip = own.slip_us.map_or(String::new(), |slip| {
-            format!(", late by {} (p50) to {} (p99)", time(slip.p50), time(slip.p99))
-        });
-        page.row("generator", format!("{:.2} cores{each}{memory}{slip}", own.cores));
+    }
+
+    /// The rows about what is doubtful.
+    pub fn show_doubts(&self, page: &mut Page) {
         for (at, doubt) in self.doubts.iter().enumerate() {
             page.row(if at == 0 { "doubts" } else { "" }, format!("- {doubt}"));
         }
+    }
+}
+
+impl Own {
+    /// For a row of a report. `each` is what each thing cost, or nothing.
+    pub fn shown(&self, each: &str) -> String {
+        let memory = self.rss_bytes_max.map_or(String::new(), |rss| format!(", {}", bytes(rss)));
+        let slip = self.slip_us.map_or(String::new(), |slip| {
+            format!("; late by {} (p50), {} (p99)", time(slip.p50), time(slip.p99))
+        });
+        format!("{:.2} cores{each}{memory}{slip}", self.cores)
+    }
+}
+
+impl Spent {
+    /// For a row of a report. `each` is what each thing cost, or nothing.
+    pub fn shown(&self, each: &str) -> String {
+        format!(
+            "{:.2} cores{each}, {} (at most {})",
+            self.cores,
+            bytes(self.rss_bytes),
+            bytes(self.rss_bytes_max)
+        )
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Line {
 const WIDTH: u32 = 900;
 const PANEL: u32 = 300;
 const HEADING: u32 = 40;
+/// Above each panel, for its legend.
+const LEGEND: u32 = 28;
+const RIGHT: u32 = 20;
 
 /// Distinct to most of those who see colours differently, and in grey.
 const COLOURS: [RGBColor; 4] =
@@ -155,7 +158,8 @@ impl Panel {
         let label = ("sans-serif", 13).into_font().color(&TEXT);
         let mut chart = ChartBuilder::on(area)
             .margin(10)
-            .margin_right(20)
+            .margin_top(LEGEND)
+            .margin_right(RIGHT)
             .x_label_area_size(40)
             .y_label_area_size(80)
             .build_cartesian_2d(seconds, values)?;
@@ -167,12 +171,11 @@ impl Panel {
             .x_desc("seconds")
             .y_desc(self.what.as_str())
             .x_label_formatter(&|at| format!("{}", (at * 100.0).round() / 100.0))
-            .y_label_formatter(&|value| (self.shown)(*value))
+            .y_label_formatter(&|value| without_zeros(&(self.shown)(*value)))
             .label_style(label.clone())
             .axis_desc_style(label.clone())
             .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            let mut named = false;
             for run in line.points.split(|(_, value)| !value.is_some_and(|value| self.can_show(value))) {
                 let run: Vec<_> = run.iter().filter_map(|(at, value)| Some((*at, (*value)?))).collect();
                 if run.is_empty() {
@@ -181,23 +184,30 @@ impl Panel {
                 if let ([_], Scale::Linear) = (&self.lines[..], self.scale) {
                     chart.draw_series(AreaSeries::new(run.iter().copied(), 0.0, colour.mix(0.12)))?;
                 }
-                let drawn = chart.draw_series(LineSeries::new(run, colour.stroke_width(2)))?;
-                if !std::mem::replace(&mut named, true) && self.lines.len() > 1 {
-                    let colour = *colour;
-                    drawn.label(&line.name).legend(move |(x, y)| {
-                        PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2))
-                    });
-                }
+                chart.draw_series(LineSeries::new(run, colour.stroke_width(2)))?;
             }
         }
-        if self.lines.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .label_font(label)
-                .background_style(WHITE.mix(0.85))
-                .border_style(GRID)
-                .draw()?;
+        self.draw_legend(area)
+    }
+
+    /// Above the panel's right end, where it hides nothing.
+    fn draw_legend<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, plotters::coord::Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        if self.lines.len() < 2 {
+            return Ok(());
+        }
+        let label = ("sans-serif", 13).into_font().color(&TEXT);
+        let mut x = (WIDTH - RIGHT) as i32;
+        for (line, colour) in
+            self.lines.iter().zip(COLOURS.iter().cycle()).collect::<Vec<_>>().into_iter().rev()
+        {
+            // Letters of 13 pixels are about 8 wide.
+            x -= 8 * line.name.chars().count() as i32;
+            area.draw(&Text::new(line.name.as_str(), (x, 8), label.clone()))?;
+            area.draw(&PathElement::new([(x - 24, 14), (x - 6, 14)], colour.stroke_width(2)))?;
+            x -= 44;
         }
         Ok(())
     }
@@ -207,9 +217,26 @@ impl Panel {
     }
 }
 
+/// `90.0 k` as `90 k`.
+fn without_zeros(text: &str) -> String {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let number =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}").trim_end().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        for (long, text) in
+            [("90.0 k", "90 k"), ("0.00", "0"), ("1.50 ms", "1.5 ms"), ("100 µs", "100 µs"), ("7", "7")]
+        {
+            assert_eq!(without_zeros(long), text);
+        }
+    }
 
     fn panel(scale: Scale, lines: Vec<Line>) -> Panel {
         Panel { what: "frames/s".to_string(), shown: short, scale, lines }
@@ -233,7 +260,7 @@ mod tests {
         .svg();
         assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
         assert!(svg.contains("a &lt;b&gt; &amp; c"), "{svg}");
-        for part in ["seconds", "frames/s", "p50", "p99", "1.00 k", "10.0"] {
+        for part in ["seconds", "frames/s", "p50", "p99", "1 k", "10"] {
             assert!(svg.contains(part), "no {part}");
         }
         assert!(!svg.contains("only"), "one line needs no legend");

@@ -87,9 +87,10 @@ impl Series {
 
     /// So many connections are alive from now on.
     pub fn alive(&mut self, now: Instant, alive: usize) {
+        let at_start = now <= self.started;
         let point = self.at(now);
         point.alive = alive;
-        point.alive_min = point.alive_min.min(alive);
+        point.alive_min = if at_start { alive } else { point.alive_min.min(alive) };
     }
 
     /// The last interval that is over, or the first.
@@ -209,7 +210,7 @@ mod tests {
         series.bytes(later, 1);
         let all = series.intervals(later);
         assert_eq!(all.len(), 4);
-        assert_eq!(all.iter().map(|one| one.alive_min).collect::<Vec<_>>(), [0, 5, 5, 5]);
+        assert_eq!(all.iter().map(|one| one.alive_min).collect::<Vec<_>>(), [5, 5, 5, 5]);
         assert_eq!((all[2].done, all[2].latency_us_p50), (0, None));
         assert!((all[3].seconds - SERIES_FIRST.as_secs_f64() / 4.0).abs() < 1e-9);
         assert_eq!(series.latest(), all[2]);

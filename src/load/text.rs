@@ -35,6 +35,11 @@ pub fn bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().si().to_string()
 }
 
+/// `1 publisher`, `1,000 publishers`.
+pub fn many(count: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
+}
+
 /// A size as it is written on the command line: `256 B`, `8 MiB`.
 pub fn size(bytes: usize) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {

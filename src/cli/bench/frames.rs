@@ -15,6 +15,7 @@ use super::watch::Watch;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
 use crate::limits::PAYLOAD_MAX;
 use crate::load::frames::{Failed, Load, Options, Report};
+use crate::load::text::{grouped, many, size};
 use crate::load::{Panel, Plot};
 
 /// Loads a gateway with frames, checks the order, the digest and the arrival of each, and reports
@@ -186,12 +187,15 @@ impl Frames {
 }
 
 fn plot(report: &Report) -> Plot {
-    let payload = Size(report.frames.payload_bytes);
-    let pace = report.rate.map_or("max".to_string(), |rate| format!("{rate} frames/s"));
+    let pace = report
+        .rate
+        .map_or("as fast as it reads".to_string(), |rate| format!("at {} frames/s", grouped(rate as u64)));
     Plot {
         title: format!(
-            "framegate bench frames: {} publishers of {payload} at {pace}, {} subscribers",
-            report.publishers, report.subscribers
+            "framegate bench frames: {} of {} {pace}, {}",
+            many(report.publishers, "publisher"),
+            size(report.frames.payload_bytes),
+            many(report.subscribers, "subscriber")
         ),
         panels: vec![Panel::rate(&report.figures, "frames/s"), Panel::latency(&report.figures)],
     }

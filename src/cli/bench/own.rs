@@ -4,16 +4,19 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
 
 use crate::cli::{Exit, Failure};
 
-/// A gateway that ends with this, however this ends: it drains when its standard input does.
+/// A gateway that ends with this, however this ends: it drains when its standard input does. It says where
+/// it listens in the first line that it prints.
 pub struct OwnGateway {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its ledger, which nobody reads, is to find an open end.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl OwnGateway {
@@ -25,24 +28,34 @@ impl OwnGateway {
         })?;
         let mut command = Command::new(program);
         command.args(["serve", "--until-stdin-ends", "--listen", "127.0.0.1:0"]).args(options);
-        command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_remove("RUST_LOG");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // An interrupt of the terminal is for the load alone, which is still to report.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
             .spawn()
             .map_err(|why| failed(format!("cannot start a gateway: {why}: give the ADDR of one")))?;
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        match address(stderr) {
-            Ok(address) => Ok(OwnGateway { child, address }),
-            Err(said) => {
-                // It has said why, or it never will.
-                let _ = child.kill();
-                let _ = child.wait();
-                let said = said.strip_prefix("framegate: ").unwrap_or(&said);
-                Err(Failure::usage(format!("the gateway did not start: {said}")))
-            }
-        }
+        let mut line = String::new();
+        // Whatever goes wrong here, it ends without saying where it listens.
+        let _ = stdout.read_line(&mut line);
+        let Ok(address) = line.trim().parse() else {
+            drop(child.stdin.take());
+            let said = stderr.lines().map_while(Result::ok).last().unwrap_or_default();
+            let _ = child.wait();
+            let said = said.strip_prefix("framegate: ").unwrap_or(&said);
+            return Err(Failure::usage(format!("the gateway did not start: {said}")));
+        };
+        log::debug!("a gateway of its own listens on {address}");
+        let gateway = OwnGateway { child, address, _stdout: stdout };
+        let forward = || forward(stderr);
+        thread::Builder::new()
+            .name("gateway's log".into())
+            .spawn(forward)
+            .map_err(|why| failed(format!("cannot start a thread: {why}: raise ulimit -u")))?;
+        Ok(gateway)
     }
 
     /// Its process.
@@ -58,24 +71,10 @@ impl Drop for OwnGateway {
     }
 }
 
-/// Where it says that it listens; else what it says instead. What it says later goes to the log.
-fn address(stderr: BufReader<ChildStderr>) -> Result<SocketAddr, String> {
-    let mut lines = stderr.lines().map_while(Result::ok);
-    let mut last = "it said nothing".to_string();
-    let found = lines.find_map(|line| {
-        let (_, behind) = line.split_once("listening on ").or_else(|| {
-            last.clone_from(&line);
-            None
-        })?;
-        behind.split(',').next()?.parse().ok()
-    });
-    let address = found.ok_or(last)?;
-    let forward = move || {
-        for line in lines {
-            let is_grave = line.contains("WARN") || line.contains("ERROR");
-            log::log!(if is_grave { log::Level::Warn } else { log::Level::Debug }, "gateway: {line}");
-        }
-    };
-    thread::Builder::new().name("gateway's log".into()).spawn(forward).map_err(|why| why.to_string())?;
-    Ok(address)
+/// What the gateway complains of is to be seen.
+fn forward(stderr: BufReader<ChildStderr>) {
+    for line in stderr.lines().map_while(Result::ok) {
+        let is_grave = line.contains("WARN") || line.contains("ERROR");
+        log::log!(if is_grave { log::Level::Warn } else { log::Level::Debug }, "gateway: {line}");
+    }
 }

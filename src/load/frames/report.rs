@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Options;
 use super::conn::{Conn, Role, Stage};
 use super::tally::Group;
-use crate::load::text::{Page, bytes, grouped, short};
+use crate::load::text::{Page, bytes, grouped, many, short, size};
 use crate::load::{Doubt, Figures, Own, Percentiles, Spent};
 
 /// What a gateway did under a load of frames. The keys of the JSON.
@@ -222,33 +222,37 @@ impl fmt::Display for Report {
         page.row("load", self.load());
         page.row("frames", self.frames.equation(self.subscribers));
         page.row("rate", self.frames.rates(self.subscribers, self.figures.done_per_s));
-        self.figures.show_latency(&mut page, "latency");
+        page.percentiles("latency", self.figures.latency_us.as_ref());
+        if self.rate.is_none() && self.figures.latency_us.is_some() {
+            page.row(
+                "",
+                "from the write on, so it holds what waits in every buffer; give a --rate to leave that out",
+            );
+        }
         if let Some(large) = &self.large {
             page.row("large frames", large.frames.equation(1));
             page.row("", large.frames.rates(1, large.done_per_s));
             page.percentiles("", large.latency_us.as_ref());
         }
-        if let Some(spent) = self.gateway_spent {
-            let memory =
-                format!("{} of memory (at most {})", bytes(spent.rss_bytes), bytes(spent.rss_bytes_max));
-            page.row("gateway", format!("{:.2} cores{}, {memory}", spent.cores, self.each(spent.cpu_s)));
+        self.figures.show_errors(&mut page);
+        let own = &self.figures.generator;
+        let mut label = "spent";
+        if let Some(spent) = &self.gateway_spent {
+            page.row(label, format!("gateway    {}", spent.shown(&self.each(spent.cpu_s))));
+            label = "";
         }
-        let own = self.each(self.figures.generator.cpu_s);
-        self.figures.show_end(&mut page, &own);
+        page.row(label, format!("generator  {}", own.shown(&self.each(own.cpu_s))));
+        self.figures.show_doubts(&mut page);
         page.fmt(f)
     }
 }
 
 impl Report {
     fn load(&self) -> String {
-        let many = |count: usize, what: &str| {
-            format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
-        };
         let pace = match self.rate {
             Some(rate) => format!("at {} frames/s", grouped(rate as u64)),
             None => "as fast as the gateway reads".to_string(),
         };
-        let size = |bytes| crate::load::text::size(bytes);
         let mut load = format!(
             "{} of {} {pace}, {}",
             many(self.publishers, "publisher"),
@@ -278,8 +282,10 @@ impl Report {
 impl Frames {
     fn equation(&self, subscribers: usize) -> String {
         let mut text = format!("{} sent", grouped(self.sent));
-        if subscribers != 1 {
-            text += &format!(" × {} subscribers", grouped(subscribers as u64));
+        match subscribers {
+            0 => return text,
+            1 => {}
+            _ => text += &format!(" × {} subscribers", grouped(subscribers as u64)),
         }
         text += &format!(", {} received, {} lost", grouped(self.received), grouped(self.lost));
         if self.undelivered > 0 {

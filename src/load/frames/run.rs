@@ -119,6 +119,7 @@ impl Load {
     /// Where the load could not begin.
     pub fn run(mut self, show: &mut dyn FnMut(&Progress)) -> Result<Report, Failed> {
         self.set_up()?;
+        log::debug!("{} connections stand; sending begins", self.alive);
         let start = Instant::now();
         let process = self.options.process.and_then(|id| Process::watch(id, start));
         self.usage = Usage::start(start);

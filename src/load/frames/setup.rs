@@ -151,6 +151,11 @@ impl Load {
                 if let Some((status, reason)) = refusal {
                     return Err(refused(*status, reason));
                 }
+                if conn.bad > 0 {
+                    return Err(Failed::Refused(
+                        "the gateway's answer is not signed as it should be: give its --secret-file, or leave it out".to_string(),
+                    ));
+                }
                 if conn.stage == Stage::Closed {
                     return Err(match &conn.last_word {
                         Some((status, reason)) => refused(Some(*status), reason),

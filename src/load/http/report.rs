@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::Options;
 use super::pace::Pace;
 use super::run::Load;
-use crate::load::text::{Page, bytes, grouped, time};
+use crate::load::text::{Page, bytes, grouped, many, time};
 use crate::load::{Doubt, Figures, Own, Percentiles};
 
 /// What a server did under a load. The keys of the JSON.
@@ -170,11 +170,7 @@ impl Report {
 }
 
 fn in_words(options: &Options) -> String {
-    let connections = match options.connections {
-        1 => "1 connection".to_owned(),
-        n => format!("{} connections", grouped(n as u64)),
-    };
-    format!("{connections}, {}", options.pace)
+    format!("{}, {}", many(options.connections, "connection"), options.pace)
 }
 
 impl fmt::Display for Report {
@@ -210,8 +206,10 @@ impl fmt::Display for Report {
         if !statuses.is_empty() {
             page.row("statuses", statuses.join(", "));
         }
-        self.figures.show_latency(&mut page, "latency");
-        self.figures.show_end(&mut page, &self.each());
+        page.percentiles("latency", self.figures.latency_us.as_ref());
+        self.figures.show_errors(&mut page);
+        page.row("spent", self.figures.generator.shown(&self.each()));
+        self.figures.show_doubts(&mut page);
         page.fmt(f)
     }
 }

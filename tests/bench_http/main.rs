@@ -1,0 +1,7 @@
+//! `bench http` against servers that behave, and servers that do not.
+#![cfg(unix)]
+
+mod faults;
+mod nginx;
+mod program;
+mod server;
