@@ -26,11 +26,15 @@
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
 //! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
+//! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
+//! | [`snapshot`] | what a gateway looks like at one moment; plain data |
+//! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`web`] | the way to a web server: its addresses, and why a connection failed |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
+//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` and `post` read: lines, files, archives, tables |
 //! | [`post`] | records to a store over HTTP: pace, tries, journal, report |
@@ -60,15 +64,18 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod admin;
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod histogram;
 pub mod http;
 pub mod ledger;
 pub mod limits;
@@ -79,4 +86,6 @@ pub mod order;
 pub mod pool;
 pub mod post;
 pub mod records;
+pub mod snapshot;
+pub mod units;
 pub mod web;

@@ -31,15 +31,18 @@ pub const CONN_BYTES: usize = bound(MIB, 16 * KIB);
 /// for each of many publishers; memory bounds the bytes.
 pub const JOBS: usize = bound(1024, 12);
 
-/// 16 KiB: a batch up to here is verified by the reactor itself when nothing of its connection is
-/// in flight. Hashing it takes 9 µs, a parked hand-off and back 10 to 50. Measured at 10,000 frames/s
-/// on two cores against handing everything over: half of the CPU a frame (256 B 0.50, 4 KiB 0.56,
-/// 15 kB 0.53) and 0.8 of the median latency.
-pub const INLINE_BATCH: usize = bound(16 * KIB, 512);
+/// 64 KiB: a batch up to here is verified by the reactor itself when nothing of its connection is
+/// in flight. Hashing it takes 21 µs, a parked hand-off and back 10 to 50. Measured on two cores at
+/// 2.8 million frames/s of 256 B, against 16 KiB and a turn of 64 KiB: 0.84 of the CPU a frame, and of the
+/// 99th percentile of the latency 0.2.
+pub const INLINE_BATCH: usize = bound(64 * KIB, 512);
 
-/// 64 KiB (about 36 µs of hashing) a turn: how long the reactor may be away from its sockets for
-/// the sake of verifying inline; what comes beyond goes to the workers.
-pub const INLINE_TURN: usize = bound(64 * KIB, KIB);
+/// 1 MiB (about 330 µs of hashing, as much as a turn reads) a turn: how much the reactor verifies itself
+/// while it keeps up with its sockets.
+pub const INLINE_TURN: usize = bound(MIB, 4 * KIB);
+
+/// 64 KiB a turn while it does not: then the workers take what they can, and it reads and writes.
+pub const INLINE_TURN_BUSY: usize = bound(64 * KIB, KIB);
 
 /// 256 KiB: the piece of a large frame that one job hashes, so that no job keeps a worker longer
 /// than a full batch does. Measured with 8 MiB frames, one at a time, against hashing each when it was
@@ -50,6 +53,10 @@ pub const PIECE: usize = READ_MAX;
 /// out of the cache before they are hashed.
 pub const LARGE_BACKLOG: usize = 2 * PIECE;
 
+/// 15 frames: in a batch with more, the last one of an odd number hashed alone costs too little to look
+/// for another batch to hash beside it.
+pub const PAIRED_FRAMES: u32 = 15;
+
 /// 64 connections accepted a turn, then the others get theirs.
 pub const ACCEPT_TURN: usize = bound(64, 2);
 
@@ -59,8 +66,9 @@ pub const BACKLOG: i32 = 4096;
 /// 100 ms without accepting after the system refused a file descriptor.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// 64 file descriptors kept for everything that is not a connection.
-pub const RESERVED_FILES: u64 = 64;
+/// 160 file descriptors kept for everything that is not a publisher's or subscriber's connection: the
+/// admin server's, the libraries', and those of the moment.
+pub const RESERVED_FILES: u64 = 160;
 
 /// 1 MiB read in a turn from all connections together; then what it brought is written before more is
 /// read, while it is still in the cache.
@@ -159,6 +167,62 @@ pub const NAMED_LOSERS: usize = 100;
 
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
+
+/// 64 commands on their way to the gate from other threads; each of them waits for its answer.
+pub const COMMANDS: usize = 64;
+
+/// 5 s for the answer to a command: a turn takes milliseconds, so a loop that is later than this is stuck.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 64 who wait until a paused gateway is quiet; further ones are answered at once.
+pub const WAITERS: usize = 64;
+
+/// 1,024 connections looked at a turn (some 50 µs), so that counting 100,000 of them holds nobody up.
+pub const SURVEY_TURN: usize = bound(1024, 2);
+
+/// 20 rows in each list of connections that stand out: as many as someone reads.
+pub const SURVEY_ROWS: usize = 20;
+
+/// 100 connections that ended are remembered.
+pub const CLOSED_KEPT: usize = 100;
+
+/// 64 connections to the admin server; when more come, whoever has waited longest without a request
+/// goes. A browser opens six, Prometheus one.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// 16 open pages, each of which gets a few KiB a second.
+pub const ADMIN_PAGES: usize = 16;
+
+/// 4 events that a page has not taken; then it misses some.
+pub const ADMIN_PAGE_BEHIND: usize = 4;
+
+/// 8 KiB for the head of a request to the admin server, as other servers have it.
+pub const ADMIN_HEAD: usize = 8 * KIB;
+
+/// 4 KiB for its body: the longest is a setting.
+pub const ADMIN_BODY: u64 = 4 * KIB as u64;
+
+/// 15 s for a request to the admin server to arrive, the time between two on one connection included:
+/// Prometheus asks every 15 s or connects anew.
+pub const ADMIN_REQUEST: Duration = Duration::from_secs(15);
+
+/// 15 s to answer it and for the answer to be taken.
+pub const ADMIN_RESPONSE: Duration = Duration::from_secs(15);
+
+/// 15 s without taking anything of a stream of events.
+pub const ADMIN_STALL: Duration = Duration::from_secs(15);
+
+/// 250 ms before a wrong token is answered.
+pub const ADMIN_WRONG_TOKEN: Duration = Duration::from_millis(250);
+
+/// 100 ms between two looks at the gateway, however many ask.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// 900 samples, one a second: 15 minutes, 130 KB.
+pub const HISTORY_SAMPLES: usize = 900;
+
+/// 1 min that one `POST /ctl/pause` may wait for quiet; `framegate ctl` asks again.
+pub const CTL_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// 4,096 worker threads: more is a slip of the finger.
 pub const WORKERS_MAX: usize = 4096;
@@ -325,9 +389,11 @@ const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
-    assert!(INLINE_BATCH <= INLINE_TURN);
+    assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(FRAME_PROGRESS <= READ_MAX);
+    assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
+    assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
 };

@@ -44,6 +44,8 @@ fn a_port_in_use_says_so() {
     let address = taken.local_addr().unwrap().to_string();
     let mend = "is already in use: stop the other program or choose another --listen";
     refused(&["serve", "--listen", &address], 2, &[&address, mend]);
+    let mend = "is already in use: stop the other program or choose another --admin, or --admin off";
+    refused(&["serve", "--listen", "127.0.0.1:0", "--admin", &address], 2, &[&address, mend]);
 }
 
 #[test]
@@ -66,6 +68,10 @@ fn faults_of_the_files_are_named() {
         &["the file is empty", "give a file that holds the secret"],
     );
     refused(&["serve", "--secret-file", "/nonexistent"], 2, &["/nonexistent"]);
+    let short = write("short", "hush\n");
+    let mend = "openssl rand -hex 16";
+    let admin = ["serve", "-q", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--admin-token-file"];
+    refused(&[&admin[..], &[&short]].concat(), 2, &["a token of 4 bytes is too short", mend]);
     // What the file asks for is checked like what the options ask for.
     let little = write("little.toml", "memory = 1\n");
     refused(&["serve", "--config", &little], 2, &["memory 1 B is too little"]);
@@ -85,6 +91,9 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["tail", "--count", "0"], 2, &["--count"]);
     refused(&["tail", "--format", "xml"], 2, &["text, json, raw, payload"]);
     refused(&["tail", "--format", "raw", "--json"], 2, &["--json"]);
+    refused(&["ctl", "dance"], 2, &["dance"]);
+    refused(&["ctl", "set", "memory"], 2, &["VALUE"]);
+    refused(&["ctl", "pause", "--wait", "soon"], 2, &["'soon' is no time"]);
 }
 
 #[test]
@@ -133,6 +142,8 @@ fn a_gateway_that_is_not_there_is_exit_3() {
     refused(&["tail", "--from", &address], 3, &[&address, mend]);
     refused(&["tail", "--from", "nowhere.invalid:7450"], 3, &["nowhere.invalid:7450"]);
     refused(&["tail", "--from", "7450"], 3, &["7450"]);
+    refused(&["ctl", "status", "--admin", &address], 3, &[&address, "no gateway answers"]);
+    refused(&["ctl", "pause", "--admin", &address], 3, &[&address, "with this --admin"]);
 }
 
 #[test]
@@ -143,6 +154,8 @@ fn help_and_version_are_not_errors() {
         &["serve", "-h"],
         &["help", "send"],
         &["tail", "--help"],
+        &["ctl", "--help"],
+        &["ctl", "pause", "--help"],
         &["--version"],
     ] {
         let output = framegate(args);

@@ -91,7 +91,8 @@ fn serve(options: &[&str]) -> Gateway {
 }
 
 fn serve_at(listen: &str, options: &[&str]) -> Gateway {
-    let process = Process::start(&[&["serve", "--listen", listen], options].concat(), Stdio::null());
+    let process =
+        Process::start(&[&["serve", "--listen", listen, "--admin", "off"], options].concat(), Stdio::null());
     let line = process.says("listening on ");
     let (_, address) = line.split_once("listening on ").unwrap();
     let (address, _) = address.split_once(',').unwrap();

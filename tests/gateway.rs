@@ -5,8 +5,10 @@ mod support;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind, Status};
+use framegate::frame::{Header, Kind, Scheme, Status};
 use framegate::gate::{Config, SlowPolicy};
+use framegate::gateway::Gateway;
+use framegate::ledger::VerifiedBy;
 use support::{Client, PATIENCE, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;
@@ -54,10 +56,31 @@ fn every_size_in_order_from_many_publishers_to_many_subscribers() {
     });
     let ledger = gateway.stop();
     assert_eq!((ledger.read, ledger.delivered), (83, 80), "{ledger}");
-    assert!(
-        ledger.verified.inline > 0 && ledger.verified.workers > 0 && ledger.verified.pieces > 0,
-        "{ledger:?}"
-    );
+    let VerifiedBy { inline, workers, pieces, plain, .. } = ledger.verified;
+    assert!(inline > 0 && workers > 0 && pieces > 0 && plain > 0, "{ledger:?}");
+}
+
+#[test]
+fn without_workers_the_reactor_does_the_jobs_in_pairs() {
+    // All of it is there before the gateway runs: so many batches are whole in the same turn that it cannot
+    // verify each as it comes, and nobody else takes a job.
+    const PUBLISHERS: usize = 20;
+    let gateway = Gateway::bind(([127, 0, 0, 1], 0).into(), 0, Config::default()).expect("a free port");
+    let (address, control) = (gateway.local_addr(), gateway.control());
+    let mut publishers: Vec<Client> =
+        (0..PUBLISHERS).map(|_| Client::connect(address, Scheme::Sha256)).collect();
+    for (publisher, client) in publishers.iter_mut().enumerate() {
+        client.send(data(publisher as u64), b"a", &payload(40_000, publisher));
+    }
+    let running = std::thread::spawn(move || gateway.run());
+    for (publisher, client) in publishers.iter_mut().enumerate() {
+        let reply = client.next();
+        assert_eq!((reply.status(), reply.header.id), (Some(Status::Ok), publisher as u64));
+    }
+    control.drain();
+    let ledger = running.join().expect("no panic").expect("no error");
+    assert!(ledger.is_balanced(), "{ledger}");
+    assert!(ledger.verified.helped > 0 && ledger.verified.paired > 0, "{ledger:?}");
 }
 
 #[test]

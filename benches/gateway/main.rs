@@ -14,6 +14,7 @@ mod process;
 mod reading;
 mod report;
 mod scenarios;
+mod targets;
 mod variants;
 mod wire;
 
@@ -23,7 +24,10 @@ use variants::{VARIANTS, Variant};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["gateway", name] => Variant::find(name).expect("the controller knows its variants").run(),
+        ["gateway", name, ref slow @ ..] => {
+            let variant = Variant::find(name).expect("the controller knows its variants");
+            variant.run(slow.first().copied());
+        }
         ["load", job] => load::run(job),
         ref words if !words.contains(&"--bench") => check_all(&VARIANTS.iter().collect::<Vec<_>>()),
         ref words => match Options::parse(words) {
@@ -41,13 +45,14 @@ fn bench(options: &Options) {
     check_all(&options.variants);
     let runs = scenarios::run(options);
     report::print(&runs);
+    targets::print(&runs);
     report::write(&runs, options);
 }
 
 /// Nothing is measured that is not right.
 fn check_all(variants: &[&'static Variant]) {
     for variant in variants {
-        let gateway = process::Gateway::start(variant);
+        let gateway = process::Gateway::start(variant, None);
         let frames = check::check(gateway.address, variant.verifies);
         println!("check {:22} {frames} frames: complete, in order, digests right", variant.name);
     }

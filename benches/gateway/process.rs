@@ -14,9 +14,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn start(variant: &Variant) -> Gateway {
+    /// `slow` is what Framegate does about subscribers that are too slow; if none, as the others do: it pauses
+    /// their publishers.
+    pub fn start(variant: &Variant, slow: Option<&str>) -> Gateway {
         let mut child = myself()
             .args(["gateway", variant.name])
+            .args(slow)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

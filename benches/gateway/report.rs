@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::options::Options;
 use crate::plot;
 use crate::process;
-use crate::scenarios::Run;
+use crate::scenarios::{Run, SCENARIOS, Scenario};
 use crate::variants::{VARIANTS, Variant};
 
 /// The figures of the table, and whether more is better; the others are in the JSON.
@@ -51,7 +51,9 @@ pub fn best_rival<'a>(runs: impl Iterator<Item = &'a Run> + Clone, figure: &str)
         .filter(|variant| variant.is_rival())
         .filter_map(|variant| summary(runs.clone(), variant.name, figure))
         .map(|summary| summary.median);
-    if more { medians.reduce(f64::max) } else { medians.reduce(f64::min) }
+    let best = if more { medians.reduce(f64::max) } else { medians.reduce(f64::min) };
+    // To nothing at all there is no ratio.
+    best.filter(|best| *best > 0.0)
 }
 
 /// One line, as soon as it is known.
@@ -80,6 +82,10 @@ pub fn print(runs: &[Run]) {
         let told = |name: &str| measured(name) && (name != "cores" || !measured("frame_cpu_us"));
         let columns: Vec<_> = COLUMNS.iter().filter(|(name, _)| told(name)).collect();
         println!("\n### {scenario}\n");
+        let note = SCENARIOS.iter().find(|one| one.name == scenario).and_then(Scenario::note);
+        if let Some(note) = note {
+            println!("{note}\n");
+        }
         let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
         println!("| variant | {} |\n|{}", names.join(" | "), " --- |".repeat(columns.len() + 1));
         for variant in variants(of()) {

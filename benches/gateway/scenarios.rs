@@ -16,6 +16,11 @@ pub struct Scenario {
     shape: Shape,
 }
 
+/// 300,000 frames a second beside a subscriber that never reads: less than each variant carries, so that
+/// whatever does not arrive, or arrives late, is that subscriber's doing; and enough to fill what is kept for
+/// it before the clock starts.
+const BESIDE_FROZEN: f64 = 300_000.0;
+
 enum Shape {
     /// 8 publishers, 1 subscriber.
     Saturation {
@@ -33,6 +38,10 @@ enum Shape {
     FanOut {
         subscribers: usize,
     },
+    /// 8 publishers, 1 subscriber that reads everything and 1 that never reads.
+    SlowSubscriber {
+        policy: &'static str,
+    },
     Idle {
         connections: usize,
     },
@@ -49,7 +58,7 @@ const fn scenario(name: &'static str, shape: Shape) -> Scenario {
     Scenario { name, shape }
 }
 
-pub const SCENARIOS: [Scenario; 16] = [
+pub const SCENARIOS: [Scenario; 18] = [
     scenario("saturation-256", Shape::Saturation { payload: 256 }),
     scenario("saturation-4k", Shape::Saturation { payload: 4 << 10 }),
     scenario("saturation-64k", Shape::Saturation { payload: 64 << 10 }),
@@ -60,6 +69,8 @@ pub const SCENARIOS: [Scenario; 16] = [
     scenario("mixed", Shape::Mixed { large: 2 }),
     scenario("mixed-without-large", Shape::Mixed { large: 0 }),
     scenario("fan-out-100", Shape::FanOut { subscribers: 100 }),
+    scenario("slow-subscriber", Shape::SlowSubscriber { policy: "disconnect" }),
+    scenario("slow-subscriber-drop", Shape::SlowSubscriber { policy: "drop" }),
     scenario("idle-10000", Shape::Idle { connections: 10_000 }),
     scenario("churn", Shape::Churn { threads: 8 }),
     scenario("publishers-10", Shape::Publishers { publishers: 10 }),
@@ -75,10 +86,32 @@ impl Scenario {
             Shape::OpenLoop { part } => Work::Paced { rate: part * saturation, publishers: 8, large: 0 },
             Shape::Mixed { large } => Work::Paced { rate: 20_000.0, publishers: 1, large },
             Shape::FanOut { subscribers } => Work::Saturate { payload: 256, publishers: 1, subscribers },
+            Shape::SlowSubscriber { .. } => {
+                Work::BesideFrozen { rate: BESIDE_FROZEN, publishers: 8, frozen: 1 }
+            }
             Shape::Idle { connections } => Work::Idle { connections },
             Shape::Churn { threads } => Work::Churn { threads },
             Shape::Publishers { publishers } => Work::Paced { rate: 50_000.0, publishers, large: 0 },
         }
+    }
+
+    /// What Framegate does about a subscriber that is too slow, where that is the question.
+    fn policy(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::SlowSubscriber { policy } => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// What the reader of its table has to know.
+    pub fn note(&self) -> Option<String> {
+        let Shape::SlowSubscriber { policy } = self.shape else { return None };
+        Some(format!(
+            "Of 2 subscribers 1 never reads; the figures are of what the other gets of {} frames/s. \
+             Framegate runs with --slow {policy}. The others, bounded and without such a choice, pause the \
+             publishers: 0 frames/s is what everyone then gets.",
+            report::number(BESIDE_FROZEN)
+        ))
     }
 
     /// File descriptors that the load and the gateway each need.
@@ -120,7 +153,7 @@ pub fn run(options: &Options) -> Vec<Run> {
         }
         for round in 1..=options.rounds {
             for variant in &options.variants {
-                match one(variant, scenario.work(rate), options) {
+                match one(variant, scenario, rate, options) {
                     Some(figures) => {
                         let run = Run { scenario: scenario.name, variant: variant.name, round, figures };
                         report::print_run(&run);
@@ -140,14 +173,15 @@ fn best_saturation(runs: &[Run], options: &Options) -> f64 {
     let best = report::best_rival(measured, "frames_per_s");
     best.unwrap_or_else(|| {
         let variants = ["tokio-task", "tokio-streamed"].map(|name| Variant::find(name).expect("it is one"));
-        let figures = variants.iter().filter_map(|variant| one(variant, SCENARIOS[0].work(0.0), options));
+        let figures = variants.iter().filter_map(|variant| one(variant, &SCENARIOS[0], 0.0, options));
         figures.map(|figures| figures["frames_per_s"]).fold(0.0, f64::max)
     })
 }
 
 /// A gateway and a load, each in a new process.
-fn one(variant: &Variant, work: Work, options: &Options) -> Option<Figures> {
-    let gateway = Gateway::start(variant);
+fn one(variant: &Variant, scenario: &Scenario, saturation: f64, options: &Options) -> Option<Figures> {
+    let gateway = Gateway::start(variant, scenario.policy());
+    let work = scenario.work(saturation);
     let job = Job { gateway: gateway.address, process: gateway.id(), window: options.window, work };
     let job = serde_json::to_string(&job).expect("a job is plain");
     let load = myself().args(["load", &job]).stderr(Stdio::inherit()).output().ok()?;

@@ -1,7 +1,9 @@
 //! Arguments in, exit code out; a file a command.
 
 mod bench;
+mod ctl;
 mod failure;
+mod log;
 mod post;
 mod posted;
 mod secret;
@@ -12,18 +14,17 @@ mod settings;
 mod shape;
 mod signals;
 mod tail;
-mod units;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ::log::LevelFilter;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use log::LevelFilter;
 
+pub use crate::units::{Size, Time, TimeOrOff};
 pub use failure::{Exit, Failure};
-pub use units::{Size, Time, TimeOrOff};
 
 /// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each
 /// connection's order.
@@ -52,6 +53,8 @@ enum Command {
     Bench(bench::Bench),
     /// POSTs the records of archives, files or a watched folder to a store
     Post(post::Post),
+    /// Reads and steers a running gateway
+    Ctl(ctl::Ctl),
 }
 
 /// How much is said on standard error.
@@ -70,13 +73,14 @@ struct Log {
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let ended = match Cli::try_parse_from(args) {
         Ok(cli) => {
-            cli.log.begin(&cli.command);
+            let journal = cli.log.begin(&cli.command);
             match cli.command {
-                Command::Serve(serve) => serve.run(),
+                Command::Serve(serve) => serve.run(journal),
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
                 Command::Bench(bench) => bench.run(),
                 Command::Post(post) => post.run(),
+                Command::Ctl(ctl) => ctl.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -96,7 +100,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
 }
 
 impl Log {
-    fn begin(&self, command: &Command) {
+    fn begin(&self, command: &Command) -> log::Journal {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
             (_, 0, Command::Serve(_) | Command::Bench(_) | Command::Post(_)) => LevelFilter::Info,
@@ -104,10 +108,7 @@ impl Log {
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
         };
-        let mut logger = env_logger::Builder::new();
-        logger.filter_level(level).parse_default_env().format_target(false);
-        // A test in the same process may have begun a log before.
-        let _ = logger.try_init();
+        log::Journal::begin(level)
     }
 }
 
@@ -175,7 +176,9 @@ mod tests {
     #[test]
     fn every_command_has_an_example_and_every_option_a_help() {
         let cli = Cli::command();
-        let nested = cli.get_subcommands().flat_map(clap::Command::get_subcommands);
+        // The verbs of `ctl` are shown by its own examples.
+        let nested = cli.get_subcommands().filter(|command| command.get_name() != "ctl");
+        let nested = nested.flat_map(clap::Command::get_subcommands);
         for command in cli.get_subcommands().chain(nested).filter(|command| command.get_name() != "help") {
             let example = command.get_after_help().expect("an example").to_string();
             let shown = example.lines().any(|line| {

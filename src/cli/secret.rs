@@ -1,21 +1,33 @@
-//! The secret that a listener and its clients share.
+//! What a gateway and its clients share and nobody else knows: a secret, a token.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 use super::Failure;
+use crate::admin::Token;
 use crate::frame::Scheme;
 
 /// The scheme of a secret file, or plain SHA-256 where there is none.
 pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {
-    file.map_or(Ok(Scheme::Sha256), |file| read(file).map(|secret| Scheme::keyed(&secret)))
+    file.map_or(Ok(Scheme::Sha256), |file| read("--secret-file", file).map(|secret| Scheme::keyed(&secret)))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The token in a file, which `option` names.
+pub fn token(option: &str, file: Option<&Path>) -> Result<Option<Token>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let token = read(option, file)?;
+    let wrong = |wrong| {
+        let shown = file.display();
+        Failure::usage(format!("{option} {shown}: {wrong}: make one with: openssl rand -hex 16 > {shown}"))
+    };
+    Token::new(&token).map(Some).map_err(wrong)
+}
+
+fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::usage(format!("--secret-file {shown}: {why}: give a file that holds the secret"))
+        Failure::usage(format!("{option} {shown}: {why}: give a file that holds the secret"))
     };
     let mut secret = Vec::new();
     let mut file = File::open(path).map_err(|why| wrong(&why))?;

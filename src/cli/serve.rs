@@ -3,12 +3,15 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
 
-use super::settings::{LISTEN, Settings, shown};
-use super::{Exit, Failure, Size, print, signals};
+use super::log::Journal;
+use super::settings::{ADMIN, LISTEN, Settings, shown};
+use super::{Exit, Failure, Size, print, secret, signals};
+use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
 use crate::gateway::{Control, Gateway};
@@ -36,6 +39,8 @@ const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
 INT or TERM finishes what was accepted, prints the ledger and exits 0; a second one ends at once.
 
+The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
+
 Examples:
   framegate serve
   framegate serve --listen 0.0.0.0:7450 --memory 1GiB --slow drop
@@ -48,7 +53,7 @@ A gateway.toml:
 
 impl Serve {
     /// Runs until a signal ends it.
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self, journal: Journal) -> Result<Exit, Failure> {
         let settings = match &self.config {
             Some(path) => self.settings.or(Settings::from_file(path)?),
             None => self.settings,
@@ -70,7 +75,17 @@ impl Serve {
         }
         let workers = settings.workers()?;
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
-        let gateway = bind(listen, workers, &config)?;
+        let gateway = bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
+        let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
+            off if off.eq_ignore_ascii_case("off") => None,
+            address => Some(bind("--admin", address, Admin::bind)?),
+        };
+        let options = admin::Options {
+            token: secret::token("--admin-token-file", settings.admin_token_file.as_deref())?,
+            hosts: settings.admin_host.unwrap_or_default(),
+            gateway: gateway.local_addr(),
+            log: Arc::new(journal),
+        };
 
         let (control, drain) = (gateway.control(), config.drain);
         if self.until_stdin_ends {
@@ -83,10 +98,18 @@ impl Serve {
         })?;
         // Not before: whoever waits for this line may send a signal right after it.
         log::info!("{}", start_line(gateway.local_addr(), workers, &config));
+        let answering = admin
+            .map(|admin| {
+                let address = admin.local_addr();
+                let running = admin.start(gateway.control(), options)?;
+                log::info!("the page, metrics and ctl on http://{address}/");
+                io::Result::Ok(running)
+            })
+            .transpose()
+            .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
-        let ledger = gateway
-            .run()
-            .map_err(|why| Failure { exit: Exit::Partly, message: format!("the gateway stopped: {why}") })?;
+        let ledger = gateway.run().map_err(|why| failed(format!("the gateway stopped: {why}")))?;
+        drop(answering);
         let json = |ledger| serde_json::to_string(ledger).expect("a ledger is numbers and names");
         print(&if self.json { json(&ledger) } else { ledger.to_string() })?;
         Ok(Exit::Done)
@@ -116,37 +139,44 @@ fn connections_that_fit() -> usize {
     usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).max(1)
 }
 
-/// A name may stand for several addresses: the first one that works is it.
-fn bind(listen: &str, workers: usize, config: &Config) -> Result<Gateway, Failure> {
+fn failed(message: String) -> Failure {
+    Failure { exit: Exit::Partly, message }
+}
+
+/// A name may stand for several addresses: the first one that works is it. `option` is where the
+/// name was given.
+fn bind<T>(option: &str, name: &str, listen: impl Fn(SocketAddr) -> io::Result<T>) -> Result<T, Failure> {
     let addresses: Vec<SocketAddr> =
-        listen.to_socket_addrs().map_err(|why| no_address(listen, &why))?.collect();
+        name.to_socket_addrs().map_err(|why| no_address(option, name, &why))?.collect();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match Gateway::bind(address, workers, config.clone()) {
-            Ok(gateway) => return Ok(gateway),
+        match listen(address) {
+            Ok(bound) => return Ok(bound),
             Err(why) => last = why,
         }
     }
     Err(Failure::usage(match last.kind() {
         ErrorKind::AddrInUse => {
-            format!("{listen} is already in use: stop the other program or choose another --listen")
+            let off = if option == "--admin" { ", or --admin off" } else { "" };
+            format!("{name} is already in use: stop the other program or choose another {option}{off}")
         }
         ErrorKind::AddrNotAvailable => {
-            format!("{listen} is no address of this machine: choose another --listen")
+            format!("{name} is no address of this machine: choose another {option}")
         }
         ErrorKind::PermissionDenied => {
-            format!("{listen} may not be opened by this user: choose a --listen with a port from 1024 on")
+            format!("{name} may not be opened by this user: choose a port from 1024 on with {option}")
         }
-        _ => format!("cannot listen on {listen}: {last}: choose another --listen"),
+        _ => format!("cannot listen on {name}: {last}: choose another {option}"),
     }))
 }
 
-fn no_address(listen: &str, why: &io::Error) -> Failure {
+fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {
     let why = match why.kind() {
         ErrorKind::InvalidInput => "not of the form HOST:PORT".to_string(),
         _ => why.to_string(),
     };
-    Failure::usage(format!("--listen {listen}: {why}: write it as {LISTEN}"))
+    let example = if option == "--admin" { ADMIN } else { LISTEN };
+    Failure::usage(format!("{option} {name}: {why}: write it as {example}"))
 }
 
 /// Scripts that let the system choose the port find it after "listening on".
@@ -173,12 +203,17 @@ mod tests {
     fn an_address_that_cannot_be_bound_says_the_mend() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = taken.local_addr().unwrap().to_string();
+        let try_to = |option, name| {
+            bind(option, name, |address| Gateway::bind(address, 1, Config::default())).err().unwrap()
+        };
+        let failure = try_to("--admin", &taken);
+        assert!(failure.message.ends_with("choose another --admin, or --admin off"), "{failure}");
         for (listen, parts) in [
             (taken.as_str(), &["already in use", "choose another --listen"][..]),
             ("7450", &["HOST:PORT", "127.0.0.1:7450"]),
             ("192.0.2.1:7450", &["no address of this machine"]),
         ] {
-            let failure = bind(listen, 1, &Config::default()).err().unwrap();
+            let failure = try_to("--listen", listen);
             assert_eq!(failure.exit, Exit::Usage);
             for part in parts {
                 assert!(failure.message.contains(part), "{failure}");

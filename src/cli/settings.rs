@@ -15,6 +15,9 @@ use crate::limits::WORKERS_MAX;
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
 
+/// Where the page, metrics and controls are unless it is set.
+pub const ADMIN: &str = "127.0.0.1:7451";
+
 /// Every setting, each only if it was given. The help of each ends with the default that
 /// [`Config::default`] holds; a test compares them.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -23,6 +26,15 @@ pub struct Settings {
     /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
+    #[arg(long, value_name = "ADDR|off")]
+    pub admin: Option<String>,
+    /// What changes something there must carry the token in this file [default: none; then only a loopback --admin takes changes]
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// A name, beside its addresses, by which browsers may ask for the page; may be given again [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub admin_host: Option<Vec<String>>,
     /// Threads that verify [default: cores - 1, at least 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -83,6 +95,9 @@ impl Settings {
     pub fn or(self, others: Settings) -> Settings {
         Settings {
             listen: self.listen.or(others.listen),
+            admin: self.admin.or(others.admin),
+            admin_token_file: self.admin_token_file.or(others.admin_token_file),
+            admin_host: self.admin_host.or(others.admin_host),
             workers: self.workers.or(others.workers),
             max_payload: self.max_payload.or(others.max_payload),
             memory: self.memory.or(others.memory),
@@ -162,11 +177,12 @@ impl ValueEnum for SlowPolicy {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            SlowPolicy::Disconnect => PossibleValue::new("disconnect").help("it is told SLOW and closed"),
-            SlowPolicy::Pause => PossibleValue::new("pause").help("the publishers that feed it are paused"),
-            SlowPolicy::Drop => {
-                PossibleValue::new("drop").help("its oldest frames are dropped, counted and told as a GAP")
+            SlowPolicy::Disconnect => PossibleValue::new(self.name()).help("it is told SLOW and closed"),
+            SlowPolicy::Pause => {
+                PossibleValue::new(self.name()).help("the publishers that feed it are paused")
             }
+            SlowPolicy::Drop => PossibleValue::new(self.name())
+                .help("its oldest frames are dropped, counted and told as a GAP"),
         })
     }
 }
@@ -179,7 +195,7 @@ impl ValueEnum for BadDigestPolicy {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             BadDigestPolicy::Drop => {
-                PossibleValue::new("drop").help("the frame is dropped and counted; the connection stays")
+                PossibleValue::new(self.name()).help("the frame is dropped and counted; the connection stays")
             }
             BadDigestPolicy::Close => PossibleValue::new("close").help("the connection closes too"),
         })
@@ -209,12 +225,17 @@ mod tests {
     #[test]
     fn the_help_names_the_defaults_and_toml_takes_the_same_names() {
         let mut defaults = defaults_in_help();
-        for (name, words) in
-            [("workers", "cores"), ("max-connections", "file limit"), ("secret-file", "none")]
-        {
+        for (name, words) in [
+            ("workers", "cores"),
+            ("max-connections", "file limit"),
+            ("secret-file", "none"),
+            ("admin-token-file", "none"),
+            ("admin-host", "none"),
+        ] {
             assert!(defaults.remove(name).unwrap().contains(words), "{name}");
         }
         assert_eq!(defaults.remove("listen").as_deref(), Some(LISTEN));
+        assert_eq!(defaults.remove("admin").as_deref(), Some(ADMIN));
         let given: Settings = toml::from_str(&toml_of(&defaults)).unwrap();
         let default = Config::default();
         let shown = |config: Config| format!("{config:?}");
@@ -240,7 +261,7 @@ mod tests {
         let (path, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
         fs::write(&secret, "hush").unwrap();
         let text = format!(
-            "listen = '[::1]:1'\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
+            "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n",
             secret.display()
@@ -249,6 +270,9 @@ mod tests {
         fs::write(&path, text).unwrap();
         let settings = Settings::default().or(Settings::from_file(&path).unwrap());
         assert_eq!(settings.listen.as_deref(), Some("[::1]:1"));
+        assert_eq!(settings.admin.as_deref(), Some("off"));
+        assert_eq!(settings.admin_token_file.as_deref(), Some(Path::new("t")));
+        assert_eq!(settings.admin_host.as_ref().map(Vec::len), Some(2));
         assert_eq!(settings.workers().unwrap(), 2);
         let config = settings.config(1).unwrap();
         assert_eq!((config.payload_max, config.memory, config.connections_max), (1 << 20, 64 << 20, 7));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::decoder::Frame;
 use super::digest::Scheme;
 use super::header::{DIGEST, Header};
+use super::pairs::Pairs;
 use super::stream::Stream;
 use crate::memory::{Buffer, Charge, Memory};
 
@@ -139,32 +140,57 @@ impl Body {
     }
 }
 
-/// A batch whose every digest was checked. Only [`verify`] and [`Piecewise::finish`] make one.
+/// A batch whose every digest was checked. Only [`verify`], [`verify_two`] and [`Piecewise::finish`] make
+/// one.
 #[derive(Debug)]
 pub struct Verified {
     batch: Batch,
     /// Which frames have a wrong digest, ascending; nearly always none.
     bad: Vec<u32>,
+    /// Whether all frames are DATA of one topic that nobody waits for.
+    plain: bool,
 }
 
 /// Checks the digest of every frame of a batch.
 pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
-    let mut bad = Vec::new();
-    match &batch.body {
-        Body::Slice { buffer, start, end } => {
-            let mut rest = &buffer[*start..*end];
-            let frames = (0..batch.frames).map(|_| {
-                let frame = Frame::first_of(rest);
-                rest = &rest[frame.bytes.len()..];
-                frame.bytes
-            });
-            scheme.check_each(frames, |index| bad.push(index as u32));
-            // The shorter of two frames is done before the longer.
-            bad.sort_unstable();
-        }
-        Body::Rope(_) => unreachable!("a large frame is verified in pieces"),
-    }
-    Verified { batch, bad }
+    let [verified] = verify_all([batch], scheme, Pairs::detect());
+    verified
+}
+
+/// Checks two batches as if they were one: the last frame of the first is hashed beside one of the second,
+/// where alone it would cost as much as two.
+pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
+    verify_all(batches, scheme, Pairs::detect())
+}
+
+fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Option<Pairs>) -> [Verified; N] {
+    let mut bad = [const { Vec::new() }; N];
+    let mut plain = [false; N];
+    let frames = batches.iter().zip(&mut plain).enumerate().flat_map(|(at, (batch, plain))| {
+        let Body::Slice { buffer, start, end } = &batch.body else {
+            unreachable!("a large frame is verified in pieces")
+        };
+        let mut rest = &buffer[*start..*end];
+        let mut first = None;
+        (0..batch.frames).map(move |index| {
+            let frame = Frame::first_of(rest);
+            rest = &rest[frame.bytes.len()..];
+            // While the frame is in this core's cache, so that it need not come into the reactor's.
+            *plain = match &first {
+                Some(first) => *plain && frame.is_treated_as(first),
+                None => first.insert(frame).is_plain(),
+            };
+            (frame.bytes, (at, index))
+        })
+    });
+    scheme.check_each(pairs, frames, |(at, index)| bad[at].push(index));
+    let mut found = bad.into_iter().zip(plain);
+    batches.map(|batch| {
+        let (mut bad, plain) = found.next().expect("one for each batch");
+        // The shorter of two frames is done before the longer.
+        bad.sort_unstable();
+        Verified { batch, bad, plain }
+    })
 }
 
 /// A frame whose digest was checked.
@@ -208,6 +234,17 @@ impl Verified {
     /// Whether it holds no frame; none is made that does.
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
+    }
+
+    /// The topic field of all frames, if they can be distributed as one: each is intact, DATA, whole, of that
+    /// topic, and asks for no reply.
+    pub fn plain_topic(&self) -> Option<&[u8]> {
+        match &self.batch.body {
+            Body::Slice { buffer, start, end } if self.plain && self.bad.is_empty() => {
+                Some(Frame::first_of(&buffer[*start..*end]).topic())
+            }
+            _ => None,
+        }
     }
 
     /// The memory set aside for replies.
@@ -298,14 +335,14 @@ impl Piecewise {
 
     /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
     pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
-        let mut left = max;
+        let (pairs, mut left) = (Pairs::detect(), max);
         while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
             let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
             // The longer run goes on in the next round, beside the other's next.
             let n = range_a.len().min(range_b.len());
             let bytes_a = &a.pieces[at_a][range_a.start..range_a.start + n];
             let bytes_b = &b.pieces[at_b][range_b.start..range_b.start + n];
-            Stream::update_two(&mut a.stream, bytes_a, &mut b.stream, bytes_b);
+            Stream::update_two(pairs, (&mut a.stream, bytes_a), (&mut b.stream, bytes_b));
             a.hashed += n;
             b.hashed += n;
             left -= n;
@@ -333,7 +370,7 @@ impl Piecewise {
         let rope = Rope { pieces: self.pieces, len: self.total, _charge: self.charge };
         let intact = self.scheme.same(&self.stream.finish(), &rope.digest());
         let batch = Batch { body: Body::Rope(Arc::new(rope)), frames: 1, replies: self.replies };
-        Verified { batch, bad: if intact { Vec::new() } else { vec![0] } }
+        Verified { batch, bad: if intact { Vec::new() } else { vec![0] }, plain: false }
     }
 }
 
@@ -387,6 +424,32 @@ mod tests {
         assert_eq!(part.frames_within(part.len()), 2);
         drop((verified, part));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn two_at_a_time_or_one_by_one_the_verdicts_are_the_same() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
+            // As many as differ in length by less, about and more than a block; every third is changed.
+            let payloads: Vec<Vec<u8>> = (0..40usize).map(|i| vec![i as u8; i * i * 7 % 300]).collect();
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let mut bytes = frames(&payloads, &scheme);
+            let mut at = 0;
+            for (i, payload) in payloads.iter().enumerate() {
+                bytes[at + 40] ^= u8::from(i % 3 == 1);
+                at += 67 + payload.len();
+            }
+            let bad = |pairs| {
+                let batch =
+                    || Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 40, None);
+                let [first, second] = verify_all([batch(), batch()], &scheme, pairs);
+                assert_eq!(first.bad, second.bad);
+                first.bad
+            };
+            let one_by_one = bad(None);
+            assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
+            assert_eq!(bad(Pairs::detect()), one_by_one);
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@ mod fault;
 mod header;
 mod pairs;
 mod patterns;
+#[cfg(target_arch = "aarch64")]
+mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
 mod stream;
 mod topic;
 
-pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify};
+pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify, verify_two};
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::{Scheme, implementation};
 pub use fault::Fault;

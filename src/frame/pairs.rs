@@ -6,8 +6,10 @@
 use sha2::{Digest as _, Sha256};
 
 use super::header::DIGEST;
+#[cfg(target_arch = "aarch64")]
+use super::sha_aarch64::Sha2 as Instructions;
 #[cfg(target_arch = "x86_64")]
-use super::sha_ni::ShaNi;
+use super::sha_ni::ShaNi as Instructions;
 
 /// The eight words that SHA-256 carries from block to block.
 pub(super) type State = [u32; 8];
@@ -17,6 +19,20 @@ pub(super) type Block = [u8; 64];
 /// FIPS 180-4, section 5.3.3.
 pub(super) const START: State =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+
+/// FIPS 180-4, section 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64
+/// primes.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+pub(super) const K: [u32; 64] = [
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+];
 
 /// What stands before a message and around its hash.
 #[derive(Clone, Copy)]
@@ -45,20 +61,30 @@ impl Keying {
     }
 }
 
-/// How two lanes are compressed.
+/// How two lanes are compressed: proof that it can be done on this processor.
 #[derive(Clone, Copy)]
-pub(super) struct Pairs {
-    #[cfg(target_arch = "x86_64")]
-    sha_ni: ShaNi,
+pub(super) struct Pairs(Instructions);
+
+/// No processor of another kind has instructions that we know.
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+#[derive(Clone, Copy)]
+enum Instructions {}
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+impl Instructions {
+    fn detect() -> Option<Instructions> {
+        None
+    }
+
+    fn compress_two(self, _: &mut State, _: &[Block], _: &mut State, _: &[Block]) {
+        match self {}
+    }
 }
 
 impl Pairs {
     /// None where hashing two at once gains nothing.
     pub(super) fn detect() -> Option<Pairs> {
-        #[cfg(target_arch = "x86_64")]
-        return ShaNi::detect().map(|sha_ni| Pairs { sha_ni });
-        #[cfg(not(target_arch = "x86_64"))]
-        None
+        Instructions::detect().map(Pairs)
     }
 
     /// Hands the digest of each message to `done`, in the order in which they are finished.
@@ -92,10 +118,7 @@ impl Pairs {
     /// Adds as many blocks to each of two states.
     #[inline]
     pub(super) fn compress_two(self, a: &mut State, blocks_a: &[Block], b: &mut State, blocks_b: &[Block]) {
-        #[cfg(target_arch = "x86_64")]
-        self.sha_ni.compress_two(a, blocks_a, b, blocks_b);
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("nothing makes a Pairs there, to add {blocks_a:?} to {a:?} and {blocks_b:?} to {b:?}");
+        self.0.compress_two(a, blocks_a, b, blocks_b);
     }
 }
 

@@ -30,11 +30,15 @@ impl Stream {
         compress256(&mut self.state, blocks);
     }
 
-    /// Adds bytes to each of two streams, as many blocks as both have at the speed of one.
-    pub(super) fn update_two(a: &mut Stream, bytes_a: &[u8], b: &mut Stream, bytes_b: &[u8]) {
+    /// Adds bytes to each of two streams: with `pairs`, as many blocks as both have at the speed of one.
+    pub(super) fn update_two(
+        pairs: Option<Pairs>,
+        (a, bytes_a): (&mut Stream, &[u8]),
+        (b, bytes_b): (&mut Stream, &[u8]),
+    ) {
         let (blocks_a, blocks_b) = (a.take(bytes_a), b.take(bytes_b));
         let mut both = 0;
-        if let Some(pairs) = Pairs::detect() {
+        if let Some(pairs) = pairs {
             both = blocks_a.len().min(blocks_b.len());
             pairs.compress_two(&mut a.state, &blocks_a[..both], &mut b.state, &blocks_b[..both]);
         }
@@ -82,12 +86,13 @@ mod tests {
     #[test]
     fn two_streams_in_any_pieces_agree_with_the_library() {
         let bytes: Vec<u8> = (0..2000u32).map(|i| (i * 7 + i / 256) as u8).collect();
-        for (scheme, keying) in
-            [(Scheme::Sha256, Keying::None), (Scheme::keyed(b"secret"), Keying::hmac(b"secret"))]
-        {
+        let schemes = [(Scheme::Sha256, Keying::None), (Scheme::keyed(b"secret"), Keying::hmac(b"secret"))];
+        // Two at once, and where there is no way to.
+        let ways = [Pairs::detect(), None];
+        for ((scheme, keying), pairs) in schemes.iter().flat_map(|scheme| ways.map(|way| (scheme, way))) {
             for piece_a in [1, 7, 55, 56, 63, 64, 65, 128, 300, 2000] {
                 for piece_b in [1, 9, 64, 127, 500] {
-                    let (mut a, mut b) = (Stream::new(&keying), Stream::new(&keying));
+                    let (mut a, mut b) = (Stream::new(keying), Stream::new(keying));
                     let (bytes_a, bytes_b) = (&bytes[..1500], &bytes[3..]);
                     let (mut pieces_a, mut pieces_b) = (bytes_a.chunks(piece_a), bytes_b.chunks(piece_b));
                     loop {
@@ -95,7 +100,7 @@ mod tests {
                             (None, None) => break,
                             (Some(one), None) => a.update(one),
                             (None, Some(one)) => b.update(one),
-                            (Some(one), Some(two)) => Stream::update_two(&mut a, one, &mut b, two),
+                            (Some(one), Some(two)) => Stream::update_two(pairs, (&mut a, one), (&mut b, two)),
                         }
                     }
                     assert_eq!(a.finish(), scheme.digest(bytes_a), "{piece_a} {piece_b}");

@@ -35,6 +35,8 @@ pub enum Work {
     Saturate { payload: usize, publishers: usize, subscribers: usize },
     /// 256 B frames at a rate, whatever becomes of them, beside as many publishers of 8 MiB frames.
     Paced { rate: f64, publishers: usize, large: usize },
+    /// 256 B frames likewise, beside as many subscribers that never read.
+    BesideFrozen { rate: f64, publishers: usize, frozen: usize },
     /// Connections that send one 256 B frame and close, one after the other on each of so many threads.
     Churn { threads: usize },
     /// Connections that have sent one frame and then nothing.
@@ -49,7 +51,8 @@ pub fn run(job: &str) {
         Work::Saturate { payload, publishers, subscribers } => {
             saturate::run(&job, payload, publishers, subscribers)
         }
-        Work::Paced { rate, publishers, large } => paced::run(&job, rate, publishers, large),
+        Work::Paced { rate, publishers, large } => paced::run(&job, rate, publishers, large, 0),
+        Work::BesideFrozen { rate, publishers, frozen } => paced::run(&job, rate, publishers, 0, frozen),
         Work::Churn { threads } => churn::run(&job, threads),
         Work::Idle { connections } => idle::run(&job, connections),
     };

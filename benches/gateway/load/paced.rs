@@ -4,7 +4,7 @@
 //! Frames are encoded before the clock starts and sent again and again. A publisher's frames come in
 //! order, which the check has shown, so the n-th to arrive is the n-th that was due.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +24,12 @@ const RING: u64 = 1024;
 
 /// 50 µs between looks at the clock: the system's own slack when it wakes a sleeper.
 const NAP: Duration = Duration::from_micros(50);
+
+/// 1 s more before the clock starts: then whatever a gateway keeps for a subscriber that never reads is full.
+const FREEZE: Duration = Duration::from_secs(1);
+
+/// 100 ms without a frame, then the receiver looks whether it is over: some gateways stop for ever.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The percentiles of the plot, and the names of their figures.
 const PERCENTILES: [(f64, &str); 6] = [
@@ -56,7 +62,7 @@ impl Schedule {
     }
 }
 
-pub fn run(job: &Job, rate: f64, publishers: usize, large: usize) -> Figures {
+pub fn run(job: &Job, rate: f64, publishers: usize, large: usize, frozen: usize) -> Figures {
     let large_bytes = Arc::new(AtomicU64::new(0));
     if large > 0 {
         let (stream, mine) = (subscribe(job.gateway, "large"), Arc::clone(&large_bytes));
@@ -65,6 +71,8 @@ pub fn run(job: &Job, rate: f64, publishers: usize, large: usize) -> Figures {
         (0..large).for_each(|_| publish(connect(job.gateway), encoded.clone()));
     }
     let small = subscribe(job.gateway, "small");
+    // Held to the end, never read.
+    let frozen: Vec<TcpStream> = (0..frozen).map(|_| subscribe(job.gateway, "small")).collect();
     let sockets: Vec<TcpStream> = (0..publishers).map(|_| connect(job.gateway)).collect();
     // Of thousands of publishers a few frames each: the rings are no larger together.
     let ring = (RING * 100 / publishers as u64).clamp(1, RING);
@@ -77,7 +85,7 @@ pub fn run(job: &Job, rate: f64, publishers: usize, large: usize) -> Figures {
     });
     std::thread::spawn(move || send(sockets, &rings, ring, schedule));
 
-    std::thread::sleep(WARM_UP);
+    std::thread::sleep(if frozen.is_empty() { WARM_UP } else { WARM_UP + FREEZE });
     let large_before = large_bytes.load(Ordering::Relaxed);
     let clock = Clock::start(job.process);
     measuring.store(true, Ordering::Relaxed);
@@ -91,12 +99,19 @@ fn figures(clock: &Clock, latencies: &Receiver<Histogram<u64>>, large_mb: f64, m
     let seconds = clock.began.elapsed().as_secs_f64();
     // Taken before the receiver has ended, for the processor time of the window alone.
     let mut figures = clock.figures(1.0, 0.0);
-    let latencies = latencies.recv_timeout(Duration::from_secs(10)).expect("frames go on arriving");
+    let latencies = latencies.recv_timeout(Duration::from_secs(10)).expect("the receiver looks up");
     let frames = latencies.len() as f64;
     figures.insert("frames_per_s".to_owned(), frames / seconds);
     figures.remove("mb_per_s");
     if mixed {
         figures.insert("large_mb_per_s".to_owned(), large_mb / seconds);
+    }
+    if frames == 0.0 {
+        // Nothing arrived, and so nothing took any time.
+        figures.remove("frame_cpu_us");
+        return figures;
+    }
+    if mixed {
         // What a small frame cost cannot be told from what the large ones did.
         figures.remove("frame_cpu_us");
     } else if let Some(cpu_us) = figures.get_mut("frame_cpu_us") {
@@ -137,10 +152,13 @@ fn receive(mut small: TcpStream, schedule: Schedule, measuring: &AtomicBool, rin
     let frame_len = frames("small", 0, PAYLOAD, 1).len();
     let mut bytes = vec![0; 1 << 20];
     let (mut filled, mut begun) = (0, false);
+    small.set_read_timeout(Some(LOOK)).expect("it is open");
     loop {
-        let n = small.read(&mut bytes[filled..]).expect("the gateway keeps its subscriber");
-        assert!(n > 0, "the gateway keeps its subscriber");
-        filled += n;
+        match small.read(&mut bytes[filled..]) {
+            Ok(n) if n > 0 => filled += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            end => panic!("the gateway keeps its subscriber: {end:?}"),
+        }
         let on = measuring.load(Ordering::Relaxed);
         if begun && !on {
             return latencies;

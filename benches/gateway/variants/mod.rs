@@ -27,22 +27,22 @@ pub struct Variant {
     pub name: &'static str,
     /// Whether it drops what is not verified; only the ceiling does not.
     pub verifies: bool,
-    /// Serves for ever; says first where.
-    serve: fn(),
+    /// Serves for ever; says first where. Told what to do about slow subscribers, where there is a choice.
+    serve: fn(Option<&str>),
 }
 
 /// All of them, in the order of the table.
 pub const VARIANTS: [Variant; 10] = [
     Variant { name: "framegate", verifies: true, serve: framegate::serve },
-    Variant { name: "tokio-task", verifies: true, serve: task::serve },
-    Variant { name: "tokio-streamed", verifies: true, serve: streamed::serve },
-    Variant { name: "tokio-current-thread", verifies: true, serve: current_thread::serve },
-    Variant { name: "tokio-blocking", verifies: true, serve: blocking::serve },
-    Variant { name: "tokio-blocking-large", verifies: true, serve: blocking_large::serve },
-    Variant { name: "tokio-pool", verifies: true, serve: pool::serve },
-    Variant { name: "tokio-codec", verifies: true, serve: codec::serve },
-    Variant { name: "threads", verifies: true, serve: threads::serve },
-    Variant { name: "no-hash", verifies: false, serve: no_hash::serve },
+    Variant { name: "tokio-task", verifies: true, serve: |_| task::serve() },
+    Variant { name: "tokio-streamed", verifies: true, serve: |_| streamed::serve() },
+    Variant { name: "tokio-current-thread", verifies: true, serve: |_| current_thread::serve() },
+    Variant { name: "tokio-blocking", verifies: true, serve: |_| blocking::serve() },
+    Variant { name: "tokio-blocking-large", verifies: true, serve: |_| blocking_large::serve() },
+    Variant { name: "tokio-pool", verifies: true, serve: |_| pool::serve() },
+    Variant { name: "tokio-codec", verifies: true, serve: |_| codec::serve() },
+    Variant { name: "threads", verifies: true, serve: |_| threads::serve() },
+    Variant { name: "no-hash", verifies: false, serve: |_| no_hash::serve() },
 ];
 
 impl Variant {
@@ -56,13 +56,13 @@ impl Variant {
     }
 
     /// Runs this process as the gateway, until its standard input ends.
-    pub fn run(&self) {
+    pub fn run(&self, slow: Option<&str>) {
         std::thread::spawn(|| {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             std::process::exit(0);
         });
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        (self.serve)();
+        (self.serve)(slow);
     }
 }
 

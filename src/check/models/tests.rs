@@ -11,9 +11,10 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 7] = [
+const CORPORA: [(&str, &[Check]); 8] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
+    ("pairs", &[check_pairs]),
     ("reorder", &[check_reorder, check_memory]),
     ("topics", &[check_topics]),
     ("http", &[check_http]),
@@ -51,6 +52,11 @@ proptest! {
     #[test]
     fn a_large_frame_in_pieces_is_the_whole_frame(data in vec(any::<u8>(), 0..400)) {
         check_pieces(&data);
+    }
+
+    #[test]
+    fn each_of_two_hashed_at_once_is_itself(data in vec(any::<u8>(), 0..400)) {
+        check_pairs(&data);
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl Report {
         if self.idle > 0 {
             load += &format!(", {}", many(self.idle, "idle connection"));
         }
-        load + &format!(", {:.1} s", self.figures.seconds)
+        format!("{load}, {:.1} s", self.figures.seconds)
     }
 
     /// Processor time a frame, where frames are of one size.

@@ -1,0 +1,6 @@
+//! Messages hashed two at a time.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_pairs(data);
+});

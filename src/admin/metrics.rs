@@ -1,0 +1,363 @@
+//! Everything that is counted, for Prometheus. Names and units are as it advises; no label has a value
+//! that a peer chooses.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process::Process;
+use crate::frame::Status;
+use crate::histogram::Histogram;
+use crate::snapshot::{Depth, PauseCause, Phase, Snapshot};
+
+/// The media type of the text format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is exposed at one scrape.
+#[derive(Debug)]
+struct Scrape {
+    snapshot: Arc<Snapshot>,
+    process: Option<Process>,
+}
+
+/// The text that a scrape gets.
+pub fn text(snapshot: Arc<Snapshot>, process: Option<Process>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape { snapshot, process }));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry).expect("a String takes everything");
+    text
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        out.frames(&self.snapshot)?;
+        out.connections(&self.snapshot)?;
+        out.queues(&self.snapshot)?;
+        out.stages(&self.snapshot)?;
+        match &self.process {
+            Some(process) => out.process(process),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes metrics, each family in one call.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+/// One label and its value.
+type Label = [(&'static str, &'static str); 1];
+
+impl Out<'_> {
+    fn frames(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let ledger = &snapshot.ledger;
+        let version: [(&str, &str); 1] = [("version", env!("CARGO_PKG_VERSION"))];
+        self.gauge("framegate_build_info", "The program that runs", 1u64, &version)?;
+        let phases = [Phase::Running, Phase::Paused, Phase::Draining].map(|phase| (phase_name(phase), phase));
+        self.gauges(
+            "framegate_phase",
+            "1 for what the gateway does at large, 0 for the others",
+            phases.map(|(name, phase)| ([("phase", name)], u64::from(phase == snapshot.phase))),
+        )?;
+        self.counter("framegate_frames_read", "Frames cut from a stream, or found to be none", ledger.read)?;
+        self.counters(
+            "framegate_frames",
+            "Frames by their fate; with framegate_frames_in_flight they add up to those read",
+            [
+                ([("fate", "delivered")], ledger.delivered),
+                ([("fate", "control")], ledger.control),
+                ([("fate", "rejected")], ledger.rejected.total()),
+                ([("fate", "dropped")], ledger.dropped),
+                ([("fate", "undelivered")], ledger.undelivered),
+            ],
+        )?;
+        let in_flight = ledger.in_flight();
+        self.gauge("framegate_frames_in_flight", "Frames that have no fate yet", in_flight, &NONE)?;
+        let help = "Delivered frames that no subscriber's pattern matched";
+        self.counter("framegate_frames_unmatched", help, ledger.unmatched)?;
+        self.counters(
+            "framegate_frames_rejected",
+            "Frames refused, by status",
+            REFUSALS.map(|status| ([("status", status.name())], ledger.rejected.of(status))),
+        )?;
+        self.counters(
+            "framegate_copies",
+            "Copies of frames, one for each subscriber, by what became of them",
+            [
+                ([("fate", "written")], ledger.copies.written),
+                ([("fate", "dropped")], ledger.copies.dropped),
+                ([("fate", "undelivered")], ledger.copies.undelivered),
+            ],
+        )?;
+        self.counter("framegate_read_bytes", "Bytes read from peers", ledger.bytes_read)?;
+        self.counter("framegate_written_bytes", "Bytes written to peers", ledger.bytes_written)?;
+        let help = "Bytes of frames that their connections did not finish";
+        self.counter("framegate_unfinished_bytes", help, ledger.bytes_unfinished)
+    }
+
+    fn connections(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let connections = &snapshot.ledger.connections;
+        let Depth { now, max } = snapshot.queues.connections;
+        self.gauge("framegate_connections", "Connections that are open", now, &NONE)?;
+        self.gauge("framegate_connections_max", "Connections that may be open", max, &NONE)?;
+        self.counter("framegate_connections_accepted", "Connections accepted", connections.accepted)?;
+        let help = "Connections closed at accept, at the limit";
+        self.counter("framegate_connections_refused", help, connections.refused)?;
+        self.counter("framegate_connections_closed", "Connections closed", connections.closed)?;
+        let causes =
+            PauseCause::ALL.map(|cause| ([("cause", cause.name())], snapshot.paused[cause as usize]));
+        self.gauges(
+            "framegate_paused_connections",
+            "Connections that are not read though there may be something to read",
+            causes.map(|(label, by)| (label, by.now)),
+        )?;
+        self.counters(
+            "framegate_paused_seconds",
+            "Time that connections were so, of all of them together",
+            causes.map(|(label, by)| (label, by.total.as_secs_f64())),
+        )?;
+        let Some(survey) = &snapshot.survey else { return Ok(()) };
+        self.gauge("framegate_subscribers", "Connections that subscribe", survey.subscribers, &NONE)?;
+        self.gauge("framegate_publishers", "Connections that have sent DATA", survey.publishers, &NONE)?;
+        let help = "Bytes that wait in all outboxes, each copy counted";
+        self.gauge("framegate_outbox_pending_bytes", help, survey.pending_bytes, &NONE)?;
+        let help = "Bytes that wait for the subscriber that is furthest behind";
+        self.gauge("framegate_outbox_pending_max_bytes", help, survey.pending_bytes_max, &NONE)
+    }
+
+    fn queues(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let queues = &snapshot.queues;
+        let help = "Entries of the queue to the workers, and remembered digests";
+        let depths = [("worker_jobs", queues.jobs), ("dedup_digests", queues.dedup)];
+        self.gauges(
+            "framegate_queue_depth",
+            help,
+            depths.map(|(name, depth)| ([("queue", name)], depth.now)),
+        )?;
+        let help = "What they hold at most";
+        self.gauges(
+            "framegate_queue_limit",
+            help,
+            depths.map(|(name, depth)| ([("queue", name)], depth.max)),
+        )?;
+        let help = "Batches and large frames read and not distributed";
+        self.gauge("framegate_batches_in_flight", help, queues.in_flight, &NONE)?;
+        self.gauge("framegate_outbox_items", "Items in all outboxes", queues.outbox_items, &NONE)?;
+        let [small, large] = queues.lines;
+        self.gauges(
+            "framegate_memory_waiting_connections",
+            "Connections in line for memory",
+            [([("for", "small")], small), ([("for", "large")], large)],
+        )?;
+        let memory = &snapshot.memory;
+        self.gauges(
+            "framegate_memory_used_bytes",
+            "Bytes charged: for small frames and replies, for large frames, for outboxes' entries",
+            [
+                ([("for", "small")], memory.small_bytes),
+                ([("for", "large")], memory.large_bytes),
+                ([("for", "entries")], memory.entries_bytes),
+            ],
+        )?;
+        self.gauge("framegate_memory_limit_bytes", "Their bound", memory.limit_bytes, &NONE)?;
+        self.gauge("framegate_workers", "Threads that verify", snapshot.workers.threads as u64, &NONE)?;
+        let help = "Time that they were busy, of all of them together";
+        self.counter("framegate_worker_busy_seconds", help, snapshot.workers.busy.as_secs_f64())
+    }
+
+    fn stages(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let by = &snapshot.ledger.verified;
+        self.counters(
+            "framegate_verified",
+            "Batches verified by the loop itself and by workers, and pieces of large frames",
+            [
+                ([("by", "loop")], by.inline),
+                ([("by", "workers")], by.workers),
+                ([("by", "pieces")], by.pieces),
+            ],
+        )?;
+        let help = "Jobs of the workers that the loop did while it would have waited for them";
+        self.counter("framegate_jobs_helped", help, by.helped)?;
+        self.counter("framegate_jobs_paired", "Jobs that were hashed beside another", by.paired)?;
+        let help = "Batches that were distributed as one, without a look at each frame";
+        self.counter("framegate_batches_plain", help, by.plain)?;
+        let stages = &snapshot.stages;
+        let help = "From a batch's reading to its verdict";
+        self.seconds("framegate_read_to_verified_seconds", help, &stages.read_to_verified)?;
+        let help = "From a verdict's effect to the last byte of a run of frames written to a subscriber";
+        self.seconds("framegate_verified_to_written_seconds", help, &stages.verified_to_written)?;
+        self.seconds("framegate_turn_seconds", "A turn of the loop, without its wait", &stages.turn)?;
+        let longest = stages.turn_longest.as_secs_f64();
+        self.gauge("framegate_turn_longest_seconds", "The longest turn since the start", longest, &NONE)?;
+        self.histogram("framegate_batch_frames", "Frames of a batch", &stages.batch_frames, 1.0, 0..=14)?;
+        self.histogram("framegate_batch_bytes", "Bytes of a batch", &stages.batch_bytes, 1.0, 6..=24)
+    }
+
+    fn process(&mut self, process: &Process) -> fmt::Result {
+        let cpu = process.cpu.as_secs_f64();
+        self.counter("process_cpu_seconds", "Processor time of the whole process", cpu)?;
+        let resident = process.resident_bytes;
+        self.gauge("process_resident_memory_bytes", "Memory of the process", resident, &NONE)?;
+        self.gauge("process_open_fds", "Open file descriptors", process.open_files, &NONE)?;
+        let start = process.started.as_secs_f64();
+        self.gauge("process_start_time_seconds", "When it started, in Unix time", start, &NONE)
+    }
+
+    fn counter<V: Value>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
+        // The library adds `_total`.
+        let mut metric = self.0.encode_descriptor(name, help, None::<&Unit>, MetricType::Counter)?;
+        value.counter(&mut metric)
+    }
+
+    fn counters<V: Value, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: [(Label, V); N],
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        values.iter().try_for_each(|(label, value)| value.counter(&mut metric.encode_family(label)?))
+    }
+
+    fn gauge<V: Value>(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: V,
+        labels: &impl EncodeLabelSet,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        value.gauge(&mut metric.encode_family(labels)?)
+    }
+
+    fn gauges<V: Value, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: [(Label, V); N],
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        values.iter().try_for_each(|(label, value)| value.gauge(&mut metric.encode_family(label)?))
+    }
+
+    /// Of microseconds, from 1 µs to 16 s.
+    fn seconds(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        self.histogram(name, help, histogram, 1e6, 0..=24)
+    }
+
+    /// With a bucket for each power of two; so many of its values make one of the metric's unit.
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: &Histogram,
+        per_unit: f64,
+        powers: std::ops::RangeInclusive<u32>,
+    ) -> fmt::Result {
+        let mut below = 0;
+        let buckets: Vec<(f64, u64)> = powers
+            .map(|power| {
+                let count = histogram.count_up_to(power);
+                let more = count - std::mem::replace(&mut below, count);
+                (f64::from(1 << power) / per_unit, more)
+            })
+            .collect();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let sum = histogram.sum() as f64 / per_unit;
+        metric.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)
+    }
+}
+
+const NONE: [(&str, &str); 0] = [];
+
+/// The statuses with which a frame can be refused.
+const REFUSALS: [Status; 9] = [
+    Status::BadDigest,
+    Status::Busy,
+    Status::Rejected,
+    Status::Expired,
+    Status::Duplicate,
+    Status::Malformed,
+    Status::TooLarge,
+    Status::Unauthorized,
+    Status::Closing,
+];
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Running => "running",
+        Phase::Paused => "paused",
+        Phase::Draining => "draining",
+    }
+}
+
+/// A whole number or a fraction.
+trait Value: Copy {
+    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result;
+    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result;
+}
+
+impl Value for u64 {
+    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
+        metric.encode_counter::<NoLabelSet, u64, f64>(&self, None)
+    }
+
+    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
+        metric.encode_gauge(&self)
+    }
+}
+
+impl Value for f64 {
+    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
+        metric.encode_counter::<NoLabelSet, f64, f64>(&self, None)
+    }
+
+    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
+        metric.encode_gauge(&self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::watch::tests::some_snapshot;
+
+    #[test]
+    fn every_family_is_there_with_its_values() {
+        let text = text(Arc::new(some_snapshot()), None);
+        for line in [
+            "# TYPE framegate_frames_read_total counter",
+            "framegate_frames_read_total 10",
+            "framegate_frames_total{fate=\"delivered\"} 7",
+            "framegate_frames_rejected_total{status=\"BAD_DIGEST\"} 2",
+            "framegate_frames_in_flight 1",
+            "framegate_phase{phase=\"running\"} 1",
+            "framegate_phase{phase=\"draining\"} 0",
+            "framegate_paused_connections{cause=\"subscriber\"} 3",
+            "framegate_paused_seconds_total{cause=\"subscriber\"} 1.5",
+            "framegate_memory_used_bytes{for=\"small\"} 100",
+            "framegate_worker_busy_seconds_total 2.0",
+            "framegate_turn_seconds_bucket{le=\"+Inf\"} 3",
+            "framegate_turn_seconds_count 3",
+            "framegate_subscribers 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        // 100, 100 and 1,000 µs.
+        assert!(text.contains("framegate_turn_seconds_bucket{le=\"0.000128\"} 2"), "{text}");
+        assert!(text.contains("framegate_turn_seconds_sum 0.0012"), "{text}");
+    }
+
+    #[test]
+    fn all_refusals_have_a_series() {
+        for status in Status::ALL {
+            let is_refusal = !matches!(status, Status::Ok | Status::Gap | Status::Slow);
+            assert_eq!(REFUSALS.contains(&status), is_refusal, "{status}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `POST /ctl/…`: what is asked, and what it is answered.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::LogLevel;
+use super::request::Response;
+use super::watch::Watch;
+use crate::control::{Command, Setting, Unanswered};
+use crate::limits::CTL_WAIT_MAX;
+use crate::units::Time;
+
+/// The verbs, for errors.
+pub const VERBS: [&str; 4] = ["pause", "resume", "drain", "set"];
+
+/// What a pause may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Pause {
+    /// How long to wait until it is quiet.
+    wait: Option<Time>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Set {
+    name: String,
+    value: Value,
+}
+
+/// A value as people write it, or a bare number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Text(String),
+    Number(u64),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Nothing {}
+
+/// How long a verb with this body may take beside the usual time.
+pub fn time(verb: &str, body: &[u8]) -> Duration {
+    let wait = if verb == "pause" { read::<Pause>(body).ok().and_then(|pause| pause.wait) } else { None };
+    wait.map_or(Duration::ZERO, |Time(wait)| wait.min(CTL_WAIT_MAX))
+}
+
+/// Carries out a verb.
+pub async fn steer(verb: &str, body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Response {
+    let response = match verb {
+        "pause" => pause(body, watch).await,
+        "resume" => resume(body, watch).await,
+        "drain" => drain(body, watch),
+        "set" => set(body, watch, log).await,
+        _ => {
+            let wrong = format!("there is no /ctl/{}: choose {}", plain(verb), VERBS.join(", "));
+            Err(Response::error(404, wrong))
+        }
+    };
+    watch.forget().await;
+    response.unwrap_or_else(|refused| refused)
+}
+
+async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+    let Pause { wait } = read(body)?;
+    let wait = wait.map_or(Duration::ZERO, |Time(wait)| wait);
+    if wait > CTL_WAIT_MAX {
+        let max = Time(CTL_WAIT_MAX);
+        return Err(Response::error(400, format!("wait is more than {max}: wait that long, then ask again")));
+    }
+    let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).await.map_err(unanswered)?;
+    Ok(Response::json(200, &json!({"phase": "paused", "quiet": paused.quiet, "in_flight": paused.in_flight})))
+}
+
+async fn resume(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+    let Nothing {} = read(body)?;
+    let was_paused = watch.ask(Duration::ZERO, Command::Resume).await.map_err(unanswered)?;
+    Ok(Response::json(200, &json!({"phase": "running", "was_paused": was_paused})))
+}
+
+fn drain(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+    let Nothing {} = read(body)?;
+    log::info!("told to drain");
+    watch.drain();
+    Ok(Response::json(202, &json!({"phase": "draining"})))
+}
+
+async fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Response> {
+    let Set { name, value } = read(body)?;
+    let value = match value {
+        Value::Text(text) => text,
+        Value::Number(number) => number.to_string(),
+    };
+    let wrong = |wrong: String| Response::error(400, wrong);
+    let change = if name == "log" {
+        log.set_level(&plain(&value)).map_err(wrong)?
+    } else {
+        let setting = Setting::parse(&plain(&name), &plain(&value)).map_err(wrong)?;
+        let set = watch.ask(Duration::ZERO, |answer| Command::Set(setting, answer)).await;
+        set.map_err(unanswered)?.map_err(wrong)?
+    };
+    Ok(Response::json(200, &change))
+}
+
+/// Reads a body; one without a byte is an empty object.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|wrong| Response::error(400, format!("the body is wrong: {wrong}")))
+}
+
+/// What came from outside, fit for a line of an answer or a log.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Why there is no answer, as a response.
+pub fn unanswered(why: Unanswered) -> Response {
+    let status = match why {
+        Unanswered::Busy | Unanswered::Gone => 503,
+        Unanswered::Late => 504,
+    };
+    Response::error(status, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_read_strictly() {
+        assert_eq!(read::<Pause>(b"").unwrap().wait, None);
+        assert_eq!(read::<Pause>(b" {\"wait\":\"30s\"} ").unwrap().wait, Some(Time(Duration::from_secs(30))));
+        for body in [&b"{\"wiat\":1}"[..], b"{\"wait\":\"soon\"}", b"[", b"\xff"] {
+            assert_eq!(read::<Pause>(body).unwrap_err().status, 400);
+        }
+        assert!(read::<Set>(b"{\"name\":\"workers\",\"value\":3}").is_ok());
+        assert!(read::<Set>(b"{\"name\":\"workers\"}").is_err());
+        assert_eq!(time("pause", b"{\"wait\":\"1h\"}"), CTL_WAIT_MAX);
+        assert_eq!(time("resume", b"{\"wait\":\"1h\"}"), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_on_its_line() {
+        assert_eq!(plain("a\nb\u{1b}[2J"), "ab[2J");
+        assert_eq!(plain(&"x".repeat(1000)).len(), 64);
+    }
+}

@@ -1,0 +1,169 @@
+//! Looking at the gateway: as often as somebody asks, but no more often than it may notice.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_io::Timer;
+use async_lock::Mutex;
+use futures_lite::future;
+
+use super::history::{History, SAMPLE_EVERY, Sample};
+use crate::control::{Answer, Command, Control, Unanswered};
+use crate::limits::{ANSWER_TIMEOUT, LOOK_EVERY};
+use crate::snapshot::Snapshot;
+
+/// What was seen of one gateway.
+#[derive(Debug)]
+pub struct Watch {
+    control: Control,
+    /// The last look. Whoever wants another waits for this lock, and finds that someone has looked.
+    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    history: RefCell<History>,
+}
+
+impl Watch {
+    /// Nothing was seen yet.
+    pub fn new(control: Control) -> Watch {
+        Watch { control, last: Mutex::new(None), history: RefCell::default() }
+    }
+
+    /// What the gateway looks like, as it was at most [`LOOK_EVERY`] ago.
+    pub async fn look(&self, survey: bool) -> Result<Arc<Snapshot>, Unanswered> {
+        let mut last = self.last.lock().await;
+        if let Some((at, snapshot)) = &*last
+            && at.elapsed() < LOOK_EVERY
+            && (snapshot.survey.is_some() || !survey)
+        {
+            return Ok(snapshot.clone());
+        }
+        *last = None;
+        let snapshot = self.ask(Duration::ZERO, |answer| Command::Describe { survey, answer }).await?;
+        let snapshot = Arc::new(snapshot);
+        *last = Some((Instant::now(), snapshot.clone()));
+        Ok(snapshot)
+    }
+
+    /// Sends a command and waits for its answer, so long beside the usual time.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        wait: Duration,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (to, from) = async_channel::bounded(1);
+        // Whoever asked may have gone.
+        self.control.send(command(Answer::to(move |value| drop(to.try_send(value)))))?;
+        let answer = async { from.recv().await.map_err(|_| Unanswered::Gone) };
+        let too_late = async {
+            Timer::after(wait.saturating_add(ANSWER_TIMEOUT)).await;
+            Err(Unanswered::Late)
+        };
+        future::or(answer, too_late).await
+    }
+
+    /// Something was changed: the next look is a new one.
+    pub async fn forget(&self) {
+        *self.last.lock().await = None;
+    }
+
+    /// Begins to drain.
+    pub fn drain(&self) {
+        self.control.drain();
+    }
+
+    /// Takes a sample each second until the gateway has ended, and tells `each` of it. `survey` says
+    /// whether to look at every connection.
+    pub async fn sample(&self, survey: impl Fn() -> bool, each: impl Fn(&Snapshot, &Sample)) {
+        let mut before = self.look(false).await.ok();
+        let mut timer = Timer::interval(SAMPLE_EVERY);
+        loop {
+            future::poll_fn(|cx| futures_lite::Stream::poll_next(std::pin::Pin::new(&mut timer), cx)).await;
+            let now = match self.look(survey()).await {
+                Ok(now) => now,
+                Err(Unanswered::Gone) => return,
+                Err(why) => {
+                    log::debug!("no sample: {why}");
+                    continue;
+                }
+            };
+            if let Some(before) = &before
+                && let Some(sample) = Sample::between(before, &now, unix_ms())
+            {
+                self.history.borrow_mut().push(sample);
+                each(&now, &sample);
+            }
+            before = Some(now);
+        }
+    }
+
+    /// The samples until now.
+    pub fn history(&self) -> std::cell::Ref<'_, History> {
+        self.history.borrow()
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::snapshot::*;
+
+    /// A gateway that has done a little of everything.
+    pub fn some_snapshot() -> Snapshot {
+        let mut ledger = Ledger { read: 10, delivered: 7, ..Ledger::default() };
+        ledger.rejected.add(crate::frame::Status::BadDigest);
+        ledger.rejected.add(crate::frame::Status::BadDigest);
+        let mut stages = Stages::default();
+        stages.turn.record_many(100, 2);
+        stages.turn.record(1000);
+        let mut paused = [PausedBy::default(); PauseCause::ALL.len()];
+        paused[PauseCause::Subscriber as usize] = PausedBy { now: 3, total: Duration::from_millis(1500) };
+        paused[PauseCause::InFlight as usize].now = 5;
+        let address = ([127, 0, 0, 1], 4000).into();
+        let peer = Peer {
+            address,
+            age: Duration::from_secs(60),
+            frames_read: 0,
+            bytes_read: 0,
+            frames_written: 4,
+            bytes_written: 400,
+        };
+        let closed = Closed { peer: peer.clone(), reason: "idle".into(), ago: Duration::from_secs(2) };
+        let slow = Slow {
+            peer,
+            pending_bytes: 1000,
+            oldest: Duration::from_millis(1250),
+            idle: Duration::from_secs(1),
+            dropped: 0,
+            holding: 1,
+        };
+        Snapshot {
+            phase: Phase::Running,
+            quiet: false,
+            uptime: Duration::from_secs(100),
+            ledger,
+            queues: Queues { jobs: Depth { now: 1, max: 1024 }, ..Queues::default() },
+            memory: MemoryUse {
+                small_bytes: 100,
+                used_bytes: 100,
+                limit_bytes: 1000,
+                ..MemoryUse::default()
+            },
+            workers: WorkersUse { threads: 2, busy: Duration::from_secs(2) },
+            stages,
+            paused,
+            settings: vec![("memory", "256MiB".into())],
+            survey: Some(Survey {
+                subscribers: 2,
+                pending_bytes: 1000,
+                slow: vec![slow],
+                closed: vec![closed],
+                ..Survey::default()
+            }),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `framegate ctl`: reads and steers a running gateway.
+
+mod table;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::settings::ADMIN;
+use super::{Exit, Failure, Time, print, secret};
+use crate::limits::ANSWER_TIMEOUT;
+
+/// Reads and steers a running gateway, over HTTP.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Ctl {
+    /// Where the gateway's --admin is
+    #[arg(long, value_name = "ADDR", default_value = ADMIN, global = true)]
+    admin: String,
+    /// The token of the gateway's --admin-token-file [default: none]
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Prints the answer as one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows what it does, how full it is, who is slow and who was closed
+    Status,
+    /// Takes nothing more in; what was accepted is finished
+    Pause {
+        /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h")]
+        wait: Option<Time>,
+    },
+    /// Takes in again
+    Resume,
+    /// Finishes what was accepted and ends, as TERM does
+    Drain,
+    /// Changes a setting: workers, memory, outbox or log
+    Set {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// To what, as the option of serve has it
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+}
+
+const EXAMPLES: &str = "\
+Exits 3 where no gateway answers.
+
+Examples:
+  framegate ctl status
+  framegate ctl pause --wait && systemctl restart database && framegate ctl resume
+  framegate ctl set memory 512MiB
+  framegate ctl set log debug
+  framegate ctl status --json | jq '.slow[0]'";
+
+/// One request waits this long for quiet; then it is asked again.
+const WAIT_EACH: Duration = Duration::from_secs(30);
+
+/// How long an answer may take beside that.
+const TIMEOUT: Duration = ANSWER_TIMEOUT.saturating_mul(2);
+
+impl Ctl {
+    /// Asks, and prints the answer.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let token = secret::token("--token-file", self.token_file.as_deref())?;
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // What the environment says of proxies is for the web.
+            .proxy(None)
+            .user_agent(concat!("framegate/", env!("CARGO_PKG_VERSION")));
+        let agent = config.build().new_agent();
+        let gateway = Remote { agent, admin: self.admin, authorization: token.map(|token| token.header()) };
+        match self.verb {
+            Verb::Status => {
+                let status = gateway.get("/status")?;
+                print(&if self.json { status.to_string() } else { table::status(&status) })?;
+                Ok(Exit::Done)
+            }
+            Verb::Pause { wait } => pause(&gateway, wait, self.json),
+            Verb::Resume => {
+                let answer = gateway.post("resume", &json!({}), Duration::ZERO)?;
+                let was_paused = answer["was_paused"] == true;
+                say(&answer, self.json, if was_paused { "resumed" } else { "it was not paused" })?;
+                Ok(Exit::Done)
+            }
+            Verb::Drain => {
+                let answer = gateway.post("drain", &json!({}), Duration::ZERO)?;
+                say(&answer, self.json, "draining: it ends when what was accepted is finished")?;
+                Ok(Exit::Done)
+            }
+            Verb::Set { name, value } => {
+                let answer = gateway.post("set", &json!({"name": name, "value": value}), Duration::ZERO)?;
+                let part = |name: &str| answer[name].as_str().unwrap_or("?").to_string();
+                let text = format!("{}: {} -> {}", part("name"), part("old"), part("new"));
+                say(&answer, self.json, &text)?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+fn pause(gateway: &Remote, wait: Option<Time>, json: bool) -> Result<Exit, Failure> {
+    let Time(wait) = wait.unwrap_or(Time(Duration::ZERO));
+    let began = Instant::now();
+    loop {
+        let left = wait.saturating_sub(began.elapsed());
+        let each = left.min(WAIT_EACH);
+        let answer = gateway.post("pause", &json!({"wait": Time(each).to_string()}), each)?;
+        let quiet = answer["quiet"] == true;
+        if !quiet && left > each {
+            continue;
+        }
+        let text = match (quiet, &answer["in_flight"]) {
+            (true, _) => "paused, and everything that was accepted is finished".to_string(),
+            (false, left) => format!("paused; {left} frames are not finished yet"),
+        };
+        say(&answer, json, &text)?;
+        return Ok(if quiet || wait.is_zero() { Exit::Done } else { Exit::Partly });
+    }
+}
+
+fn say(answer: &Value, json: bool, text: &str) -> Result<(), Failure> {
+    print(&if json { answer.to_string() } else { text.to_string() })
+}
+
+/// A gateway's admin server.
+struct Remote {
+    agent: ureq::Agent,
+    admin: String,
+    authorization: Option<String>,
+}
+
+impl Remote {
+    fn get(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.agent.get(self.url(path)).config().timeout_global(Some(TIMEOUT)).build();
+        self.answer(request.call())
+    }
+
+    fn post(&self, verb: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
+        let mut request = self.agent.post(self.url(&format!("/ctl/{verb}")));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.header("content-type", "application/json");
+        let request = request.config().timeout_global(Some(wait.saturating_add(TIMEOUT))).build();
+        self.answer(request.send(body.to_string()))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    fn answer(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, Failure> {
+        let admin = &self.admin;
+        let mut response = result.map_err(|why| match why {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
+            }
+            why => gone(format!("no gateway answers at {admin}: {why}: is it running, with this --admin?")),
+        })?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string();
+        let value = text.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let stranger = || gone(format!("what answers at {admin} is no gateway: check --admin"));
+        let value = value.filter(Value::is_object).ok_or_else(stranger)?;
+        if (200..300).contains(&status) {
+            return Ok(value);
+        }
+        let wrong = value["error"].as_str().ok_or_else(stranger)?;
+        Err(match status {
+            401 => Failure::usage(format!("{wrong}: name its file with --token-file")),
+            400..500 => Failure::usage(wrong),
+            _ => gone(wrong.to_string()),
+        })
+    }
+}
+
+fn gone(message: String) -> Failure {
+    Failure { exit: Exit::Gone, message }
+}

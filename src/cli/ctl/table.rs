@@ -1,0 +1,224 @@
+//! A gateway's status as people read it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The rows of each list that are shown; the JSON has them all.
+const ROWS: usize = 10;
+
+/// What `/status` said, as text.
+pub fn status(status: &Value) -> String {
+    let mut out = String::new();
+    head(status, &mut out);
+    ledger(&status["ledger"], &mut out);
+    fullness(status, &mut out);
+    peers(status, &mut out);
+    out
+}
+
+fn head(status: &Value, out: &mut String) {
+    let text = |name: &str| status[name].as_str().unwrap_or("?");
+    let quiet = if status["phase"] != "running" && status["quiet"] == true { ", quiet" } else { "" };
+    line(
+        out,
+        format_args!(
+            "framegate {} on {}: {}{quiet}, up {}",
+            text("version"),
+            text("listen"),
+            text("phase"),
+            age(&status["uptime_seconds"])
+        ),
+    );
+    let rates = &status["rates"];
+    if rates.is_object() {
+        let pair = |a: &str, b: &str| [&rates[a], &rates[b]];
+        line(out, format_args!("\n{:22}{:>14}{:>14}", "a second", "in", "out"));
+        let [frames_in, frames_out] = pair("frames_in", "frames_out").map(number);
+        line(out, format_args!("  {:20}{frames_in:>14}{frames_out:>14}", "frames"));
+        let [bytes_in, bytes_out] = pair("bytes_in", "bytes_out").map(bytes);
+        line(out, format_args!("  {:20}{bytes_in:>14}{bytes_out:>14}", "bytes"));
+        line(out, format_args!("{:22}{:>14}{:>14}", "latency", "p50", "p99"));
+        for (name, stage) in [("read to verified", "verified"), ("verified to written", "written")] {
+            let [p50, p99] = ["p50", "p99"].map(|p| micros(&rates[format!("{stage}_us_{p}")]));
+            line(out, format_args!("  {name:20}{p50:>14}{p99:>14}"));
+        }
+    }
+}
+
+fn ledger(ledger: &Value, out: &mut String) {
+    let count = |name: &str| number(&ledger[name]);
+    line(
+        out,
+        format_args!(
+            "\nframes: read {} = delivered {} + control {} + rejected {} + dropped {} + undelivered {} + in flight {}",
+            count("read"),
+            count("delivered"),
+            count("control"),
+            count("rejected_total"),
+            count("dropped"),
+            count("undelivered"),
+            count("in_flight"),
+        ),
+    );
+    let rejected = ledger["rejected"].as_object().into_iter().flatten();
+    let rejected: Vec<String> = rejected.map(|(name, count)| format!("{name} {}", number(count))).collect();
+    if !rejected.is_empty() {
+        line(out, format_args!("rejected: {}", rejected.join(", ")));
+    }
+}
+
+fn fullness(status: &Value, out: &mut String) {
+    line(out, format_args!("\n{:22}{:>14}{:>14}", "how full", "now", "at most"));
+    let queues = &status["queues"];
+    for (name, depth) in [("connections", &queues["connections"]), ("worker jobs", &queues["jobs"])] {
+        line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
+    }
+    let memory = &status["memory"];
+    let [used, limit] = ["used_bytes", "limit_bytes"].map(|name| bytes(&memory[name]));
+    line(out, format_args!("  {:20}{used:>14}{limit:>14}", "memory"));
+    let paused = status["paused_by"].as_object().into_iter().flatten();
+    let paused: Vec<String> = paused
+        .filter(|(_, by)| by["now"].as_u64().unwrap_or(0) > 0)
+        .map(|(cause, by)| format!("{} by {}", number(&by["now"]), cause.replace('_', " ")))
+        .collect();
+    if !paused.is_empty() {
+        line(out, format_args!("\npaused connections: {}", paused.join(", ")));
+    }
+    let settings = status["settings"].as_object().into_iter().flatten();
+    let settings: Vec<String> =
+        settings.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or("?"))).collect();
+    line(out, format_args!("\nsettings: {}", settings.join(", ")));
+}
+
+fn peers(status: &Value, out: &mut String) {
+    let mut list = |title: &str, none: &str, rows: &Value, row: &dyn Fn(&Value) -> String| {
+        let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
+        line(out, format_args!("\n{}", if rows.is_empty() { none } else { title }));
+        for peer in rows.iter().take(ROWS) {
+            let address = peer["address"].as_str().unwrap_or("?");
+            line(
+                out,
+                format_args!("  {address:24}{}, connected for {}", row(peer), age(&peer["age_seconds"])),
+            );
+        }
+        if rows.len() > ROWS {
+            line(out, format_args!("  and {} more; --json has them", rows.len() - ROWS));
+        }
+    };
+    list("slow subscribers:", "nobody is behind", &status["slow"], &|peer| {
+        let mut row = format!(
+            "{} wait, the oldest for {}; took nothing for {}",
+            bytes(&peer["pending_bytes"]),
+            age(&peer["oldest_unsent_seconds"]),
+            age(&peer["taken_nothing_seconds"])
+        );
+        if peer["dropped"].as_u64().unwrap_or(0) > 0 {
+            let _ = write!(row, "; {} frames dropped", number(&peer["dropped"]));
+        }
+        row
+    });
+    list("paused publishers:", "nobody is paused", &status["paused"], &|peer| {
+        let cause = peer["cause"].as_str().unwrap_or("?").replace('_', " ");
+        let by = peer["by"].as_str().map(|by| format!(" {by}")).unwrap_or_default();
+        format!("for {}, by {cause}{by}", age(&peer["paused_seconds"]))
+    });
+    list("frames refused:", "nobody's frames are refused", &status["rejected"], &|peer| {
+        let last = peer["last"].as_str().unwrap_or("?");
+        format!("{} refused, the last {} ago ({last})", number(&peer["rejected"]), age(&peer["last_seconds"]))
+    });
+    list("closed lately:", "nobody was closed yet", &status["closed"], &|peer| {
+        let reason = peer["reason"].as_str().unwrap_or("?");
+        let [read, written] = ["frames_read", "frames_written"].map(|name| number(&peer[name]));
+        format!("{} ago: {reason}; sent {read} frames, got {written}", age(&peer["ago_seconds"]))
+    });
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("a String takes everything");
+}
+
+/// With its thousands apart.
+fn number(value: &Value) -> String {
+    let Some(number) = value.as_f64() else { return "-".into() };
+    let digits = format!("{number:.0}");
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn bytes(value: &Value) -> String {
+    value.as_f64().map_or("-".into(), |bytes| bytesize::ByteSize(bytes as u64).display().iec().to_string())
+}
+
+fn micros(value: &Value) -> String {
+    match value.as_f64() {
+        None => "-".into(),
+        Some(us) if us < 1e3 => format!("{us:.0} us"),
+        Some(us) if us < 1e6 => format!("{:.1} ms", us / 1e3),
+        Some(us) => format!("{:.1} s", us / 1e6),
+    }
+}
+
+/// To the two largest units.
+fn age(value: &Value) -> String {
+    let Some(seconds) = value.as_f64() else { return "-".into() };
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    let whole = Duration::from_secs(seconds as u64);
+    let text = humantime::format_duration(whole).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_and_times_are_short() {
+        for (value, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(&json!(value)), shown);
+        }
+        assert_eq!((number(&Value::Null), bytes(&json!(1536))), ("-".into(), "1.5 KiB".into()));
+        for (seconds, shown) in [(0.25, "0.2s"), (59.9, "59s"), (3_725.0, "1h 2m"), (200_000.0, "2days 7h")] {
+            assert_eq!(age(&json!(seconds)), shown);
+        }
+        assert_eq!((micros(&json!(12)), micros(&json!(1_500))), ("12 us".into(), "1.5 ms".into()));
+    }
+
+    #[test]
+    fn a_status_of_any_shape_is_shown() {
+        let full = json!({
+            "version": "1", "listen": "a:1", "phase": "paused", "quiet": true, "uptime_seconds": 61.0,
+            "rates": {"frames_in": 1000, "verified_us_p50": 12},
+            "ledger": {"read": 3, "rejected": {"BAD_DIGEST": 2}},
+            "queues": {"jobs": {"now": 1, "max": 1024}},
+            "paused_by": {"in_flight": {"now": 2}},
+            "settings": {"memory": "1MiB"},
+            "slow": [{"address": "b:2", "pending_bytes": 2048, "dropped": 4}],
+            "paused": [{"address": "c:3", "cause": "subscriber", "by": "b:2", "paused_seconds": 5.0}],
+        });
+        let text = status(&full);
+        for part in [
+            "framegate 1 on a:1: paused, quiet, up 1m 1s",
+            "rejected: BAD_DIGEST 2",
+            "paused connections: 2 by in flight",
+            "2.0 KiB wait",
+            "4 frames dropped",
+            "for 5.0s, by subscriber b:2",
+            "nobody was closed yet",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        // Another version may leave anything out.
+        assert!(status(&json!({})).contains("nobody is behind"));
+    }
+}
