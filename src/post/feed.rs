@@ -197,6 +197,14 @@ impl Feed {
             Ok(opened) => opened,
             Err(why) => return self.give(Item::Refused { path, why }),
         };
+        // Whoever held the journal before may have put the source away, which comes before its journal's end.
+        if !path.exists() {
+            let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
+            if let Err(why) = journal.remove() {
+                log::debug!("the journal of {}: {why}", path.display());
+            }
+            return self.give(Item::Refused { path, why });
+        }
         let walk = Walk { extent: Extent::default(), ..self.walk.clone() };
         let only = source.only.clone();
         let own_journal = source.journal.clone();

@@ -77,6 +77,10 @@ impl Journal {
         };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unfit)?;
         match file.try_lock() {
+            // Where whoever held it has removed it meanwhile, the lock is on a file that nobody finds.
+            Ok(()) if !is_at(path, &file).map_err(unfit)? => {
+                return Err(JournalError::Busy(format!("{} was put away a moment ago", identity.source)));
+            }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(JournalError::Busy(format!(
@@ -210,6 +214,23 @@ impl Known {
         }
         Ok(self.stored.binary_search(&half).is_ok().then_some(Outcome::Stored))
     }
+}
+
+/// Whether `file` is what `path` leads to.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// A first line that a crash cut off.
