@@ -30,12 +30,14 @@
 //! | [`snapshot`] | what a gateway looks like at one moment; plain data |
 //! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
+//! | [`web`] | the way to a web server: its addresses, and why a connection failed |
 //! | [`pool`] | the only room that starts workers: their queues and the wake-up |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
-//! | [`records`] | what `send` reads: lines and files |
+//! | [`records`] | what `send` and `post` read: lines, files, archives, tables |
+//! | [`post`] | records to a store over HTTP: pace, tries, journal, report |
 //! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
 //! | [`limits`] | every bound, with its reason |
@@ -82,6 +84,8 @@ pub mod memory;
 pub mod net;
 pub mod order;
 pub mod pool;
+pub mod post;
 pub mod records;
 pub mod snapshot;
 pub mod units;
+pub mod web;

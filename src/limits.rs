@@ -312,6 +312,79 @@ pub const LOAD_QUIET: Duration = Duration::from_secs(2);
 /// 30 s for what is in flight at the end of a load, however it trickles.
 pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
 
+/// 16 MiB: the largest record that `post` reads unless told otherwise; what a bomb unpacks to is cut off there.
+pub const POST_RECORD_MAX: usize = 16 * MIB;
+
+/// 1,024 records read ahead of the sending.
+pub const POST_AHEAD: usize = 1024;
+
+/// 4 MiB of records read ahead: a tenth of a second of unpacking, whatever the store's pace.
+pub const POST_AHEAD_BYTES: usize = 4 * MIB;
+
+/// 256 bytes charged for each record beside its name and its bytes.
+pub const POST_RECORD_OVERHEAD: usize = 256;
+
+/// 64 MiB of records taken and not ended; beyond that, only what is taken goes on. One is always taken.
+pub const POST_HELD_BYTES: usize = 64 * MIB;
+
+/// 4 times as many records as may be in flight wait for another try before no more are taken, at least 1,000: a
+/// store that sends some of them away for a minute does not hold up the others.
+pub const POST_WAITING: usize = 4;
+/// See [`POST_WAITING`].
+pub const POST_WAITING_MIN: usize = 1000;
+
+/// 1,024 items taken a turn, then the sockets get theirs.
+pub const POST_TAKE_TURN: usize = 1024;
+
+/// 500 ms before a second try, doubled before each further one, up to 30 s.
+pub const POST_RETRY_FIRST: Duration = Duration::from_millis(500);
+/// See [`POST_RETRY_FIRST`].
+pub const POST_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// 5 min: a Retry-After that asks for more is taken for that.
+pub const POST_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// 8 tries of a record that do not count, because a store that answers others refused the connection.
+pub const POST_FREE_TRIES: u32 = 8;
+
+/// 5 s until one connection more is tried than the store took, doubled while it is refused, up to 1 min.
+pub const POST_PROBE_FIRST: Duration = Duration::from_secs(5);
+/// See [`POST_PROBE_FIRST`].
+pub const POST_PROBE_MAX: Duration = Duration::from_secs(60);
+
+/// 10 s at most between two looks for a store that is away.
+pub const POST_AWAY_MAX: Duration = Duration::from_secs(10);
+
+/// 60 s that a store which was there may be away.
+pub const POST_AWAY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// 10 s for a connection to stand, unless the timeout is less.
+pub const POST_CONNECT: Duration = Duration::from_secs(10);
+
+/// 64 KiB of an answer that is kept to be judged.
+pub const POST_ANSWER_MAX: usize = 64 * KIB;
+
+/// 200 characters of an answer that a reason quotes.
+pub const POST_QUOTE_MAX: usize = 200;
+
+/// 64 KiB: more than any line of a journal.
+pub const POST_JOURNAL_LINE_MAX: u64 = 64 * 1024;
+
+/// 200 ms between two syncs of the journals: what a crash of the machine makes `post` send again.
+pub const POST_SYNC_EVERY: Duration = Duration::from_millis(200);
+
+/// 64 kinds of failure that a report tells apart; further ones are one.
+pub const POST_KINDS: usize = 64;
+
+/// 20 failed records that a report names; a file of its own names all.
+pub const POST_NAMED: usize = 20;
+
+/// 2 s in which a file in a watched folder does not change, where the system cannot tell that it is complete.
+pub const POST_SETTLE: Duration = Duration::from_secs(2);
+
+/// 500 ms between two looks at a watched folder, whatever the system tells of it.
+pub const POST_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");

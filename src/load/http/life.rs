@@ -4,12 +4,11 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::conn::{Busy, Conn, Life};
-use super::failure::Failure;
 use super::pace::Pace;
-use super::places::Verdict;
 use super::run::Load;
 use crate::limits::{LOAD_READ_TURN, LOAD_REOPEN};
 use crate::net::{Got, Link, Net};
+use crate::web::{Failure, Verdict};
 
 impl Load {
     pub(super) fn open(&mut self, index: usize) {

@@ -9,10 +9,8 @@
 //! connection there is a socket, a state and an entry among the deadlines.
 
 mod conn;
-mod failure;
 mod life;
 mod pace;
-mod places;
 mod report;
 mod run;
 

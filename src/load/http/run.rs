@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::conn::{Conn, Life};
-use super::failure::{Failure, without_number};
 use super::pace::{Pace, Ramp};
-use super::places::{Places, resolve};
 use super::report::{Closes, Report, Statuses, Window};
 use super::{Failed, Options};
 use crate::http::Request;
 use crate::limits::LOAD_READ;
 use crate::load::{Latency, Measure, Progress, Stop, Ticker, Usage};
 use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust};
+use crate::web::{Failure, Places, resolve, without_number};
 
 /// A load that is ready to run.
 pub struct Load {

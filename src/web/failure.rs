@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use crate::error::kind_of;
 use crate::http::Fault;
-use crate::load::{kind_of, text};
 use crate::net::LinkError;
 
 /// Why a connection ended that should have lived on, or never stood.
@@ -69,8 +69,7 @@ impl fmt::Display for Failure {
             Failure::Link(why) => why.fmt(f),
             Failure::Timeout(after) => write!(f, "no whole response within {}", format_duration(*after)),
             Failure::ClosedIdle(after) => {
-                let after = text::time(after.as_secs_f64() * 1e6);
-                write!(f, "closed by the server after {after} without a request")
+                write!(f, "closed by the server after {after:.2?} without a request")
             }
             Failure::ClosedHandshake => f.write_str("closed by the server during the TLS handshake"),
             Failure::Unconfirmed => {
@@ -82,7 +81,7 @@ impl fmt::Display for Failure {
 }
 
 /// The system's words, without its number.
-pub(super) fn without_number(why: &io::Error) -> String {
+pub fn without_number(why: &io::Error) -> String {
     let text = why.to_string();
     text.find(" (os error").map_or(text.clone(), |at| text[..at].to_owned())
 }

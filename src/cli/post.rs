@@ -1,0 +1,326 @@
+//! `framegate post`: every record of archives, files or a watched folder to a store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use crossbeam::channel;
+
+use super::posted::{self, Bars};
+use super::{Exit, Failure, Size, Time, print, signals};
+use crate::http::{Field, Target};
+use crate::limits::POST_RECORD_MAX;
+use crate::post::judge::OkWhen;
+use crate::post::report::{Lines, failed_records};
+use crate::post::watch::Watcher;
+use crate::post::{self, Failed, Options, Poster, Source, journal_of};
+use crate::records::{Cut, Extent, Walk};
+
+/// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
+/// one whether it was stored.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
+pub struct Post {
+    /// Zip, tar, tar.gz or text files, or folders of them, with --watch one folder; and last, where records go
+    #[arg(value_name = "SOURCE... URL", required = true)]
+    sources_and_url: Vec<PathBuf>,
+    /// Takes archives as they arrive complete in the folder; those that are done move to done/ in there, those
+    /// with failures to failed/ with their report [default: posts what is there, and ends]
+    #[arg(long)]
+    watch: bool,
+    /// What a record is [default: a file of an archive, a row of a .csv file, a line of other text]
+    #[arg(long, value_name = "WHAT")]
+    record: Option<What>,
+    /// The largest record; what an archive unpacks to more is a failed record
+    #[arg(long, value_name = "SIZE", default_value_t = Size(POST_RECORD_MAX))]
+    max_record: Size,
+    /// Sends just the failed records of a report again
+    #[arg(long, value_name = "REPORT")]
+    retry_failed: Option<PathBuf>,
+    #[command(flatten)]
+    requests: Requests,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Requests")]
+struct Requests {
+    /// Requests under way at once
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=IN_FLIGHT_MAX))]
+    max_in_flight: u32,
+    /// Connections open at once; fewer where the store refuses so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=IN_FLIGHT_MAX))]
+    max_connections: u32,
+    /// Finds out how many requests at once the store takes, up to the two numbers above
+    #[arg(long)]
+    adaptive: bool,
+    /// How long an answer may take to be whole
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    timeout: Time,
+    /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+    /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
+    /// application/octet-stream for files]
+    #[arg(long, value_name = "T")]
+    content_type: Option<String>,
+    /// A header of every request; may be given many times [default: Host and User-Agent]
+    #[arg(long = "header", value_name = "'K: V'")]
+    headers: Vec<Field>,
+    /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 or data.ok=true [default: 2xx is enough]
+    #[arg(long, value_name = "FIELD=VALUE")]
+    ok_when: Option<OkWhen>,
+    /// Takes any certificate [default: those that the system trusts]
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Report")]
+struct Output {
+    /// Writes every failed record with its reason there, a JSON object a line [default: none; with --watch beside
+    /// each archive]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Where outcomes are noted, so that the same command goes on where it was; a folder if there are several sources
+    /// [default: a hidden file beside each source]
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Prints the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// More is a slip of the finger: one address has some 28,000 ports to come from.
+const IN_FLIGHT_MAX: i64 = 65_536;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// A whole file
+    File,
+    /// A line
+    Line,
+    /// A row of a table with a header, as a JSON object
+    Csv,
+}
+
+const USAGE: &str = "\
+framegate post [OPTIONS] <SOURCE>... <URL>
+       framegate post [OPTIONS] --watch <FOLDER> <URL>
+       framegate post [OPTIONS] --retry-failed <REPORT> <URL>";
+
+const EXAMPLES: &str = "\
+Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after
+each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with
+the same key. A source whose journal says that all is done is not sent again: remove the journal for that.
+
+Exits 0 if every record is stored, 1 if some failed (the report says which and why), 3 if the store cannot be reached.
+
+Examples:
+  framegate post orders.zip http://store:8080/orders --max-in-flight 1000 --max-connections 1000
+  framegate post people.csv events.jsonl https://store/ --ok-when code=0 --report failed.jsonl
+  framegate post --retry-failed failed.jsonl https://store/
+  framegate post --watch /var/spool/orders http://store:8080/orders --header 'Authorization: Bearer x'";
+
+impl Post {
+    /// Posts everything.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let (paths, url) = self.paths_and_url()?;
+        let options = self.options(&url)?;
+        // As a journal knows it: without a user.
+        let url = url.to_string();
+        let sources = self.sources(paths, &url)?;
+        let watcher = match paths {
+            [folder] if self.watch => Some(Watcher::new(folder).map_err(Failure::usage)?),
+            _ if self.watch => return Err(Failure::usage("--watch takes one folder: give just that")),
+            _ => None,
+        };
+        let lines = self.output.report.as_deref().map(|path| {
+            let wrong = |why| format!("--report {}: {why}: give a file that can be written", path.display());
+            Lines::create(path).map_err(|why| Failure::usage(wrong(why)))
+        });
+        // A connection each, where the system lets us.
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
+
+        let (sync, to_sync) = channel::bounded(64);
+        let poster = Poster::new(options, sync, lines.transpose()?)?;
+        let walk =
+            Walk { cut: self.record.map(Into::into), max: self.max_record.0, extent: Extent::default() };
+        let (to, from) = channel::bounded(1);
+        let (feed, intake) = post::feed(from, walk, url.clone(), poster.waker());
+        spawn("records", move || feed.run())?;
+        spawn("sync", move || post::sync_files(&to_sync))?;
+        match watcher {
+            Some(watcher) => {
+                let (journal, record) = (self.output.journal.clone(), self.named());
+                spawn("watch", move || {
+                    watcher.run(&to, &|path| place(journal.as_deref(), true, path, &url, record));
+                })?;
+            }
+            // Where nobody takes more, the rest is not wanted.
+            None => spawn("sources", move || {
+                let _ = sources.into_iter().try_for_each(|source| to.send(source));
+            })?,
+        }
+        let stop = poster.stop();
+        signals::on_signal(move || {
+            log::warn!("finishing what is under way; a second signal ends at once");
+            stop.stop();
+        })?;
+        let mut bars = Bars::new();
+        let report = poster.run(intake, &mut |progress| bars.show(progress));
+        drop(bars);
+        if report.is_untouched()
+            && let Some(why) = report.error.as_ref().or(report.broken.first())
+        {
+            let exit = if report.is_gone { Exit::Gone } else { Exit::Usage };
+            return Err(Failure { exit, message: why.clone() });
+        }
+        print(&if self.output.json { posted::json(&report) } else { posted::text(&report) })?;
+        for why in report.broken.iter().chain(&report.error) {
+            eprintln!("framegate: {why}");
+        }
+        Ok(match report {
+            report if report.is_gone => Exit::Gone,
+            report if report.interrupted => Exit::Signalled,
+            report if report.is_complete() => Exit::Done,
+            _ => Exit::Partly,
+        })
+    }
+
+    /// The sources, and where their records go.
+    fn paths_and_url(&self) -> Result<(&[PathBuf], Target), Failure> {
+        let (url, paths) = self.sources_and_url.split_last().expect("one is required");
+        let url = url.to_string_lossy();
+        let target = url.parse().map_err(|why| {
+            Failure::usage(format!("the last argument is to be the URL that records go to: {why}"))
+        })?;
+        match (paths, &self.retry_failed) {
+            ([], None) => {
+                Err(Failure::usage(format!("no source is given before {url}: name a file or a folder")))
+            }
+            ([_, ..], Some(_)) => {
+                Err(Failure::usage("--retry-failed takes its sources from the report: name no others"))
+            }
+            (paths, _) => Ok((paths, target)),
+        }
+    }
+
+    fn options(&self, url: &Target) -> Result<Options, Failure> {
+        let requests = &self.requests;
+        if requests.timeout.0.is_zero() {
+            return Err(Failure::usage("--timeout 0 lets nothing in: give it 1s or more"));
+        }
+        if requests.insecure && !url.is_secure() {
+            return Err(Failure::usage("--insecure is for https:// alone: leave it out"));
+        }
+        let content_type = requests.content_type.as_ref().map(|given| {
+            Field::new("Content-Type", given.as_bytes())
+                .map_err(|why| Failure::usage(format!("--content-type: {why}")))
+        });
+        for own in ["Content-Type", "Idempotency-Key"] {
+            if requests.headers.iter().any(|field| field.is(own)) {
+                let mend = if own == "Content-Type" { "give it as --content-type" } else { "leave it out" };
+                return Err(Failure::usage(format!("--header {own}: every request has its own: {mend}")));
+            }
+        }
+        Ok(Options {
+            target: url.clone(),
+            fields: requests.headers.clone(),
+            content_type: content_type.transpose()?,
+            max_in_flight: requests.max_in_flight as usize,
+            max_connections: requests.max_connections as usize,
+            adaptive: requests.adaptive,
+            timeout: requests.timeout.0,
+            retries: requests.retries,
+            ok_when: requests.ok_when.clone(),
+            insecure: requests.insecure,
+            watches: self.watch,
+            seed: fastrand::u64(..),
+        })
+    }
+
+    /// What is to be posted; each must be there, before anything is sent.
+    fn sources(&self, paths: &[PathBuf], url: &str) -> Result<Vec<Source>, Failure> {
+        let mut wanted: Vec<(PathBuf, Option<Arc<_>>)> = Vec::new();
+        if let Some(report) = &self.retry_failed {
+            for (source, records) in failed_records(report).map_err(Failure::usage)? {
+                let only = Arc::new(records.into_iter().collect());
+                wanted.push((found(&source, report), Some(only)));
+            }
+        }
+        wanted.extend(paths.iter().map(|path| (path.clone(), None)));
+        let are_many = wanted.len() > 1 || self.watch;
+        if let Some(journal) = self.output.journal.as_deref().filter(|journal| are_many && !journal.is_dir())
+        {
+            let mend = "give a folder that is there";
+            return Err(Failure::usage(format!("--journal {}: several sources: {mend}", journal.display())));
+        }
+        let sources = wanted.into_iter().map(|(path, only)| {
+            path.metadata().map_err(|why| {
+                Failure::usage(format!("cannot open {}: {why}: check its name and mode", path.display()))
+            })?;
+            let journal = place(self.output.journal.as_deref(), are_many, &path, url, self.named());
+            Ok(Source { path, journal, only })
+        });
+        sources.collect()
+    }
+
+    fn named(&self) -> &'static str {
+        match self.record {
+            None => "auto",
+            Some(What::File) => "file",
+            Some(What::Line) => "line",
+            Some(What::Csv) => "csv",
+        }
+    }
+}
+
+/// A source of a report; one that was put away is where its report is.
+fn found(source: &Path, report: &Path) -> PathBuf {
+    match source.file_name() {
+        Some(name) if !source.exists() && report.with_file_name(name).exists() => report.with_file_name(name),
+        _ => source.to_owned(),
+    }
+}
+
+/// Where a source's journal is.
+fn place(given: Option<&Path>, are_many: bool, source: &Path, url: &str, record: &str) -> PathBuf {
+    let own = journal_of(source, url, record);
+    match given {
+        None => own,
+        Some(folder) if are_many => folder.join(own.file_name().expect("it has a name")),
+        Some(file) => file.to_owned(),
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let spawned = thread::Builder::new().name(name.into()).spawn(run);
+    spawned.map(drop).map_err(|why| Failure {
+        exit: Exit::Partly,
+        message: format!("cannot start a thread: {why}: raise ulimit -u"),
+    })
+}
+
+impl From<What> for Cut {
+    fn from(what: What) -> Cut {
+        match what {
+            What::File => Cut::File,
+            What::Line => Cut::Line,
+            What::Csv => Cut::Row,
+        }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        let exit = match failed {
+            Failed::Refused(_) => Exit::Usage,
+            Failed::Gone(_) => Exit::Gone,
+        };
+        Failure { exit, message: failed.to_string() }
+    }
+}

@@ -1,0 +1,211 @@
+//! The report of `post`, and how far it is.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::load::text::{Page, bytes, grouped};
+use crate::post::{Part, Progress, Report};
+
+/// 10 s between two lines of a log.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A terminal shows the bars of so many sources beside that of the whole.
+const BARS_MAX: usize = 8;
+
+/// The report for people.
+pub fn text(report: &Report) -> String {
+    let mut page = Page::default();
+    let size = bytes(report.bytes);
+    let rate = grouped(report.per_s().round() as u64);
+    let stored =
+        if report.stored == 1 { "1 record".into() } else { format!("{} records", grouped(report.stored)) };
+    page.row("stored", format!("{stored}, {size} in {:.2} s ({rate} records/s)", report.seconds));
+    if report.stored_before > 0 {
+        let all = if report.requests == 0 { "; remove the journal to send them again" } else { "" };
+        page.row("before", format!("{} that an earlier run stored{all}", grouped(report.stored_before)));
+    }
+    page.row("failed", if report.failed == 0 { "none".into() } else { grouped(report.failed) });
+    for kind in &report.failures {
+        page.row("", format!("{:>9}  {}", grouped(kind.count), kind.kind));
+    }
+    for (index, failed) in report.first.iter().enumerate() {
+        let tries = if failed.tries == 0 { String::new() } else { format!(" ({})", tries(failed.tries)) };
+        let source = failed.source.display();
+        page.row(
+            if index == 0 { "of these" } else { "" },
+            format!("{source}: {}: {}{tries}", failed.record, failed.reason),
+        );
+    }
+    let unnamed = report.failed - report.first.len() as u64;
+    if unnamed > 0 {
+        page.row("", format!("and {} more; --report FILE names them all", grouped(unnamed)));
+    }
+    if report.unsent > 0 {
+        page.row(
+            "unsent",
+            format!("{} that were taken; run the same command again to go on", grouped(report.unsent)),
+        );
+    }
+    let refused =
+        if report.refused > 0 { format!(", {} refused", grouped(report.refused)) } else { String::new() };
+    let most = grouped(report.connections_max as u64);
+    page.row("requests", format!("{}, over {most} connections at most{refused}", grouped(report.requests)));
+    page.to_string().trim_end().to_owned()
+}
+
+/// The same as one JSON object.
+pub fn json(report: &Report) -> String {
+    serde_json::to_string(report).expect("a report is numbers and names")
+}
+
+fn tries(count: u32) -> String {
+    if count == 1 { "1 try".into() } else { format!("{count} tries") }
+}
+
+/// Shows how far a posting is: a bar for each source and one for the whole on a terminal, else lines in the log.
+pub struct Bars {
+    bars: Option<MultiProgress>,
+    whole: ProgressBar,
+    sources: HashMap<u64, ProgressBar>,
+    next_line: Duration,
+}
+
+impl Bars {
+    /// Shows nothing yet.
+    pub fn new() -> Bars {
+        let is_seen = io::stderr().is_terminal() && log::max_level() >= log::LevelFilter::Warn;
+        let bars = is_seen.then(MultiProgress::new);
+        let whole = match &bars {
+            Some(bars) => bars.add(ProgressBar::no_length()),
+            None => ProgressBar::hidden(),
+        };
+        Bars { bars, whole, sources: HashMap::new(), next_line: LINE_EVERY }
+    }
+
+    /// Shows how far it is.
+    pub fn show(&mut self, progress: &Progress) {
+        let Some(bars) = &self.bars else {
+            if progress.elapsed >= self.next_line {
+                log::info!("{}", line(progress));
+                self.next_line = progress.elapsed + LINE_EVERY;
+            }
+            return;
+        };
+        self.sources.retain(|id, bar| {
+            let is_there = progress.sources.iter().any(|part| part.id == *id);
+            if !is_there {
+                bar.finish_and_clear();
+                bars.remove(bar);
+            }
+            is_there
+        });
+        for part in &progress.sources {
+            if !self.sources.contains_key(&part.id) && self.sources.len() < BARS_MAX {
+                let bar = bars.insert_before(&self.whole, ProgressBar::no_length());
+                self.sources.insert(part.id, bar);
+            }
+            if let Some(bar) = self.sources.get(&part.id) {
+                set(bar, part, &part.name);
+            }
+        }
+        set(&self.whole, &progress.all, &line(progress));
+    }
+}
+
+fn set(bar: &ProgressBar, part: &Part, said: &str) {
+    let template =
+        if part.total.is_some() { "{bar:24} {pos}/{len}  {msg}" } else { "{spinner} {pos}  {msg}" };
+    bar.set_style(ProgressStyle::with_template(template).expect("the templates are well-formed"));
+    match part.total {
+        Some(total) => bar.set_length(total),
+        None => bar.unset_length(),
+    }
+    bar.set_position(part.done);
+    bar.set_message(said.to_owned());
+    bar.tick();
+}
+
+/// How far the whole is, in a line.
+fn line(progress: &Progress) -> String {
+    let all = &progress.all;
+    let left = match all.total {
+        Some(total) if progress.per_s >= 0.1 => {
+            let s = total.saturating_sub(all.done) as f64 / progress.per_s;
+            format!("  about {} left", humantime::format_duration(Duration::from_secs(s.ceil() as u64)))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "{} done  {} failed  {} in flight  {} connections  {}/s{left}",
+        grouped(all.done),
+        grouped(all.failed),
+        grouped(progress.in_flight as u64),
+        grouped(progress.connections as u64),
+        grouped(progress.per_s.round() as u64)
+    )
+}
+
+/// What is printed next begins on an empty line.
+impl Drop for Bars {
+    fn drop(&mut self) {
+        if let Some(bars) = &self.bars {
+            // A terminal that is gone needs no tidying.
+            let _ = bars.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::post::report::{FailedRecord, FailureKind};
+
+    #[test]
+    fn what_failed_is_named_with_its_reason() {
+        let failed = FailedRecord {
+            source: "a.zip".into(),
+            record: "b.json".into(),
+            key: None,
+            status: Some(503),
+            tries: 4,
+            reason: "503 Service Unavailable: busy".into(),
+        };
+        let kind = FailureKind { kind: "503 Service Unavailable".into(), count: 2, example: String::new() };
+        let report = Report {
+            stored: 9_998,
+            failed: 2,
+            bytes: 1_500_000,
+            requests: 10_006,
+            connections_max: 100,
+            refused: 5,
+            seconds: 20.0,
+            failures: vec![kind],
+            first: vec![failed],
+            ..Report::default()
+        };
+        assert_eq!(
+            text(&report),
+            "stored       9,998 records, 1.5 MB in 20.00 s (500 records/s)\n\
+             failed       2\n                     2  503 Service Unavailable\n\
+             of these     a.zip: b.json: 503 Service Unavailable: busy (4 tries)\n             \
+             and 1 more; --report FILE names them all\n\
+             requests     10,006, over 100 connections at most, 5 refused"
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&json(&report)).unwrap();
+        assert_eq!((&parsed["failed"], &parsed["first"][0]["status"]), (&2.into(), &503.into()));
+    }
+
+    #[test]
+    fn how_far_it_is() {
+        let all = Part { done: 1_200, failed: 3, total: Some(10_000), ..Part::default() };
+        let mut progress =
+            Progress { all, in_flight: 100, connections: 98, per_s: 50.0, ..Progress::default() };
+        let said = line(&progress);
+        assert_eq!(said, "1,200 done  3 failed  100 in flight  98 connections  50/s  about 2m 56s left");
+        progress.per_s = 0.0;
+        assert!(line(&progress).ends_with("0/s"));
+    }
+}

@@ -1,0 +1,326 @@
+//! What happens to one connection and to the record on it.
+
+use std::cmp::Reverse;
+use std::time::{Duration, SystemTime};
+
+use super::conn::{Busy, Conn, Life};
+use super::judge::{Reason, Verdict, is_overload, judge};
+use super::retry::pause;
+use super::run::Poster;
+use crate::http::Field;
+use crate::limits::{LOAD_READ_TURN, POST_ANSWER_MAX, POST_AWAY_PATIENCE, POST_FREE_TRIES, POST_QUOTE_MAX};
+use crate::net::{Got, Link, LinkError, Net};
+use crate::records::Cut;
+use crate::web::{Failure, Verdict as Place};
+
+/// Bodies up to here are copied behind their head, so that both leave in one packet.
+const SMALL: usize = 16 * 1024;
+
+impl Poster {
+    /// Begins a connection; false if that failed at once.
+    pub(super) fn open(&mut self) -> bool {
+        let Some((place, to, from)) = self.places.of(self.opened) else { return false };
+        self.opened += 1;
+        let entry = self.conns.vacant_entry();
+        let index = entry.key();
+        let begun = self.net.connect(to, from).and_then(|mut socket| {
+            self.net.register(&mut socket, index as u64)?;
+            Ok(socket)
+        });
+        let link = begun
+            .map_err(Failure::Connect)
+            .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link));
+        match link {
+            Ok(link) => {
+                entry.insert(Conn {
+                    life: Life::Opening,
+                    link,
+                    place,
+                    due: None,
+                    armed: None,
+                    is_proven: false,
+                });
+                self.opening += 1;
+                self.arm(index, self.now + self.options.connect_timeout());
+                true
+            }
+            Err(failure) => {
+                self.not_opened(place, &failure);
+                false
+            }
+        }
+    }
+
+    pub(super) fn on_event(&mut self, index: usize, readable: bool, writable: bool, read_closed: bool) {
+        // What happened to a socket that was closed a moment ago is of no interest.
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        let mut is_connected = true;
+        if let Life::Opening = conn.life {
+            match conn.link.is_connected(&self.net) {
+                Ok(stands) => is_connected = stands,
+                Err(why) => return self.fail(index, Failure::Connect(why)),
+            }
+            if is_connected && !conn.link.is_handshaking() {
+                self.opened(index);
+            }
+        }
+        if is_connected && writable {
+            self.write(index);
+        }
+        if is_connected && readable {
+            self.read(index, read_closed);
+        }
+    }
+
+    /// A connection stands, and TLS is agreed on.
+    fn opened(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        self.places.reached(conn.place);
+        conn.life = Life::Idle;
+        conn.due = None;
+        self.opening -= 1;
+        self.is_reached = true;
+        self.doors.stood();
+        self.report.connections_max = self.report.connections_max.max(self.conns.len() - self.opening);
+        self.idle.push(index);
+    }
+
+    /// Sends a record on an idle connection.
+    pub(super) fn begin(&mut self, index: usize, flight: usize) {
+        let kept = if self.options.ok_when.is_some() { POST_ANSWER_MAX } else { 4 * POST_QUOTE_MAX };
+        self.busy += 1;
+        self.report.requests += 1;
+        self.flights[flight].tries += 1;
+        let busy = Busy::new(flight, self.now, self.request.exchange(), kept);
+        self.conns[index].life = Life::Busy(Box::new(busy));
+        self.arm(index, self.now + self.options.timeout);
+        self.write(index);
+    }
+
+    /// Writes what of the request the system takes, and what TLS holds back.
+    fn write(&mut self, index: usize) {
+        let Some(Conn { life, link, .. }) = self.conns.get_mut(index) else { return };
+        let Life::Busy(busy) = life else {
+            if link.holds_back()
+                && let Err(why) = link.write(&mut self.net, &[])
+            {
+                self.fail(index, why.into());
+            }
+            return;
+        };
+        if busy.len > 0 && busy.written == busy.len && !link.holds_back() {
+            return;
+        }
+        // The head is made anew where it did not leave at once, rather than kept by each of them.
+        let record = &self.flights[busy.flight].record;
+        let head = &mut self.scratch;
+        head.clear();
+        let content_type = match (&self.options.content_type, record.cut) {
+            (Some(given), _) => given.clone(),
+            (None, Cut::File) => field("Content-Type", "application/octet-stream"),
+            (None, Cut::Line) => field("Content-Type", "text/plain; charset=utf-8"),
+            (None, Cut::Row) => field("Content-Type", "application/json"),
+        };
+        let fields = [content_type, field("Idempotency-Key", &record.key.to_string())];
+        self.request.encode_head(&fields, record.body.len() as u64, head);
+        busy.len = head.len() + record.body.len();
+        let head_len = head.len();
+        if record.body.len() <= SMALL {
+            head.extend_from_slice(&record.body);
+        }
+        loop {
+            let rest = match busy.written.checked_sub(head_len) {
+                Some(at) if head.len() == head_len => &record.body[at..],
+                _ => &head[busy.written..],
+            };
+            match link.write(&mut self.net, rest) {
+                Ok(n) => {
+                    busy.written += n;
+                    if n < rest.len() || busy.written == busy.len {
+                        return;
+                    }
+                }
+                Err(why) => {
+                    // A store may have said why before it closed.
+                    self.read(index, true);
+                    if let Some(Conn { life: Life::Busy(_), .. }) = self.conns.get(index) {
+                        self.fail(index, why.into());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads what is there, within a turn's budget; with `until_end`, until nothing is.
+    pub(super) fn read(&mut self, index: usize, until_end: bool) {
+        let mut turn = LOAD_READ_TURN;
+        loop {
+            let Some(Conn { life, link, .. }) = self.conns.get_mut(index) else { return };
+            let got = link.read(&mut self.net, &mut self.buffer, |bytes| life.take(bytes));
+            let got = match got {
+                Ok(got) => got,
+                Err(failure) => return self.fail(index, failure),
+            };
+            let has_agreed = matches!(life, Life::Opening) && !link.is_handshaking();
+            if let Got::End { said } = got {
+                return match life.end(said) {
+                    Ok(()) => self.finish(index, true),
+                    Err(failure) => self.fail(index, failure),
+                };
+            }
+            if has_agreed {
+                self.opened(index);
+            } else if matches!(life, Life::Busy(busy) if busy.is_done) {
+                self.finish(index, false);
+            }
+            match got {
+                Got::Nothing => return,
+                Got::All if !until_end => return,
+                _ => turn = turn.saturating_sub(self.buffer.len()),
+            }
+            if turn == 0 {
+                return self.runnable.push(index);
+            }
+        }
+    }
+
+    /// An answer is whole; `is_closed` if the store has closed the connection behind it.
+    fn finish(&mut self, index: usize, is_closed: bool) {
+        let conn = &mut self.conns[index];
+        let life = std::mem::replace(&mut conn.life, Life::Idle);
+        let Life::Busy(busy) = life else { return };
+        self.busy -= 1;
+        conn.due = None;
+        let is_first = !std::mem::replace(&mut conn.is_proven, true);
+        if is_first {
+            self.doors.took(self.now, self.conns.len() - self.opening);
+        }
+        let answer = busy.answer(SystemTime::now());
+        if is_overload(answer.status) {
+            self.pace.overloaded(self.busy);
+        } else {
+            self.pace.answered(self.now.saturating_duration_since(busy.began), self.busy);
+        }
+        match judge(&answer, self.options.ok_when.as_ref()) {
+            Verdict::Stored => self.stored(busy.flight),
+            Verdict::Failed(reason) => self.give_up(busy.flight, &reason),
+            Verdict::Again(reason, asked) => self.try_again(busy.flight, &reason, asked),
+        }
+        if busy.keeps_alive() && !is_closed {
+            // What follows on it begins when this outcome is written.
+            self.idle.push(index);
+        } else {
+            self.conns.remove(index);
+        }
+    }
+
+    /// A record may be tried again, if it was not tried too often.
+    fn try_again(&mut self, flight: usize, reason: &Reason, asked: Option<Duration>) {
+        let tries = self.flights[flight].tries;
+        if tries > self.options.retries {
+            self.give_up(flight, reason);
+        } else if self.is_ending() {
+            self.report.unsent += 1;
+            self.drop_flight(flight);
+        } else {
+            let at = self.now + pause(tries, asked, &mut self.dice);
+            self.waiting.push(Reverse((at, flight)));
+        }
+    }
+
+    /// A connection ended without an answer that was due, or when none was.
+    pub(super) fn fail(&mut self, index: usize, failure: Failure) {
+        let conn = self.conns.remove(index);
+        match conn.life {
+            Life::Opening => {
+                self.opening -= 1;
+                self.not_opened(conn.place, &failure);
+            }
+            Life::Idle => {
+                self.idle.retain(|&idle| idle != index);
+                if !conn.is_proven {
+                    self.refused();
+                }
+            }
+            Life::Busy(busy) => {
+                self.busy -= 1;
+                self.lost(conn.is_proven, &busy, &failure);
+            }
+        }
+    }
+
+    /// A connection could not be made.
+    fn not_opened(&mut self, place: usize, failure: &Failure) {
+        match self.places.failed(place, || failure.to_string()) {
+            Place::LeftOut => return,
+            Place::Counts => {}
+            // All may be back later.
+            Place::Unreachable => self.places = self.all_places.clone(),
+        }
+        if self.conns.len() > self.opening {
+            return self.refused();
+        }
+        let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
+        self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
+        let Some((tried, since)) = self.doors.tried() else { return };
+        let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
+        let is_over = match self.is_reached {
+            true => self.now.duration_since(since) > POST_AWAY_PATIENCE,
+            false => tried > self.options.retries,
+        };
+        if is_hopeless || (is_over && !self.options.watches) {
+            let target = &self.options.target;
+            self.report.is_gone = true;
+            self.ends.get_or_insert(format!("cannot reach {target}: {failure}: run it again to go on"));
+        } else {
+            log::debug!("the store is away: {failure}");
+        }
+    }
+
+    /// The store does not take as many connections.
+    fn refused(&mut self) {
+        self.report.refused += 1;
+        self.doors.refused(self.now, self.conns.len() - self.opening);
+        if self.options.adaptive {
+            self.pace.overloaded(self.busy);
+        }
+    }
+
+    /// A connection ended, and the answer on it was not whole.
+    fn lost(&mut self, is_proven: bool, busy: &Busy, failure: &Failure) {
+        let is_loss =
+            matches!(failure.kind(), "reset" | "closed" | "TLS" | "timed out" | "unreachable" | "system");
+        let is_timeout = matches!(failure, Failure::Timeout(_));
+        let mut free = 0;
+        if !busy.has_begun() && is_loss && !is_timeout {
+            if is_proven {
+                // It may have closed an idle connection in the same moment.
+                free = 1;
+            } else {
+                self.refused();
+                // Where others stand, it is not the record that the store does not want.
+                free = if self.conns.len() > self.opening { POST_FREE_TRIES } else { 0 };
+            }
+        } else if is_timeout && self.options.adaptive {
+            self.pace.overloaded(self.busy);
+        }
+        let reason = Reason::of(failure.kind(), failure.to_string());
+        let is_ending = self.is_ending();
+        let flight = &mut self.flights[busy.flight];
+        if flight.free < free && !is_ending {
+            flight.free += 1;
+            flight.tries -= 1;
+            self.ready.push_front(busy.flight);
+        } else if is_loss {
+            self.try_again(busy.flight, &reason, None);
+        } else {
+            self.give_up(busy.flight, &reason);
+        }
+    }
+}
+
+/// A field whose name and value are ours.
+fn field(name: &'static str, value: &str) -> Field {
+    Field::new(name, value.as_bytes()).expect("it holds letters and digits")
+}

@@ -1,0 +1,8 @@
+//! The way to a web server, for whoever sends many requests: its addresses, and why a
+//! connection ended that should have lived on. What is said on it is [`http`](crate::http)'s.
+
+mod failure;
+mod places;
+
+pub use failure::{Failure, without_number};
+pub use places::{Places, Verdict, resolve};
