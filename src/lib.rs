@@ -26,7 +26,9 @@
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
-//! | [`pool`] | the only room that starts workers: their queues and the wake-up |
+//! | [`wake`] | how other threads wake the reactor once for many things |
+//! | [`pool`] | the only room that starts workers, and their queues |
+//! | [`sinks`] | where frames go beside their subscribers: the store |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
@@ -72,3 +74,5 @@ pub mod net;
 pub mod order;
 pub mod pool;
 pub mod records;
+pub mod sinks;
+pub mod wake;

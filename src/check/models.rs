@@ -7,11 +7,13 @@
 mod batch;
 mod choices;
 mod decoder;
+mod disk;
 mod memory;
 mod outbox;
 mod pieces;
 mod reference;
 mod reorder;
+mod store;
 mod topics;
 
 #[cfg(test)]
@@ -24,4 +26,5 @@ pub use memory::check_memory;
 pub use outbox::check_outbox;
 pub use pieces::check_pieces;
 pub use reorder::check_reorder;
+pub use store::{check_recovery, check_store};
 pub use topics::check_topics;

@@ -1,15 +1,10 @@
 //! Verifying beside the reactor: the only room that starts workers.
 
-mod sync {
-    pub use std::sync::atomic::{AtomicBool, Ordering};
-}
 mod threads;
-mod wake;
 
 use crate::frame::{Batch, Piecewise, Verified};
 
 pub use threads::Threads;
-pub use wake::WakeFlag;
 
 /// Where verdicts come from. [`Threads`] is the real one; the simulator has another.
 pub trait Pool {

@@ -6,9 +6,10 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 
-use super::{Done, Job, Outcome, Pool, Ticket, WakeFlag, Work};
+use super::{Done, Job, Outcome, Pool, Ticket, Work};
 use crate::frame::{Piecewise, Scheme, verify};
 use crate::limits::{JOBS, PIECE};
+use crate::wake::WakeFlag;
 
 /// Worker threads that verify.
 pub struct Threads {
