@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::control::Commands;
 use crate::gate::{Config, Gate};
 use crate::ledger::Ledger;
-use crate::net::{Reactor, Waker};
+use crate::net::Reactor;
 use crate::pool::Threads;
+
+pub use crate::control::Control;
 
 /// A gateway that listens and does not run yet.
 pub struct Gateway {
@@ -18,22 +19,7 @@ pub struct Gateway {
     config: Config,
     local_addr: SocketAddr,
     control: Control,
-}
-
-/// Steers a running gateway from any thread.
-#[derive(Clone, Debug)]
-pub struct Control {
-    drain: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Control {
-    /// Begins to drain: nothing more is taken in, what was accepted is finished, and
-    /// [`Gateway::run`] returns.
-    pub fn drain(&self) {
-        self.drain.store(true, Ordering::Release);
-        self.waker.wake();
-    }
+    commands: Commands,
 }
 
 impl Gateway {
@@ -46,8 +32,8 @@ impl Gateway {
         config.check().map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
         let reactor = Reactor::bind(listen)?;
         let local_addr = reactor.local_addr()?;
-        let control = Control { drain: Arc::default(), waker: reactor.waker() };
-        Ok(Gateway { reactor, workers, config, local_addr, control })
+        let (control, commands) = Control::new(reactor.waker());
+        Ok(Gateway { reactor, workers, config, local_addr, control, commands })
     }
 
     /// Where it listens; tells the port where 0 was asked for.
@@ -72,10 +58,14 @@ impl Gateway {
         while !gate.is_drained() {
             events.clear();
             gate.poll(Instant::now(), &mut events)?;
-            if self.control.drain.load(Ordering::Acquire) {
-                gate.begin_drain(Instant::now());
+            let now = Instant::now();
+            for command in self.commands.waiting() {
+                gate.command(command, now);
             }
-            gate.turn(Instant::now(), &events);
+            if self.commands.is_told_to_drain() {
+                gate.begin_drain(now);
+            }
+            gate.turn(now, &events);
         }
         Ok(gate.ledger())
     }

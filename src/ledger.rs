@@ -80,6 +80,12 @@ pub struct VerifiedBy {
     pub workers: u64,
     /// Pieces of large frames, by the workers.
     pub pieces: u64,
+    /// Jobs of the workers that the reactor did while it would have waited for them.
+    pub helped: u64,
+    /// Jobs that were hashed beside another job.
+    pub paired: u64,
+    /// Batches that were distributed as one, without a look at each frame.
+    pub plain: u64,
 }
 
 impl Rejected {

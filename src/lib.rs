@@ -25,6 +25,9 @@
 //! | [`order`] | the reorder window; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
+//! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
+//! | [`snapshot`] | what a gateway looks like at one moment; plain data |
+//! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`wake`] | how other threads wake the reactor once for many things |
 //! | [`pool`] | the only room that starts workers, and their queues |
@@ -63,10 +66,12 @@
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod histogram;
 pub mod ledger;
 pub mod limits;
 pub mod memory;
@@ -75,4 +80,6 @@ pub mod order;
 pub mod pool;
 pub mod records;
 pub mod sinks;
+pub mod snapshot;
+pub mod units;
 pub mod wake;

@@ -29,7 +29,7 @@ pub enum Share {
 /// discharges from wherever a buffer is dropped.
 #[derive(Debug)]
 pub struct Memory {
-    limit: usize,
+    limit: AtomicUsize,
     large_floor: usize,
     small: AtomicUsize,
     large: AtomicUsize,
@@ -51,7 +51,7 @@ impl Memory {
     pub fn new(limit: usize, frame_max: usize) -> Arc<Memory> {
         assert!(limit >= Self::least(frame_max), "the configuration checks this");
         Arc::new(Memory {
-            limit,
+            limit: AtomicUsize::new(limit),
             large_floor: frame_max + BUFFER_OVERHEAD,
             small: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
@@ -62,7 +62,18 @@ impl Memory {
 
     /// The bound, in bytes.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Relaxed)
+    }
+
+    /// Changes the bound. Under a lower one nothing more is charged until enough is given back.
+    pub fn set_limit(&self, limit: usize) {
+        assert!(limit >= Self::least(self.large_floor - BUFFER_OVERHEAD), "the configuration checks this");
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Bytes charged now: for small frames, for large ones, for the entries of outboxes.
+    pub fn charged(&self) -> [usize; 3] {
+        [&self.small, &self.large, &self.entries].map(|bytes| bytes.load(Relaxed))
     }
 
     /// Bytes charged now.
@@ -74,9 +85,10 @@ impl Memory {
     pub fn has_room(&self, share: Share, bytes: usize) -> bool {
         let small = self.small_used();
         let large = self.large.load(Relaxed);
+        let limit = self.limit();
         match share {
-            Share::Small => small + large.max(self.large_floor) + bytes <= self.limit,
-            Share::Large => large + small.max(self.limit / SMALL_SHARE) + bytes <= self.limit,
+            Share::Small => small + large.max(self.large_floor) + bytes <= limit,
+            Share::Large => large + small.max(limit / SMALL_SHARE) + bytes <= limit,
         }
     }
 

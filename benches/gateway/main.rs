@@ -14,6 +14,7 @@ mod process;
 mod reading;
 mod report;
 mod scenarios;
+mod targets;
 mod variants;
 mod wire;
 
@@ -41,6 +42,7 @@ fn bench(options: &Options) {
     check_all(&options.variants);
     let runs = scenarios::run(options);
     report::print(&runs);
+    targets::print(&runs);
     report::write(&runs, options);
 }
 

@@ -9,7 +9,6 @@ mod settings;
 mod shape;
 mod signals;
 mod tail;
-mod units;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,8 +18,8 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
+pub use crate::units::{Size, Time, TimeOrOff};
 pub use failure::{Exit, Failure};
-pub use units::{Size, Time, TimeOrOff};
 
 /// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each
 /// connection's order.

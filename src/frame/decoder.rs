@@ -106,6 +106,18 @@ impl<'a> Frame<'a> {
         &self.bytes[HEADER + self.header.topic_len as usize..self.bytes.len() - DIGEST]
     }
 
+    /// Whether it is whole DATA that nobody waits for: with its topic, all that matters of it is its bytes.
+    pub(super) fn is_plain(&self) -> bool {
+        let header = &self.header;
+        header.kind == Kind::Data && !header.want_reply && header.part_index == 0 && header.part_count < 2
+    }
+
+    /// Whether it has the kind, flags, part fields and topic of `other`.
+    pub(super) fn is_treated_as(&self, other: &Frame<'_>) -> bool {
+        let same = |range: std::ops::Range<usize>| self.bytes[range.clone()] == other.bytes[range];
+        same(3..6) && same(12..16) && self.topic() == other.topic()
+    }
+
     /// Whether its digest is right.
     pub fn is_intact(&self, scheme: &Scheme) -> bool {
         scheme.is_intact(self.bytes)

@@ -60,21 +60,24 @@ impl Scheme {
         }
     }
 
-    /// Says of each whole frame whether it is intact, in any order; two are hashed at a time where that
-    /// is faster.
-    pub(super) fn check_each<'a>(&self, frames: impl Iterator<Item = &'a [u8]>, mut bad: impl FnMut(usize)) {
-        let frames = frames.enumerate();
+    /// Names the whole frames that are not intact, by their tags and in any order; two are hashed at a time
+    /// where that is faster.
+    pub(super) fn check_each<'a, T: Copy>(
+        &self,
+        frames: impl Iterator<Item = (&'a [u8], T)>,
+        mut bad: impl FnMut(T),
+    ) {
         let Some(pairs) = Pairs::detect() else {
-            frames.filter(|(_, frame)| !self.is_intact(frame)).for_each(|(index, _)| bad(index));
+            frames.filter(|(frame, _)| !self.is_intact(frame)).for_each(|(_, tag)| bad(tag));
             return;
         };
-        let messages = frames.map(|(index, frame)| {
+        let messages = frames.map(|(frame, tag)| {
             let (hashed, digest) = frame.split_last_chunk::<DIGEST>().expect("a frame holds a digest");
-            (hashed, (index, digest))
+            (hashed, (tag, digest))
         });
-        pairs.digest_each(self.keying(), messages, |found, (index, digest)| {
+        pairs.digest_each(self.keying(), messages, |found, (tag, digest)| {
             if !self.same(&found, digest) {
-                bad(index);
+                bad(tag);
             }
         });
     }

@@ -12,7 +12,7 @@ mod sha_ni;
 mod stream;
 mod topic;
 
-pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify};
+pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify, verify_two};
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::{Scheme, implementation};
 pub use fault::Fault;

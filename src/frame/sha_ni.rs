@@ -21,7 +21,8 @@ impl ShaNi {
     pub(super) fn detect() -> Option<ShaNi> {
         let has = is_x86_feature_detected!("sha")
             && is_x86_feature_detected!("ssse3")
-            && is_x86_feature_detected!("sse4.1");
+            && is_x86_feature_detected!("sse4.1")
+            && is_x86_feature_detected!("avx");
         has.then_some(ShaNi(()))
     }
 
@@ -57,14 +58,14 @@ struct Lane {
 
 impl Lane {
     #[inline]
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
     fn load(state: &State) -> Lane {
         let [a, b, c, d, e, f, g, h] = state.map(|word| word as i32);
         Lane { abef: _mm_set_epi32(a, b, e, f), cdgh: _mm_set_epi32(c, d, g, h) }
     }
 
     #[inline]
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
     fn store(self, state: &mut State) {
         *state = [
             _mm_extract_epi32::<3>(self.abef),
@@ -81,7 +82,7 @@ impl Lane {
 
     /// Four rounds with four words of the message schedule.
     #[inline]
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
     fn four_rounds(&mut self, words: __m128i, constants: __m128i) {
         let sum = _mm_add_epi32(words, constants);
         self.cdgh = _mm_sha256rnds2_epu32(self.cdgh, self.abef, sum);
@@ -89,7 +90,7 @@ impl Lane {
     }
 
     #[inline]
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
     fn add(&mut self, before: Lane) {
         self.abef = _mm_add_epi32(self.abef, before.abef);
         self.cdgh = _mm_add_epi32(self.cdgh, before.cdgh);
@@ -98,7 +99,7 @@ impl Lane {
 
 /// The constants of the rounds `4 i` to `4 i + 3`.
 #[inline]
-#[target_feature(enable = "sha,ssse3,sse4.1")]
+#[target_feature(enable = "sha,ssse3,sse4.1,avx")]
 fn constants(i: usize) -> __m128i {
     let k = |j: usize| K[4 * i + j] as i32;
     _mm_set_epi32(k(3), k(2), k(1), k(0))
@@ -106,7 +107,7 @@ fn constants(i: usize) -> __m128i {
 
 /// The `i`th four words of a block.
 #[inline]
-#[target_feature(enable = "sha,ssse3,sse4.1")]
+#[target_feature(enable = "sha,ssse3,sse4.1,avx")]
 fn words(block: &Block, i: usize) -> __m128i {
     let half = |at: usize| i64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes"));
     let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
@@ -115,28 +116,30 @@ fn words(block: &Block, i: usize) -> __m128i {
 
 /// The next four words of the message schedule, after these sixteen.
 #[inline]
-#[target_feature(enable = "sha,ssse3,sse4.1")]
+#[target_feature(enable = "sha,ssse3,sse4.1,avx")]
 fn schedule(w0: __m128i, w1: __m128i, w2: __m128i, w3: __m128i) -> __m128i {
     let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8::<4>(w3, w2));
     _mm_sha256msg2_epu32(sum, w3)
 }
 
-#[target_feature(enable = "sha,ssse3,sse4.1")]
+#[target_feature(enable = "sha,ssse3,sse4.1,avx")]
 fn compress_two(state_a: &mut State, blocks_a: &[Block], state_b: &mut State, blocks_b: &[Block]) {
     let (mut a, mut b) = (Lane::load(state_a), Lane::load(state_b));
     for (block_a, block_b) in blocks_a.iter().zip(blocks_b) {
         let before = (a, b);
         let mut wa = [words(block_a, 0), words(block_a, 1), words(block_a, 2), words(block_a, 3)];
         let mut wb = [words(block_b, 0), words(block_b, 1), words(block_b, 2), words(block_b, 3)];
-        // Written out, so that the words stay in registers and the two chains lie side by side.
+        // Written out, so that the words stay in registers and the two chains lie side by side. Each four
+        // words are renewed right after their rounds: of the orders that were tried, this one leaves the
+        // compiler the fewest words to hold.
         macro_rules! rounds {
             ($($i:literal)*) => { $(
-                if $i >= 4 {
+                a.four_rounds(wa[$i % 4], constants($i));
+                b.four_rounds(wb[$i % 4], constants($i));
+                if $i < 12 {
                     wa[$i % 4] = schedule(wa[$i % 4], wa[($i + 1) % 4], wa[($i + 2) % 4], wa[($i + 3) % 4]);
                     wb[$i % 4] = schedule(wb[$i % 4], wb[($i + 1) % 4], wb[($i + 2) % 4], wb[($i + 3) % 4]);
                 }
-                a.four_rounds(wa[$i % 4], constants($i));
-                b.four_rounds(wb[$i % 4], constants($i));
             )* };
         }
         rounds!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);

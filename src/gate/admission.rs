@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::memory::Share;
 use crate::net::Net;
 use crate::pool::Pool;
+use crate::snapshot::PauseCause;
 
 /// What a connection that is ready to be read may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,9 @@ pub(super) enum Admission {
     /// Read, and throw it away.
     Discard,
     /// Wait in line for memory.
-    Wait(Share),
+    Wait(Share, PauseCause),
     /// Not now; whoever lifts the reason marks it runnable.
-    Blocked,
+    Blocked(PauseCause),
 }
 
 /// Connections that wait for memory or for room in the queues, in the order in which they came.
@@ -50,6 +51,11 @@ const RECLAIM_RETRY: Duration = Duration::from_millis(100);
 impl Lines {
     pub fn reclaim_at(&self) -> Option<Instant> {
         self.reclaim_at
+    }
+
+    /// How many wait for memory for small frames, and for a large one.
+    pub fn lengths(&self) -> [u64; 2] {
+        [self.small.len() as u64, self.large.len() as u64]
     }
 
     /// Whether the connection stands in a line.
@@ -80,20 +86,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Closing(_) | State::Lingering(_) => return Admission::Discard,
-            State::Draining | State::Gone(_) => return Admission::Blocked,
+            State::Draining | State::Gone(_) => return Admission::Blocked(PauseCause::Draining),
         }
-        let out_of_credit = conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight >= CONN_BYTES;
-        if out_of_credit || conn.replies_pending >= REPLIES_UNREAD || conn.held_by.is_some() {
-            return Admission::Blocked;
+        if self.keeper.is_paused() {
+            return Admission::Blocked(PauseCause::Operator);
+        }
+        if conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight >= CONN_BYTES {
+            return Admission::Blocked(PauseCause::InFlight);
+        }
+        if conn.held_by.is_some() {
+            return Admission::Blocked(PauseCause::Subscriber);
+        }
+        if conn.replies_pending >= REPLIES_UNREAD {
+            return Admission::Blocked(PauseCause::Replies);
         }
         // A read hands over at most one batch or one piece.
         if self.jobs >= JOBS {
-            return Admission::Wait(Share::Small);
+            return Admission::Wait(Share::Small, PauseCause::Workers);
         }
         if let Some(large) = conn.larges.back().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
                 true => Admission::ReadLarge,
-                false => Admission::Blocked,
+                false => Admission::Blocked(PauseCause::InFlight),
             };
         }
         let begun = conn.partial.as_ref().and_then(|partial| partial.header);
@@ -102,11 +116,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let passes = first_in_line || !self.lines.is_waited_for(Share::Large);
             return match passes && self.memory.has_room(Share::Large, need) {
                 true => Admission::BeginLarge,
-                false => Admission::Wait(Share::Large),
+                false => Admission::Wait(Share::Large, PauseCause::Memory),
             };
         }
-        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let filled_max = (tail + conn.read_size).min(READ_MAX);
+        let filled_max = conn.fill_max();
         let passes = first_in_line || !self.lines.is_waited_for(Share::Small);
         match begun {
             _ if passes && self.memory.has_room(Share::Small, read_need(filled_max)) => {
@@ -114,7 +127,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             // The frame that it began can always be finished.
             Some(header) => Admission::Read { filled_max: header.frame_len() },
-            None => Admission::Wait(Share::Small),
+            None => Admission::Wait(Share::Small, PauseCause::Memory),
         }
     }
 
@@ -156,7 +169,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for _ in 0..self.lines.of(share).len() {
             let Some(&id) = self.lines.of(share).front() else { break };
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, true));
-            if let Some(Admission::Wait(_)) = verdict {
+            if let Some(Admission::Wait(..)) = verdict {
                 break;
             }
             self.lines.of(share).pop_front();

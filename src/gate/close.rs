@@ -124,7 +124,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.leave(id);
         self.forget_begun(id);
         self.abandon(id);
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(mut conn) = self.conns.remove(id) else { return };
+        self.pauses.end(&mut conn, self.now);
         self.in_flight -= conn.window.len();
         let mut ledger = self.ledger.borrow_mut();
         ledger.connections.closed += 1;
@@ -175,6 +176,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
         let Some(conn) = self.conns.get(id) else { return };
+        self.history.push(conn.described(self.now), reason.clone(), self.now);
         #[cfg(any(test, feature = "check"))]
         self.closed.push((conn.peer, reason.clone()));
         let notice = match reason {

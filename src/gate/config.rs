@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::limits::{FRAME_TIMEOUT, PAYLOAD_MAX};
 use crate::memory::Memory;
+use crate::units::{Size, Time, TimeOrOff};
 
 /// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -55,6 +56,27 @@ pub enum BadDigestPolicy {
     Close,
 }
 
+impl SlowPolicy {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            SlowPolicy::Disconnect => "disconnect",
+            SlowPolicy::Pause => "pause",
+            SlowPolicy::Drop => "drop",
+        }
+    }
+}
+
+impl BadDigestPolicy {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BadDigestPolicy::Drop => "drop",
+            BadDigestPolicy::Close => "close",
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -84,6 +106,24 @@ impl Config {
     /// fell behind leaves room for the others.
     pub fn outbox_max(&self) -> usize {
         self.outbox.min(self.memory / 2)
+    }
+
+    /// Every setting by its name on the command line, as it is written there.
+    pub fn listed(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("max-payload", Size(self.payload_max).to_string()),
+            ("memory", Size(self.memory).to_string()),
+            ("max-connections", self.connections_max.to_string()),
+            ("idle-timeout", Time(self.idle_timeout).to_string()),
+            ("frame-timeout", Time(self.frame_timeout).to_string()),
+            ("outbox", Size(self.outbox).to_string()),
+            ("slow", self.slow.name().into()),
+            ("slow-timeout", Time(self.slow_timeout).to_string()),
+            ("on-bad-digest", self.on_bad_digest.name().into()),
+            ("digest", format!("{:?}", self.scheme)),
+            ("dedup", TimeOrOff(self.dedup).to_string()),
+            ("drain", Time(self.drain).to_string()),
+        ]
     }
 
     /// Says in one line what cannot work, and how to mend it.

@@ -9,9 +9,10 @@ use slab::Slab;
 use super::config::{Config, SlowPolicy};
 use super::large::Large;
 use super::parcel::Parcel;
+use super::pauses::Pause;
 use crate::error::CloseReason;
-use crate::frame::{Fault, Header, Verified};
-use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MIN};
+use crate::frame::{Fault, Header, Status, Verified};
+use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
 use crate::memory::{Charge, Share};
 use crate::net::Outbox;
 use crate::order::Reorder;
@@ -93,6 +94,15 @@ pub struct Crowd {
     pub holding: Vec<ConnId>,
 }
 
+/// Frames of one peer that were refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejects {
+    pub count: u64,
+    /// The last of them.
+    pub last: Status,
+    pub at: Instant,
+}
+
 /// One peer. An idle one owns no buffer.
 pub struct Conn<S> {
     pub id: ConnId,
@@ -113,8 +123,10 @@ pub struct Conn<S> {
     /// It is in line for memory.
     pub waiting: Option<Share>,
     /// It was ready and the gateway did not read it.
-    pub blocked: bool,
+    pub paused: Option<Pause>,
     pub read_size: usize,
+    /// The mean length of the frames that came last.
+    pub frame_len: usize,
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
     pub larges: VecDeque<Box<Large>>,
@@ -152,9 +164,15 @@ pub struct Conn<S> {
     pub armed: Option<Instant>,
     /// When Closing and Lingering end, whatever the peer does.
     pub linger_until: Instant,
-    /// Frames and bytes that came, for the log.
+    /// Frames and bytes that came and went, for people.
     pub frames_read: u64,
     pub bytes_read: u64,
+    pub frames_written: u64,
+    pub bytes_written: u64,
+    /// Frames dropped for it.
+    pub dropped: u64,
+    /// Its frames that were refused, if some were.
+    pub rejects: Option<Box<Rejects>>,
     /// Whether it ever sent DATA.
     pub publishes: bool,
 }
@@ -172,8 +190,9 @@ impl<S> Conn<S> {
             ended: false,
             queued: false,
             waiting: None,
-            blocked: false,
+            paused: None,
             read_size: READ_MIN,
+            frame_len: 0,
             partial: None,
             larges: VecDeque::new(),
             large_count: 0,
@@ -198,6 +217,10 @@ impl<S> Conn<S> {
             linger_until: now,
             frames_read: 0,
             bytes_read: 0,
+            frames_written: 0,
+            bytes_written: 0,
+            dropped: 0,
+            rejects: None,
             publishes: false,
         }
     }
@@ -223,6 +246,19 @@ impl<S> Conn<S> {
         match self.larges.back() {
             Some(large) if !large.is_received() => large.total(),
             _ => self.partial.as_ref().map_or(0, |partial| partial.charge.bytes()),
+        }
+    }
+
+    /// How full the lent buffer may get in the next read: where the last frame that fits is expected to end,
+    /// so that it need not be kept until the rest of it comes and then moved.
+    pub fn fill_max(&self) -> usize {
+        let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let begun = self.partial.as_ref().and_then(|partial| partial.header);
+        let max = (tail + self.read_size).min(READ_MAX);
+        match begun.map_or(0, |header| header.frame_len()) {
+            first if tail > 0 && begun.is_none() || first > max || self.frame_len == 0 => max,
+            first if first == 0 && self.frame_len > max => max,
+            first => first + (max - first) / self.frame_len * self.frame_len,
         }
     }
 
@@ -277,7 +313,7 @@ impl<S> Conn<S> {
 
     /// For how long the peer has not gone on with a frame that it began, if it did.
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
-        let stalled = self.begun().is_some() && !self.readable && !self.blocked;
+        let stalled = self.begun().is_some() && !self.readable && self.paused.is_none();
         stalled.then(|| now.saturating_duration_since(self.last_read))
     }
 }
@@ -338,6 +374,16 @@ impl<S> Conns<S> {
     /// Every connection.
     pub fn iter(&self) -> impl Iterator<Item = &Conn<S>> {
         self.slab.iter().map(|(_, conn)| conn)
+    }
+
+    /// Slots, used or not: every connection is in one below.
+    pub fn slots(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// The connection in a slot, if there is one.
+    pub fn in_slot(&self, slot: usize) -> Option<&Conn<S>> {
+        self.slab.get(slot)
     }
 
     /// Every connection's name.

@@ -18,8 +18,24 @@ pub struct Dedup {
 impl Dedup {
     /// Remembers for `window`, in a part of `memory` bytes.
     pub fn new(window: Duration, memory: usize) -> Dedup {
-        let max = (memory / DEDUP_SHARE / DEDUP_ENTRY).max(1);
-        Dedup { window, max, seen: HashSet::new(), order: VecDeque::new() }
+        let mut dedup = Dedup { window, max: 0, seen: HashSet::new(), order: VecDeque::new() };
+        dedup.set_memory(memory);
+        dedup
+    }
+
+    /// Changes the memory of which it has its part. Where that is less, two old digests go for each new.
+    pub fn set_memory(&mut self, memory: usize) {
+        self.max = (memory / DEDUP_SHARE / DEDUP_ENTRY).max(1);
+    }
+
+    /// Digests remembered.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Digests remembered at most.
+    pub fn max(&self) -> usize {
+        self.max
     }
 
     /// Remembers the digest; whether it is new.
@@ -33,10 +49,13 @@ impl Dedup {
         if self.seen.contains(&digest) {
             return false;
         }
-        if self.is_full()
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
-            self.seen.remove(&oldest);
+        // Two, so that a window that was made smaller shrinks.
+        for _ in 0..2 {
+            if self.is_full()
+                && let Some((_, oldest)) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+            }
         }
         self.seen.insert(digest);
         self.order.push_back((now, digest));

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::conn::ConnId;
+use super::conn::{ConnId, Rejects};
 use super::notices::Notice;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
@@ -59,6 +59,9 @@ enum Effect {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to the frames of a batch, in order.
     pub(super) fn distribute(&mut self, id: ConnId, mut verified: Verified) {
+        if self.distribute_plain(id, &verified) {
+            return;
+        }
         let room = verified.take_replies();
         let config = self.config.clone();
         let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
@@ -94,12 +97,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     replies.add(&frame.header, Status::Ok, "");
                 }
                 Effect::Reject(status, reason) => {
-                    self.ledger.borrow_mut().rejected.add(status);
+                    self.count_rejected(id, status);
                     replies.add(&frame.header, status, &reason);
                 }
                 Effect::Close(reason) => {
                     let status = reason.status().unwrap_or(Status::BadDigest);
-                    self.ledger.borrow_mut().rejected.add(status);
+                    self.count_rejected(id, status);
                     if !status.closes() {
                         replies.add(&frame.header, status, &reason.to_string());
                     }
@@ -115,6 +118,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             self.close_about(id, reason, frame_id);
         }
+    }
+
+    /// Distributes a batch as one run, without a look at its frames; false if they need one.
+    fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
+        let (Some(topic), None, Some(conn)) =
+            (verified.plain_topic(), &self.dedup, self.conns.get_mut(id).filter(|conn| !conn.discard))
+        else {
+            return false;
+        };
+        conn.authorized = true;
+        conn.publishes = true;
+        let Ok(targets) = self.router.route(topic) else { return false };
+        self.ledger.borrow_mut().verified.plain += 1;
+        let run = OpenRun { start: 0, end: verified.len(), frames: verified.frames(), targets };
+        self.close_run(id, verified, Some(run));
+        true
     }
 
     fn effect<'a>(
@@ -155,6 +174,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             },
             Kind::Ping => Effect::Control,
             Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
+        }
+    }
+
+    pub(super) fn count_rejected(&mut self, id: ConnId, status: Status) {
+        self.ledger.borrow_mut().rejected.add(status);
+        if let Some(conn) = self.conns.get_mut(id) {
+            let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
+            let rejects = conn.rejects.get_or_insert_with(none);
+            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.now);
         }
     }
 
@@ -212,7 +240,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
             body = body.copied(&self.memory);
         }
-        let run = Run::new(body, frames, self.ledger.clone());
+        let run = Run::new(body, frames, self.ledger.clone(), self.now);
         if targets.is_empty() {
             self.ledger.borrow_mut().unmatched += u64::from(frames);
         }

@@ -36,7 +36,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn expire_open(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         // Where bytes are there and were not read, the gateway is what the peer waits for.
-        let is_ours = conn.readable || conn.blocked;
+        let is_ours = conn.readable || conn.paused.is_some();
         if conn.begun().is_some() && self.now >= conn.frame_since + self.config.frame_timeout {
             if !is_ours {
                 return self.lose(id, CloseReason::FrameTimeout);
@@ -54,7 +54,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let Some(conn) = self.conns.get_mut(id) else { return };
         if self.now >= conn.last_read.max(conn.last_write) + self.config.idle_timeout {
-            if !is_ours {
+            // While the gateway is paused it gives nobody anything either.
+            if !is_ours && !self.keeper.is_paused() {
                 return self.lose(id, CloseReason::Idle);
             }
             conn.last_read = self.now;

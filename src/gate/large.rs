@@ -1,6 +1,7 @@
 //! A frame that does not fit in one read: it is read into pieces, and hashed while it arrives.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::frame::{Header, Piecewise};
 use crate::limits::READ_MAX;
@@ -15,6 +16,8 @@ pub struct Large {
     pub id: u64,
     /// Its place in the order, known once it is received: then it is certain that it will complete.
     pub seq: Option<u64>,
+    /// When its last byte came; until then, when it began.
+    pub received_at: Instant,
     total: usize,
     received: usize,
     /// The piece that is being read, and how much of it came.
@@ -27,7 +30,13 @@ pub struct Large {
 
 impl Large {
     /// The frame with this header, that begins with `first`, at least its header and topic.
-    pub fn new(number: u64, header: &Header, first: Buffer, mut hashing: Box<Piecewise>) -> Large {
+    pub fn new(
+        number: u64,
+        header: &Header,
+        first: Buffer,
+        mut hashing: Box<Piecewise>,
+        now: Instant,
+    ) -> Large {
         let (id, total) = (header.id, header.frame_len());
         let received = first.len();
         hashing.push(first);
@@ -35,6 +44,7 @@ impl Large {
             number,
             id,
             seq: None,
+            received_at: now,
             total,
             received,
             piece: None,

@@ -10,6 +10,7 @@ mod admission;
 mod close;
 mod config;
 mod conn;
+mod control;
 mod dedup;
 mod distribute;
 mod drain;
@@ -19,10 +20,13 @@ mod invariants;
 mod large;
 mod notices;
 mod parcel;
+mod pauses;
 mod read;
 mod release;
 mod router;
 mod slow;
+mod survey;
+mod timing;
 mod write;
 
 use std::cell::RefCell;
@@ -36,13 +40,17 @@ pub use config::{BadDigestPolicy, Config, SlowPolicy};
 use accept::Acceptor;
 use admission::Lines;
 use conn::{ConnId, Conns, State};
+use control::Gatekeeper;
 use dedup::Dedup;
 use notices::Notices;
+use pauses::Pauses;
 use router::Router;
+use survey::{History, Surveyor};
+use timing::Timing;
 
 use crate::frame::Rules;
 use crate::ledger::Ledger;
-use crate::limits::INLINE_TURN;
+use crate::limits::{INLINE_TURN, INLINE_TURN_BUSY};
 use crate::memory::Memory;
 use crate::net::{Deadlines, Event, Net};
 use crate::pool::Pool;
@@ -63,6 +71,13 @@ pub struct Gate<N: Net, P: Pool> {
     dedup: Option<Dedup>,
     deadlines: Deadlines,
     draining: Option<Instant>,
+    keeper: Gatekeeper,
+
+    started: Instant,
+    timing: Timing,
+    pauses: Pauses,
+    surveyor: Surveyor,
+    history: History,
 
     /// Who was closed and why, for the simulation.
     #[cfg(any(test, feature = "check"))]
@@ -103,6 +118,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
             deadlines: Deadlines::default(),
             draining: None,
+            keeper: Gatekeeper::default(),
+            started: now,
+            timing: Timing::default(),
+            pauses: Pauses::new(now),
+            surveyor: Surveyor::default(),
+            history: History::default(),
             #[cfg(any(test, feature = "check"))]
             closed: Vec::new(),
             now,
@@ -121,9 +142,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Waits from `now` until there is something to do, then adds what the network says to `events`.
     pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) -> std::io::Result<()> {
+        self.timing.end_turn(now.saturating_duration_since(self.now));
         let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
+            _ if self.help() => Some(Duration::ZERO),
             // A verdict that came since the last look is as good as an event.
             _ if !self.pool.prepare_sleep() => Some(Duration::ZERO),
             _ => timeout,
@@ -133,10 +156,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
         result
     }
 
+    /// Rather than wait for workers that cannot keep up, does one of the jobs that wait for them. Whether
+    /// there was one.
+    pub(crate) fn help(&mut self) -> bool {
+        let helped = self.pool.help();
+        self.ledger.borrow_mut().verified.helped += u64::from(helped);
+        helped
+    }
+
     /// One turn at the instant `now`, which never goes back.
     pub fn turn(&mut self, now: Instant, events: &[Event]) {
         self.now = now;
-        self.inline_left = INLINE_TURN;
+        // What was left to read in the turn before says whether it keeps up.
+        self.inline_left = if self.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
+        self.timing.begin_turn();
         self.notice_events(events);
         self.accept_waiting();
         self.collect();
@@ -146,18 +179,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.expire();
         self.drain_on();
         self.charge_entries();
+        self.answer_quiet();
+        self.survey_on();
     }
 
     /// When the next turn must be at the latest; none if only an event can bring something.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let at_once = !self.runnable.is_empty() || !self.dirty.is_empty() || self.acceptor.is_ready(self.now);
+        let at_once = !self.runnable.is_empty()
+            || !self.dirty.is_empty()
+            || self.acceptor.is_ready(self.now)
+            || self.surveyor.is_asked();
         if at_once {
             return Some(self.now);
         }
-        [self.deadlines.next(), self.acceptor.retry_at(), self.lines.reclaim_at(), self.draining]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.deadlines.next(),
+            self.acceptor.retry_at(),
+            self.lines.reclaim_at(),
+            self.draining,
+            self.keeper.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The counts until now.

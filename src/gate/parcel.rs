@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::frame::Body;
 use crate::ledger::Ledger;
@@ -25,6 +26,8 @@ pub enum Parcel {
 pub struct Run {
     body: Body,
     frames: u32,
+    /// The turn in which it was distributed.
+    at: Instant,
     /// Some subscriber dropped it.
     dropped: Cell<bool>,
     /// Frames before this one were written to every subscriber that is done.
@@ -34,13 +37,18 @@ pub struct Run {
 
 impl Run {
     /// Frames with no fate yet.
-    pub fn new(body: Body, frames: u32, ledger: Rc<RefCell<Ledger>>) -> Run {
-        Run { body, frames, dropped: Cell::new(false), delivered: Cell::new(frames), ledger }
+    pub fn new(body: Body, frames: u32, ledger: Rc<RefCell<Ledger>>, at: Instant) -> Run {
+        Run { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames), ledger }
     }
 
     /// How many frames it holds.
     pub fn frames(&self) -> u32 {
         self.frames
+    }
+
+    /// The turn in which it was distributed.
+    pub fn at(&self) -> Instant {
+        self.at
     }
 
     /// A subscriber dropped it.
@@ -53,6 +61,16 @@ impl Run {
         let whole = self.body.frames_within(written);
         self.delivered.set(self.delivered.get().min(whole));
         self.frames - whole
+    }
+}
+
+impl Parcel {
+    /// The turn in which its frames were distributed; none of replies.
+    pub fn distributed_at(&self) -> Option<Instant> {
+        match self {
+            Parcel::Run(run) => Some(run.at),
+            Parcel::Replies(_) => None,
+        }
     }
 }
 

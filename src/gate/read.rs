@@ -41,15 +41,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let admission = self.admission(conn, first_in_line);
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if let Admission::Wait(_) | Admission::Blocked = admission {
-            conn.blocked = true;
-        } else if std::mem::take(&mut conn.blocked) {
+        if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
+            self.pauses.begin(conn, cause, self.now);
+        } else if self.pauses.end(conn, self.now) {
             // The time that it could not go on is not its own.
             conn.frame_since = self.now;
         }
         let goes_on = match admission {
-            Admission::Blocked => false,
-            Admission::Wait(share) => {
+            Admission::Blocked(_) => false,
+            Admission::Wait(share, _) => {
                 self.wait_in_line(id, share);
                 false
             }
@@ -101,7 +101,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
         };
         let replies = self.charge_replies(cut.answered);
+        if let Some(conn) = self.conns.get_mut(id)
+            && cut.frames > 0
+        {
+            conn.frame_len = cut.whole / cut.frames as usize;
+        }
         let batch = (cut.frames > 0).then(|| {
+            self.timing.batch(cut.frames, cut.whole);
             let buffer = self.take_scratch(cut.whole);
             Batch::new(buffer, cut.whole, cut.frames, replies)
         });
@@ -174,6 +180,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.inline_left -= batch.len();
             self.ledger.borrow_mut().verified.inline += 1;
             let verified = verify(batch, &self.config.scheme);
+            self.timing.verified(self.now, self.now);
             self.distribute(id, verified);
             self.settle(id);
             return;
@@ -182,7 +189,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.bytes_in_flight += batch.len();
         let number = conn.window.begin();
         self.in_flight += 1;
-        self.submit(Job { ticket: Ticket { conn: id.key(), number }, work: Work::Batch(batch) });
+        let ticket = Ticket { conn: id.key(), number, since: self.now };
+        self.submit(Job { ticket, work: Work::Batch(batch) });
     }
 
     fn submit(&mut self, job: Job) {
@@ -212,7 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.read_size = READ_MIN;
         conn.frame_since = self.now;
         conn.frame_mark = first.len();
-        conn.larges.push_back(Box::new(Large::new(number, &header, first, Box::new(hashing))));
+        conn.larges.push_back(Box::new(Large::new(number, &header, first, Box::new(hashing), self.now)));
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
@@ -250,6 +258,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let number = large.number;
         if large.is_received() {
             large.seq = Some(conn.window.begin());
+            large.received_at = self.now;
+            self.timing.batch(1, large.total());
             conn.frames_read += 1;
             conn.frames_in_flight += 1;
             self.in_flight += 1;
@@ -271,13 +281,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 hashing.hash(INLINE_BATCH);
                 large.put(hashing);
             } else {
-                let ticket = Ticket { conn: id.key(), number };
+                let ticket = Ticket { conn: id.key(), number, since: self.now };
                 self.submit(Job { ticket, work: Work::Piece(hashing) });
                 return;
             }
         }
         if let Some(finished) = large.take_finished() {
             let seq = large.seq.expect("it is received");
+            self.timing.verified(large.received_at, self.now);
             conn.larges.remove(at);
             conn.window.insert(seq, Item::Frames(finished.finish()));
             self.release(id);

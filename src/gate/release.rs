@@ -13,9 +13,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.jobs -= 1;
             let id = ConnId::from_key(done.ticket.conn);
             let number = done.ticket.number;
+            self.ledger.borrow_mut().verified.paired += u64::from(done.paired);
             match done.outcome {
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;
+                    self.timing.verified(done.ticket.since, self.now);
                     let conn = self.conns.get_mut(id);
                     // A connection is not reaped before its window is empty, but at a forced end.
                     let Some(conn) = conn else { continue };
@@ -56,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     if conn.discard {
                         self.ledger.borrow_mut().undelivered += 1;
                     } else {
-                        self.ledger.borrow_mut().rejected.add(fault.status());
+                        self.count_rejected(id, fault.status());
                         self.close(id, CloseReason::Fault(fault));
                     }
                 }

@@ -96,6 +96,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         });
         self.entries -= items;
         conn.lost += frames;
+        conn.dropped += frames;
         let peer = conn.peer;
         if frames > 0 {
             self.ledger.borrow_mut().drop_for(peer, frames);

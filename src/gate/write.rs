@@ -77,11 +77,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.outbox.advance(n, |item| {
             items += 1;
             match &*item {
-                Parcel::Run(run) => copies += u64::from(run.frames()),
+                Parcel::Run(run) => {
+                    copies += u64::from(run.frames());
+                    self.timing.written(run.at(), self.now);
+                }
                 Parcel::Replies(buffer) => replies += buffer.len(),
             }
         });
         conn.replies_pending -= replies;
+        conn.frames_written += copies;
+        conn.bytes_written += n as u64;
         self.entries -= items;
         let mut ledger = self.ledger.borrow_mut();
         ledger.copies.written += copies;

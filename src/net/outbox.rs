@@ -54,6 +54,11 @@ impl<T: Segments> Outbox<T> {
         self.items.len()
     }
 
+    /// The item that is written next.
+    pub fn first(&self) -> Option<&T> {
+        self.items.front().map(Rc::as_ref)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

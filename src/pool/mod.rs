@@ -1,8 +1,14 @@
 //! Verifying beside the reactor: the only room that starts workers.
 
+mod idle;
 mod threads;
 
-use crate::frame::{Batch, Piecewise, Verified};
+use std::io;
+use std::time::Instant;
+
+use crate::frame::{Batch, Piecewise, Scheme, Verified, verify, verify_two};
+use crate::limits::{PAIRED_FRAMES, PIECE};
+use crate::snapshot::WorkersUse;
 
 pub use threads::Threads;
 
@@ -15,12 +21,26 @@ pub trait Pool {
     /// A job that is done, in any order.
     fn collect(&mut self) -> Option<Done>;
 
+    /// Does one of the jobs that wait on this thread, if more of them wait than there are workers. False if
+    /// the workers can keep up.
+    fn help(&mut self) -> bool;
+
     /// Called before a sleep: from now on, a job that gets done wakes the reactor. Whether there is
     /// nothing to collect already.
     fn prepare_sleep(&mut self) -> bool;
 
     /// Called after a sleep.
     fn end_sleep(&mut self);
+
+    /// How many workers there are to be.
+    fn workers(&self) -> usize;
+
+    /// Changes how many there are to be, at least 1: more are started at once, the surplus end as they
+    /// become idle.
+    fn set_workers(&mut self, workers: usize) -> io::Result<()>;
+
+    /// How busy they were until `now`.
+    fn usage(&self, now: Instant) -> WorkersUse;
 }
 
 /// Work for a worker.
@@ -39,6 +59,8 @@ pub struct Ticket {
     pub conn: u64,
     /// The number of the batch or large frame in its connection.
     pub number: u64,
+    /// When it was submitted.
+    pub since: Instant,
 }
 
 /// What is to be verified.
@@ -57,6 +79,8 @@ pub struct Done {
     pub ticket: Ticket,
     /// What came of it.
     pub outcome: Outcome,
+    /// Whether it was hashed beside another job.
+    pub paired: bool,
 }
 
 /// What came of a job.
@@ -66,4 +90,45 @@ pub enum Outcome {
     Batch(Verified),
     /// The large frame, a piece further.
     Piece(Box<Piecewise>),
+}
+
+/// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
+/// two streams takes as long as hashing the longer of them.
+pub(crate) fn perform(
+    job: Job,
+    another: impl FnOnce(&Work) -> Option<Job>,
+    scheme: &Scheme,
+    mut done: impl FnMut(Done),
+) {
+    let other = if job.work.gains_from_another() { another(&job.work) } else { None };
+    let paired = other.is_some();
+    let mut push = |ticket, outcome| done(Done { ticket, outcome, paired });
+    match (job.work, other) {
+        (Work::Batch(batch), Some(Job { ticket: other, work: Work::Batch(beside) })) => {
+            let [batch, beside] = verify_two([batch, beside], scheme);
+            push(job.ticket, Outcome::Batch(batch));
+            push(other, Outcome::Batch(beside));
+        }
+        (Work::Piece(mut large), Some(Job { ticket: other, work: Work::Piece(mut beside) })) => {
+            Piecewise::hash_two(&mut large, &mut beside, PIECE);
+            push(job.ticket, Outcome::Piece(large));
+            push(other, Outcome::Piece(beside));
+        }
+        (Work::Batch(batch), None) => push(job.ticket, Outcome::Batch(verify(batch, scheme))),
+        (Work::Piece(mut large), None) => {
+            large.hash(PIECE);
+            push(job.ticket, Outcome::Piece(large));
+        }
+        (Work::Batch(_), Some(_)) | (Work::Piece(_), Some(_)) => unreachable!("another of the same kind"),
+    }
+}
+
+impl Work {
+    /// Whether one stream would be left over that is long enough to matter.
+    fn gains_from_another(&self) -> bool {
+        match self {
+            Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
+            Work::Piece(_) => true,
+        }
+    }
 }

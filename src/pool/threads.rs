@@ -1,22 +1,51 @@
-//! Fixed worker threads, a queue to them and a queue back.
+//! Worker threads, a queue to them and a queue back.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 
-use super::{Done, Job, Outcome, Pool, Ticket, Work};
-use crate::frame::{Piecewise, Scheme, verify};
-use crate::limits::{JOBS, PIECE};
+use super::idle::Idle;
+use super::{Done, Job, Pool, Work, perform};
+use crate::frame::Scheme;
+use crate::limits::{JOBS, WORKERS_MAX};
+use crate::snapshot::WorkersUse;
 use crate::wake::WakeFlag;
 
 /// Worker threads that verify.
 pub struct Threads {
-    batches: Option<Sender<Job>>,
-    pieces: Option<Sender<Job>>,
-    done: Arc<DoneQueue>,
-    handles: Vec<JoinHandle<()>>,
+    /// `None` once it ends.
+    queues: Option<Queues<Sender<Job>>>,
+    /// A worker that takes one of these ends.
+    ends: Sender<()>,
+    handles: Vec<(JoinHandle<()>, Arc<Idle>)>,
+    /// What every worker is made of, and what the reactor helps with.
+    template: Worker,
+    workers: usize,
+    started: Instant,
+    /// Numbers their threads.
+    count: usize,
+    /// Of workers that ended.
+    busy_before: Duration,
+}
+
+/// Batches and pieces wait apart: a small frame waits for at most one piece of a large one.
+#[derive(Clone)]
+struct Queues<T> {
+    batches: T,
+    pieces: T,
+}
+
+impl<T> Queues<T> {
+    fn of(&self, work: &Work) -> &T {
+        match work {
+            Work::Batch(_) => &self.batches,
+            Work::Piece(_) => &self.pieces,
+        }
+    }
 }
 
 struct DoneQueue {
@@ -31,115 +60,177 @@ impl Threads {
         workers: usize,
         scheme: &Scheme,
         wake: impl Fn() + Send + Sync + 'static,
-    ) -> std::io::Result<Threads> {
+    ) -> io::Result<Threads> {
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
+        let (ends, told_to_end) = bounded(WORKERS_MAX);
         let queue = ArrayQueue::new(JOBS);
         let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
-        let mut threads = Threads { batches: Some(batches), pieces: Some(pieces), done, handles: Vec::new() };
-        for number in 0..workers {
-            let worker = Worker {
-                batches: batch_jobs.clone(),
-                pieces: piece_jobs.clone(),
-                scheme: scheme.clone(),
-                done: threads.done.clone(),
-            };
-            let thread = std::thread::Builder::new().name(format!("verify-{number}"));
-            threads.handles.push(thread.spawn(move || worker.run())?);
-        }
+        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs };
+        let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
+        let mut threads = Threads {
+            queues: Some(Queues { batches, pieces }),
+            ends,
+            handles: Vec::new(),
+            template,
+            workers: 0,
+            started: Instant::now(),
+            count: 0,
+            busy_before: Duration::ZERO,
+        };
+        threads.set_workers(workers)?;
         Ok(threads)
+    }
+
+    fn start_one(&mut self) -> io::Result<()> {
+        let worker = self.template.clone();
+        let idle = Arc::new(Idle::new(self.started, Instant::now()));
+        let (thread, its) =
+            (std::thread::Builder::new().name(format!("verify-{}", self.count)), idle.clone());
+        self.handles.push((thread.spawn(move || worker.run(&its))?, idle));
+        self.count += 1;
+        self.workers += 1;
+        Ok(())
+    }
+
+    /// Forgets the workers that have ended, but not how long they worked.
+    fn bury(&mut self) {
+        for at in (0..self.handles.len()).rev() {
+            if self.handles[at].1.is_finished() {
+                let (handle, idle) = self.handles.swap_remove(at);
+                self.busy_before += idle.busy(Instant::now());
+                join(handle);
+            }
+        }
     }
 }
 
 impl Pool for Threads {
     fn submit(&mut self, job: Job) {
-        let queue = match job.work {
-            Work::Batch(_) => &self.batches,
-            Work::Piece(_) => &self.pieces,
-        };
-        let queue = queue.as_ref().expect("open until it is dropped");
-        queue.try_send(job).expect("the credits keep the number of jobs below the queue's capacity");
+        let queues = self.queues.as_ref().expect("open until it is dropped");
+        let sent = queues.of(&job.work).try_send(job);
+        sent.expect("the credits keep the number of jobs below the queue's capacity");
     }
 
     fn collect(&mut self) -> Option<Done> {
-        self.done.queue.pop()
+        self.template.done.queue.pop()
+    }
+
+    fn help(&mut self) -> bool {
+        let Queues { batches, pieces } = &self.template.jobs;
+        if batches.len() + pieces.len() <= self.workers {
+            return false;
+        }
+        // The workers may have been faster.
+        let Ok(job) = batches.try_recv().or_else(|_| pieces.try_recv()) else { return false };
+        self.template.perform(job);
+        true
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.done.flag.lower();
-        self.done.queue.is_empty()
+        self.template.done.flag.lower();
+        self.template.done.queue.is_empty()
     }
 
     fn end_sleep(&mut self) {
-        self.done.flag.keep_raised();
+        self.template.done.flag.keep_raised();
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn set_workers(&mut self, workers: usize) -> io::Result<()> {
+        self.bury();
+        while self.workers > workers {
+            self.ends.try_send(()).expect("there are not more workers than it holds");
+            self.workers -= 1;
+        }
+        while self.workers < workers {
+            // One that was told to end and has not yet stays.
+            match self.template.ends.try_recv() {
+                Ok(()) => self.workers += 1,
+                Err(_) => self.start_one()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&self, now: Instant) -> WorkersUse {
+        let living: Duration = self.handles.iter().map(|(_, idle)| idle.busy(now)).sum();
+        WorkersUse { threads: self.workers, busy: self.busy_before + living }
     }
 }
 
 /// Workers finish what is queued, then end.
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.batches = None;
-        self.pieces = None;
-        for handle in self.handles.drain(..) {
-            if handle.join().is_err() {
-                log::error!("a worker had panicked");
-            }
-        }
+        self.queues = None;
+        self.handles.drain(..).for_each(|(handle, _)| join(handle));
     }
 }
 
+fn join(handle: JoinHandle<()>) {
+    if handle.join().is_err() {
+        log::error!("a worker had panicked");
+    }
+}
+
+#[derive(Clone)]
 struct Worker {
-    batches: Receiver<Job>,
-    pieces: Receiver<Job>,
+    jobs: Queues<Receiver<Job>>,
+    ends: Receiver<()>,
     scheme: Scheme,
     done: Arc<DoneQueue>,
 }
 
 impl Worker {
-    fn run(self) {
-        while let Some(job) = self.next() {
-            match job.work {
-                Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
-                Work::Piece(large) => self.hash(job.ticket, large),
-            }
+    fn run(self, idle: &Idle) {
+        while let Some(job) = self.next(idle) {
+            self.perform(job);
             if self.done.flag.raise() {
                 (self.done.wake)();
             }
         }
+        idle.finish(Instant::now());
     }
 
-    /// Hashes a piece, and beside it one of another frame if there is one.
-    fn hash(&self, ticket: Ticket, mut large: Box<Piecewise>) {
-        if let Ok(Job { ticket: other_ticket, work: Work::Piece(mut other) }) = self.pieces.try_recv() {
-            Piecewise::hash_two(&mut large, &mut other, PIECE);
-            self.push(other_ticket, Outcome::Piece(other));
-        } else {
-            large.hash(PIECE);
+    fn perform(&self, job: Job) {
+        let another = |work: &Work| self.jobs.of(work).try_recv().ok();
+        perform(job, another, &self.scheme, |done| {
+            let pushed = self.done.queue.push(done);
+            pushed.expect("the credits keep the number of jobs below the queue's capacity");
+        });
+    }
+
+    /// Batches before pieces.
+    fn next(&self, idle: &Idle) -> Option<Job> {
+        if self.ends.try_recv().is_ok() {
+            return None;
         }
-        self.push(ticket, Outcome::Piece(large));
-    }
-
-    fn push(&self, ticket: Ticket, outcome: Outcome) {
-        let pushed = self.done.queue.push(Done { ticket, outcome });
-        pushed.expect("the credits keep the number of jobs below the queue's capacity");
-    }
-
-    /// Batches before pieces: a small frame waits for at most one piece of a large one.
-    fn next(&self) -> Option<Job> {
-        match self.batches.try_recv() {
+        let Queues { batches, pieces } = &self.jobs;
+        match batches.try_recv() {
             Ok(job) => return Some(job),
-            Err(TryRecvError::Disconnected) => return self.pieces.try_recv().ok(),
+            Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
-        select_biased! {
-            recv(self.batches) -> job => job.or_else(|_| self.pieces.recv()).ok(),
-            recv(self.pieces) -> job => job.or_else(|_| self.batches.recv()).ok(),
+        if let Ok(job) = pieces.try_recv() {
+            return Some(job);
         }
+        idle.begin(Instant::now());
+        let job = select_biased! {
+            recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
+            recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
+            recv(self.ends) -> _ => None,
+        };
+        idle.end(Instant::now());
+        job
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Outcome, Ticket};
     use super::*;
     use crate::frame::{Batch, Header, Kind, encode};
     use crate::memory::{Buffer, Memory};
@@ -155,7 +246,10 @@ mod tests {
         encode(Header::new(Kind::Data), b"t", b"payload", &Scheme::Sha256, &mut bytes);
         for number in 0..JOBS as u64 {
             let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 1, None);
-            pool.submit(Job { ticket: Ticket { conn: 1, number }, work: Work::Batch(batch) });
+            pool.submit(Job {
+                ticket: Ticket { conn: 1, number, since: Instant::now() },
+                work: Work::Batch(batch),
+            });
         }
         let mut seen = [false; JOBS];
         while seen.contains(&false) {
@@ -172,5 +266,33 @@ mod tests {
         }
         drop(pool);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn workers_come_and_go_while_there_is_work() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut bytes = Vec::new();
+        encode(Header::new(Kind::Data), b"t", &[7; 2000], &Scheme::Sha256, &mut bytes);
+        let mut pool = Threads::start(1, &Scheme::Sha256, || ()).unwrap();
+        for (round, workers) in [4, 1, 3, 2, 2].into_iter().enumerate() {
+            for number in 0..JOBS as u64 {
+                let batch = Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 1, None);
+                let ticket = Ticket { conn: round as u64, number, since: Instant::now() };
+                pool.submit(Job { ticket, work: Work::Batch(batch) });
+            }
+            pool.set_workers(workers).unwrap();
+            assert_eq!(pool.usage(Instant::now()).threads, workers);
+            for _ in 0..JOBS {
+                while pool.collect().is_none() {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        // The surplus end as they become idle; then they are forgotten, but not what they did.
+        while pool.handles.len() > 2 {
+            pool.bury();
+            std::thread::yield_now();
+        }
+        assert!(pool.usage(Instant::now()).busy >= pool.busy_before && pool.busy_before > Duration::ZERO);
     }
 }

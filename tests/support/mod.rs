@@ -43,6 +43,11 @@ impl Running {
         client
     }
 
+    /// A handle to steer it by.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
     pub fn begin_drain(&self) {
         self.control.drain();
     }

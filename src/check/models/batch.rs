@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::choices::Choices;
 use super::reference::{RefFrame, read_stream};
-use crate::frame::{Batch, Body, DIGEST, Rules, Scheme, Verified, encode, verify};
+use crate::frame::{Batch, Body, DIGEST, Rules, Scheme, Verified, encode, verify, verify_two};
 use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
 use crate::memory::{Buffer, Memory, Share};
 
@@ -53,7 +53,21 @@ pub fn check_batch(data: &[u8]) {
     check_parts(verified.body(), stream, &frames, &views);
     assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
     drop(verified);
+    check_two(stream, &frames, &scheme, views[0] % (count + 1), &memory);
     assert_eq!(memory.used(), 0);
+}
+
+/// Two batches verified beside each other have the verdicts that each has alone.
+fn check_two(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, at: usize, memory: &Arc<Memory>) {
+    let (first, second) = frames.split_at(at);
+    let middle = first.iter().map(|frame| frame.bytes.len()).sum();
+    let batch = |bytes: &[u8], frames: &[RefFrame]| {
+        Batch::new(Buffer::charged(memory, bytes.into()), bytes.len(), frames.len() as u32, None)
+    };
+    let two = [batch(&stream[..middle], first), batch(&stream[middle..], second)];
+    let [verified_first, verified_second] = verify_two(two, scheme);
+    check_verified(&verified_first, first, scheme);
+    check_verified(&verified_second, second, scheme);
 }
 
 pub fn memory() -> Arc<Memory> {
@@ -102,6 +116,15 @@ pub fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme)
         at = checked.end();
     }
     assert_eq!((verified.len(), verified.body().len()), (at, at));
+    let plain = frames.iter().all(|frame| {
+        let whole = frame.part_index == 0 && frame.part_count < 2;
+        frame.kind == 0 && !frame.want_reply && whole && frame.topic == frames[0].topic
+    });
+    let intact = verified.iter().all(|checked| checked.intact);
+    // One may have a part count of 0 and another of 1; then each is looked at.
+    let alike = frames.windows(2).all(|two| two[0].part_count == two[1].part_count);
+    let expected = verified.body().is_slice() && plain && intact && alike;
+    assert_eq!(verified.plain_topic(), frames.first().filter(|_| expected).map(|frame| frame.topic));
 }
 
 /// Runs of frames, and runs of those, hold what the stream holds there.

@@ -7,6 +7,7 @@ mod network;
 mod oracle;
 mod peers;
 mod script;
+mod steering;
 mod workers;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use dice::Dice;
 use network::{SimNet, World};
 use peers::Peer;
 use script::{Rules, Script};
+use steering::Steering;
 use workers::{SimPool, Workers};
 
 /// Turns within which everything must be finished once faults stop.
@@ -61,12 +63,15 @@ pub struct Coverage {
     pub frames: u64,
     /// Frames that subscribers got.
     pub delivered: u64,
-    /// Batches verified by the reactor, batches by workers, pieces of large frames.
-    pub verified: [u64; 3],
+    /// Batches verified by the reactor, batches by workers, pieces of large frames, jobs that the reactor
+    /// helped with, jobs in pairs, batches distributed as one.
+    pub verified: [u64; 6],
     /// Frames rejected, copies dropped, copies not delivered.
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
+    /// Pauses that became quiet, settings changed, looks at every connection.
+    pub steered: [u64; 3],
     /// Turns.
     pub turns: u64,
 }
@@ -80,6 +85,7 @@ impl std::ops::AddAssign for Coverage {
             (&mut self.verified[..], &other.verified[..]),
             (&mut self.losses[..], &other.losses[..]),
             (&mut self.closed[..], &other.closed[..]),
+            (&mut self.steered[..], &other.steered[..]),
         ] {
             all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
         }
@@ -97,6 +103,8 @@ struct Simulation<'a> {
     gate: Gate<SimNet, SimPool>,
     now: Instant,
     peers: Vec<Peer>,
+    frame_max: usize,
+    steering: Steering,
     turns: u64,
 }
 
@@ -129,9 +137,10 @@ impl<'a> Simulation<'a> {
         let world = Rc::new(RefCell::new(World::listening()));
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
         let now = Instant::now();
+        let (frame_max, steering) = (config.frame_max(), Steering::default());
         let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
         let (peers, turns) = (Vec::new(), 0);
-        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, turns }
+        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, frame_max, steering, turns }
     }
 
     fn run(mut self) -> Coverage {
@@ -156,8 +165,13 @@ impl<'a> Simulation<'a> {
             }
             self.step();
         }
+        if self.dice.one_in(4) {
+            self.pause_until_quiet();
+        }
+        self.resume();
         self.finish(|peer| peer.is_subscriber || peer.is_closed());
         self.drain();
+        self.check_answered();
         oracle::check(&self)
     }
 
@@ -187,7 +201,7 @@ impl<'a> Simulation<'a> {
             13 => self.world.borrow_mut().wires[peer.wire].nudge(),
             14 if dice.one_in(20) => peer.break_off(),
             14 if dice.one_in(10) => self.world.borrow_mut().accept_fails = true,
-            14 => {}
+            14 => self.steer(),
             _ if self.calm => self.now += Duration::from_micros(dice.below(200) as u64),
             _ => self.now += Duration::from_millis(*dice.pick(&[1, 20, 150, 1_200, 6_000])),
         }
@@ -202,11 +216,14 @@ impl<'a> Simulation<'a> {
         let has_done = self.workers.borrow().has_done();
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
+            // It would sleep.
+            self.gate.help();
             return false;
         }
         self.turns += 1;
         self.gate.turn(self.now, &events);
-        self.gate.check_invariants();
+        self.check_steering();
+        self.gate.check_invariants(self.steering.memory_max);
         true
     }
 
@@ -285,10 +302,10 @@ mod tests {
         }
         let rate = seeds as f64 / start.elapsed().as_secs_f64();
         println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
-        let Coverage { frames, delivered, verified, losses, closed, turns } = all;
-        for (i, count) in
-            [frames, delivered, turns].iter().chain(&verified).chain(&losses).chain(&closed).enumerate()
-        {
+        let Coverage { frames, delivered, verified, losses, closed, steered, turns } = all;
+        let counts = [frames, delivered, turns];
+        let counts = counts.iter().chain(&verified).chain(&losses).chain(&closed).chain(&steered);
+        for (i, count) in counts.enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }
     }

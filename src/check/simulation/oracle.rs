@@ -9,6 +9,7 @@ use super::{Coverage, Simulation};
 use crate::error::CloseReason;
 use crate::frame::{Kind, Status, matches};
 use crate::gate::{BadDigestPolicy, SlowPolicy};
+use crate::ledger::VerifiedBy;
 
 /// What one peer received.
 #[derive(Default)]
@@ -41,7 +42,10 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
     Coverage {
         frames: ledger.read,
         delivered: received.iter().flat_map(|r| r.frames.values()).map(|f| f.len() as u64).sum(),
-        verified: [ledger.verified.inline, ledger.verified.workers, ledger.verified.pieces],
+        verified: {
+            let VerifiedBy { inline, workers, pieces, helped, paired, plain } = ledger.verified;
+            [inline, workers, pieces, helped, paired, plain]
+        },
         losses: [ledger.rejected.total(), ledger.copies.dropped, ledger.copies.undelivered],
         closed: [
             closed(|r| *r == CloseReason::Slow),
@@ -49,6 +53,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             closed(|r| *r == CloseReason::Idle),
             closed(|r| matches!(r, CloseReason::Lost(_))),
         ],
+        steered: run.steering.done,
         turns: run.turns,
     }
 }

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::dice::Dice;
-use crate::frame::{Piecewise, Scheme, verify};
-use crate::limits::{JOBS, PIECE};
-use crate::pool::{Done, Job, Outcome, Pool, Ticket, Work};
+use crate::frame::Scheme;
+use crate::limits::JOBS;
+use crate::pool::{Done, Job, Pool, Work, perform};
+use crate::snapshot::WorkersUse;
 
 /// Jobs that were submitted, and those that are done.
 pub struct Workers {
@@ -16,11 +19,13 @@ pub struct Workers {
     scheme: Scheme,
     /// Swaps the verdicts of two jobs of one connection: a fault that the oracle must see.
     canary: bool,
+    /// How many there are; here that makes no difference.
+    count: usize,
 }
 
 impl Workers {
     pub fn new(scheme: Scheme, canary: bool) -> Workers {
-        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary }
+        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, count: 1 }
     }
 
     /// Whether there is a job to do.
@@ -35,10 +40,14 @@ impl Workers {
 
     /// Does one of the jobs.
     pub fn work(&mut self, dice: &mut Dice<'_>) {
-        if self.jobs.is_empty() {
-            return;
+        if !self.jobs.is_empty() {
+            let at = dice.below(self.jobs.len());
+            self.work_on(at);
         }
-        let mut job = self.jobs.swap_remove(dice.below(self.jobs.len()));
+    }
+
+    fn work_on(&mut self, at: usize) {
+        let mut job = self.jobs.swap_remove(at);
         if self.canary && matches!(job.work, Work::Batch(_)) {
             let other = self
                 .jobs
@@ -48,25 +57,12 @@ impl Workers {
                 std::mem::swap(&mut job.work, &mut other.work);
             }
         }
-        match job.work {
-            Work::Batch(batch) => self.push(job.ticket, Outcome::Batch(verify(batch, &self.scheme))),
-            Work::Piece(mut large) => {
-                let other = self.jobs.iter().position(|other| matches!(other.work, Work::Piece(_)));
-                if let Some(Job { ticket, work: Work::Piece(mut other) }) =
-                    other.map(|at| self.jobs.remove(at))
-                {
-                    Piecewise::hash_two(&mut large, &mut other, PIECE);
-                    self.push(ticket, Outcome::Piece(other));
-                } else {
-                    large.hash(PIECE);
-                }
-                self.push(job.ticket, Outcome::Piece(large));
-            }
-        }
-    }
-
-    fn push(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.done.push_back(Done { ticket, outcome });
+        let Workers { jobs, done, scheme, .. } = self;
+        let another = |work: &Work| {
+            let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
+            jobs.iter().position(same_kind).map(|at| jobs.remove(at))
+        };
+        perform(job, another, scheme, |one| done.push_back(one));
     }
 }
 
@@ -84,9 +80,32 @@ impl Pool for SimPool {
         self.0.borrow_mut().done.pop_front()
     }
 
+    fn help(&mut self) -> bool {
+        let mut workers = self.0.borrow_mut();
+        // One worker, and one job that it might be at.
+        let waits = workers.jobs.len() > 1;
+        if waits {
+            workers.work_on(0);
+        }
+        waits
+    }
+
     fn prepare_sleep(&mut self) -> bool {
         !self.0.borrow().has_done()
     }
 
     fn end_sleep(&mut self) {}
+
+    fn workers(&self) -> usize {
+        self.0.borrow().count
+    }
+
+    fn set_workers(&mut self, workers: usize) -> io::Result<()> {
+        self.0.borrow_mut().count = workers;
+        Ok(())
+    }
+
+    fn usage(&self, _: Instant) -> WorkersUse {
+        WorkersUse { threads: self.workers(), ..WorkersUse::default() }
+    }
 }

@@ -1,0 +1,235 @@
+//! Steering a running gateway from another thread, and looking into it.
+//!
+//! A [`Control`] sends [`Command`]s through a bounded channel and ends the reactor's wait; the gate
+//! carries them out at the beginning of its next turn and gives each its [`Answer`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use serde::Serialize;
+
+use crate::limits::{ANSWER_TIMEOUT, COMMANDS, WORKERS_MAX};
+use crate::net::Waker;
+use crate::snapshot::Snapshot;
+use crate::units::Size;
+
+/// What a gate is told, and where its answer goes.
+#[derive(Debug)]
+pub enum Command {
+    /// Takes nothing more in, and finishes what was accepted. The answer waits at most so long for that.
+    Pause(Duration, Answer<Paused>),
+    /// Takes in again. The answer says whether it was paused.
+    Resume(Answer<bool>),
+    /// Changes a setting.
+    Set(Setting, Answer<Result<Change, String>>),
+    /// Describes itself. With `survey`, connections are looked at too, over as many turns as that takes.
+    Describe {
+        /// Whether to look at every connection.
+        survey: bool,
+        /// Gets the description.
+        answer: Answer<Snapshot>,
+    },
+}
+
+/// Where the answer to one command goes.
+#[derive(Debug)]
+pub struct Answer<T>(Sender<T>);
+
+impl<T> Answer<T> {
+    /// An answer, and where it arrives.
+    pub fn new() -> (Answer<T>, Receiver<T>) {
+        let (to, from) = bounded(1);
+        (Answer(to), from)
+    }
+
+    /// Gives it. Whoever asked may have gone.
+    pub fn give(self, value: T) {
+        let _ = self.0.try_send(value);
+    }
+}
+
+/// The answer to a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Paused {
+    /// Everything that was accepted is finished and written.
+    pub quiet: bool,
+    /// Frames that have no fate yet.
+    pub in_flight: u64,
+}
+
+/// What can change while a gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// Threads that verify: more are started, the surplus end as they become idle.
+    Workers(usize),
+    /// The bound on buffered bytes. A lower one takes effect as they are given back.
+    Memory(usize),
+    /// How far one subscriber may fall behind. A lower one takes effect with the next frame for it.
+    Outbox(usize),
+}
+
+impl Setting {
+    /// The names, for help and errors.
+    pub const NAMES: [&str; 3] = ["workers", "memory", "outbox"];
+
+    /// Reads a name and a value as they stand on the command line.
+    ///
+    /// # Errors
+    /// In one line, what is wrong and how to mend it.
+    pub fn parse(name: &str, value: &str) -> Result<Setting, String> {
+        let size =
+            || value.parse::<Size>().map(|Size(bytes)| bytes).map_err(|wrong| format!("{name}: {wrong}"));
+        match name {
+            "workers" => match value.trim().parse() {
+                Ok(workers @ 1..=WORKERS_MAX) => Ok(Setting::Workers(workers)),
+                _ => Err(format!("workers: '{value}' is no number from 1 to {WORKERS_MAX}")),
+            },
+            "memory" => size().map(Setting::Memory),
+            "outbox" => size().map(Setting::Outbox),
+            _ => Err(format!("'{name}' cannot be set while it runs: choose {}", Self::NAMES.join(", "))),
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Setting::Workers(_) => "workers",
+            Setting::Memory(_) => "memory",
+            Setting::Outbox(_) => "outbox",
+        }
+    }
+}
+
+/// A setting that was changed, its values as they are written on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Its name.
+    pub name: String,
+    /// What it was.
+    pub old: String,
+    /// What it is.
+    pub new: String,
+}
+
+/// Steers a running gateway from any thread.
+#[derive(Clone, Debug)]
+pub struct Control {
+    commands: Sender<Command>,
+    drain: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// The gateway's end of its controls.
+#[derive(Debug)]
+pub struct Commands {
+    commands: Receiver<Command>,
+    drain: Arc<AtomicBool>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// As many commands wait as may.
+    Busy,
+    /// It did not answer in time.
+    Late,
+    /// The gateway has ended.
+    Gone,
+}
+
+impl Control {
+    /// A control and the gateway's end of it. `waker` ends the reactor's wait.
+    pub fn new(waker: Waker) -> (Control, Commands) {
+        let (to, from) = bounded(COMMANDS);
+        let drain = Arc::new(AtomicBool::new(false));
+        (Control { commands: to, drain: drain.clone(), waker }, Commands { commands: from, drain })
+    }
+
+    /// Begins to drain: nothing more is taken in, what was accepted is finished, and the gateway ends.
+    pub fn drain(&self) {
+        self.drain.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Takes nothing more in, and waits at most `wait` until what was accepted is finished.
+    pub fn pause(&self, wait: Duration) -> Result<Paused, Unanswered> {
+        self.ask(wait, |answer| Command::Pause(wait, answer))
+    }
+
+    /// Takes in again. Whether it was paused.
+    pub fn resume(&self) -> Result<bool, Unanswered> {
+        self.ask(Duration::ZERO, Command::Resume)
+    }
+
+    /// Changes a setting; the inner error is one line with the mend.
+    pub fn set(&self, setting: Setting) -> Result<Result<Change, String>, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Set(setting, answer))
+    }
+
+    /// What the gateway looks like now; with `survey`, every connection is looked at.
+    pub fn describe(&self, survey: bool) -> Result<Snapshot, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Describe { survey, answer })
+    }
+
+    fn ask<T>(&self, wait: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Unanswered> {
+        let (to, from) = Answer::new();
+        self.commands.try_send(command(to)).map_err(|error| match error {
+            TrySendError::Full(_) => Unanswered::Busy,
+            TrySendError::Disconnected(_) => Unanswered::Gone,
+        })?;
+        self.waker.wake();
+        from.recv_timeout(wait.saturating_add(ANSWER_TIMEOUT)).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Unanswered::Late,
+            RecvTimeoutError::Disconnected => Unanswered::Gone,
+        })
+    }
+}
+
+impl Commands {
+    /// The commands that wait.
+    pub fn waiting(&self) -> impl Iterator<Item = Command> + '_ {
+        self.commands.try_iter().take(COMMANDS)
+    }
+
+    /// Whether the gateway is told to drain.
+    pub fn is_told_to_drain(&self) -> bool {
+        self.drain.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unanswered::Busy => "the gateway has too many commands waiting: try again",
+            Unanswered::Late => "the gateway does not answer: its loop is busy or stuck",
+            Unanswered::Gone => "the gateway has ended",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_their_faults_say_the_mend() {
+        assert_eq!(Setting::parse("workers", "3"), Ok(Setting::Workers(3)));
+        assert_eq!(Setting::parse("memory", "64MiB"), Ok(Setting::Memory(64 << 20)));
+        assert_eq!(Setting::parse("outbox", "512"), Ok(Setting::Outbox(512)));
+        for (name, value, part) in [
+            ("workers", "0", "from 1 to 4096"),
+            ("workers", "many", "'many' is no number"),
+            ("memory", "big", "memory: 'big' is no size"),
+            ("listen", "x", "choose workers, memory, outbox"),
+        ] {
+            let message = Setting::parse(name, value).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
+        for name in Setting::NAMES {
+            assert_eq!(Setting::parse(name, "1").unwrap().name(), name);
+        }
+    }
+}

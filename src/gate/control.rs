@@ -1,0 +1,202 @@
+//! What other threads tell a running gate: to pause, to go on, to change a setting, to describe itself.
+
+use std::fmt::Display;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Config, Gate};
+use crate::control::{Answer, Change, Command, Paused, Setting};
+use crate::limits::{JOBS, WAITERS};
+use crate::net::Net;
+use crate::pool::Pool;
+use crate::snapshot::{Depth, MemoryUse, Phase, Queues, Snapshot};
+use crate::units::Size;
+
+/// Whether the gate takes in, and who waits until it has finished what it took.
+#[derive(Debug, Default)]
+pub struct Gatekeeper {
+    paused: bool,
+    /// Who waits for quiet, and until when.
+    waiting: Vec<(Instant, Answer<Paused>)>,
+}
+
+impl Gatekeeper {
+    /// Whether it is told to take nothing in.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// When the next of those who wait is answered anyway.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(until, _)| *until).min()
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Carries out a command at the instant `now`.
+    pub fn command(&mut self, command: Command, now: Instant) {
+        self.now = now;
+        match command {
+            Command::Pause(wait, answer) => self.pause(wait, answer),
+            Command::Resume(answer) => answer.give(self.resume()),
+            Command::Set(setting, answer) => {
+                let result = self.set(setting);
+                match &result {
+                    Ok(change) if change.old == change.new => {}
+                    Ok(Change { name, old, new }) => log::info!("{name} is set from {old} to {new}"),
+                    Err(wrong) => log::warn!("{} is not set: {wrong}", setting.name()),
+                }
+                answer.give(result);
+            }
+            Command::Describe { survey: false, answer } => answer.give(self.describe()),
+            Command::Describe { survey: true, answer } => self.ask_survey(answer),
+        }
+    }
+
+    fn pause(&mut self, wait: Duration, answer: Answer<Paused>) {
+        if !self.keeper.paused {
+            self.keeper.paused = true;
+            log::info!("paused: nothing more is taken in until it is told to resume");
+        }
+        let quiet = self.is_quiet();
+        if quiet || wait.is_zero() || self.keeper.waiting.len() >= WAITERS {
+            answer.give(self.paused_answer());
+        } else {
+            self.keeper.waiting.push((self.now + wait, answer));
+        }
+    }
+
+    fn paused_answer(&self) -> Paused {
+        Paused { quiet: self.is_quiet(), in_flight: self.ledger.borrow().in_flight() }
+    }
+
+    fn resume(&mut self) -> bool {
+        let was_paused = std::mem::take(&mut self.keeper.paused);
+        if was_paused {
+            log::info!("resumed");
+            self.answer_waiting(|_| true);
+            for id in self.conns.ids() {
+                self.mark_runnable(id);
+            }
+        }
+        was_paused
+    }
+
+    /// Whether everything that was accepted is finished and written.
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.jobs == 0 && self.entries == 0
+    }
+
+    /// Answers those who wait for quiet, if it is, or whose time is over.
+    pub(super) fn answer_quiet(&mut self) {
+        if !self.keeper.waiting.is_empty() {
+            let (quiet, now) = (self.is_quiet(), self.now);
+            self.answer_waiting(|until| quiet || until <= now);
+        }
+    }
+
+    fn answer_waiting(&mut self, is_due: impl Fn(Instant) -> bool) {
+        let paused = self.paused_answer();
+        let waiting = std::mem::take(&mut self.keeper.waiting);
+        for (until, answer) in waiting {
+            match is_due(until) {
+                true => answer.give(paused),
+                false => self.keeper.waiting.push((until, answer)),
+            }
+        }
+    }
+
+    fn set(&mut self, setting: Setting) -> Result<Change, String> {
+        let (old, new): (&dyn Display, &dyn Display);
+        let (old_size, new_size, old_count, new_count);
+        match setting {
+            Setting::Workers(workers) => {
+                (old_count, new_count) = (self.pool.workers(), workers);
+                self.pool.set_workers(workers).map_err(|why| {
+                    format!("cannot start a worker: {why}: set fewer, or raise the limit of processes")
+                })?;
+                (old, new) = (&old_count, &new_count);
+            }
+            Setting::Memory(bytes) => {
+                (old_size, new_size) = (Size(self.config.memory), Size(bytes));
+                self.change(|config| config.memory = bytes)?;
+                self.memory.set_limit(bytes);
+                if let Some(dedup) = &mut self.dedup {
+                    dedup.set_memory(bytes);
+                }
+                // An outbox is at most half of the memory.
+                self.reconsider_crowds();
+                (old, new) = (&old_size, &new_size);
+            }
+            Setting::Outbox(bytes) => {
+                (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
+                self.change(|config| config.outbox = bytes)?;
+                self.reconsider_crowds();
+                (old, new) = (&old_size, &new_size);
+            }
+        }
+        Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string() })
+    }
+
+    /// Changes the configuration, if it can work then.
+    fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), String> {
+        let mut config = (*self.config).clone();
+        change(&mut config);
+        config.check()?;
+        self.config = Rc::new(config);
+        Ok(())
+    }
+
+    /// Subscribers that are not behind any more, by a mark that was changed.
+    fn reconsider_crowds(&mut self) {
+        let mark = self.crowd_mark();
+        for id in self.conns.ids() {
+            if self.conns.get(id).is_some_and(|conn| conn.crowd.is_some() && conn.outbox.pending() <= mark) {
+                self.uncrowd(id);
+            }
+        }
+    }
+
+    /// What the gate looks like now, without a look at every connection.
+    pub fn describe(&self) -> Snapshot {
+        let phase = match (self.draining, self.keeper.paused) {
+            (Some(_), _) => Phase::Draining,
+            (None, true) => Phase::Paused,
+            (None, false) => Phase::Running,
+        };
+        let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
+        let mut settings = self.config.listed();
+        settings.insert(0, ("workers", self.pool.workers().to_string()));
+        Snapshot {
+            phase,
+            quiet: self.is_quiet(),
+            uptime: self.now.saturating_duration_since(self.started),
+            ledger: self.ledger(),
+            queues: Queues {
+                connections: depth(self.conns.len(), self.config.connections_max),
+                jobs: depth(self.jobs, JOBS),
+                in_flight: self.in_flight as u64,
+                outbox_items: self.entries as u64,
+                lines: self.lines.lengths(),
+                dedup: self.dedup.as_ref().map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
+            },
+            memory: self.memory_use(),
+            workers: self.pool.usage(self.now),
+            stages: self.timing.stages().clone(),
+            paused: self.pauses.counts(self.now),
+            settings,
+            survey: None,
+        }
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        let [small, large, entries] = self.memory.charged().map(|bytes| bytes as u64);
+        MemoryUse {
+            small_bytes: small,
+            large_bytes: large,
+            entries_bytes: entries,
+            used_bytes: small + large + entries,
+            limit_bytes: self.memory.limit() as u64,
+        }
+    }
+}
