@@ -8,7 +8,10 @@ mod serve;
 mod settings;
 mod shape;
 mod signals;
+mod stored;
+mod stored_files;
 mod tail;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -42,8 +45,10 @@ enum Command {
     Serve(serve::Serve),
     /// Publishes lines or files
     Send(send::Send),
-    /// Subscribes and prints
+    /// Subscribes and prints, or prints what is stored
     Tail(tail::Tail),
+    /// Checks the frames in stored files
+    Verify(verify::Verify),
 }
 
 /// How much is said on standard error.
@@ -67,6 +72,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Serve(serve) => serve.run(),
                 Command::Send(send) => send.run(),
                 Command::Tail(tail) => tail.run(),
+                Command::Verify(verify) => verify.run(),
             }
         }
         Err(error) if !error.use_stderr() => {

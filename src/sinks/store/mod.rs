@@ -24,6 +24,7 @@ mod keep;
 mod layout;
 mod lock;
 pub mod names;
+mod reader;
 mod recover;
 mod scan;
 mod segment;
@@ -35,6 +36,7 @@ use crate::frame::{Body, HEADER, Header};
 
 pub use files::{Disk, Files, Listed};
 pub use keep::Keep;
+pub use reader::{Reader, Run};
 pub use recover::{Cut, Recovered, recover};
 pub use scan::{Flaw, Scan, Stop, Why};
 pub use segment::Trouble;

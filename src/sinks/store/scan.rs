@@ -63,6 +63,11 @@ impl<'a> Scan<'a> {
         Scan { scheme, bytes: Vec::new(), taken: 0, filled: 0, at }
     }
 
+    /// Goes on with a frame that begins `at` bytes into a file, of which nothing was read yet.
+    pub fn restart(&mut self, at: u64) {
+        (self.taken, self.filled, self.at) = (0, 0, at);
+    }
+
     /// Bytes into the file up to which it is whole frames that were taken.
     pub fn at(&self) -> u64 {
         self.at
