@@ -31,7 +31,9 @@
 //! | [`control`] | how another thread steers a running gate and looks into it |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`web`] | the way to a web server: its addresses, and why a connection failed |
-//! | [`pool`] | the only room that starts workers: their queues and the wake-up |
+//! | [`wake`] | how other threads wake the reactor once for many things |
+//! | [`pool`] | the only room that starts workers, and their queues |
+//! | [`sinks`] | where frames go beside their subscribers: the store |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
@@ -86,6 +88,8 @@ pub mod order;
 pub mod pool;
 pub mod post;
 pub mod records;
+pub mod sinks;
 pub mod snapshot;
 pub mod units;
+pub mod wake;
 pub mod web;

@@ -168,6 +168,34 @@ pub const NAMED_LOSERS: usize = 100;
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
 
+/// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
+pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
+
+/// 16 MiB written and synced in one round of the store: some 50 ms of a disk that writes 350 MB/s, so
+/// that nobody waits long for an OK behind a flood.
+pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
+
+/// 128 segments with open files, two each; further ones are opened when they are written to.
+pub const STORE_FILES: usize = bound(128, 3);
+
+/// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
+pub const STORE_OPEN: usize = bound(65_536, 5);
+
+/// 32 segments that get their final names, or are removed, before what waits is stored: some 10 ms.
+pub const STORE_CLOSE_TURN: usize = bound(32, 2);
+
+/// 4,096 old segments that are remembered to be removed, 100 bytes each; then the folders are looked through
+/// again.
+pub const STORE_OLDEST: usize = bound(4096, 3);
+
+/// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
+pub const STORE_APPENDS: usize = bound(16_384, 8);
+
+/// 100 ms to 5 s between two attempts of the store after a failure.
+pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`STORE_RETRY_FIRST`].
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
+
 /// 64 commands on their way to the gate from other threads; each of them waits for its answer.
 pub const COMMANDS: usize = 64;
 

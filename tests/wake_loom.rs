@@ -1,7 +1,7 @@
-//! The wake-up between workers and reactor, under every interleaving and every value that the memory
+//! The wake-up between other threads and the reactor, under every interleaving and every value that the memory
 //! model allows a load to return, as far as loom explores them.
 //!
-//! The flag is the very source of the pool's room, on loom's atomics. What the workers push is a bare
+//! The flag is the very source of its room, on loom's atomics. What the workers push is a bare
 //! counter whose every access is relaxed, so that nothing but the flag makes a push visible.
 
 #![expect(
@@ -15,10 +15,10 @@ use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
-#[path = "../src/pool/wake.rs"]
+#[path = "../src/wake/flag.rs"]
 mod wake;
 
-/// What `wake.rs` finds where the pool has the standard library's.
+/// What `flag.rs` finds where its room has the standard library's.
 mod sync {
     pub use loom::sync::atomic::{AtomicBool, Ordering};
 }
@@ -26,7 +26,7 @@ mod sync {
 /// The same source, but its orderings are all relaxed: a canary.
 #[path = "."]
 mod relaxed {
-    #[path = "../src/pool/wake.rs"]
+    #[path = "../src/wake/flag.rs"]
     pub mod wake;
 
     mod sync {

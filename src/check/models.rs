@@ -7,6 +7,7 @@
 mod batch;
 mod choices;
 mod decoder;
+mod disk;
 mod http;
 mod memory;
 mod outbox;
@@ -14,6 +15,7 @@ mod pairs;
 mod pieces;
 mod reference;
 mod reorder;
+mod store;
 mod topics;
 
 #[cfg(test)]
@@ -28,4 +30,5 @@ pub use outbox::check_outbox;
 pub use pairs::check_pairs;
 pub use pieces::check_pieces;
 pub use reorder::check_reorder;
+pub use store::{check_recovery, check_store};
 pub use topics::check_topics;

@@ -13,7 +13,10 @@ mod serve;
 mod settings;
 mod shape;
 mod signals;
+mod stored;
+mod stored_files;
 mod tail;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -47,7 +50,7 @@ enum Command {
     Serve(serve::Serve),
     /// Publishes lines or files
     Send(send::Send),
-    /// Subscribes and prints
+    /// Subscribes and prints, or prints what is stored
     Tail(tail::Tail),
     /// Loads a gateway or a web server and reports what it did
     Bench(bench::Bench),
@@ -55,6 +58,8 @@ enum Command {
     Post(post::Post),
     /// Reads and steers a running gateway
     Ctl(ctl::Ctl),
+    /// Checks the frames in stored files
+    Verify(verify::Verify),
 }
 
 /// How much is said on standard error.
@@ -81,6 +86,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Bench(bench) => bench.run(),
                 Command::Post(post) => post.run(),
                 Command::Ctl(ctl) => ctl.run(),
+                Command::Verify(verify) => verify.run(),
             }
         }
         Err(error) if !error.use_stderr() => {

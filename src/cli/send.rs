@@ -11,17 +11,18 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::LISTEN;
+use super::stored_files::StoredFiles;
 use super::{Exit, Failure, print, secret, sent, signals};
 use crate::client::{self, Publisher, PublisherOptions};
 use crate::frame::check_topic;
 use crate::limits::PAYLOAD_MAX;
-use crate::records::{Input, RecordError, Records, Shape};
+use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
 
 /// 5 s after a signal for what is in flight.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The bar moves every 1,024 records: a million of them a second is a thousand looks at the clock.
-const PROGRESS_EVERY: u64 = 1024;
+pub(super) const PROGRESS_EVERY: u64 = 1024;
 
 /// Publishes each line of standard input or of FILE as one frame, and tells what became of them.
 #[derive(Args, Debug)]
@@ -54,6 +55,10 @@ pub struct Send {
     /// Publishes each FILE as one frame [default: each line]
     #[arg(long)]
     whole: bool,
+    /// With --whole: each FILE holds frames, as a gateway's --store does; they are published as they are, their
+    /// topics, keys and ids too [default: each FILE is a payload]
+    #[arg(long, requires = "whole", conflicts_with_all = ["topic", "key", "no_reply", "max_in_flight"])]
+    frames: bool,
     /// Prints the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -67,7 +72,37 @@ Examples:
   echo hello | framegate send --topic greetings
   framegate send --to gateway:7450 --topic logs.web access.log
   framegate send --topic pictures --whole *.jpg
+  framegate send --whole --frames /var/lib/framegate/orders.eu/*.frames
   tail -f app.log | framegate send --topic logs.app --json";
+
+/// What is published.
+enum Source {
+    /// Records, and until it [begins](Source::begin) who reads them and how to stop that.
+    Records(Box<Records>, Option<Reader>, Option<Stopper>),
+    /// Frames as they are.
+    Frames(StoredFiles),
+}
+
+impl Source {
+    /// Begins to read. What is returned stops it when it is dropped, where there is something to stop.
+    fn begin(&mut self) -> Result<Option<Stopper>, Failure> {
+        let Source::Records(_, reader, stopper) = self else { return Ok(None) };
+        if let Some(reader) = reader.take() {
+            thread::Builder::new().name("records".into()).spawn(|| reader.run()).map_err(|why| Failure {
+                exit: Exit::Partly,
+                message: format!("cannot start a thread: {why}: raise ulimit -u"),
+            })?;
+        }
+        Ok(stopper.take())
+    }
+
+    fn total(&self) -> Option<u64> {
+        match self {
+            Source::Records(records, ..) => records.total(),
+            Source::Frames(files) => files.total(),
+        }
+    }
+}
 
 impl Send {
     /// Publishes everything.
@@ -76,18 +111,21 @@ impl Send {
             .map_err(|wrong| Failure::usage(format!("--topic '{}': {wrong}", self.topic)))?;
         let options = PublisherOptions {
             scheme: secret::scheme(self.secret_file.as_deref())?,
-            replies: !self.no_reply,
+            // Frames as they are ask for themselves.
+            replies: !self.no_reply && !self.frames,
             max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
         };
-        let shape = if self.whole { Shape::Whole } else { Shape::Lines };
-        let (mut records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
-            .map_err(|wrong| Failure::usage(wrong.to_string()))?;
+        let mut source = if self.frames {
+            Source::Frames(StoredFiles::open(self.inputs(), options.scheme.clone())?)
+        } else {
+            let shape = if self.whole { Shape::Whole } else { Shape::Lines };
+            let (records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
+                .map_err(|wrong| Failure::usage(wrong.to_string()))?;
+            Source::Records(Box::new(records), Some(reader), Some(stopper))
+        };
         let mut publisher = Publisher::connect(&self.to, options)?;
-        thread::Builder::new().name("records".into()).spawn(|| reader.run()).map_err(|why| Failure {
-            exit: Exit::Partly,
-            message: format!("cannot start a thread: {why}: raise ulimit -u"),
-        })?;
+        let stopper = source.begin()?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
         let (interrupter, flag) = (publisher.interrupter(), interrupted.clone());
@@ -99,8 +137,11 @@ impl Send {
         })?;
 
         let began = Instant::now();
-        let progress = progress(records.total());
-        let stopped = self.publish(&mut records, &mut publisher, &progress);
+        let progress = progress(source.total());
+        let stopped = match &mut source {
+            Source::Records(records, ..) => self.publish(records, &mut publisher, &progress),
+            Source::Frames(files) => files.publish(&mut publisher, &progress),
+        };
         let report = publisher.finish();
         let seconds = began.elapsed().as_secs_f64();
         progress.finish_and_clear();

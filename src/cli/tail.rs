@@ -9,26 +9,37 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use clap::{Args, ValueEnum};
 
 use super::settings::LISTEN;
+use super::stored::Since;
 use super::{Exit, Failure, secret, shape, signals};
 use crate::client::{Event, Subscriber};
 use crate::frame::{Status, check_pattern};
 
 /// 256 KiB of lines a write while more are at hand.
-const OUTPUT: usize = 256 * 1024;
+pub(super) const OUTPUT: usize = 256 * 1024;
 
-/// Subscribes and prints each frame; every digest is checked again.
+/// Subscribes and prints each frame, or with --store prints what is stored; every digest is checked again.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Tail {
     /// What to subscribe to: * is one token, a last > is one or more [default: >, every topic]
     #[arg(value_name = "PATTERN")]
-    patterns: Vec<String>,
+    pub(super) patterns: Vec<String>,
     /// The gateway
-    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
+    #[arg(long, value_name = "ADDR", default_value = LISTEN, conflicts_with = "store")]
     from: String,
+    /// Prints what a gateway's --store DIR holds, in the order in which it was stored [default: none, subscribes]
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
+    /// [default: from the first frame on]
+    #[arg(long, value_name = "TIME", requires = "store")]
+    pub(super) since: Option<Since>,
+    /// Goes on with what is stored from now on [default: ends with the last stored frame]
+    #[arg(long, requires = "store")]
+    pub(super) follow: bool,
     /// Ends after so many frames [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// How a frame is printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -37,17 +48,18 @@ pub struct Tail {
     json: bool,
     /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    pub(super) secret_file: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
-Exits 0 after --count frames, 1 if a digest was wrong, 3 when the gateway is gone.
+Exits 0 after --count frames or at the end of the store, 1 if a digest was wrong, 3 when the gateway is gone.
 
 Examples:
   framegate tail
   framegate tail 'orders.*' 'logs.>' --count 10
   framegate tail logs.web --format payload > access.log
-  framegate tail --format json | jq .payload";
+  framegate tail --format json | jq .payload
+  framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow";
 
 /// How a frame is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,6 +92,9 @@ impl Tail {
                 .map_err(|wrong| Failure::usage(format!("the pattern '{pattern}': {wrong}")))?;
         }
         let scheme = secret::scheme(self.secret_file.as_deref())?;
+        if let Some(store) = &self.store {
+            return self.print_stored(store, &scheme);
+        }
         let everything = [">".to_string()];
         let patterns = if self.patterns.is_empty() { &everything[..] } else { &self.patterns };
         let mut subscriber = Subscriber::connect(&self.from, patterns, scheme)?;
@@ -114,14 +129,19 @@ impl Tail {
         }
     }
 
+    /// How frames are printed.
+    pub(super) fn shaper(&self) -> shape::Shaper {
+        let format = if self.json { Format::Json } else { self.format };
+        shape::Shaper::new(format, io::stdout().is_terminal())
+    }
+
     fn print(
         &self,
         subscriber: &mut Subscriber,
         out: &mut impl Write,
         bad: &mut u64,
     ) -> Result<Stop, Failure> {
-        let format = if self.json { Format::Json } else { self.format };
-        let mut shaper = shape::Shaper::new(format, io::stdout().is_terminal());
+        let mut shaper = self.shaper();
         let mut left = self.count.unwrap_or(u64::MAX);
         loop {
             while let Some(event) = subscriber.try_next()? {

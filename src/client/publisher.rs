@@ -9,7 +9,7 @@ use super::link::Link;
 use super::shared::{Life, Shared, State};
 use super::window::{CHUNK, Chunk};
 use super::{Error, Report};
-use crate::frame::{DIGEST, HEADER, Header, Kind, Scheme, check_topic};
+use crate::frame::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
 use crate::limits::{PAYLOAD_MAX, SEND_WINDOW};
 
 /// 4 MiB between the caller and the socket where nothing has to be kept for sending it again: enough
@@ -122,6 +122,36 @@ impl Publisher {
             self.flush()?;
         }
         Ok(self.frames)
+    }
+
+    /// Publishes a frame as it is, its id, its flags and its digest too. For a publisher that asks for no
+    /// [replies](PublisherOptions::replies) and sends nothing else: a frame that asks for one itself is
+    /// answered under its own id, and [`Report::answers`] counts that.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_as_it_is(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
+        debug_assert!(!self.options.replies, "its own ids would be mistaken for ours");
+        let payload = frame.payload();
+        if payload.len() > PAYLOAD_MAX {
+            return Err(Error::TooLarge(payload.len()));
+        }
+        let len = frame.bytes.len();
+        if self.room.frames == 0 || self.room.bytes < len {
+            self.make_room(len)?;
+        }
+        if self.frames == 0 {
+            self.shared.state.lock().as_they_are = true;
+        }
+        self.frames += 1;
+        self.bytes += payload.len() as u64;
+        self.open.push_as_it_is(self.frames, frame.bytes);
+        self.room.frames -= 1;
+        self.room.bytes = self.room.bytes.saturating_sub(len);
+        if self.open.bytes().len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Sends what was gathered, without waiting until it is sent.

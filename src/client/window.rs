@@ -38,6 +38,15 @@ impl Chunk {
         self.ends.push(u32::try_from(self.bytes.len()).expect("limits::PAYLOAD_MAX is checked before"));
     }
 
+    /// Appends a frame as it is. `id` is its number here, one after the last, whatever its header says.
+    pub fn push_as_it_is(&mut self, id: u64, frame: &[u8]) {
+        if self.ends.is_empty() {
+            self.first_id = id;
+        }
+        self.bytes.extend_from_slice(frame);
+        self.ends.push(u32::try_from(self.bytes.len()).expect("limits::PAYLOAD_MAX is checked before"));
+    }
+
     /// All its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

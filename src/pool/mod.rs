@@ -1,11 +1,7 @@
 //! Verifying beside the reactor: the only room that starts workers.
 
 mod idle;
-mod sync {
-    pub use std::sync::atomic::{AtomicBool, Ordering};
-}
 mod threads;
-mod wake;
 
 use std::io;
 use std::time::Instant;
@@ -15,7 +11,6 @@ use crate::limits::{PAIRED_FRAMES, PIECE};
 use crate::snapshot::WorkersUse;
 
 pub use threads::Threads;
-pub use wake::WakeFlag;
 
 /// Where verdicts come from. [`Threads`] is the real one; the simulator has another.
 pub trait Pool {

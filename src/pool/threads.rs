@@ -9,10 +9,11 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased}
 use crossbeam::queue::ArrayQueue;
 
 use super::idle::Idle;
-use super::{Done, Job, Pool, WakeFlag, Work, perform};
+use super::{Done, Job, Pool, Work, perform};
 use crate::frame::Scheme;
 use crate::limits::{JOBS, WORKERS_MAX};
 use crate::snapshot::WorkersUse;
+use crate::wake::WakeFlag;
 
 /// Worker threads that verify.
 pub struct Threads {

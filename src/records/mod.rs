@@ -172,8 +172,8 @@ impl Input {
         }
     }
 
-    /// Its bytes, where it is a regular file.
-    fn check(&self) -> Result<Option<u64>, RecordError> {
+    /// Checks that it can be opened. Its bytes, where it is a regular file.
+    pub fn check(&self) -> Result<Option<u64>, RecordError> {
         let metadata = match self {
             Input::Stdin => return Ok(stdin_len()),
             Input::File(path) => fs::metadata(path),
@@ -190,7 +190,8 @@ impl Input {
         Ok(Some(metadata.len()))
     }
 
-    fn open(&self) -> Result<Box<dyn io::Read>, RecordError> {
+    /// Opens it, to be read from the beginning.
+    pub fn open(&self) -> Result<Box<dyn io::Read>, RecordError> {
         match self {
             Input::Stdin => Ok(Box::new(io::stdin().lock())),
             Input::File(path) => match File::open(path) {

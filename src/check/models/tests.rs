@@ -88,4 +88,14 @@ proptest! {
     fn the_shares_are_the_arithmetic(data in vec(any::<u8>(), 0..1500)) {
         check_memory(&data);
     }
+
+    #[test]
+    fn the_store_holds_what_it_confirmed(data in vec(any::<u8>(), 0..1500)) {
+        check_store(&data);
+    }
+
+    #[test]
+    fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
+        check_recovery(&data);
+    }
 }

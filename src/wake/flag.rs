@@ -1,4 +1,4 @@
-//! Waking the reactor once for many verdicts.
+//! Waking the reactor once for many things that others bring it.
 
 use super::sync::{AtomicBool, Ordering};
 

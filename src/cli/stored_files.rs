@@ -1,0 +1,72 @@
+//! What `send --whole --frames` publishes: files of frames, as they are.
+
+use std::io::Read;
+
+use indicatif::ProgressBar;
+
+use super::send::PROGRESS_EVERY;
+use super::{Exit, Failure};
+use crate::client::Publisher;
+use crate::frame::Scheme;
+use crate::records::Input;
+use crate::sinks::store::{Scan, Stop};
+
+/// Files of frames.
+pub struct StoredFiles {
+    inputs: Vec<Input>,
+    scheme: Scheme,
+    total: Option<u64>,
+}
+
+impl StoredFiles {
+    /// Checks that every file can be opened.
+    pub fn open(inputs: Vec<Input>, scheme: Scheme) -> Result<StoredFiles, Failure> {
+        let mut total = Some(0);
+        for input in &inputs {
+            let len = input.check().map_err(|wrong| Failure::usage(wrong.to_string()))?;
+            total = total.zip(len).map(|(total, len)| total + len);
+        }
+        Ok(StoredFiles { inputs, scheme, total })
+    }
+
+    /// Bytes of all files, where they are regular ones.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Publishes every frame, each checked before; up to the first that is not one.
+    pub fn publish(&self, publisher: &mut Publisher, progress: &ProgressBar) -> Result<(), Failure> {
+        let (mut count, mut before) = (0u64, 0);
+        for input in &self.inputs {
+            let mut file = input.open().map_err(|wrong| partly(&wrong))?;
+            let mut scan = Scan::new(&self.scheme, 0);
+            loop {
+                match scan.next(|bytes| file.read(bytes)) {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => publisher.send_as_it_is(&frame)?,
+                    Err(stop) => {
+                        let what: &dyn std::fmt::Display = match &stop {
+                            Stop::Flaw(flaw) => flaw,
+                            Stop::Read(why) => why,
+                        };
+                        return Err(partly(&format_args!(
+                            "{}: {what}: what comes before is sent, nothing after",
+                            input.name()
+                        )));
+                    }
+                }
+                count += 1;
+                if count.is_multiple_of(PROGRESS_EVERY) {
+                    progress.set_position(before + scan.at());
+                }
+            }
+            before += scan.at();
+        }
+        Ok(())
+    }
+}
+
+/// What was sent before stays sent.
+fn partly(wrong: &dyn std::fmt::Display) -> Failure {
+    Failure { exit: Exit::Partly, message: wrong.to_string() }
+}

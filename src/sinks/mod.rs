@@ -1,0 +1,3 @@
+//! Where distributed frames go beside their subscribers.
+
+pub mod store;

@@ -1,0 +1,184 @@
+//! The files of a store, as it sees them. [`Disk`] is the real thing; the model has one that fails,
+//! writes less than it is given, and forgets at a crash what was not synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Files and folders below one folder; paths are from there.
+pub trait Files {
+    /// A file that is open.
+    type File;
+
+    /// Makes a folder, if it is not there.
+    fn make_folder(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Returns once everything that was made, renamed and removed in a folder is on the disk.
+    fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
+
+    /// What is in a folder. Names that are not UTF-8 are nobody's.
+    fn list(&mut self, path: &Path) -> io::Result<Vec<Listed>>;
+
+    /// Makes a file that is not there yet.
+    fn create(&mut self, path: &Path) -> io::Result<Self::File>;
+
+    /// Opens a file that is there.
+    fn open(&mut self, path: &Path) -> io::Result<Self::File>;
+
+    /// Its bytes.
+    fn len(&mut self, file: &mut Self::File) -> io::Result<u64>;
+
+    /// Reads from `at` on; 0 at the end.
+    fn read(&mut self, file: &mut Self::File, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Adds bytes at the end; how many, if not all.
+    fn append(&mut self, file: &mut Self::File, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Returns once everything that was appended is on the disk. After an error nobody knows what is, and
+    /// the next sync may say that all is well: the system tells it only once.
+    fn sync(&mut self, file: &mut Self::File) -> io::Result<()>;
+
+    /// Cuts a file off.
+    fn truncate(&mut self, file: &mut Self::File, len: u64) -> io::Result<()>;
+
+    /// A file's bytes, without opening it.
+    fn size(&mut self, path: &Path) -> io::Result<u64>;
+
+    /// Gives a file of a folder another name there, at once.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+}
+
+/// Something in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a folder itself.
+    pub is_folder: bool,
+}
+
+/// The files of the system.
+#[derive(Debug)]
+pub struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    /// The files below `root`.
+    pub fn new(root: &Path) -> Disk {
+        Disk { root: root.into() }
+    }
+}
+
+impl Files for Disk {
+    type File = File;
+
+    fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+        let path = self.root.join(path);
+        match fs::create_dir(&path) {
+            Err(why) if why.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            result => result,
+        }
+    }
+
+    fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
+        File::open(self.root.join(path))?.sync_all()
+    }
+
+    fn list(&mut self, path: &Path) -> io::Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(self.root.join(path))? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                all.push(Listed { name, is_folder: entry.file_type()?.is_dir() });
+            }
+        }
+        Ok(all)
+    }
+
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().create_new(true).read(true).append(true).open(self.root.join(path))
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).append(true).open(self.root.join(path))
+    }
+
+    fn len(&mut self, file: &mut File) -> io::Result<u64> {
+        Ok(file.metadata()?.len())
+    }
+
+    fn read(&mut self, file: &mut File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        read_at(file, at, bytes)
+    }
+
+    fn append(&mut self, file: &mut File, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        file.write_vectored(slices)
+    }
+
+    fn sync(&mut self, file: &mut File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn truncate(&mut self, file: &mut File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn size(&mut self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(self.root.join(path))?.len())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(self.root.join(from), self.root.join(to))
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(self.root.join(path))
+    }
+}
+
+/// Reads from `at` on, wherever the file stands; 0 at the end.
+pub fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read_at(bytes, at) {
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Appends all of `slices`, however few bytes a call takes.
+pub fn append_all<F: Files>(
+    files: &mut F,
+    file: &mut F::File,
+    mut slices: &mut [IoSlice<'_>],
+) -> io::Result<()> {
+    /// The most that the system takes at once.
+    const SLICES: usize = 1024;
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match files.append(file, &slices[..slices.len().min(SLICES)]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut slices, n),
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `bytes` from `at` on.
+pub fn read_exact<F: Files>(files: &mut F, file: &mut F::File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match files.read(file, at + filled as u64, &mut bytes[filled..])? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => filled += n,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Removing old segments, where that is asked for.
+//!
+//! Only segments with a final name are removed, the oldest first, whatever their topic. The folders are
+//! looked through for the oldest some at a time, so that the memory it takes does not grow with
+//! the store.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::Files;
+use super::layout;
+use super::names::{Holds, file};
+use super::recover::end_of_index;
+use super::stamp::Stamp;
+use crate::limits::{STORE_CLOSE_TURN, STORE_OLDEST};
+
+/// What stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Frames that were stored at most so long ago, and those that share a segment with them.
+    Time(Duration),
+    /// The newest segments that together hold at most so many bytes of frames.
+    Size(u64),
+}
+
+/// Removes what is not to be kept.
+#[derive(Debug)]
+pub struct Keeper {
+    keep: Option<Keep>,
+    /// The oldest segments of the last look.
+    oldest: VecDeque<Old>,
+    /// Bytes of frames in all segments, and how many segments were added since that was counted.
+    bytes: Option<u64>,
+    added: usize,
+    /// No look before then.
+    next: Stamp,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Old {
+    base: Stamp,
+    folder: PathBuf,
+}
+
+/// 1 minute until the next try, where the system would not have it.
+const RETRY: Duration = Duration::from_secs(60);
+
+impl Keeper {
+    /// Keeps what is to be kept; everything, if nothing is said.
+    pub fn new(keep: Option<Keep>) -> Keeper {
+        Keeper { keep, oldest: VecDeque::new(), bytes: None, added: 0, next: Stamp(0) }
+    }
+
+    /// A segment of so many bytes got its final name.
+    pub fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.map(|all| all + bytes);
+        self.added += 1;
+    }
+
+    /// Removes what is not to be kept, some at a time. How many segments.
+    pub fn remove_old<F: Files>(&mut self, files: &mut F, now: Stamp) -> u64 {
+        if self.keep.is_none() || now < self.next {
+            return 0;
+        }
+        let mut removed = 0;
+        let mut remove = || -> io::Result<()> {
+            for _ in 0..STORE_CLOSE_TURN {
+                let Some(old) = self.next_old(files, now)? else { break };
+                removed += u64::from(self.remove(files, &old)?);
+            }
+            Ok(())
+        };
+        if let Err(why) = remove() {
+            log::warn!("the store cannot remove what is not to be kept: {why}; it tries again in a minute");
+            self.oldest.clear();
+            self.next = later(now, RETRY);
+        }
+        removed
+    }
+
+    /// The oldest segment, if it is not to be kept.
+    fn next_old<F: Files>(&mut self, files: &mut F, now: Stamp) -> io::Result<Option<Old>> {
+        if let Some(Keep::Size(max)) = self.keep {
+            if self.bytes.is_some_and(|bytes| bytes <= max) {
+                return Ok(None);
+            }
+            // Somebody may have taken segments away: what is removed for their size is counted anew.
+            if self.added > STORE_CLOSE_TURN {
+                self.oldest.clear();
+            }
+        }
+        if self.oldest.is_empty() {
+            self.look(files)?;
+        }
+        let Some(old) = self.oldest.front() else {
+            if let Some(Keep::Time(time)) = self.keep {
+                // What is stored from now on.
+                self.next = later(now, time);
+            }
+            return Ok(None);
+        };
+        let is_over = match self.keep {
+            Some(Keep::Time(time)) => {
+                let mut until = later(old.base, time);
+                if until <= now {
+                    // Its last frame is what counts.
+                    let index = file(&old.folder, old.base, Holds::Index);
+                    let end = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
+                    until = later(old.base.max(Stamp(end)), time);
+                }
+                self.next = until.min(later(now, RETRY));
+                until <= now
+            }
+            Some(Keep::Size(max)) => self.bytes.is_none_or(|bytes| bytes > max),
+            None => false,
+        };
+        Ok(if is_over { self.oldest.pop_front() } else { None })
+    }
+
+    /// Whether it was there to be removed.
+    fn remove<F: Files>(&mut self, files: &mut F, old: &Old) -> io::Result<bool> {
+        let path = file(&old.folder, old.base, Holds::Frames);
+        let bytes = match files.size(&path) {
+            Err(why) if why.kind() == ErrorKind::NotFound => {
+                self.oldest.clear();
+                self.bytes = None;
+                return Ok(false);
+            }
+            bytes => bytes?,
+        };
+        files.remove(&path)?;
+        match files.remove(&file(&old.folder, old.base, Holds::Index)) {
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            result => result?,
+        }
+        self.bytes = self.bytes.map(|all| all.saturating_sub(bytes));
+        log::debug!("removed {}, which was not to be kept", path.display());
+        Ok(true)
+    }
+
+    /// Looks for the oldest segments, and counts all.
+    fn look<F: Files>(&mut self, files: &mut F) -> io::Result<()> {
+        let mut oldest = BinaryHeap::new();
+        let mut bytes = 0;
+        for folder in layout::folders(files)? {
+            for (base, holds) in layout::contents(files, &folder.path)? {
+                if holds != Holds::Frames {
+                    continue;
+                }
+                if matches!(self.keep, Some(Keep::Size(_))) {
+                    bytes += size_of(files, &file(&folder.path, base, holds))?;
+                }
+                oldest.push(Old { base, folder: folder.path.clone() });
+                if oldest.len() > STORE_OLDEST {
+                    oldest.pop();
+                }
+            }
+        }
+        self.oldest = oldest.into_sorted_vec().into();
+        (self.bytes, self.added) = (Some(bytes), 0);
+        Ok(())
+    }
+}
+
+fn size_of<F: Files>(files: &mut F, path: &Path) -> io::Result<u64> {
+    match files.size(path) {
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(0),
+        size => size,
+    }
+}
+
+fn later(stamp: Stamp, time: Duration) -> Stamp {
+    Stamp(stamp.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::store::Disk;
+    use crate::sinks::store::index::Entry;
+    use std::fs;
+
+    /// 10 segments of 100 bytes, one a second from second 0 on, in three folders; each ends half a second
+    /// after it began.
+    fn segments() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for second in 0..10 {
+            let folder = root.path().join(["a", "b", "c%2F"][second as usize % 3]);
+            fs::create_dir_all(&folder).unwrap();
+            let base = at(second * 1000);
+            fs::write(file(&folder, base, Holds::Frames), [0; 100]).unwrap();
+            let entry = Entry { first: at(second * 1000 + 500), end: 100, frames: 1 };
+            fs::write(file(&folder, base, Holds::Index), entry.encode()).unwrap();
+        }
+        fs::write(file(&root.path().join("a"), at(0), Holds::Cut), "kept").unwrap();
+        fs::write(file(&root.path().join("b"), at(0), Holds::OpenFrames), "kept").unwrap();
+        fs::write(root.path().join("a/notes"), "nobody's").unwrap();
+        root
+    }
+
+    fn at(ms: u64) -> Stamp {
+        Stamp(1_000_000 * ms)
+    }
+
+    /// The seconds whose segments are left.
+    fn left(root: &Path) -> Vec<u64> {
+        let mut left = Vec::new();
+        for folder in layout::folders(&mut Disk::new(root)).unwrap() {
+            for (base, holds) in layout::contents(&mut Disk::new(root), &folder.path).unwrap() {
+                if holds == Holds::Frames {
+                    left.push(base.0 / 1_000_000_000);
+                }
+            }
+        }
+        left.sort_unstable();
+        left
+    }
+
+    fn remove_all(keeper: &mut Keeper, root: &Path, now: Stamp) -> u64 {
+        let mut disk = Disk::new(root);
+        std::iter::from_fn(|| Some(keeper.remove_old(&mut disk, now)).filter(|&n| n > 0)).sum()
+    }
+
+    #[test]
+    fn nothing_is_removed_unless_it_is_asked_for() {
+        let root = segments();
+        assert_eq!(Keeper::new(None).remove_old(&mut Disk::new(root.path()), Stamp(u64::MAX)), 0);
+        assert_eq!(left(root.path()).len(), 10);
+    }
+
+    #[test]
+    fn by_time_what_is_older_goes_once_its_last_frame_is() {
+        let root = segments();
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))));
+        assert_eq!(remove_all(&mut keeper, root.path(), at(5_400)), 0);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(8_600)), 4);
+        assert_eq!(left(root.path()), [4, 5, 6, 7, 8, 9]);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(100_000)), 6);
+        let kept = ["a/19700101T000000.000000000Z.cut", "b/19700101T000000.000000000Z.open", "a/notes"];
+        assert!(kept.iter().all(|path| root.path().join(path).exists()));
+        assert_eq!(fs::read_dir(root.path().join("c%2F")).unwrap().count(), 0, "the indexes went too");
+    }
+
+    #[test]
+    fn by_size_the_oldest_go() {
+        let root = segments();
+        let mut keeper = Keeper::new(Some(Keep::Size(350)));
+        assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 7);
+        assert_eq!(left(root.path()), [7, 8, 9]);
+        // A new one makes it too many.
+        fs::write(file(&root.path().join("a"), at(10_000), Holds::Frames), [0; 100]).unwrap();
+        keeper.add(100);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 1);
+        assert_eq!(left(root.path()), [8, 9, 10]);
+    }
+
+    #[test]
+    fn what_somebody_took_away_does_not_count() {
+        let root = segments();
+        let mut keeper = Keeper::new(Some(Keep::Size(950)));
+        assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 1);
+        for second in 1..6 {
+            let folder = root.path().join(["a", "b", "c%2F"][second as usize % 3]);
+            fs::remove_file(file(&folder, at(second * 1000), Holds::Frames)).unwrap();
+        }
+        fs::write(file(&root.path().join("a"), at(10_000), Holds::Frames), [0; 100]).unwrap();
+        keeper.add(100);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 0);
+        assert_eq!(left(root.path()), [6, 7, 8, 9, 10]);
+    }
+}

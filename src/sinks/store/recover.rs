@@ -1,0 +1,230 @@
+//! After a crash: open segments are cut back to what is whole, and get their final names.
+//!
+//! Everything that was confirmed lies before the first flaw, since it was synced before anything behind it
+//! was written. What comes from the flaw on is kept in a file beside the segment. Each step may be the
+//! last before the next crash; then all of it is done again.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, append_all, read_exact};
+use super::index::{self, Compared, ENTRY, Entry};
+use super::layout::{self, Folder};
+use super::names::{Holds, file};
+use super::scan::{Flaw, Scan, Stop};
+use super::segment::Trouble;
+use super::stamp::{Clock, Stamp};
+use crate::frame::Scheme;
+
+/// What was found and done at a start.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Segments that were open.
+    pub segments: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// What was cut off, and why.
+    pub cuts: Vec<Cut>,
+}
+
+/// The end of a segment that was no frame.
+#[derive(Debug)]
+pub struct Cut {
+    /// Where its bytes are kept.
+    pub path: PathBuf,
+    /// How many they are.
+    pub bytes: u64,
+    /// What was wrong with the first of them.
+    pub flaw: Flaw,
+}
+
+/// Finishes what an earlier run left open. The clock has passed every stamp that was ever given.
+pub fn recover<F: Files>(files: &mut F, scheme: &Scheme, now: Stamp) -> Result<(Clock, Recovered), Trouble> {
+    let mut clock = Clock::default();
+    let mut open = Vec::new();
+    let list = |path: &Path, why| Trouble { what: "list", path: path.into(), why };
+    for Folder { path, .. } in layout::folders(files).map_err(|why| list(Path::new(""), why))? {
+        let contents = layout::contents(files, &path).map_err(|why| list(&path, why))?;
+        let is_frames = |holds| matches!(holds, Holds::Frames | Holds::OpenFrames);
+        if let Some(&(newest, _)) = contents.iter().rev().find(|(_, holds)| is_frames(*holds)) {
+            clock.pass(newest.0.saturating_add(1));
+            clock.pass(end_of_index(files, &file(&path, newest, Holds::Index))?);
+        }
+        for (at, &(base, holds)) in contents.iter().enumerate() {
+            match holds {
+                Holds::OpenFrames => open.push((base, path.clone())),
+                // Its segment was about to begin, or was taken away before it.
+                Holds::Index
+                    if !contents[..at].iter().any(|(of, holds)| *of == base && is_frames(*holds)) =>
+                {
+                    remove(files, &file(&path, base, Holds::Index))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    open.sort();
+    let mut recovered = Recovered::default();
+    for (base, folder) in open {
+        let one = One { files, scheme, folder: &folder, base };
+        recovered.segments += 1;
+        recovered.frames += one.finish(&mut clock, now, &mut recovered.cuts)?;
+    }
+    Ok((clock, recovered))
+}
+
+/// The first stamp behind those of an index; 0 if there is none.
+pub fn end_of_index<F: Files>(files: &mut F, path: &Path) -> Result<u64, Trouble> {
+    let entries = read_index(files, path)?;
+    Ok(entries.last().map_or(0, Entry::next))
+}
+
+fn read_index<F: Files>(files: &mut F, path: &Path) -> Result<Vec<Entry>, Trouble> {
+    let mut read = || -> io::Result<Vec<u8>> {
+        let mut file = match files.open(path) {
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        let len = files.len(&mut file)?;
+        read_range(files, &mut file, 0, len)
+    };
+    let bytes = read().map_err(|why| Trouble { what: "read", path: path.into(), why })?;
+    Ok(index::read(&bytes, None))
+}
+
+fn read_range<F: Files>(files: &mut F, file: &mut F::File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; (to - from) as usize];
+    read_exact(files, file, from, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn remove<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
+    match files.remove(path) {
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.map_err(|why| Trouble { what: "remove", path: path.into(), why }),
+    }
+}
+
+/// An open segment.
+struct One<'a, F> {
+    files: &'a mut F,
+    scheme: &'a Scheme,
+    folder: &'a Path,
+    base: Stamp,
+}
+
+impl<F: Files> One<'_, F> {
+    /// Cuts it back and gives it its final name. How many frames it holds.
+    fn finish(mut self, clock: &mut Clock, now: Stamp, cuts: &mut Vec<Cut>) -> Result<u64, Trouble> {
+        let entries = read_index(self.files, &self.path(Holds::Index))?;
+        let path = self.path(Holds::OpenFrames);
+        let failed = |what, why| Trouble { what, path: path.clone(), why };
+        let mut file = self.files.open(&path).map_err(|why| failed("open", why))?;
+        let len = self.files.len(&mut file).map_err(|why| failed("read", why))?;
+        let mut compared = Compared::new(entries);
+        let (frames, valid, flaw) = self.scan(&mut file, &mut compared).map_err(|why| failed("read", why))?;
+        if let Some(flaw) = flaw {
+            let cut = self.cut(&mut file, valid, len, flaw)?;
+            cuts.push(cut);
+        }
+        if valid == 0 {
+            remove(self.files, &path)?;
+            remove(self.files, &self.path(Holds::Index))?;
+            self.sync_folder()?;
+            return Ok(0);
+        }
+        // What the system held and had not written yet survives the program, not the machine.
+        self.files.sync(&mut file).map_err(|why| failed("sync", why))?;
+        self.mend_index(&compared, valid, clock, now).map_err(|why| Trouble {
+            what: "write",
+            path: self.path(Holds::Index),
+            why,
+        })?;
+        let to = self.path(Holds::Frames);
+        self.files.rename(&path, &to).map_err(|why| failed("rename", why))?;
+        self.sync_folder()?;
+        Ok(frames)
+    }
+
+    /// How many frames there are up to the first flaw, in how many bytes.
+    fn scan(&mut self, file: &mut F::File, compared: &mut Compared) -> io::Result<(u64, u64, Option<Flaw>)> {
+        let mut scan = Scan::new(self.scheme, 0);
+        let (mut read_to, mut frames) = (0, 0);
+        loop {
+            let files = &mut *self.files;
+            let next = scan.next(|bytes| {
+                let n = files.read(file, read_to, bytes)?;
+                read_to += n as u64;
+                Ok(n)
+            });
+            match next {
+                Ok(Some(_)) => {
+                    frames += 1;
+                    compared.frame(scan.at());
+                }
+                Ok(None) => return Ok((frames, scan.at(), None)),
+                Err(Stop::Flaw(flaw)) => return Ok((frames, scan.at(), Some(flaw))),
+                Err(Stop::Read(why)) => return Err(why),
+            }
+        }
+    }
+
+    /// Keeps what comes from `valid` on in a file of its own, and cuts it off.
+    fn cut(&mut self, file: &mut F::File, valid: u64, len: u64, flaw: Flaw) -> Result<Cut, Trouble> {
+        let path = self.path(Holds::Cut);
+        // A start that did not come further may have left one.
+        remove(self.files, &path)?;
+        let mut keep = || -> io::Result<()> {
+            let mut kept = self.files.create(&path)?;
+            let mut at = valid;
+            while at < len {
+                let bytes = read_range(self.files, file, at, len.min(at + CUT_BLOCK))?;
+                append_all(self.files, &mut kept, &mut [IoSlice::new(&bytes)])?;
+                at += bytes.len() as u64;
+            }
+            self.files.sync(&mut kept)
+        };
+        keep().map_err(|why| Trouble { what: "write", path: path.clone(), why })?;
+        self.sync_folder()?;
+        self.files.truncate(file, valid).map_err(|why| Trouble {
+            what: "cut off",
+            path: self.path(Holds::OpenFrames),
+            why,
+        })?;
+        Ok(Cut { path, bytes: len - valid, flaw })
+    }
+
+    /// Leaves in the index what agrees with the frames, and says of the others that they come last.
+    fn mend_index(
+        &mut self,
+        compared: &Compared,
+        valid: u64,
+        clock: &mut Clock,
+        now: Stamp,
+    ) -> io::Result<()> {
+        let path = self.path(Holds::Index);
+        let mut file = match self.files.open(&path) {
+            Err(why) if why.kind() == ErrorKind::NotFound => self.files.create(&path)?,
+            file => file?,
+        };
+        self.files.truncate(&mut file, (compared.agreed().len() * ENTRY) as u64)?;
+        if compared.open() > 0 {
+            let first = clock.take(now, compared.open());
+            let entry = Entry { first, end: valid, frames: compared.open() };
+            append_all(self.files, &mut file, &mut [IoSlice::new(&entry.encode())])?;
+        }
+        self.files.sync(&mut file)
+    }
+
+    fn sync_folder(&mut self) -> Result<(), Trouble> {
+        let failed = |why| Trouble { what: "sync the folder", path: self.folder.into(), why };
+        self.files.sync_folder(self.folder).map_err(failed)
+    }
+
+    fn path(&self, holds: Holds) -> PathBuf {
+        file(self.folder, self.base, holds)
+    }
+}
+
+/// 1 MiB at a time from an open segment to the file of what is cut off.
+const CUT_BLOCK: u64 = 1 << 20;

@@ -1,0 +1,274 @@
+//! One segment of one topic, from its first frame to its final name.
+//!
+//! ```text
+//! begin ─► (write ─► sync ─► index)… ─► finish
+//!   └───────────┴─► broken ─► mend ─► finish, or nothing is left of it
+//! ```
+//!
+//! A segment in which anything failed takes no more frames. After a failed sync nobody knows what is on
+//! the disk, and the next one may say that all is well; so what was not stored is cut off again, and
+//! goes to a new segment.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::files::{Files, append_all, read_exact};
+use super::index::{ENTRY, Entry};
+use super::names::{self, Holds};
+use super::stamp::Stamp;
+
+/// A segment that is not finished.
+///
+/// `stored ≤ written` in bytes; the index holds `indexed` whole entries, which cover `stored`.
+pub struct Segment<T> {
+    folder: Arc<Path>,
+    base: Stamp,
+    begun: Instant,
+    /// Open, or closed to have fewer files open.
+    files: Option<Pair<T>>,
+    written: u64,
+    stored: u64,
+    indexed: u64,
+    broken: bool,
+    /// A sync of the index failed, and what it holds, once that was read.
+    index_broken: bool,
+    index_copy: Option<Vec<u8>>,
+    renamed: bool,
+}
+
+struct Pair<T> {
+    frames: T,
+    index: T,
+}
+
+/// Why something could not be stored.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What was tried.
+    pub what: &'static str,
+    /// On which file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub why: io::Error,
+}
+
+impl Trouble {
+    fn new(what: &'static str, path: &Path, why: io::Error) -> Trouble {
+        Trouble { what, path: path.into(), why }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.what, self.path.display(), self.why)
+    }
+}
+
+impl<T> Segment<T> {
+    /// A segment that begins with the frame of this stamp. It is broken until it [is made](Self::make).
+    pub fn new(folder: Arc<Path>, base: Stamp, now: Instant) -> Segment<T> {
+        let (written, stored, indexed) = (0, 0, 0);
+        Segment {
+            folder,
+            base,
+            begun: now,
+            files: None,
+            written,
+            stored,
+            indexed,
+            broken: true,
+            index_broken: false,
+            index_copy: None,
+            renamed: false,
+        }
+    }
+
+    /// When it began.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether something failed in it.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether it has its final name, though perhaps not on the disk yet.
+    pub fn is_renamed(&self) -> bool {
+        self.renamed
+    }
+
+    /// Something failed in it, or beside it.
+    pub fn give_up(&mut self) {
+        self.broken = true;
+    }
+
+    /// Closes its files; they are opened again when they are needed.
+    pub fn close_files(&mut self) {
+        self.files = None;
+    }
+
+    /// Makes its files, and its topic's folder.
+    pub fn make<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
+        let folder = self.folder.clone();
+        let mut above = PathBuf::new();
+        for name in folder.iter() {
+            let path = above.join(name);
+            files.make_folder(&path).map_err(|why| Trouble::new("make the folder", &path, why))?;
+            // Even where it was there: an earlier attempt may have ended between the two.
+            sync_folder(files, &above)?;
+            above = path;
+        }
+        let path = self.path(Holds::OpenFrames);
+        let frames = files.create(&path).map_err(|why| Trouble::new("make", &path, why))?;
+        let path = self.path(Holds::Index);
+        let index = files.create(&path).map_err(|why| Trouble::new("make", &path, why))?;
+        self.files = Some(Pair { frames, index });
+        sync_folder(files, &folder)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Writes frames at its end.
+    pub fn write<F: Files<File = T>>(
+        &mut self,
+        files: &mut F,
+        slices: &mut [IoSlice<'_>],
+    ) -> Result<(), Trouble> {
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let pair = self.open(files)?;
+        append_all(files, &mut pair.frames, slices).map_err(|why| self.failed("write", why))?;
+        self.written += bytes as u64;
+        Ok(())
+    }
+
+    /// Returns once all that was written is on the disk.
+    pub fn sync<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
+        let pair = self.open(files)?;
+        files.sync(&mut pair.frames).map_err(|why| self.failed("sync", why))
+    }
+
+    /// Says of all that was written where it stands: it is stored.
+    pub fn index<F: Files<File = T>>(&mut self, files: &mut F, entries: &[Entry]) -> Result<(), Trouble> {
+        let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
+        let pair = self.open(files)?;
+        append_all(files, &mut pair.index, &mut [IoSlice::new(&bytes)])
+            .map_err(|why| self.failed("write", why))?;
+        self.indexed += entries.len() as u64;
+        self.stored = self.written;
+        Ok(())
+    }
+
+    /// Makes a broken segment one that can be finished, or takes away what is left of it where it holds
+    /// nothing. Whether it can be finished. It may be tried again after any failure.
+    pub fn mend<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
+        if self.stored == 0 {
+            self.files = None;
+            for holds in [Holds::OpenFrames, Holds::Index] {
+                let path = self.path(holds);
+                remove(files, &path).map_err(|why| Trouble::new("remove", &path, why))?;
+            }
+            return match sync_folder(files, &self.folder) {
+                // There was not even room for the folder.
+                Err(trouble) if is_missing(&trouble.why) => Ok(false),
+                result => result.map(|()| false),
+            };
+        }
+        if self.broken {
+            let (stored, indexed) = (self.stored, self.indexed * ENTRY as u64);
+            let pair = self.open(files)?;
+            files
+                .truncate(&mut pair.frames, stored)
+                .and_then(|()| files.sync(&mut pair.frames))
+                .and_then(|()| files.truncate(&mut pair.index, indexed))
+                .map_err(|why| self.failed("cut off", why))?;
+            self.written = stored;
+            self.broken = false;
+        }
+        Ok(true)
+    }
+
+    /// Gives it its final name. It may be tried again after any failure.
+    pub fn finish<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
+        if !self.renamed {
+            self.sync_index(files).map_err(|why| Trouble::new("write", &self.path(Holds::Index), why))?;
+            let (from, to) = (self.path(Holds::OpenFrames), self.path(Holds::Frames));
+            files.rename(&from, &to).map_err(|why| Trouble::new("rename", &from, why))?;
+            self.renamed = true;
+        }
+        sync_folder(files, &self.folder)
+    }
+
+    /// Brings the index to the disk. One whose sync failed is written anew.
+    fn sync_index<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
+        let path = self.path(Holds::Index);
+        if self.index_broken {
+            self.files = None;
+            if self.index_copy.is_none() {
+                let mut bytes = vec![0; self.indexed as usize * ENTRY];
+                let mut index = files.open(&path)?;
+                read_exact(files, &mut index, 0, &mut bytes)?;
+                self.index_copy = Some(bytes);
+            }
+            remove(files, &path)?;
+        }
+        let mut index = match (self.files.take(), &self.index_copy) {
+            (Some(Pair { index, .. }), _) => index,
+            (None, None) => files.open(&path)?,
+            (None, Some(bytes)) => {
+                let mut index = files.create(&path)?;
+                append_all(files, &mut index, &mut [IoSlice::new(bytes)])?;
+                index
+            }
+        };
+        self.index_broken = true;
+        files.sync(&mut index)?;
+        (self.index_broken, self.index_copy) = (false, None);
+        Ok(())
+    }
+
+    /// Its files, opened if they are not.
+    fn open<F: Files<File = T>>(&mut self, files: &mut F) -> Result<&mut Pair<T>, Trouble> {
+        if self.files.is_none() {
+            let path = self.path(Holds::OpenFrames);
+            let frames = files.open(&path).map_err(|why| Trouble::new("open", &path, why))?;
+            let path = self.path(Holds::Index);
+            let index = files.open(&path).map_err(|why| Trouble::new("open", &path, why))?;
+            self.files = Some(Pair { frames, index });
+        }
+        Ok(self.files.as_mut().expect("they are open"))
+    }
+
+    fn path(&self, holds: Holds) -> PathBuf {
+        names::file(&self.folder, self.base, holds)
+    }
+
+    fn failed(&self, what: &'static str, why: io::Error) -> Trouble {
+        Trouble::new(what, &self.path(Holds::OpenFrames), why)
+    }
+}
+
+fn sync_folder<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
+    files.sync_folder(path).map_err(|why| Trouble::new("sync the folder", path, why))
+}
+
+/// Removes a file, if it is there.
+fn remove<F: Files>(files: &mut F, path: &Path) -> io::Result<()> {
+    match files.remove(path) {
+        Err(why) if is_missing(&why) => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether there is no such file, or not even such a folder.
+fn is_missing(why: &io::Error) -> bool {
+    matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}

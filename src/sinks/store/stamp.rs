@@ -1,0 +1,98 @@
+//! A frame's place in the order of everything that was stored.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// When a frame was stored, in nanoseconds since 1970, and never the same as another's: each is at
+/// least one more than the one before, whatever the clock does. So it is a time and a sequence number
+/// at once, and needs no state beyond the files that are named by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp(pub u64);
+
+/// Gives stamps out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// The least that may be given.
+    next: u64,
+}
+
+impl Clock {
+    /// Gives as many stamps as there are `frames` at the instant `now`; returns the first.
+    pub fn take(&mut self, now: Stamp, frames: u32) -> Stamp {
+        let first = self.next.max(now.0);
+        self.next = first + u64::from(frames);
+        Stamp(first)
+    }
+
+    /// What lies before `end` was given already.
+    pub fn pass(&mut self, end: u64) {
+        self.next = self.next.max(end);
+    }
+}
+
+impl Stamp {
+    /// The stamp of an instant.
+    pub fn at(time: SystemTime) -> Stamp {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The instant.
+    pub fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+}
+
+/// As files are named by it: `20260728T101530.123456789Z`, all of the same length, so that they sort.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = humantime::format_rfc3339_nanos(self.time()).to_string();
+        f.write_str(&written.replace(['-', ':'], ""))
+    }
+}
+
+impl FromStr for Stamp {
+    type Err = humantime::TimestampError;
+
+    fn from_str(text: &str) -> Result<Stamp, Self::Err> {
+        let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        let rest = text.get(13..).unwrap_or_default();
+        let written =
+            format!("{}-{}-{}{}:{}:{rest}", part(0, 4), part(4, 6), part(6, 8), part(8, 11), part(11, 13));
+        let stamp = Stamp::at(humantime::parse_rfc3339(&written)?);
+        // Only what is written as a stamp is one.
+        if stamp.to_string() == text { Ok(stamp) } else { Err(humantime::TimestampError::InvalidFormat) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_written_so_that_it_sorts_and_can_be_read() {
+        let mut before = String::new();
+        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_785_233_730_123_456_789, u64::MAX] {
+            let written = Stamp(nanos).to_string();
+            assert_eq!((written.len(), written.parse()), (26, Ok(Stamp(nanos))));
+            assert!(written > before);
+            before = written;
+        }
+        assert_eq!(Stamp(1_785_233_730_123_456_789).to_string(), "20260728T101530.123456789Z");
+        for text in ["", "20260728T101530Z", "2026-07-28T10:15:30.123456789Z", "20261328T101530.123456789Z"] {
+            assert!(text.parse::<Stamp>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_given_once_whatever_the_clock_does() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.take(Stamp(100), 5), Stamp(100));
+        assert_eq!(clock.take(Stamp(101), 2), Stamp(105));
+        assert_eq!(clock.take(Stamp(3), 1), Stamp(107));
+        assert_eq!(clock.take(Stamp(1000), 1), Stamp(1000));
+        clock.pass(5000);
+        assert_eq!(clock.take(Stamp(1001), 1), Stamp(5000));
+    }
+}

@@ -1,0 +1,410 @@
+//! The thread that stores, a queue to it and a queue back.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam::queue::ArrayQueue;
+use parking_lot::Mutex;
+
+use super::files::Disk;
+use super::lock::Lock;
+use super::warehouse::{Now, Policy, Warehouse};
+use super::{Append, Condition, Recovered, Stamp, Store, Stored, Trouble, recover};
+use crate::frame::Scheme;
+use crate::limits::{STORE_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::wake::WakeFlag;
+
+/// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
+const END: Duration = Duration::from_secs(10);
+
+/// Where and how to store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The store's folder.
+    pub folder: PathBuf,
+    /// How digests are made.
+    pub scheme: Scheme,
+    /// How it is stored.
+    pub policy: Policy,
+}
+
+/// A store on the disk, with a thread of its own.
+pub struct StoreThread {
+    appends: Option<Sender<Append>>,
+    back: Arc<Back>,
+    ended: Receiver<()>,
+}
+
+/// What the thread brings back.
+struct Back {
+    stored: ArrayQueue<Stored>,
+    flag: WakeFlag,
+    wake: Box<dyn Fn() + Send + Sync>,
+    condition: Mutex<Condition>,
+}
+
+/// Why a store cannot be used, in one line with the mend.
+#[derive(Debug)]
+pub struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+impl StoreThread {
+    /// Finishes what an earlier run left, and starts the thread, which calls `wake` when a sleeping reactor
+    /// has something to collect.
+    pub fn start(
+        options: &Options,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<StoreThread, Unusable> {
+        let folder = options.folder.as_path();
+        let unusable = |what: &dyn fmt::Display| Unusable(format!("the store {}: {what}", folder.display()));
+        let lock = Lock::take(folder)
+            .map_err(|why| unusable(&format_args!("{why}: choose a folder that this user can write to")))?;
+        let lock =
+            lock.ok_or_else(|| unusable(&"another gateway stores there: stop it or choose another folder"))?;
+        let mut disk = Disk::new(folder);
+        let since = Instant::now();
+        let (clock, recovered) = recover(&mut disk, &options.scheme, now().stamp)
+            .map_err(|trouble| unusable(&format_args!("{trouble}: mend that and start again")))?;
+        say_recovered(folder, &recovered, since.elapsed());
+
+        let (appends, to_do) = bounded(STORE_APPENDS);
+        let back = Arc::new(Back {
+            stored: ArrayQueue::new(STORE_APPENDS),
+            flag: WakeFlag::new(),
+            wake: Box::new(wake),
+            condition: Mutex::default(),
+        });
+        let (end, ended) = bounded(1);
+        let worker = Worker {
+            folder: folder.into(),
+            warehouse: Warehouse::new(disk, options.policy, clock),
+            appends: to_do,
+            back: back.clone(),
+            waiting: VecDeque::new(),
+            since: None,
+            pause: STORE_RETRY_FIRST,
+            _lock: lock,
+            _end: end,
+        };
+        thread::Builder::new()
+            .name("store".into())
+            .spawn(move || worker.run())
+            .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
+        Ok(StoreThread { appends: Some(appends), back, ended })
+    }
+}
+
+fn now() -> Now {
+    Now { stamp: Stamp::at(SystemTime::now()), instant: Instant::now() }
+}
+
+fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
+    let folder = folder.display();
+    for cut in &recovered.cuts {
+        log::warn!(
+            "the store {folder}: {} bytes at the end of a segment were no whole frame and are kept in {} ({})",
+            cut.bytes,
+            cut.path.display(),
+            cut.flaw
+        );
+    }
+    if recovered.segments > 0 {
+        log::info!(
+            "the store {folder}: finished {} segments of the run before, {} frames, in {took:.1?}",
+            recovered.segments,
+            recovered.frames
+        );
+    }
+}
+
+impl Store for StoreThread {
+    fn append(&mut self, append: Append) {
+        let queue = self.appends.as_ref().expect("open until it is dropped");
+        queue.try_send(append).expect("the credits keep the number of appends below the queue's capacity");
+    }
+
+    fn collect(&mut self) -> Option<Stored> {
+        self.back.stored.pop()
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        self.back.flag.lower();
+        self.back.stored.is_empty()
+    }
+
+    fn end_sleep(&mut self) {
+        self.back.flag.keep_raised();
+    }
+
+    fn condition(&self) -> Condition {
+        self.back.condition.lock().clone()
+    }
+}
+
+/// What waits is stored, if it can be, and every segment gets its final name.
+impl Drop for StoreThread {
+    fn drop(&mut self) {
+        self.appends = None;
+        if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+            log::error!("the store's disk does not answer: what is left is finished at the next start");
+        }
+    }
+}
+
+struct Worker {
+    folder: PathBuf,
+    warehouse: Warehouse<Disk>,
+    appends: Receiver<Append>,
+    back: Arc<Back>,
+    waiting: VecDeque<Append>,
+    /// Since when it fails.
+    since: Option<Instant>,
+    pause: Duration,
+    _lock: Lock,
+    /// Dropped, and seen, when the thread ends.
+    _end: Sender<()>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while self.receive() {
+            let worked = self.work();
+            self.judge(worked);
+        }
+        // Nobody waits for another attempt.
+        let mut worked = self.work();
+        while worked.is_ok() && !self.waiting.is_empty() {
+            worked = self.work();
+        }
+        let worked = worked.and_then(|()| self.warehouse.close_all());
+        let left = self.waiting.iter().map(|append| u64::from(append.frames)).sum::<u64>();
+        if let Err(trouble) = worked {
+            let folder = self.folder.display();
+            log::error!("the store {folder}: {trouble}: {left} frames are not stored");
+        }
+    }
+
+    /// Takes what waits; where nothing is to be done, waits for more. Whether there may be more.
+    fn receive(&mut self) -> bool {
+        let until = match self.since {
+            Some(_) => Some(Instant::now() + self.pause),
+            None if self.waiting.is_empty() => self.warehouse.next_due(Instant::now()),
+            None => Some(Instant::now()),
+        };
+        loop {
+            match self.appends.try_recv() {
+                Ok(append) => self.waiting.push_back(append),
+                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) if self.since.is_none() && !self.waiting.is_empty() => return true,
+                Err(TryRecvError::Empty) => match self.wait(until) {
+                    Ok(append) => self.waiting.push_back(append),
+                    Err(RecvTimeoutError::Timeout) => return true,
+                    Err(RecvTimeoutError::Disconnected) => return false,
+                },
+            }
+        }
+    }
+
+    fn wait(&self, until: Option<Instant>) -> Result<Append, RecvTimeoutError> {
+        match until {
+            Some(until) => self.appends.recv_deadline(until),
+            None => self.appends.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// One round, and what is due.
+    fn work(&mut self) -> Result<(), Trouble> {
+        let now = now();
+        let mut result = Ok(());
+        if !self.waiting.is_empty() {
+            let stored = &self.back.stored;
+            let mut count = 0;
+            result = self.warehouse.store(&mut self.waiting, now, |append| {
+                let pushed = stored.push(Stored { ticket: append.ticket });
+                pushed.expect("the credits keep the number of appends below the queue's capacity");
+                count += 1;
+            });
+            if count > 0 && self.back.flag.raise() {
+                (self.back.wake)();
+            }
+        }
+        result.and_then(|()| self.warehouse.rotate(now))
+    }
+
+    /// Says when it begins and ends to fail.
+    fn judge(&mut self, worked: Result<(), Trouble>) {
+        let folder = self.folder.display();
+        let mut condition = self.back.condition.lock();
+        condition.done = self.warehouse.done();
+        match (worked, self.since) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(since)) => {
+                log::info!("the store {folder}: works again after {:.1?}", since.elapsed());
+                condition.trouble = None;
+                self.since = None;
+            }
+            (Err(trouble), since) => {
+                condition.failures += 1;
+                if since.is_none() {
+                    log::error!(
+                        "the store {folder}: {trouble}: nothing is confirmed and publishers wait until that is mended"
+                    );
+                    self.since = Some(Instant::now());
+                    self.pause = STORE_RETRY_FIRST;
+                } else {
+                    log::debug!("the store {folder}: {trouble}");
+                    self.pause = (2 * self.pause).min(STORE_RETRY_MAX);
+                }
+                condition.trouble = Some(trouble.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Body, Header, Kind, encode};
+    use crate::memory::{Buffer, Memory};
+    use crate::sinks::store::SyncPolicy;
+    use crossbeam::sync::Parker;
+    use std::fs;
+
+    /// Longer than anything takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn options(folder: &Path, rotate: Duration, sync: SyncPolicy) -> Options {
+        let policy = Policy { rotate, sync, keep: None };
+        Options { folder: folder.into(), scheme: Scheme::Sha256, policy }
+    }
+
+    fn frame(topic: &str, id: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let header = Header { id, ..Header::new(Kind::Data) };
+        encode(header, topic.as_bytes(), b"payload", &Scheme::Sha256, &mut bytes);
+        bytes
+    }
+
+    fn append(memory: &Arc<Memory>, topic: &str, id: u64) -> Append {
+        let bytes = frame(topic, id);
+        let end = bytes.len();
+        let buffer = Arc::new(Buffer::charged(memory, bytes.into()));
+        Append { body: Body::Slice { buffer, start: 0, end }, frames: 1, ticket: id }
+    }
+
+    /// The names and bytes in a topic's folder, sorted.
+    fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn what_is_appended_comes_back_and_lies_there() {
+        for sync in [SyncPolicy::Batch, SyncPolicy::Off] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = options(folder.path(), PATIENCE, sync);
+            let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+            let parker = Parker::new();
+            let unparker = parker.unparker().clone();
+            let mut store = StoreThread::start(&options, move || unparker.unpark()).unwrap();
+            for id in 0..STORE_APPENDS as u64 {
+                store.append(append(&memory, ["a", "b/c"][id as usize % 2], id));
+            }
+            let mut stored = Vec::new();
+            while stored.len() < STORE_APPENDS {
+                let Some(Stored { ticket }) = store.collect() else {
+                    if store.prepare_sleep() {
+                        parker.park_timeout(PATIENCE);
+                    }
+                    store.end_sleep();
+                    continue;
+                };
+                stored.push(ticket);
+            }
+            assert!(stored.is_sorted() && memory.used() == 0);
+            let again = StoreThread::start(&options, || ()).err().unwrap().to_string();
+            assert!(again.contains("another gateway stores there: stop it"), "{again}");
+            drop(store);
+            for (name, first) in [("a", 0), ("b%2Fc", 1)] {
+                let topic = ["a", "b/c"][first];
+                let ids = (first as u64..STORE_APPENDS as u64).step_by(2);
+                let expected: Vec<u8> = ids.flat_map(|id| frame(topic, id)).collect();
+                let [(frames, bytes), (index, _)] = &files(&folder.path().join(name))[..] else {
+                    panic!("a segment and its index");
+                };
+                assert!(frames.ends_with(".frames") && index.ends_with(".index") && *bytes == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_gets_its_final_name_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path(), Duration::from_millis(1), SyncPolicy::Batch);
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut store = StoreThread::start(&options, || ()).unwrap();
+        store.append(append(&memory, "a", 0));
+        let since = Instant::now();
+        while store.condition().done.segments == 0 {
+            assert!(since.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        let condition = store.condition();
+        assert_eq!((condition.done.frames, condition.trouble), (1, None));
+        assert!(files(&folder.path().join("a"))[0].0.ends_with(".frames"));
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_tried_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path(), PATIENCE, SyncPolicy::Batch);
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut store = StoreThread::start(&options, || ()).unwrap();
+        // Where the topic's folder should be, there is a file.
+        let in_the_way = folder.path().join("a");
+        fs::write(&in_the_way, "").unwrap();
+        store.append(append(&memory, "a", 7));
+        let since = Instant::now();
+        while store.condition().failures < 2 {
+            assert!(since.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        let trouble = store.condition().trouble.unwrap();
+        assert!(trouble.starts_with("cannot make the folder a: "), "{trouble}");
+        assert!(store.collect().is_none());
+        fs::remove_file(in_the_way).unwrap();
+        while store.collect().is_none() {
+            assert!(since.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        drop(store);
+        assert_eq!(files(&folder.path().join("a"))[0].1, frame("a", 7));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_says_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        let options = options(&path, PATIENCE, SyncPolicy::Batch);
+        let said = StoreThread::start(&options, || ()).err().unwrap().to_string();
+        assert!(said.contains("choose a folder that this user can write to"), "{said}");
+    }
+}
