@@ -157,7 +157,7 @@ fn tail_follows_what_is_stored() {
     assert_eq!((tail.wait().unwrap().code(), printed.next().is_none()), (Some(0), true));
     let tail = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
     let pid = tail.id().to_string();
-    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
     let code = tail.wait_with_output().unwrap().status.code();
     // The signal may come before anything waits for it.
     assert!(matches!(code, Some(130) | None), "{code:?}");

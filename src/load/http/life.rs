@@ -176,8 +176,8 @@ impl Load {
             _ if !self.may_begin() => self.conns[index].due = None,
             Pace::BackToBack => self.begin(index, self.now),
             Pace::Think(think) => {
-                let time = think.draw(&mut self.dice);
-                self.arm(index, self.now + time);
+                let end = think.end(self.now, self.begun, &mut self.dice);
+                self.arm(index, end);
             }
         }
     }

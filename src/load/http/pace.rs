@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use humantime::format_duration;
 
+use crate::limits::LOAD_GRID;
+
 /// When the next request is sent.
 #[derive(Clone, Debug)]
 pub enum Pace {
@@ -49,8 +51,19 @@ impl Think {
         Think { least, most: most.max(least), step }
     }
 
+    /// When a think time that begins `now` ends; one of whole seconds on a grid from `origin` on.
+    pub fn end(&self, now: Instant, origin: Instant, dice: &mut Rng) -> Instant {
+        let end = now + self.draw(dice);
+        let grid = LOAD_GRID.as_nanos() as u64;
+        let beyond = (end - origin).as_nanos() as u64 % grid;
+        match beyond {
+            1.. if self.step >= Duration::from_secs(1) => end + Duration::from_nanos(grid - beyond),
+            _ => end,
+        }
+    }
+
     /// The next time.
-    pub fn draw(&self, dice: &mut Rng) -> Duration {
+    fn draw(&self, dice: &mut Rng) -> Duration {
         let steps = (self.most - self.least).as_nanos() / self.step.as_nanos();
         let steps = dice.u32(..=u32::try_from(steps).unwrap_or(u32::MAX));
         // What is no whole number of steps, such as half a millisecond, ends early and not late.
@@ -151,6 +164,19 @@ impl Ramp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn think_times_of_whole_seconds_end_together() {
+        let (origin, mut dice) = (Instant::now(), Rng::with_seed(1));
+        let now = origin + Duration::from_micros(1_234_567);
+        let (second, short) = (Duration::from_secs(1), Duration::from_millis(7));
+        for (think, expected) in [(second, 2_240_000), (short, 1_241_567)] {
+            let end = Think::new(think, think).end(now, origin, &mut dice);
+            assert_eq!((end - origin).as_micros(), expected);
+        }
+        let on_it = Think::new(second, second).end(origin, origin, &mut dice);
+        assert_eq!(on_it, origin + second);
+    }
 
     #[test]
     fn think_times_are_whole_and_of_the_range() {

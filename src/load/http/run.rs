@@ -37,6 +37,7 @@ pub struct Load {
     /// Lent to every read.
     pub(super) buffer: Box<[u8]>,
     pub(super) dice: Rng,
+    pub(super) begun: Instant,
     pub(super) now: Instant,
     pub(super) measure: Measure,
     pub(super) usage: Usage,
@@ -92,6 +93,7 @@ impl Load {
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
             dice: Rng::with_seed(options.seed),
+            begun: now,
             now,
             measure: Measure::new(now, options.connections),
             usage: Usage::start(now),
