@@ -11,7 +11,7 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 8] = [
+const CORPORA: [(&str, &[Check]); 9] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
@@ -19,6 +19,7 @@ const CORPORA: [(&str, &[Check]); 8] = [
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
+    ("store", &[check_store, check_recovery]),
     ("gateway", &[check_schedule]),
 ];
 
@@ -39,6 +40,19 @@ fn every_corpus_file_passes() {
         }
         assert!(replayed > 0, "{} is empty", folder.display());
     }
+}
+
+#[test]
+fn every_fuzz_target_has_a_corpus_here() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    let mut targets: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut named: Vec<&str> = CORPORA.iter().map(|(target, _)| *target).collect();
+    targets.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(targets, named);
 }
 
 proptest! {
