@@ -11,7 +11,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use serde::Serialize;
 
-use crate::limits::{ANSWER_TIMEOUT, COMMANDS, WORKERS_MAX};
+use crate::calls::Overflow;
+use crate::limits::{ANSWER_TIMEOUT, COMMANDS, HANDLERS_MAX, WORKERS_MAX};
 use crate::net::Waker;
 use crate::snapshot::Snapshot;
 use crate::units::Size;
@@ -66,10 +67,12 @@ impl<T> fmt::Debug for Answer<T> {
 /// The answer to a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Paused {
-    /// Everything that was accepted is finished and written.
+    /// Everything that was accepted is finished and written, but for what waits for a handler.
     pub quiet: bool,
-    /// Frames that have no fate yet.
+    /// Frames that are not finished.
     pub in_flight: u64,
+    /// Frames that wait for a handler, and will until it goes on.
+    pub queued: u64,
 }
 
 /// What can change while a gateway runs.
@@ -81,11 +84,20 @@ pub enum Setting {
     Memory(usize),
     /// How far one subscriber may fall behind. A lower one takes effect with the next frame for it.
     Outbox(usize),
+    /// Handlers: more are started at once, the surplus end when they have answered what they have.
+    Handlers(usize),
+    /// Frames with the handlers at once: up at once, down as they are answered.
+    MaxInFlight(usize),
+    /// Frames that wait for the handlers. Those that do stay.
+    MaxQueued(usize),
+    /// What happens to a frame beyond that.
+    Overflow(Overflow),
 }
 
 impl Setting {
     /// The names, for help and errors.
-    pub const NAMES: [&str; 3] = ["workers", "memory", "outbox"];
+    pub const NAMES: [&str; 7] =
+        ["workers", "memory", "outbox", "handlers", "max-in-flight", "max-queued", "overflow"];
 
     /// Reads a name and a value as they stand on the command line.
     ///
@@ -94,10 +106,20 @@ impl Setting {
     pub fn parse(name: &str, value: &str) -> Result<Setting, String> {
         let size =
             || value.parse::<Size>().map(|Size(bytes)| bytes).map_err(|wrong| format!("{name}: {wrong}"));
+        let number = |min, max| match value.trim().parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            _ if max == usize::MAX => Err(format!("{name}: '{value}' is no number from {min} on")),
+            _ => Err(format!("{name}: '{value}' is no number from {min} to {max}")),
+        };
         match name {
-            "workers" => match value.trim().parse() {
-                Ok(workers @ 1..=WORKERS_MAX) => Ok(Setting::Workers(workers)),
-                _ => Err(format!("workers: '{value}' is no number from 1 to {WORKERS_MAX}")),
+            "workers" => number(1, WORKERS_MAX).map(Setting::Workers),
+            "handlers" => number(1, HANDLERS_MAX).map(Setting::Handlers),
+            "max-in-flight" => number(1, usize::MAX).map(Setting::MaxInFlight),
+            "max-queued" => number(0, usize::MAX).map(Setting::MaxQueued),
+            "overflow" => match value.trim() {
+                "pause" => Ok(Setting::Overflow(Overflow::Pause)),
+                "reject" => Ok(Setting::Overflow(Overflow::Reject)),
+                _ => Err(format!("overflow: '{value}' is no policy: choose pause or reject")),
             },
             "memory" => size().map(Setting::Memory),
             "outbox" => size().map(Setting::Outbox),
@@ -111,6 +133,10 @@ impl Setting {
             Setting::Workers(_) => "workers",
             Setting::Memory(_) => "memory",
             Setting::Outbox(_) => "outbox",
+            Setting::Handlers(_) => "handlers",
+            Setting::MaxInFlight(_) => "max-in-flight",
+            Setting::MaxQueued(_) => "max-queued",
+            Setting::Overflow(_) => "overflow",
         }
     }
 }
@@ -245,13 +271,18 @@ mod tests {
             ("workers", "0", "from 1 to 4096"),
             ("workers", "many", "'many' is no number"),
             ("memory", "big", "memory: 'big' is no size"),
-            ("listen", "x", "choose workers, memory, outbox"),
+            ("listen", "x", "choose workers, memory, outbox, handlers, max-in-flight, max-queued, overflow"),
+            ("handlers", "0", "from 1 to 1024"),
+            ("max-in-flight", "0", "from 1 on"),
+            ("max-queued", "-1", "from 0 on"),
+            ("overflow", "drop", "choose pause or reject"),
         ] {
             let message = Setting::parse(name, value).unwrap_err();
             assert!(message.contains(part), "{message}");
         }
         for name in Setting::NAMES {
-            assert_eq!(Setting::parse(name, "1").unwrap().name(), name);
+            let value = if name == "overflow" { "reject" } else { "1" };
+            assert_eq!(Setting::parse(name, value).unwrap().name(), name);
         }
     }
 }

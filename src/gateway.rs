@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::control::Commands;
 use crate::gate::{Config, Gate};
+use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
 use crate::net::Reactor;
 use crate::pool::Threads;
@@ -29,11 +31,22 @@ impl Gateway {
     /// What the system says of the address, and [`io::ErrorKind::InvalidInput`] with the reason where
     /// the settings [cannot work](Config::check).
     pub fn bind(listen: SocketAddr, workers: usize, config: Config) -> io::Result<Gateway> {
-        config.check().map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+        check(&config)?;
         let reactor = Reactor::bind(listen)?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
         Ok(Gateway { reactor, workers, config, local_addr, control, commands })
+    }
+
+    /// Has a handler in Rust answer every frame before it is distributed.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), where the settings cannot work with a handler.
+    pub fn with_handler(mut self, handler: impl Handler) -> io::Result<Gateway> {
+        self.config.function = Some(Function(Arc::new(handler)));
+        self.config.handler = Vec::new();
+        check(&self.config)?;
+        Ok(self)
     }
 
     /// Where it listens; tells the port where 0 was asked for.
@@ -49,11 +62,17 @@ impl Gateway {
     /// Runs on this thread until it has drained. Returns what became of every frame.
     ///
     /// # Errors
-    /// Where a worker cannot be started, or the system's poll fails.
+    /// Where a worker cannot be started, or the system's poll fails; and
+    /// [`io::ErrorKind::InvalidInput`] where a handler cannot be started.
     pub fn run(self) -> io::Result<Ledger> {
         let waker = self.reactor.waker();
         let pool = Threads::start(self.workers, &self.config.scheme, move || waker.wake())?;
+        let handler = self.config.handler.first().cloned().unwrap_or_default();
         let mut gate = Gate::new(self.reactor, pool, self.config, Instant::now());
+        gate.start_handlers().map_err(|why| {
+            let message = format!("cannot start the handler {handler}: {why}");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })?;
         let mut events = Vec::new();
         while !gate.is_drained() {
             events.clear();
@@ -73,4 +92,8 @@ impl Gateway {
         }
         Ok(gate.ledger())
     }
+}
+
+fn check(config: &Config) -> io::Result<()> {
+    config.check().map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))
 }

@@ -43,6 +43,23 @@ pub struct Ledger {
     pub losers: Vec<(SocketAddr, u64)>,
     /// Batches verified by the reactor, and by the workers; and pieces of large frames, likewise.
     pub verified: VerifiedBy,
+    /// Frames that handlers had, by how they answered.
+    pub calls: Calls,
+}
+
+/// Frames that handlers had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Calls {
+    /// Answered by a handler, however.
+    pub answered: u64,
+    /// Of those, replaced by another frame.
+    pub replaced: u64,
+    /// Of those, refused.
+    pub refused: u64,
+    /// Given to a second handler since the first failed.
+    pub tried_again: u64,
+    /// Refused since the second failed too.
+    pub failed: u64,
 }
 
 /// Rejected frames by status.
@@ -158,6 +175,13 @@ impl fmt::Display for Ledger {
         write!(f, " + dropped {} + undelivered {}", self.dropped, self.undelivered)?;
         if !self.is_balanced() {
             write!(f, " + in flight {}", self.in_flight())?;
+        }
+        if self.calls != Calls::default() {
+            let Calls { answered, replaced, refused, tried_again, failed } = self.calls;
+            write!(
+                f,
+                "\ncalls: answered {answered} (replaced {replaced}, refused {refused}), tried again {tried_again}, failed {failed}"
+            )?;
         }
         let Copies { written, dropped, undelivered } = self.copies;
         write!(

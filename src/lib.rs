@@ -23,12 +23,14 @@
 //! | --- | --- |
 //! | [`frame`] | wire layout, cutting, batches, digests, topics and patterns; pure |
 //! | [`order`] | the reorder window; pure |
+//! | [`calls`] | who is called next: bounds and fairness; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
 //! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
 //! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
 //! | [`snapshot`] | what a gateway looks like at one moment; plain data |
 //! | [`control`] | how another thread steers a running gate and looks into it |
+//! | [`handler`] | handlers in Rust: what they are asked, and answer |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`web`] | the way to a web server: its addresses, and why a connection failed |
 //! | [`wake`] | how other threads wake the reactor once for many things |
@@ -67,6 +69,7 @@
 #![deny(unsafe_code)]
 
 pub mod admin;
+pub mod calls;
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod check;
@@ -77,6 +80,7 @@ pub mod error;
 pub mod frame;
 pub mod gate;
 pub mod gateway;
+pub mod handler;
 pub mod histogram;
 pub mod http;
 pub mod ledger;

@@ -134,6 +134,17 @@ pub const SMALL_SHARE: usize = 4;
 /// 2 MiB: the least memory for small frames: what one read may come to hold (see [`read_need`]).
 pub const SMALL_MIN: usize = bound(2 * MIB, 32 * KIB);
 
+/// 1/4 of the memory is kept for what handlers answer, where there are handlers: so the answers of what is
+/// in flight find room while publishers fill the rest.
+pub const ANSWER_SHARE: usize = 4;
+
+/// Beside one largest frame, the least memory for answers: one read of a handler.
+pub const ANSWER_MIN: usize = 3 * READ_MAX + 4 * BUFFER_OVERHEAD + CALL;
+
+/// 1 KiB charged for each call: its entry, the header and digest that it is sent with, the places in its
+/// connection's order of it and of what follows it, and what its replies take beside their bytes.
+pub const CALL: usize = 1024;
+
 /// 160 bytes set aside for the reply to a frame that wants one: 64 and a reason.
 pub const REPLY_MAX: usize = 64 + REASON_MAX;
 
@@ -254,6 +265,33 @@ pub const CTL_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// 4,096 worker threads: more is a slip of the finger.
 pub const WORKERS_MAX: usize = 4096;
+
+/// 1,024 handlers: more is a slip of the finger.
+pub const HANDLERS_MAX: usize = 1024;
+
+/// 256 calls of a handler in Rust with the workers: the rest of the queue is for verifying.
+pub const WORKERS_CALLS: usize = JOBS / 4;
+
+/// 64 KiB asked of a handler at once: what a pipe holds.
+pub const HANDLER_READ: usize = bound(64 * KIB, KIB);
+
+/// 1 MiB of a connection's frames that were answered and wait for an earlier call: then no more of its
+/// calls begin.
+pub const CALLED_BYTES: usize = bound(MIB, 4 * KIB);
+
+/// 2 s for a handler to end after its input has.
+pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
+
+/// 100 ms until a handler is started again that ended without an answer, doubled each time.
+pub const HANDLER_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// 5 s at most.
+pub const HANDLER_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// 4 KiB of a line that a handler logs, the rest is left out.
+pub const LOG_LINE: usize = 4 * KIB;
+
+/// 64 KiB of a handler's log a turn: what a pipe holds.
+pub const LOG_TURN: usize = 64 * KIB;
 
 /// 1 GiB: the largest `--max-payload`, well within the header's 32 bits.
 pub const PAYLOAD_MAX: usize = 1024 * MIB;

@@ -2,11 +2,14 @@
 //!
 //! Two shares keep half-read frames from waiting for each other. A large frame is charged whole
 //! before its body is read, so what is admitted can always finish; small frames are charged as they
-//! are read. Neither share can take the last of the other's:
+//! are read. Where there are handlers, a third share is for their answers, so that what waits for a
+//! handler cannot take the room in which its answer comes. No share can take the last of another's:
 //!
 //! ```text
-//! small + entries ≤ limit − max(large, one frame)
-//! large           ≤ limit − max(small + entries, limit / SMALL_SHARE)
+//! small + entries ≤ limit − max(large, one frame)                     − max(answers, floor)
+//! large           ≤ limit − max(small + entries, limit / SMALL_SHARE) − max(answers, floor)
+//! answers         ≤ limit − small − entries − large
+//! floor           = max(limit / ANSWER_SHARE, one frame and one read), nothing without handlers
 //! ```
 
 use std::sync::Arc;
@@ -14,7 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use crate::limits::{BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS};
+use crate::limits::{
+    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
+};
 
 /// Whose bytes they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub enum Share {
     Small,
     /// Frames that do not fit in one read.
     Large,
+    /// What handlers answer, and what a call takes beside its frame.
+    Answer,
 }
 
 /// The bytes in use and their bound. Shared by every buffer; charges come from the reactor alone,
@@ -31,8 +38,11 @@ pub enum Share {
 pub struct Memory {
     limit: AtomicUsize,
     large_floor: usize,
+    /// The least floor of the answers; 0 without handlers.
+    answer_min: usize,
     small: AtomicUsize,
     large: AtomicUsize,
+    answers: AtomicUsize,
     entries: AtomicUsize,
     spare: Mutex<Vec<Box<[u8]>>>,
 }
@@ -47,14 +57,40 @@ impl Memory {
         for_small.max(for_large)
     }
 
+    /// The least limit where there are handlers.
+    pub fn least_with_answers(frame_max: usize) -> usize {
+        let large = frame_max + BUFFER_OVERHEAD;
+        let answer = large + ANSWER_MIN;
+        // The floor is either of two; both must leave room for a large frame and for small ones.
+        let beside_least = (large + SMALL_MIN).max(large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE);
+        let beside_share = beside_least.div_ceil(ANSWER_SHARE - 1) * ANSWER_SHARE;
+        (large + SMALL_MIN + answer)
+            .max((large + answer).div_ceil(SMALL_SHARE - 1) * SMALL_SHARE)
+            .max(beside_share)
+            .max(large.div_ceil(SMALL_SHARE - 2) * SMALL_SHARE)
+    }
+
     /// Bounds buffered bytes to `limit`, at least [`Memory::least`] of `frame_max`.
     pub fn new(limit: usize, frame_max: usize) -> Arc<Memory> {
         assert!(limit >= Self::least(frame_max), "the configuration checks this");
+        Self::with_floors(limit, frame_max + BUFFER_OVERHEAD, 0)
+    }
+
+    /// The same with room for what handlers answer; at least [`Memory::least_with_answers`].
+    pub fn with_answers(limit: usize, frame_max: usize) -> Arc<Memory> {
+        assert!(limit >= Self::least_with_answers(frame_max), "the configuration checks this");
+        let large = frame_max + BUFFER_OVERHEAD;
+        Self::with_floors(limit, large, large + ANSWER_MIN)
+    }
+
+    fn with_floors(limit: usize, large_floor: usize, answer_min: usize) -> Arc<Memory> {
         Arc::new(Memory {
             limit: AtomicUsize::new(limit),
-            large_floor: frame_max + BUFFER_OVERHEAD,
+            large_floor,
+            answer_min,
             small: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
+            answers: AtomicUsize::new(0),
             entries: AtomicUsize::new(0),
             spare: Mutex::new(Vec::new()),
         })
@@ -67,29 +103,39 @@ impl Memory {
 
     /// Changes the bound. Under a lower one nothing more is charged until enough is given back.
     pub fn set_limit(&self, limit: usize) {
-        assert!(limit >= Self::least(self.large_floor - BUFFER_OVERHEAD), "the configuration checks this");
+        let frame_max = self.large_floor - BUFFER_OVERHEAD;
+        let least =
+            if self.answer_min == 0 { Self::least(frame_max) } else { Self::least_with_answers(frame_max) };
+        assert!(limit >= least, "the configuration checks this");
         self.limit.store(limit, Relaxed);
     }
 
-    /// Bytes charged now: for small frames, for large ones, for the entries of outboxes.
-    pub fn charged(&self) -> [usize; 3] {
-        [&self.small, &self.large, &self.entries].map(|bytes| bytes.load(Relaxed))
+    /// Bytes charged now: for small frames, for large ones, for answers, for the entries of outboxes.
+    pub fn charged(&self) -> [usize; 4] {
+        [&self.small, &self.large, &self.answers, &self.entries].map(|bytes| bytes.load(Relaxed))
     }
 
     /// Bytes charged now.
     pub fn used(&self) -> usize {
-        self.small_used() + self.large.load(Relaxed)
+        self.small_used() + self.large.load(Relaxed) + self.answers.load(Relaxed)
     }
 
     /// Whether `bytes` more of `share` may be charged.
     pub fn has_room(&self, share: Share, bytes: usize) -> bool {
         let small = self.small_used();
         let large = self.large.load(Relaxed);
+        let answers = self.answers.load(Relaxed);
+        let kept = answers.max(self.answer_floor());
         let limit = self.limit();
         match share {
-            Share::Small => small + large.max(self.large_floor) + bytes <= limit,
-            Share::Large => large + small.max(limit / SMALL_SHARE) + bytes <= limit,
+            Share::Small => small + large.max(self.large_floor) + kept + bytes <= limit,
+            Share::Large => large + small.max(limit / SMALL_SHARE) + kept + bytes <= limit,
+            Share::Answer => small + large + answers + bytes <= limit,
         }
+    }
+
+    fn answer_floor(&self) -> usize {
+        if self.answer_min == 0 { 0 } else { self.answer_min.max(self.limit() / ANSWER_SHARE) }
     }
 
     /// Charges `bytes`. Whoever calls has asked [`has_room`](Self::has_room) for at least as many
@@ -125,6 +171,7 @@ impl Memory {
         match share {
             Share::Small => &self.small,
             Share::Large => &self.large,
+            Share::Answer => &self.answers,
         }
     }
 }
@@ -143,11 +190,22 @@ impl Charge {
         self.bytes
     }
 
-    /// Gives back all but `bytes`.
-    pub fn shrink(&mut self, bytes: usize) {
-        assert!(bytes <= self.bytes, "a charge only shrinks");
-        self.memory.of(self.share).fetch_sub(self.bytes - bytes, Relaxed);
+    /// Gives back all but `bytes`; or takes what is missing to them, which is never more than one of the
+    /// small things that cannot wait.
+    pub fn resize(&mut self, bytes: usize) {
+        let counter = self.memory.of(self.share);
+        if bytes <= self.bytes {
+            counter.fetch_sub(self.bytes - bytes, Relaxed);
+        } else {
+            counter.fetch_add(bytes - self.bytes, Relaxed);
+        }
         self.bytes = bytes;
+    }
+
+    /// Takes `bytes` of it into a charge of their own.
+    pub fn split(&mut self, bytes: usize) -> Charge {
+        self.bytes = self.bytes.checked_sub(bytes).expect("no more than it holds");
+        Charge { memory: self.memory.clone(), share: self.share, bytes }
     }
 }
 
@@ -172,7 +230,12 @@ impl Buffer {
 
     /// Bytes that are charged here for what they take.
     pub fn charged(memory: &Arc<Memory>, bytes: Box<[u8]>) -> Buffer {
-        let charge = memory.charge(Share::Small, bytes.len() + BUFFER_OVERHEAD);
+        Self::charged_to(memory, Share::Small, bytes)
+    }
+
+    /// The same, of a share.
+    pub fn charged_to(memory: &Arc<Memory>, share: Share, bytes: Box<[u8]>) -> Buffer {
+        let charge = memory.charge(share, bytes.len() + BUFFER_OVERHEAD);
         Buffer { bytes, charge }
     }
 }
@@ -238,6 +301,34 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_handler_leaves_room_for_its_answer() {
+        for frame in [64, 4096, READ_MAX, 16 * MIB, 1024 * MIB] {
+            let limit = Memory::least_with_answers(frame);
+            for limit in [limit, limit + limit / 3, 3 * limit] {
+                let memory = Memory::with_answers(limit, frame);
+                let large = frame + BUFFER_OVERHEAD;
+                assert!(memory.has_room(Share::Large, large) && memory.has_room(Share::Small, SMALL_MIN));
+                let mut held = Vec::new();
+                let mut piece = limit;
+                while piece > 0 {
+                    for share in [Share::Small, Share::Large] {
+                        while memory.has_room(share, piece) {
+                            held.push(memory.charge(share, piece));
+                        }
+                    }
+                    piece /= 2;
+                }
+                assert!(memory.has_room(Share::Answer, large + ANSWER_MIN), "{frame} in {limit}");
+                let answers = memory.charge(Share::Answer, large + ANSWER_MIN);
+                assert!(memory.used() <= limit);
+                held.clear();
+                drop(answers);
+                assert_eq!(memory.used(), 0);
+            }
+        }
+    }
+
+    #[test]
     fn full_buffers_are_reused_and_their_charge_ends() {
         let memory = Memory::new(64 * MIB, MIB);
         let buffer = Buffer::charged(&memory, memory.buffer());
@@ -250,12 +341,18 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_shrinks() {
+    fn a_charge_changes_and_is_split() {
         let memory = Memory::new(64 * MIB, MIB);
         let mut charge = memory.charge(Share::Small, 100);
-        charge.shrink(40);
-        assert_eq!((charge.bytes(), memory.used()), (40, 40));
+        for bytes in [40, 70] {
+            charge.resize(bytes);
+            assert_eq!((charge.bytes(), memory.used()), (bytes, bytes));
+        }
+        let part = charge.split(30);
+        assert_eq!((charge.bytes(), part.bytes(), memory.used()), (40, 30, 70));
         drop(charge);
+        assert_eq!(memory.used(), 30);
+        drop(part);
         assert_eq!(memory.used(), 0);
     }
 }

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub workers: WorkersUse,
     /// How long things take and how large they are.
     pub stages: Stages,
+    /// The handlers and the frames for them, where there are handlers.
+    pub calls: Option<CallsUse>,
     /// Who is not read though there may be something to read, by cause.
     pub paused: [PausedBy; PauseCause::ALL.len()],
     /// The settings in force, by their names on the command line.
@@ -65,6 +67,39 @@ pub struct Queues {
     pub dedup: Depth,
 }
 
+/// The handlers, and the frames that they have or that wait for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CallsUse {
+    /// Frames with the handlers.
+    pub in_flight: Depth,
+    /// Frames that wait for them.
+    pub queued: Depth,
+    /// Of the frames with the handlers, those that are tried again, each alone.
+    pub retried: u64,
+    /// Each handler.
+    pub handlers: Vec<HandlerUse>,
+}
+
+/// One handler.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HandlerUse {
+    /// Its number in the log.
+    pub number: usize,
+    /// The system's number for its process, while one runs.
+    pub pid: Option<u32>,
+    /// Frames that it has.
+    pub busy: u64,
+    /// How long it has been at the oldest of them.
+    #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
+    pub oldest: Duration,
+    /// Frames that it answered.
+    pub done: u64,
+    /// How many times its process failed.
+    pub failed: u64,
+    /// How many times one was started again.
+    pub restarts: u64,
+}
+
 /// How full something is, and how full it may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
@@ -81,6 +116,8 @@ pub struct MemoryUse {
     pub small_bytes: u64,
     /// Charged for large frames.
     pub large_bytes: u64,
+    /// Charged for answers of handlers, and for calls.
+    pub answers_bytes: u64,
     /// Charged for the entries of outboxes.
     pub entries_bytes: u64,
     /// All of them.
@@ -131,6 +168,8 @@ pub enum PauseCause {
     Subscriber,
     /// It does not read its replies.
     Replies,
+    /// As many frames wait for a handler as may.
+    Handlers,
     /// The gateway is told to pause.
     Operator,
     /// The gateway drains.
@@ -148,12 +187,13 @@ pub struct PausedBy {
 
 impl PauseCause {
     /// All causes.
-    pub const ALL: [PauseCause; 7] = [
+    pub const ALL: [PauseCause; 8] = [
         PauseCause::Memory,
         PauseCause::Workers,
         PauseCause::InFlight,
         PauseCause::Subscriber,
         PauseCause::Replies,
+        PauseCause::Handlers,
         PauseCause::Operator,
         PauseCause::Draining,
     ];
@@ -166,6 +206,7 @@ impl PauseCause {
             PauseCause::InFlight => "in_flight",
             PauseCause::Subscriber => "subscriber",
             PauseCause::Replies => "replies",
+            PauseCause::Handlers => "handlers",
             PauseCause::Operator => "operator",
             PauseCause::Draining => "draining",
         }
@@ -179,6 +220,9 @@ pub struct Survey {
     pub subscribers: u64,
     /// Connections that have sent DATA.
     pub publishers: u64,
+    /// How long the frame that has waited longest for a handler has.
+    #[serde(rename = "oldest_queued_seconds", serialize_with = "seconds")]
+    pub oldest_queued: Duration,
     /// Bytes that wait in all outboxes, each copy counted.
     pub pending_bytes: u64,
     /// Bytes that wait for the one with most.

@@ -365,7 +365,7 @@ fn wrong_bodies_say_what_is_wrong() {
 fn steering_answers_with_what_it_did() {
     let site = site(Config::default());
     let answer = site.post("pause", "{\"wait\":\"30s\"}");
-    assert_eq!(answer.json(), json!({"phase": "paused", "quiet": true, "in_flight": 0}));
+    assert_eq!(answer.json(), json!({"phase": "paused", "quiet": true, "in_flight": 0, "queued": 0}));
     assert_eq!(site.get("/readyz").body, "ok, paused\n");
     assert_eq!(site.post("resume", "").json(), json!({"phase": "running", "was_paused": true}));
     let change = site.post("set", "{\"name\":\"memory\",\"value\":\"64MiB\"}").json();

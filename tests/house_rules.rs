@@ -4,31 +4,33 @@ use std::fs;
 use std::path::Path;
 
 /// Each room, and the rooms that it may name beside itself. Whatever stands in `src/` has a line here.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 27] = [
     ("limits", &[]),
     ("order", &[]),
+    ("calls", &[]),
     ("wake", &[]),
     ("units", &[]),
     ("histogram", &[]),
     ("memory", &["limits"]),
     ("frame", &["limits", "memory"]),
+    ("handler", &["memory", "frame"]),
     ("error", &["limits", "frame"]),
     ("ledger", &["limits", "frame"]),
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("web", &["error", "http", "net"]),
     ("snapshot", &["frame", "histogram", "ledger"]),
-    ("control", &["limits", "units", "net", "snapshot"]),
-    ("pool", &["limits", "frame", "wake", "snapshot"]),
+    ("control", &["limits", "calls", "units", "net", "snapshot"]),
+    ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
     ("sinks", &["limits", "frame", "wake"]),
     (
         "gate",
         &[
-            "limits", "order", "units", "memory", "frame", "error", "ledger", "net", "snapshot", "control",
-            "pool",
+            "limits", "order", "calls", "units", "memory", "frame", "handler", "error", "ledger", "net",
+            "snapshot", "control", "pool",
         ],
     ),
-    ("gateway", &["ledger", "net", "control", "pool", "gate"]),
+    ("gateway", &["handler", "ledger", "net", "control", "pool", "gate"]),
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
@@ -43,9 +45,10 @@ const ROOMS: [(&str, &[&str]); 25] = [
 const ANY: &[&str] = &["*"];
 
 /// What stands for a thread, a socket, a file or a clock, and the rooms that may name it.
-const OUTSIDE: [(&str, &[&str]); 8] = [
+const OUTSIDE: [(&str, &[&str]); 9] = [
     ("mio", &["net"]),
     ("rustls", &["net"]),
+    ("std::process::Command", &["net", "cli"]),
     ("std::thread", &["pool", "sinks", "gateway", "admin", "client", "cli", "check"]),
     ("std::net::TcpStream", &["admin", "client", "cli"]),
     ("std::net::TcpListener", &["admin", "cli"]),

@@ -1,7 +1,8 @@
-//! The reorder window, and the memory that bounds what it holds.
+//! The reorder window, the memory that bounds what it holds, and the calls that wait for their turn.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     framegate::check::models::check_reorder(data);
     framegate::check::models::check_memory(data);
+    framegate::check::models::check_calls(data);
 });

@@ -39,6 +39,7 @@ impl Collector for Scrape {
         out.frames(&self.snapshot)?;
         out.connections(&self.snapshot)?;
         out.queues(&self.snapshot)?;
+        out.calls(&self.snapshot)?;
         out.stages(&self.snapshot)?;
         match &self.process {
             Some(process) => out.process(process),
@@ -157,10 +158,11 @@ impl Out<'_> {
         let memory = &snapshot.memory;
         self.gauges(
             "framegate_memory_used_bytes",
-            "Bytes charged: for small frames and replies, for large frames, for outboxes' entries",
+            "Bytes charged: for small frames and replies, for large frames, for handlers' answers, for outboxes' entries",
             [
                 ([("for", "small")], memory.small_bytes),
                 ([("for", "large")], memory.large_bytes),
+                ([("for", "answers")], memory.answers_bytes),
                 ([("for", "entries")], memory.entries_bytes),
             ],
         )?;
@@ -168,6 +170,37 @@ impl Out<'_> {
         self.gauge("framegate_workers", "Threads that verify", snapshot.workers.threads as u64, &NONE)?;
         let help = "Time that they were busy, of all of them together";
         self.counter("framegate_worker_busy_seconds", help, snapshot.workers.busy.as_secs_f64())
+    }
+
+    /// Nothing where there is no handler.
+    fn calls(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let Some(calls) = &snapshot.calls else { return Ok(()) };
+        let (ledger, [in_flight, queued]) = (&snapshot.ledger.calls, [calls.in_flight, calls.queued]);
+        self.gauge("framegate_calls_in_flight", "Frames with the handlers", in_flight.now, &NONE)?;
+        self.gauge("framegate_calls_in_flight_max", "Frames with them at most", in_flight.max, &NONE)?;
+        self.gauge("framegate_calls_queued", "Frames that wait for a handler", queued.now, &NONE)?;
+        self.gauge("framegate_calls_queued_max", "Frames that wait at most", queued.max, &NONE)?;
+        if let Some(survey) = &snapshot.survey {
+            let help = "How long the frame that has waited longest for a handler has";
+            self.gauge("framegate_calls_oldest_seconds", help, survey.oldest_queued.as_secs_f64(), &NONE)?;
+        }
+        self.counters(
+            "framegate_calls",
+            "Frames that handlers answered or failed with, by what became of them",
+            [
+                ([("outcome", "passed")], ledger.answered - ledger.replaced - ledger.refused),
+                ([("outcome", "replaced")], ledger.replaced),
+                ([("outcome", "refused")], ledger.refused),
+                ([("outcome", "failed")], ledger.failed),
+            ],
+        )?;
+        let help = "Frames given to a second handler since the first failed";
+        self.counter("framegate_calls_tried_again", help, ledger.tried_again)?;
+        let handlers = &calls.handlers;
+        let running = handlers.iter().filter(|handler| handler.pid.is_some()).count() as u64;
+        self.gauge("framegate_handlers", "Handlers that run", running, &NONE)?;
+        let failed = handlers.iter().map(|handler| handler.failed).sum::<u64>();
+        self.counter("framegate_handlers_failed", "Processes of handlers that failed", failed)
     }
 
     fn stages(&mut self, snapshot: &Snapshot) -> fmt::Result {
@@ -345,6 +378,11 @@ mod tests {
             "framegate_turn_seconds_bucket{le=\"+Inf\"} 3",
             "framegate_turn_seconds_count 3",
             "framegate_subscribers 2",
+            "framegate_calls_in_flight 3",
+            "framegate_calls_queued_max 10000",
+            "framegate_calls_total{outcome=\"passed\"} 2",
+            "framegate_handlers 1",
+            "framegate_handlers_failed_total 4",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

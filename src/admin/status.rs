@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::history::{History, Sample};
 use crate::ledger::Ledger;
-use crate::snapshot::{MemoryUse, PauseCause, Phase, Queues, Snapshot, Survey, WorkersUse};
+use crate::snapshot::{CallsUse, MemoryUse, PauseCause, Phase, Queues, Snapshot, Survey, WorkersUse};
 
 /// A gateway's state, for programs.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,9 @@ pub struct Status<'a> {
     queues: &'a Queues,
     memory: &'a MemoryUse,
     workers: &'a WorkersUse,
+    /// The handlers, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<&'a CallsUse>,
     turn_longest_us: u64,
     /// Who is not read, by cause.
     paused_by: BTreeMap<&'static str, PausedBy>,
@@ -83,6 +86,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         queues: &snapshot.queues,
         memory: &snapshot.memory,
         workers: &snapshot.workers,
+        calls: snapshot.calls.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,
         paused_by: PauseCause::ALL.into_iter().map(by).collect(),
         settings: settings.chain([("log", beside.log), ("listen", beside.listen)]).collect(),
@@ -118,6 +122,8 @@ mod tests {
         assert_eq!((&slow["address"], &slow["pending_bytes"]), (&"127.0.0.1:4000".into(), &1000.into()));
         assert_eq!((&slow["oldest_unsent_seconds"], &slow["frames_written"]), (&1.25.into(), &4.into()));
         assert_eq!(json["closed"][0]["reason"], "idle");
+        assert_eq!(json["calls"]["queued"]["now"], 7);
+        assert_eq!(json["calls"]["handlers"][1]["restarts"], 4);
         assert_eq!(json["paused_by"]["subscriber"]["seconds"], 1.5);
     }
 }

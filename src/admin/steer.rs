@@ -9,7 +9,7 @@ use serde_json::json;
 use super::LogLevel;
 use super::request::Response;
 use super::watch::Watch;
-use crate::control::{Command, Setting, Unanswered};
+use crate::control::{Command, Paused, Setting, Unanswered};
 use crate::limits::CTL_WAIT_MAX;
 use crate::units::Time;
 
@@ -73,7 +73,9 @@ async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
         return Err(Response::error(400, format!("wait is more than {max}: wait that long, then ask again")));
     }
     let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).await.map_err(unanswered)?;
-    Ok(Response::json(200, &json!({"phase": "paused", "quiet": paused.quiet, "in_flight": paused.in_flight})))
+    let Paused { quiet, in_flight, queued } = paused;
+    let answer = json!({"phase": "paused", "quiet": quiet, "in_flight": in_flight, "queued": queued});
+    Ok(Response::json(200, &answer))
 }
 
 async fn resume(body: &[u8], watch: &Watch) -> Result<Response, Response> {

@@ -115,6 +115,7 @@ pub mod tests {
     /// A gateway that has done a little of everything.
     pub fn some_snapshot() -> Snapshot {
         let mut ledger = Ledger { read: 10, delivered: 7, ..Ledger::default() };
+        ledger.calls = crate::ledger::Calls { answered: 5, replaced: 1, refused: 2, ..Default::default() };
         ledger.rejected.add(crate::frame::Status::BadDigest);
         ledger.rejected.add(crate::frame::Status::BadDigest);
         let mut stages = Stages::default();
@@ -155,6 +156,15 @@ pub mod tests {
             },
             workers: WorkersUse { threads: 2, busy: Duration::from_secs(2) },
             stages,
+            calls: Some(CallsUse {
+                in_flight: Depth { now: 3, max: 100 },
+                queued: Depth { now: 7, max: 10_000 },
+                retried: 1,
+                handlers: vec![
+                    HandlerUse { number: 1, pid: Some(77), busy: 3, done: 5, ..HandlerUse::default() },
+                    HandlerUse { number: 2, failed: 4, restarts: 4, ..HandlerUse::default() },
+                ],
+            }),
             paused,
             settings: vec![("memory", "256MiB".into())],
             survey: Some(Survey {

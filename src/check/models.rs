@@ -5,6 +5,7 @@
 //! proptest, by the fuzz targets and by the files that those left behind.
 
 mod batch;
+mod calls;
 mod choices;
 mod decoder;
 mod disk;
@@ -22,6 +23,7 @@ mod topics;
 mod tests;
 
 pub use batch::check_batch;
+pub use calls::check_calls;
 pub use choices::Choices;
 pub use decoder::check_decoder;
 pub use http::check_http;

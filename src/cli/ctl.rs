@@ -34,7 +34,7 @@ enum Verb {
     /// Shows what it does, how full it is, who is slow and who was closed
     #[command(after_help = "Example:\n  framegate ctl status")]
     Status,
-    /// Takes nothing more in; what was accepted is finished
+    /// Takes nothing more in and gives handlers nothing more; what was accepted is finished
     #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
         /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
@@ -47,7 +47,7 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
-    /// Changes a setting: workers, memory, outbox or log
+    /// Changes a setting: workers, memory, outbox, log, handlers, max-in-flight, max-queued or overflow
     #[command(after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
@@ -67,6 +67,7 @@ Examples:
   framegate ctl pause --wait && systemctl restart database && framegate ctl resume
   framegate ctl set memory 512MiB
   framegate ctl set log debug
+  framegate ctl set max-in-flight 10
   framegate ctl status --json | jq '.slow[0]'";
 
 /// One request waits this long for quiet; then it is asked again.

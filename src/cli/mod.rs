@@ -6,6 +6,7 @@ mod failure;
 mod log;
 mod post;
 mod posted;
+mod replies;
 mod secret;
 mod send;
 mod sent;

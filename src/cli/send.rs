@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
+use super::replies::Replies;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
 use super::{Exit, Failure, print, secret, sent, signals};
-use crate::client::{self, Publisher, PublisherOptions};
+use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
 use crate::limits::PAYLOAD_MAX;
 use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
@@ -59,7 +61,14 @@ pub struct Send {
     /// topics, keys and ids too [default: each FILE is a payload]
     #[arg(long, requires = "whole", conflicts_with_all = ["topic", "key", "no_reply", "max_in_flight"])]
     frames: bool,
-    /// Prints the report as one JSON object
+    /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason
+    #[arg(long, conflicts_with = "no_reply")]
+    replies: bool,
+    /// Writes what a handler answered to each frame into a file of this folder: its id, and with --whole the
+    /// file's name behind it [default: none]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_reply")]
+    replies_to: Option<PathBuf>,
+    /// Prints the report, and each reply, as one JSON object a line
     #[arg(long)]
     json: bool,
 }
@@ -73,6 +82,7 @@ Examples:
   framegate send --to gateway:7450 --topic logs.web access.log
   framegate send --topic pictures --whole *.jpg
   framegate send --whole --frames /var/lib/framegate/orders.eu/*.frames
+  framegate send --topic pictures --whole --replies-to thumbnails *.jpg
   tail -f app.log | framegate send --topic logs.app --json";
 
 /// What is published.
@@ -124,7 +134,15 @@ impl Send {
                 .map_err(|wrong| Failure::usage(wrong.to_string()))?;
             Source::Records(Box::new(records), Some(reader), Some(stopper))
         };
-        let mut publisher = Publisher::connect(&self.to, options)?;
+        let (mut publisher, replies) = match self.replies() {
+            Some(replies) => {
+                let replies = Arc::new(Mutex::new(replies));
+                let taking = replies.clone();
+                let take = move |reply: Reply<'_>| taking.lock().take(reply);
+                (Publisher::connect_and_take(&self.to, options, take)?, Some(replies))
+            }
+            None => (Publisher::connect(&self.to, options)?, None),
+        };
         let stopper = source.begin()?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -156,12 +174,22 @@ impl Send {
             let text = if self.json { sent::json(&report, seconds) } else { sent::text(&report, seconds) };
             print(&text)?;
         }
+        if let Some(wrong) = replies.and_then(|replies| replies.lock().wrong.take()) {
+            return Err(Failure { exit: Exit::Partly, message: wrong });
+        }
         match failure {
             _ if interrupted.load(Relaxed) => Ok(Exit::Signalled),
             Some(failure) => Err(failure),
             None if report.is_complete() => Ok(Exit::Done),
             None => Ok(Exit::Partly),
         }
+    }
+
+    /// Who gets each reply, if somebody does.
+    fn replies(&self) -> Option<Replies> {
+        let names = if self.whole { self.files.clone() } else { Vec::new() };
+        let folder = self.replies_to.clone();
+        (self.replies || folder.is_some()).then(|| Replies::new(self.replies, self.json, folder, names))
     }
 
     fn inputs(&self) -> Vec<Input> {

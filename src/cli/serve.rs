@@ -45,6 +45,7 @@ Examples:
   framegate serve
   framegate serve --listen 0.0.0.0:7450 --memory 1GiB --slow drop
   framegate serve --config gateway.toml --secret-file /etc/framegate/secret
+  framegate serve --handler 'python3 thumbnails.py' --handlers 4 --max-in-flight 100
 
 A gateway.toml:
   listen = \"0.0.0.0:7450\"
@@ -59,6 +60,7 @@ impl Serve {
             None => self.settings,
         };
         let connections_max = connections_that_fit();
+        let workers = settings.workers()?;
         let config = settings.config(connections_max)?;
         if config.connections_max > connections_max {
             log::warn!(
@@ -73,7 +75,6 @@ impl Serve {
                 Size(config.outbox_max())
             );
         }
-        let workers = settings.workers()?;
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         let gateway = bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
@@ -108,7 +109,10 @@ impl Serve {
             .transpose()
             .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
-        let ledger = gateway.run().map_err(|why| failed(format!("the gateway stopped: {why}")))?;
+        let ledger = gateway.run().map_err(|why| match why.kind() {
+            ErrorKind::InvalidInput => Failure::usage(format!("{why}: check --handler")),
+            _ => failed(format!("the gateway stopped: {why}")),
+        })?;
         drop(answering);
         let json = |ledger| serde_json::to_string(ledger).expect("a ledger is numbers and names");
         print(&if self.json { json(&ledger) } else { ledger.to_string() })?;

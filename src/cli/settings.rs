@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum, builder::PossibleValue};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Failure, Size, Time, TimeOrOff, secret};
-use crate::gate::{BadDigestPolicy, Config, SlowPolicy};
+use crate::gate::{BadDigestPolicy, Config, Overflow, SlowPolicy};
 use crate::limits::WORKERS_MAX;
 
 /// Where publishers and subscribers connect unless it is set.
@@ -76,6 +76,29 @@ pub struct Settings {
     /// How long INT or TERM waits for what was accepted [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub drain: Option<Time>,
+    /// A program that answers every frame before it is distributed: it reads DATA frames on its standard input and
+    /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
+    /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
+    /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
+    /// for pipes and variables give sh -c '...' [default: none]
+    #[arg(long, value_name = "COMMAND")]
+    pub handler: Option<String>,
+    /// How many handlers are started [default: as many as workers]
+    #[arg(long, value_name = "N")]
+    pub handlers: Option<usize>,
+    /// How long a handler may take for the oldest of its frames; then it is replaced [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub handler_timeout: Option<Time>,
+    /// Frames with the handlers at once; as many as --handlers if each does one at a time [default: 100]
+    #[arg(long, value_name = "N")]
+    pub max_in_flight: Option<usize>,
+    /// Frames that wait for them [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_queued: Option<usize>,
+    /// What happens to a frame beyond that [default: pause]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub overflow: Option<Overflow>,
 }
 
 impl Settings {
@@ -111,6 +134,12 @@ impl Settings {
             secret_file: self.secret_file.or(others.secret_file),
             dedup: self.dedup.or(others.dedup),
             drain: self.drain.or(others.drain),
+            handler: self.handler.or(others.handler),
+            handlers: self.handlers.or(others.handlers),
+            handler_timeout: self.handler_timeout.or(others.handler_timeout),
+            max_in_flight: self.max_in_flight.or(others.max_in_flight),
+            max_queued: self.max_queued.or(others.max_queued),
+            overflow: self.overflow.or(others.overflow),
         }
     }
 
@@ -132,6 +161,13 @@ impl Settings {
             scheme: secret::scheme(self.secret_file.as_deref())?,
             dedup: self.dedup.map_or(default.dedup, |TimeOrOff(time)| time),
             drain: time(self.drain, default.drain),
+            handler: self.handler.as_deref().map_or(Ok(Vec::new()), words)?,
+            function: None,
+            handlers: self.handlers.map_or_else(|| self.workers(), Ok)?,
+            handler_timeout: time(self.handler_timeout, default.handler_timeout),
+            max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
+            max_queued: self.max_queued.unwrap_or(default.max_queued),
+            overflow: self.overflow.unwrap_or(default.overflow),
         };
         config.check().map_err(Failure::usage)?;
         Ok(config)
@@ -147,6 +183,15 @@ impl Settings {
             ))),
             Some(workers) => Ok(workers),
         }
+    }
+}
+
+/// A command as a shell would split it.
+fn words(command: &str) -> Result<Vec<String>, Failure> {
+    match shlex::split(command) {
+        Some(words) if !words.is_empty() => Ok(words),
+        Some(_) => Err(Failure::usage("--handler is empty: give a program, or leave it out")),
+        None => Err(Failure::usage(format!("--handler {command}: a quote is not closed"))),
     }
 }
 
@@ -187,6 +232,22 @@ impl ValueEnum for SlowPolicy {
     }
 }
 
+impl ValueEnum for Overflow {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Overflow::Pause, Overflow::Reject]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Overflow::Pause => {
+                PossibleValue::new("pause").help("its connection is paused until there is room")
+            }
+            Overflow::Reject => PossibleValue::new("reject")
+                .help("it is told BUSY; one that asks for no reply pauses its connection"),
+        })
+    }
+}
+
 impl ValueEnum for BadDigestPolicy {
     fn value_variants<'a>() -> &'a [Self] {
         &[BadDigestPolicy::Drop, BadDigestPolicy::Close]
@@ -219,7 +280,11 @@ mod tests {
     }
 
     fn toml_of(defaults: &BTreeMap<String, String>) -> String {
-        defaults.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect()
+        let quoted = |value: &String| match value.parse::<u64>() {
+            Ok(number) => number.to_string(),
+            Err(_) => format!("'{value}'"),
+        };
+        defaults.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect()
     }
 
     #[test]
@@ -231,6 +296,8 @@ mod tests {
             ("secret-file", "none"),
             ("admin-token-file", "none"),
             ("admin-host", "none"),
+            ("handler", "none"),
+            ("handlers", "workers"),
         ] {
             assert!(defaults.remove(name).unwrap().contains(words), "{name}");
         }
@@ -238,6 +305,7 @@ mod tests {
         assert_eq!(defaults.remove("admin").as_deref(), Some(ADMIN));
         let given: Settings = toml::from_str(&toml_of(&defaults)).unwrap();
         let default = Config::default();
+        let default = Config { handlers: default_workers(), ..default };
         let shown = |config: Config| format!("{config:?}");
         assert_eq!(shown(given.config(default.connections_max).unwrap()), shown(default.clone()));
         let nothing = Settings::default();
@@ -263,7 +331,9 @@ mod tests {
         let text = format!(
             "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
-             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n",
+             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
+             handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
+             max-queued = 10\noverflow = 'reject'\n",
             secret.display()
         );
         assert_eq!(text.lines().count(), defaults_in_help().len());
@@ -283,6 +353,9 @@ mod tests {
         assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
         assert_eq!(config.dedup, Some(Duration::from_secs(5)));
         assert_eq!(config.drain, Duration::from_secs(6));
+        assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
+        assert_eq!(config.handler_timeout, Duration::from_secs(8));
+        assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
     }
 
     #[test]
@@ -305,6 +378,16 @@ mod tests {
         }
         let missing = Settings::from_file(&folder.path().join("none.toml")).unwrap_err().to_string();
         assert!(missing.contains("none.toml") && missing.contains("give a TOML file"), "{missing}");
+    }
+
+    #[test]
+    fn a_handler_is_a_command_in_words() {
+        for (command, part) in [("", "is empty"), ("  ", "is empty"), ("sh -c 'cat", "a quote is not closed")]
+        {
+            let settings = Settings { handler: Some(command.to_string()), ..Settings::default() };
+            let line = settings.config(1).unwrap_err().to_string();
+            assert!(line.contains(part), "{line}");
+        }
     }
 
     #[test]

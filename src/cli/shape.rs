@@ -77,7 +77,7 @@ impl Shaper {
 }
 
 /// Appends bytes so that they stay on their line, and on a terminal in their place.
-fn shown(bytes: &[u8], terminal: bool, line: &mut Vec<u8>) {
+pub fn shown(bytes: &[u8], terminal: bool, line: &mut Vec<u8>) {
     if terminal {
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -102,7 +102,7 @@ fn shown(bytes: &[u8], terminal: bool, line: &mut Vec<u8>) {
 }
 
 /// Appends a number; `write!` takes three times as long, twice a frame.
-fn decimal(mut number: u64, line: &mut Vec<u8>) {
+pub fn decimal(mut number: u64, line: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

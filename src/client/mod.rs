@@ -20,4 +20,5 @@ mod window;
 pub use error::Error;
 pub use publisher::{Interrupter, Publisher, PublisherOptions};
 pub use report::{Answers, Report};
+pub use shared::Reply;
 pub use subscriber::{Event, Subscriber};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::connect::connect;
 use super::link::Link;
-use super::shared::{Life, Shared, State};
+use super::shared::{Life, Reply, Shared, State, Take};
 use super::window::{CHUNK, Chunk};
 use super::{Error, Report};
 use crate::frame::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
@@ -84,8 +84,34 @@ pub struct Interrupter {
 impl Publisher {
     /// Connects; if that does not work, it is an error at once.
     pub fn connect(to: &str, options: PublisherOptions) -> Result<Publisher, Error> {
+        Self::begin(to, options, None)
+    }
+
+    /// The same, and hands every final reply to `take`, each once, in the order in which they come, which
+    /// need not be that of the frames. It is called by the thread that reads: as long as it runs, nothing
+    /// more is read.
+    ///
+    /// ```no_run
+    /// use framegate::client::{Publisher, PublisherOptions};
+    ///
+    /// let mut publisher = Publisher::connect_and_take("127.0.0.1:7450", PublisherOptions::default(), |reply| {
+    ///     println!("{} {} {}", reply.id, reply.status, String::from_utf8_lossy(reply.payload));
+    /// })?;
+    /// publisher.send("pictures", 0, &std::fs::read("cat.jpg").unwrap())?;
+    /// publisher.finish();
+    /// # Ok::<(), framegate::client::Error>(())
+    /// ```
+    pub fn connect_and_take(
+        to: &str,
+        options: PublisherOptions,
+        take: impl FnMut(Reply<'_>) + Send + 'static,
+    ) -> Result<Publisher, Error> {
+        Self::begin(to, options, Some(Box::new(take)))
+    }
+
+    fn begin(to: &str, options: PublisherOptions, take: Option<Take>) -> Result<Publisher, Error> {
         let stream = connect(to).map_err(|why| Error::unreachable(to, &why))?;
-        let shared = Shared::new(!options.replies, options.retry.is_some());
+        let shared = Shared::new(!options.replies, options.retry.is_some(), take);
         let link = Link {
             shared: shared.clone(),
             to: to.to_string(),

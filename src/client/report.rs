@@ -3,6 +3,9 @@
 use super::Error;
 use crate::frame::Status;
 
+/// 200 bytes of a reason are kept: a handler may give one of any length.
+const REASON: usize = 200;
+
 /// Final answers by status, and the first reason of each.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
@@ -37,7 +40,9 @@ impl Answers {
     pub(super) fn add(&mut self, status: Status, reason: &[u8]) {
         let index = index(status);
         self.counts[index] += 1;
-        if self.reasons[index].is_none() && !reason.is_empty() {
+        // What comes with OK is a handler's answer and no reason.
+        if status != Status::Ok && self.reasons[index].is_none() && !reason.is_empty() {
+            let reason = &reason[..reason.len().min(REASON)];
             self.reasons[index] = Some(String::from_utf8_lossy(reason).into_owned());
         }
     }

@@ -29,6 +29,22 @@ pub struct Shared {
     pub room: Condvar,
     /// The writer waits here.
     pub work: Condvar,
+    /// Gets every final reply, on the reader's thread.
+    take: Mutex<Option<Take>>,
+}
+
+/// What a caller does with each final reply.
+pub type Take = Box<dyn FnMut(Reply<'_>) + Send>;
+
+/// The final reply to one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    /// The frame's id.
+    pub id: u64,
+    /// What became of it.
+    pub status: Status,
+    /// Of OK what a handler answered, of others a reason; often nothing.
+    pub payload: &'a [u8],
 }
 
 /// Where a publisher is.
@@ -98,7 +114,7 @@ pub struct Answer {
 
 impl Shared {
     /// A publisher without a connection yet.
-    pub fn new(no_reply: bool, busy_again: bool) -> Arc<Shared> {
+    pub fn new(no_reply: bool, busy_again: bool, take: Option<Take>) -> Arc<Shared> {
         let state = State {
             life: Life::Open,
             window: Window::default(),
@@ -119,7 +135,8 @@ impl Shared {
             resent: 0,
             error: None,
         };
-        Arc::new(Shared { state: Mutex::new(state), room: Condvar::new(), work: Condvar::new() })
+        let (room, work) = (Condvar::new(), Condvar::new());
+        Arc::new(Shared { state: Mutex::new(state), room, work, take: Mutex::new(take) })
     }
 
     /// Takes the replies of one read, under one lock.
@@ -127,9 +144,21 @@ impl Shared {
         if answers.is_empty() {
             return;
         }
+        let mut take = self.take.lock();
         let mut state = self.state.lock();
-        for answer in answers.drain(..) {
-            state.answer(answer);
+        match &mut *take {
+            None => answers.drain(..).for_each(|answer| {
+                state.answer(&answer);
+            }),
+            Some(take) => {
+                answers.retain(|answer| state.answer(answer));
+                // Whatever the caller does with them, nobody waits for the lock meanwhile.
+                drop(state);
+                for Answer { id, status, reason } in answers.drain(..) {
+                    take(Reply { id, status, payload: &reason });
+                }
+                state = self.state.lock();
+            }
         }
         if state.busy_due.is_none() && !state.busy.is_empty() {
             let pause = state.busy_pauses.pause();
@@ -174,30 +203,34 @@ impl State {
         self.life == Life::Finishing && self.window.is_empty()
     }
 
-    fn answer(&mut self, Answer { id, status, reason }: Answer) {
+    /// Takes one reply; whether it is the final one of a frame.
+    fn answer(&mut self, answer: &Answer) -> bool {
+        let Answer { id, status, ref reason } = *answer;
         self.confirmed |= id == LAST_PING;
         if self.as_they_are {
             // PINGs have these ids too, and are always OK.
-            if status != Status::Ok || (id != LAST_PING && id != 0) {
-                self.answers.add(status, &reason);
+            let is_ping = status == Status::Ok && (id == LAST_PING || id == 0);
+            if !is_ping {
+                self.answers.add(status, reason);
             }
             self.progress = true;
-            return;
+            return !is_ping;
         }
         if status == Status::Busy && self.busy_again {
             if self.window.holds(id) {
                 self.busy.push(id);
             }
-            return;
+            return false;
         }
         let held = self.window.answer(id);
         // A frame that wants no reply is forgotten when it is written; this is still said of it.
         let refused = !held && self.no_reply && status == Status::TooLarge;
         if held || refused {
-            self.answers.add(status, &reason);
+            self.answers.add(status, reason);
             self.refused += u64::from(refused);
             self.progress = true;
             self.busy_pauses.reset();
         }
+        held || refused
     }
 }

@@ -1,13 +1,16 @@
 //! The unit that is verified, put in order and distributed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::decoder::Frame;
 use super::digest::Scheme;
-use super::header::{DIGEST, Header};
+use super::draft::{Made, Span};
+use super::header::{DIGEST, HEADER, Header};
 use super::pairs::Pairs;
 use super::stream::Stream;
+use crate::limits::REPLY_MAX;
 use crate::memory::{Buffer, Charge, Memory};
 
 /// Whole frames of one connection, not verified yet.
@@ -32,6 +35,8 @@ pub enum Body {
     },
     /// One large frame.
     Rope(Arc<Rope>),
+    /// One frame that was made here.
+    Made(Arc<Made>),
 }
 
 /// One large frame in the pieces in which it was read. The first piece holds the header and the topic.
@@ -73,6 +78,7 @@ impl Body {
         match self {
             Body::Slice { start, end, .. } => end - start,
             Body::Rope(rope) => rope.len,
+            Body::Made(made) => made.len(),
         }
     }
 
@@ -88,11 +94,27 @@ impl Body {
 
     /// The bytes, in as few slices as they are held.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let (slice, pieces) = match self {
-            Body::Slice { buffer, start, end } => (Some(&buffer[*start..*end]), &[][..]),
-            Body::Rope(rope) => (None, &rope.pieces[..]),
+        let (slice, pieces, made) = match self {
+            Body::Slice { buffer, start, end } => (Some(&buffer[*start..*end]), &[][..], None),
+            Body::Rope(rope) => (None, &rope.pieces[..], None),
+            Body::Made(made) => (Some(&made.head()[..]), &[][..], Some(made)),
         };
-        slice.into_iter().chain(pieces.iter().map(|piece| &piece[..]))
+        let spans = made.map_or(&[][..], |made| made.spans()).iter().flat_map(Span::slices);
+        let digest = made.map(|made| &made.digest()[..]);
+        slice.into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain(spans).chain(digest)
+    }
+
+    /// Some of the bytes, together.
+    pub fn bytes(&self, range: Range<usize>) -> Cow<'_, [u8]> {
+        let mut at = 0;
+        let mut parts = self.slices().filter_map(|slice| {
+            let (from, to) = (range.start.max(at) - at, range.end.min(at + slice.len()).saturating_sub(at));
+            at += slice.len();
+            (from < to).then(|| &slice[from..to])
+        });
+        let Some(first) = parts.next() else { return Cow::Borrowed(&[]) };
+        let rest: Vec<&[u8]> = parts.collect();
+        if rest.is_empty() { Cow::Borrowed(first) } else { [&[first], &rest[..]].concat().concat().into() }
     }
 
     /// Whether it keeps a buffer of which it is less than half.
@@ -114,9 +136,9 @@ impl Body {
                 assert!(start + to <= *end, "a part is within its body");
                 Body::Slice { buffer: buffer.clone(), start: start + from, end: start + to }
             }
-            Body::Rope(rope) => {
-                assert_eq!((from, to), (0, rope.len), "a large frame is not parted");
-                Body::Rope(rope.clone())
+            Body::Rope(_) | Body::Made(_) => {
+                assert_eq!((from, to), (0, self.len()), "one frame is not parted");
+                self.clone()
             }
         }
     }
@@ -124,7 +146,7 @@ impl Body {
     /// How many whole frames are in the first `bytes` bytes.
     pub fn frames_within(&self, bytes: usize) -> u32 {
         match self {
-            Body::Rope(rope) => u32::from(bytes >= rope.len),
+            Body::Rope(_) | Body::Made(_) => u32::from(bytes >= self.len()),
             Body::Slice { buffer, start, end } => {
                 let (mut at, mut frames) = (*start, 0);
                 while at < *end {
@@ -140,8 +162,8 @@ impl Body {
     }
 }
 
-/// A batch whose every digest was checked. Only [`verify`], [`verify_two`] and [`Piecewise::finish`] make
-/// one.
+/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`],
+/// [`Piecewise::finish`] and [`Draft::finish`](super::Draft::finish) make one.
 #[derive(Debug)]
 pub struct Verified {
     batch: Batch,
@@ -236,6 +258,40 @@ impl Verified {
         self.batch.is_empty()
     }
 
+    /// One frame that was made here.
+    pub(super) fn made(made: Made) -> Verified {
+        Verified {
+            batch: Batch { body: Body::Made(Arc::new(made)), frames: 1, replies: None },
+            bad: Vec::new(),
+            plain: false,
+        }
+    }
+
+    /// Its first `frames` frames, and the others where there are more; each with the memory set aside for
+    /// its replies. Both share the buffer.
+    pub fn split(mut self, frames: u32) -> (Verified, Option<Verified>) {
+        if frames >= self.frames() {
+            return (self, None);
+        }
+        let (mut end, mut answered) = (0, 0);
+        for frame in self.iter().take(frames as usize) {
+            end = frame.end();
+            answered += usize::from(frame.header.is_answered());
+        }
+        let body = self.batch.body.part(0, end);
+        match &mut self.batch.body {
+            Body::Slice { start, .. } => *start += end,
+            Body::Rope(_) | Body::Made(_) => unreachable!("it holds more than one frame"),
+        }
+        self.batch.frames -= frames;
+        let bad = self.bad.partition_point(|&index| index < frames);
+        let bad = self.bad.drain(..bad).collect();
+        self.bad.iter_mut().for_each(|index| *index -= frames);
+        let replies = self.batch.replies.as_mut().filter(|_| answered > 0);
+        let replies = replies.map(|replies| replies.split(answered * REPLY_MAX));
+        (Verified { batch: Batch { body, frames, replies }, bad, plain: self.plain }, Some(self))
+    }
+
     /// The topic field of all frames, if they can be distributed as one: each is intact, DATA, whole, of that
     /// topic, and asks for no reply.
     pub fn plain_topic(&self) -> Option<&[u8]> {
@@ -257,16 +313,20 @@ impl Verified {
         let mut bad = self.bad.iter().peekable();
         let mut at = 0;
         (0..self.batch.frames).map(move |index| {
-            let (bytes, digest) = match &self.batch.body {
+            let (head, bytes, digest) = match &self.batch.body {
                 Body::Slice { buffer, start, end } => {
                     let frame = Frame::first_of(&buffer[start + at..*end]);
-                    (frame.bytes, *frame.bytes.last_chunk().expect("a frame holds a digest"))
+                    let (head, rest) = split_header(frame.bytes);
+                    (head, rest, *frame.bytes.last_chunk().expect("a frame holds a digest"))
                 }
-                Body::Rope(rope) => (&rope.pieces[0][..], rope.digest()),
+                Body::Rope(rope) => {
+                    let (head, rest) = split_header(&rope.pieces[0]);
+                    (head, rest, rope.digest())
+                }
+                Body::Made(made) => (made.head(), made.first(), *made.digest()),
             };
-            let header = Header::decode(bytes.first_chunk().expect("a frame holds a header"))
-                .expect("only what was cut is verified");
-            let topic = &bytes[super::HEADER..super::HEADER + header.topic_len as usize];
+            let header = Header::decode(head).expect("only what was cut is verified");
+            let topic = &bytes[..header.topic_len as usize];
             let intact = bad.next_if_eq(&&index).is_none();
             let checked = Checked { header, topic, digest, at, intact };
             at = checked.end();
@@ -275,7 +335,23 @@ impl Verified {
     }
 }
 
+fn split_header(bytes: &[u8]) -> (&[u8; HEADER], &[u8]) {
+    bytes.split_first_chunk().expect("a frame holds a header")
+}
+
 impl Rope {
+    /// The bytes from `range.start` on, as many as lie together.
+    pub(super) fn slice_at(&self, range: Range<usize>) -> &[u8] {
+        let mut start = 0;
+        for piece in &self.pieces {
+            if range.start < start + piece.len() {
+                return &piece[range.start - start..(range.end - start).min(piece.len())];
+            }
+            start += piece.len();
+        }
+        &[]
+    }
+
     fn digest(&self) -> [u8; DIGEST] {
         let mut digest = [0; DIGEST];
         copy_tail(&self.pieces, &mut digest);
@@ -450,6 +526,36 @@ mod tests {
             assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
             assert_eq!(bad(Pairs::detect()), one_by_one);
         }
+    }
+
+    #[test]
+    fn a_batch_is_split_with_its_verdicts_and_its_replies() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut bytes = Vec::new();
+        for id in 0..6 {
+            let header = Header { id, want_reply: id % 2 == 0, ..Header::new(Kind::Data) };
+            encode(header, b"t", &vec![0; id as usize], &Scheme::Sha256, &mut bytes);
+        }
+        let damaged = |id: usize| (0..id).map(|id| 65 + id).sum::<usize>() + 32;
+        [1, 4].iter().for_each(|&id| bytes[damaged(id)] ^= 1);
+        let (len, room) = (bytes.len(), memory.charge(Share::Small, 3 * REPLY_MAX + 100));
+        let batch = Batch::new(Buffer::charged(&memory, bytes.into()), len, 6, Some(room));
+        let mut rest = verify(batch, &Scheme::Sha256);
+        let mut seen = Vec::new();
+        for (frames, room) in [(1, REPLY_MAX), (1, 0), (3, 2 * REPLY_MAX)] {
+            let (mut first, others) = rest.split(frames);
+            assert_eq!(first.frames(), frames);
+            assert_eq!(first.take_replies().map_or(0, |charge| charge.bytes()), room);
+            seen.extend(first.iter().map(|f| (f.header.id, f.intact)));
+            rest = others.unwrap();
+        }
+        let (mut last, none) = rest.split(1);
+        assert!(none.is_none());
+        seen.extend(last.iter().map(|f| (f.header.id, f.intact)));
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5].map(|id| (id, id != 1 && id != 4)));
+        assert_eq!(last.take_replies().map(|charge| charge.bytes()), Some(100));
+        drop(last);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod batch;
 mod decoder;
 mod digest;
+mod draft;
 mod fault;
 mod header;
 mod pairs;
@@ -17,6 +18,7 @@ mod topic;
 pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify, verify_two};
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::{Scheme, implementation};
+pub use draft::Draft;
 pub use fault::Fault;
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, Status, VERSION};
 pub use patterns::Patterns;

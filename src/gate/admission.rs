@@ -68,6 +68,7 @@ impl Lines {
         match share {
             Share::Small => &mut self.small,
             Share::Large => &mut self.large,
+            Share::Answer => unreachable!("handlers do not stand in line"),
         }
     }
 
@@ -75,6 +76,7 @@ impl Lines {
         match share {
             Share::Small => !self.small.is_empty(),
             Share::Large => !self.large.is_empty(),
+            Share::Answer => false,
         }
     }
 }
@@ -99,6 +101,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if conn.replies_pending >= REPLIES_UNREAD {
             return Admission::Blocked(PauseCause::Replies);
+        }
+        if self.calling.as_ref().is_some_and(|calling| !calling.may_read(conn.id)) {
+            return Admission::Blocked(PauseCause::Handlers);
         }
         // A read hands over at most one batch or one piece.
         if self.jobs >= JOBS {

@@ -28,6 +28,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Ends a connection because of the frame that it numbered `frame_id`.
     pub(super) fn close_about(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
+        if self.ends_later(id, &reason, frame_id) {
+            return;
+        }
         match reason.status() {
             Some(status) => {
                 let mut reply = Vec::new();
@@ -127,10 +130,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(mut conn) = self.conns.remove(id) else { return };
         self.pauses.end(&mut conn, self.now);
         self.in_flight -= conn.window.len();
+        let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
+        self.staged -= staged;
+        self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
+        self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
+        if let Some(calling) = &mut self.calling {
+            calling.queue.forget(id.key());
+        }
         let mut ledger = self.ledger.borrow_mut();
         ledger.connections.closed += 1;
-        // At the end of draining there may be some; else its window is empty.
-        ledger.undelivered += conn.frames_in_flight;
+        // At the end of draining there may be some; else its window is empty, and its stage.
+        ledger.undelivered += conn.frames_in_flight + staged;
     }
 
     /// It subscribes to nothing more, and holds nobody up.
@@ -155,6 +165,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         self.ledger.borrow_mut().copies.undelivered += missed;
+        self.resume_calls_of(id);
     }
 
     /// Its outbox is given up, but for what is being written.
@@ -166,7 +177,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             items += 1;
             match &*item {
                 Parcel::Run(run) => missed += u64::from(run.end_copy(0)),
-                Parcel::Replies(buffer) => replies += buffer.len(),
+                Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
         });
         conn.replies_pending -= replies;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
-use crate::limits::{FRAME_TIMEOUT, PAYLOAD_MAX};
+use crate::handler::Function;
+use crate::limits::{FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX};
 use crate::memory::Memory;
 use crate::units::{Size, Time, TimeOrOff};
 
@@ -34,6 +36,21 @@ pub struct Config {
     pub dedup: Option<Duration>,
     /// How long draining waits for what was accepted.
     pub drain: Duration,
+    /// The program that answers frames before they are distributed, and its arguments. If it is empty,
+    /// frames are distributed as they come.
+    pub handler: Vec<String>,
+    /// A handler in Rust, in the place of a program.
+    pub function: Option<Function>,
+    /// How many programs are started.
+    pub handlers: usize,
+    /// How long a handler may take for a frame; then it is replaced.
+    pub handler_timeout: Duration,
+    /// Frames with the handlers at once.
+    pub max_in_flight: usize,
+    /// Frames that wait for them.
+    pub max_queued: usize,
+    /// What happens beyond that.
+    pub overflow: Overflow,
 }
 
 /// What happens to a subscriber that fell as far behind as its outbox allows.
@@ -92,11 +109,23 @@ impl Default for Config {
             scheme: Scheme::Sha256,
             dedup: None,
             drain: Duration::from_secs(10),
+            handler: Vec::new(),
+            function: None,
+            handlers: 1,
+            handler_timeout: Duration::from_secs(30),
+            max_in_flight: 100,
+            max_queued: 10_000,
+            overflow: Overflow::Pause,
         }
     }
 }
 
 impl Config {
+    /// Whether frames are answered before they are distributed.
+    pub fn calls(&self) -> bool {
+        self.function.is_some() || !self.handler.is_empty()
+    }
+
     /// The largest frame, in bytes.
     pub fn frame_max(&self) -> usize {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
@@ -123,6 +152,12 @@ impl Config {
             ("digest", format!("{:?}", self.scheme)),
             ("dedup", TimeOrOff(self.dedup).to_string()),
             ("drain", Time(self.drain).to_string()),
+            ("handler", if self.handler.is_empty() { "none".into() } else { self.handler.join(" ") }),
+            ("handlers", self.handlers.to_string()),
+            ("handler-timeout", Time(self.handler_timeout).to_string()),
+            ("max-in-flight", self.max_in_flight.to_string()),
+            ("max-queued", self.max_queued.to_string()),
+            ("overflow", self.overflow.name().into()),
         ]
     }
 
@@ -135,7 +170,10 @@ impl Config {
                 size(PAYLOAD_MAX)
             ));
         }
-        let least = Memory::least(self.frame_max());
+        let least = match self.calls() {
+            false => Memory::least(self.frame_max()),
+            true => Memory::least_with_answers(self.frame_max()),
+        };
         if self.memory < least {
             let mib = least.div_ceil(1 << 20);
             return Err(format!(
@@ -144,15 +182,24 @@ impl Config {
                 size(self.payload_max),
             ));
         }
-        for (name, value) in [("outbox", self.outbox), ("max-connections", self.connections_max)] {
+        for (name, value) in [
+            ("outbox", self.outbox),
+            ("max-connections", self.connections_max),
+            ("handlers", self.handlers),
+            ("max-in-flight", self.max_in_flight),
+        ] {
             if value == 0 {
                 return Err(format!("{name} is 0: set it to 1 or more"));
             }
+        }
+        if self.handlers > HANDLERS_MAX {
+            return Err(format!("handlers {} is more than {HANDLERS_MAX}: set it lower", self.handlers));
         }
         for (name, value) in [
             ("idle-timeout", self.idle_timeout),
             ("frame-timeout", self.frame_timeout),
             ("slow-timeout", self.slow_timeout),
+            ("handler-timeout", self.handler_timeout),
         ] {
             if value.is_zero() {
                 return Err(format!("{name} is 0: set it to 1ms or more"));

@@ -10,6 +10,7 @@ use super::config::{Config, SlowPolicy};
 use super::large::Large;
 use super::parcel::Parcel;
 use super::pauses::Pause;
+use super::stage::Stage;
 use crate::error::CloseReason;
 use crate::frame::{Fault, Header, Status, Verified};
 use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
@@ -73,6 +74,16 @@ pub enum Item {
     Fault(Fault),
 }
 
+impl Item {
+    /// How many frames it stands for.
+    pub fn frames(&self) -> u64 {
+        match self {
+            Item::Frames(verified) => u64::from(verified.frames()),
+            Item::Fault(_) => 1,
+        }
+    }
+}
+
 /// The beginning of a small frame (or of a large one that waits for memory), and the memory in which
 /// it can be finished.
 #[derive(Debug)]
@@ -124,9 +135,10 @@ pub struct Conn<S> {
     pub waiting: Option<Share>,
     /// It was ready and the gateway did not read it.
     pub paused: Option<Pause>,
-    pub read_size: usize,
+    /// At most [`READ_MAX`].
+    pub read_size: u32,
     /// The mean length of the frames that came last.
-    pub frame_len: usize,
+    pub frame_len: u32,
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
     pub larges: VecDeque<Box<Large>>,
@@ -145,6 +157,8 @@ pub struct Conn<S> {
     pub frames_in_flight: u64,
     /// What follows in its stream has no effect any more.
     pub discard: bool,
+    /// What was released and is not over, where handlers or confirmations are waited for.
+    pub stage: Option<Box<Stage>>,
 
     // Writing
     pub writable: bool,
@@ -191,7 +205,7 @@ impl<S> Conn<S> {
             queued: false,
             waiting: None,
             paused: None,
-            read_size: READ_MIN,
+            read_size: READ_MIN as u32,
             frame_len: 0,
             partial: None,
             larges: VecDeque::new(),
@@ -204,6 +218,7 @@ impl<S> Conn<S> {
             bytes_in_flight: 0,
             frames_in_flight: 0,
             discard: false,
+            stage: None,
             writable: false,
             dirty: false,
             outbox: Outbox::default(),
@@ -254,11 +269,12 @@ impl<S> Conn<S> {
     pub fn fill_max(&self) -> usize {
         let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let begun = self.partial.as_ref().and_then(|partial| partial.header);
-        let max = (tail + self.read_size).min(READ_MAX);
+        let max = (tail + self.read_size as usize).min(READ_MAX);
+        let frame_len = self.frame_len as usize;
         match begun.map_or(0, |header| header.frame_len()) {
-            first if tail > 0 && begun.is_none() || first > max || self.frame_len == 0 => max,
-            first if first == 0 && self.frame_len > max => max,
-            first => first + (max - first) / self.frame_len * self.frame_len,
+            first if tail > 0 && begun.is_none() || first > max || frame_len == 0 => max,
+            first if first == 0 && frame_len > max => max,
+            first => first + (max - first) / frame_len * frame_len,
         }
     }
 
@@ -267,9 +283,10 @@ impl<S> Conn<S> {
         matches!(self.state, State::Open | State::Draining)
     }
 
-    /// Whether everything that it sent has been released and distributed.
+    /// Whether everything that it sent has been released and distributed, and no reply is owed.
     pub fn is_quiet(&self) -> bool {
-        self.window.is_empty()
+        let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0);
+        self.window.is_empty() && !staged
     }
 
     /// Whether this subscriber reads, only more slowly than others write: for that moment its
@@ -348,7 +365,8 @@ impl<S> Conns<S> {
         now: Instant,
         ready: impl FnOnce(ConnId) -> Result<S, E>,
     ) -> Result<ConnId, E> {
-        self.generation = self.generation.wrapping_add(1);
+        // The first bit is for keys that are no connection's.
+        self.generation = (self.generation + 1) & (u32::MAX >> 1);
         let entry = self.slab.vacant_entry();
         let id = ConnId::new(entry.key(), self.generation);
         entry.insert(Conn::new(id, ready(id)?, peer, authorized, now));

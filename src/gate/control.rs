@@ -67,7 +67,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn paused_answer(&self) -> Paused {
-        Paused { quiet: self.is_quiet(), in_flight: self.ledger.borrow().in_flight() }
+        let in_flight = self.ledger.borrow().in_flight() - self.lined_up;
+        Paused { quiet: self.is_quiet(), in_flight, queued: self.lined_up }
     }
 
     fn resume(&mut self) -> bool {
@@ -82,9 +83,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         was_paused
     }
 
-    /// Whether everything that was accepted is finished and written.
+    /// Whether everything that was accepted is finished and written, but for frames that wait for a handler.
     pub fn is_quiet(&self) -> bool {
-        self.in_flight == 0 && self.jobs == 0 && self.entries == 0
+        let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
+        self.in_flight == 0 && self.jobs == 0 && self.entries == 0 && self.owed == 0 && calls == 0
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
@@ -128,6 +130,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.reconsider_crowds();
                 (old, new) = (&old_size, &new_size);
             }
+            Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
+                return self.set_calling(setting);
+            }
             Setting::Outbox(bytes) => {
                 (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
@@ -136,6 +141,30 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string() })
+    }
+
+    fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
+        let Some(calling) = &mut self.calling else {
+            return Err("there is no handler: start the gateway with --handler".into());
+        };
+        let mut config = (*self.config).clone();
+        let listed = |config: &Config| {
+            let mut all = config.listed().into_iter();
+            all.find(|(name, _)| *name == setting.name()).map(|(_, value)| value).unwrap_or_default()
+        };
+        let old = listed(&config);
+        match setting {
+            Setting::Handlers(handlers) => config.handlers = handlers,
+            Setting::MaxInFlight(max) => config.max_in_flight = max,
+            Setting::MaxQueued(max) => config.max_queued = max,
+            Setting::Overflow(overflow) => config.overflow = overflow,
+            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) => {}
+        }
+        config.check()?;
+        calling.configure(&config, self.now);
+        let new = listed(&config);
+        self.config = Rc::new(config);
+        Ok(Change { name: setting.name().into(), old, new })
     }
 
     /// Changes the configuration, if it can work then.
@@ -183,6 +212,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             memory: self.memory_use(),
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
+            calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
             paused: self.pauses.counts(self.now),
             settings,
             survey: None,
@@ -190,12 +220,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn memory_use(&self) -> MemoryUse {
-        let [small, large, entries] = self.memory.charged().map(|bytes| bytes as u64);
+        let [small, large, answers, entries] = self.memory.charged().map(|bytes| bytes as u64);
         MemoryUse {
             small_bytes: small,
             large_bytes: large,
+            answers_bytes: answers,
             entries_bytes: entries,
-            used_bytes: small + large + entries,
+            used_bytes: small + large + answers + entries,
             limit_bytes: self.memory.limit() as u64,
         }
     }

@@ -38,15 +38,24 @@ impl Dedup {
         self.max
     }
 
-    /// Remembers the digest; whether it is new.
-    pub fn accept(&mut self, digest: [u8; DIGEST], now: Instant) -> bool {
+    /// Whether the digest is remembered.
+    pub fn is_known(&mut self, digest: &[u8; DIGEST], now: Instant) -> bool {
+        self.forget_old(now);
+        self.seen.contains(digest)
+    }
+
+    fn forget_old(&mut self, now: Instant) {
         while let Some(&(at, oldest)) = self.order.front()
             && (now.saturating_duration_since(at) >= self.window)
         {
             self.order.pop_front();
             self.seen.remove(&oldest);
         }
-        if self.seen.contains(&digest) {
+    }
+
+    /// Remembers the digest; whether it is new.
+    pub fn accept(&mut self, digest: [u8; DIGEST], now: Instant) -> bool {
+        if self.is_known(&digest, now) {
             return false;
         }
         // Two, so that a window that was made smaller shrinks.

@@ -9,7 +9,7 @@ use super::parcel::{Parcel, Run};
 use super::router::Targets;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
-use crate::frame::{Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
+use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
 use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX};
 use crate::memory::{Buffer, Charge};
 use crate::net::Net;
@@ -235,7 +235,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hands a run to its subscribers.
     fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
         let Some(OpenRun { start, end, frames, targets }) = run else { return };
-        let mut body = verified.body().part(start, end);
+        self.hand_out(id, verified.body().part(start, end), frames, &targets);
+    }
+
+    fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
             body = body.copied(&self.memory);
@@ -245,8 +248,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.ledger.borrow_mut().unmatched += u64::from(frames);
         }
         let parcel = Rc::new(Parcel::Run(run));
-        for &target in targets.iter() {
+        for &target in targets {
             self.push(target, parcel.clone(), id);
+        }
+    }
+
+    /// Gives effect to a frame that a handler let pass, or put in the place of another.
+    pub(super) fn distribute_answered(&mut self, id: ConnId, frame: Verified, reply: Option<Parcel>) {
+        if self.conns.get(id).is_none_or(|conn| conn.discard) {
+            self.ledger.borrow_mut().undelivered += 1;
+            return;
+        }
+        let topic = frame.iter().next().expect("it is one frame").topic;
+        let targets = self.router.route(topic).expect("a topic is checked before its call");
+        self.hand_out(id, frame.body().clone(), 1, &targets);
+        if let Some(reply) = reply {
+            self.send_replies(id, reply);
         }
     }
 
@@ -270,20 +287,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    fn push_replies(&mut self, id: ConnId, bytes: Vec<u8>, room: Option<Charge>) {
+    pub(super) fn push_replies(&mut self, id: ConnId, bytes: Vec<u8>, room: Option<Charge>) {
         if bytes.is_empty() {
             return;
         }
         let mut charge = room.expect("memory is set aside for each frame that is answered");
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.is_written() {
-            return;
+        charge.resize(bytes.len() + BUFFER_OVERHEAD);
+        self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)));
+    }
+
+    /// Sends replies, or owes them where something is confirmed later.
+    fn send_replies(&mut self, id: ConnId, replies: Parcel) {
+        if self.deferred.is_some() {
+            let owed = self.owe(id, replies);
+            self.deferred.get_or_insert_default().push_back(owed);
+        } else {
+            self.push_reply(id, replies);
         }
-        charge.shrink(bytes.len() + BUFFER_OVERHEAD);
-        conn.replies_pending += bytes.len();
-        conn.outbox.push(Rc::new(Parcel::Replies(Buffer::new(bytes.into(), charge))));
-        self.entries += 1;
-        self.mark_dirty(id);
     }
 }
 

@@ -32,7 +32,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.conns.is_empty()
+        let handlers_are_gone = self.calling.as_ref().is_none_or(|calling| calling.handlers.are_gone());
+        self.draining.is_some() && self.conns.is_empty() && handlers_are_gone
     }
 
     /// Takes the next step of draining, if it is time for it.
@@ -43,7 +44,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.lose(id, CloseReason::Draining);
                 self.reap(id);
             }
-        } else if self.in_flight == 0 {
+            self.forget_calls();
+            if let Some(calling) = &mut self.calling {
+                calling.handlers.kill_all(self.now);
+            }
+        } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 {
+            if let Some(calling) = &mut self.calling {
+                calling.handlers.set_wanted(0, self.now);
+            }
             // Everything accepted is in the outboxes: publishers hear that there is no more, and
             // nobody has to expect another frame.
             for id in self.conns.ids() {

@@ -29,6 +29,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD);
         let used = self.memory.used();
         assert!(used <= memory_max + unasked, "5: {used} bytes of {memory_max}");
+        self.check_calls();
         assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
         assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
         let runnable: HashSet<_> = self.runnable.iter().collect();
@@ -59,12 +60,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ledger.borrow().in_flight();
     }
 
+    /// What is counted of calls agrees with what is there.
+    fn check_calls(&self) {
+        let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
+        assert_eq!(self.staged, stages().map(|stage| stage.frames).sum::<u64>());
+        assert_eq!(self.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
+        assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
+        for stage in stages() {
+            assert!(stage.lined_up() <= stage.frames);
+            assert!(stage.frames > 0 || stage.owed > 0 || stage.over, "an empty stage is kept");
+        }
+        if let Some(calling) = &self.calling {
+            calling.check_invariants();
+        }
+    }
+
     /// 7. Nothing is left.
     ///
     /// # Panics
     /// If something is.
     pub fn check_empty(&self) {
         assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
+        assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0);
+        assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
         assert!(self.router.is_empty(), "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
     }

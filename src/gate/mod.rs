@@ -7,24 +7,32 @@
 
 mod accept;
 mod admission;
+mod answered;
+mod answers;
+mod calling;
 mod close;
 mod config;
 mod conn;
 mod control;
 mod dedup;
 mod distribute;
+mod drafts;
 mod drain;
 mod expire;
+mod handlers;
 #[cfg(any(test, feature = "check"))]
 mod invariants;
 mod large;
+mod log_lines;
 mod notices;
+mod owed;
 mod parcel;
 mod pauses;
 mod read;
 mod release;
 mod router;
 mod slow;
+mod stage;
 mod survey;
 mod timing;
 mod write;
@@ -35,14 +43,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::calls::Overflow;
 pub use config::{BadDigestPolicy, Config, SlowPolicy};
 
 use accept::Acceptor;
 use admission::Lines;
+use calling::Calling;
 use conn::{ConnId, Conns, State};
 use control::Gatekeeper;
 use dedup::Dedup;
 use notices::Notices;
+use owed::Owed;
 use pauses::Pauses;
 use router::Router;
 use survey::{History, Surveyor};
@@ -71,6 +82,10 @@ pub struct Gate<N: Net, P: Pool> {
     dedup: Option<Dedup>,
     deadlines: Deadlines,
     draining: Option<Instant>,
+    /// Where a handler answers frames before they are distributed.
+    calling: Option<Box<Calling<N::Process>>>,
+    /// Replies that are owed, in the order in which they will be confirmed, where something confirms them.
+    deferred: Option<VecDeque<Owed>>,
     keeper: Gatekeeper,
 
     started: Instant,
@@ -94,6 +109,11 @@ pub struct Gate<N: Net, P: Pool> {
     jobs: usize,
     /// Batches and large frames in all windows.
     in_flight: usize,
+    /// Frames in all stages, and those of them whose turn to be called has not come.
+    staged: u64,
+    lined_up: u64,
+    /// Replies owed to all connections.
+    owed: usize,
     /// Entries in all outboxes.
     entries: usize,
     /// Bytes that the reactor may still verify itself this turn.
@@ -105,7 +125,11 @@ pub struct Gate<N: Net, P: Pool> {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// A gate over a network and a pool. `config` was [checked](Config::check).
     pub fn new(net: N, pool: P, config: Config, now: Instant) -> Gate<N, P> {
-        let memory = Memory::new(config.memory, config.frame_max());
+        let calls = config.calls();
+        let memory = match calls {
+            false => Memory::new(config.memory, config.frame_max()),
+            true => Memory::with_answers(config.memory, config.frame_max()),
+        };
         Gate {
             net,
             pool,
@@ -118,6 +142,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
             deadlines: Deadlines::default(),
             draining: None,
+            calling: calls.then(|| Box::new(Calling::new(&config, now))),
+            deferred: None,
             keeper: Gatekeeper::default(),
             started: now,
             timing: Timing::default(),
@@ -132,6 +158,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             lines: Lines::default(),
             jobs: 0,
             in_flight: 0,
+            staged: 0,
+            lined_up: 0,
+            owed: 0,
             entries: 0,
             inline_left: 0,
             scratch: memory.buffer(),
@@ -173,9 +202,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.notice_events(events);
         self.accept_waiting();
         self.collect();
+        self.tend_handlers();
         self.read_runnable();
         self.write_dirty();
         self.resume_lines();
+        self.call_next();
+        self.write_calls();
         self.expire();
         self.drain_on();
         self.charge_entries();
@@ -189,15 +221,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || !self.dirty.is_empty()
             || self.acceptor.is_ready(self.now)
             || self.surveyor.is_asked();
-        if at_once {
+        if at_once || self.has_answers() || self.has_calls_to_write() {
             return Some(self.now);
         }
         [
             self.deadlines.next(),
             self.acceptor.retry_at(),
             self.lines.reclaim_at(),
-            self.draining,
+            // Once it is over, handlers alone are waited for.
+            self.draining.filter(|&until| until > self.now),
             self.keeper.next_deadline(),
+            self.calling.as_ref().and_then(|calling| calling.handlers.next_deadline(self.now)),
         ]
         .into_iter()
         .flatten()
@@ -215,6 +249,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Event::Accept => self.acceptor.ready(),
                 // The verdicts are collected in every turn.
                 Event::Woken => {}
+                Event::Pipe { key, pipe } => {
+                    if let Some(calling) = &mut self.calling {
+                        calling.handlers.notice(key, pipe);
+                    }
+                }
                 Event::Socket { key, readable, writable, read_closed } => {
                     let id = ConnId::from_key(key);
                     let Some(conn) = self.conns.get_mut(id) else { continue };

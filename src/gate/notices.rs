@@ -29,6 +29,8 @@ pub enum Notice {
     AcceptFailed,
     /// The deduplication window is full.
     DedupFull,
+    /// A handler failed, or could not be started.
+    HandlerFailed,
 }
 
 /// When each kind was last logged, and how often it occurred since.

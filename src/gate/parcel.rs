@@ -1,10 +1,11 @@
 //! What an outbox holds, and how a frame's fate is found.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::frame::Body;
+use crate::frame::{Body, Frame, Header};
 use crate::ledger::Ledger;
 use crate::memory::Buffer;
 use crate::net::Segments;
@@ -16,6 +17,34 @@ pub enum Parcel {
     Run(Run),
     /// Replies, for one peer.
     Replies(Buffer),
+    /// One frame that was made here: a reply with an answer, or a call.
+    Frame(Body),
+}
+
+impl Parcel {
+    /// Bytes of replies.
+    pub fn reply_bytes(&self) -> usize {
+        match self {
+            Parcel::Run(_) => 0,
+            Parcel::Replies(buffer) => buffer.len(),
+            Parcel::Frame(body) => body.len(),
+        }
+    }
+
+    /// Shows each of its replies: header and bytes.
+    pub fn each_reply(&self, mut show: impl FnMut(&Header, &[u8])) {
+        let bytes: Cow<'_, [u8]> = match self {
+            Parcel::Run(_) => return,
+            Parcel::Replies(buffer) => Cow::Borrowed(buffer),
+            Parcel::Frame(body) => body.slices().flatten().copied().collect(),
+        };
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let frame = Frame::first_of(rest);
+            show(&frame.header, frame.bytes);
+            rest = &rest[frame.bytes.len()..];
+        }
+    }
 }
 
 /// Frames that lie back to back in a batch and go to the same subscribers.
@@ -69,7 +98,7 @@ impl Parcel {
     pub fn distributed_at(&self) -> Option<Instant> {
         match self {
             Parcel::Run(run) => Some(run.at),
-            Parcel::Replies(_) => None,
+            Parcel::Replies(_) | Parcel::Frame(_) => None,
         }
     }
 }
@@ -90,7 +119,7 @@ impl Segments for Parcel {
     fn bytes(&self) -> usize {
         match self {
             Parcel::Run(run) => run.body.len(),
-            Parcel::Replies(buffer) => buffer.len(),
+            Parcel::Replies(_) | Parcel::Frame(_) => self.reply_bytes(),
         }
     }
 
@@ -98,6 +127,7 @@ impl Segments for Parcel {
         let (body, replies) = match self {
             Parcel::Run(run) => (Some(&run.body), None),
             Parcel::Replies(buffer) => (None, Some(&buffer[..])),
+            Parcel::Frame(body) => (Some(body), None),
         };
         body.into_iter().flat_map(Body::slices).chain(replies)
     }

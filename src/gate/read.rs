@@ -48,7 +48,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             conn.frame_since = self.now;
         }
         let goes_on = match admission {
-            Admission::Blocked(_) => false,
+            Admission::Blocked(_) => {
+                self.wait_for_calls(id);
+                false
+            }
             Admission::Wait(share, _) => {
                 self.wait_in_line(id, share);
                 false
@@ -77,8 +80,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
         conn.read_size = match n {
-            n if n == filled_max - tail => (2 * conn.read_size).min(READ_MAX),
-            n if n < conn.read_size / 4 => (conn.read_size / 2).max(READ_MIN),
+            n if n == filled_max - tail => (2 * conn.read_size).min(READ_MAX as u32),
+            n if n < conn.read_size as usize / 4 => (conn.read_size / 2).max(READ_MIN as u32),
             _ => conn.read_size,
         };
         if let Some(partial) = conn.partial.take() {
@@ -104,7 +107,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(conn) = self.conns.get_mut(id)
             && cut.frames > 0
         {
-            conn.frame_len = cut.whole / cut.frames as usize;
+            conn.frame_len = cut.whole as u32 / cut.frames;
         }
         let batch = (cut.frames > 0).then(|| {
             self.timing.batch(cut.frames, cut.whole);
@@ -181,7 +184,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.ledger.borrow_mut().verified.inline += 1;
             let verified = verify(batch, &self.config.scheme);
             self.timing.verified(self.now, self.now);
-            self.distribute(id, verified);
+            self.give_effect(id, Item::Frames(verified));
             self.settle(id);
             return;
         }
@@ -193,7 +196,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.submit(Job { ticket, work: Work::Batch(batch) });
     }
 
-    fn submit(&mut self, job: Job) {
+    pub(super) fn submit(&mut self, job: Job) {
         self.jobs += 1;
         self.pool.submit(job);
     }
@@ -217,7 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let number = conn.large_count;
         conn.large_count += 1;
-        conn.read_size = READ_MIN;
+        conn.read_size = READ_MIN as u32;
         conn.frame_since = self.now;
         conn.frame_mark = first.len();
         conn.larges.push_back(Box::new(Large::new(number, &header, first, Box::new(hashing), self.now)));

@@ -1,6 +1,7 @@
 //! Verdicts come back, and each connection's are released in order.
 
 use super::Gate;
+use super::answers::ANSWERS;
 use super::conn::{ConnId, Item};
 use crate::error::CloseReason;
 use crate::net::Net;
@@ -15,6 +16,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let number = done.ticket.number;
             self.ledger.borrow_mut().verified.paired += u64::from(done.paired);
             match done.outcome {
+                Outcome::Answers(verified) => self.answers_verified(number, verified),
+                Outcome::Call(performed) => self.function_answered(number, performed),
+                Outcome::Draft(draft) => self.draft_hashed(number, draft),
+                Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;
                     self.timing.verified(done.ticket.since, self.now);
@@ -44,27 +49,39 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(conn) = self.conns.get_mut(id) else { return };
             let Some(item) = conn.window.release() else { break };
             self.in_flight -= 1;
-            match item {
-                Item::Frames(verified) => {
-                    conn.frames_in_flight -= u64::from(verified.frames());
-                    // A large frame was never charged to the credit: its memory was granted to it alone.
-                    if verified.body().is_slice() {
-                        conn.bytes_in_flight -= verified.len();
-                    }
-                    self.distribute(id, verified);
-                }
-                Item::Fault(fault) => {
-                    conn.frames_in_flight -= 1;
-                    if conn.discard {
-                        self.ledger.borrow_mut().undelivered += 1;
-                    } else {
-                        self.count_rejected(id, fault.status());
-                        self.close(id, CloseReason::Fault(fault));
-                    }
-                }
+            conn.frames_in_flight -= item.frames();
+            // A large frame was never charged to the credit: its memory was granted to it alone.
+            if let Item::Frames(verified) = &item
+                && verified.body().is_slice()
+            {
+                conn.bytes_in_flight -= verified.len();
             }
+            self.give_effect(id, item);
         }
         self.mark_runnable(id);
         self.settle(id);
+    }
+
+    /// What was verified takes effect, or its place behind what a handler has.
+    pub(super) fn give_effect(&mut self, id: ConnId, item: Item) {
+        match self.calling {
+            None => self.effect_of(id, item),
+            Some(_) => self.stage(id, item),
+        }
+    }
+
+    /// What is next in its connection's order takes effect.
+    pub(super) fn effect_of(&mut self, id: ConnId, item: Item) {
+        match item {
+            Item::Frames(verified) => self.distribute(id, verified),
+            Item::Fault(fault) => {
+                if self.conns.get(id).is_none_or(|conn| conn.discard) {
+                    self.ledger.borrow_mut().undelivered += 1;
+                } else {
+                    self.count_rejected(id, fault.status());
+                    self.close(id, CloseReason::Fault(fault));
+                }
+            }
+        }
     }
 }

@@ -96,6 +96,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let found = &mut self.surveyor.found;
         found.subscribers += u64::from(!conn.patterns.is_empty());
         found.publishers += u64::from(conn.publishes);
+        let first = conn.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
+        let queued = first.map(|first| now.saturating_duration_since(first.since));
+        found.oldest_queued = found.oldest_queued.max(queued.unwrap_or_default());
         let pending = conn.outbox.pending() as u64;
         found.pending_bytes += pending;
         found.pending_bytes_max = found.pending_bytes_max.max(pending);

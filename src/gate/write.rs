@@ -36,6 +36,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if self.conns.get(id).is_some_and(|conn| conn.replies_pending < REPLIES_UNREAD) {
             self.mark_runnable(id);
+            self.resume_calls_of(id);
         }
         self.settle(id);
     }
@@ -81,7 +82,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     copies += u64::from(run.frames());
                     self.timing.written(run.at(), self.now);
                 }
-                Parcel::Replies(buffer) => replies += buffer.len(),
+                Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
         });
         conn.replies_pending -= replies;

@@ -1,8 +1,9 @@
-//! Sockets: the only room that knows mio, and TLS.
+//! Sockets and pipes: the only room that knows mio and TLS, and that starts programs.
 
 mod deadlines;
 mod link;
 mod outbox;
+mod process;
 mod reactor;
 mod timer;
 mod tls;
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use deadlines::Deadlines;
 pub use link::{Got, Link, LinkError};
 pub use outbox::{Outbox, Segments, Unsent};
+pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
 pub use tls::{Tls, Trust};
 
@@ -26,6 +28,8 @@ pub use tls::{Tls, Trust};
 pub trait Net {
     /// One connection's socket; dropping it closes it.
     type Socket;
+    /// One program that was started; dropping it ends it.
+    type Process: Process;
 
     /// Waits for events, at most as long as `timeout` (for ever if none), and appends them.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
@@ -47,6 +51,45 @@ pub trait Net {
 
     /// Accepts nothing more; further connections are refused.
     fn stop_listening(&mut self);
+
+    /// Starts a program with its arguments, and asks for the events of its pipes under `key`, a number
+    /// below 2⁶⁰ that no other program has had.
+    fn start(&mut self, command: &[String], key: u64) -> io::Result<Self::Process>;
+}
+
+/// A program that was started, and its three pipes. No call waits, and all follow the rules of [`Net`].
+pub trait Process {
+    /// The system's number for it.
+    fn id(&self) -> u32;
+
+    /// Reads of its standard output; 0 is the end.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads of its standard error; 0 is the end.
+    fn read_log(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes to its standard input, as many bytes as the pipe takes.
+    fn write(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends its standard input.
+    fn end_input(&mut self);
+
+    /// Ends it at once, with whatever it started itself.
+    fn kill(&mut self);
+
+    /// How it ended, once it has. Nothing of it is left then.
+    fn ended(&mut self) -> Option<String>;
+}
+
+/// A pipe of a program, by what it is to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipe {
+    /// Its standard input.
+    Input,
+    /// Its standard output.
+    Output,
+    /// Its standard error.
+    Log,
 }
 
 /// What became possible.
@@ -56,6 +99,13 @@ pub enum Event {
     Accept,
     /// Someone called [`Waker::wake`].
     Woken,
+    /// A program's pipe can be written to (its input) or read, or has come to its end.
+    Pipe {
+        /// As given to [`Net::start`].
+        key: u64,
+        /// Which of its pipes.
+        pipe: Pipe,
+    },
     /// Of the socket registered under `key`.
     Socket {
         /// As given to [`Net::register`].

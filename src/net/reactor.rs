@@ -10,13 +10,16 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Type};
 
+use super::process::ChildProcess;
 use super::timer::Timer;
-use super::{Event, Net};
+use super::{Event, Net, Pipe};
 use crate::limits::{BACKLOG, EVENTS};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
+/// The tokens of programs' pipes have this bit, which no connection's key has.
+const PIPES: usize = 1 << 63;
 
 /// With a timer, a wait of more than 4 ms ends without events 1 to 2 ms before its time, and its rest is waited
 /// for to the microsecond.
@@ -136,6 +139,7 @@ impl Reactor {
 
 impl Net for Reactor {
     type Socket = TcpStream;
+    type Process = ChildProcess;
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = match (&self.timer, timeout) {
@@ -155,6 +159,7 @@ impl Net for Reactor {
             LISTENER => Some(Event::Accept),
             WAKER => Some(Event::Woken),
             TIMER => None,
+            Token(token) if token & PIPES != 0 => Some(pipe_event(token)),
             Token(key) => Some(Event::Socket {
                 key: key as u64,
                 readable: event.is_readable() || event.is_error(),
@@ -199,6 +204,10 @@ impl Net for Reactor {
     fn stop_listening(&mut self) {
         self.listener = None;
     }
+
+    fn start(&mut self, command: &[String], key: u64) -> io::Result<ChildProcess> {
+        ChildProcess::start(command, self.poll.registry(), |pipe| pipe_token(key, pipe))
+    }
 }
 
 /// A socket to listen or to connect with; it never waits.
@@ -208,7 +217,16 @@ fn stream_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+fn pipe_token(key: u64, pipe: Pipe) -> Token {
+    Token(PIPES | (key as usize) << 2 | pipe as usize)
+}
+
+fn pipe_event(token: usize) -> Event {
+    let pipe = [Pipe::Input, Pipe::Output, Pipe::Log][(token & 3).min(2)];
+    Event::Pipe { key: ((token & !PIPES) >> 2) as u64, pipe }
+}
+
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

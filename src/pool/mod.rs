@@ -6,7 +6,8 @@ mod threads;
 use std::io;
 use std::time::Instant;
 
-use crate::frame::{Batch, Piecewise, Scheme, Verified, verify, verify_two};
+use crate::frame::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
+use crate::handler::{Performed, Task};
 use crate::limits::{PAIRED_FRAMES, PIECE};
 use crate::snapshot::WorkersUse;
 
@@ -70,6 +71,12 @@ pub enum Work {
     Batch(Batch),
     /// The next piece of a large frame.
     Piece(Box<Piecewise>),
+    /// All digests of what a handler wrote, which knows no secret.
+    Answers(Batch),
+    /// The next piece of a frame that is made here.
+    Draft(Box<Draft>),
+    /// A call of a handler in Rust.
+    Call(Box<Task>),
 }
 
 /// A job that is done.
@@ -90,6 +97,12 @@ pub enum Outcome {
     Batch(Verified),
     /// The large frame, a piece further.
     Piece(Box<Piecewise>),
+    /// The verdict on what a handler wrote.
+    Answers(Verified),
+    /// The frame that is made here, a piece further.
+    Draft(Box<Draft>),
+    /// What the handler in Rust answered.
+    Call(Performed),
 }
 
 /// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
@@ -101,34 +114,50 @@ pub(crate) fn perform(
     mut done: impl FnMut(Done),
 ) {
     let other = if job.work.gains_from_another() { another(&job.work) } else { None };
-    let paired = other.is_some();
-    let mut push = |ticket, outcome| done(Done { ticket, outcome, paired });
+    let mut push = |ticket, outcome, paired| done(Done { ticket, outcome, paired });
     match (job.work, other) {
         (Work::Batch(batch), Some(Job { ticket: other, work: Work::Batch(beside) })) => {
             let [batch, beside] = verify_two([batch, beside], scheme);
-            push(job.ticket, Outcome::Batch(batch));
-            push(other, Outcome::Batch(beside));
+            push(job.ticket, Outcome::Batch(batch), true);
+            push(other, Outcome::Batch(beside), true);
         }
         (Work::Piece(mut large), Some(Job { ticket: other, work: Work::Piece(mut beside) })) => {
             Piecewise::hash_two(&mut large, &mut beside, PIECE);
-            push(job.ticket, Outcome::Piece(large));
-            push(other, Outcome::Piece(beside));
+            push(job.ticket, Outcome::Piece(large), true);
+            push(other, Outcome::Piece(beside), true);
         }
-        (Work::Batch(batch), None) => push(job.ticket, Outcome::Batch(verify(batch, scheme))),
-        (Work::Piece(mut large), None) => {
-            large.hash(PIECE);
-            push(job.ticket, Outcome::Piece(large));
+        (work, other) => {
+            push(job.ticket, work.alone(scheme), false);
+            if let Some(other) = other {
+                push(other.ticket, other.work.alone(scheme), false);
+            }
         }
-        (Work::Batch(_), Some(_)) | (Work::Piece(_), Some(_)) => unreachable!("another of the same kind"),
     }
 }
 
 impl Work {
+    fn alone(self, scheme: &Scheme) -> Outcome {
+        match self {
+            Work::Batch(batch) => Outcome::Batch(verify(batch, scheme)),
+            Work::Piece(mut large) => {
+                large.hash(PIECE);
+                Outcome::Piece(large)
+            }
+            Work::Answers(batch) => Outcome::Answers(verify(batch, &Scheme::Sha256)),
+            Work::Draft(mut draft) => {
+                draft.hash(PIECE);
+                Outcome::Draft(draft)
+            }
+            Work::Call(task) => Outcome::Call(task.perform(scheme)),
+        }
+    }
+
     /// Whether one stream would be left over that is long enough to matter.
     fn gains_from_another(&self) -> bool {
         match self {
             Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
             Work::Piece(_) => true,
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) => false,
         }
     }
 }

@@ -32,18 +32,21 @@ pub struct Threads {
     busy_before: Duration,
 }
 
-/// Batches and pieces wait apart: a small frame waits for at most one piece of a large one.
+/// Batches and pieces wait apart: a small frame waits for at most one piece of a large one. And so do the
+/// calls of a handler in Rust, which take as long as they like.
 #[derive(Clone)]
 struct Queues<T> {
     batches: T,
     pieces: T,
+    calls: T,
 }
 
 impl<T> Queues<T> {
     fn of(&self, work: &Work) -> &T {
         match work {
             Work::Batch(_) => &self.batches,
-            Work::Piece(_) => &self.pieces,
+            Work::Piece(_) | Work::Answers(_) | Work::Draft(_) => &self.pieces,
+            Work::Call(_) => &self.calls,
         }
     }
 }
@@ -63,13 +66,14 @@ impl Threads {
     ) -> io::Result<Threads> {
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
+        let (calls, call_jobs) = bounded(JOBS);
         let (ends, told_to_end) = bounded(WORKERS_MAX);
         let queue = ArrayQueue::new(JOBS);
         let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
-        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs };
+        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs, calls: call_jobs };
         let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
         let mut threads = Threads {
-            queues: Some(Queues { batches, pieces }),
+            queues: Some(Queues { batches, pieces, calls }),
             ends,
             handles: Vec::new(),
             template,
@@ -117,7 +121,8 @@ impl Pool for Threads {
     }
 
     fn help(&mut self) -> bool {
-        let Queues { batches, pieces } = &self.template.jobs;
+        // Never with a call: nobody knows how long it takes.
+        let Queues { batches, pieces, .. } = &self.template.jobs;
         if batches.len() + pieces.len() <= self.workers {
             return false;
         }
@@ -203,24 +208,26 @@ impl Worker {
         });
     }
 
-    /// Batches before pieces.
+    /// Batches before pieces, and calls last.
     fn next(&self, idle: &Idle) -> Option<Job> {
         if self.ends.try_recv().is_ok() {
             return None;
         }
-        let Queues { batches, pieces } = &self.jobs;
+        let Queues { batches, pieces, calls } = &self.jobs;
         match batches.try_recv() {
             Ok(job) => return Some(job),
             Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
-        if let Ok(job) = pieces.try_recv() {
+        if let Ok(job) = pieces.try_recv().or_else(|_| calls.try_recv()) {
             return Some(job);
         }
         idle.begin(Instant::now());
         let job = select_biased! {
             recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
             recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
+            // At the end those that wait are not begun.
+            recv(calls) -> job => job.ok(),
             recv(self.ends) -> _ => None,
         };
         idle.end(Instant::now());

@@ -143,6 +143,13 @@ function showAttention(status) {
     const [first] = held;
     add("bad", `${held.length === 1 ? `Publisher ${first.address} has` : `${held.length} publishers have`} been paused for ${age(first.paused_seconds)}: ${because(first)}.`, "h-paused");
   }
+  const down = (status.calls?.handlers ?? []).filter((handler) => !handler.pid);
+  if (down.length > 0) {
+    add("bad", `${down.length === 1 ? `Handler ${down[0].number} does` : `${down.length} handlers do`} not run: ${plural(down[0].failed, "process", "processes")} of it failed. The log says how.`, "h-handlers");
+  }
+  if (status.calls && status.calls.queued.now > 0 && status.calls.queued.now >= status.calls.queued.max) {
+    add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
+  }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
     const [first] = refused;
@@ -180,6 +187,7 @@ function because(peer) {
     case "workers": return "the queue to the workers is full";
     case "in_flight": return "its own frames are being verified";
     case "replies": return "it does not read its replies";
+    case "handlers": return "as many frames wait for a handler as may";
     case "operator": return "an operator paused the gateway";
     default: return peer.cause;
   }
@@ -244,6 +252,10 @@ function showMeters(status) {
   meter("Queue to the workers", [queues.jobs.now], queues.jobs.max, count, " jobs");
   meter("Furthest behind of the outboxes", [status.pending_bytes_max ?? 0], outboxMax(status), inBytes);
   meter("Connections", [queues.connections.now], queues.connections.max, count, status.subscribers === undefined ? "" : `, ${plural(status.subscribers, "subscriber", "subscribers")}`);
+  if (status.calls) {
+    meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames");
+    meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
+  }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }
 
@@ -302,7 +314,24 @@ const connected = ["Connected for", (peer) => age(peer.age_seconds), "n wide"];
 const sent = ["Sent", (peer) => `${plural(peer.frames_read, "frame", "frames")}, ${inBytes(peer.bytes_read)}`, "n wide"];
 const got = ["Got", (peer) => `${plural(peer.frames_written, "frame", "frames")}, ${inBytes(peer.bytes_written)}`, "n wide"];
 
+function showHandlers(calls, oldest) {
+  const programs = calls?.handlers ?? [];
+  $("handlers-card").hidden = programs.length === 0;
+  if (programs.length === 0) return;
+  $("handlers-note").textContent = calls.queued.now > 0 ? `${plural(calls.queued.now, "frame waits", "frames wait")} for them, the oldest for ${age(oldest)}.` : "Nothing waits for them.";
+  table("handlers", "Handlers", [
+    ["Number", (handler) => count(handler.number), "n"],
+    ["Process", (handler) => (handler.pid ? String(handler.pid) : "not running"), "n"],
+    ["Busy with", (handler) => plural(handler.busy, "frame", "frames"), "n"],
+    ["At the oldest for", (handler) => (handler.busy > 0 ? age(handler.oldest_seconds) : "–"), "n wide"],
+    ["Done", (handler) => count(handler.done), "n"],
+    ["Failed", (handler) => count(handler.failed), "n"],
+    ["Restarts", (handler) => count(handler.restarts), "n wide"],
+  ], programs, "There are none.");
+}
+
 function showTables(status) {
+  showHandlers(status.calls, status.oldest_queued_seconds);
   table("slow", "Subscribers for whom something waits", [
     address,
     ["Waiting", (peer) => inBytes(peer.pending_bytes), "n"],
@@ -375,9 +404,14 @@ const LIMITS = [
   ["outbox", "Outbox", "how far one subscriber may fall behind, such as 32MiB"],
   ["workers", "Workers", "threads that verify"],
   ["log", "Log", "error, warn, info, debug or trace"],
+  ["max-in-flight", "With the handlers", "frames that they have at once", true],
+  ["max-queued", "Waiting for the handlers", "frames that may wait", true],
+  ["overflow", "Beyond that", "pause or reject", true],
+  ["handlers", "Handlers", "programs that run", true],
 ];
-for (const [name, label, hint] of LIMITS) {
+for (const [name, label, hint, ofHandlers] of LIMITS) {
   const field = element("div", "limit");
+  field.classList.toggle("of-handlers", Boolean(ofHandlers));
   const title = element("label", "", `${label} `);
   title.htmlFor = `limit-${name}`;
   title.append(element("span", "hint", `– ${hint}`));
@@ -408,6 +442,7 @@ for (const [name, label, hint] of LIMITS) {
 function openLimits() {
   if ($("open-limits").disabled || document.querySelector("dialog[open]")) return;
   $("limits-said").textContent = "";
+  document.querySelectorAll(".of-handlers").forEach((field) => { field.hidden = !state.status?.calls; });
   LIMITS.forEach(([name]) => { $(`limit-${name}`).value = state.status?.settings[name] ?? ""; });
   $("limits").showModal();
 }

@@ -1,7 +1,9 @@
 //! The memory's shares against plain arithmetic.
 
 use super::choices::Choices;
-use crate::limits::{BUFFER_OVERHEAD, READ_MAX, SMALL_SHARE, SPARE_BUFFERS};
+use crate::limits::{
+    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
+};
 use crate::memory::{Buffer, Charge, Memory, Share};
 
 /// Largest frames to be admitted: from nothing to many reads.
@@ -10,30 +12,36 @@ const FRAMES: [usize; 5] = [64, 4096, READ_MAX, 1 << 20, 1 << 24];
 /// Charges held at once; more finds nothing new.
 const HELD: usize = 100;
 
-/// The two shares and what they hold, as the room's formula has it.
+/// The three shares and what they hold, as the room's formula has it.
 struct Model {
     limit: usize,
     floor: usize,
+    /// 0 without handlers.
+    answer_floor: usize,
     small: usize,
     large: usize,
+    answers: usize,
     entries: usize,
 }
 
 impl Model {
-    fn room(&self, share: Share) -> usize {
+    /// Less than nothing where answers have taken what is kept for others.
+    fn room(&self, share: Share) -> isize {
         let small = self.small + self.entries;
+        let answers = self.answers.max(self.answer_floor);
         let (used, kept) = match share {
-            Share::Small => (small, self.large.max(self.floor)),
-            Share::Large => (self.large, small.max(self.limit / SMALL_SHARE)),
+            Share::Small => (small, self.large.max(self.floor) + answers),
+            Share::Large => (self.large, small.max(self.limit / SMALL_SHARE) + answers),
+            Share::Answer => (self.answers, small + self.large),
         };
-        // Nothing is left, not less: what is kept for the other may be more than it was.
-        self.limit.saturating_sub(kept).saturating_sub(used)
+        self.limit as isize - kept as isize - used as isize
     }
 
     fn of(&mut self, share: Share) -> &mut usize {
         match share {
             Share::Small => &mut self.small,
             Share::Large => &mut self.large,
+            Share::Answer => &mut self.answers,
         }
     }
 }
@@ -42,23 +50,32 @@ impl Model {
 pub fn check_memory(data: &[u8]) {
     let mut choices = Choices::new(data);
     let frame = FRAMES[choices.below(FRAMES.len())];
-    let limit = Memory::least(frame) + choices.below(1 << 24);
-    let memory = Memory::new(limit, frame);
-    let mut model = Model { limit, floor: frame + BUFFER_OVERHEAD, small: 0, large: 0, entries: 0 };
+    let (more, floor) = (choices.below(1 << 24), frame + BUFFER_OVERHEAD);
+    let answers = choices.flip();
+    let (memory, answer_floor) = if answers {
+        let limit = Memory::least_with_answers(frame) + more;
+        (Memory::with_answers(limit, frame), (floor + ANSWER_MIN).max(limit / ANSWER_SHARE))
+    } else {
+        (Memory::new(Memory::least(frame) + more, frame), 0)
+    };
+    let limit = memory.limit();
+    let mut model = Model { limit, floor, answer_floor, small: 0, large: 0, answers: 0, entries: 0 };
     let mut charges: Vec<(Share, Charge)> = Vec::new();
     let mut buffers: Vec<Buffer> = Vec::new();
-    assert_eq!(memory.limit(), limit);
-
     while !choices.is_empty() {
-        let share = if choices.flip() { Share::Small } else { Share::Large };
+        let share = match choices.below(4) {
+            0 | 1 => Share::Small,
+            2 if answers => Share::Answer,
+            _ => Share::Large,
+        };
         let bytes = match choices.below(8) {
             // All that is left, and one byte more.
-            0 => model.room(share),
-            1 => model.room(share) + 1,
+            0 => model.room(share).max(0) as usize,
+            1 => model.room(share).max(0) as usize + 1,
             _ => choices.below(limit + 1) >> choices.below(24),
         };
         let room = memory.has_room(share, bytes);
-        assert_eq!(room, bytes <= model.room(share), "{share:?} {bytes}");
+        assert_eq!(room, bytes as isize <= model.room(share), "{share:?} {bytes}");
         match choices.below(6) {
             0 | 1 if room && charges.len() < HELD => {
                 let charge = memory.charge(share, bytes);
@@ -77,7 +94,7 @@ pub fn check_memory(data: &[u8]) {
                 let (share, charge) = &mut charges[at];
                 let keep = bytes.min(charge.bytes());
                 *model.of(*share) -= charge.bytes() - keep;
-                charge.shrink(keep);
+                charge.resize(keep);
                 assert_eq!(charge.bytes(), keep);
             }
             4 => {
@@ -109,13 +126,23 @@ pub fn check_memory(data: &[u8]) {
 }
 
 fn check(memory: &Memory, model: &Model) {
-    assert_eq!(memory.used(), model.small + model.entries + model.large);
+    assert_eq!(memory.used(), model.small + model.entries + model.large + model.answers);
     assert!(memory.used() <= memory.limit(), "whoever asks first stays within the bound");
+    if model.answers == 0 && model.answer_floor > 0 {
+        assert!(memory.has_room(Share::Answer, model.answer_floor), "frames never keep their answers out");
+    }
+    // Answers may take all that is free; they go without waiting for anything that is read.
+    if model.answers > model.answer_floor {
+        return;
+    }
     if model.large == 0 {
         assert!(memory.has_room(Share::Large, model.floor), "small ones never keep a large frame out");
     }
     if model.small + model.entries == 0 {
-        let least = (model.limit / SMALL_SHARE).min(model.limit - model.floor);
-        assert!(memory.has_room(Share::Small, least), "large ones never keep small frames out");
+        let least = (model.limit / SMALL_SHARE).min(model.limit - model.floor - model.answer_floor);
+        assert!(
+            memory.has_room(Share::Small, least.min(SMALL_MIN)),
+            "large ones never keep small frames out"
+        );
     }
 }

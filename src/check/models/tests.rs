@@ -15,7 +15,7 @@ const CORPORA: [(&str, &[Check]); 9] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
-    ("reorder", &[check_reorder, check_memory]),
+    ("reorder", &[check_reorder, check_memory, check_calls]),
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
@@ -81,6 +81,11 @@ proptest! {
     #[test]
     fn the_window_keeps_the_order(data in vec(any::<u8>(), 0..1500)) {
         check_reorder(&data);
+    }
+
+    #[test]
+    fn calls_are_bounded_and_fair(data in vec(any::<u8>(), 0..1500)) {
+        check_calls(&data);
     }
 
     #[test]

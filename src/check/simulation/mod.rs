@@ -3,6 +3,7 @@
 //! come of it.
 
 mod dice;
+mod handlers;
 mod network;
 mod oracle;
 mod peers;
@@ -15,10 +16,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::frame::Scheme;
-use crate::gate::{BadDigestPolicy, Config, Gate, SlowPolicy};
+use crate::frame::Status;
+use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, SlowPolicy};
 use crate::memory::Memory;
+use crate::net::Event;
 
 use dice::Dice;
+use handlers::Seen;
 use network::{SimNet, World};
 use peers::Peer;
 use script::{Rules, Script};
@@ -70,6 +74,8 @@ pub struct Coverage {
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
+    /// Calls answered, calls tried again, frames told BUSY, replies that were owed.
+    pub calls: [u64; 4],
     /// Pauses that became quiet, settings changed, looks at every connection.
     pub steered: [u64; 3],
     /// Turns.
@@ -85,6 +91,7 @@ impl std::ops::AddAssign for Coverage {
             (&mut self.verified[..], &other.verified[..]),
             (&mut self.losses[..], &other.losses[..]),
             (&mut self.closed[..], &other.closed[..]),
+            (&mut self.calls[..], &other.calls[..]),
             (&mut self.steered[..], &other.steered[..]),
         ] {
             all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
@@ -98,6 +105,15 @@ struct Simulation<'a> {
     policy: SlowPolicy,
     /// The clock hardly moves while there are faults: nothing may be closed for being late.
     calm: bool,
+    /// Handlers misbehave.
+    chaos: bool,
+    overflow: Overflow,
+    /// Replies are owed until they are confirmed.
+    deferring: bool,
+    confirmed: u64,
+    /// Calls at once: no more than these, where the limit was lowered.
+    in_flight_max: usize,
+    seen: Seen,
     world: Rc<RefCell<World>>,
     workers: Rc<RefCell<Workers>>,
     gate: Gate<SimNet, SimPool>,
@@ -114,8 +130,12 @@ impl<'a> Simulation<'a> {
         let on_bad_digest =
             *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]);
         let payload_max = *dice.pick(&[200, 3_000, 20_000]);
-        let rules = Rules { scheme: scheme.clone(), dedup: dice.one_in(4), on_bad_digest, payload_max };
-        let calm = dice.one_in(2);
+        let handlers = dice.one_in(3);
+        let rules =
+            Rules { scheme: scheme.clone(), dedup: dice.one_in(4), on_bad_digest, payload_max, handlers };
+        // What becomes of a copy depends on what became of the first, so that must be certain.
+        let certain = handlers && rules.dedup;
+        let calm = certain || dice.one_in(2);
         let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
         let mut config = Config {
             payload_max,
@@ -130,17 +150,77 @@ impl<'a> Simulation<'a> {
             drain: Duration::from_secs(60),
             ..Config::default()
         };
+        if handlers {
+            config.handler = vec!["handler".into()];
+            config.handlers = 1 + dice.below(3);
+            config.handler_timeout = Duration::from_secs(3);
+            config.max_in_flight = *dice.pick(&[1, 2, 6]);
+            config.max_queued = *dice.pick(&[20, 3, 1, 0]);
+            config.overflow = *dice.pick(&[Overflow::Pause, Overflow::Pause, Overflow::Reject]);
+            if calm {
+                // A handler that failed is started again after a pause, and only the clock brings that.
+                config.idle_timeout = Duration::from_secs(300);
+            }
+        }
+        let chaos = !certain && (!calm || dice.one_in(2));
+        if certain {
+            config.overflow = Overflow::Pause;
+        }
+        let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
         // A window that forgets early would need a model of its own here; it has one in its room.
         let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
-        config.memory = Memory::least(config.frame_max()) + more;
+        config.memory = match handlers {
+            false => Memory::least(config.frame_max()),
+            true => Memory::least_with_answers(config.frame_max()),
+        } + more;
 
         let world = Rc::new(RefCell::new(World::listening()));
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
         let now = Instant::now();
         let (frame_max, steering) = (config.frame_max(), Steering::default());
-        let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
-        let (peers, turns) = (Vec::new(), 0);
-        Simulation { dice, rules, policy, calm, world, workers, gate, now, peers, frame_max, steering, turns }
+        let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
+        gate.start_handlers().expect("they start");
+        let deferring = dice.one_in(4);
+        if deferring {
+            gate.defer_replies();
+        }
+        Simulation {
+            dice,
+            rules,
+            policy,
+            calm,
+            chaos,
+            overflow,
+            deferring,
+            confirmed: 0,
+            in_flight_max,
+            seen: Seen::new(),
+            world,
+            workers,
+            gate,
+            now,
+            peers: Vec::new(),
+            frame_max,
+            steering,
+            turns: 0,
+        }
+    }
+
+    /// The least memory with which this gateway works.
+    fn memory_min(&self) -> usize {
+        match self.rules.handlers {
+            false => Memory::least(self.frame_max),
+            true => Memory::least_with_answers(self.frame_max),
+        }
+    }
+
+    /// Whether any called frame may be refused with this status, beside those that a handler refuses.
+    fn may_refuse(&self, status: Status) -> bool {
+        match status {
+            Status::Rejected => self.rules.handlers && self.chaos,
+            Status::Busy => self.rules.handlers && self.overflow == Overflow::Reject,
+            _ => false,
+        }
     }
 
     fn run(mut self) -> Coverage {
@@ -182,8 +262,14 @@ impl<'a> Simulation<'a> {
         self.peers.push(Peer::new(wire, script, is_subscriber, frozen, self.world.clone()));
     }
 
-    /// Something happens: to a peer, to the workers, to the clock.
+    /// Something happens: to a peer, to a handler, to the workers, to the clock.
     fn step(&mut self) {
+        if self.rules.handlers && self.dice.below(3) > 0 {
+            return self.step_calls();
+        }
+        if self.deferring && self.dice.one_in(4) {
+            self.confirm_next();
+        }
         let dice = &mut self.dice;
         let at = dice.below(self.peers.len());
         let peer = &mut self.peers[at];
@@ -210,6 +296,40 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    fn step_calls(&mut self) {
+        let (calm, chaos, dice) = (self.calm, self.chaos, &mut self.dice);
+        match dice.below(100) {
+            0 => self.steer_calls(),
+            1 if !calm => self.world.borrow_mut().start_fails = true,
+            _ => {
+                let programs = &mut self.world.borrow_mut().programs;
+                let alive: Vec<usize> = (0..programs.len()).filter(|&at| programs[at].is_alive()).collect();
+                if !alive.is_empty() {
+                    programs[*dice.pick(&alive)].act(chaos, &self.rules, &mut self.seen, dice);
+                }
+            }
+        }
+        if self.dice.below(3) < 2 {
+            self.turn();
+        }
+    }
+
+    fn confirm_next(&mut self) -> bool {
+        let confirmed = self.gate.confirm_next(Ok(()));
+        self.confirmed += u64::from(confirmed);
+        confirmed
+    }
+
+    /// Handlers answer, and what is owed is confirmed.
+    fn calls_go_on(&mut self) -> bool {
+        let mut went_on = self.deferring && self.confirm_next();
+        let programs = &mut self.world.borrow_mut().programs;
+        for program in programs {
+            went_on |= program.go_on(&self.rules, &mut self.seen, &mut self.dice);
+        }
+        went_on
+    }
+
     /// A turn, if the loop would not sleep now. Whether there was one.
     fn turn_if_due(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
@@ -220,15 +340,32 @@ impl<'a> Simulation<'a> {
             self.gate.help();
             return false;
         }
+        self.turn_with(&events);
+        true
+    }
+
+    /// The turn that follows a command.
+    fn turn(&mut self) {
+        let events = self.world.borrow_mut().take_events();
+        self.turn_with(&events);
+    }
+
+    fn turn_with(&mut self, events: &[Event]) {
         self.turns += 1;
-        self.gate.turn(self.now, &events);
+        self.gate.turn(self.now, events);
         self.check_steering();
         self.gate.check_invariants(self.steering.memory_max);
-        true
+        let (in_flight, max) = self.gate.calls_in_flight();
+        self.in_flight_max = max.max(self.in_flight_max.min(in_flight));
+        assert!(in_flight <= self.in_flight_max, "5: {in_flight} calls at once");
+        let held: usize =
+            self.world.borrow().programs.iter().filter(|p| p.is_alive()).map(|p| p.held()).sum();
+        assert!(held <= in_flight, "5: handlers have {held} calls of {in_flight}");
     }
 
     /// Faults stop: everyone sends and reads all there is, until `done` holds for every peer.
     fn finish(&mut self, done: impl Fn(&Peer) -> bool) {
+        self.turn();
         for _ in 0..TURNS_MAX {
             let mut went_on = false;
             for peer in &mut self.peers {
@@ -237,6 +374,7 @@ impl<'a> Simulation<'a> {
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut self.dice);
             }
+            went_on |= self.calls_go_on();
             went_on |= self.turn_if_due();
             if went_on {
                 continue;
@@ -260,6 +398,7 @@ impl<'a> Simulation<'a> {
             for peer in &mut self.peers {
                 moved |= peer.go_on();
             }
+            moved |= self.calls_go_on();
             if self.gate.is_drained() && !self.workers.borrow().has_work() && !went_on {
                 return;
             }
@@ -302,10 +441,9 @@ mod tests {
         }
         let rate = seeds as f64 / start.elapsed().as_secs_f64();
         println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
-        let Coverage { frames, delivered, verified, losses, closed, steered, turns } = all;
-        let counts = [frames, delivered, turns];
-        let counts = counts.iter().chain(&verified).chain(&losses).chain(&closed).chain(&steered);
-        for (i, count) in counts.enumerate() {
+        let Coverage { frames, delivered, verified, losses, closed, calls, steered, turns } = all;
+        let counts = [&[frames, delivered, turns][..], &verified, &losses, &closed, &calls, &steered];
+        for (i, count) in counts.iter().flat_map(|counts| counts.iter()).enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }
     }

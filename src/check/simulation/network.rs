@@ -7,12 +7,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::handlers::{Program, SimProcess};
 use crate::net::{Event, Net};
 
 /// Both ends of every connection.
 #[derive(Default)]
 pub struct World {
     pub wires: Vec<Wire>,
+    pub programs: Vec<Program>,
+    /// The next program cannot be started.
+    pub start_fails: bool,
     pub backlog: VecDeque<usize>,
     pub listening: bool,
     /// The next accept fails, as without file descriptors.
@@ -73,6 +77,7 @@ impl World {
                 events.push(Event::Socket { key, readable, writable, read_closed });
             }
         }
+        self.programs.iter_mut().for_each(|program| program.take_events(&mut events));
         events
     }
 }
@@ -132,6 +137,7 @@ impl Drop for SimSocket {
 
 impl Net for SimNet {
     type Socket = SimSocket;
+    type Process = SimProcess;
 
     fn poll(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         events.extend(self.0.borrow_mut().take_events());
@@ -205,5 +211,14 @@ impl Net for SimNet {
             world.wires[wire].reset = true;
             world.wires[wire].gate_closed = true;
         }
+    }
+
+    fn start(&mut self, _: &[String], key: u64) -> io::Result<SimProcess> {
+        let mut world = self.0.borrow_mut();
+        if std::mem::take(&mut world.start_fails) {
+            return Err(io::Error::other("too many processes"));
+        }
+        world.programs.push(Program::new(key));
+        Ok(SimProcess { at: world.programs.len() - 1, world: self.0.clone() })
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::peers::Peer;
-use super::script::Fate;
+use super::script::{Fate, Sent};
 use super::{Coverage, Simulation};
 use crate::error::CloseReason;
 use crate::frame::{Kind, Status, matches};
@@ -16,7 +16,7 @@ use crate::ledger::VerifiedBy;
 struct Received {
     /// By publisher, the indices in its script.
     frames: BTreeMap<usize, Vec<usize>>,
-    replies: Vec<(u64, Status)>,
+    replies: Vec<(u64, Status, Vec<u8>)>,
     lost: u64,
 }
 
@@ -28,20 +28,21 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
 
     let reasons: BTreeMap<usize, CloseReason> =
         run.gate.closed().iter().map(|(addr, reason)| (addr.port() as usize, reason.clone())).collect();
-    let received: Vec<Received> = run.peers.iter().map(|peer| receive(run, peer)).collect();
-    for (peer, received) in run.peers.iter().zip(&received) {
+    check_handlers(run);
+    let received_by: Vec<Received> = run.peers.iter().map(|peer| receive(run, peer)).collect();
+    for (peer, received) in run.peers.iter().zip(&received_by) {
         let reason = reasons.get(&peer.wire);
         check_reason(run, peer, reason);
         check_replies(run, peer, received, reason);
         if peer.is_subscriber {
-            check_complete(run, peer, received, &reasons);
+            check_complete(run, peer, received, &received_by, &reasons);
         }
     }
     let closed =
         |test: fn(&CloseReason) -> bool| reasons.values().filter(|reason| test(reason)).count() as u64;
     Coverage {
         frames: ledger.read,
-        delivered: received.iter().flat_map(|r| r.frames.values()).map(|f| f.len() as u64).sum(),
+        delivered: received_by.iter().flat_map(|r| r.frames.values()).map(|f| f.len() as u64).sum(),
         verified: {
             let VerifiedBy { inline, workers, pieces, helped, paired, plain } = ledger.verified;
             [inline, workers, pieces, helped, paired, plain]
@@ -52,6 +53,12 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             closed(|r| matches!(r, CloseReason::FrameTimeout | CloseReason::Reclaimed)),
             closed(|r| *r == CloseReason::Idle),
             closed(|r| matches!(r, CloseReason::Lost(_))),
+        ],
+        calls: [
+            ledger.calls.answered,
+            ledger.calls.tried_again,
+            ledger.rejected.of(Status::Busy),
+            run.confirmed,
         ],
         steered: run.steering.done,
         turns: run.turns,
@@ -68,13 +75,14 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
         match header.kind {
             Kind::Reply => match Status::from_u16(header.status).expect("a status that exists") {
                 Status::Gap => received.lost += header.key,
-                status => received.replies.push((header.id, status)),
+                status => received.replies.push((header.id, status, frame.payload().to_vec())),
             },
             Kind::Data => {
                 let (from, index) = (header.key as usize, header.id as usize);
                 let script = &run.peers[from].script;
                 let sent = &script.sent[index];
-                assert_eq!(frame.bytes, &script.bytes[sent.start..sent.end], "3: other bytes came out");
+                let expected = sent.instead.as_deref().unwrap_or(&script.bytes[sent.start..sent.end]);
+                assert_eq!(frame.bytes, expected, "3: other bytes came out");
                 assert_eq!(sent.fate, Fate::Deliver, "3: a frame came out that must not");
                 let topic = std::str::from_utf8(frame.topic()).expect("a topic is UTF-8");
                 let asked = peer.script.patterns.iter().any(|pattern| matches(pattern, topic));
@@ -115,21 +123,32 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
 
 /// 4. Every frame that asks is answered, once, with what must become of it.
 fn check_replies(run: &Simulation<'_>, peer: &Peer, received: &Received, reason: Option<&CloseReason>) {
-    let mut expected: Vec<(u64, Status)> = Vec::new();
+    let mut expected: Vec<(u64, Status, &Sent)> = Vec::new();
     for sent in peer.script.sent.iter().filter(|sent| sent.answered) {
         match sent.fate {
-            Fate::Deliver | Fate::Control => expected.push((sent.id, Status::Ok)),
-            Fate::Refuse(status) => expected.push((sent.id, status)),
+            Fate::Deliver | Fate::Control => expected.push((sent.id, Status::Ok, sent)),
+            Fate::Refuse(status) => expected.push((sent.id, status, sent)),
             Fate::Nothing => {}
         }
     }
-    for (id, status) in &received.replies {
+    for (id, status, payload) in &received.replies {
         if matches!(status, Status::Slow | Status::Closing) {
             continue;
         }
-        let at = expected.iter().position(|reply| reply == &(*id, *status));
-        let at = at.unwrap_or_else(|| panic!("4: an answer that is not due: {status} for {id}"));
-        expected.swap_remove(at);
+        let due = |(due_id, due_status, sent): &(u64, Status, &Sent)| {
+            let may_fail = sent.called && run.may_refuse(*status);
+            due_id == id && (due_status == status || may_fail)
+        };
+        let at = expected.iter().position(due);
+        let at = at.unwrap_or_else(|| {
+            let said = String::from_utf8_lossy(&payload[..payload.len().min(100)]);
+            let sent = peer.script.sent.iter().find(|sent| sent.id == *id).map(|sent| sent.fate);
+            panic!("4: an answer that is not due: {status} ({said}) for {id}, {sent:?}")
+        });
+        let (_, _, sent) = expected.swap_remove(at);
+        if *status == Status::Ok {
+            assert!(*payload == sent.said, "4: not what the handler said of {id}");
+        }
     }
     let is_whole = match reason {
         Some(CloseReason::Finished) => true,
@@ -139,7 +158,8 @@ fn check_replies(run: &Simulation<'_>, peer: &Peer, received: &Received, reason:
         }
         _ => false,
     };
-    assert!(!is_whole || expected.is_empty(), "4: not answered: {expected:?}, {reason:?}");
+    let missing: Vec<_> = expected.iter().map(|(id, status, _)| (id, status)).collect();
+    assert!(!is_whole || missing.is_empty(), "4: not answered: {missing:?}, {reason:?}");
 }
 
 /// 1, 4. A subscriber that was there from the start gets every frame, from its publisher's first to
@@ -148,6 +168,7 @@ fn check_complete(
     run: &Simulation<'_>,
     peer: &Peer,
     received: &Received,
+    all: &[Received],
     reasons: &BTreeMap<usize, CloseReason>,
 ) {
     if reasons.get(&peer.wire).is_none() {
@@ -177,7 +198,9 @@ fn check_complete(
             )
         );
         all_whole &= is_whole;
-        if received.lost == 0 {
+        if received.lost == 0 && run.may_refuse(Status::Rejected) | run.may_refuse(Status::Busy) {
+            check_answered(run, index, &all[index], &expected, got, is_whole && stayed);
+        } else if received.lost == 0 {
             assert!(
                 expected.starts_with(got),
                 "1: peer {index}: {got:?} of {expected:?} under {:?}",
@@ -188,7 +211,51 @@ fn check_complete(
         missing += expected.len() as u64 - got.len() as u64;
     }
     assert!(run.policy == SlowPolicy::Drop || received.lost == 0, "only the drop policy drops");
-    if stayed && all_whole {
+    let all_pass = !run.may_refuse(Status::Rejected) && !run.may_refuse(Status::Busy);
+    if stayed && all_whole && all_pass {
         assert_eq!(received.lost, missing, "4: a GAP says how many frames are missing");
+    }
+}
+
+/// Where a handler that fails, or a full queue, may refuse any frame: what its publisher was told is what
+/// became of it (4).
+fn check_answered(
+    run: &Simulation<'_>,
+    publisher: usize,
+    told: &Received,
+    expected: &[usize],
+    got: &[usize],
+    must_be_there: bool,
+) {
+    let sent = &run.peers[publisher].script.sent;
+    for &index in expected {
+        let replies = told.replies.iter().filter(|(id, ..)| *id == sent[index].id);
+        let (mut ok, mut refused) = (false, false);
+        replies.for_each(|(_, status, _)| match status {
+            Status::Ok => ok = true,
+            // Another may be about the connection, whose id is 0.
+            status => refused |= run.may_refuse(*status),
+        });
+        let came = got.contains(&index);
+        assert!(!refused || !came, "4: {index} came out, and its publisher was told that it would not");
+        assert!(!ok || !must_be_there || came, "4: {index} did not come out, and its publisher was told OK");
+    }
+    assert!(got.iter().all(|index| expected.contains(index)));
+}
+
+/// Nobody is left behind, and no handler got a frame more often than it may.
+fn check_handlers(run: &Simulation<'_>) {
+    let world = run.world.borrow();
+    for program in &world.programs {
+        assert!(program.reaped && !program.is_alive(), "a program is left behind");
+    }
+    for ((key, _, payload), times) in &run.seen {
+        let script = &run.peers[*key as usize].script;
+        let copies = script.sent.iter().filter(|sent| {
+            let len = sent.end - sent.start;
+            len >= 64 + payload.len()
+                && script.bytes[sent.start..sent.end][len - 32 - payload.len()..].starts_with(payload)
+        });
+        assert!(*times <= 2 * copies.count(), "a frame was given away {times} times");
     }
 }

@@ -25,15 +25,68 @@ pub enum Fate {
     Nothing,
 }
 
+/// What a handler does with a frame, which follows from the frame alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Lets it pass, with this for its publisher.
+    Pass(Vec<u8>),
+    /// Puts another in its place.
+    Replace(&'static str, Vec<u8>),
+    /// Refuses it, with this reason.
+    Refuse(Status, Vec<u8>),
+    /// Dies of it.
+    Poison,
+}
+
+impl Decision {
+    pub fn on(topic: &[u8], payload: &[u8], rules: &Rules) -> Decision {
+        let sum = payload
+            .iter()
+            .fold(topic.len() + payload.len(), |sum, &byte| 31 * sum % 9973 + usize::from(byte));
+        // Of every size that is treated in its own way.
+        let len = *[0, 0, 10, 900, 5_000, rules.payload_max].get(sum / 7 % 12).unwrap_or(&30);
+        let said: Vec<u8> = (0..len.min(rules.payload_max)).map(|at| (at + sum) as u8).collect();
+        match sum % 29 {
+            0..3 => Decision::Refuse(Status::Rejected, said),
+            3 => Decision::Refuse(Status::Busy, said),
+            4 => Decision::Replace("a..b", said),
+            5 => Decision::Poison,
+            6..10 => Decision::Replace(TOPICS[sum % TOPICS.len()], said),
+            _ => Decision::Pass(said),
+        }
+    }
+
+    /// What the handler writes.
+    pub fn encode(&self, id: u64, key: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let reply = |status: Status| Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+        let (header, topic, payload) = match self {
+            Decision::Pass(said) => (reply(Status::Ok), "", said),
+            Decision::Refuse(status, said) => (reply(*status), "", said),
+            Decision::Replace(topic, said) => (Header { id, key, ..Header::new(Kind::Data) }, *topic, said),
+            Decision::Poison => return bytes,
+        };
+        encode(header, topic.as_bytes(), payload, &Scheme::Sha256, &mut bytes);
+        bytes
+    }
+}
+
 /// One frame of a script.
 #[derive(Debug)]
 pub struct Sent {
     pub start: usize,
     pub end: usize,
     pub id: u64,
+    /// Of the frame that comes out.
     pub topic: Vec<u8>,
     pub answered: bool,
     pub fate: Fate,
+    /// A handler decides it.
+    pub called: bool,
+    /// What a handler says to its publisher.
+    pub said: Vec<u8>,
+    /// What comes out in its place.
+    pub instead: Option<Vec<u8>>,
 }
 
 /// Everything that one peer sends.
@@ -56,6 +109,36 @@ pub struct Rules {
     pub dedup: bool,
     pub on_bad_digest: BadDigestPolicy,
     pub payload_max: usize,
+    /// Handlers decide what becomes of DATA.
+    pub handlers: bool,
+}
+
+impl Sent {
+    fn new(start: usize, end: usize) -> Sent {
+        let fate = Fate::Nothing;
+        let (id, topic, said) = (0, Vec::new(), Vec::new());
+        Sent { start, end, id, topic, answered: false, fate, called: false, said, instead: None }
+    }
+
+    /// What a handler makes of it; the status, if it is refused.
+    fn decide(&mut self, header: Header, payload: &[u8], rules: &Rules) -> Option<Status> {
+        self.called = true;
+        match Decision::on(&self.topic, payload, rules) {
+            Decision::Pass(said) => self.said = said,
+            Decision::Refuse(status, _) => return Some(status),
+            Decision::Poison => return Some(Status::Rejected),
+            Decision::Replace(topic, _) if check_topic(topic.as_bytes()).is_err() => {
+                return Some(Status::Rejected);
+            }
+            Decision::Replace(topic, said) => {
+                let mut bytes = Vec::new();
+                encode(header, topic.as_bytes(), &said, &rules.scheme, &mut bytes);
+                self.topic = topic.into();
+                self.instead = Some(bytes);
+            }
+        }
+        None
+    }
 }
 
 impl Script {
@@ -171,7 +254,7 @@ impl Script {
         self.over = true;
         let end = self.bytes.len();
         let id = if self.bytes[start..].starts_with(b"GET") { 0 } else { 77 };
-        self.sent.push(Sent { start, end, id, topic: Vec::new(), answered: true, fate });
+        self.sent.push(Sent { id, answered: true, fate, ..Sent::new(start, end) });
     }
 
     fn judge(
@@ -183,7 +266,7 @@ impl Script {
         intact: bool,
         rules: &Rules,
     ) {
-        let end = self.bytes.len();
+        let mut sent = Sent { id: header.id, topic: topic.to_vec(), ..Sent::new(start, self.bytes.len()) };
         let mut answered = header.want_reply || header.kind == Kind::Ping;
         let fate = if self.over {
             Fate::Nothing
@@ -196,14 +279,14 @@ impl Script {
             Fate::Refuse(Status::BadDigest)
         } else {
             self.authorized = true;
-            self.judge_intact(start, header, topic, payload, rules)
+            self.judge_intact(&mut sent, header, topic, payload, rules)
         };
-        self.sent.push(Sent { start, end, id: header.id, topic: topic.to_vec(), answered, fate });
+        self.sent.push(Sent { answered, fate, ..sent });
     }
 
     fn judge_intact(
         &mut self,
-        start: usize,
+        sent: &mut Sent,
         header: Header,
         topic: &[u8],
         payload: usize,
@@ -217,8 +300,18 @@ impl Script {
             Kind::Ping => Fate::Control,
             Kind::Data if check_topic(topic).is_err() => refused,
             Kind::Data => {
-                let is_new = self.accepted.insert(self.bytes[start..].to_vec());
-                if is_new || !rules.dedup { Fate::Deliver } else { Fate::Refuse(Status::Duplicate) }
+                let bytes = self.bytes[sent.start..].to_vec();
+                if rules.dedup && self.accepted.contains(&bytes) {
+                    return Fate::Refuse(Status::Duplicate);
+                }
+                if rules.handlers
+                    && let Some(status) =
+                        sent.decide(header, &bytes[HEADER + topic.len()..][..payload], rules)
+                {
+                    return Fate::Refuse(status);
+                }
+                self.accepted.insert(bytes);
+                Fate::Deliver
             }
             _ if payload > 0 => refused,
             _ => match check_pattern(topic) {

@@ -6,7 +6,6 @@ use crossbeam::channel::Receiver;
 
 use super::Simulation;
 use crate::control::{Answer, Change, Command, Paused, Setting};
-use crate::memory::Memory;
 use crate::snapshot::{Phase, Snapshot};
 
 /// Longer than anything takes.
@@ -37,10 +36,10 @@ impl Simulation<'_> {
             2 | 3 => self.resume(),
             4 if !self.rules.dedup => {
                 let more = *self.dice.pick(&[0, 1 << 12, 1 << 16]);
-                self.set(Setting::Memory(Memory::least(self.frame_max) + more)).expect("it is enough");
+                self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
             4 => {
-                self.set(Setting::Memory(Memory::least(self.frame_max) - 1)).expect_err("it is too little");
+                self.set(Setting::Memory(self.memory_min() - 1)).expect_err("it is too little");
             }
             5 => {
                 let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);
@@ -56,6 +55,22 @@ impl Simulation<'_> {
                 self.steering.looks.push(from);
             }
         }
+    }
+
+    /// The operator changes what handlers may have.
+    pub(super) fn steer_calls(&mut self) {
+        let dice = &mut self.dice;
+        let setting = match dice.below(3) {
+            0 => {
+                let max = *dice.pick(&[1, 2, 6]);
+                // It takes what is with the handlers now to be below a lower limit.
+                self.in_flight_max = max.max(self.in_flight_max);
+                Setting::MaxInFlight(max)
+            }
+            1 => Setting::MaxQueued(*dice.pick(&[20, 3, 1, 0])),
+            _ => Setting::Handlers(1 + dice.below(3)),
+        };
+        self.set(setting).expect("it is fine");
     }
 
     fn pause(&mut self, wait: Duration) {

@@ -14,6 +14,7 @@ pub fn status(status: &Value) -> String {
     head(status, &mut out);
     ledger(&status["ledger"], &mut out);
     fullness(status, &mut out);
+    handlers(status, &mut out);
     peers(status, &mut out);
     out
 }
@@ -78,6 +79,14 @@ fn fullness(status: &Value, out: &mut String) {
     let memory = &status["memory"];
     let [used, limit] = ["used_bytes", "limit_bytes"].map(|name| bytes(&memory[name]));
     line(out, format_args!("  {:20}{used:>14}{limit:>14}", "memory"));
+    for (name, depth) in [
+        ("with the handlers", &status["calls"]["in_flight"]),
+        ("waiting for them", &status["calls"]["queued"]),
+    ] {
+        if depth.is_object() {
+            line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
+        }
+    }
     let paused = status["paused_by"].as_object().into_iter().flatten();
     let paused: Vec<String> = paused
         .filter(|(_, by)| by["now"].as_u64().unwrap_or(0) > 0)
@@ -90,6 +99,42 @@ fn fullness(status: &Value, out: &mut String) {
     let settings: Vec<String> =
         settings.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or("?"))).collect();
     line(out, format_args!("\nsettings: {}", settings.join(", ")));
+}
+
+/// Nothing where there are none.
+fn handlers(status: &Value, out: &mut String) {
+    let calls = &status["calls"];
+    if !calls.is_object() {
+        return;
+    }
+    if calls["queued"]["now"].as_u64().unwrap_or(0) > 0 {
+        line(
+            out,
+            format_args!("\nthe oldest has waited {} for a handler", age(&status["oldest_queued_seconds"])),
+        );
+    }
+    let all = calls["handlers"].as_array().map_or(&[][..], Vec::as_slice);
+    if all.is_empty() {
+        return;
+    }
+    line(
+        out,
+        format_args!(
+            "\n{:22}{:>14}{:>14}{:>14}{:>14}{:>14}",
+            "handlers", "busy with", "oldest", "done", "failed", "restarts"
+        ),
+    );
+    for handler in all.iter().take(ROWS) {
+        let pid = handler["pid"].as_u64().map_or("not running".into(), |pid| format!("process {pid}"));
+        let name = format!("{} ({pid})", number(&handler["number"]));
+        let [busy, done, failed, restarts] =
+            ["busy", "done", "failed", "restarts"].map(|field| number(&handler[field]));
+        let oldest = age(&handler["oldest_seconds"]);
+        line(out, format_args!("  {name:20}{busy:>14}{oldest:>14}{done:>14}{failed:>14}{restarts:>14}"));
+    }
+    if all.len() > ROWS {
+        line(out, format_args!("  and {} more; --json has them", all.len() - ROWS));
+    }
 }
 
 fn peers(status: &Value, out: &mut String) {

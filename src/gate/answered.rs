@@ -1,0 +1,195 @@
+//! What becomes of a frame that a handler has answered.
+
+use std::fmt::Display;
+
+use super::Gate;
+use super::calling::Call;
+use super::conn::ConnId;
+use super::distribute::encode_reply;
+use super::drafts::Purpose;
+use super::parcel::Parcel;
+use super::stage::Step;
+use crate::frame::{Body, Checked, DIGEST, Draft, Header, Kind, Status, Verified, check_topic};
+use crate::handler::Performed;
+use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
+use crate::memory::Buffer;
+use crate::net::Net;
+use crate::pool::Pool;
+
+/// How a handler answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// The frame goes on as it was; the draft is the reply to its publisher.
+    Pass,
+    /// The draft is the frame that goes on in its place.
+    Replace,
+    /// Refused; the draft is the reply.
+    Refuse(Status),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes what a handler wrote as the answer to one of its calls.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub(super) fn take_answer(&mut self, seat: usize, frame: &Checked<'_>, body: Body) -> Result<(), String> {
+        let header = frame.header;
+        if !frame.intact {
+            return Err("wrote an answer with a wrong digest".into());
+        }
+        let answer = match (header.kind, Status::from_u16(header.status)) {
+            (Kind::Data, _) => Answer::Replace,
+            (Kind::Reply, Some(Status::Ok)) => Answer::Pass,
+            (Kind::Reply, Some(status @ (Status::Rejected | Status::Busy))) => Answer::Refuse(status),
+            (Kind::Reply, _) => return Err(format!("answered with the status {}", header.status)),
+            (kind, _) => return Err(format!("wrote a {kind:?}, which is no answer")),
+        };
+        let Some(calling) = &mut self.calling else { return Ok(()) };
+        let Some(running) = calling.handlers.running(seat) else { return Ok(()) };
+        let was_first = running.calls.first_key_value().is_some_and(|(&first, _)| first == header.id);
+        let Some(call) = running.calls.remove(&header.id) else {
+            return Err(format!("answered a call {} that it does not have", header.id));
+        };
+        if was_first {
+            running.first_since = self.now;
+        }
+        running.alone = false;
+        running.answered += 1;
+        calling.handlers.count_answer(seat);
+        calling.queue.done();
+        self.count_answer(&answer);
+        self.answered(call, answer, &header, frame.topic, &body);
+        Ok(())
+    }
+
+    /// A worker has called the handler in Rust.
+    pub(super) fn function_answered(&mut self, number: u64, performed: Performed) {
+        let Some(calling) = &mut self.calling else { return };
+        let Some(mut call) = calling.with_workers.remove(&number) else { return };
+        calling.queue.done();
+        let parcel = |made: Verified| Parcel::Frame(made.body().clone());
+        match performed {
+            Performed::Pass(reply) => {
+                self.count_answer(&Answer::Pass);
+                self.pass(call, None, reply.map(parcel));
+            }
+            Performed::Replace(made) => {
+                self.count_answer(&Answer::Replace);
+                let reply = self.small_reply(&mut call, Status::Ok, "");
+                self.pass(call, Some(made), reply);
+            }
+            Performed::Refuse(status, reply) => {
+                self.count_answer(&Answer::Refuse(status));
+                self.refused(call, status, reply.map(parcel));
+            }
+        }
+    }
+
+    fn count_answer(&self, answer: &Answer) {
+        let calls = &mut self.ledger.borrow_mut().calls;
+        calls.answered += 1;
+        calls.replaced += u64::from(matches!(answer, Answer::Replace));
+        calls.refused += u64::from(matches!(answer, Answer::Refuse(_)));
+    }
+
+    fn answered(&mut self, mut call: Call, answer: Answer, header: &Header, topic: &[u8], body: &Body) {
+        let is_told = call.header.want_reply;
+        let mut draft = match answer {
+            Answer::Replace => {
+                if let Err(wrong) = check_topic(topic) {
+                    return self.refuse_call(
+                        call,
+                        Status::Rejected,
+                        format_args!("a handler's answer: {wrong}"),
+                    );
+                }
+                let data = Header { key: header.key, ..call.header };
+                let mut draft = Draft::new(data, &self.config.scheme);
+                draft.topic_of(body, header);
+                draft
+            }
+            Answer::Pass if header.payload_len == 0 || !is_told => {
+                let reply = self.small_reply(&mut call, Status::Ok, "");
+                return self.pass(call, None, reply);
+            }
+            Answer::Refuse(status) if header.payload_len == 0 || !is_told => {
+                return self.refuse_call(call, status, "");
+            }
+            Answer::Pass | Answer::Refuse(_) => {
+                let reply = Header { status: header.status, id: call.header.id, ..Header::new(Kind::Reply) };
+                Draft::new(reply, &self.config.scheme)
+            }
+        };
+        draft.payload_of(body, header);
+        let Some(calling) = &mut self.calling else { return };
+        calling.numbers += 1;
+        let number = calling.numbers;
+        self.draft(number, Purpose::Answer(Box::new(call), answer), draft);
+    }
+
+    /// A reply that has room in what was set aside for it, if the call asked for one.
+    pub(super) fn small_reply(&mut self, call: &mut Call, status: Status, reason: &str) -> Option<Parcel> {
+        let mut charge = call.frame.take_replies().filter(|_| call.header.want_reply)?;
+        let mut bytes = Vec::with_capacity(REPLY_MAX);
+        encode_reply(call.header.id, status, reason, &self.config.scheme, &mut bytes);
+        charge.resize(bytes.len() + BUFFER_OVERHEAD);
+        Some(Parcel::Replies(Buffer::new(bytes.into(), charge)))
+    }
+
+    /// The frame of a call, or another in its place, is distributed in its turn; at once where nobody would
+    /// get it, so that its publisher does not wait for calls that began before it.
+    pub(super) fn pass(&mut self, call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
+        let Call { conn: id, seq, digest, frame, .. } = call;
+        if let (Some(dedup), Some(digest)) = (&mut self.dedup, digest) {
+            dedup.accept(digest, self.now);
+        }
+        let frame = instead.unwrap_or(frame);
+        if self.goes_nowhere(id, &frame) {
+            self.unstage(id, 1);
+            self.distribute_answered(id, frame, reply);
+            self.complete(id, seq, Step::Done);
+        } else {
+            self.complete(id, seq, Step::Answered(frame, reply));
+        }
+        self.refuse_twins(digest, Status::Duplicate, "");
+    }
+
+    /// Whether a frame would go to nobody, whenever its turn comes.
+    fn goes_nowhere(&mut self, id: ConnId, frame: &Verified) -> bool {
+        let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return false };
+        let topic = frame.iter().next().expect("it is one frame").topic;
+        stage.controls == 0
+            && self.deferred.is_none()
+            && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
+    }
+
+    pub(super) fn refuse_call(&mut self, mut call: Call, status: Status, reason: impl Display) {
+        let reply = self.small_reply(&mut call, status, &reason.to_string());
+        self.refused(call, status, reply);
+    }
+
+    /// The frame of a call is not distributed.
+    pub(super) fn refused(&mut self, call: Call, status: Status, reply: Option<Parcel>) {
+        let Call { conn: id, seq, digest, .. } = call;
+        if self.conns.get(id).is_some() {
+            self.count_rejected(id, status);
+            self.unstage(id, 1);
+            if let Some(reply) = reply {
+                self.push_reply(id, reply);
+            }
+            self.complete(id, seq, Step::Done);
+        }
+        if status != Status::Duplicate {
+            self.refuse_twins(digest, status, "the same frame was refused just now");
+        }
+    }
+
+    fn refuse_twins(&mut self, digest: Option<[u8; DIGEST]>, status: Status, reason: &str) {
+        let Some(calling) = &mut self.calling else { return };
+        let twins = digest.and_then(|digest| calling.twins.remove(&digest));
+        for mut twin in twins.into_iter().flatten() {
+            twin.digest = None;
+            self.refuse_call(twin, status, reason);
+        }
+    }
+}

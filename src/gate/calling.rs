@@ -1,0 +1,275 @@
+//! Frames that a handler answers before they are distributed.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::time::Instant;
+
+use super::answers::ANSWERS;
+use super::conn::{ConnId, Item};
+use super::drafts::Purpose;
+use super::handlers::Handlers;
+use super::{Config, Gate, Overflow};
+use crate::calls::Calls;
+use crate::frame::{DIGEST, Draft, Header, Scheme, Status, Verified};
+use crate::handler::{Function, Task};
+use crate::limits::{CALL, JOBS, WORKERS_CALLS};
+use crate::memory::{Charge, Share};
+use crate::net::{Net, Process};
+use crate::pool::{Job, Pool, Ticket, Work};
+use crate::snapshot::{CallsUse, Depth};
+
+/// The calls that wait, those that have begun, and who answers them.
+pub struct Calling<H> {
+    pub queue: Calls,
+    pub overflow: Overflow,
+    pub handlers: Handlers<H>,
+    /// The handler in Rust, if there is one, and the calls that it has.
+    function: Option<Function>,
+    pub with_workers: HashMap<u64, Call>,
+    /// Calls that a handler has failed with, to be tried alone.
+    alone: VecDeque<Call>,
+    /// Numbers the calls: a call that is tried again is another for its handler.
+    pub numbers: u64,
+    /// What is hashed, by the number of its call.
+    pub drafts: HashMap<u64, Purpose>,
+    /// What waits for room in the queues to be hashed.
+    pub unhashed: VecDeque<(u64, Box<Draft>)>,
+    /// Frames with the very bytes of one that is called, by digest: they wait for what becomes of it.
+    pub twins: HashMap<[u8; DIGEST], Vec<Call>>,
+}
+
+/// A frame that is called.
+pub struct Call {
+    pub conn: ConnId,
+    /// Its place in its connection's order.
+    pub seq: u64,
+    pub header: Header,
+    pub frame: Verified,
+    /// With its digest it is found by its twins, where there is deduplication.
+    pub digest: Option<[u8; DIGEST]>,
+    /// Handlers that failed with it.
+    failed: u32,
+    _charge: Charge,
+}
+
+impl<H: Process> Calling<H> {
+    /// No calls yet, and no handler started.
+    pub fn new(config: &Config, now: Instant) -> Calling<H> {
+        let Config { handler, handlers, handler_timeout, .. } = config;
+        let programs = if config.function.is_some() { 0 } else { *handlers };
+        Calling {
+            queue: Calls::new(config.max_in_flight, config.max_queued),
+            overflow: config.overflow,
+            handlers: Handlers::new(handler.clone(), programs, *handler_timeout, now),
+            function: config.function.clone(),
+            with_workers: HashMap::new(),
+            alone: VecDeque::new(),
+            numbers: 0,
+            drafts: HashMap::new(),
+            unhashed: VecDeque::new(),
+            twins: HashMap::new(),
+        }
+    }
+
+    /// Takes over what can change while it runs.
+    pub fn configure(&mut self, config: &Config, now: Instant) {
+        self.queue.set_in_flight_max(config.max_in_flight);
+        self.queue.set_waiting_max(config.max_queued);
+        self.overflow = config.overflow;
+        if self.function.is_none() {
+            self.handlers.set_wanted(config.handlers, now);
+        }
+    }
+
+    /// How many calls there are, and who has them.
+    pub fn describe(&self, now: Instant) -> CallsUse {
+        let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
+        CallsUse {
+            in_flight: depth(self.queue.in_flight(), self.queue.in_flight_max()),
+            queued: depth(self.queue.waiting(), self.queue.waiting_max()),
+            retried: self.alone.len() as u64,
+            handlers: self.handlers.describe(now),
+        }
+    }
+
+    /// Every call that has begun is with one handler, or waits to be tried alone.
+    #[cfg(any(test, feature = "check"))]
+    pub fn check_invariants(&self) {
+        let given: usize = self.handlers.calls();
+        assert_eq!(self.queue.in_flight(), given + self.alone.len() + self.with_workers.len());
+    }
+
+    /// Whether nothing is left.
+    #[cfg(any(test, feature = "check"))]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.alone.is_empty() && self.drafts.is_empty() && self.twins.is_empty()
+    }
+
+    /// Whether a connection may be read: whatever it sends could wait, or be refused.
+    pub fn may_read(&self, id: ConnId) -> bool {
+        let room = self.overflow == Overflow::Reject || self.queue.room() > 0;
+        room && !self.queue.is_beyond(id.key())
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Begins as many calls as may be at once; those that are tried alone first.
+    pub(super) fn call_next(&mut self) {
+        if self.calling.is_none() {
+            return;
+        }
+        self.hash_waiting();
+        self.call_alone();
+        // What is with the handlers is finished in a pause, and at the end all that was accepted.
+        let open = !self.keeper.is_paused() || self.draining.is_some();
+        if let Some(calling) = &mut self.calling {
+            calling.queue.set_open(open && (calling.function.is_some() || calling.handlers.is_open()));
+        }
+        while self.jobs < JOBS && self.memory.has_room(Share::Answer, CALL) {
+            let Some(calling) = &mut self.calling else { return };
+            let seat = match calling.function {
+                Some(_) if calling.with_workers.len() < WORKERS_CALLS => None,
+                Some(_) => break,
+                None => match calling.handlers.seat(!calling.alone.is_empty()) {
+                    Some(seat) => Some(seat),
+                    None => break,
+                },
+            };
+            let conns = &self.conns;
+            let ready = |key| conns.get(ConnId::from_key(key)).is_none_or(|conn| conn.may_call());
+            let Some(key) = calling.queue.begin(ready) else { break };
+            self.begin_call(ConnId::from_key(key), seat);
+        }
+        let mut woken = Vec::new();
+        if let Some(calling) = &mut self.calling {
+            calling.queue.wake(|key| woken.push(ConnId::from_key(key)));
+        }
+        woken.into_iter().for_each(|id| self.mark_runnable(id));
+    }
+
+    /// The connection's next call takes its place in the order, and goes to a handler.
+    fn begin_call(&mut self, id: ConnId, seat: Option<usize>) {
+        let conn = self.conns.get_mut(id).expect("calls are forgotten with their connection");
+        let stage = conn.stage.as_mut().expect("its calls wait there");
+        let first = stage.waiting.pop_front().expect("as many as are counted");
+        let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
+        self.lined_up -= 1;
+        conn.publishes = true;
+        let seq = stage.steps.begin();
+        let checked = frame.iter().next().expect("it is one frame");
+        let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
+        let charge = self.memory.charge(Share::Answer, CALL);
+        let call = Call { conn: id, seq, header, frame, digest, failed: 0, _charge: charge };
+        let known = match (&mut self.dedup, digest) {
+            (Some(dedup), Some(digest)) => dedup.is_known(&digest, self.now),
+            _ => false,
+        };
+        let Some(calling) = &mut self.calling else { return };
+        if known {
+            calling.queue.done();
+            self.refuse_call(call, Status::Duplicate, "");
+        } else if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
+            calling.queue.done();
+            twins.push(call);
+        } else {
+            if let Some(digest) = digest {
+                calling.twins.insert(digest, Vec::new());
+            }
+            match seat {
+                Some(seat) => self.give(seat, call),
+                None => self.call_function(call),
+            }
+        }
+        self.stage_on(id);
+    }
+
+    /// Gives calls that a handler has failed with to others, each alone.
+    fn call_alone(&mut self) {
+        while let Some(calling) = &mut self.calling
+            && !calling.alone.is_empty()
+            && let Some(seat) = calling.handlers.idle_seat()
+            && let Some(call) = calling.alone.pop_front()
+        {
+            self.give(seat, call);
+            if let Some(running) = self.calling.as_mut().and_then(|calling| calling.handlers.running(seat)) {
+                running.alone = true;
+            }
+        }
+    }
+
+    /// A worker calls the handler in Rust.
+    fn call_function(&mut self, call: Call) {
+        let (payload_max, memory) = (self.config.payload_max, self.memory.clone());
+        let Some(calling) = &mut self.calling else { return };
+        let Some(function) = calling.function.clone() else { return };
+        calling.numbers += 1;
+        let number = calling.numbers;
+        let (header, frame) = (call.header, call.frame.body().clone());
+        calling.with_workers.insert(number, call);
+        let task = Box::new(Task { function, header, frame, payload_max, memory });
+        let ticket = Ticket { conn: ANSWERS, number, since: self.now };
+        self.submit(Job { ticket, work: Work::Call(task) });
+    }
+
+    fn give(&mut self, seat: usize, call: Call) {
+        let now = self.now;
+        let Some(calling) = &mut self.calling else { return };
+        calling.numbers += 1;
+        let number = calling.numbers;
+        let running = calling.handlers.running(seat).expect("its seat was asked for");
+        // A handler checks and makes digests without any secret: its pipes are the gateway's own.
+        let mut draft = Draft::new(Header { id: number, ..call.header }, &Scheme::Sha256);
+        draft.topic_of(call.frame.body(), &call.header);
+        draft.payload_of(call.frame.body(), &call.header);
+        if running.calls.is_empty() {
+            running.first_since = now;
+        }
+        running.calls.insert(number, call);
+        let purpose = Purpose::Give(running.key);
+        self.draft(number, purpose, draft);
+    }
+
+    /// A handler failed while it had this call: another gets it, once.
+    pub(super) fn try_again(&mut self, mut call: Call, why: impl Display) {
+        call.failed += 1;
+        let Some(calling) = &mut self.calling else { return };
+        if call.failed < 2 {
+            self.ledger.borrow_mut().calls.tried_again += 1;
+            return calling.alone.push_back(call);
+        }
+        self.ledger.borrow_mut().calls.failed += 1;
+        calling.queue.done();
+        let peer = self.conns.get(call.conn).map(|conn| conn.peer.to_string());
+        let frame = call.frame.iter().next().expect("it is one frame");
+        log::warn!(
+            "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",
+            call.header.id,
+            peer.as_deref().unwrap_or("a connection that ended"),
+            String::from_utf8_lossy(frame.topic),
+            call.header.key,
+            call.header.payload_len,
+        );
+        self.refuse_call(
+            call,
+            Status::Rejected,
+            format_args!("two handlers failed with it; the second {why}"),
+        );
+    }
+
+    /// Calls with the handlers, and how many there may be.
+    pub fn calls_in_flight(&self) -> (usize, usize) {
+        self.calling
+            .as_ref()
+            .map_or((0, 0), |calling| (calling.queue.in_flight(), calling.queue.in_flight_max()))
+    }
+
+    /// Forgets every call: their connections are gone.
+    pub(super) fn forget_calls(&mut self) {
+        let Some(calling) = &mut self.calling else { return };
+        calling.alone.clear();
+        calling.with_workers.clear();
+        calling.drafts.clear();
+        calling.unhashed.clear();
+        calling.twins.clear();
+    }
+}
