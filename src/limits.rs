@@ -179,6 +179,21 @@ pub const NAMED_LOSERS: usize = 100;
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
 
+/// 256 bytes for each open product: its place in the slab, half of which may be empty, in the table, and the
+/// first allocation of its parts.
+pub const PRODUCT_COST: usize = 256;
+
+/// 96 bytes for each part beside its payload: its place in its product, of which half may be empty, and an
+/// allocation's header.
+pub const PART_COST: usize = 96;
+
+/// 1/4 of what parts may cost is kept for the products that are open already.
+pub const PRODUCT_RESERVE: usize = 4;
+
+/// 256 tables for the open products: with a million of them, one that grows moves 4,000, in less than a
+/// millisecond.
+pub const PART_SHARDS: usize = bound(256, 2);
+
 /// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
 pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
 

@@ -117,4 +117,9 @@ proptest! {
     fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
         check_recovery(&data);
     }
+
+    #[test]
+    fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
+        check_parts(&data);
+    }
 }
