@@ -11,7 +11,7 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 9] = [
+const CORPORA: [(&str, &[Check]); 10] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
@@ -19,6 +19,7 @@ const CORPORA: [(&str, &[Check]); 9] = [
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
+    ("parts", &[check_parts]),
     ("store", &[check_store, check_recovery]),
     ("gateway", &[check_schedule]),
 ];
