@@ -194,6 +194,17 @@ pub const PRODUCT_RESERVE: usize = 4;
 /// millisecond.
 pub const PART_SHARDS: usize = bound(256, 2);
 
+/// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
+/// those who subscribe.
+pub const DURABLE_SHARE: usize = 2;
+
+/// 256 bytes for each ticket that a sink's word is waited for under: its entries, the place in the sink's
+/// queues, and what a reply of its own takes beside its bytes.
+pub const TICKET: usize = 256;
+
+/// 64 publishers that go on in a turn once a sink has room: they may have filled it by then.
+pub const DURABLE_WAKE_TURN: usize = bound(64, 2);
+
 /// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
 pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
 
@@ -474,6 +485,7 @@ const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
+    assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");

@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
         "gate",
         &[
             "limits", "order", "calls", "units", "memory", "frame", "handler", "error", "ledger", "net",
-            "snapshot", "control", "pool",
+            "snapshot", "control", "pool", "sinks",
         ],
     ),
     ("gateway", &["handler", "ledger", "net", "control", "pool", "gate"]),

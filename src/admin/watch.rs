@@ -156,6 +156,17 @@ pub mod tests {
             },
             workers: WorkersUse { threads: 2, busy: Duration::from_secs(2) },
             stages,
+            sinks: Some(SinksUse {
+                oldest: Duration::from_millis(1500),
+                each: vec![SinkUse {
+                    name: "store",
+                    lag: 3,
+                    lag_bytes: 900,
+                    done: vec![("frames", 6), ("segments", 1)],
+                    failures: 2,
+                    trouble: Some("the disk is full".into()),
+                }],
+            }),
             calls: Some(CallsUse {
                 in_flight: Depth { now: 3, max: 100 },
                 queued: Depth { now: 7, max: 10_000 },

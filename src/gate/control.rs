@@ -86,7 +86,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that was accepted is finished and written, but for frames that wait for a handler.
     pub fn is_quiet(&self) -> bool {
         let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
-        self.in_flight == 0 && self.jobs == 0 && self.entries == 0 && self.owed == 0 && calls == 0
+        self.in_flight == 0
+            && self.jobs == 0
+            && self.entries == 0
+            && self.owed == 0
+            && calls == 0
+            && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
@@ -213,6 +218,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
             calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
+            sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
             paused: self.pauses.counts(self.now),
             settings,
             survey: None,

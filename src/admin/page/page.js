@@ -150,6 +150,9 @@ function showAttention(status) {
   if (status.calls && status.calls.queued.now > 0 && status.calls.queued.now >= status.calls.queued.max) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
+  for (const sink of status.sinks?.each ?? []) {
+    if (sink.trouble) add("bad", `The ${sink.name} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+  }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
     const [first] = refused;
@@ -188,6 +191,7 @@ function because(peer) {
     case "in_flight": return "its own frames are being verified";
     case "replies": return "it does not read its replies";
     case "handlers": return "as many frames wait for a handler as may";
+    case "sinks": return "a sink takes no more for now";
     case "operator": return "an operator paused the gateway";
     default: return peer.cause;
   }
