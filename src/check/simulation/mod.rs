@@ -386,7 +386,7 @@ impl<'a> Simulation<'a> {
         self.turns += 1;
         self.gate.turn(self.now, events);
         self.check_steering();
-        if !self.shelves.is_empty() && self.turns % 8 == 0 {
+        if !self.shelves.is_empty() && self.turns.is_multiple_of(8) {
             self.check_confirmed();
         }
         self.gate.check_invariants(self.steering.memory_max);
