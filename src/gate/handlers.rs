@@ -212,6 +212,8 @@ impl<H: Process> Handlers<H> {
             Life::Vacant(until) => (at < self.wanted).then_some(*until),
             Life::Running(running) if running.closed.is_some() => Some(now + LOOK_FIRST),
             Life::Running(running) if running.log_readable => Some(now),
+            // It is not wanted any more.
+            Life::Running(running) if at >= self.wanted && running.calls.is_empty() => Some(now),
             Life::Running(running) => {
                 (!running.calls.is_empty()).then_some(running.first_since + self.timeout)
             }
