@@ -385,6 +385,10 @@ pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
 /// 16 MiB: the largest record that `post` reads unless told otherwise; what a bomb unpacks to is cut off there.
 pub const POST_RECORD_MAX: usize = 16 * MIB;
 
+/// 1 MiB of headers before one file of a tar, which are read into memory whole: a path has 4 KiB, and what
+/// systems keep beside a file 64 KiB each.
+pub const POST_TAR_HEADERS_MAX: u64 = MIB as u64;
+
 /// 1,024 records read ahead of the sending.
 pub const POST_AHEAD: usize = 1024;
 

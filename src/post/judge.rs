@@ -117,11 +117,7 @@ fn quote(body: &[u8]) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    tidy.chars()
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .take(POST_QUOTE_MAX)
-        .collect()
+    crate::error::one_line(text).chars().take(POST_QUOTE_MAX).collect()
 }
 
 impl OkWhen {

@@ -11,7 +11,7 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 9] = [
+const CORPORA: [(&str, &[Check]); 11] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
@@ -20,6 +20,8 @@ const CORPORA: [(&str, &[Check]); 9] = [
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
     ("store", &[check_store, check_recovery]),
+    ("journal", &[check_journal, check_any_journal]),
+    ("archive", &[check_archive]),
     ("gateway", &[check_schedule]),
 ];
 
@@ -116,5 +118,20 @@ proptest! {
     #[test]
     fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
         check_recovery(&data);
+    }
+
+    #[test]
+    fn a_journal_knows_what_was_written(data in vec(any::<u8>(), 0..600)) {
+        check_journal(&data);
+    }
+
+    #[test]
+    fn any_bytes_as_a_journal(data in vec(any::<u8>(), 0..600)) {
+        check_any_journal(&data);
+    }
+
+    #[test]
+    fn an_archive_gives_what_was_put_into_it(data in vec(any::<u8>(), 0..1500)) {
+        check_archive(&data);
     }
 }
