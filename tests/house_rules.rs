@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each room, and the rooms that it may name beside itself. Whatever stands in `src/` has a line here.
-const ROOMS: [(&str, &[&str]); 27] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("limits", &[]),
     ("order", &[]),
     ("calls", &[]),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 27] = [
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("web", &["error", "http", "net"]),
+    ("courier", &["limits", "error", "http", "net", "web"]),
     ("snapshot", &["frame", "histogram", "ledger"]),
     ("control", &["limits", "calls", "units", "net", "snapshot"]),
     ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
@@ -34,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 27] = [
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
-    ("post", &["limits", "error", "http", "net", "web", "records"]),
+    ("post", &["limits", "error", "http", "net", "web", "courier", "records"]),
     // Never a gate or a pool: what a load measures is another program.
     ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net", "web"]),
     ("cli", ANY),
@@ -55,12 +56,12 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     // A load reads there what the system says of a process.
     ("std::fs", &["admin", "sinks", "records", "client", "post", "load", "cli", "check"]),
     // A date that a store names is one of the calendar.
-    ("std::time::SystemTime", &["admin", "sinks", "client", "post", "cli"]),
+    ("std::time::SystemTime", &["admin", "courier", "sinks", "client", "post", "cli"]),
     // A gate is told the time; a worker looks at the clock where it has nothing to do, and a store's
     // thread has its own.
     (
         "std::time::Instant::now",
-        &["pool", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
+        &["pool", "courier", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
     ),
 ];
 

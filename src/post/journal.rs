@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use super::judge::Reason;
+use crate::courier::judge::Reason;
 use crate::limits::POST_JOURNAL_LINE_MAX;
 
 /// What a journal belongs to.

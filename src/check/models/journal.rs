@@ -2,9 +2,9 @@
 
 use super::choices::Choices;
 use super::scratch::Scratch;
+use crate::courier::judge::Reason;
 use crate::post::Key;
 use crate::post::journal::{Identity, Journal, JournalError, Known, Outcome};
-use crate::post::judge::Reason;
 
 /// Steps of a run; more finds nothing new.
 const STEPS: usize = 100;
