@@ -34,6 +34,7 @@
 //! | [`handler`] | handlers in Rust: what they are asked, and answer |
 //! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
 //! | [`web`] | the way to a web server: its addresses, and why a connection failed |
+//! | [`courier`] | letters to a store over HTTP: connections, pace, tries, judgement |
 //! | [`wake`] | how other threads wake the reactor once for many things |
 //! | [`pool`] | the only room that starts workers, and their queues |
 //! | [`sinks`] | where frames go beside their subscribers: the store |
@@ -42,7 +43,7 @@
 //! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
 //! | [`records`] | what `send` and `post` read: lines, files, archives, tables |
-//! | [`post`] | records to a store over HTTP: pace, tries, journal, report |
+//! | [`post`] | records to a store over HTTP: journal, report, watched folders |
 //! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
 //! | [`limits`] | every bound, with its reason |
@@ -77,6 +78,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod control;
+pub mod courier;
 pub mod error;
 pub mod frame;
 pub mod gate;

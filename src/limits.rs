@@ -411,6 +411,10 @@ pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
 /// 16 MiB: the largest record that `post` reads unless told otherwise; what a bomb unpacks to is cut off there.
 pub const POST_RECORD_MAX: usize = 16 * MIB;
 
+/// 1 MiB of headers before one file of a tar, which are read into memory whole: a path has 4 KiB, and what
+/// systems keep beside a file 64 KiB each.
+pub const POST_TAR_HEADERS_MAX: u64 = MIB as u64;
+
 /// 1,024 records read ahead of the sending.
 pub const POST_AHEAD: usize = 1024;
 
@@ -425,43 +429,43 @@ pub const POST_HELD_BYTES: usize = 64 * MIB;
 
 /// 4 times as many records as may be in flight wait for another try before no more are taken, at least 1,000: a
 /// store that sends some of them away for a minute does not hold up the others.
-pub const POST_WAITING: usize = 4;
-/// See [`POST_WAITING`].
-pub const POST_WAITING_MIN: usize = 1000;
+pub const COURIER_WAITING: usize = 4;
+/// See [`COURIER_WAITING`].
+pub const COURIER_WAITING_MIN: usize = 1000;
 
 /// 1,024 items taken a turn, then the sockets get theirs.
 pub const POST_TAKE_TURN: usize = 1024;
 
 /// 500 ms before a second try, doubled before each further one, up to 30 s.
-pub const POST_RETRY_FIRST: Duration = Duration::from_millis(500);
-/// See [`POST_RETRY_FIRST`].
-pub const POST_RETRY_MAX: Duration = Duration::from_secs(30);
+pub const COURIER_RETRY_FIRST: Duration = Duration::from_millis(500);
+/// See [`COURIER_RETRY_FIRST`].
+pub const COURIER_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// 5 min: a Retry-After that asks for more is taken for that.
-pub const POST_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+pub const COURIER_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// 8 tries of a record that do not count, because a store that answers others refused the connection.
-pub const POST_FREE_TRIES: u32 = 8;
+pub const COURIER_FREE_TRIES: u32 = 8;
 
 /// 5 s until one connection more is tried than the store took, doubled while it is refused, up to 1 min.
-pub const POST_PROBE_FIRST: Duration = Duration::from_secs(5);
-/// See [`POST_PROBE_FIRST`].
-pub const POST_PROBE_MAX: Duration = Duration::from_secs(60);
+pub const COURIER_PROBE_FIRST: Duration = Duration::from_secs(5);
+/// See [`COURIER_PROBE_FIRST`].
+pub const COURIER_PROBE_MAX: Duration = Duration::from_secs(60);
 
 /// 10 s at most between two looks for a store that is away.
-pub const POST_AWAY_MAX: Duration = Duration::from_secs(10);
+pub const COURIER_AWAY_MAX: Duration = Duration::from_secs(10);
 
 /// 60 s that a store which was there may be away.
-pub const POST_AWAY_PATIENCE: Duration = Duration::from_secs(60);
+pub const COURIER_AWAY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// 10 s for a connection to stand, unless the timeout is less.
-pub const POST_CONNECT: Duration = Duration::from_secs(10);
+pub const COURIER_CONNECT: Duration = Duration::from_secs(10);
 
 /// 64 KiB of an answer that is kept to be judged.
-pub const POST_ANSWER_MAX: usize = 64 * KIB;
+pub const COURIER_ANSWER_MAX: usize = 64 * KIB;
 
 /// 200 characters of an answer that a reason quotes.
-pub const POST_QUOTE_MAX: usize = 200;
+pub const COURIER_QUOTE_MAX: usize = 200;
 
 /// 64 KiB: more than any line of a journal.
 pub const POST_JOURNAL_LINE_MAX: u64 = 64 * 1024;

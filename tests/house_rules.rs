@@ -20,6 +20,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("web", &["error", "http", "net"]),
+    ("courier", &["limits", "error", "http", "net", "web"]),
     ("snapshot", &["frame", "histogram", "ledger"]),
     ("control", &["limits", "calls", "units", "net", "snapshot"]),
     ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
@@ -35,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),
-    ("post", &["limits", "error", "http", "net", "web", "records"]),
+    ("post", &["limits", "error", "http", "net", "web", "courier", "records"]),
     // Never a gate or a pool: what a load measures is another program.
     ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net", "web"]),
     ("cli", ANY),
@@ -56,12 +57,12 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     // A load reads there what the system says of a process.
     ("std::fs", &["admin", "sinks", "records", "client", "post", "load", "cli", "check"]),
     // A date that a store names is one of the calendar.
-    ("std::time::SystemTime", &["admin", "sinks", "client", "post", "cli"]),
+    ("std::time::SystemTime", &["admin", "courier", "sinks", "client", "post", "cli"]),
     // A gate is told the time; a worker looks at the clock where it has nothing to do, and a store's
     // thread has its own.
     (
         "std::time::Instant::now",
-        &["pool", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
+        &["pool", "courier", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
     ),
 ];
 

@@ -1,152 +1,20 @@
 //! `framegate post` against stores that take, refuse, stall and break off, and through kills.
 #![cfg(unix)]
 
-use std::collections::HashMap;
+#[path = "support/nginx.rs"]
+mod nginx;
+#[path = "support/store.rs"]
+mod store;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nginx::Nginx;
 use serde_json::Value;
-
-/// Longer than anything takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the store does with a request.
-#[derive(Clone, Copy)]
-enum Act {
-    /// Answers with a status, further header lines and a body.
-    Answer(u16, &'static str, &'static str),
-    /// Answers nothing.
-    Hang,
-    /// Breaks the connection off.
-    Reset,
-    /// Ends the connection within the answer.
-    Cut,
-}
-
-const OK: Act = Act::Answer(200, "", "{\"code\":0}");
-
-/// Decides by a record and how often it was seen before.
-type Decide = dyn Fn(&str, usize) -> Act + Send + Sync;
-
-#[derive(Default)]
-struct Log {
-    /// When each record was seen, and its keys, by its body.
-    seen: HashMap<String, Vec<(Instant, String)>>,
-    requests: usize,
-    open: usize,
-    refused: usize,
-}
-
-struct Store {
-    address: SocketAddr,
-    log: Arc<(Mutex<Log>, Condvar)>,
-}
-
-impl Store {
-    /// A store that takes `most` connections at once and breaks off all others.
-    fn start(most: usize, decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static) -> Store {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let log = Arc::new((Mutex::new(Log::default()), Condvar::new()));
-        let (shared, decide): (_, Arc<Decide>) = (log.clone(), Arc::new(decide));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let mut log = shared.0.lock().unwrap();
-                if log.open == most {
-                    log.refused += 1;
-                    reset(stream);
-                    continue;
-                }
-                log.open += 1;
-                drop(log);
-                let (shared, decide) = (shared.clone(), decide.clone());
-                thread::spawn(move || {
-                    // However a connection ends, it is over.
-                    let _ = serve(stream, &shared, &*decide);
-                    shared.0.lock().unwrap().open -= 1;
-                });
-            }
-        });
-        Store { address, log }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/", self.address)
-    }
-
-    /// Waits until so many requests have come.
-    fn wait_for(&self, requests: usize) {
-        let log = self.log.0.lock().unwrap();
-        let waited = self.log.1.wait_timeout_while(log, PATIENCE, |log| log.requests < requests);
-        assert!(!waited.unwrap().1.timed_out(), "{requests} requests never came");
-    }
-
-    fn requests(&self) -> usize {
-        self.log.0.lock().unwrap().requests
-    }
-
-    /// How often a record was seen.
-    fn times(&self, record: &str) -> usize {
-        self.log.0.lock().unwrap().seen.get(record).map_or(0, Vec::len)
-    }
-}
-
-fn reset(stream: TcpStream) {
-    socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
-}
-
-fn serve(stream: TcpStream, log: &(Mutex<Log>, Condvar), decide: &Decide) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut len, mut key) = (0, String::new());
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            match line.trim_end().split_once(": ") {
-                Some(("Content-Length", value)) => len = value.parse().unwrap(),
-                Some(("Idempotency-Key", value)) => key = value.to_owned(),
-                _ if line == "\r\n" => break,
-                _ => {}
-            }
-        }
-        let mut body = vec![0; len];
-        reader.read_exact(&mut body)?;
-        let body = String::from_utf8(body).unwrap();
-        let mut locked = log.0.lock().unwrap();
-        locked.requests += 1;
-        let seen = locked.seen.entry(body.clone()).or_default();
-        seen.push((Instant::now(), key));
-        let act = decide(&body, seen.len() - 1);
-        drop(locked);
-        log.1.notify_all();
-        let stream = reader.get_mut();
-        match act {
-            Act::Answer(status, fields, body) => {
-                let head = format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
-                stream.write_all((head + body).as_bytes())?;
-            }
-            Act::Hang => {
-                // Until the other side gives up.
-                reader.read_to_end(&mut Vec::new())?;
-                return Ok(());
-            }
-            Act::Reset => {
-                reset(reader.into_inner());
-                return Ok(());
-            }
-            Act::Cut => return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
-        }
-    }
-}
+use store::{Act, OK, PATIENCE, Store};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
@@ -176,6 +44,11 @@ fn lines(path: &Path, count: usize) -> String {
 #[test]
 fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
     const FAILS: &str = "out of order\nagain";
+    const LONG: &str = concat!(
+        "a body of more than two hundred characters, of which the reason quotes as many and not one more, so that ",
+        "a report of ten thousand failures can still be read by the one who has to find out what is wrong with all ",
+        "of them"
+    );
     let store = Store::start(usize::MAX, |record, before| {
         let number: usize = record.strip_prefix("record ").unwrap().parse().unwrap();
         match (number, before) {
@@ -187,6 +60,15 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
             (6, _) => Act::Answer(404, "", "no such thing"),
             (8, _) => Act::Answer(200, "Content-Type: text/plain\r\n", "{\"code\":7}"),
             (9, 0) => Act::Cut,
+            (10, _) => Act::Answer(429, "Retry-After: 0\r\n", "too many"),
+            (11, _) => Act::Answer(307, "Location: http://other/\r\n", ""),
+            (12, _) => Act::Babble,
+            (13, _) => Act::Cut,
+            (15, 0) => Act::Hang,
+            (16, 0) => Act::Reset,
+            (17, 0) => Act::Answer(408, "", ""),
+            (18, _) => Act::Answer(400, "", LONG),
+            (21, _) => Act::Answer(500, "", ""),
             (number, 0) if number % 7 == 0 => Act::Answer(500, "", ""),
             _ => OK,
         }
@@ -204,15 +86,40 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
         "--report",
         failed.to_str().unwrap(),
     ]);
-    assert_eq!((exit, &report["stored"], &report["failed"]), (1, &64.into(), &6.into()), "{report}");
+    assert_eq!((exit, &report["stored"], &report["failed"]), (1, &58.into(), &12.into()), "{report}");
+    let mut kinds: Vec<(&str, u64)> = report["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| (kind["kind"].as_str().unwrap(), kind["count"].as_u64().unwrap()))
+        .collect();
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            ("200 OK, but code=7", 1),
+            ("200 OK, but no JSON", 1),
+            ("307 Temporary Redirect", 1),
+            ("400 Bad Request", 1),
+            ("404 Not Found", 1),
+            ("429 Too Many Requests", 1),
+            ("500 Internal Server Error", 1),
+            ("503 Service Unavailable", 1),
+            ("bad response", 1),
+            ("closed", 1),
+            ("reset", 1),
+            ("timed out", 1),
+        ]
+    );
 
     let failed = fs::read_to_string(failed).unwrap();
     let mut failed: Vec<Value> = failed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(failed.pop().unwrap()["summary"]["failed"], 6);
+    assert_eq!(failed.pop().unwrap()["summary"]["failed"], 12);
     let of = |line: usize| {
         let name = format!("line {}", line + 1);
         failed.iter().find(|failed| failed["record"] == name).unwrap_or_else(|| panic!("{name} did not fail"))
     };
+    let long = format!("400 Bad Request: {}", &LONG[..200]);
     for (number, status, tries, reason) in [
         (1, Some(503), 2, "503 Service Unavailable: out of order again"),
         (3, None, 2, "no whole response within 500ms"),
@@ -220,6 +127,15 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
         (5, Some(200), 1, "200 OK, but no JSON: <html>hello</html>"),
         (6, Some(404), 1, "404 Not Found: no such thing"),
         (8, Some(200), 1, "200 OK, but code=7: {\"code\":7}"),
+        (10, Some(429), 2, "429 Too Many Requests: too many"),
+        (
+            11,
+            Some(307),
+            1,
+            "307 Temporary Redirect, a redirect to http://other/: give the URL that it leads to",
+        ),
+        (18, Some(400), 1, &long),
+        (21, Some(500), 2, "500 Internal Server Error"),
     ] {
         let failed = of(number);
         assert_eq!(failed["status"].as_u64(), status, "{failed}");
@@ -227,15 +143,36 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
         assert_eq!(failed["reason"], reason);
         assert!(failed["key"].as_str().unwrap().len() == 64 && failed["source"] == file.as_str());
     }
+    let said = |number: usize| of(number)["reason"].as_str().unwrap().to_owned();
+    assert!(said(12).contains("SSH-2.0-OpenSSH_9.9"), "{}", said(12));
+    assert!(said(13).contains("closed by the server"), "{}", said(13));
     // What may pass was tried again with the same key, what may not was not.
-    for (number, times) in [(0, 2), (1, 2), (2, 2), (5, 1), (6, 1), (7, 2), (8, 1), (9, 2), (10, 1), (14, 2)]
-    {
+    for (number, times) in [
+        (0, 2),
+        (1, 2),
+        (2, 2),
+        (5, 1),
+        (6, 1),
+        (7, 2),
+        (8, 1),
+        (9, 2),
+        (10, 2),
+        (11, 1),
+        (12, 1),
+        (13, 2),
+        (14, 2),
+        (15, 2),
+        (16, 2),
+        (17, 2),
+        (18, 1),
+        (19, 1),
+    ] {
         assert_eq!(store.times(&format!("record {number}")), times, "record {number}");
     }
-    let log = store.log.0.lock().unwrap();
-    assert!(log.seen.values().all(|seen| seen.iter().all(|(_, key)| *key == seen[0].1)));
+    let log = store.log();
+    assert!(log.seen.values().all(|seen| seen.iter().all(|one| one.key == seen[0].key)));
     let asked = &log.seen["record 2"];
-    assert!(asked[1].0 - asked[0].0 >= Duration::from_secs(1), "Retry-After is honoured");
+    assert!(asked[1].at - asked[0].at >= Duration::from_secs(1), "Retry-After is honoured");
 }
 
 #[test]
@@ -245,44 +182,97 @@ fn a_store_that_refuses_connections_gets_fewer() {
     let file = lines(&folder.path().join("a.txt"), 2000);
     let (report, exit) = post(&[&file, &store.url(), "--max-in-flight=100", "--max-connections=100"]);
     assert_eq!((exit, &report["stored"], &report["failed"]), (0, &2000.into(), &0.into()), "{report}");
-    let log = store.log.0.lock().unwrap();
+    let log = store.log();
     assert!(log.refused > 0);
     assert!(log.seen.len() == 2000 && log.seen.values().all(|seen| seen.len() == 1));
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on_where_it_was() {
+fn a_run_that_is_killed_at_any_moment_goes_on_where_it_was() {
     const IN_FLIGHT: usize = 10;
-    const KILLS: usize = 5;
-    let store = Store::start(usize::MAX, |_, _| OK);
+    const KILLS: usize = 20;
+    const COUNT: usize = 10_000;
+    let seed =
+        std::env::var("FRAMEGATE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("FRAMEGATE_SEED={seed}");
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let store = Store::start(usize::MAX, |record, _| match record {
+        record if record.ends_with("77") => Act::Answer(422, "", "not this one"),
+        _ => OK,
+    });
     let folder = tempfile::tempdir().unwrap();
-    let count = 20_000;
-    let file = lines(&folder.path().join("a.txt"), count);
+    let file = lines(&folder.path().join("a.txt"), COUNT);
     let url = store.url();
     let args = [file.as_str(), &url, "--max-in-flight=10"];
-    let mut killed = 0;
-    for kill in 1..=KILLS {
+    let mut moments: Vec<usize> = (0..KILLS).map(|_| dice.usize(..COUNT)).collect();
+    moments.sort_unstable();
+    // How many requests had come when each run was over.
+    let mut ends = Vec::new();
+    for moment in moments {
         let mut child = command(&args).spawn().unwrap();
-        store.wait_for(kill * count / (KILLS + 1));
+        // Some of them before the first request, or in whatever the process does then.
+        if moment > store.requests() {
+            store.wait_for(moment);
+        }
+        thread::sleep(Duration::from_micros(dice.u64(..5000)));
         child.kill().unwrap();
-        killed += usize::from(!child.wait().unwrap().success());
+        child.wait().unwrap();
+        // What it sent before it was killed may still be on its way.
+        ends.push(store.wait_until("the end of its connections", |log| log.open == 0).requests);
     }
-    let (report, exit) = post(&args);
+    let failed = folder.path().join("failed.jsonl");
+    let (report, exit) = post(&[&args[..], &["--report", failed.to_str().unwrap()]].concat());
     let of = |name: &str| report[name].as_u64().unwrap() as usize;
-    assert_eq!((exit, of("stored") + of("stored_before"), of("failed")), (0, count, 0), "{report}");
-    assert!(killed > 0 && of("stored_before") > 0, "{report}");
-    let log = store.log.0.lock().unwrap();
-    assert_eq!(log.seen.len(), count);
-    let twice = log.requests - count;
-    assert!(twice <= killed * IN_FLIGHT, "{twice} of {killed} kills");
-    assert!(log.seen.values().all(|seen| seen.iter().all(|(_, key)| *key == seen[0].1)));
+    assert_eq!((exit, of("stored") + of("stored_before"), of("failed")), (1, COUNT - 100, 100), "{report}");
+    assert!(of("stored_before") > 0, "{report}");
+    assert_eq!(report["failures"][0]["kind"], "422 Unprocessable Entity", "{report}");
+    let failed = fs::read_to_string(failed).unwrap();
+    let named = failed.lines().filter(|line| !line.starts_with("{\"summary\""));
+    assert_eq!(named.filter(|line| line.contains("422 Unprocessable Entity: not this one")).count(), 100);
+    let log = store.log();
+    assert_eq!(log.seen.len(), COUNT);
+    assert!(log.seen.values().all(|seen| seen.iter().all(|one| one.key == seen[0].key)));
+    let keys: std::collections::HashSet<&str> = log.seen.values().map(|seen| seen[0].key.as_str()).collect();
+    assert_eq!(keys.len(), COUNT);
+    // What came twice was under way when a run was killed: of its last requests, no more than were in flight.
+    let mut again = vec![0; KILLS];
+    for seen in log.seen.values() {
+        for twice in seen.windows(2) {
+            let run = ends.partition_point(|&end| end <= twice[0].number);
+            assert!(twice[1].number >= ends[run], "a record came twice in one run: {seen:?}");
+            again[run] += 1;
+        }
+    }
+    assert!(again.iter().all(|&again| again <= IN_FLIGHT), "{again:?}");
     drop(log);
 
     // All is done: nothing is sent again.
     let before = store.requests();
     let (report, exit) = post(&args);
-    assert_eq!((exit, report["stored_before"].as_u64()), (0, Some(count as u64)));
+    assert_eq!((exit, report["stored_before"].as_u64()), (1, Some(COUNT as u64 - 100)));
     assert_eq!(store.requests(), before);
+}
+
+#[test]
+fn a_store_behind_tls() {
+    let Some(nginx) = Nginx::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = lines(&folder.path().join("a.txt"), 500);
+    let run = |host: &str, more: &[&str], cert: &str| {
+        let url = format!("https://{host}:{}/{}", nginx.tls_port, more.len());
+        let mut command = command(&[&[file.as_str(), &url, "--json", "--retries=0"], more].concat());
+        let output = command.env("SSL_CERT_FILE", cert).output().unwrap();
+        (output.status.code(), output)
+    };
+    let (exit, output) = run("localhost", &[], &nginx.cert());
+    assert_eq!((exit, &report(&output)["stored"]), (Some(0), &500.into()), "{output:?}");
+    let (exit, output) = run("127.0.0.1", &["--insecure"], &nginx.cert());
+    assert_eq!((exit, &report(&output)["stored"]), (Some(0), &500.into()), "{output:?}");
+    // The certificate is not for this address.
+    let (exit, output) = run("127.0.0.1", &["--max-in-flight", "7"], &nginx.cert());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(exit, Some(3), "{said}");
+    assert!(said.contains("not valid for name") && said.lines().count() == 1, "{said}");
 }
 
 #[test]
@@ -353,7 +343,7 @@ fn archives_are_taken_as_they_arrive_and_put_away_by_one_of_two() {
         assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
         assert_eq!(watching.0.wait().unwrap().code(), Some(130));
     }
-    let log = store.log.0.lock().unwrap();
+    let log = store.log();
     assert_eq!((log.seen.len(), log.requests), (201, 201));
     // Nothing of ours is left.
     assert_eq!(fs::read_dir(&inbox).unwrap().count(), 2);

@@ -4,12 +4,14 @@
 //! A model does what its room does in the slowest and plainest way. The same function is driven by
 //! proptest, by the fuzz targets and by the files that those left behind.
 
+mod archive;
 mod batch;
 mod calls;
 mod choices;
 mod decoder;
 mod disk;
 mod http;
+mod journal;
 mod memory;
 mod outbox;
 mod pairs;
@@ -17,17 +19,20 @@ mod parts;
 mod pieces;
 mod reference;
 mod reorder;
+mod scratch;
 mod store;
 mod topics;
 
 #[cfg(test)]
 mod tests;
 
+pub use archive::check_archive;
 pub use batch::check_batch;
 pub use calls::check_calls;
 pub use choices::Choices;
 pub use decoder::check_decoder;
 pub use http::check_http;
+pub use journal::{check_any_journal, check_journal};
 pub use memory::check_memory;
 pub use outbox::check_outbox;
 pub use pairs::check_pairs;

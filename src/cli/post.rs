@@ -9,12 +9,12 @@ use crossbeam::channel;
 
 use super::posted::{self, Bars};
 use super::{Exit, Failure, Size, Time, print, signals};
+use crate::courier::{self, Away, Failed, judge::OkWhen};
 use crate::http::{Field, Target};
 use crate::limits::POST_RECORD_MAX;
-use crate::post::judge::OkWhen;
 use crate::post::report::{Lines, failed_records};
 use crate::post::watch::Watcher;
-use crate::post::{self, Failed, Options, Poster, Source, journal_of};
+use crate::post::{self, Options, Poster, Source, journal_of};
 use crate::records::{Cut, Extent, Walk};
 
 /// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
@@ -228,18 +228,21 @@ impl Post {
             }
         }
         Ok(Options {
-            target: url.clone(),
-            fields: requests.headers.clone(),
+            carried: courier::Options {
+                target: url.clone(),
+                fields: requests.headers.clone(),
+                max_in_flight: requests.max_in_flight as usize,
+                max_connections: requests.max_connections as usize,
+                adaptive: requests.adaptive,
+                timeout: requests.timeout.0,
+                retries: requests.retries,
+                ok_when: requests.ok_when.clone(),
+                insecure: requests.insecure,
+                away: if self.watch { Away::Waits } else { Away::Ends },
+                seed: fastrand::u64(..),
+            },
             content_type: content_type.transpose()?,
-            max_in_flight: requests.max_in_flight as usize,
-            max_connections: requests.max_connections as usize,
-            adaptive: requests.adaptive,
-            timeout: requests.timeout.0,
-            retries: requests.retries,
-            ok_when: requests.ok_when.clone(),
-            insecure: requests.insecure,
             watches: self.watch,
-            seed: fastrand::u64(..),
         })
     }
 

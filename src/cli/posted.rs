@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::error::one_line;
 use crate::load::text::{Page, bytes, grouped};
 use crate::post::{Part, Progress, Report};
 
@@ -36,7 +37,7 @@ pub fn text(report: &Report) -> String {
         let source = failed.source.display();
         page.row(
             if index == 0 { "of these" } else { "" },
-            format!("{source}: {}: {}{tries}", failed.record, failed.reason),
+            format!("{source}: {}: {}{tries}", one_line(&failed.record), failed.reason),
         );
     }
     let unnamed = report.failed - report.first.len() as u64;

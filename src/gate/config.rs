@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
-use crate::limits::{FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX};
+use crate::limits::{BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX, READ_MAX};
 use crate::memory::Memory;
 use crate::units::{Size, Time, TimeOrOff};
 
@@ -131,6 +131,14 @@ impl Config {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
     }
 
+    /// What is held for handlers beside the answer that is read: of each the beginning of another, and the
+    /// calls.
+    pub fn answers_beside(&self) -> usize {
+        let begun = self.handlers.saturating_mul(READ_MAX + BUFFER_OVERHEAD);
+        // More than any memory is enough to be refused.
+        begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(usize::MAX / 64)
+    }
+
     /// What one outbox may really hold: at most half of the memory, so that one subscriber that
     /// fell behind leaves room for the others.
     pub fn outbox_max(&self) -> usize {
@@ -172,15 +180,23 @@ impl Config {
         }
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
-            true => Memory::least_with_answers(self.frame_max()),
+            true => Memory::least_with_answers(self.frame_max(), self.answers_beside()),
         };
         if self.memory < least {
             let mib = least.div_ceil(1 << 20);
-            return Err(format!(
-                "memory {} is too little for max-payload {}: give --memory {mib}MiB or more, or a smaller --max-payload",
-                size(self.memory),
-                size(self.payload_max),
-            ));
+            let (memory, payload) = (size(self.memory), size(self.payload_max));
+            return Err(match self.calls() {
+                false => format!(
+                    "memory {memory} is too little for max-payload {payload}: give --memory {mib}MiB or more, \
+                     or a smaller --max-payload"
+                ),
+                true => format!(
+                    "memory {memory} is too little for max-payload {payload}, {} handlers and {} frames with \
+                     them: give --memory {mib}MiB or more, or a smaller --max-payload, --handlers or \
+                     --max-in-flight",
+                    self.handlers, self.max_in_flight
+                ),
+            });
         }
         for (name, value) in [
             ("outbox", self.outbox),

@@ -9,6 +9,7 @@ use super::notices::Notice;
 use super::owed::Reply;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
+use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
@@ -324,7 +325,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
-    pub(super) fn distribute_answered(&mut self, id: ConnId, frame: Verified, reply: Option<Parcel>) {
+    pub(super) fn distribute_answered(&mut self, id: ConnId, Passed { frame, reply, .. }: Passed) {
         if self.conns.get(id).is_none_or(|conn| conn.discard) {
             self.ledger.borrow_mut().undelivered += 1;
             return;

@@ -113,6 +113,8 @@ pub struct Gate<N: Net, P: Pool> {
     /// Frames in all stages, and those of them whose turn to be called has not come.
     staged: u64,
     lined_up: u64,
+    /// Bytes that handlers wrote and that wait for earlier answers.
+    answers_waiting: usize,
     /// Replies owed to all connections.
     owed: usize,
     /// Entries in all outboxes.
@@ -129,7 +131,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calls = config.calls();
         let memory = match calls {
             false => Memory::new(config.memory, config.frame_max()),
-            true => Memory::with_answers(config.memory, config.frame_max()),
+            true => Memory::with_answers(config.memory, config.frame_max(), config.answers_beside()),
         };
         Gate {
             net,
@@ -161,6 +163,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             in_flight: 0,
             staged: 0,
             lined_up: 0,
+            answers_waiting: 0,
             owed: 0,
             entries: 0,
             inline_left: 0,

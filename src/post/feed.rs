@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Key;
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
-use super::judge::Reason;
+use crate::courier::judge::Reason;
 use crate::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::net::Waker;
 use crate::records::{Cut, Extent, Flaw, Walk};

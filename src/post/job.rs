@@ -4,10 +4,10 @@ use std::io;
 
 use super::feed::{Item, Source};
 use super::journal::{Journal, JournalError, Outcome};
-use super::judge::Reason;
 use super::report::{FailedRecord, Lines, Part, failed_record};
-use super::run::{Flight, Poster};
+use super::run::{Carried, Poster};
 use super::{Key, watch};
+use crate::courier::{Outcome as End, judge::Reason};
 use crate::records::Extent;
 
 /// A source that is being posted.
@@ -74,9 +74,7 @@ impl Poster {
             Item::Refused { path, why } => self.refuse_source(&path.display().to_string(), why),
             Item::Record(record) => {
                 let job = self.read_one();
-                self.held += record.size();
-                let flight = self.flights.insert(Flight { job, record, tries: 0, free: 0 });
-                self.ready.push_back(flight);
+                self.send(job, record);
             }
             Item::Known { name, key, outcome } => {
                 let job = self.read_one();
@@ -117,22 +115,29 @@ impl Poster {
         }
     }
 
-    /// The store has a record.
-    pub(super) fn stored(&mut self, flight: usize) {
-        let Flight { job, record, .. } = self.drop_flight(flight);
-        self.report.stored += 1;
-        self.report.bytes += record.body.len() as u64;
-        self.jobs[job].done += 1;
-        self.jobs[job].journal.stored(&record.key);
-        self.settle(job);
-    }
-
-    /// A record is given up.
-    pub(super) fn give_up(&mut self, flight: usize, reason: &Reason) {
-        let Flight { job, record, tries, .. } = self.drop_flight(flight);
-        self.jobs[job].journal.failed(&record.key, tries, reason);
-        self.failed(job, &record.name, Some(&record.key), tries, reason);
-        self.settle(job);
+    /// Notes what became of records.
+    pub(super) fn note_ended(&mut self) {
+        for ended in self.courier.ended() {
+            let Carried { job, record, .. } = ended.letter;
+            self.held -= record.size();
+            match ended.outcome {
+                End::Stored => {
+                    self.report.stored += 1;
+                    self.report.bytes += record.body.len() as u64;
+                    self.jobs[job].done += 1;
+                    self.jobs[job].journal.stored(&record.key);
+                }
+                End::Failed(reason) => {
+                    self.jobs[job].journal.failed(&record.key, ended.tries, &reason);
+                    self.failed(job, &record.name, Some(&record.key), ended.tries, &reason);
+                }
+                End::Unsent => {
+                    self.report.unsent += 1;
+                    continue;
+                }
+            }
+            self.settle(job);
+        }
     }
 
     fn failed(&mut self, job: usize, name: &str, key: Option<&Key>, tries: u32, reason: &Reason) {
@@ -147,13 +152,6 @@ impl Poster {
         if let Err(why) = noted {
             self.ends.get_or_insert(format!("cannot write the report: {why}: make room and run it again"));
         }
-    }
-
-    /// A record is under way no more.
-    pub(super) fn drop_flight(&mut self, flight: usize) -> Flight {
-        let flight = self.flights.remove(flight);
-        self.held -= flight.record.size();
-        flight
     }
 
     /// Ends a source if all of its records have.

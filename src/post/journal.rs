@@ -1,8 +1,8 @@
 //! What became of each record, in a file: a run that was broken off goes on from there.
 //!
-//! A line a record, written when its outcome is known and never changed, with a checksum at its end. The last
-//! lines may be torn by a crash of the machine: from the first that is not whole on, nothing is believed, and
-//! those records are sent again with the same key.
+//! A line a record, written when its outcome is known and never changed, with a checksum at its end. A crash of the
+//! machine may tear the last lines, and a disk may damage any: what is no whole line is as if it had not been
+//! written, so its record is sent again with the same key. What was torn off at the end is cut off.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use super::judge::Reason;
+use crate::courier::judge::Reason;
 use crate::limits::POST_JOURNAL_LINE_MAX;
 
 /// What a journal belongs to.
@@ -121,13 +121,14 @@ impl Journal {
     /// Notes that a record is not.
     pub fn failed(&mut self, key: &Key, tries: u32, reason: &Reason) {
         let status = reason.status.unwrap_or(0);
-        // A kind is a few words of ours; what the store said has no line breaks.
-        self.line(&format!("failed {key} {tries} {status} {}\t{}", reason.kind, reason.text));
+        // A kind is a few words of ours. What the store said is in one line; what the system said may not be.
+        let text = reason.text.replace(['\n', '\r'], " ");
+        self.line(&format!("failed {key} {tries} {status} {}\t{text}", reason.kind));
     }
 
     fn line(&mut self, text: &str) {
-        let sum = crc32fast::hash(text.as_bytes());
-        writeln!(self.lines, "{text} {sum:08x}").expect("a vector takes everything");
+        debug_assert!(!text.contains('\n'));
+        writeln!(self.lines, "{text} {}", sum_of(text)).expect("a vector takes everything");
     }
 
     /// Hands the lines to the system: from then on only a crash of the machine can take them back.
@@ -168,38 +169,51 @@ impl Journal {
 }
 
 impl Known {
-    /// Reads the whole lines; how many bytes those are. None if the journal is another's.
+    /// Reads the whole lines; where the last of them ends. None if the journal is another's.
     fn read(&mut self, expected: &str) -> io::Result<Option<u64>> {
         let mut reader = BufReader::new(self.lines.try_clone()?);
         let mut line = Vec::new();
-        let mut at = 0u64;
+        let (mut at, mut whole) = (0, 0);
+        // Lines that are not whole, and how many of them others follow.
+        let (mut torn, mut damaged) = (0u64, 0u64);
         loop {
             line.clear();
-            let n = io::Read::take(&mut reader, POST_JOURNAL_LINE_MAX).read_until(b'\n', &mut line)?;
-            let Some(text) = checked(&line) else {
-                // A file that holds something else is not ours to cut off.
-                return Ok((at > 0 || n == 0 || is_torn(&line)).then(|| self.sorted(at)));
-            };
+            let n = io::Read::take(&mut reader, POST_JOURNAL_LINE_MAX).read_until(b'\n', &mut line)? as u64;
+            if n == 0 {
+                break;
+            }
+            let text = checked(&line);
             if at == 0 {
-                if text != expected {
-                    return Ok(None);
+                match text {
+                    Some(text) if text == expected => {}
+                    // A file that holds something else is not ours to cut off.
+                    None if is_torn(&line) => return Ok(Some(0)),
+                    _ => return Ok(None),
                 }
-            } else if let Some((key, is_stored)) = outcome_of(text) {
+            } else if let Some((key, is_stored)) = text.and_then(outcome_of) {
                 if is_stored {
                     self.failed.remove(&key.half());
                     self.stored.push(key.half());
                 } else {
                     self.failed.insert(key.half(), at);
                 }
+            } else if text.is_none() {
+                torn += 1;
             }
-            at += n as u64;
+            at += n;
+            if text.is_some() {
+                whole = at;
+                damaged += std::mem::take(&mut torn);
+            }
         }
-    }
-
-    fn sorted(&mut self, whole: u64) -> u64 {
+        if damaged > 0 {
+            log::warn!(
+                "{damaged} damaged lines of the journal: what they noted is sent again, with the same key"
+            );
+        }
         self.stored.sort_unstable();
         self.stored.shrink_to_fit();
-        whole
+        Ok(Some(whole))
     }
 
     /// What became of a record in an earlier run.
@@ -238,11 +252,15 @@ fn is_torn(line: &[u8]) -> bool {
     !line.ends_with(b"\n") && (MARK.as_bytes().starts_with(line) || line.starts_with(MARK.as_bytes()))
 }
 
+fn sum_of(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
 /// A whole line, without its checksum.
 fn checked(line: &[u8]) -> Option<&str> {
     let line = str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (text, sum) = line.rsplit_once(' ')?;
-    (u32::from_str_radix(sum, 16).ok()? == crc32fast::hash(text.as_bytes())).then_some(text)
+    (sum == sum_of(text)).then_some(text)
 }
 
 fn outcome_of(text: &str) -> Option<(Key, bool)> {

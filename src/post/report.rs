@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::Reason;
+use crate::courier::judge::Reason;
 use crate::limits::{POST_KINDS, POST_NAMED};
 
 /// A record that was not stored: a line of a report.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::error::one_line;
+
 /// Why records cannot be read, in one line with the mend.
 #[derive(Debug)]
 pub enum RecordError {
@@ -43,7 +45,10 @@ impl fmt::Display for RecordError {
                 write!(f, "cannot open {name}: {why}: check its name and mode")
             }
             RecordError::Folder { name } => write!(f, "{name} is a folder: name the files in it"),
-            RecordError::Read { name, why } => write!(f, "cannot read {name} to its end: {why}"),
+            RecordError::Read { name, why } => {
+                // Of a damaged archive it may quote anything.
+                write!(f, "cannot read {name} to its end: {}", one_line(&why.to_string()))
+            }
             RecordError::TooLong { name, line, max } => {
                 f.write_str(name)?;
                 if let Some(line) = line {

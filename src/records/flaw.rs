@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::one_line;
+
 /// Why one record cannot be read, where those around it can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -49,7 +51,7 @@ impl fmt::Display for Flaw {
             Flaw::Method(method) => {
                 write!(f, "packed with {method}: only stored and deflate are read; pack it again")
             }
-            Flaw::Damaged(why) => write!(f, "damaged: {why}"),
+            Flaw::Damaged(why) => write!(f, "damaged: {}", one_line(why)),
             Flaw::Name => f.write_str("its name leads out of the archive: rename it"),
             Flaw::Fields { expected, got } => write!(f, "{got} fields where the header has {expected}"),
             Flaw::NotText => f.write_str("not UTF-8, which JSON has to be: convert the file"),

@@ -5,3 +5,5 @@ mod faults;
 mod nginx;
 mod program;
 mod server;
+#[path = "../support/nginx.rs"]
+mod support;

@@ -12,6 +12,7 @@ type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
 const CORPORA: [(&str, &[Check]); 10] = [
+const CORPORA: [(&str, &[Check]); 11] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
@@ -21,6 +22,8 @@ const CORPORA: [(&str, &[Check]); 10] = [
     ("outbox", &[check_outbox]),
     ("parts", &[check_parts]),
     ("store", &[check_store, check_recovery]),
+    ("journal", &[check_journal, check_any_journal]),
+    ("archive", &[check_archive]),
     ("gateway", &[check_schedule]),
 ];
 
@@ -122,5 +125,17 @@ proptest! {
     #[test]
     fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
         check_parts(&data);
+    fn a_journal_knows_what_was_written(data in vec(any::<u8>(), 0..600)) {
+        check_journal(&data);
+    }
+
+    #[test]
+    fn any_bytes_as_a_journal(data in vec(any::<u8>(), 0..600)) {
+        check_any_journal(&data);
+    }
+
+    #[test]
+    fn an_archive_gives_what_was_put_into_it(data in vec(any::<u8>(), 0..1500)) {
+        check_archive(&data);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use super::judge::{Answer, retry_after};
 use crate::http::{Exchange, Fault, Fed, Head, Receive};
-use crate::limits::POST_QUOTE_MAX;
+use crate::limits::COURIER_QUOTE_MAX;
 use crate::net::Link;
 use crate::web::Failure;
 
@@ -32,13 +32,13 @@ pub enum Life {
     Opening,
     /// To be used again.
     Idle,
-    /// Sending a record and receiving the answer.
+    /// Sending a letter and receiving the answer.
     Busy(Box<Busy>),
 }
 
-/// A record under way.
+/// A letter under way.
 pub struct Busy {
-    /// The record's place among those that are taken.
+    /// The letter's place among those that were given.
     pub flight: usize,
     /// When it was begun.
     pub began: Instant,
@@ -91,7 +91,7 @@ impl Busy {
         self.exchange.has_begun()
     }
 
-    /// Whether another record may follow on the connection.
+    /// Whether another letter may follow on the connection.
     pub fn keeps_alive(&self) -> bool {
         // What is left of a request would be taken for the next one.
         self.exchange.keeps_alive() && self.written == self.len
@@ -138,7 +138,8 @@ struct Seen {
 impl Receive for Seen {
     fn head(&mut self, head: &Head<'_>) {
         // A date has fewer, and of an address no more is quoted.
-        let short = |name| head.field(name).map(|value: &[u8]| &value[..value.len().min(4 * POST_QUOTE_MAX)]);
+        let short =
+            |name| head.field(name).map(|value: &[u8]| &value[..value.len().min(4 * COURIER_QUOTE_MAX)]);
         self.status = head.status;
         self.retry_after = short("retry-after").map(Into::into);
         self.location = short("location").map(|value| String::from_utf8_lossy(value).into());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{POST_AWAY_MAX, POST_PROBE_FIRST, POST_PROBE_MAX};
+use crate::limits::{COURIER_AWAY_MAX, COURIER_PROBE_FIRST, COURIER_PROBE_MAX};
 
 /// How many connections may be open: at most what was asked for, fewer where the store refuses more. What stands
 /// when one is refused is what the store takes; now and then one more is tried. 1 ≤ allowed ≤ most.
@@ -30,7 +30,14 @@ impl Doors {
     /// At most `most` connections.
     pub fn new(most: usize) -> Doors {
         let most = most.max(1);
-        Doors { most, allowed: most, probe: None, pause: POST_PROBE_FIRST, away: None }
+        Doors { most, allowed: most, probe: None, pause: COURIER_PROBE_FIRST, away: None }
+    }
+
+    /// At most `most` connections from now on.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most.max(1);
+        // What the store took before is found out again.
+        self.allowed = self.most;
     }
 
     /// How many more may be opened at `now`, where so many are open or being opened.
@@ -61,7 +68,7 @@ impl Doors {
         if self.probe.is_none_or(|at| at <= now + self.pause) {
             self.probe = Some(now + self.pause);
         }
-        self.pause = (2 * self.pause).min(POST_PROBE_MAX);
+        self.pause = (2 * self.pause).min(COURIER_PROBE_MAX);
     }
 
     /// A connection could not be made, and none stands.
@@ -69,7 +76,7 @@ impl Doors {
         let (since, tried) = self.away.map_or((now, 0), |away| (away.since, away.tried));
         // Many that fail together are one that does.
         if self.away.is_none_or(|away| now >= away.next) {
-            self.away = Some(Away { since, tried: tried + 1, next: now + pause.min(POST_AWAY_MAX) });
+            self.away = Some(Away { since, tried: tried + 1, next: now + pause.min(COURIER_AWAY_MAX) });
         }
     }
 
@@ -86,8 +93,8 @@ impl Doors {
     /// A new connection brought an answer, so the store took it: where there are fewer than wanted, more may follow.
     pub fn took(&mut self, now: Instant, open: usize) {
         if self.allowed < self.most && open >= self.allowed {
-            self.pause = POST_PROBE_FIRST;
-            self.probe = Some(now + POST_PROBE_FIRST);
+            self.pause = COURIER_PROBE_FIRST;
+            self.probe = Some(now + COURIER_PROBE_FIRST);
             self.allowed = (self.allowed + self.allowed / 10).min(self.most);
         }
     }
@@ -110,7 +117,7 @@ mod tests {
         let mut at = now;
         for _ in 0..20 {
             let next = doors.next().unwrap();
-            assert!(next > at && next <= at + 2 * POST_PROBE_MAX);
+            assert!(next > at && next <= at + 2 * COURIER_PROBE_MAX);
             at = next;
             assert_eq!(doors.room(at, 100), 1);
             doors.refused(at, 100);

@@ -1,4 +1,4 @@
-//! What an answer means for its record.
+//! What an answer means for its letter.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::limits::{POST_ANSWER_MAX, POST_QUOTE_MAX};
+use crate::limits::{COURIER_ANSWER_MAX, COURIER_QUOTE_MAX};
 
 /// An answer, as far as it counts.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct Answer<'a> {
     pub is_whole: bool,
 }
 
-/// What an answer means for its record.
+/// What an answer means for its letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The store has it.
@@ -34,7 +34,7 @@ pub enum Verdict {
     Failed(Reason),
 }
 
-/// Why a record was not stored.
+/// Why a letter was not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// What it is counted under, in a few words.
@@ -113,21 +113,17 @@ fn named(status: u16) -> String {
 /// The first characters of a body, in one line.
 fn quote(body: &[u8]) -> String {
     // Of a character that is cut off at the end nothing is shown, of bytes that are none a mark.
-    one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * POST_QUOTE_MAX)]))
+    one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * COURIER_QUOTE_MAX)]))
 }
 
 fn one_line(text: &str) -> String {
-    let tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    tidy.chars()
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .take(POST_QUOTE_MAX)
-        .collect()
+    crate::error::one_line(text).chars().take(COURIER_QUOTE_MAX).collect()
 }
 
 impl OkWhen {
     fn check(&self, answer: &Answer<'_>) -> Result<(), String> {
         if !answer.is_whole {
-            return Err(format!("of more than {POST_ANSWER_MAX} bytes, too many to be judged"));
+            return Err(format!("of more than {COURIER_ANSWER_MAX} bytes, too many to be judged"));
         }
         let Ok(json) = serde_json::from_slice::<Value>(answer.body) else {
             return Err("no JSON".into());

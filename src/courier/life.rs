@@ -1,4 +1,4 @@
-//! What happens to one connection and to the record on it.
+//! What happens to one connection and to the letter on it.
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
@@ -6,17 +6,18 @@ use std::time::{Duration, SystemTime};
 use super::conn::{Busy, Conn, Life};
 use super::judge::{Reason, Verdict, is_overload, judge};
 use super::retry::pause;
-use super::run::Poster;
-use crate::http::Field;
-use crate::limits::{LOAD_READ_TURN, POST_ANSWER_MAX, POST_AWAY_PATIENCE, POST_FREE_TRIES, POST_QUOTE_MAX};
+use super::round::Flight;
+use super::{Away, Courier, Letter, Outcome};
+use crate::limits::{
+    COURIER_ANSWER_MAX, COURIER_AWAY_PATIENCE, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN,
+};
 use crate::net::{Got, Link, LinkError, Net};
-use crate::records::Cut;
 use crate::web::{Failure, Verdict as Place};
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
 const SMALL: usize = 16 * 1024;
 
-impl Poster {
+impl<L: Letter> Courier<L> {
     /// Begins a connection; false if that failed at once.
     pub(super) fn open(&mut self) -> bool {
         let Some((place, to, from)) = self.places.of(self.opened) else { return false };
@@ -80,17 +81,20 @@ impl Poster {
         conn.due = None;
         self.opening -= 1;
         self.is_reached = true;
+        self.trouble = None;
         self.doors.stood();
-        self.report.connections_max = self.report.connections_max.max(self.conns.len() - self.opening);
+        self.counts.connections_max = self.counts.connections_max.max(self.conns.len() - self.opening);
         self.idle.push(index);
     }
 
-    /// Sends a record on an idle connection.
-    pub(super) fn begin(&mut self, index: usize, flight: usize) {
-        let kept = if self.options.ok_when.is_some() { POST_ANSWER_MAX } else { 4 * POST_QUOTE_MAX };
+    /// Sends a letter on an idle connection.
+    pub(super) fn begin_on(&mut self, index: usize, flight: usize) {
+        let kept = if self.options.ok_when.is_some() { COURIER_ANSWER_MAX } else { 4 * COURIER_QUOTE_MAX };
         self.busy += 1;
-        self.report.requests += 1;
-        self.flights[flight].tries += 1;
+        self.counts.requests += 1;
+        let Flight { tries, free, .. } = &mut self.flights[flight];
+        self.counts.retries += u64::from(*tries + *free > 0);
+        *tries += 1;
         let busy = Busy::new(flight, self.now, self.request.exchange(), kept);
         self.conns[index].life = Life::Busy(Box::new(busy));
         self.arm(index, self.now + self.options.timeout);
@@ -112,31 +116,28 @@ impl Poster {
             return;
         }
         // The head is made anew where it did not leave at once, rather than kept by each of them.
-        let record = &self.flights[busy.flight].record;
+        let letter = &self.flights[busy.flight].letter;
         let head = &mut self.scratch;
         head.clear();
-        let content_type = match (&self.options.content_type, record.cut) {
-            (Some(given), _) => given.clone(),
-            (None, Cut::File) => field("Content-Type", "application/octet-stream"),
-            (None, Cut::Line) => field("Content-Type", "text/plain; charset=utf-8"),
-            (None, Cut::Row) => field("Content-Type", "application/json"),
-        };
-        let fields = [content_type, field("Idempotency-Key", &record.key.to_string())];
-        self.request.encode_head(&fields, record.body.len() as u64, head);
-        busy.len = head.len() + record.body.len();
+        let body_len = letter.body_len();
+        self.request.encode_head(&letter.fields(), body_len as u64, head);
+        busy.len = head.len() + body_len;
         let head_len = head.len();
-        if record.body.len() <= SMALL {
-            head.extend_from_slice(&record.body);
+        if body_len <= SMALL {
+            while head.len() < busy.len {
+                head.extend_from_slice(letter.body_at(head.len() - head_len));
+            }
         }
         loop {
             let rest = match busy.written.checked_sub(head_len) {
-                Some(at) if head.len() == head_len => &record.body[at..],
+                Some(at) if head.len() == head_len => letter.body_at(at),
                 _ => &head[busy.written..],
             };
             match link.write(&mut self.net, rest) {
                 Ok(n) => {
+                    let is_all = n == rest.len();
                     busy.written += n;
-                    if n < rest.len() || busy.written == busy.len {
+                    if !is_all || busy.written == busy.len {
                         return;
                     }
                 }
@@ -203,9 +204,9 @@ impl Poster {
             self.pace.answered(self.now.saturating_duration_since(busy.began), self.busy);
         }
         match judge(&answer, self.options.ok_when.as_ref()) {
-            Verdict::Stored => self.stored(busy.flight),
-            Verdict::Failed(reason) => self.give_up(busy.flight, &reason),
-            Verdict::Again(reason, asked) => self.try_again(busy.flight, &reason, asked),
+            Verdict::Stored => self.end_flight(busy.flight, Outcome::Stored),
+            Verdict::Failed(reason) => self.end_flight(busy.flight, Outcome::Failed(reason)),
+            Verdict::Again(reason, asked) => self.try_again(busy.flight, reason, asked),
         }
         if busy.keeps_alive() && !is_closed {
             // What follows on it begins when this outcome is written.
@@ -215,14 +216,13 @@ impl Poster {
         }
     }
 
-    /// A record may be tried again, if it was not tried too often.
-    fn try_again(&mut self, flight: usize, reason: &Reason, asked: Option<Duration>) {
+    /// A letter may be tried again, if it was not tried too often.
+    fn try_again(&mut self, flight: usize, reason: Reason, asked: Option<Duration>) {
         let tries = self.flights[flight].tries;
         if tries > self.options.retries {
-            self.give_up(flight, reason);
+            self.end_flight(flight, Outcome::Failed(reason));
         } else if self.is_ending() {
-            self.report.unsent += 1;
-            self.drop_flight(flight);
+            self.end_flight(flight, Outcome::Unsent);
         } else {
             let at = self.now + pause(tries, asked, &mut self.dice);
             self.waiting.push(Reverse((at, flight)));
@@ -264,23 +264,25 @@ impl Poster {
         let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
         self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
         let Some((tried, since)) = self.doors.tried() else { return };
+        let trouble = format!("cannot reach {}: {failure}", self.options.target);
         let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
-        let is_over = match self.is_reached {
-            true => self.now.duration_since(since) > POST_AWAY_PATIENCE,
-            false => tried > self.options.retries,
-        };
-        if is_hopeless || (is_over && !self.options.watches) {
-            let target = &self.options.target;
-            self.report.is_gone = true;
-            self.ends.get_or_insert(format!("cannot reach {target}: {failure}: run it again to go on"));
-        } else {
-            log::debug!("the store is away: {failure}");
+        let is_long = self.now.duration_since(since) > COURIER_AWAY_PATIENCE;
+        let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
+        match self.options.away {
+            Away::Ends if is_hopeless || is_over => {
+                self.gone = Some(format!("{trouble}: run it again to go on"));
+            }
+            Away::Fails if is_hopeless || is_long => {
+                self.fail_ready(&Reason::of(failure.kind(), &trouble));
+            }
+            _ => log::debug!("{trouble}"),
         }
+        self.trouble = Some(trouble);
     }
 
     /// The store does not take as many connections.
     fn refused(&mut self) {
-        self.report.refused += 1;
+        self.counts.refused += 1;
         self.doors.refused(self.now, self.conns.len() - self.opening);
         if self.options.adaptive {
             self.pace.overloaded(self.busy);
@@ -299,8 +301,8 @@ impl Poster {
                 free = 1;
             } else {
                 self.refused();
-                // Where others stand, it is not the record that the store does not want.
-                free = if self.conns.len() > self.opening { POST_FREE_TRIES } else { 0 };
+                // Where others stand, it is not the letter that the store does not want.
+                free = if self.conns.len() > self.opening { COURIER_FREE_TRIES } else { 0 };
             }
         } else if is_timeout && self.options.adaptive {
             self.pace.overloaded(self.busy);
@@ -313,14 +315,9 @@ impl Poster {
             flight.tries -= 1;
             self.ready.push_front(busy.flight);
         } else if is_loss {
-            self.try_again(busy.flight, &reason, None);
+            self.try_again(busy.flight, reason, None);
         } else {
-            self.give_up(busy.flight, &reason);
+            self.end_flight(busy.flight, Outcome::Failed(reason));
         }
     }
-}
-
-/// A field whose name and value are ours.
-fn field(name: &'static str, value: &str) -> Field {
-    Field::new(name, value.as_bytes()).expect("it holds letters and digits")
 }

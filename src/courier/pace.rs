@@ -54,6 +54,13 @@ impl Pace {
         Pace { most, limit: if adaptive { FIRST.min(most) } else { most }, finds }
     }
 
+    /// At most `most` at once from now on.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most.max(1) as f64;
+        // Where it finds the number itself, it goes on from where it is.
+        self.limit = if self.finds.is_some() { self.limit.min(self.most) } else { self.most };
+    }
+
     /// How many may be under way.
     pub fn limit(&self) -> usize {
         self.limit as usize

@@ -1,0 +1,7 @@
+//! The journal of `post`, broken off and damaged, and any bytes as one.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_journal(data);
+    framegate::check::models::check_any_journal(data);
+});

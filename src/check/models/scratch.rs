@@ -1,0 +1,39 @@
+//! A file for one run of a check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A place for a file that nobody else has, and that is gone afterwards.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Nothing is there yet.
+    pub fn new() -> Scratch {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("framegate-check-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
+        Scratch(std::env::temp_dir().join(name))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Puts a file there.
+    pub fn write(&self, bytes: &[u8]) {
+        fs::write(&self.0, bytes).expect("the temporary folder takes files");
+    }
+
+    /// What is there; nothing if there is no file.
+    pub fn read(&self) -> Vec<u8> {
+        fs::read(&self.0).unwrap_or_default()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

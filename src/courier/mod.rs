@@ -1,0 +1,135 @@
+//! Carries letters to one store over HTTP: a bounded number at once, over connections that are used again, and
+//! again where that may help. `post` and the HTTP sink are made of it.
+//!
+//! ```text
+//! give ─ ready ─ connection ─ answer ─ judge ─┬─ ended
+//!          └───── waiting for another try ────┘
+//! ```
+//!
+//! How many requests are under way is [`pace`]'s to say, how many connections [`doors`]' is; what an answer means is
+//! [`judge`]'s, and how long to wait before another try [`retry`]'s. These four are pure: told the time and given
+//! dice.
+
+mod conn;
+pub mod doors;
+pub mod judge;
+mod life;
+pub mod pace;
+pub mod retry;
+mod round;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::http::{Field, Target};
+use crate::limits::COURIER_CONNECT;
+use judge::{OkWhen, Reason};
+
+pub use round::Courier;
+
+/// What is carried.
+pub trait Letter {
+    /// Header fields of its own.
+    fn fields(&self) -> Vec<Field>;
+
+    /// Bytes of its body.
+    fn body_len(&self) -> usize;
+
+    /// Bytes of its body from `at` on, as many as lie together; none behind its end.
+    fn body_at(&self, at: usize) -> &[u8];
+}
+
+/// How letters are carried.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where they go.
+    pub target: Target,
+    /// Header fields of every request.
+    pub fields: Vec<Field>,
+    /// Requests under way at once.
+    pub max_in_flight: usize,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Whether it finds out how many requests at once the store takes.
+    pub adaptive: bool,
+    /// How long an answer may take to be whole.
+    pub timeout: Duration,
+    /// Tries after the first one.
+    pub retries: u32,
+    /// What an answer must hold beside a 2xx.
+    pub ok_when: Option<OkWhen>,
+    /// Whether anybody's certificate will do.
+    pub insecure: bool,
+    /// What happens while the store cannot be reached.
+    pub away: Away,
+    /// What the dice begin with.
+    pub seed: u64,
+}
+
+/// What happens while the store cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// It is waited for.
+    Waits,
+    /// It is waited for a minute, if it was there before; then nothing more is carried.
+    Ends,
+    /// It is waited for a minute; then what waits fails, and what comes later soon does too.
+    Fails,
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The store has it.
+    Stored,
+    /// It is given up.
+    Failed(Reason),
+    /// It was given back before that was known, because nothing more begins.
+    Unsent,
+}
+
+/// A letter that is under way no more.
+#[derive(Debug)]
+pub struct Ended<L> {
+    /// What was given.
+    pub letter: L,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What a courier did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Of those, how many were not a letter's first.
+    pub retries: u64,
+    /// Connections that the store refused.
+    pub refused: u64,
+    /// Connections that were open at once, at most.
+    pub connections_max: usize,
+}
+
+impl Options {
+    fn connect_timeout(&self) -> Duration {
+        self.timeout.min(COURIER_CONNECT)
+    }
+}
+
+/// Why nothing can be carried, in one line with the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// What was asked for cannot work here.
+    Refused(String),
+    /// The store cannot be found.
+    Gone(String),
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failed::Refused(said) | Failed::Gone(said)) = self;
+        f.write_str(said)
+    }
+}
