@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, SlowPolicy};
 use crate::limits::WORKERS_MAX;
+use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::units::TimeOrSize;
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -99,6 +101,20 @@ pub struct Settings {
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub overflow: Option<Overflow>,
+    /// Every distributed frame is also appended here, a folder a topic, before its OK; framegate verify checks
+    /// the files, tail --store prints them and send --whole --frames publishes them again [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// A segment of the store gets its final name this often, and at 64MiB [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub store_rotate: Option<Time>,
+    /// When a frame counts as stored [default: batch]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub store_sync: Option<SyncPolicy>,
+    /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
+    #[arg(long, value_name = "TIME|SIZE")]
+    pub store_keep: Option<TimeOrSize>,
 }
 
 impl Settings {
@@ -140,6 +156,10 @@ impl Settings {
             max_in_flight: self.max_in_flight.or(others.max_in_flight),
             max_queued: self.max_queued.or(others.max_queued),
             overflow: self.overflow.or(others.overflow),
+            store: self.store.or(others.store),
+            store_rotate: self.store_rotate.or(others.store_rotate),
+            store_sync: self.store_sync.or(others.store_sync),
+            store_keep: self.store_keep.or(others.store_keep),
         }
     }
 
@@ -168,6 +188,15 @@ impl Settings {
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             max_queued: self.max_queued.unwrap_or(default.max_queued),
             overflow: self.overflow.unwrap_or(default.overflow),
+            store: self.store.clone(),
+            stored: Policy {
+                rotate: time(self.store_rotate, default.stored.rotate),
+                sync: self.store_sync.unwrap_or(default.stored.sync),
+                keep: self.store_keep.map(|keep| match keep {
+                    TimeOrSize::Time(time) => Keep::Time(time),
+                    TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
+                }),
+            },
         };
         config.check().map_err(Failure::usage)?;
         Ok(config)
@@ -248,6 +277,20 @@ impl ValueEnum for Overflow {
     }
 }
 
+impl ValueEnum for SyncPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[SyncPolicy::Batch, SyncPolicy::Off]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            SyncPolicy::Batch => "once it is on the disk; one sync covers all frames that wait",
+            SyncPolicy::Off => "once the system has it, which may lose it if the machine crashes",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
 impl ValueEnum for BadDigestPolicy {
     fn value_variants<'a>() -> &'a [Self] {
         &[BadDigestPolicy::Drop, BadDigestPolicy::Close]
@@ -298,6 +341,8 @@ mod tests {
             ("admin-host", "none"),
             ("handler", "none"),
             ("handlers", "workers"),
+            ("store", "none"),
+            ("store-keep", "none"),
         ] {
             assert!(defaults.remove(name).unwrap().contains(words), "{name}");
         }
@@ -333,7 +378,7 @@ mod tests {
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\n",
+             max-queued = 10\noverflow = 'reject'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n",
             secret.display()
         );
         assert_eq!(text.lines().count(), defaults_in_help().len());
@@ -356,6 +401,9 @@ mod tests {
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
+        assert_eq!(config.store.as_deref(), Some(Path::new("s")));
+        let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
+        assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep });
     }
 
     #[test]

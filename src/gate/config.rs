@@ -1,5 +1,6 @@
 //! What a gateway is set to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::calls::Overflow;
@@ -7,7 +8,8 @@ use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX, READ_MAX};
 use crate::memory::Memory;
-use crate::units::{Size, Time, TimeOrOff};
+use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
 
 /// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -51,6 +53,10 @@ pub struct Config {
     pub max_queued: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
+    /// The folder in which every distributed frame is stored before its OK, if one is.
+    pub store: Option<PathBuf>,
+    /// How it is stored there.
+    pub stored: Policy,
 }
 
 /// What happens to a subscriber that fell as far behind as its outbox allows.
@@ -116,6 +122,8 @@ impl Default for Config {
             max_in_flight: 100,
             max_queued: 10_000,
             overflow: Overflow::Pause,
+            store: None,
+            stored: Policy { rotate: Duration::from_secs(10), sync: SyncPolicy::Batch, keep: None },
         }
     }
 }
@@ -145,6 +153,14 @@ impl Config {
         self.outbox.min(self.memory / 2)
     }
 
+    /// What is kept of the store, as it is written.
+    fn keep(&self) -> Option<TimeOrSize> {
+        self.stored.keep.map(|keep| match keep {
+            Keep::Time(time) => TimeOrSize::Time(time),
+            Keep::Size(bytes) => TimeOrSize::Size(bytes as usize),
+        })
+    }
+
     /// Every setting by its name on the command line, as it is written there.
     pub fn listed(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -166,6 +182,10 @@ impl Config {
             ("max-in-flight", self.max_in_flight.to_string()),
             ("max-queued", self.max_queued.to_string()),
             ("overflow", self.overflow.name().into()),
+            ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),
+            ("store-rotate", Time(self.stored.rotate).to_string()),
+            ("store-sync", self.stored.sync.name().into()),
+            ("store-keep", self.keep().map_or("all".into(), |keep| keep.to_string())),
         ]
     }
 
@@ -216,12 +236,24 @@ impl Config {
             ("frame-timeout", self.frame_timeout),
             ("slow-timeout", self.slow_timeout),
             ("handler-timeout", self.handler_timeout),
+            ("store-rotate", self.stored.rotate),
         ] {
             if value.is_zero() {
                 return Err(format!("{name} is 0: set it to 1ms or more"));
             }
         }
-        Ok(())
+        match self.stored.keep {
+            Some(_) if self.store.is_none() => {
+                Err("store-keep without a store: give --store DIR, or leave it out".into())
+            }
+            Some(Keep::Time(time)) if time < self.stored.rotate => Err(format!(
+                "store-keep {} is less than store-rotate {}: set it higher",
+                Time(time),
+                Time(self.stored.rotate)
+            )),
+            Some(Keep::Size(0)) => Err("store-keep is 0: give a size, or leave it out to keep all".into()),
+            _ => Ok(()),
+        }
     }
 }
 
