@@ -146,7 +146,7 @@ pub struct Conn<S> {
     pub frame_len: u32,
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
-    pub larges: Vec<Box<Large>>,
+    pub larges: Vec<Large>,
     pub last_read: Instant,
     /// When the frame that is being read began, or came a good piece further.
     pub frame_since: Instant,

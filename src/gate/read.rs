@@ -223,7 +223,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.read_size = READ_MIN as u32;
         conn.frame_since = self.now;
         conn.frame_mark = first.len() as u32;
-        conn.larges.push(Box::new(Large::new(number, &header, first, Box::new(hashing), self.now)));
+        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
