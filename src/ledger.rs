@@ -1,7 +1,7 @@
 //! What became of every frame.
 //!
 //! Every frame that was read has exactly one fate, and at any moment
-//! `read = in flight + delivered + control + rejected + dropped + undelivered`.
+//! `read + wholes = in flight + delivered + control + rejected + assembled + dropped + undelivered`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +24,10 @@ pub struct Ledger {
     pub control: u64,
     /// Refused, by status.
     pub rejected: Rejected,
+    /// Parts that became wholes.
+    pub assembled: u64,
+    /// Wholes put together of them; each has a fate of its own.
+    pub wholes: u64,
     /// Dropped for a subscriber that was too slow (and written to others, where there were others).
     pub dropped: u64,
     /// Not written to a subscriber whose connection ended first, or not distributed since their own
@@ -156,16 +160,21 @@ impl Serialize for Rejected {
 impl Ledger {
     /// Frames that have no fate yet: with a worker, waiting for their turn, or in an outbox.
     pub fn in_flight(&self) -> u64 {
-        self.read - self.fates()
+        self.read + self.wholes - self.fates()
     }
 
     /// Whether every frame read has its fate.
     pub fn is_balanced(&self) -> bool {
-        self.read == self.fates()
+        self.read + self.wholes == self.fates()
     }
 
     fn fates(&self) -> u64 {
-        self.delivered + self.control + self.rejected.total() + self.dropped + self.undelivered
+        self.delivered
+            + self.control
+            + self.rejected.total()
+            + self.assembled
+            + self.dropped
+            + self.undelivered
     }
 
     /// Counts copies dropped for one subscriber.
@@ -181,7 +190,11 @@ impl Ledger {
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "frames: read {} = delivered {}", self.read, self.delivered)?;
+        write!(f, "frames: read {}", self.read)?;
+        if self.wholes > 0 {
+            write!(f, " + wholes {}", self.wholes)?;
+        }
+        write!(f, " = delivered {}", self.delivered)?;
         if self.unmatched > 0 {
             write!(f, " (matching no subscriber {})", self.unmatched)?;
         }
@@ -191,6 +204,9 @@ impl fmt::Display for Ledger {
         }
         if self.rejected.total() > 0 {
             f.write_str(")")?;
+        }
+        if self.assembled > 0 {
+            write!(f, " + assembled {}", self.assembled)?;
         }
         write!(f, " + dropped {} + undelivered {}", self.dropped, self.undelivered)?;
         if !self.is_balanced() {

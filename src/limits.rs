@@ -187,6 +187,21 @@ pub const PRODUCT_COST: usize = 256;
 /// allocation's header.
 pub const PART_COST: usize = 96;
 
+/// 32 bytes for a part's copied payload beside its bytes: the allocation's header, and its rounding.
+pub const PART_COPIED: usize = 32;
+
+/// 160 bytes for the reply that a part is owed, beside the memory set aside for its bytes.
+pub const PART_OWED: usize = 160;
+
+/// 4,096 parts told EXPIRED a turn (some 2 ms), and the products that they belonged to; the rest in the next.
+pub const LEASES_TURN: usize = bound(4096, 3);
+
+/// 64 connections that wait for room for a part and are tried in a turn.
+pub const PARTED_TURN: usize = bound(64, 2);
+
+/// 1,000,000 products open at once unless it is set.
+pub const KEYS_DEFAULT: usize = 1_000_000;
+
 /// 1/4 of what parts may cost is kept for the products that are open already.
 pub const PRODUCT_RESERVE: usize = 4;
 

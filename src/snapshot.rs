@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub stages: Stages,
     /// The handlers and the frames for them, where there are handlers.
     pub calls: Option<CallsUse>,
+    /// Products that are not whole.
+    pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
     pub sinks: Option<SinksUse>,
     /// Who is not read though there may be something to read, by cause.
@@ -100,6 +102,22 @@ pub struct HandlerUse {
     pub failed: u64,
     /// How many times one was started again.
     pub restarts: u64,
+}
+
+/// Products that are not whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartsUse {
+    /// Products.
+    pub keys: Depth,
+    /// What they take, in bytes.
+    pub bytes: Depth,
+    /// Their parts.
+    pub held: u64,
+    /// How long ago the last part came of the one that has waited longest.
+    #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
+    pub oldest: Duration,
+    /// Connections that wait for room for a part.
+    pub parked: u64,
 }
 
 /// The sinks, and what they have not confirmed.
@@ -200,6 +218,8 @@ pub enum PauseCause {
     Replies,
     /// As many frames wait for a handler as may.
     Handlers,
+    /// There is no room for the part that it sent.
+    Parts,
     /// A sink takes no more, or has not confirmed half of the memory.
     Sinks,
     /// The gateway is told to pause.
@@ -219,13 +239,14 @@ pub struct PausedBy {
 
 impl PauseCause {
     /// All causes.
-    pub const ALL: [PauseCause; 9] = [
+    pub const ALL: [PauseCause; 10] = [
         PauseCause::Memory,
         PauseCause::Workers,
         PauseCause::InFlight,
         PauseCause::Subscriber,
         PauseCause::Replies,
         PauseCause::Handlers,
+        PauseCause::Parts,
         PauseCause::Sinks,
         PauseCause::Operator,
         PauseCause::Draining,
@@ -240,6 +261,7 @@ impl PauseCause {
             PauseCause::Subscriber => "subscriber",
             PauseCause::Replies => "replies",
             PauseCause::Handlers => "handlers",
+            PauseCause::Parts => "parts",
             PauseCause::Sinks => "sinks",
             PauseCause::Operator => "operator",
             PauseCause::Draining => "draining",

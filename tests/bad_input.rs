@@ -176,7 +176,7 @@ fn bad_topics_and_patterns_are_refused_and_the_stream_goes_on() {
         publisher.send(ask, b"a", b"payload");
         assert_eq!(publisher.next().status(), Some(Status::Rejected));
     }
-    let part = Header { part_count: 2, part_index: 1, ..data(5) };
+    let part = Header { part_count: 2, part_index: 2, ..data(5) };
     publisher.send(part, b"a", b"part");
     assert_eq!(publisher.next().status(), Some(Status::Rejected));
     assert_eq!(publisher.publish("a", b"good").0, Status::Ok);

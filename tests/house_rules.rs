@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
         "gate",
         &[
             "limits", "order", "calls", "units", "memory", "frame", "handler", "error", "ledger", "net",
-            "snapshot", "control", "pool", "sinks",
+            "snapshot", "control", "pool", "sinks", "parts",
         ],
     ),
     ("gateway", &["handler", "ledger", "net", "control", "pool", "sinks", "gate"]),

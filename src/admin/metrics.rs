@@ -69,15 +69,24 @@ impl Out<'_> {
         self.counter("framegate_frames_read", "Frames cut from a stream, or found to be none", ledger.read)?;
         self.counters(
             "framegate_frames",
-            "Frames by their fate; with framegate_frames_in_flight they add up to those read",
+            "Frames by their fate; with framegate_frames_in_flight they add up to those read and the wholes",
             [
                 ([("fate", "delivered")], ledger.delivered),
                 ([("fate", "control")], ledger.control),
                 ([("fate", "rejected")], ledger.rejected.total()),
+                ([("fate", "assembled")], ledger.assembled),
                 ([("fate", "dropped")], ledger.dropped),
                 ([("fate", "undelivered")], ledger.undelivered),
             ],
         )?;
+        self.counter("framegate_wholes", "Frames put together of parts", ledger.wholes)?;
+        let parts = &snapshot.parts;
+        self.gauge("framegate_open_keys", "Products that are not whole", parts.keys.now, &NONE)?;
+        self.gauge("framegate_open_keys_max", "How many there may be", parts.keys.max, &NONE)?;
+        self.gauge("framegate_parts_bytes", "What their parts take", parts.bytes.now, &NONE)?;
+        self.gauge("framegate_parts_bytes_max", "What they may take", parts.bytes.max, &NONE)?;
+        let help = "How long ago the last part came of the product that has waited longest";
+        self.gauge("framegate_open_keys_oldest_seconds", help, parts.oldest.as_secs_f64(), &NONE)?;
         let in_flight = ledger.in_flight();
         self.gauge("framegate_frames_in_flight", "Frames that have no fate yet", in_flight, &NONE)?;
         let help = "Delivered frames that no subscriber's pattern matched";

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::history::{History, Sample};
 use crate::ledger::Ledger;
 use crate::snapshot::{
-    CallsUse, MemoryUse, PauseCause, Phase, Queues, SinksUse, Snapshot, Survey, WorkersUse,
+    CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, Survey, WorkersUse,
 };
 
 /// A gateway's state, for programs.
@@ -31,6 +31,8 @@ pub struct Status<'a> {
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
+    /// Products that are not whole.
+    parts: &'a PartsUse,
     /// The sinks, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     sinks: Option<&'a SinksUse>,
@@ -92,6 +94,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         memory: &snapshot.memory,
         workers: &snapshot.workers,
         calls: snapshot.calls.as_ref(),
+        parts: &snapshot.parts,
         sinks: snapshot.sinks.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,
         paused_by: PauseCause::ALL.into_iter().map(by).collect(),

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum, builder::PossibleValue};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Failure, Size, Time, TimeOrOff, secret};
-use crate::gate::{BadDigestPolicy, Config, Overflow, SlowPolicy};
+use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::limits::WORKERS_MAX;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::TimeOrSize;
@@ -101,6 +101,22 @@ pub struct Settings {
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub overflow: Option<Overflow>,
+    /// How long a key may wait for its next part; then its parts are told EXPIRED [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub lease: Option<Time>,
+    /// Keys that wait for parts at once [default: 1000000]
+    #[arg(long, value_name = "N")]
+    pub max_keys: Option<usize>,
+    /// What their parts may take of --memory, at most half of it; each key costs some 350 bytes beside them [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub parts_memory: Option<Size>,
+    /// Parts of one key [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub max_parts: Option<u16>,
+    /// What happens to a part for which there is no room [default: pause]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub lease_pressure: Option<Pressure>,
     /// Every distributed frame is also appended here, a folder a topic, before its OK; framegate verify checks
     /// the files, tail --store prints them and send --whole --frames publishes them again [default: none]
     #[arg(long, value_name = "DIR")]
@@ -156,6 +172,11 @@ impl Settings {
             max_in_flight: self.max_in_flight.or(others.max_in_flight),
             max_queued: self.max_queued.or(others.max_queued),
             overflow: self.overflow.or(others.overflow),
+            lease: self.lease.or(others.lease),
+            max_keys: self.max_keys.or(others.max_keys),
+            parts_memory: self.parts_memory.or(others.parts_memory),
+            max_parts: self.max_parts.or(others.max_parts),
+            lease_pressure: self.lease_pressure.or(others.lease_pressure),
             store: self.store.or(others.store),
             store_rotate: self.store_rotate.or(others.store_rotate),
             store_sync: self.store_sync.or(others.store_sync),
@@ -188,6 +209,11 @@ impl Settings {
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             max_queued: self.max_queued.unwrap_or(default.max_queued),
             overflow: self.overflow.unwrap_or(default.overflow),
+            lease: time(self.lease, default.lease),
+            max_keys: self.max_keys.unwrap_or(default.max_keys),
+            parts_memory: size(self.parts_memory, default.parts_memory),
+            max_parts: self.max_parts.unwrap_or(default.max_parts),
+            lease_pressure: self.lease_pressure.unwrap_or(default.lease_pressure),
             store: self.store.clone(),
             stored: Policy {
                 rotate: time(self.store_rotate, default.stored.rotate),
@@ -274,6 +300,20 @@ impl ValueEnum for Overflow {
             Overflow::Reject => PossibleValue::new("reject")
                 .help("it is told BUSY; one that asks for no reply pauses its connection"),
         })
+    }
+}
+
+impl ValueEnum for Pressure {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Pressure::Pause, Pressure::Expire]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Pressure::Pause => "its connection is paused until a key is whole or its lease ends",
+            Pressure::Expire => "the lease of the key that has waited longest ends at once",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }
 
@@ -378,7 +418,7 @@ mod tests {
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n",
+             max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n",
             secret.display()
         );
         assert_eq!(text.lines().count(), defaults_in_help().len());
@@ -401,6 +441,9 @@ mod tests {
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
+        assert_eq!((config.lease, config.max_keys), (Duration::from_secs(13), 14));
+        assert_eq!((config.parts_memory, config.max_parts), (15, 16));
+        assert_eq!(config.lease_pressure, Pressure::Expire);
         assert_eq!(config.store.as_deref(), Some(Path::new("s")));
         let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
         assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep });

@@ -292,6 +292,15 @@ impl Verified {
         (Verified { batch: Batch { body, frames, replies }, bad, plain: self.plain }, Some(self))
     }
 
+    /// Its frames from an index on, with their part of the memory set aside for replies.
+    pub fn split_off(self, index: u32, room: &mut Option<Charge>) -> Verified {
+        let rest = if index == 0 { Some(self) } else { self.split(index).1 };
+        let mut rest = rest.expect("there is a frame at the index");
+        let answered = rest.iter().filter(|frame| frame.header.is_answered()).count();
+        rest.batch.replies = room.as_mut().map(|room| room.split(answered * REPLY_MAX));
+        rest
+    }
+
     /// The topic field of all frames, if they can be distributed as one: each is intact, DATA, whole, of that
     /// topic, and asks for no reply.
     pub fn plain_topic(&self) -> Option<&[u8]> {

@@ -225,6 +225,11 @@ impl Header {
         self.want_reply || self.kind == Kind::Ping
     }
 
+    /// Whether it says that it is a part, possible or not.
+    pub fn is_part(&self) -> bool {
+        self.kind == Kind::Data && (self.part_count >= 2 || self.part_index > 0)
+    }
+
     /// Bytes of the whole frame: header, topic, payload, digest.
     pub fn frame_len(&self) -> usize {
         HEADER + self.topic_len as usize + self.payload_len as usize + DIGEST

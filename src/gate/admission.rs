@@ -105,6 +105,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.calling.as_ref().is_some_and(|calling| !calling.may_read(conn.id)) {
             return Admission::Blocked(PauseCause::Handlers);
         }
+        if self.calling.is_none() && conn.is_parked() {
+            return Admission::Blocked(PauseCause::Parts);
+        }
         // Whoever has published nothing yet may subscribe, or publish a first batch.
         if conn.publishes && !self.sinks_have_room() {
             return Admission::Blocked(PauseCause::Sinks);
@@ -170,7 +173,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Charges the outboxes' entries as they are now.
     pub(super) fn charge_entries(&self) {
         let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
-        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets);
+        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + self.assembly.cost());
     }
 
     fn resume_line(&mut self, share: Share) -> bool {

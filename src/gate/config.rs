@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
-use crate::limits::{BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX, READ_MAX};
+use crate::limits::{
+    BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
+};
 use crate::memory::Memory;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
@@ -53,6 +55,16 @@ pub struct Config {
     pub max_queued: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
+    /// How long a product may wait for its next part.
+    pub lease: Duration,
+    /// Products that are not whole at once.
+    pub max_keys: usize,
+    /// What their parts may take of the memory.
+    pub parts_memory: usize,
+    /// Parts of one product.
+    pub max_parts: u16,
+    /// What happens to a part for which there is no room.
+    pub lease_pressure: Pressure,
     /// The folder in which every distributed frame is stored before its OK, if one is.
     pub store: Option<PathBuf>,
     /// How it is stored there.
@@ -68,6 +80,25 @@ pub enum SlowPolicy {
     Pause,
     /// Its oldest frames are dropped, counted and told as a GAP.
     Drop,
+}
+
+/// What happens to a part for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// Its publisher is paused until there is.
+    Pause,
+    /// The lease of the product that has waited longest ends early.
+    Expire,
+}
+
+impl Pressure {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pressure::Pause => "pause",
+            Pressure::Expire => "expire",
+        }
+    }
 }
 
 /// What a wrong digest does to its connection.
@@ -122,6 +153,11 @@ impl Default for Config {
             max_in_flight: 100,
             max_queued: 10_000,
             overflow: Overflow::Pause,
+            lease: Duration::from_secs(30),
+            max_keys: KEYS_DEFAULT,
+            parts_memory: 64 << 20,
+            max_parts: 1024,
+            lease_pressure: Pressure::Pause,
             store: None,
             stored: Policy { rotate: Duration::from_secs(10), sync: SyncPolicy::Batch, keep: None },
         }
@@ -153,6 +189,11 @@ impl Config {
         self.outbox.min(self.memory / 2)
     }
 
+    /// What parts may really take: at most half of the memory, so that what makes them whole can be read.
+    pub fn parts_max(&self) -> usize {
+        self.parts_memory.min(self.memory / 2)
+    }
+
     /// What is kept of the store, as it is written.
     fn keep(&self) -> Option<TimeOrSize> {
         self.stored.keep.map(|keep| match keep {
@@ -182,6 +223,11 @@ impl Config {
             ("max-in-flight", self.max_in_flight.to_string()),
             ("max-queued", self.max_queued.to_string()),
             ("overflow", self.overflow.name().into()),
+            ("lease", Time(self.lease).to_string()),
+            ("max-keys", self.max_keys.to_string()),
+            ("parts-memory", Size(self.parts_memory).to_string()),
+            ("max-parts", self.max_parts.to_string()),
+            ("lease-pressure", self.lease_pressure.name().into()),
             ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),
             ("store-rotate", Time(self.stored.rotate).to_string()),
             ("store-sync", self.stored.sync.name().into()),
@@ -223,6 +269,8 @@ impl Config {
             ("max-connections", self.connections_max),
             ("handlers", self.handlers),
             ("max-in-flight", self.max_in_flight),
+            ("max-keys", self.max_keys),
+            ("parts-memory", self.parts_memory),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0: set it to 1 or more"));
@@ -236,11 +284,15 @@ impl Config {
             ("frame-timeout", self.frame_timeout),
             ("slow-timeout", self.slow_timeout),
             ("handler-timeout", self.handler_timeout),
+            ("lease", self.lease),
             ("store-rotate", self.stored.rotate),
         ] {
             if value.is_zero() {
                 return Err(format!("{name} is 0: set it to 1ms or more"));
             }
+        }
+        if self.max_parts < 2 {
+            return Err(format!("max-parts {} is less than 2: set it higher", self.max_parts));
         }
         match self.stored.keep {
             Some(_) if self.store.is_none() => {

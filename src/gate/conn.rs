@@ -289,6 +289,11 @@ impl<S> Conn<S> {
         }
     }
 
+    /// Whether frames that were released wait in its stage.
+    pub fn is_parked(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| !stage.waiting.is_empty())
+    }
+
     /// Whether replies and frames may still be added for it.
     pub fn is_written(&self) -> bool {
         matches!(self.state, State::Open | State::Draining)

@@ -67,7 +67,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn paused_answer(&self) -> Paused {
-        let in_flight = self.ledger.borrow().in_flight() - self.lined_up;
+        let in_flight = self.ledger.borrow().in_flight() - self.lined_up - self.assembly.held();
         Paused { quiet: self.is_quiet(), in_flight, queued: self.lined_up }
     }
 
@@ -89,7 +89,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.in_flight == 0
             && self.jobs == 0
             && self.entries == 0
-            && self.owed == 0
+            && self.owed == self.assembly.owed()
+            && self.assembly.is_quiet()
             && calls == 0
             && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
     }
@@ -219,6 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
             calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
+            parts: self.assembly.describe(self.now),
             sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
             paused: self.pauses.counts(self.now),
             settings,

@@ -48,7 +48,7 @@ pub(super) fn encode_reply(id: u64, status: Status, reason: &str, scheme: &Schem
 }
 
 /// What became of one frame.
-enum Effect {
+pub(super) enum Effect {
     /// Goes to these.
     Deliver(Targets),
     /// Done, nothing is delivered.
@@ -57,6 +57,10 @@ enum Effect {
     Reject(Status, String),
     /// Refused as the copy of a frame that is not confirmed yet.
     Twin(Ticket),
+    /// A part, which is held.
+    Hold,
+    /// A part for which there is no room: it waits, and what is behind it.
+    Park,
     /// Refused, and the connection ends.
     Close(CloseReason),
 }
@@ -75,9 +79,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut run: Option<OpenRun> = None;
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
-        for frame in verified.iter() {
+        let mut parked = None;
+        for (index, frame) in (0..).zip(verified.iter()) {
             let effect = match self.conns.get(id) {
-                Some(conn) if !conn.discard && closing.is_none() => self.effect(id, &frame, &mut last),
+                Some(conn) if !conn.discard && closing.is_none() => {
+                    self.effect(id, &verified, &frame, &mut last, &mut room)
+                }
                 _ => {
                     self.ledger.borrow_mut().undelivered += 1;
                     continue;
@@ -105,6 +112,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.count_rejected(id, Status::Duplicate);
                     self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
                 }
+                Effect::Hold => {}
+                Effect::Park => {
+                    parked = Some(index);
+                    break;
+                }
                 Effect::Control => {
                     self.ledger.borrow_mut().control += 1;
                     // A pattern may have changed who gets what follows.
@@ -126,7 +138,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         self.close_run(id, &verified, run, ticket.filter(|_| !alone));
+        let rest = parked.map(|index| verified.split_off(index, &mut room));
         self.push_replies(id, replies.bytes, room, ticket.filter(|_| !alone));
+        if let Some(rest) = rest {
+            self.park(id, rest);
+        }
         if let Some((reason, frame_id)) = closing {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.discard = true;
@@ -158,16 +174,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn effect<'a>(
         &mut self,
         id: ConnId,
+        verified: &Verified,
         frame: &Checked<'a>,
         last: &mut Option<(&'a [u8], Targets)>,
+        room: &mut Option<Charge>,
     ) -> Effect {
         let Some(conn) = self.conns.get_mut(id) else { return Effect::Control };
         if !frame.intact {
             return self.bad_digest(id, frame.header.id);
         }
         conn.authorized = true;
-        if frame.header.part_count >= 2 || frame.header.part_index > 0 {
-            return Effect::Reject(Status::Rejected, "parts are not assembled by this gateway".into());
+        if frame.header.is_part() {
+            conn.publishes = true;
+            return self.part(id, verified, frame, room);
         }
         match frame.header.kind {
             Kind::Data => {
@@ -224,7 +243,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    fn is_new(&mut self, frame: &Checked<'_>) -> bool {
+    pub(super) fn is_new(&mut self, frame: &Checked<'_>) -> bool {
         let Some(dedup) = &mut self.dedup else { return true };
         if dedup.is_full() {
             let message = "the deduplication window is full: the oldest digests are forgotten early; \
@@ -312,7 +331,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
+    pub(super) fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
             body = body.copied(&self.memory);

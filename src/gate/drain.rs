@@ -34,7 +34,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn is_drained(&self) -> bool {
         let handlers_are_gone = self.calling.as_ref().is_none_or(|calling| calling.handlers.are_gone());
         let sinks_are_idle = self.durable.as_ref().is_none_or(|durable| durable.is_idle());
-        self.draining.is_some() && self.conns.is_empty() && handlers_are_gone && sinks_are_idle
+        self.draining.is_some()
+            && self.conns.is_empty()
+            && self.assembly.is_empty()
+            && handlers_are_gone
+            && sinks_are_idle
     }
 
     /// Takes the next step of draining, if it is time for it.
@@ -46,11 +50,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.reap(id);
             }
             self.forget_calls();
+            self.forget_parts();
             self.forget_tickets();
             if let Some(calling) = &mut self.calling {
                 calling.handlers.kill_all(self.now);
             }
-        } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 {
+        } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 && self.assembly.is_empty() {
             if let Some(calling) = &mut self.calling {
                 calling.handlers.set_wanted(0, self.now);
             }

@@ -31,6 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let used = self.memory.used();
         assert!(used <= memory_max + unasked, "5: {used} bytes of {memory_max}");
         self.check_calls();
+        self.assembly.check_invariants();
         if let Some(durable) = &self.durable {
             durable.check_invariants();
         }
@@ -89,6 +90,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0 && self.answers_waiting == 0);
         assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
         assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
+        assert!(self.assembly.is_empty(), "7: parts of nothing");
         assert!(self.router.is_empty(), "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
     }

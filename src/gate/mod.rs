@@ -9,6 +9,7 @@ mod accept;
 mod admission;
 mod answered;
 mod answers;
+mod assembly;
 mod calling;
 mod close;
 mod config;
@@ -45,10 +46,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::calls::Overflow;
-pub use config::{BadDigestPolicy, Config, SlowPolicy};
+pub use config::{BadDigestPolicy, Config, Pressure, SlowPolicy};
 
 use accept::Acceptor;
 use admission::Lines;
+use assembly::Assembly;
 use calling::Calling;
 use conn::{ConnId, Conns, State};
 use control::Gatekeeper;
@@ -87,6 +89,7 @@ pub struct Gate<N: Net, P: Pool> {
     calling: Option<Box<Calling<N::Process>>>,
     /// Sinks that confirm what is distributed, if there are some.
     durable: Option<Box<Durable>>,
+    assembly: Assembly,
     keeper: Gatekeeper,
 
     started: Instant,
@@ -149,6 +152,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             draining: None,
             calling: calls.then(|| Box::new(Calling::new(&config, now))),
             durable: None,
+            assembly: Assembly::new(&config),
             keeper: Gatekeeper::default(),
             started: now,
             timing: Timing::default(),
@@ -221,6 +225,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.call_next();
         self.write_calls();
         self.expire();
+        self.tend_parts();
         self.drain_on();
         self.charge_entries();
         self.answer_quiet();
@@ -233,6 +238,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || !self.dirty.is_empty()
             || self.acceptor.is_ready(self.now)
             || self.surveyor.is_asked()
+            || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
             || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
         if at_once || self.has_answers() || self.has_calls_to_write() {
             return Some(self.now);
@@ -244,6 +250,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // Once it is over, handlers alone are waited for.
             self.draining.filter(|&until| until > self.now),
             self.keeper.next_deadline(),
+            self.assembly.next_deadline(self.now),
             self.calling.as_ref().and_then(|calling| calling.handlers.next_deadline(self.now)),
         ]
         .into_iter()

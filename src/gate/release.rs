@@ -2,6 +2,7 @@
 
 use super::Gate;
 use super::answers::ANSWERS;
+use super::assembly::WHOLES;
 use super::conn::{ConnId, Item};
 use crate::error::CloseReason;
 use crate::net::Net;
@@ -18,6 +19,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             match done.outcome {
                 Outcome::Answers(verified) => self.answers_verified(number, verified),
                 Outcome::Call(performed) => self.function_answered(number, performed),
+                Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed(number, draft),
                 Outcome::Draft(draft) => self.draft_hashed(number, draft),
                 Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
@@ -65,6 +67,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What was verified takes effect, or its place behind what a handler has.
     pub(super) fn give_effect(&mut self, id: ConnId, item: Item) {
         match self.calling {
+            // A part waits for room, and this behind it.
+            None if self.conns.get(id).is_some_and(|conn| conn.is_parked()) => self.line_up(id, item, false),
             None => self.effect_of(id, item),
             Some(_) => self.stage(id, item),
         }

@@ -167,7 +167,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         (verified.frames(), false)
     }
 
-    fn line_up(&mut self, id: ConnId, item: Item, called: bool) {
+    pub(super) fn line_up(&mut self, id: ConnId, item: Item, called: bool) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let frames = item.frames();
         let stage = conn.stage.get_or_insert_default();
@@ -175,6 +175,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.staged += frames;
         self.lined_up += frames;
         stage.waiting.push_back(Waiting { item, called, since: self.now });
+    }
+
+    /// The same, before what waits.
+    pub(super) fn line_up_first(&mut self, id: ConnId, item: Item) {
+        self.line_up(id, item, false);
+        if let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) {
+            stage.waiting.rotate_right(1);
+        }
     }
 
     /// Counts the calls of a batch, and lets in as many as may wait.

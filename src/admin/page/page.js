@@ -191,6 +191,7 @@ function because(peer) {
     case "in_flight": return "its own frames are being verified";
     case "replies": return "it does not read its replies";
     case "handlers": return "as many frames wait for a handler as may";
+    case "parts": return "there is no room for its part of a product";
     case "sinks": return "a sink takes no more for now";
     case "operator": return "an operator paused the gateway";
     default: return peer.cause;
@@ -199,8 +200,8 @@ function because(peer) {
 
 function showLedger(ledger) {
   const terms = [
-    ["read", ledger.read, ""], ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
-    ["rejected", ledger.rejected_total, "+"], ["dropped", ledger.dropped, "+"],
+    ["read", ledger.read, ""], ...(ledger.wholes ? [["wholes", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
+    ["rejected", ledger.rejected_total, "+"], ...(ledger.wholes ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
     ["undelivered", ledger.undelivered, "+"], ["in flight", ledger.in_flight, "+"],
   ];
   $("ledger").replaceChildren(...terms.map(([name, value, sign]) => {
@@ -261,6 +262,10 @@ function showMeters(status) {
     // As many as may be is how it works best.
     meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames", false);
     meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
+  }
+  if (status.parts.keys.now > 0) {
+    meter("Open keys", [status.parts.keys.now], status.parts.keys.max, count, `, the oldest for ${age(status.parts.oldest_seconds)}`);
+    meter("Their parts", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
   }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }

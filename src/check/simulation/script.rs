@@ -191,7 +191,7 @@ impl Script {
 
     fn add_part(&mut self, peer: usize, rules: &Rules) {
         let id = self.sent.len() as u64;
-        let part = Header { part_count: 2, part_index: 1, want_reply: true, ..Header::new(Kind::Data) };
+        let part = Header { part_count: 2, part_index: 2, want_reply: true, ..Header::new(Kind::Data) };
         self.add_frame(Header { key: peer as u64, id, ..part }, b"a", b"part", rules);
     }
 

@@ -51,14 +51,21 @@ fn head(status: &Value, out: &mut String) {
 
 fn ledger(ledger: &Value, out: &mut String) {
     let count = |name: &str| number(&ledger[name]);
+    // Nothing where there are no parts.
+    let some = |name: &str| match ledger[name].as_u64() {
+        None | Some(0) => String::new(),
+        Some(_) => format!(" + {name} {}", number(&ledger[name])),
+    };
     line(
         out,
         format_args!(
-            "\nframes: read {} = delivered {} + control {} + rejected {} + dropped {} + undelivered {} + in flight {}",
+            "\nframes: read {}{} = delivered {} + control {} + rejected {}{} + dropped {} + undelivered {} + in flight {}",
             count("read"),
+            some("wholes"),
             count("delivered"),
             count("control"),
             count("rejected_total"),
+            some("assembled"),
             count("dropped"),
             count("undelivered"),
             count("in_flight"),
@@ -87,6 +94,17 @@ fn fullness(status: &Value, out: &mut String) {
         if depth.is_object() {
             line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
         }
+    }
+    let parts = &status["parts"];
+    if parts["keys"]["now"].as_u64().unwrap_or(0) > 0 {
+        let keys = ["now", "max"].map(|field| number(&parts["keys"][field]));
+        line(out, format_args!("  {:20}{:>14}{:>14}", "open keys", keys[0], keys[1]));
+        let held = ["now", "max"].map(|field| bytes(&parts["bytes"][field]));
+        line(out, format_args!("  {:20}{:>14}{:>14}", "their parts", held[0], held[1]));
+        line(
+            out,
+            format_args!("\nthe oldest open key has waited {} for a part", age(&parts["oldest_seconds"])),
+        );
     }
     let paused = status["paused_by"].as_object().into_iter().flatten();
     let paused: Vec<String> = paused

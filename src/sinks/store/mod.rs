@@ -32,7 +32,7 @@ mod stamp;
 mod thread;
 mod warehouse;
 
-use crate::frame::{Body, HEADER, Header};
+use crate::frame::{Body, Header};
 
 pub use files::{Disk, Files, Listed};
 pub use keep::Keep;
@@ -77,9 +77,12 @@ pub enum SyncPolicy {
 impl Append {
     /// The topic of its frames.
     fn topic(&self) -> &[u8] {
-        let first = self.body.slices().next().expect("frames have bytes");
-        let header = first.first_chunk().and_then(|header| Header::decode(header).ok());
-        let header = header.expect("only what was cut is stored");
-        &first[HEADER..HEADER + header.topic_len as usize]
+        let mut slices = self.body.slices();
+        let first = slices.next().expect("frames have bytes");
+        let (head, rest) = first.split_first_chunk().expect("a frame's header lies together");
+        let header = Header::decode(head).expect("only what was cut is stored");
+        // Behind the header, or first in the slice behind that.
+        let topic = if rest.is_empty() { slices.next().unwrap_or_default() } else { rest };
+        &topic[..header.topic_len as usize]
     }
 }

@@ -1,0 +1,429 @@
+//! Products that come in parts: held until they are whole, then distributed as one frame.
+//!
+//! ```text
+//! part ──► held ──last part──► hashed ──► distributed, each part told OK
+//!   │        └───lease ends──► each part told EXPIRED
+//!   └─► refused, or its connection waits for room
+//! ```
+//!
+//! A part for which there is no room stops its connection: it and what was released behind it wait in the
+//! connection's stage, in order, and nothing more is read there. Room comes when a product is whole, or when
+//! its lease ends. Leases do not end while publishers are kept from sending, and for one lease after that.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::conn::{ConnId, Item};
+use super::distribute::Effect;
+use super::owed::{Owed, Reply};
+use super::{Config, Gate, Pressure};
+use crate::frame::{Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, Verified};
+use crate::limits::{INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX};
+use crate::memory::Charge;
+use crate::net::Net;
+use crate::parts::{Bounds, Part, Parted, Parts, Room};
+use crate::pool::{Job, Pool, Ticket, Work};
+use crate::snapshot::{Depth, PartsUse};
+
+/// The tickets of wholes that are hashed. No connection has this key.
+pub(super) const WHOLES: u64 = 1 << 63 | 1;
+
+/// The reason of EXPIRED.
+const LATE: &str = "the other parts did not come within the lease";
+
+/// Open products, and wholes on their way.
+pub struct Assembly {
+    parts: Parts<Held>,
+    pressure: Pressure,
+    /// Parts of open products, and those of them that are owed a reply.
+    held: u64,
+    owed: usize,
+    /// Bytes of held parts that another share of the memory is charged for.
+    shared: usize,
+    /// Wholes that are hashed, by their numbers, and those that wait for room in the queues.
+    hashing: HashMap<u64, Whole>,
+    unhashed: VecDeque<(u64, Box<Draft>)>,
+    numbers: u64,
+    /// Connections that wait for room, in the order in which they came.
+    parked: VecDeque<ConnId>,
+    /// Since they were tried there is more room; and how many of them are to be tried again for it.
+    freed: bool,
+    untried: usize,
+    /// No lease ends before then.
+    not_before: Option<Instant>,
+}
+
+/// A part that is held.
+struct Held {
+    from: ConnId,
+    payload: Payload,
+    owed: Option<Box<Owed>>,
+    /// Where there is deduplication.
+    digest: Option<Box<[u8; DIGEST]>>,
+}
+
+enum Payload {
+    /// A copy.
+    Own(Box<[u8]>),
+    /// A large frame as it came.
+    Large(Body, Header),
+}
+
+/// What comes of a whole that is hashed.
+struct Whole {
+    from: ConnId,
+    parts: u64,
+    owed: Vec<Owed>,
+    digests: Vec<[u8; DIGEST]>,
+}
+
+impl Assembly {
+    /// No products yet.
+    pub fn new(config: &Config) -> Assembly {
+        let bounds = Bounds {
+            products: config.max_keys,
+            bytes: config.parts_max(),
+            parts: config.max_parts,
+            payload: config.payload_max,
+        };
+        Assembly {
+            parts: Parts::new(config.lease, bounds),
+            pressure: config.lease_pressure,
+            held: 0,
+            owed: 0,
+            shared: 0,
+            hashing: HashMap::new(),
+            unhashed: VecDeque::new(),
+            numbers: 0,
+            parked: VecDeque::new(),
+            freed: false,
+            untried: 0,
+            not_before: None,
+        }
+    }
+
+    /// What open products take beside what is charged for their bytes elsewhere.
+    pub fn cost(&self) -> usize {
+        self.parts.cost() - self.shared
+    }
+
+    /// Parts of open products.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Replies owed to them.
+    pub fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_quiet(&self) -> bool {
+        self.hashing.is_empty()
+    }
+
+    /// Whether there is no product either.
+    pub fn is_empty(&self) -> bool {
+        self.is_quiet() && self.parts.is_empty()
+    }
+
+    /// When a lease ends, or something can be tried again.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        if (self.freed || self.untried > 0) && !self.parked.is_empty() {
+            return Some(now);
+        }
+        let due = self.parts.next_due()?;
+        Some(self.not_before.map_or(due, |at| due.max(at)))
+    }
+
+    /// What there is, for people.
+    pub fn describe(&self, now: Instant) -> PartsUse {
+        let bounds = self.parts.bounds();
+        let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
+        let oldest = self.parts.oldest().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        PartsUse {
+            keys: depth(self.parts.len(), bounds.products),
+            bytes: depth(self.parts.cost(), bounds.bytes),
+            held: self.held,
+            oldest,
+            parked: self.parked.len() as u64,
+        }
+    }
+
+    /// A product is closed: what its parts cost is free.
+    fn close(&mut self, product: &Parted<Held>) {
+        self.held -= product.parts.len() as u64;
+        self.owed -= product.parts.iter().filter(|part| part.owed.is_some()).count();
+        self.shared -= product.parts.iter().map(|part| part.payload.shared()).sum::<usize>();
+        self.freed = true;
+    }
+
+    /// Nothing is counted wrongly.
+    #[cfg(any(test, feature = "check"))]
+    pub fn check_invariants(&self) {
+        assert!(self.parts.len() <= self.parts.bounds().products);
+        assert!(self.held >= self.parts.len() as u64 && self.held as usize >= self.owed);
+        assert_eq!(self.held == 0, self.parts.is_empty());
+    }
+}
+
+impl Payload {
+    fn shared(&self) -> usize {
+        match self {
+            Payload::Own(_) => 0,
+            Payload::Large(body, _) => body.len(),
+        }
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// A part of a product: held, or refused, or its connection waits with it.
+    pub(super) fn part(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'_>,
+        room: &mut Option<Charge>,
+    ) -> Effect {
+        let header = frame.header;
+        let refuse = |reason: String| Effect::Reject(Status::Rejected, reason);
+        if self.calling.is_some() {
+            return refuse("parts are not assembled where a handler answers: send whole frames".into());
+        }
+        if let Err(error) = self.router.route(frame.topic) {
+            return refuse(error.to_string());
+        }
+        let is_large = !verified.body().is_slice();
+        let copied = if is_large { header.frame_len() } else { header.payload_len as usize + PART_COPIED };
+        let part = Part {
+            topic: frame.topic,
+            key: header.key,
+            index: header.part_index,
+            count: header.part_count,
+            payload: header.payload_len as usize,
+            held: copied + if header.want_reply { PART_OWED } else { 0 },
+        };
+        loop {
+            match self.assembly.parts.judge(&part, self.now) {
+                Err(refusal) => return refuse(refusal.to_string()),
+                Ok(Room::Yes) => break,
+                Ok(Room::No) if self.assembly.pressure == Pressure::Expire => {
+                    let Some(oldest) = self.assembly.parts.dismiss_oldest() else { break };
+                    self.expire_product(oldest, "there was no room for more parts (lease-pressure expire)");
+                }
+                Ok(Room::No) => return Effect::Park,
+            }
+        }
+        if !self.is_new(frame) {
+            return match self.durable.as_ref().and_then(|durable| durable.unconfirmed(&frame.digest)) {
+                Some(ticket) => Effect::Twin(ticket),
+                None => Effect::Reject(Status::Duplicate, String::new()),
+            };
+        }
+        let payload = if is_large {
+            Payload::Large(verified.body().clone(), header)
+        } else {
+            let at = frame.at + HEADER + header.topic_len as usize;
+            Payload::Own(verified.body().bytes(at..at + header.payload_len as usize).into())
+        };
+        let owed = header.want_reply.then(|| {
+            let room = room.as_mut().expect("memory is set aside for each frame that is answered");
+            let (id, status, room) = (header.id, Status::Ok, room.split(REPLY_MAX));
+            (id, status, room)
+        });
+        let owed =
+            owed.map(|(reply, status, room)| Box::new(self.owe(id, Reply::One { id: reply, status, room })));
+        let digest = self.dedup.as_ref().map(|_| Box::new(frame.digest));
+        let assembly = &mut self.assembly;
+        assembly.held += 1;
+        assembly.owed += usize::from(owed.is_some());
+        assembly.shared += payload.shared();
+        let held = Held { from: id, payload, owed, digest };
+        if let Some(product) = assembly.parts.add(&part, held, self.now) {
+            assembly.close(&product);
+            self.put_together(product);
+        }
+        Effect::Hold
+    }
+
+    /// All parts are there: they become one frame, whose digest is made here or by a worker.
+    fn put_together(&mut self, product: Parted<Held>) {
+        let header = Header { key: product.key, ..Header::new(Kind::Data) };
+        let mut draft = Draft::new(header, &self.config.scheme);
+        draft.topic(product.topic.to_vec(), &self.memory);
+        let mut whole = Whole {
+            from: product.parts.last().expect("two or more").from,
+            parts: product.parts.len() as u64,
+            owed: Vec::new(),
+            digests: Vec::new(),
+        };
+        // Small parts lie together in one buffer.
+        let mut together = Vec::new();
+        for part in product.parts {
+            whole.owed.extend(part.owed.map(|owed| *owed));
+            whole.digests.extend(part.digest.map(|digest| *digest));
+            match part.payload {
+                Payload::Own(bytes) if together.is_empty() => together = bytes.into_vec(),
+                Payload::Own(bytes) => together.extend_from_slice(&bytes),
+                Payload::Large(body, header) => {
+                    draft.payload(std::mem::take(&mut together), &self.memory);
+                    draft.payload_of(&body, &header);
+                }
+            }
+        }
+        draft.payload(together, &self.memory);
+        let bytes = draft.unhashed();
+        if bytes <= INLINE_BATCH.min(self.inline_left) {
+            self.inline_left -= bytes;
+            return self.distribute_whole(draft.hashed(), whole);
+        }
+        self.assembly.numbers += 1;
+        let number = self.assembly.numbers;
+        self.assembly.hashing.insert(number, whole);
+        self.hash_whole(number, Box::new(draft));
+    }
+
+    fn hash_whole(&mut self, number: u64, draft: Box<Draft>) {
+        if self.jobs >= JOBS {
+            return self.assembly.unhashed.push_back((number, draft));
+        }
+        let ticket = Ticket { conn: WHOLES, number, since: self.now };
+        self.submit(Job { ticket, work: Work::Draft(draft) });
+    }
+
+    /// A worker has hashed a whole a piece further.
+    pub(super) fn whole_hashed(&mut self, number: u64, draft: Box<Draft>) {
+        if draft.unhashed() > 0 {
+            return self.hash_whole(number, draft);
+        }
+        if let Some(whole) = self.assembly.hashing.remove(&number) {
+            self.distribute_whole(draft.finish(), whole);
+        }
+    }
+
+    fn distribute_whole(&mut self, made: Verified, whole: Whole) {
+        let Whole { from, parts, owed, digests } = whole;
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.assembled += parts;
+            ledger.wholes += 1;
+        }
+        let topic = made.iter().next().expect("it is one frame").topic;
+        let targets = self.router.route(topic).expect("a part's topic is checked");
+        let ticket = self.ticket();
+        if let Some(ticket) = ticket {
+            self.put(ticket, from, made.body(), 1);
+            if let Some(durable) = &mut self.durable {
+                digests.into_iter().for_each(|digest| durable.know(ticket, digest));
+            }
+        }
+        self.hand_out(from, made.body().clone(), 1, &targets);
+        for owed in owed {
+            match (ticket, &mut self.durable) {
+                (Some(ticket), Some(durable)) => durable.owe(ticket, owed),
+                _ => self.pay(owed),
+            }
+        }
+    }
+
+    fn expire_product(&mut self, product: Parted<Held>, reason: &str) {
+        self.assembly.close(&product);
+        for part in product.parts {
+            self.count_rejected(part.from, Status::Expired);
+            if let (Some(dedup), Some(digest)) = (&mut self.dedup, &part.digest) {
+                dedup.forget(digest);
+            }
+            if let Some(owed) = part.owed {
+                self.refuse(*owed, Status::Expired, reason);
+            }
+        }
+    }
+
+    /// Ends the leases that are due, some a turn, has wholes hashed, and lets go on who waits for room.
+    pub(super) fn tend_parts(&mut self) {
+        while self.jobs < JOBS
+            && let Some((number, draft)) = self.assembly.unhashed.pop_front()
+        {
+            self.hash_whole(number, draft);
+        }
+        if !self.assembly.parts.is_empty() {
+            if self.nothing_comes() {
+                let parked = !self.assembly.parked.is_empty();
+                // They make room for those who wait, one by one; or they will never be whole.
+                let max = if parked { 1 } else { LEASES_TURN };
+                self.end_leases(max, |parts, _| parts.dismiss_oldest(), "the gateway drains");
+            } else if self.draining.is_none() && (self.keeper.is_paused() || !self.sinks_have_room()) {
+                self.assembly.not_before = Some(self.now + self.config.lease);
+            } else if self.assembly.not_before.is_none_or(|at| at <= self.now) {
+                self.assembly.not_before = None;
+                self.end_leases(LEASES_TURN, Parts::expire, LATE);
+            }
+        }
+        if std::mem::take(&mut self.assembly.freed) {
+            self.assembly.untried = self.assembly.parked.len();
+        }
+        for _ in 0..self.assembly.untried.min(PARTED_TURN) {
+            self.assembly.untried -= 1;
+            let Some(id) = self.assembly.parked.pop_front() else { break };
+            self.unpark(id);
+        }
+    }
+
+    /// Whether no part can come any more.
+    pub(super) fn nothing_comes(&self) -> bool {
+        self.draining.is_some() && self.in_flight == 0 && self.calling.is_none()
+    }
+
+    fn end_leases(
+        &mut self,
+        max: usize,
+        mut next: impl FnMut(&mut Parts<Held>, Instant) -> Option<Parted<Held>>,
+        reason: &str,
+    ) {
+        let mut ended = 0;
+        while ended < max
+            && let Some(product) = next(&mut self.assembly.parts, self.now)
+        {
+            ended += product.parts.len();
+            self.expire_product(product, reason);
+        }
+    }
+
+    /// What a connection has for which there is no room, and what is behind it, waits.
+    pub(super) fn park(&mut self, id: ConnId, rest: Verified) {
+        self.line_up_first(id, Item::Frames(rest));
+        self.assembly.parked.push_back(id);
+    }
+
+    /// What a connection waits with takes effect, as far as there is room.
+    fn unpark(&mut self, id: ConnId) {
+        while let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut())
+            && let Some(first) = stage.waiting.pop_front()
+        {
+            let frames = first.item.frames();
+            stage.frames -= frames;
+            self.staged -= frames;
+            self.lined_up -= frames;
+            self.effect_of(id, first.item);
+            if self.assembly.parked.back() == Some(&id) {
+                return;
+            }
+        }
+        self.tidy_stage(id);
+        self.mark_runnable(id);
+    }
+
+    /// At the end of draining: what is not whole, or not hashed, has no effect.
+    pub(super) fn forget_parts(&mut self) {
+        let mut lost = 0;
+        while let Some(product) = self.assembly.parts.dismiss_oldest() {
+            self.assembly.close(&product);
+            lost += product.parts.len() as u64;
+        }
+        let hashing = std::mem::take(&mut self.assembly.hashing);
+        lost += hashing.values().map(|whole| whole.parts).sum::<u64>();
+        self.assembly.unhashed.clear();
+        self.assembly.parked.clear();
+        self.ledger.borrow_mut().undelivered += lost;
+    }
+}
