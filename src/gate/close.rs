@@ -141,13 +141,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut ledger = self.ledger.borrow_mut();
         ledger.connections.closed += 1;
         // At the end of draining there may be some; else its window is empty, and its stage.
-        ledger.undelivered += conn.frames_in_flight + staged;
+        ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
     }
 
     /// It subscribes to nothing more, and holds nobody up.
     fn leave(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        for pattern in std::mem::take(&mut conn.patterns) {
+        for pattern in
+            conn.subscription.take().map(|subscription| subscription.patterns).into_iter().flatten()
+        {
             self.router.unsubscribe(&pattern, id);
         }
         self.uncrowd(id);

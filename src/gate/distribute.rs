@@ -220,15 +220,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
         if frame.header.kind == Kind::Unsubscribe {
-            conn.patterns.retain(|held| **held != *pattern);
+            if let Some(subscription) = &mut conn.subscription {
+                subscription.patterns.retain(|held| **held != *pattern);
+                conn.subscription.take_if(|subscription| subscription.patterns.is_empty());
+            }
             self.router.unsubscribe(pattern, id);
             return Ok(());
         }
-        if conn.patterns.len() >= CONN_PATTERNS {
+        if conn.patterns().len() >= CONN_PATTERNS {
             return Err(format!("a connection holds at most {CONN_PATTERNS} patterns"));
         }
         if self.router.subscribe(pattern, id)? {
-            conn.patterns.push(pattern.into());
+            conn.subscription.get_or_insert_default().patterns.push(pattern.into());
         }
         Ok(())
     }

@@ -107,6 +107,8 @@ pub struct Gate<N: Net, P: Pool> {
     lines: Lines,
     /// Jobs with the pool.
     jobs: usize,
+    /// Numbers the large frames.
+    large_count: u64,
     /// Batches and large frames in all windows.
     in_flight: usize,
     /// Frames in all stages, and those of them whose turn to be called has not come.
@@ -159,6 +161,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dirty: Vec::new(),
             lines: Lines::default(),
             jobs: 0,
+            large_count: 0,
             in_flight: 0,
             staged: 0,
             lined_up: 0,
