@@ -207,6 +207,10 @@ pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`STORE_RETRY_FIRST`].
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// 10,000 frames on their way to the HTTP sink's store, however many go at once: the capacity of both queues.
+/// Memory bounds the bytes.
+pub const HTTP_PUTS: usize = bound(10_000, 8);
+
 /// 64 commands on their way to the gate from other threads; each of them waits for its answer.
 pub const COMMANDS: usize = 64;
 
