@@ -99,6 +99,37 @@ pub struct Settings {
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub overflow: Option<Overflow>,
+    /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
+    /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
+    /// REJECTED with the reason [default: none]
+    #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
+    pub http_sink: Option<String>,
+    /// Requests under way at once, over as many connections; fewer where the store refuses so many [default: 100]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    pub http_max_in_flight: Option<usize>,
+    /// One frame of a key is under way at a time, so that those of a key are stored in order; frames without a key
+    /// are of one. Otherwise frames begin in order and end in any [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+    pub http_ordered: Option<bool>,
+    /// How long an answer may take to be whole [default: 30s]
+    #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
+    pub http_timeout: Option<Time>,
+    /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx. A store that cannot be reached is
+    /// waited for besides, a minute [default: 3]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    pub http_retries: Option<u32>,
+    /// A header of every request; may be given again [default: none]
+    #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
+    pub http_header: Option<Vec<String>>,
+    /// The Content-Type of every payload [default: application/octet-stream]
+    #[arg(long, value_name = "T", help_heading = "HTTP sink")]
+    pub http_content_type: Option<String>,
+    /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 [default: none]
+    #[arg(long, value_name = "FIELD=VALUE", help_heading = "HTTP sink")]
+    pub http_ok_when: Option<String>,
+    /// Takes any certificate, not only those that the system trusts [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+    pub http_insecure: Option<bool>,
 }
 
 impl Settings {
@@ -140,6 +171,15 @@ impl Settings {
             max_in_flight: self.max_in_flight.or(others.max_in_flight),
             max_queued: self.max_queued.or(others.max_queued),
             overflow: self.overflow.or(others.overflow),
+            http_sink: self.http_sink.or(others.http_sink),
+            http_max_in_flight: self.http_max_in_flight.or(others.http_max_in_flight),
+            http_ordered: self.http_ordered.or(others.http_ordered),
+            http_timeout: self.http_timeout.or(others.http_timeout),
+            http_retries: self.http_retries.or(others.http_retries),
+            http_header: self.http_header.or(others.http_header),
+            http_content_type: self.http_content_type.or(others.http_content_type),
+            http_ok_when: self.http_ok_when.or(others.http_ok_when),
+            http_insecure: self.http_insecure.or(others.http_insecure),
         }
     }
 
@@ -168,6 +208,7 @@ impl Settings {
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             max_queued: self.max_queued.unwrap_or(default.max_queued),
             overflow: self.overflow.unwrap_or(default.overflow),
+            http_max_in_flight: self.http_max_in_flight.unwrap_or(default.http_max_in_flight),
         };
         config.check().map_err(Failure::usage)?;
         Ok(config)
@@ -282,6 +323,7 @@ mod tests {
     fn toml_of(defaults: &BTreeMap<String, String>) -> String {
         let quoted = |value: &String| match value.parse::<u64>() {
             Ok(number) => number.to_string(),
+            Err(_) if value == "false" => value.clone(),
             Err(_) => format!("'{value}'"),
         };
         defaults.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect()
@@ -298,6 +340,9 @@ mod tests {
             ("admin-host", "none"),
             ("handler", "none"),
             ("handlers", "workers"),
+            ("http-sink", "none"),
+            ("http-header", "none"),
+            ("http-ok-when", "none"),
         ] {
             assert!(defaults.remove(name).unwrap().contains(words), "{name}");
         }
@@ -333,7 +378,9 @@ mod tests {
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\n",
+             max-queued = 10\noverflow = 'reject'\nhttp-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
+             http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-header = ['a: b']\n\
+             http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
             secret.display()
         );
         assert_eq!(text.lines().count(), defaults_in_help().len());
@@ -356,6 +403,13 @@ mod tests {
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
+        assert_eq!((config.http_max_in_flight, settings.http_sink.as_deref()), (11, Some("http://h/")));
+        let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
+        assert_eq!(http, (Some(true), Some(true), Some(13)));
+        assert_eq!(settings.http_timeout.unwrap().0, Duration::from_secs(12));
+        assert_eq!(settings.http_header.as_ref().map(Vec::len), Some(1));
+        assert_eq!(settings.http_content_type.as_deref(), Some("text/plain"));
+        assert_eq!(settings.http_ok_when.as_deref(), Some("code=0"));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Config {
     pub max_queued: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
+    /// Requests of an HTTP sink under way at once, where there is one.
+    pub http_max_in_flight: usize,
 }
 
 /// What happens to a subscriber that fell as far behind as its outbox allows.
@@ -116,6 +118,7 @@ impl Default for Config {
             max_in_flight: 100,
             max_queued: 10_000,
             overflow: Overflow::Pause,
+            http_max_in_flight: 100,
         }
     }
 }
@@ -158,6 +161,7 @@ impl Config {
             ("max-in-flight", self.max_in_flight.to_string()),
             ("max-queued", self.max_queued.to_string()),
             ("overflow", self.overflow.name().into()),
+            ("http-max-in-flight", self.http_max_in_flight.to_string()),
         ]
     }
 
@@ -187,6 +191,7 @@ impl Config {
             ("max-connections", self.connections_max),
             ("handlers", self.handlers),
             ("max-in-flight", self.max_in_flight),
+            ("http-max-in-flight", self.http_max_in_flight),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0: set it to 1 or more"));

@@ -133,6 +133,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
                 return self.set_calling(setting);
             }
+            Setting::HttpMaxInFlight(_) => {
+                return Err("there is no HTTP sink: start the gateway with --http-sink".into());
+            }
             Setting::Outbox(bytes) => {
                 (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
@@ -158,7 +161,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::MaxInFlight(max) => config.max_in_flight = max,
             Setting::MaxQueued(max) => config.max_queued = max,
             Setting::Overflow(overflow) => config.overflow = overflow,
-            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) => {}
+            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) | Setting::HttpMaxInFlight(_) => {}
         }
         config.check()?;
         calling.configure(&config, self.now);
