@@ -11,6 +11,7 @@ use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
 use crate::net::Reactor;
 use crate::pool::Threads;
+use crate::sinks::Sink;
 
 pub use crate::control::Control;
 
@@ -22,6 +23,7 @@ pub struct Gateway {
     local_addr: SocketAddr,
     control: Control,
     commands: Commands,
+    sinks: Vec<Box<dyn Sink + Send>>,
 }
 
 impl Gateway {
@@ -35,7 +37,7 @@ impl Gateway {
         let reactor = Reactor::bind(listen)?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
-        Ok(Gateway { reactor, workers, config, local_addr, control, commands })
+        Ok(Gateway { reactor, workers, config, local_addr, control, commands, sinks: Vec::new() })
     }
 
     /// Has a handler in Rust answer every frame before it is distributed.
@@ -46,6 +48,20 @@ impl Gateway {
         self.config.function = Some(Function(Arc::new(handler)));
         self.config.handler = Vec::new();
         check(&self.config)?;
+        Ok(self)
+    }
+
+    /// Has every distributed frame put into a sink as well, whose word its OK waits for. `start` is given what wakes
+    /// the gateway when the sink has something to say.
+    ///
+    /// # Errors
+    /// What `start` says.
+    pub fn with_sink<S: Sink + Send + 'static, E>(
+        mut self,
+        start: impl FnOnce(Box<dyn Fn() + Send + Sync>) -> Result<S, E>,
+    ) -> Result<Gateway, E> {
+        let waker = self.reactor.waker();
+        self.sinks.push(Box::new(start(Box::new(move || waker.wake()))?));
         Ok(self)
     }
 
@@ -73,6 +89,9 @@ impl Gateway {
             let message = format!("cannot start the handler {handler}: {why}");
             io::Error::new(io::ErrorKind::InvalidInput, message)
         })?;
+        for sink in self.sinks {
+            gate.add_sink(sink);
+        }
         let mut events = Vec::new();
         while !gate.is_drained() {
             events.clear();

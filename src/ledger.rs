@@ -45,6 +45,26 @@ pub struct Ledger {
     pub verified: VerifiedBy,
     /// Frames that handlers had, by how they answered.
     pub calls: Calls,
+    /// Frames that were put into the sinks, where there are some.
+    pub sunk: Sunk,
+}
+
+/// Distributed frames by what the sinks said of them: what is put and neither is not confirmed yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sunk {
+    /// Put into every sink.
+    pub put: u64,
+    /// Confirmed by every sink.
+    pub confirmed: u64,
+    /// Refused by one.
+    pub refused: u64,
+}
+
+impl Sunk {
+    /// Frames on which some sink has not given its word.
+    pub fn unconfirmed(&self) -> u64 {
+        self.put - self.confirmed - self.refused
+    }
 }
 
 /// Frames that handlers had.
@@ -181,6 +201,14 @@ impl fmt::Display for Ledger {
             write!(
                 f,
                 "\ncalls: answered {answered} (replaced {replaced}, refused {refused}), tried again {tried_again}, failed {failed}"
+            )?;
+        }
+        if self.sunk != Sunk::default() {
+            let Sunk { put, confirmed, refused } = self.sunk;
+            let open = self.sunk.unconfirmed();
+            write!(
+                f,
+                "\nsinks: put {put} = confirmed {confirmed} + refused {refused} + not confirmed {open}"
             )?;
         }
         let Copies { written, dropped, undelivered } = self.copies;

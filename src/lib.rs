@@ -24,6 +24,7 @@
 //! | [`frame`] | wire layout, cutting, batches, digests, topics and patterns; pure |
 //! | [`order`] | the reorder window; pure |
 //! | [`calls`] | who is called next: bounds and fairness; pure |
+//! | [`parts`] | parts until their whole is there or their lease ends; pure |
 //! | [`memory`] | the bound on all buffered bytes and who holds how many |
 //! | [`ledger`] | what became of every frame |
 //! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
@@ -91,6 +92,7 @@ pub mod load;
 pub mod memory;
 pub mod net;
 pub mod order;
+pub mod parts;
 pub mod pool;
 pub mod post;
 pub mod records;

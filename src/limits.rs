@@ -151,6 +151,10 @@ pub const REPLY_MAX: usize = 64 + REASON_MAX;
 /// 96 bytes of reason in a reply, the rest is cut off.
 pub const REASON_MAX: usize = 96;
 
+/// 1 KiB of the reason why a sink has refused a frame: 200 characters of what a store said, and what is around them.
+/// That is more than is set aside for a reply, and held until its publisher takes it, as outboxes bound it.
+pub const SINK_REASON_MAX: usize = KIB;
+
 /// The least bytes of a frame.
 pub const FRAME_MIN: usize = 64;
 
@@ -178,6 +182,32 @@ pub const NAMED_LOSERS: usize = 100;
 
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
+
+/// 256 bytes for each open product: its place in the slab, half of which may be empty, in the table, and the
+/// first allocation of its parts.
+pub const PRODUCT_COST: usize = 256;
+
+/// 96 bytes for each part beside its payload: its place in its product, of which half may be empty, and an
+/// allocation's header.
+pub const PART_COST: usize = 96;
+
+/// 1/4 of what parts may cost is kept for the products that are open already.
+pub const PRODUCT_RESERVE: usize = 4;
+
+/// 256 tables for the open products: with a million of them, one that grows moves 4,000, in less than a
+/// millisecond.
+pub const PART_SHARDS: usize = bound(256, 2);
+
+/// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
+/// those who subscribe.
+pub const DURABLE_SHARE: usize = 2;
+
+/// 256 bytes for each ticket that a sink's word is waited for under: its entries, the place in the sink's
+/// queues, and what a reply of its own takes beside its bytes.
+pub const TICKET: usize = 256;
+
+/// 64 publishers that go on in a turn once a sink has room: they may have filled it by then.
+pub const DURABLE_WAKE_TURN: usize = bound(64, 2);
 
 /// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
 pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
@@ -467,6 +497,7 @@ const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
+    assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");

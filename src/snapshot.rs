@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub stages: Stages,
     /// The handlers and the frames for them, where there are handlers.
     pub calls: Option<CallsUse>,
+    /// The sinks and what they have, where there are some.
+    pub sinks: Option<SinksUse>,
     /// Who is not read though there may be something to read, by cause.
     pub paused: [PausedBy; PauseCause::ALL.len()],
     /// The settings in force, by their names on the command line.
@@ -98,6 +100,37 @@ pub struct HandlerUse {
     pub failed: u64,
     /// How many times one was started again.
     pub restarts: u64,
+}
+
+/// The sinks, and what they have not confirmed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SinksUse {
+    /// How long the oldest of what is not confirmed has been so.
+    #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
+    pub oldest: Duration,
+    /// Each sink.
+    pub each: Vec<SinkUse>,
+}
+
+/// One sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SinkUse {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs of frames, or frames, that it has not given its word on.
+    pub lag: u64,
+    /// Their bytes.
+    pub lag_bytes: u64,
+    /// What it has done since the start.
+    #[serde(serialize_with = "named")]
+    pub done: Vec<(&'static str, u64)>,
+    /// What is so now.
+    #[serde(serialize_with = "named", skip_serializing_if = "Vec::is_empty")]
+    pub now: Vec<(&'static str, u64)>,
+    /// Attempts that failed since the start.
+    pub failures: u64,
+    /// What is in its way now.
+    pub trouble: Option<String>,
 }
 
 /// How full something is, and how full it may be.
@@ -170,6 +203,8 @@ pub enum PauseCause {
     Replies,
     /// As many frames wait for a handler as may.
     Handlers,
+    /// A sink takes no more, or has not confirmed half of the memory.
+    Sinks,
     /// The gateway is told to pause.
     Operator,
     /// The gateway drains.
@@ -187,13 +222,14 @@ pub struct PausedBy {
 
 impl PauseCause {
     /// All causes.
-    pub const ALL: [PauseCause; 8] = [
+    pub const ALL: [PauseCause; 9] = [
         PauseCause::Memory,
         PauseCause::Workers,
         PauseCause::InFlight,
         PauseCause::Subscriber,
         PauseCause::Replies,
         PauseCause::Handlers,
+        PauseCause::Sinks,
         PauseCause::Operator,
         PauseCause::Draining,
     ];
@@ -207,6 +243,7 @@ impl PauseCause {
             PauseCause::Subscriber => "subscriber",
             PauseCause::Replies => "replies",
             PauseCause::Handlers => "handlers",
+            PauseCause::Sinks => "sinks",
             PauseCause::Operator => "operator",
             PauseCause::Draining => "draining",
         }
@@ -322,6 +359,10 @@ pub struct Closed {
 /// A time as seconds, to the microsecond.
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_micros() as f64 / 1e6)
+}
+
+fn named<S: Serializer>(counts: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().copied())
 }
 
 fn status<S: Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 /// Each room, and the rooms that it may name beside itself. Whatever stands in `src/` has a line here.
-const ROOMS: [(&str, &[&str]); 28] = [
+const ROOMS: [(&str, &[&str]); 29] = [
     ("limits", &[]),
     ("order", &[]),
     ("calls", &[]),
+    ("parts", &["limits"]),
     ("wake", &[]),
     ("units", &[]),
     ("histogram", &[]),
@@ -28,10 +29,10 @@ const ROOMS: [(&str, &[&str]); 28] = [
         "gate",
         &[
             "limits", "order", "calls", "units", "memory", "frame", "handler", "error", "ledger", "net",
-            "snapshot", "control", "pool",
+            "snapshot", "control", "pool", "sinks",
         ],
     ),
-    ("gateway", &["handler", "ledger", "net", "control", "pool", "gate"]),
+    ("gateway", &["handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "frame", "error", "records"]),

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use framegate::frame::{Body, Header, Kind, Scheme, encode};
 use framegate::gate::Config;
 use framegate::memory::{Buffer, Memory};
-use framegate::sinks::store::{Append, Options, Policy, Store, StoreThread, SyncPolicy};
+use framegate::sinks::store::{Options, Policy, StoreThread, SyncPolicy};
+use framegate::sinks::{Put, Sink};
 use serde_json::Value;
 
 use support::PATIENCE;
@@ -41,7 +42,7 @@ impl Storing {
         encode(header, topic.as_bytes(), payload.as_bytes(), &Scheme::Sha256, &mut bytes);
         let buffer = Arc::new(Buffer::charged(&self.memory, bytes.clone().into()));
         let body = Body::Slice { buffer, start: 0, end: bytes.len() };
-        self.store.append(Append { body, frames: 1, ticket: self.next });
+        self.store.put(Put { ticket: self.next, from: 0, body, frames: 1 });
         let since = Instant::now();
         while self.store.collect().is_none() {
             assert!(since.elapsed() < PATIENCE);

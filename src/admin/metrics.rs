@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::process::Process;
 use crate::frame::Status;
 use crate::histogram::Histogram;
-use crate::snapshot::{Depth, PauseCause, Phase, Snapshot};
+use crate::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot};
 
 /// The media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,6 +40,7 @@ impl Collector for Scrape {
         out.connections(&self.snapshot)?;
         out.queues(&self.snapshot)?;
         out.calls(&self.snapshot)?;
+        out.sinks(&self.snapshot)?;
         out.stages(&self.snapshot)?;
         match &self.process {
             Some(process) => out.process(process),
@@ -203,6 +204,49 @@ impl Out<'_> {
         self.counter("framegate_handlers_failed", "Processes of handlers that failed", failed)
     }
 
+    /// Nothing where there is no sink.
+    fn sinks(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let Some(sinks) = &snapshot.sinks else { return Ok(()) };
+        let sunk = &snapshot.ledger.sunk;
+        self.counters(
+            "framegate_sunk",
+            "Frames put into the sinks, by their word on them",
+            [([("fate", "confirmed")], sunk.confirmed), ([("fate", "refused")], sunk.refused)],
+        )?;
+        let help = "Frames put into the sinks and not confirmed yet";
+        self.gauge("framegate_sunk_unconfirmed", help, sunk.unconfirmed(), &NONE)?;
+        let help = "How long the oldest of them has been so";
+        self.gauge("framegate_sunk_oldest_seconds", help, sinks.oldest.as_secs_f64(), &NONE)?;
+        let each = || sinks.each.iter().map(|sink| ([("sink", sink.name)], sink));
+        self.listed(
+            "framegate_sink_lag_bytes",
+            "Bytes that a sink was given and has not given its word on",
+            MetricType::Gauge,
+            each().map(|(label, sink)| (label, sink.lag_bytes)),
+        )?;
+        self.listed(
+            "framegate_sink_trouble",
+            "1 while something is in a sink's way, else 0",
+            MetricType::Gauge,
+            each().map(|(label, sink)| (label, u64::from(sink.trouble.is_some()))),
+        )?;
+        self.listed(
+            "framegate_sink_failures",
+            "Attempts of a sink that failed",
+            MetricType::Counter,
+            each().map(|(label, sink)| (label, sink.failures)),
+        )?;
+        let counted = |of: fn(&SinkUse) -> &[(&'static str, u64)]| {
+            sinks.each.iter().flat_map(move |sink| {
+                of(sink).iter().map(|&(what, count)| ([("sink", sink.name), ("what", what)], count))
+            })
+        };
+        let help = "What a sink has done, by what it counts";
+        self.listed("framegate_sink_done", help, MetricType::Counter, counted(|sink| &sink.done))?;
+        let help = "What a sink is at, by what it counts";
+        self.listed("framegate_sink_now", help, MetricType::Gauge, counted(|sink| &sink.now))
+    }
+
     fn stages(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let by = &snapshot.ledger.verified;
         self.counters(
@@ -276,6 +320,25 @@ impl Out<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         values.iter().try_for_each(|(label, value)| value.gauge(&mut metric.encode_family(label)?))
+    }
+
+    /// As many as there are.
+    fn listed<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        values: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        for (label, value) in values {
+            let mut metric = metric.encode_family(&label)?;
+            match kind {
+                MetricType::Counter => value.counter(&mut metric)?,
+                _ => value.gauge(&mut metric)?,
+            }
+        }
+        Ok(())
     }
 
     /// Of microseconds, from 1 µs to 16 s.

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::history::{History, Sample};
 use crate::ledger::Ledger;
-use crate::snapshot::{CallsUse, MemoryUse, PauseCause, Phase, Queues, Snapshot, Survey, WorkersUse};
+use crate::snapshot::{
+    CallsUse, MemoryUse, PauseCause, Phase, Queues, SinksUse, Snapshot, Survey, WorkersUse,
+};
 
 /// A gateway's state, for programs.
 #[derive(Debug, Serialize)]
@@ -29,6 +31,9 @@ pub struct Status<'a> {
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
+    /// The sinks, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sinks: Option<&'a SinksUse>,
     turn_longest_us: u64,
     /// Who is not read, by cause.
     paused_by: BTreeMap<&'static str, PausedBy>,
@@ -87,6 +92,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         memory: &snapshot.memory,
         workers: &snapshot.workers,
         calls: snapshot.calls.as_ref(),
+        sinks: snapshot.sinks.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,
         paused_by: PauseCause::ALL.into_iter().map(by).collect(),
         settings: settings.chain([("log", beside.log), ("listen", beside.listen)]).collect(),
@@ -124,6 +130,9 @@ mod tests {
         assert_eq!(json["closed"][0]["reason"], "idle");
         assert_eq!(json["calls"]["queued"]["now"], 7);
         assert_eq!(json["calls"]["handlers"][1]["restarts"], 4);
+        assert_eq!(json["sinks"]["each"][0]["done"]["frames"], 6);
+        assert_eq!(json["sinks"]["oldest_seconds"], 1.5);
+        assert_eq!(json["sinks"]["each"][1]["now"]["in_flight"], 4);
         assert_eq!(json["paused_by"]["subscriber"]["seconds"], 1.5);
     }
 }

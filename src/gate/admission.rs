@@ -105,6 +105,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.calling.as_ref().is_some_and(|calling| !calling.may_read(conn.id)) {
             return Admission::Blocked(PauseCause::Handlers);
         }
+        // Whoever has published nothing yet may subscribe, or publish a first batch.
+        if conn.publishes && !self.sinks_have_room() {
+            return Admission::Blocked(PauseCause::Sinks);
+        }
         // A read hands over at most one batch or one piece.
         if self.jobs >= JOBS {
             return Admission::Wait(Share::Small, PauseCause::Workers);
@@ -165,7 +169,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Charges the outboxes' entries as they are now.
     pub(super) fn charge_entries(&self) {
-        self.memory.set_entries(self.entries * OUTBOX_ENTRY);
+        let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
+        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets);
     }
 
     fn resume_line(&mut self, share: Share) -> bool {

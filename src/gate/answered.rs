@@ -159,7 +159,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return false };
         let topic = frame.iter().next().expect("it is one frame").topic;
         stage.controls == 0
-            && self.deferred.is_none()
+            && self.durable.is_none()
             && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
     }
 

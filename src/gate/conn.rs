@@ -131,6 +131,8 @@ pub struct Conn<S> {
     pub ended: bool,
     /// It is on the list of those to be read this turn or the next.
     pub queued: bool,
+    /// It waits for room with the sinks.
+    pub sink_held: bool,
     /// It is in line for memory.
     pub waiting: Option<Share>,
     /// It was ready and the gateway did not read it.
@@ -203,6 +205,7 @@ impl<S> Conn<S> {
             read_closed: false,
             ended: false,
             queued: false,
+            sink_held: false,
             waiting: None,
             paused: None,
             read_size: READ_MIN as u32,

@@ -86,7 +86,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that was accepted is finished and written, but for frames that wait for a handler.
     pub fn is_quiet(&self) -> bool {
         let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
-        self.in_flight == 0 && self.jobs == 0 && self.entries == 0 && self.owed == 0 && calls == 0
+        self.in_flight == 0
+            && self.jobs == 0
+            && self.entries == 0
+            && self.owed == 0
+            && calls == 0
+            && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
@@ -133,8 +138,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
                 return self.set_calling(setting);
             }
-            Setting::HttpMaxInFlight(_) => {
-                return Err("there is no HTTP sink: start the gateway with --http-sink".into());
+            Setting::HttpMaxInFlight(most) => {
+                let sinks = self.durable.as_mut();
+                if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
+                    return Err("there is no HTTP sink: start the gateway with --http-sink".into());
+                }
+                (old_count, new_count) = (self.config.http_max_in_flight, most);
+                self.change(|config| config.http_max_in_flight = most)?;
+                (old, new) = (&old_count, &new_count);
             }
             Setting::Outbox(bytes) => {
                 (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
@@ -216,6 +227,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
             calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
+            sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
             paused: self.pauses.counts(self.now),
             settings,
             survey: None,

@@ -71,6 +71,12 @@ impl Dedup {
         true
     }
 
+    /// Forgets a digest: what had it was refused after all. Its place in the order stays, so that if it comes again
+    /// it may be forgotten early.
+    pub fn forget(&mut self, digest: &[u8; DIGEST]) {
+        self.seen.remove(digest);
+    }
+
     /// Whether the next new digest makes it forget the oldest early.
     pub fn is_full(&self) -> bool {
         self.order.len() >= self.max

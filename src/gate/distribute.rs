@@ -4,13 +4,15 @@
 use std::rc::Rc;
 
 use super::conn::{ConnId, Rejects};
+use super::durable::Ticket;
 use super::notices::Notice;
+use super::owed::Reply;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
-use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX};
+use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::memory::{Buffer, Charge};
 use crate::net::Net;
 use crate::pool::Pool;
@@ -44,6 +46,13 @@ pub(super) fn encode_reply(id: u64, status: Status, reason: &str, scheme: &Schem
     encode(header, b"", reason.as_bytes(), scheme, out);
 }
 
+/// Appends a REPLY that tells why a sink has refused a frame, which may take more than was set aside.
+pub(super) fn encode_refusal(id: u64, status: Status, reason: &str, scheme: &Scheme, out: &mut Vec<u8>) {
+    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+    let reason = &reason[..reason.floor_char_boundary(SINK_REASON_MAX)];
+    encode(header, b"", reason.as_bytes(), scheme, out);
+}
+
 /// What became of one frame.
 enum Effect {
     /// Goes to these.
@@ -52,6 +61,8 @@ enum Effect {
     Control,
     /// Refused.
     Reject(Status, String),
+    /// Refused as the copy of a frame that is not confirmed yet.
+    Twin(Ticket),
     /// Refused, and the connection ends.
     Close(CloseReason),
 }
@@ -62,7 +73,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.distribute_plain(id, &verified) {
             return;
         }
-        let room = verified.take_replies();
+        let mut room = verified.take_replies();
+        let mut ticket = None;
+        let alone = self.durable.as_ref().is_some_and(|durable| durable.judges_frames());
         let config = self.config.clone();
         let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
@@ -78,17 +91,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
             match effect {
                 Effect::Deliver(targets) => {
+                    let under = self.put_one(id, &verified, &frame, alone, &mut ticket);
                     match &mut run {
                         Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
                             open.end = frame.end();
                             open.frames += 1;
                         }
                         _ => {
-                            self.close_run(id, &verified, run.take());
+                            self.close_run(id, &verified, run.take(), ticket.filter(|_| !alone));
                             run = Some(OpenRun { start: frame.at, end: frame.end(), frames: 1, targets });
                         }
                     }
-                    replies.add(&frame.header, Status::Ok, "");
+                    match under {
+                        Some(under) if alone => self.owe_one(id, under, &frame.header, Status::Ok, &mut room),
+                        _ => replies.add(&frame.header, Status::Ok, ""),
+                    }
+                }
+                Effect::Twin(under) => {
+                    self.count_rejected(id, Status::Duplicate);
+                    self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
                 }
                 Effect::Control => {
                     self.ledger.borrow_mut().control += 1;
@@ -110,8 +131,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
         }
-        self.close_run(id, &verified, run);
-        self.push_replies(id, replies.bytes, room);
+        self.close_run(id, &verified, run, ticket.filter(|_| !alone));
+        self.push_replies(id, replies.bytes, room, ticket.filter(|_| !alone));
         if let Some((reason, frame_id)) = closing {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.discard = true;
@@ -127,12 +148,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
         else {
             return false;
         };
+        if self.durable.as_ref().is_some_and(|durable| durable.judges_frames()) {
+            return false;
+        }
         conn.authorized = true;
         conn.publishes = true;
         let Ok(targets) = self.router.route(topic) else { return false };
         self.ledger.borrow_mut().verified.plain += 1;
         let run = OpenRun { start: 0, end: verified.len(), frames: verified.frames(), targets };
-        self.close_run(id, verified, Some(run));
+        let ticket = self.ticket();
+        self.close_run(id, verified, Some(run), ticket);
         true
     }
 
@@ -163,9 +188,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
                     },
                 };
-                match self.is_new(frame) {
-                    true => Effect::Deliver(targets),
-                    false => Effect::Reject(Status::Duplicate, String::new()),
+                if self.is_new(frame) {
+                    return Effect::Deliver(targets);
+                }
+                match self.durable.as_ref().and_then(|durable| durable.unconfirmed(&frame.digest)) {
+                    Some(ticket) => Effect::Twin(ticket),
+                    None => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
             Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(id, frame) {
@@ -232,10 +260,59 @@ impl<N: Net, P: Pool> Gate<N, P> {
         Ok(())
     }
 
-    /// Hands a run to its subscribers.
-    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
+    /// Hands a run to its subscribers, and under a ticket to the sinks.
+    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>, ticket: Option<Ticket>) {
         let Some(OpenRun { start, end, frames, targets }) = run else { return };
-        self.hand_out(id, verified.body().part(start, end), frames, &targets);
+        let body = verified.body().part(start, end);
+        if let Some(ticket) = ticket {
+            self.put(ticket, id, &body, frames);
+        }
+        self.hand_out(id, body, frames, &targets);
+    }
+
+    /// The ticket of a frame that is distributed: its batch's, or, where a sink judges each frame alone, its
+    /// own, under which it is put.
+    fn put_one(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'_>,
+        alone: bool,
+        ticket: &mut Option<Ticket>,
+    ) -> Option<Ticket> {
+        if alone || ticket.is_none() {
+            *ticket = self.ticket();
+        }
+        let under = (*ticket)?;
+        if alone {
+            self.put(under, id, &verified.body().part(frame.at, frame.end()), 1);
+        }
+        if self.dedup.is_some()
+            && let Some(durable) = &mut self.durable
+        {
+            durable.know(under, frame.digest);
+        }
+        Some(under)
+    }
+
+    /// Owes the reply to one frame, if it asked for one, until a ticket is over.
+    fn owe_one(
+        &mut self,
+        id: ConnId,
+        ticket: Ticket,
+        header: &Header,
+        status: Status,
+        room: &mut Option<Charge>,
+    ) {
+        if !header.is_answered() {
+            return;
+        }
+        let room = room.as_mut().expect("memory is set aside for each frame that is answered");
+        let room = room.split(REPLY_MAX);
+        let owed = self.owe(id, Reply::One { id: header.id, status, room });
+        if let Some(durable) = &mut self.durable {
+            durable.owe(ticket, owed);
+        }
     }
 
     fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
@@ -261,9 +338,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let topic = frame.iter().next().expect("it is one frame").topic;
         let targets = self.router.route(topic).expect("a topic is checked before its call");
+        let ticket = self.ticket();
+        if let Some(ticket) = ticket {
+            self.put(ticket, id, frame.body(), 1);
+        }
         self.hand_out(id, frame.body().clone(), 1, &targets);
         if let Some(reply) = reply {
-            self.send_replies(id, reply);
+            self.send_replies(id, reply, ticket);
         }
     }
 
@@ -287,22 +368,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    pub(super) fn push_replies(&mut self, id: ConnId, bytes: Vec<u8>, room: Option<Charge>) {
+    pub(super) fn push_replies(
+        &mut self,
+        id: ConnId,
+        bytes: Vec<u8>,
+        room: Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
         if bytes.is_empty() {
             return;
         }
         let mut charge = room.expect("memory is set aside for each frame that is answered");
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
-        self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)));
+        self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
     }
 
-    /// Sends replies, or owes them where something is confirmed later.
-    fn send_replies(&mut self, id: ConnId, replies: Parcel) {
-        if self.deferred.is_some() {
-            let owed = self.owe(id, replies);
-            self.deferred.get_or_insert_default().push_back(owed);
-        } else {
-            self.push_reply(id, replies);
+    /// Sends replies, or owes them until a ticket is over.
+    fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
+        let Some(ticket) = ticket else { return self.push_reply(id, replies) };
+        let owed = self.owe(id, Reply::Ready(replies));
+        if let Some(durable) = &mut self.durable {
+            durable.owe(ticket, owed);
         }
     }
 }

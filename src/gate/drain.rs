@@ -33,7 +33,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
         let handlers_are_gone = self.calling.as_ref().is_none_or(|calling| calling.handlers.are_gone());
-        self.draining.is_some() && self.conns.is_empty() && handlers_are_gone
+        let sinks_are_idle = self.durable.as_ref().is_none_or(|durable| durable.is_idle());
+        self.draining.is_some() && self.conns.is_empty() && handlers_are_gone && sinks_are_idle
     }
 
     /// Takes the next step of draining, if it is time for it.
@@ -45,6 +46,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.reap(id);
             }
             self.forget_calls();
+            self.forget_tickets();
             if let Some(calling) = &mut self.calling {
                 calling.handlers.kill_all(self.now);
             }

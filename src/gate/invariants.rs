@@ -26,10 +26,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes and
         // what a run of its own buffer takes more than its part of a shared one.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
-            + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD);
+            + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + self.durable.as_ref().map_or(0, |durable| durable.cost());
         let used = self.memory.used();
         assert!(used <= memory_max + unasked, "5: {used} bytes of {memory_max}");
         self.check_calls();
+        if let Some(durable) = &self.durable {
+            durable.check_invariants();
+        }
         assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
         assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
         let runnable: HashSet<_> = self.runnable.iter().collect();
@@ -83,6 +87,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
         assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0);
         assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
+        assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
         assert!(self.router.is_empty(), "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
     }

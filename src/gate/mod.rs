@@ -18,6 +18,7 @@ mod dedup;
 mod distribute;
 mod drafts;
 mod drain;
+mod durable;
 mod expire;
 mod handlers;
 #[cfg(any(test, feature = "check"))]
@@ -52,8 +53,8 @@ use calling::Calling;
 use conn::{ConnId, Conns, State};
 use control::Gatekeeper;
 use dedup::Dedup;
+use durable::Durable;
 use notices::Notices;
-use owed::Owed;
 use pauses::Pauses;
 use router::Router;
 use survey::{History, Surveyor};
@@ -84,8 +85,8 @@ pub struct Gate<N: Net, P: Pool> {
     draining: Option<Instant>,
     /// Where a handler answers frames before they are distributed.
     calling: Option<Box<Calling<N::Process>>>,
-    /// Replies that are owed, in the order in which they will be confirmed, where something confirms them.
-    deferred: Option<VecDeque<Owed>>,
+    /// Sinks that confirm what is distributed, if there are some.
+    durable: Option<Box<Durable>>,
     keeper: Gatekeeper,
 
     started: Instant,
@@ -143,7 +144,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             deadlines: Deadlines::default(),
             draining: None,
             calling: calls.then(|| Box::new(Calling::new(&config, now))),
-            deferred: None,
+            durable: None,
             keeper: Gatekeeper::default(),
             started: now,
             timing: Timing::default(),
@@ -178,10 +179,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ if self.help() => Some(Duration::ZERO),
             // A verdict that came since the last look is as good as an event.
             _ if !self.pool.prepare_sleep() => Some(Duration::ZERO),
+            _ if !self.durable.as_mut().is_none_or(|durable| durable.prepare_sleep()) => Some(Duration::ZERO),
             _ => timeout,
         };
         let result = self.net.poll(timeout, events);
         self.pool.end_sleep();
+        if let Some(durable) = &mut self.durable {
+            durable.end_sleep();
+        }
         result
     }
 
@@ -202,6 +207,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.notice_events(events);
         self.accept_waiting();
         self.collect();
+        self.collect_outcomes();
         self.tend_handlers();
         self.read_runnable();
         self.write_dirty();
@@ -220,7 +226,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let at_once = !self.runnable.is_empty()
             || !self.dirty.is_empty()
             || self.acceptor.is_ready(self.now)
-            || self.surveyor.is_asked();
+            || self.surveyor.is_asked()
+            || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
         if at_once || self.has_answers() || self.has_calls_to_write() {
             return Some(self.now);
         }

@@ -4,16 +4,16 @@
 //! later (a frame is on the disk, another server has it), its reply is owed until then. A connection is
 //! not quiet, so not closed in peace, while something is owed to it.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Gate;
 use super::conn::{ConnId, State};
-use super::distribute::encode_reply;
+use super::distribute::encode_refusal;
 use super::parcel::Parcel;
 use crate::error::CloseReason;
 use crate::frame::{Header, Status};
-use crate::memory::Buffer;
+use crate::limits::BUFFER_OVERHEAD;
+use crate::memory::{Buffer, Charge};
 use crate::net::Net;
 use crate::pool::Pool;
 
@@ -23,53 +23,62 @@ use crate::pool::Pool;
 #[must_use = "its connection stays open until it is paid or refused"]
 pub(super) struct Owed {
     conn: ConnId,
-    replies: Parcel,
+    reply: Reply,
+}
+
+/// What is owed.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Replies as they are if all goes well.
+    Ready(Parcel),
+    /// The reply to one frame, and the memory set aside for it.
+    One { id: u64, status: Status, room: Charge },
 }
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// From now on, replies to what is distributed are owed until they are [confirmed](Self::confirm_next).
-    pub fn defer_replies(&mut self) {
-        self.deferred.get_or_insert_default();
-    }
-
-    /// What the oldest of the replies that are owed promise is confirmed; or it failed for good, for a
-    /// reason. Whether there were any.
-    pub fn confirm_next(&mut self, outcome: Result<(), &str>) -> bool {
-        let Some(owed) = self.deferred.as_mut().and_then(VecDeque::pop_front) else { return false };
-        match outcome {
-            Ok(()) => self.pay(owed),
-            Err(reason) => self.refuse(owed, Status::Rejected, reason),
-        }
-        true
-    }
-
-    /// Takes note of replies that are ready and owed to a connection.
-    pub(super) fn owe(&mut self, id: ConnId, replies: Parcel) -> Owed {
+    /// Takes note of replies that are owed to a connection.
+    pub(super) fn owe(&mut self, id: ConnId, reply: Reply) -> Owed {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.stage.get_or_insert_default().owed += 1;
             self.owed += 1;
         }
-        Owed { conn: id, replies }
+        Owed { conn: id, reply }
     }
 
     /// What they promise is confirmed: they are sent.
     pub(super) fn pay(&mut self, owed: Owed) {
-        self.push_reply(owed.conn, owed.replies);
+        match owed.reply {
+            Reply::Ready(replies) => self.push_reply(owed.conn, replies),
+            Reply::One { id, status, room } => self.push_one(owed.conn, id, status, "", room),
+        }
         self.owe_less(owed.conn);
     }
 
-    /// It failed for good: each OK among them becomes `status` with a reason.
+    /// It failed for good: each that says it did not fail becomes `status` with a reason.
     pub(super) fn refuse(&mut self, owed: Owed, status: Status, reason: &str) {
-        let mut bytes = Vec::new();
-        owed.replies.each_reply(|header: &Header, frame: &[u8]| {
-            if header.status == Status::Ok as u16 {
-                encode_reply(header.id, status, reason, &self.config.scheme, &mut bytes);
-            } else {
-                bytes.extend_from_slice(frame);
+        match owed.reply {
+            Reply::One { id, room, .. } => self.push_one(owed.conn, id, status, reason, room),
+            Reply::Ready(replies) => {
+                let mut bytes = Vec::new();
+                replies.each_reply(|header: &Header, frame: &[u8]| {
+                    if header.status == Status::Ok as u16 {
+                        encode_refusal(header.id, status, reason, &self.config.scheme, &mut bytes);
+                    } else {
+                        bytes.extend_from_slice(frame);
+                    }
+                });
+                let replies = Parcel::Replies(Buffer::charged(&self.memory, bytes.into()));
+                self.push_reply(owed.conn, replies);
             }
-        });
-        self.push_reply(owed.conn, Parcel::Replies(Buffer::charged(&self.memory, bytes.into())));
+        }
         self.owe_less(owed.conn);
+    }
+
+    fn push_one(&mut self, conn: ConnId, id: u64, status: Status, reason: &str, mut room: Charge) {
+        let mut bytes = Vec::new();
+        encode_refusal(id, status, reason, &self.config.scheme, &mut bytes);
+        room.resize(bytes.len() + BUFFER_OVERHEAD);
+        self.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }
 
     fn owe_less(&mut self, id: ConnId) {

@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::memory::{Buffer, Charge, Share};
 use crate::net::Net;
 use crate::pool::{Job, Pool, Ticket, Work};
+use crate::snapshot::PauseCause;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
@@ -48,6 +49,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             conn.frame_since = self.now;
         }
         let goes_on = match admission {
+            Admission::Blocked(PauseCause::Sinks) => {
+                if let Some(durable) = &mut self.durable
+                    && !std::mem::replace(&mut conn.sink_held, true)
+                {
+                    durable.hold(id);
+                }
+                false
+            }
             Admission::Blocked(_) => {
                 self.wait_for_calls(id);
                 false

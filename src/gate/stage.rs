@@ -190,7 +190,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let reason = "as many frames wait for a handler as may: send it again later";
             encode_reply(frame.header.id, Status::Busy, reason, &self.config.scheme, &mut replies);
         }
-        self.push_replies(id, replies, room);
+        self.push_replies(id, replies, room, None);
     }
 
     /// What is first in line and no call takes effect, or its place behind the calls that have begun.

@@ -150,6 +150,9 @@ function showAttention(status) {
   if (status.calls && status.calls.queued.now > 0 && status.calls.queued.now >= status.calls.queued.max) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
+  for (const sink of status.sinks?.each ?? []) {
+    if (sink.trouble) add("bad", `The ${sink.name} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+  }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
     const [first] = refused;
@@ -188,6 +191,7 @@ function because(peer) {
     case "in_flight": return "its own frames are being verified";
     case "replies": return "it does not read its replies";
     case "handlers": return "as many frames wait for a handler as may";
+    case "sinks": return "a sink takes no more for now";
     case "operator": return "an operator paused the gateway";
     default: return peer.cause;
   }
@@ -255,6 +259,9 @@ function showMeters(status) {
   if (status.calls) {
     meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames");
     meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
+  }
+  for (const sink of status.sinks?.each ?? []) {
+    if (sink.now) meter(`Requests of the ${sink.name} sink`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
   }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }
@@ -404,14 +411,15 @@ const LIMITS = [
   ["outbox", "Outbox", "how far one subscriber may fall behind, such as 32MiB"],
   ["workers", "Workers", "threads that verify"],
   ["log", "Log", "error, warn, info, debug or trace"],
-  ["max-in-flight", "With the handlers", "frames that they have at once", true],
-  ["max-queued", "Waiting for the handlers", "frames that may wait", true],
-  ["overflow", "Beyond that", "pause or reject", true],
-  ["handlers", "Handlers", "programs that run", true],
+  ["max-in-flight", "With the handlers", "frames that they have at once", "calls"],
+  ["max-queued", "Waiting for the handlers", "frames that may wait", "calls"],
+  ["overflow", "Beyond that", "pause or reject", "calls"],
+  ["handlers", "Handlers", "programs that run", "calls"],
+  ["http-max-in-flight", "Requests of the HTTP sink", "under way at once", "http"],
 ];
-for (const [name, label, hint, ofHandlers] of LIMITS) {
+for (const [name, label, hint, of] of LIMITS) {
   const field = element("div", "limit");
-  field.classList.toggle("of-handlers", Boolean(ofHandlers));
+  if (of) field.dataset.of = of;
   const title = element("label", "", `${label} `);
   title.htmlFor = `limit-${name}`;
   title.append(element("span", "hint", `– ${hint}`));
@@ -442,7 +450,8 @@ for (const [name, label, hint, ofHandlers] of LIMITS) {
 function openLimits() {
   if ($("open-limits").disabled || document.querySelector("dialog[open]")) return;
   $("limits-said").textContent = "";
-  document.querySelectorAll(".of-handlers").forEach((field) => { field.hidden = !state.status?.calls; });
+  const has = { calls: state.status?.calls, http: state.status?.sinks?.each.some((sink) => sink.name === "http") };
+  document.querySelectorAll("[data-of]").forEach((field) => { field.hidden = !has[field.dataset.of]; });
   LIMITS.forEach(([name]) => { $(`limit-${name}`).value = state.status?.settings[name] ?? ""; });
   $("limits").showModal();
 }

@@ -11,7 +11,7 @@ use crate::check::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 11] = [
+const CORPORA: [(&str, &[Check]); 12] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
@@ -19,6 +19,7 @@ const CORPORA: [(&str, &[Check]); 11] = [
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
+    ("parts", &[check_parts]),
     ("store", &[check_store, check_recovery]),
     ("journal", &[check_journal, check_any_journal]),
     ("archive", &[check_archive]),
@@ -133,5 +134,10 @@ proptest! {
     #[test]
     fn an_archive_gives_what_was_put_into_it(data in vec(any::<u8>(), 0..1500)) {
         check_archive(&data);
+    }
+
+    #[test]
+    fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
+        check_parts(&data);
     }
 }

@@ -8,6 +8,7 @@ mod network;
 mod oracle;
 mod peers;
 mod script;
+mod shelf;
 mod steering;
 mod workers;
 
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::frame::Scheme;
-use crate::frame::Status;
+use crate::frame::{Header, Kind, Status};
 use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, SlowPolicy};
 use crate::memory::Memory;
 use crate::net::Event;
@@ -25,7 +26,8 @@ use dice::Dice;
 use handlers::Seen;
 use network::{SimNet, World};
 use peers::Peer;
-use script::{Rules, Script};
+use script::{Fate, Rules, Script};
+use shelf::{Shelf, SimSink};
 use steering::Steering;
 use workers::{SimPool, Workers};
 
@@ -74,8 +76,10 @@ pub struct Coverage {
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
-    /// Calls answered, calls tried again, frames told BUSY, replies that were owed.
-    pub calls: [u64; 4],
+    /// Calls answered, calls tried again, frames told BUSY.
+    pub calls: [u64; 3],
+    /// Frames confirmed by sinks, refused by one, forgotten at the end.
+    pub sunk: [u64; 3],
     /// Pauses that became quiet, settings changed, looks at every connection.
     pub steered: [u64; 3],
     /// Turns.
@@ -92,6 +96,7 @@ impl std::ops::AddAssign for Coverage {
             (&mut self.losses[..], &other.losses[..]),
             (&mut self.closed[..], &other.closed[..]),
             (&mut self.calls[..], &other.calls[..]),
+            (&mut self.sunk[..], &other.sunk[..]),
             (&mut self.steered[..], &other.steered[..]),
         ] {
             all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
@@ -108,9 +113,9 @@ struct Simulation<'a> {
     /// Handlers misbehave.
     chaos: bool,
     overflow: Overflow,
-    /// Replies are owed until they are confirmed.
-    deferring: bool,
-    confirmed: u64,
+    /// Sinks, whose word is waited for; they do not give it at the end.
+    shelves: Vec<Rc<RefCell<Shelf>>>,
+    silent: bool,
     /// Calls at once: no more than these, where the limit was lowered.
     in_flight_max: usize,
     seen: Seen,
@@ -180,9 +185,12 @@ impl<'a> Simulation<'a> {
         let (frame_max, steering) = (config.frame_max(), Steering::default());
         let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
         gate.start_handlers().expect("they start");
-        let deferring = dice.one_in(4);
-        if deferring {
-            gate.defer_replies();
+        let mut shelves = Vec::new();
+        for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
+            let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
+            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room)));
+            gate.add_sink(Box::new(SimSink(shelf.clone())));
+            shelves.push(shelf);
         }
         Simulation {
             dice,
@@ -191,8 +199,8 @@ impl<'a> Simulation<'a> {
             calm,
             chaos,
             overflow,
-            deferring,
-            confirmed: 0,
+            shelves,
+            silent: false,
             in_flight_max,
             seen: Seen::new(),
             world,
@@ -249,8 +257,13 @@ impl<'a> Simulation<'a> {
             self.pause_until_quiet();
         }
         self.resume();
-        self.finish(|peer| peer.is_subscriber || peer.is_closed());
+        // Sinks that give their word no more are waited for until the end of draining.
+        self.silent = !self.shelves.is_empty() && self.dice.one_in(8);
+        if !self.silent {
+            self.finish(|peer| peer.is_subscriber || peer.is_closed());
+        }
         self.drain();
+        self.shelves.iter().for_each(|shelf| shelf.borrow_mut().end());
         self.check_answered();
         oracle::check(&self)
     }
@@ -267,8 +280,9 @@ impl<'a> Simulation<'a> {
         if self.rules.handlers && self.dice.below(3) > 0 {
             return self.step_calls();
         }
-        if self.deferring && self.dice.one_in(4) {
-            self.confirm_next();
+        if !self.shelves.is_empty() && self.dice.one_in(4) {
+            let shelf = self.dice.pick(&self.shelves).clone();
+            shelf.borrow_mut().act(&mut self.dice);
         }
         let dice = &mut self.dice;
         let at = dice.below(self.peers.len());
@@ -314,15 +328,33 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn confirm_next(&mut self) -> bool {
-        let confirmed = self.gate.confirm_next(Ok(()));
-        self.confirmed += u64::from(confirmed);
-        confirmed
+    /// What a sink refused is told so.
+    fn is_refused(&self, name: shelf::Name) -> bool {
+        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains(&name))
     }
 
-    /// Handlers answer, and what is owed is confirmed.
+    /// Who was told OK was told so after every sink had confirmed.
+    fn check_confirmed(&self) {
+        for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| !peer.is_subscriber) {
+            let mut decoder = peer.decoder_of_all();
+            while let Ok(Some(frame)) = decoder.next_frame() {
+                let Header { kind, status, id, .. } = frame.header;
+                let is_put = |sent: &script::Sent| sent.id == id && sent.fate == Fate::Deliver;
+                if kind == Kind::Reply && status == Status::Ok as u16 && peer.script.sent.iter().any(is_put) {
+                    let confirmed =
+                        |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().confirmed.contains(&(at as u64, id));
+                    assert!(self.shelves.iter().all(confirmed), "OK before {id} of peer {at} is confirmed");
+                }
+            }
+        }
+    }
+
+    /// Handlers answer, and sinks give their word.
     fn calls_go_on(&mut self) -> bool {
-        let mut went_on = self.deferring && self.confirm_next();
+        let mut went_on = false;
+        for shelf in self.shelves.iter().filter(|_| !self.silent) {
+            went_on |= shelf.borrow_mut().act(&mut self.dice);
+        }
         let programs = &mut self.world.borrow_mut().programs;
         for program in programs {
             went_on |= program.go_on(&self.rules, &mut self.seen, &mut self.dice);
@@ -333,7 +365,7 @@ impl<'a> Simulation<'a> {
     /// A turn, if the loop would not sleep now. Whether there was one.
     fn turn_if_due(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
-        let has_done = self.workers.borrow().has_done();
+        let has_done = self.workers.borrow().has_done() || self.shelves.iter().any(|s| s.borrow().has_done());
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
             // It would sleep.
@@ -354,6 +386,9 @@ impl<'a> Simulation<'a> {
         self.turns += 1;
         self.gate.turn(self.now, events);
         self.check_steering();
+        if !self.shelves.is_empty() && self.turns % 8 == 0 {
+            self.check_confirmed();
+        }
         self.gate.check_invariants(self.steering.memory_max);
         let (in_flight, max) = self.gate.calls_in_flight();
         self.in_flight_max = max.max(self.in_flight_max.min(in_flight));
@@ -441,8 +476,8 @@ mod tests {
         }
         let rate = seeds as f64 / start.elapsed().as_secs_f64();
         println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
-        let Coverage { frames, delivered, verified, losses, closed, calls, steered, turns } = all;
-        let counts = [&[frames, delivered, turns][..], &verified, &losses, &closed, &calls, &steered];
+        let Coverage { frames, delivered, verified, losses, closed, calls, sunk, steered, turns } = all;
+        let counts = [&[frames, delivered, turns][..], &verified, &losses, &closed, &calls, &sunk, &steered];
         for (i, count) in counts.iter().flat_map(|counts| counts.iter()).enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }

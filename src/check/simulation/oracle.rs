@@ -30,10 +30,13 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         run.gate.closed().iter().map(|(addr, reason)| (addr.port() as usize, reason.clone())).collect();
     check_handlers(run);
     let received_by: Vec<Received> = run.peers.iter().map(|peer| receive(run, peer)).collect();
-    for (peer, received) in run.peers.iter().zip(&received_by) {
+    if !run.shelves.is_empty() {
+        run.check_confirmed();
+    }
+    for (at, (peer, received)) in run.peers.iter().zip(&received_by).enumerate() {
         let reason = reasons.get(&peer.wire);
         check_reason(run, peer, reason);
-        check_replies(run, peer, received, reason);
+        check_replies(run, at, received, reason);
         if peer.is_subscriber {
             check_complete(run, peer, received, &received_by, &reasons);
         }
@@ -54,12 +57,8 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             closed(|r| *r == CloseReason::Idle),
             closed(|r| matches!(r, CloseReason::Lost(_))),
         ],
-        calls: [
-            ledger.calls.answered,
-            ledger.calls.tried_again,
-            ledger.rejected.of(Status::Busy),
-            run.confirmed,
-        ],
+        calls: [ledger.calls.answered, ledger.calls.tried_again, ledger.rejected.of(Status::Busy)],
+        sunk: [ledger.sunk.confirmed, ledger.sunk.refused, ledger.sunk.unconfirmed()],
         steered: run.steering.done,
         turns: run.turns,
     }
@@ -113,19 +112,23 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
         CloseReason::Lost(_) => assert!(peer.broke, "4: lost without a break"),
         CloseReason::Fault(_) | CloseReason::Unauthorized => assert!(over.is_some(), "4: {reason}"),
         CloseReason::BadDigest => assert!(run.rules.on_bad_digest == BadDigestPolicy::Close, "4: {reason}"),
-        CloseReason::Draining => assert!(peer.is_subscriber, "4: {reason}"),
+        CloseReason::Draining => assert!(peer.is_subscriber || run.silent, "4: {reason}"),
         CloseReason::Slow => assert!(!run.calm || run.policy == SlowPolicy::Pause, "4: {reason}"),
         CloseReason::Idle | CloseReason::FrameTimeout | CloseReason::Reclaimed => {
-            assert!(!run.calm, "4: {reason}")
+            assert!(!run.calm || run.silent, "4: {reason}")
         }
     }
 }
 
 /// 4. Every frame that asks is answered, once, with what must become of it.
-fn check_replies(run: &Simulation<'_>, peer: &Peer, received: &Received, reason: Option<&CloseReason>) {
+fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: Option<&CloseReason>) {
+    let peer = &run.peers[at];
     let mut expected: Vec<(u64, Status, &Sent)> = Vec::new();
     for sent in peer.script.sent.iter().filter(|sent| sent.answered) {
         match sent.fate {
+            Fate::Deliver if run.is_refused((at as u64, sent.id)) => {
+                expected.push((sent.id, Status::Rejected, sent));
+            }
             Fate::Deliver | Fate::Control => expected.push((sent.id, Status::Ok, sent)),
             Fate::Refuse(status) => expected.push((sent.id, status, sent)),
             Fate::Nothing => {}
@@ -229,6 +232,10 @@ fn check_answered(
 ) {
     let sent = &run.peers[publisher].script.sent;
     for &index in expected {
+        if run.is_refused((publisher as u64, sent[index].id)) {
+            // Told REJECTED by a sink, after it came out.
+            continue;
+        }
         let replies = told.replies.iter().filter(|(id, ..)| *id == sent[index].id);
         let (mut ok, mut refused) = (false, false);
         replies.for_each(|(_, status, _)| match status {

@@ -95,15 +95,26 @@ impl Peer {
 
     /// A decoder that holds everything that it received.
     pub fn decoder(&self) -> Decoder {
-        let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: true });
-        let mut rest = &self.received[..];
-        while !rest.is_empty() {
-            let spare = decoder.spare();
-            let n = spare.len().min(rest.len());
-            spare[..n].copy_from_slice(&rest[..n]);
-            decoder.advance(n);
-            rest = &rest[n..];
-        }
-        decoder
+        decoder(&self.received)
     }
+
+    /// One that holds what is on its way as well.
+    pub fn decoder_of_all(&self) -> Decoder {
+        let world = self.world.borrow();
+        let on_its_way = world.wires[self.wire].to_peer.iter();
+        decoder(&self.received.iter().chain(on_its_way).copied().collect::<Vec<u8>>())
+    }
+}
+
+fn decoder(bytes: &[u8]) -> Decoder {
+    let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: true });
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let spare = decoder.spare();
+        let n = spare.len().min(rest.len());
+        spare[..n].copy_from_slice(&rest[..n]);
+        decoder.advance(n);
+        rest = &rest[n..];
+    }
+    decoder
 }

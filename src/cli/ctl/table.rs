@@ -15,6 +15,7 @@ pub fn status(status: &Value) -> String {
     ledger(&status["ledger"], &mut out);
     fullness(status, &mut out);
     handlers(status, &mut out);
+    sinks(status, &mut out);
     peers(status, &mut out);
     out
 }
@@ -137,6 +138,34 @@ fn handlers(status: &Value, out: &mut String) {
     }
 }
 
+/// Nothing where there are none.
+fn sinks(status: &Value, out: &mut String) {
+    let sinks = &status["sinks"];
+    let all = sinks["each"].as_array().map_or(&[][..], Vec::as_slice);
+    if all.is_empty() {
+        return;
+    }
+    let sunk = &status["ledger"]["sunk"];
+    let [put, confirmed, refused] = ["put", "confirmed", "refused"].map(|name| number(&sunk[name]));
+    line(out, format_args!("\nsinks: frames put {put}, confirmed {confirmed}, refused {refused}"));
+    for sink in all {
+        let name = sink["name"].as_str().unwrap_or("?");
+        let lag = bytes(&sink["lag_bytes"]);
+        let oldest = age(&sinks["oldest_seconds"]);
+        let done = sink["done"].as_object().into_iter().flatten();
+        let done = done.chain(sink["now"].as_object().into_iter().flatten());
+        let done: Vec<String> = done.map(|(what, count)| format!("{what} {}", number(count))).collect();
+        line(
+            out,
+            format_args!("  {name}: {lag} not confirmed, the oldest for {oldest}; {}", done.join(", ")),
+        );
+        if let Some(trouble) = sink["trouble"].as_str() {
+            let failures = number(&sink["failures"]);
+            line(out, format_args!("  {name} is in trouble: {trouble} ({failures} attempts failed)"));
+        }
+    }
+}
+
 fn peers(status: &Value, out: &mut String) {
     let mut list = |title: &str, none: &str, rows: &Value, row: &dyn Fn(&Value) -> String| {
         let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
@@ -248,6 +277,9 @@ mod tests {
             "queues": {"jobs": {"now": 1, "max": 1024}},
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
+            "sinks": {"oldest_seconds": 2.0, "each": [
+                {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full"},
+            ]},
             "slow": [{"address": "b:2", "pending_bytes": 2048, "dropped": 4}],
             "paused": [{"address": "c:3", "cause": "subscriber", "by": "b:2", "paused_seconds": 5.0}],
         });
@@ -259,6 +291,8 @@ mod tests {
             "2.0 KiB wait",
             "4 frames dropped",
             "for 5.0s, by subscriber b:2",
+            "store: 2.0 KiB not confirmed, the oldest for 2.0s; frames 5",
+            "store is in trouble: the disk is full (3 attempts failed)",
             "nobody was closed yet",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

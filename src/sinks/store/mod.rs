@@ -44,26 +44,6 @@ pub use stamp::{Clock, Stamp};
 pub use thread::{Options, StoreThread};
 pub use warehouse::{Done, Now, Policy, Warehouse};
 
-/// Where frames are stored. [`StoreThread`] is the real one; the simulator has another.
-pub trait Store {
-    /// Hands frames over. The caller keeps at most [`STORE_APPENDS`](crate::limits::STORE_APPENDS) that are
-    /// not collected, so there is always room.
-    fn append(&mut self, append: Append);
-
-    /// Frames that are stored, as far as the policy asks for it. Of one topic they come in order.
-    fn collect(&mut self) -> Option<Stored>;
-
-    /// Called before a sleep: from now on, what gets stored wakes the reactor. Whether there is nothing
-    /// to collect already.
-    fn prepare_sleep(&mut self) -> bool;
-
-    /// Called after a sleep.
-    fn end_sleep(&mut self);
-
-    /// How it fares.
-    fn condition(&self) -> Condition;
-}
-
 /// Frames of one topic, to be stored.
 #[derive(Debug)]
 pub struct Append {
@@ -75,13 +55,6 @@ pub struct Append {
     pub ticket: u64,
 }
 
-/// Frames that are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// As they were appended.
-    pub ticket: u64,
-}
-
 /// When frames count as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -89,17 +62,6 @@ pub enum SyncPolicy {
     Batch,
     /// Once the system has them.
     Off,
-}
-
-/// How a store fares.
-#[derive(Clone, Debug, Default)]
-pub struct Condition {
-    /// What was done since the start.
-    pub done: Done,
-    /// Attempts that failed since the start.
-    pub failures: u64,
-    /// What is in its way now.
-    pub trouble: Option<String>,
 }
 
 impl Append {

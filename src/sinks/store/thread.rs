@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use super::files::Disk;
 use super::lock::Lock;
 use super::warehouse::{Now, Policy, Warehouse};
-use super::{Append, Condition, Recovered, Stamp, Store, Stored, Trouble, recover};
+use super::{Append, Recovered, Stamp, Trouble, recover};
 use crate::frame::Scheme;
 use crate::limits::{STORE_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::wake::WakeFlag;
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
@@ -36,13 +37,15 @@ pub struct Options {
 /// A store on the disk, with a thread of its own.
 pub struct StoreThread {
     appends: Option<Sender<Append>>,
+    /// Appends that were not collected: at most [`STORE_APPENDS`], so both queues have room for them.
+    given: usize,
     back: Arc<Back>,
     ended: Receiver<()>,
 }
 
 /// What the thread brings back.
 struct Back {
-    stored: ArrayQueue<Stored>,
+    stored: ArrayQueue<Outcome>,
     flag: WakeFlag,
     wake: Box<dyn Fn() + Send + Sync>,
     condition: Mutex<Condition>,
@@ -102,7 +105,7 @@ impl StoreThread {
             .name("store".into())
             .spawn(move || worker.run())
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
-        Ok(StoreThread { appends: Some(appends), back, ended })
+        Ok(StoreThread { appends: Some(appends), given: 0, back, ended })
     }
 }
 
@@ -129,14 +132,31 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
     }
 }
 
-impl Store for StoreThread {
-    fn append(&mut self, append: Append) {
-        let queue = self.appends.as_ref().expect("open until it is dropped");
-        queue.try_send(append).expect("the credits keep the number of appends below the queue's capacity");
+impl Sink for StoreThread {
+    fn name(&self) -> &'static str {
+        "store"
     }
 
-    fn collect(&mut self) -> Option<Stored> {
-        self.back.stored.pop()
+    fn judges_frames(&self) -> bool {
+        false
+    }
+
+    fn room(&self) -> usize {
+        STORE_APPENDS - self.given
+    }
+
+    fn put(&mut self, put: Put) {
+        let Put { ticket, body, frames, from: _ } = put;
+        self.given += 1;
+        let queue = self.appends.as_ref().expect("open until it is dropped");
+        let sent = queue.try_send(Append { body, frames, ticket });
+        sent.expect("there is room for as many as may be given");
+    }
+
+    fn collect(&mut self) -> Option<Outcome> {
+        let stored = self.back.stored.pop()?;
+        self.given -= 1;
+        Some(stored)
     }
 
     fn prepare_sleep(&mut self) -> bool {
@@ -232,8 +252,9 @@ impl Worker {
             let stored = &self.back.stored;
             let mut count = 0;
             result = self.warehouse.store(&mut self.waiting, now, |append| {
-                let pushed = stored.push(Stored { ticket: append.ticket });
-                pushed.expect("the credits keep the number of appends below the queue's capacity");
+                let (ticket, bytes) = (append.ticket, append.body.len());
+                let pushed = stored.push(Outcome { ticket, bytes, refusal: None });
+                pushed.expect("there is room for as many as may be given");
                 count += 1;
             });
             if count > 0 && self.back.flag.raise() {
@@ -247,7 +268,7 @@ impl Worker {
     fn judge(&mut self, worked: Result<(), Trouble>) {
         let folder = self.folder.display();
         let mut condition = self.back.condition.lock();
-        condition.done = self.warehouse.done();
+        condition.done = self.warehouse.done().listed();
         match (worked, self.since) {
             (Ok(()), None) => {}
             (Ok(()), Some(since)) => {
@@ -297,11 +318,11 @@ mod tests {
         bytes
     }
 
-    fn append(memory: &Arc<Memory>, topic: &str, id: u64) -> Append {
+    fn put(memory: &Arc<Memory>, topic: &str, id: u64) -> Put {
         let bytes = frame(topic, id);
         let end = bytes.len();
         let buffer = Arc::new(Buffer::charged(memory, bytes.into()));
-        Append { body: Body::Slice { buffer, start: 0, end }, frames: 1, ticket: id }
+        Put { ticket: id, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 }
     }
 
     /// The names and bytes in a topic's folder, sorted.
@@ -325,11 +346,11 @@ mod tests {
             let unparker = parker.unparker().clone();
             let mut store = StoreThread::start(&options, move || unparker.unpark()).unwrap();
             for id in 0..STORE_APPENDS as u64 {
-                store.append(append(&memory, ["a", "b/c"][id as usize % 2], id));
+                store.put(put(&memory, ["a", "b/c"][id as usize % 2], id));
             }
             let mut stored = Vec::new();
             while stored.len() < STORE_APPENDS {
-                let Some(Stored { ticket }) = store.collect() else {
+                let Some(Outcome { ticket, .. }) = store.collect() else {
                     if store.prepare_sleep() {
                         parker.park_timeout(PATIENCE);
                     }
@@ -360,14 +381,14 @@ mod tests {
         let options = options(folder.path(), Duration::from_millis(1), SyncPolicy::Batch);
         let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
         let mut store = StoreThread::start(&options, || ()).unwrap();
-        store.append(append(&memory, "a", 0));
+        store.put(put(&memory, "a", 0));
         let since = Instant::now();
-        while store.condition().done.segments == 0 {
+        while !store.condition().done.contains(&("segments", 1)) {
             assert!(since.elapsed() < PATIENCE);
             thread::yield_now();
         }
         let condition = store.condition();
-        assert_eq!((condition.done.frames, condition.trouble), (1, None));
+        assert_eq!((condition.done[0], condition.trouble), (("frames", 1), None));
         assert!(files(&folder.path().join("a"))[0].0.ends_with(".frames"));
     }
 
@@ -380,7 +401,7 @@ mod tests {
         // Where the topic's folder should be, there is a file.
         let in_the_way = folder.path().join("a");
         fs::write(&in_the_way, "").unwrap();
-        store.append(append(&memory, "a", 7));
+        store.put(put(&memory, "a", 7));
         let since = Instant::now();
         while store.condition().failures < 2 {
             assert!(since.elapsed() < PATIENCE);

@@ -62,6 +62,21 @@ pub struct Done {
     pub removed: u64,
 }
 
+impl Done {
+    /// Each by its name.
+    pub fn listed(self) -> Vec<(&'static str, u64)> {
+        let Done { frames, bytes, rounds, segments, removed } = self;
+        let done = [
+            ("frames", frames),
+            ("bytes", bytes),
+            ("rounds", rounds),
+            ("segments", segments),
+            ("removed", removed),
+        ];
+        done.into()
+    }
+}
+
 /// Open segments over some files.
 pub struct Warehouse<F: Files> {
     files: F,

@@ -1,45 +1,19 @@
-//! The HTTP sink against stores that take, refuse, stall, break off and are away.
-#![cfg(unix)]
-
-#[path = "support/nginx.rs"]
-mod nginx;
-#[path = "support/store.rs"]
-mod store;
+//! The sink alone.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use framegate::courier::{self, Away};
+use super::nginx::Nginx;
+use super::options;
+use super::store::{Act, OK, PATIENCE, Store};
+use framegate::courier;
 use framegate::frame::{Body, Header, Kind, Scheme, encode};
-use framegate::http::Field;
 use framegate::memory::{Buffer, Memory};
 use framegate::sinks::http::{HttpSink, Options};
 use framegate::sinks::{Put, Sink};
-use nginx::Nginx;
-use store::{Act, OK, PATIENCE, Store};
-
-fn options(url: &str) -> Options {
-    Options {
-        carried: courier::Options {
-            target: url.parse().unwrap(),
-            fields: Vec::new(),
-            max_in_flight: 100,
-            max_connections: 100,
-            adaptive: false,
-            timeout: Duration::from_millis(500),
-            retries: 1,
-            ok_when: None,
-            insecure: false,
-            away: Away::Fails,
-            seed: 1,
-        },
-        content_type: Field::new("Content-Type", b"text/plain").unwrap(),
-        ordered: false,
-    }
-}
 
 fn sized(options: Options, max_in_flight: usize) -> Options {
     let carried = courier::Options { max_in_flight, max_connections: max_in_flight, ..options.carried };
@@ -97,6 +71,15 @@ impl Gate {
         }
     }
 
+    /// Waits for what is said of it, which comes a moment after.
+    fn until(&self, is_so: impl Fn(&Gate) -> bool) {
+        let began = Instant::now();
+        while !is_so(self) {
+            assert!(began.elapsed() < PATIENCE, "it says {:?}", self.sink.condition());
+            std::thread::yield_now();
+        }
+    }
+
     fn said(&self, names: &str) -> u64 {
         let condition = self.sink.condition();
         let found = condition.done.iter().chain(&condition.now).find(|(name, _)| *name == names);
@@ -117,7 +100,8 @@ fn every_frame_has_the_right_outcome() {
         ("babbles", _) => Act::Babble,
         _ => OK,
     });
-    let mut gate = Gate::start(options(&store.url()));
+    let carried = courier::Options { timeout: Duration::from_millis(500), ..options(&store.url()).carried };
+    let mut gate = Gate::start(Options { carried, ..options(&store.url()) });
     let records =
         ["busy", "later", "hangs", "breaks", "breaks once", "unknown", "moved", "babbles", "", "fine"];
     let tickets = records.map(|record| gate.put(7, record));
@@ -159,7 +143,7 @@ fn every_frame_has_the_right_outcome() {
     }
     assert!(log.seen.values().all(|seen| seen.iter().all(|one| one.key == seen[0].key)));
     drop(log);
-    assert_eq!((gate.said("stored"), gate.said("refused")), (4, 6));
+    gate.until(|gate| (gate.said("stored"), gate.said("refused")) == (4, 6));
     assert_eq!(gate.memory.used(), 0, "nothing is held of what ended");
 }
 
@@ -212,10 +196,7 @@ fn in_order_one_frame_of_a_key_is_under_way() {
     // Two keys go on while one waits.
     gate.wait_for(40);
     assert_eq!(store.times("a1"), 0);
-    // What is said comes a moment after.
-    while gate.said("in_flight") + gate.said("waiting") != 20 {
-        std::thread::yield_now();
-    }
+    gate.until(|gate| gate.said("in_flight") + gate.said("waiting") == 20);
     store.release();
     gate.wait_for(60);
     let log = store.log();
@@ -242,9 +223,7 @@ fn a_store_that_is_away_is_waited_for() {
         gate.put(0, &n.to_string());
     });
     // It says why nothing goes on, and it is not taken for done.
-    while gate.sink.condition().trouble.is_none() {
-        std::thread::yield_now();
-    }
+    gate.until(|gate| gate.sink.condition().trouble.is_some());
     let trouble = gate.sink.condition().trouble.unwrap();
     assert!(trouble.contains("cannot connect: Connection refused"), "{trouble}");
     assert!(gate.sink.collect().is_none());
@@ -276,7 +255,7 @@ fn an_end_waits_for_nobody() {
     });
     store.wait_for(100);
     let memory = gate.memory.clone();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     drop(gate);
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(memory.used(), 0);

@@ -1,0 +1,6 @@
+//! Parts, products and leases.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    framegate::check::models::check_parts(data);
+});
