@@ -12,6 +12,7 @@ use crate::ledger::Ledger;
 use crate::net::Reactor;
 use crate::pool::Threads;
 use crate::sinks::Sink;
+use crate::sinks::store::{self, StoreThread};
 
 pub use crate::control::Control;
 
@@ -20,6 +21,7 @@ pub struct Gateway {
     reactor: Reactor,
     workers: usize,
     config: Config,
+    store: Option<StoreThread>,
     local_addr: SocketAddr,
     control: Control,
     commands: Commands,
@@ -37,7 +39,8 @@ impl Gateway {
         let reactor = Reactor::bind(listen)?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
-        Ok(Gateway { reactor, workers, config, local_addr, control, commands, sinks: Vec::new() })
+        let (store, sinks) = (None, Vec::new());
+        Ok(Gateway { reactor, workers, config, store, local_addr, control, commands, sinks })
     }
 
     /// Has a handler in Rust answer every frame before it is distributed.
@@ -49,6 +52,21 @@ impl Gateway {
         self.config.handler = Vec::new();
         check(&self.config)?;
         Ok(self)
+    }
+
+    /// Opens the store, if there is to be one, and finishes what a crash left there. Running does that too,
+    /// but then those who connect wait for it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] where it cannot be used, and how to mend that.
+    pub fn open_store(&mut self) -> io::Result<()> {
+        let Some(folder) = self.config.store.as_ref().filter(|_| self.store.is_none()) else { return Ok(()) };
+        let (scheme, policy) = (self.config.scheme.clone(), self.config.stored);
+        let options = store::Options { folder: folder.clone(), scheme, policy };
+        let waker = self.reactor.waker();
+        let store = StoreThread::start(&options, move || waker.wake());
+        self.store = Some(store.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?);
+        Ok(())
     }
 
     /// Has every distributed frame put into a sink as well, whose word its OK waits for. `start` is given what wakes
@@ -79,19 +97,23 @@ impl Gateway {
     ///
     /// # Errors
     /// Where a worker cannot be started, or the system's poll fails; and
-    /// [`io::ErrorKind::InvalidInput`] where a handler cannot be started.
-    pub fn run(self) -> io::Result<Ledger> {
+    /// [`io::ErrorKind::InvalidInput`] where a handler cannot be started or the store cannot be used.
+    pub fn run(mut self) -> io::Result<Ledger> {
+        self.open_store()?;
         let waker = self.reactor.waker();
         let pool = Threads::start(self.workers, &self.config.scheme, move || waker.wake())?;
         let handler = self.config.handler.first().cloned().unwrap_or_default();
         let mut gate = Gate::new(self.reactor, pool, self.config, Instant::now());
-        gate.start_handlers().map_err(|why| {
-            let message = format!("cannot start the handler {handler}: {why}");
-            io::Error::new(io::ErrorKind::InvalidInput, message)
-        })?;
+        if let Some(store) = self.store {
+            gate.add_sink(Box::new(store));
+        }
         for sink in self.sinks {
             gate.add_sink(sink);
         }
+        gate.start_handlers().map_err(|why| {
+            let message = format!("cannot start the handler {handler}: {why}: check --handler");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })?;
         let mut events = Vec::new();
         while !gate.is_drained() {
             events.clear();

@@ -9,7 +9,7 @@
 //! small + entries ≤ limit − max(large, one frame)                     − max(answers, floor)
 //! large           ≤ limit − max(small + entries, limit / SMALL_SHARE) − max(answers, floor)
 //! answers         ≤ limit − small − entries − large
-//! floor           = max(limit / ANSWER_SHARE, one frame and one read), nothing without handlers
+//! floor           = max(limit / ANSWER_SHARE, one frame, one read, and what is held beside it), 0 without handlers
 //! ```
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct Memory {
     limit: AtomicUsize,
     large_floor: usize,
     /// The least floor of the answers; 0 without handlers.
-    answer_min: usize,
+    answer_min: AtomicUsize,
     small: AtomicUsize,
     large: AtomicUsize,
     answers: AtomicUsize,
@@ -57,10 +57,11 @@ impl Memory {
         for_small.max(for_large)
     }
 
-    /// The least limit where there are handlers.
-    pub fn least_with_answers(frame_max: usize) -> usize {
+    /// The least limit where there are handlers, for which `beside` bytes are held beside the answer that is
+    /// read.
+    pub fn least_with_answers(frame_max: usize, beside: usize) -> usize {
         let large = frame_max + BUFFER_OVERHEAD;
-        let answer = large + ANSWER_MIN;
+        let answer = large + ANSWER_MIN + beside;
         // The floor is either of two; both must leave room for a large frame and for small ones.
         let beside_least = (large + SMALL_MIN).max(large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE);
         let beside_share = beside_least.div_ceil(ANSWER_SHARE - 1) * ANSWER_SHARE;
@@ -77,17 +78,17 @@ impl Memory {
     }
 
     /// The same with room for what handlers answer; at least [`Memory::least_with_answers`].
-    pub fn with_answers(limit: usize, frame_max: usize) -> Arc<Memory> {
-        assert!(limit >= Self::least_with_answers(frame_max), "the configuration checks this");
+    pub fn with_answers(limit: usize, frame_max: usize, beside: usize) -> Arc<Memory> {
+        assert!(limit >= Self::least_with_answers(frame_max, beside), "the configuration checks this");
         let large = frame_max + BUFFER_OVERHEAD;
-        Self::with_floors(limit, large, large + ANSWER_MIN)
+        Self::with_floors(limit, large, large + ANSWER_MIN + beside)
     }
 
     fn with_floors(limit: usize, large_floor: usize, answer_min: usize) -> Arc<Memory> {
         Arc::new(Memory {
             limit: AtomicUsize::new(limit),
             large_floor,
-            answer_min,
+            answer_min: AtomicUsize::new(answer_min),
             small: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
@@ -101,13 +102,15 @@ impl Memory {
         self.limit.load(Relaxed)
     }
 
-    /// Changes the bound. Under a lower one nothing more is charged until enough is given back.
+    /// Changes the bound, which the configuration checks. Under a lower one nothing more is charged until
+    /// enough is given back.
     pub fn set_limit(&self, limit: usize) {
-        let frame_max = self.large_floor - BUFFER_OVERHEAD;
-        let least =
-            if self.answer_min == 0 { Self::least(frame_max) } else { Self::least_with_answers(frame_max) };
-        assert!(limit >= least, "the configuration checks this");
         self.limit.store(limit, Relaxed);
+    }
+
+    /// Changes what handlers are held beside the answer that is read.
+    pub fn set_beside(&self, beside: usize) {
+        self.answer_min.store(self.large_floor + ANSWER_MIN + beside, Relaxed);
     }
 
     /// Bytes charged now: for small frames, for large ones, for answers, for the entries of outboxes.
@@ -134,8 +137,17 @@ impl Memory {
         }
     }
 
+    /// How many bytes of answers may wait for others: beside them there is always room for one more answer,
+    /// the largest, so that the one that they wait for can come.
+    pub fn answers_waiting_max(&self) -> usize {
+        self.answer_floor() - self.answer_min.load(Relaxed)
+    }
+
     fn answer_floor(&self) -> usize {
-        if self.answer_min == 0 { 0 } else { self.answer_min.max(self.limit() / ANSWER_SHARE) }
+        match self.answer_min.load(Relaxed) {
+            0 => 0,
+            least => least.max(self.limit() / ANSWER_SHARE),
+        }
     }
 
     /// Charges `bytes`. Whoever calls has asked [`has_room`](Self::has_room) for at least as many
@@ -303,9 +315,10 @@ mod tests {
     #[test]
     fn what_waits_for_a_handler_leaves_room_for_its_answer() {
         for frame in [64, 4096, READ_MAX, 16 * MIB, 1024 * MIB] {
-            let limit = Memory::least_with_answers(frame);
+            let beside = frame / 3;
+            let limit = Memory::least_with_answers(frame, beside);
             for limit in [limit, limit + limit / 3, 3 * limit] {
-                let memory = Memory::with_answers(limit, frame);
+                let memory = Memory::with_answers(limit, frame, beside);
                 let large = frame + BUFFER_OVERHEAD;
                 assert!(memory.has_room(Share::Large, large) && memory.has_room(Share::Small, SMALL_MIN));
                 let mut held = Vec::new();
@@ -318,8 +331,9 @@ mod tests {
                     }
                     piece /= 2;
                 }
-                assert!(memory.has_room(Share::Answer, large + ANSWER_MIN), "{frame} in {limit}");
-                let answers = memory.charge(Share::Answer, large + ANSWER_MIN);
+                let answers = large + ANSWER_MIN + beside + memory.answers_waiting_max();
+                assert!(memory.has_room(Share::Answer, answers), "{frame} in {limit}");
+                let answers = memory.charge(Share::Answer, answers);
                 assert!(memory.used() <= limit);
                 held.clear();
                 drop(answers);

@@ -38,6 +38,11 @@ impl<T> Reorder<T> {
         self.base + self.slots.len() as u64 - 1
     }
 
+    /// Whether nothing is before the item `seq`, which has begun.
+    pub fn is_next(&self, seq: u64) -> bool {
+        seq == self.base
+    }
+
     /// Completes the item `seq`, which has begun, once.
     pub fn insert(&mut self, seq: u64, item: T) {
         let at = usize::try_from(seq - self.base).expect("a window fits in memory");
@@ -69,6 +74,7 @@ mod tests {
         window.insert(c, 'c');
         window.insert(b, 'b');
         assert_eq!(window.release(), None);
+        assert!(window.is_next(a) && !window.is_next(b));
         window.insert(a, 'a');
         assert_eq!([window.release(), window.release(), window.release()], [Some('a'), Some('b'), Some('c')]);
         assert!(window.is_empty());

@@ -19,6 +19,43 @@ pub struct Time(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOrOff(pub Option<Duration>);
 
+/// A [`Time`] or a [`Size`], told apart by its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeOrSize {
+    /// `7d`.
+    Time(Duration),
+    /// `10GiB`.
+    Size(usize),
+}
+
+impl FromStr for TimeOrSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TimeOrSize, String> {
+        let bare = text.trim().parse::<f64>().is_ok();
+        let time = text.parse().map(|Time(time)| TimeOrSize::Time(time));
+        let either = time.or_else(|_| text.parse().map(|Size(bytes)| TimeOrSize::Size(bytes)));
+        either.ok().filter(|_| !bare).ok_or_else(|| {
+            format!("'{text}' is no time and no size: write it as 30m or 7d, or as 10GiB, with its unit")
+        })
+    }
+}
+
+impl fmt::Display for TimeOrSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            TimeOrSize::Time(time) => Time(time).fmt(f),
+            TimeOrSize::Size(bytes) => Size(bytes).fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrSize, D::Error> {
+        deserializer.deserialize_any(Written::new("a time such as \"7d\" or a size such as \"10GiB\""))
+    }
+}
+
 impl FromStr for Size {
     type Err = String;
 
@@ -186,6 +223,23 @@ mod tests {
         assert_eq!("0".parse(), Ok(TimeOrOff(None)));
         assert_eq!("2s".parse(), Ok(TimeOrOff(Some(Duration::from_secs(2)))));
         assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or as off"));
+    }
+
+    #[test]
+    fn times_and_sizes_are_told_apart_by_their_units() {
+        for (text, is) in [
+            ("7d", Some(TimeOrSize::Time(Duration::from_secs(7 * 86_400)))),
+            ("30s", Some(TimeOrSize::Time(Duration::from_secs(30)))),
+            ("10GiB", Some(TimeOrSize::Size(10 << 30))),
+            ("64KiB", Some(TimeOrSize::Size(64 << 10))),
+            ("10", None),
+            ("1.5", None),
+            ("", None),
+            ("much", None),
+        ] {
+            assert_eq!(text.parse().ok(), is, "{text:?}");
+            assert!(is.is_none_or(|is| is.to_string().parse() == Ok(is)));
+        }
     }
 
     #[test]

@@ -129,9 +129,12 @@ fn pause(gateway: &Remote, wait: Option<Time>, json: bool) -> Result<Exit, Failu
         if !quiet && left > each {
             continue;
         }
-        let text = match (quiet, &answer["in_flight"]) {
-            (true, _) => "paused, and everything that was accepted is finished".to_string(),
-            (false, left) => format!("paused; {left} frames are not finished yet"),
+        let text = match (quiet, answer["queued"].as_u64().unwrap_or(0), &answer["in_flight"]) {
+            (true, 0, _) => "paused, and everything that was accepted is finished".to_string(),
+            (true, queued, _) => {
+                format!("paused, and the handlers have nothing; {queued} frames wait for them")
+            }
+            (false, _, left) => format!("paused; {left} frames are not finished yet"),
         };
         say(&answer, json, &text)?;
         return Ok(if quiet || wait.is_zero() { Exit::Done } else { Exit::Partly });

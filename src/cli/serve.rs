@@ -46,6 +46,7 @@ Examples:
   framegate serve
   framegate serve --listen 0.0.0.0:7450 --memory 1GiB --slow drop
   framegate serve --config gateway.toml --secret-file /etc/framegate/secret
+  framegate serve --store /var/lib/framegate --store-keep 100GiB
   framegate serve --handler 'python3 thumbnails.py' --handlers 4 --max-in-flight 100
   framegate serve --http-sink http://store:8080/frames --http-max-in-flight 1000
 
@@ -83,11 +84,12 @@ impl Serve {
             );
         }
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
-        let gateway = bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
-        let gateway = match http_sink::options(&settings, &config)? {
-            None => gateway,
-            Some(options) => gateway.with_sink(|wake| HttpSink::start(options, wake))?,
-        };
+        let mut gateway =
+            bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
+        gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
+        if let Some(options) = http_sink::options(&settings, &config)? {
+            gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
+        }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
             off if off.eq_ignore_ascii_case("off") => None,
             address => Some(bind("--admin", address, Admin::bind)?),
@@ -121,7 +123,7 @@ impl Serve {
             .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
         let ledger = gateway.run().map_err(|why| match why.kind() {
-            ErrorKind::InvalidInput => Failure::usage(format!("{why}: check --handler")),
+            ErrorKind::InvalidInput => Failure::usage(why.to_string()),
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
         drop(answering);

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, SlowPolicy};
 use crate::limits::WORKERS_MAX;
+use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::units::TimeOrSize;
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -99,6 +101,20 @@ pub struct Settings {
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub overflow: Option<Overflow>,
+    /// Every distributed frame is also appended here, a folder a topic, before its OK; framegate verify checks
+    /// the files, tail --store prints them and send --whole --frames publishes them again [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// A segment of the store gets its final name this often, and at 64MiB [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub store_rotate: Option<Time>,
+    /// When a frame counts as stored [default: batch]
+    #[arg(long, value_name = "POLICY")]
+    #[serde(deserialize_with = "policy")]
+    pub store_sync: Option<SyncPolicy>,
+    /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
+    #[arg(long, value_name = "TIME|SIZE")]
+    pub store_keep: Option<TimeOrSize>,
     /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
     /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
     /// REJECTED with the reason [default: none]
@@ -171,6 +187,10 @@ impl Settings {
             max_in_flight: self.max_in_flight.or(others.max_in_flight),
             max_queued: self.max_queued.or(others.max_queued),
             overflow: self.overflow.or(others.overflow),
+            store: self.store.or(others.store),
+            store_rotate: self.store_rotate.or(others.store_rotate),
+            store_sync: self.store_sync.or(others.store_sync),
+            store_keep: self.store_keep.or(others.store_keep),
             http_sink: self.http_sink.or(others.http_sink),
             http_max_in_flight: self.http_max_in_flight.or(others.http_max_in_flight),
             http_ordered: self.http_ordered.or(others.http_ordered),
@@ -208,6 +228,15 @@ impl Settings {
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             max_queued: self.max_queued.unwrap_or(default.max_queued),
             overflow: self.overflow.unwrap_or(default.overflow),
+            store: self.store.clone(),
+            stored: Policy {
+                rotate: time(self.store_rotate, default.stored.rotate),
+                sync: self.store_sync.unwrap_or(default.stored.sync),
+                keep: self.store_keep.map(|keep| match keep {
+                    TimeOrSize::Time(time) => Keep::Time(time),
+                    TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
+                }),
+            },
             http_max_in_flight: self.http_max_in_flight.unwrap_or(default.http_max_in_flight),
         };
         config.check().map_err(Failure::usage)?;
@@ -289,6 +318,20 @@ impl ValueEnum for Overflow {
     }
 }
 
+impl ValueEnum for SyncPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[SyncPolicy::Batch, SyncPolicy::Off]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            SyncPolicy::Batch => "once it is on the disk; one sync covers all frames that wait",
+            SyncPolicy::Off => "once the system has it, which may lose it if the machine crashes",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
 impl ValueEnum for BadDigestPolicy {
     fn value_variants<'a>() -> &'a [Self] {
         &[BadDigestPolicy::Drop, BadDigestPolicy::Close]
@@ -340,6 +383,8 @@ mod tests {
             ("admin-host", "none"),
             ("handler", "none"),
             ("handlers", "workers"),
+            ("store", "none"),
+            ("store-keep", "none"),
             ("http-sink", "none"),
             ("http-header", "none"),
             ("http-ok-when", "none"),
@@ -378,7 +423,8 @@ mod tests {
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\nhttp-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
+             max-queued = 10\noverflow = 'reject'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
+             http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
              http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-header = ['a: b']\n\
              http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
             secret.display()
@@ -403,6 +449,9 @@ mod tests {
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
+        assert_eq!(config.store.as_deref(), Some(Path::new("s")));
+        let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
+        assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep });
         assert_eq!((config.http_max_in_flight, settings.http_sink.as_deref()), (11, Some("http://h/")));
         let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
         assert_eq!(http, (Some(true), Some(true), Some(13)));

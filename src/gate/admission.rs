@@ -113,7 +113,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.jobs >= JOBS {
             return Admission::Wait(Share::Small, PauseCause::Workers);
         }
-        if let Some(large) = conn.larges.back().filter(|large| !large.is_received()) {
+        if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
                 true => Admission::ReadLarge,
                 false => Admission::Blocked(PauseCause::InFlight),

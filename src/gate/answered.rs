@@ -7,8 +7,9 @@ use super::calling::Call;
 use super::conn::ConnId;
 use super::distribute::encode_reply;
 use super::drafts::Purpose;
+use super::notices::Notice;
 use super::parcel::Parcel;
-use super::stage::Step;
+use super::stage::{Passed, Step};
 use crate::frame::{Body, Checked, DIGEST, Draft, Header, Kind, Status, Verified, check_topic};
 use crate::handler::Performed;
 use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
@@ -65,7 +66,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A worker has called the handler in Rust.
     pub(super) fn function_answered(&mut self, number: u64, performed: Performed) {
         let Some(calling) = &mut self.calling else { return };
-        let Some(mut call) = calling.with_workers.remove(&number) else { return };
+        let Some(call) = calling.with_workers.remove(&number) else { return };
         calling.queue.done();
         let parcel = |made: Verified| Parcel::Frame(made.body().clone());
         match performed {
@@ -75,8 +76,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             Performed::Replace(made) => {
                 self.count_answer(&Answer::Replace);
-                let reply = self.small_reply(&mut call, Status::Ok, "");
-                self.pass(call, Some(made), reply);
+                self.pass(call, Some(made), None);
             }
             Performed::Refuse(status, reply) => {
                 self.count_answer(&Answer::Refuse(status));
@@ -92,7 +92,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         calls.refused += u64::from(matches!(answer, Answer::Refuse(_)));
     }
 
-    fn answered(&mut self, mut call: Call, answer: Answer, header: &Header, topic: &[u8], body: &Body) {
+    fn answered(&mut self, call: Call, answer: Answer, header: &Header, topic: &[u8], body: &Body) {
         let is_told = call.header.want_reply;
         let mut draft = match answer {
             Answer::Replace => {
@@ -109,8 +109,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 draft
             }
             Answer::Pass if header.payload_len == 0 || !is_told => {
-                let reply = self.small_reply(&mut call, Status::Ok, "");
-                return self.pass(call, None, reply);
+                return self.pass(call, None, None);
             }
             Answer::Refuse(status) if header.payload_len == 0 || !is_told => {
                 return self.refuse_call(call, status, "");
@@ -138,20 +137,42 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The frame of a call, or another in its place, is distributed in its turn; at once where nobody would
     /// get it, so that its publisher does not wait for calls that began before it.
-    pub(super) fn pass(&mut self, call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
-        let Call { conn: id, seq, digest, frame, .. } = call;
+    pub(super) fn pass(&mut self, mut call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
+        let (id, seq) = (call.conn, call.seq);
+        let is_new = instead.is_some();
+        let written = [instead.as_ref().map(Verified::len), reply.as_ref().map(Parcel::reply_bytes)];
+        let at_once = self.goes_nowhere(id, instead.as_ref().unwrap_or(&call.frame));
+        if !at_once && !self.may_wait(id, seq, written.into_iter().flatten().sum()) {
+            let reason = "too much waits for the answers to earlier frames: send it again later";
+            let message = format_args!(
+                "answers of {} bytes wait for those to earlier frames: the next is thrown away and its frame is \
+                 BUSY; more --memory or a lower --max-in-flight mends it",
+                self.answers_waiting
+            );
+            self.notices.say(Notice::AnswersWait, log::Level::Warn, self.now, message);
+            return self.refuse_call(call, Status::Busy, reason);
+        }
+        let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
+        let Call { digest, frame, .. } = call;
+        let passed = Passed { frame: instead.unwrap_or(frame), is_new, reply };
         if let (Some(dedup), Some(digest)) = (&mut self.dedup, digest) {
             dedup.accept(digest, self.now);
         }
-        let frame = instead.unwrap_or(frame);
-        if self.goes_nowhere(id, &frame) {
+        if at_once {
             self.unstage(id, 1);
-            self.distribute_answered(id, frame, reply);
+            self.distribute_answered(id, passed);
             self.complete(id, seq, Step::Done);
         } else {
-            self.complete(id, seq, Step::Answered(frame, reply));
+            self.complete(id, seq, Step::Answered(passed));
         }
         self.refuse_twins(digest, Status::Duplicate, "");
+    }
+
+    /// Whether a frame that was answered may wait for its turn: what waits must leave room for the answer
+    /// that it waits for.
+    fn may_wait(&self, id: ConnId, seq: u64, written: usize) -> bool {
+        let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return true };
+        stage.steps.is_next(seq) || self.answers_waiting + written <= self.memory.answers_waiting_max()
     }
 
     /// Whether a frame would go to nobody, whenever its turn comes.

@@ -133,6 +133,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
         self.staged -= staged;
         self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
+        self.answers_waiting -= conn.stage.as_ref().map_or(0, |stage| stage.written);
         self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         if let Some(calling) = &mut self.calling {
             calling.queue.forget(id.key());
@@ -146,7 +147,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// It subscribes to nothing more, and holds nobody up.
     fn leave(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        for pattern in std::mem::take(&mut conn.patterns) {
+        for pattern in
+            conn.subscription.take().map(|subscription| subscription.patterns).into_iter().flatten()
+        {
             self.router.unsubscribe(&pattern, id);
         }
         self.uncrowd(id);

@@ -1,13 +1,15 @@
 //! What a gateway is set to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
-use crate::limits::{FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX};
+use crate::limits::{BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, PAYLOAD_MAX, READ_MAX};
 use crate::memory::Memory;
-use crate::units::{Size, Time, TimeOrOff};
+use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
 
 /// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -51,6 +53,10 @@ pub struct Config {
     pub max_queued: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
+    /// The folder in which every distributed frame is stored before its OK, if one is.
+    pub store: Option<PathBuf>,
+    /// How it is stored there.
+    pub stored: Policy,
     /// Requests of an HTTP sink under way at once, where there is one.
     pub http_max_in_flight: usize,
 }
@@ -118,6 +124,8 @@ impl Default for Config {
             max_in_flight: 100,
             max_queued: 10_000,
             overflow: Overflow::Pause,
+            store: None,
+            stored: Policy { rotate: Duration::from_secs(10), sync: SyncPolicy::Batch, keep: None },
             http_max_in_flight: 100,
         }
     }
@@ -134,10 +142,26 @@ impl Config {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
     }
 
+    /// What is held for handlers beside the answer that is read: of each the beginning of another, and the
+    /// calls.
+    pub fn answers_beside(&self) -> usize {
+        let begun = self.handlers.saturating_mul(READ_MAX + BUFFER_OVERHEAD);
+        // More than any memory is enough to be refused.
+        begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(usize::MAX / 64)
+    }
+
     /// What one outbox may really hold: at most half of the memory, so that one subscriber that
     /// fell behind leaves room for the others.
     pub fn outbox_max(&self) -> usize {
         self.outbox.min(self.memory / 2)
+    }
+
+    /// What is kept of the store, as it is written.
+    fn keep(&self) -> Option<TimeOrSize> {
+        self.stored.keep.map(|keep| match keep {
+            Keep::Time(time) => TimeOrSize::Time(time),
+            Keep::Size(bytes) => TimeOrSize::Size(bytes as usize),
+        })
     }
 
     /// Every setting by its name on the command line, as it is written there.
@@ -161,6 +185,10 @@ impl Config {
             ("max-in-flight", self.max_in_flight.to_string()),
             ("max-queued", self.max_queued.to_string()),
             ("overflow", self.overflow.name().into()),
+            ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),
+            ("store-rotate", Time(self.stored.rotate).to_string()),
+            ("store-sync", self.stored.sync.name().into()),
+            ("store-keep", self.keep().map_or("all".into(), |keep| keep.to_string())),
             ("http-max-in-flight", self.http_max_in_flight.to_string()),
         ]
     }
@@ -176,15 +204,23 @@ impl Config {
         }
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
-            true => Memory::least_with_answers(self.frame_max()),
+            true => Memory::least_with_answers(self.frame_max(), self.answers_beside()),
         };
         if self.memory < least {
             let mib = least.div_ceil(1 << 20);
-            return Err(format!(
-                "memory {} is too little for max-payload {}: give --memory {mib}MiB or more, or a smaller --max-payload",
-                size(self.memory),
-                size(self.payload_max),
-            ));
+            let (memory, payload) = (size(self.memory), size(self.payload_max));
+            return Err(match self.calls() {
+                false => format!(
+                    "memory {memory} is too little for max-payload {payload}: give --memory {mib}MiB or more, \
+                     or a smaller --max-payload"
+                ),
+                true => format!(
+                    "memory {memory} is too little for max-payload {payload}, {} handlers and {} frames with \
+                     them: give --memory {mib}MiB or more, or a smaller --max-payload, --handlers or \
+                     --max-in-flight",
+                    self.handlers, self.max_in_flight
+                ),
+            });
         }
         for (name, value) in [
             ("outbox", self.outbox),
@@ -205,12 +241,24 @@ impl Config {
             ("frame-timeout", self.frame_timeout),
             ("slow-timeout", self.slow_timeout),
             ("handler-timeout", self.handler_timeout),
+            ("store-rotate", self.stored.rotate),
         ] {
             if value.is_zero() {
                 return Err(format!("{name} is 0: set it to 1ms or more"));
             }
         }
-        Ok(())
+        match self.stored.keep {
+            Some(_) if self.store.is_none() => {
+                Err("store-keep without a store: give --store DIR, or leave it out".into())
+            }
+            Some(Keep::Time(time)) if time < self.stored.rotate => Err(format!(
+                "store-keep {} is less than store-rotate {}: set it higher",
+                Time(time),
+                Time(self.stored.rotate)
+            )),
+            Some(Keep::Size(0)) => Err("store-keep is 0: give a size, or leave it out to keep all".into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! One peer.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -105,6 +104,12 @@ pub struct Crowd {
     pub holding: Vec<ConnId>,
 }
 
+/// What a subscriber asked for.
+#[derive(Debug, Default)]
+pub struct Subscription {
+    pub patterns: Vec<Box<str>>,
+}
+
 /// Frames of one peer that were refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejects {
@@ -143,14 +148,12 @@ pub struct Conn<S> {
     pub frame_len: u32,
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
-    pub larges: VecDeque<Box<Large>>,
-    /// Numbers them.
-    pub large_count: u64,
+    pub larges: Vec<Large>,
     pub last_read: Instant,
     /// When the frame that is being read began, or came a good piece further.
     pub frame_since: Instant,
     /// How far it was then, in bytes.
-    pub frame_mark: usize,
+    pub frame_mark: u32,
 
     // Verifying, in order
     pub authorized: bool,
@@ -170,7 +173,8 @@ pub struct Conn<S> {
     pub last_write: Instant,
 
     // Subscribing
-    pub patterns: Vec<Box<str>>,
+    /// None without patterns.
+    pub subscription: Option<Box<Subscription>>,
     /// Frames dropped for it since the last GAP.
     pub lost: u64,
     pub crowd: Option<Box<Crowd>>,
@@ -194,6 +198,11 @@ pub struct Conn<S> {
 }
 
 impl<S> Conn<S> {
+    /// What it subscribes to.
+    pub fn patterns(&self) -> &[Box<str>] {
+        self.subscription.as_ref().map_or(&[], |subscription| &subscription.patterns)
+    }
+
     fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
         Conn {
             id,
@@ -211,8 +220,7 @@ impl<S> Conn<S> {
             read_size: READ_MIN as u32,
             frame_len: 0,
             partial: None,
-            larges: VecDeque::new(),
-            large_count: 0,
+            larges: Vec::new(),
             last_read: now,
             frame_since: now,
             frame_mark: 0,
@@ -227,7 +235,7 @@ impl<S> Conn<S> {
             outbox: Outbox::default(),
             replies_pending: 0,
             last_write: now,
-            patterns: Vec::new(),
+            subscription: None,
             lost: 0,
             crowd: None,
             held_by: None,
@@ -245,7 +253,7 @@ impl<S> Conn<S> {
 
     /// Bytes of a begun frame that came, if one is begun.
     pub fn begun(&self) -> Option<usize> {
-        match self.larges.back() {
+        match self.larges.last() {
             Some(large) if !large.is_received() => Some(large.received()),
             _ => self.partial.as_ref().map(|partial| partial.bytes.len()),
         }
@@ -253,7 +261,7 @@ impl<S> Conn<S> {
 
     /// The id of a begun frame, where it could be read, else 0.
     pub fn begun_id(&self) -> u64 {
-        match self.larges.back() {
+        match self.larges.last() {
             Some(large) if !large.is_received() => large.id,
             _ => self.partial.as_ref().and_then(|partial| partial.header).map_or(0, |header| header.id),
         }
@@ -261,7 +269,7 @@ impl<S> Conn<S> {
 
     /// Bytes of memory that a begun frame holds.
     pub fn begun_charge(&self) -> usize {
-        match self.larges.back() {
+        match self.larges.last() {
             Some(large) if !large.is_received() => large.total(),
             _ => self.partial.as_ref().map_or(0, |partial| partial.charge.bytes()),
         }
@@ -434,7 +442,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        // 10,000 of them are to add at most 10 MB; the slab may be half empty.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 512, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        // 10,000 of them are to add at most 5 MB.
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 480, "{}", size_of::<Conn<mio::net::TcpStream>>());
     }
 }

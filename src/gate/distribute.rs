@@ -9,6 +9,7 @@ use super::notices::Notice;
 use super::owed::Reply;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
+use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
@@ -247,15 +248,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
         if frame.header.kind == Kind::Unsubscribe {
-            conn.patterns.retain(|held| **held != *pattern);
+            if let Some(subscription) = &mut conn.subscription {
+                subscription.patterns.retain(|held| **held != *pattern);
+                conn.subscription.take_if(|subscription| subscription.patterns.is_empty());
+            }
             self.router.unsubscribe(pattern, id);
             return Ok(());
         }
-        if conn.patterns.len() >= CONN_PATTERNS {
+        if conn.patterns().len() >= CONN_PATTERNS {
             return Err(format!("a connection holds at most {CONN_PATTERNS} patterns"));
         }
         if self.router.subscribe(pattern, id)? {
-            conn.patterns.push(pattern.into());
+            conn.subscription.get_or_insert_default().patterns.push(pattern.into());
         }
         Ok(())
     }
@@ -331,7 +335,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
-    pub(super) fn distribute_answered(&mut self, id: ConnId, frame: Verified, reply: Option<Parcel>) {
+    pub(super) fn distribute_answered(&mut self, id: ConnId, Passed { frame, reply, .. }: Passed) {
         if self.conns.get(id).is_none_or(|conn| conn.discard) {
             self.ledger.borrow_mut().undelivered += 1;
             return;

@@ -7,7 +7,7 @@ use super::answered::Answer;
 use super::answers::ANSWERS;
 use super::calling::Call;
 use super::parcel::Parcel;
-use crate::frame::{Draft, Status, Verified};
+use crate::frame::{Draft, Verified};
 use crate::limits::{INLINE_BATCH, JOBS};
 use crate::net::Net;
 use crate::pool::{Job, Pool, Ticket, Work};
@@ -77,15 +77,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     running.outbox.push(Rc::new(Parcel::Frame(made.body().clone())));
                 }
             }
-            Purpose::Answer(mut call, answer) => match answer {
+            Purpose::Answer(call, answer) => match answer {
                 Answer::Pass => {
                     let reply = Parcel::Frame(made.body().clone());
                     self.pass(*call, None, Some(reply));
                 }
-                Answer::Replace => {
-                    let reply = self.small_reply(&mut call, Status::Ok, "");
-                    self.pass(*call, Some(made), reply);
-                }
+                Answer::Replace => self.pass(*call, Some(made), None),
                 Answer::Refuse(status) => {
                     let reply = Parcel::Frame(made.body().clone());
                     self.refused(*call, status, Some(reply));

@@ -145,7 +145,7 @@ impl Durable {
 
     /// Before a sleep: whether nothing came meanwhile.
     pub fn prepare_sleep(&mut self) -> bool {
-        self.sinks.iter_mut().fold(true, |nothing, line| line.sink.prepare_sleep() && nothing)
+        self.sinks.iter_mut().all(|line| line.sink.prepare_sleep())
     }
 
     /// After a sleep.

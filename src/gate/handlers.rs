@@ -87,8 +87,6 @@ struct Leaving<H> {
     process: H,
     number: usize,
     log: LogLines,
-    /// It was not told because it failed.
-    expected: bool,
     kill_at: Option<Instant>,
     look_at: Instant,
     pause: Duration,
@@ -212,6 +210,8 @@ impl<H: Process> Handlers<H> {
             Life::Vacant(until) => (at < self.wanted).then_some(*until),
             Life::Running(running) if running.closed.is_some() => Some(now + LOOK_FIRST),
             Life::Running(running) if running.log_readable => Some(now),
+            // It is not wanted any more.
+            Life::Running(running) if at >= self.wanted && running.calls.is_empty() => Some(now),
             Life::Running(running) => {
                 (!running.calls.is_empty()).then_some(running.first_since + self.timeout)
             }
@@ -241,15 +241,7 @@ impl<H: Process> Handlers<H> {
         }
         let kill_at = expected.then_some(now + HANDLER_GRACE);
         let number = seat + 1;
-        self.leaving.push(Leaving {
-            process,
-            number,
-            log,
-            expected,
-            kill_at,
-            look_at: now,
-            pause: LOOK_FIRST,
-        });
+        self.leaving.push(Leaving { process, number, log, kill_at, look_at: now, pause: LOOK_FIRST });
     }
 
     /// Ends those that are not wanted and have nothing to do, and gives their seats up.
@@ -273,8 +265,7 @@ impl<H: Process> Handlers<H> {
             }
             leaving.log.read(&mut leaving.process, leaving.number, scratch);
             if let Some(how) = leaving.process.ended() {
-                let level = if leaving.expected { log::Level::Debug } else { log::Level::Info };
-                log::log!(level, "handler {} ({}) {how}", leaving.number, leaving.process.id());
+                log::debug!("handler {} ({}) {how}", leaving.number, leaving.process.id());
                 return false;
             }
             if leaving.kill_at.is_some_and(|at| at <= now) {

@@ -41,7 +41,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for conn in self.conns.iter() {
             assert!(conn.window.len() <= CONN_BATCHES + 1, "5: a batch and a fault after the last credit");
             assert!(conn.bytes_in_flight < CONN_BYTES + READ_MAX, "5: one read after the last credit");
-            assert!(conn.patterns.len() <= CONN_PATTERNS);
+            assert!(conn.patterns().len() <= CONN_PATTERNS);
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
@@ -69,6 +69,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
         assert_eq!(self.staged, stages().map(|stage| stage.frames).sum::<u64>());
         assert_eq!(self.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
+        assert_eq!(self.answers_waiting, stages().map(|stage| stage.written).sum::<usize>());
         assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
@@ -85,7 +86,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// If something is.
     pub fn check_empty(&self) {
         assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
-        assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0);
+        assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0 && self.answers_waiting == 0);
         assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
         assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
         assert!(self.router.is_empty(), "7: patterns of nobody");

@@ -108,11 +108,15 @@ pub struct Gate<N: Net, P: Pool> {
     lines: Lines,
     /// Jobs with the pool.
     jobs: usize,
+    /// Numbers the large frames.
+    large_count: u64,
     /// Batches and large frames in all windows.
     in_flight: usize,
     /// Frames in all stages, and those of them whose turn to be called has not come.
     staged: u64,
     lined_up: u64,
+    /// Bytes that handlers wrote and that wait for earlier answers.
+    answers_waiting: usize,
     /// Replies owed to all connections.
     owed: usize,
     /// Entries in all outboxes.
@@ -129,7 +133,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calls = config.calls();
         let memory = match calls {
             false => Memory::new(config.memory, config.frame_max()),
-            true => Memory::with_answers(config.memory, config.frame_max()),
+            true => Memory::with_answers(config.memory, config.frame_max(), config.answers_beside()),
         };
         Gate {
             net,
@@ -158,9 +162,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dirty: Vec::new(),
             lines: Lines::default(),
             jobs: 0,
+            large_count: 0,
             in_flight: 0,
             staged: 0,
             lined_up: 0,
+            answers_waiting: 0,
             owed: 0,
             entries: 0,
             inline_left: 0,

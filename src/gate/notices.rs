@@ -31,6 +31,8 @@ pub enum Notice {
     DedupFull,
     /// A handler failed, or could not be started.
     HandlerFailed,
+    /// What handlers answered found no room to wait in.
+    AnswersWait,
 }
 
 /// When each kind was last logged, and how often it occurred since.

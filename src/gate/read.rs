@@ -174,9 +174,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ => partial_need(bytes.len()),
         };
         let charge = self.memory.charge(Share::Small, need);
-        if !is_same || bytes.len() - conn.frame_mark >= FRAME_PROGRESS {
+        if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
             conn.frame_since = self.now;
-            conn.frame_mark = bytes.len();
+            conn.frame_mark = bytes.len() as u32;
         }
         conn.partial = Some(Box::new(Partial { bytes, header, charge }));
     }
@@ -226,13 +226,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let replies = self.charge_replies(u32::from(header.is_answered()));
         let first = Buffer::new(partial.bytes, self.memory.charge(Share::Large, 0));
         let hashing = Piecewise::new(total, &self.config.scheme, charge, replies);
+        self.large_count += 1;
+        let number = self.large_count;
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let number = conn.large_count;
-        conn.large_count += 1;
         conn.read_size = READ_MIN as u32;
         conn.frame_since = self.now;
-        conn.frame_mark = first.len();
-        conn.larges.push_back(Box::new(Large::new(number, &header, first, Box::new(hashing), self.now)));
+        conn.frame_mark = first.len() as u32;
+        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
@@ -254,17 +254,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// again.
     fn read_large(&mut self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
-        let Some(large) = conn.larges.back_mut() else { return false };
+        let Some(large) = conn.larges.last_mut() else { return false };
         let spare = large.spare(&self.memory);
         let wanted = spare.len();
         let result = self.net.read(&mut conn.socket, spare);
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
-        let Some(large) = conn.larges.back_mut() else { return false };
+        let Some(large) = conn.larges.last_mut() else { return false };
         large.advance(n, &self.memory);
-        if large.received() - conn.frame_mark >= FRAME_PROGRESS {
-            conn.frame_mark = large.received();
+        if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
+            conn.frame_mark = large.received() as u32;
             conn.frame_since = self.now;
         }
         let number = large.number;
@@ -359,7 +359,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(begun) = conn.begun() else { return };
         conn.partial = None;
-        conn.larges.pop_back_if(|large| !large.is_received());
+        conn.larges.pop_if(|large| !large.is_received());
         self.ledger.borrow_mut().bytes_unfinished += begun as u64;
     }
 }

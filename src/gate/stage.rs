@@ -36,8 +36,10 @@ pub struct Stage {
     pub steps: Reorder<Step>,
     /// Frames in both.
     pub frames: u64,
-    /// Bytes of frames that were answered and are not distributed.
+    /// Bytes of frames that were answered and are not distributed, and of what was answered.
     pub answered: usize,
+    /// Those of them that handlers wrote.
+    pub written: usize,
     /// Steps that may change who gets what comes behind them.
     pub controls: usize,
     /// A frame that ends the connection is among them: what comes behind it is not called.
@@ -62,10 +64,32 @@ pub struct Waiting {
 pub enum Step {
     /// What is no call.
     Item(Item),
-    /// A frame that was answered, and its reply if it asked.
-    Answered(Verified, Option<Parcel>),
+    /// A frame that was answered.
+    Answered(Passed),
     /// It took effect before.
     Done,
+}
+
+/// A frame that a handler let pass, or put in the place of another.
+#[derive(Debug)]
+pub struct Passed {
+    pub frame: Verified,
+    /// Whether a handler made it.
+    pub is_new: bool,
+    /// To its publisher, if it asked.
+    pub reply: Option<Parcel>,
+}
+
+impl Passed {
+    /// Bytes that a handler wrote.
+    pub fn written(&self) -> usize {
+        let frame = if self.is_new { self.frame.len() } else { 0 };
+        frame + self.reply.as_ref().map_or(0, Parcel::reply_bytes)
+    }
+
+    fn len(&self) -> usize {
+        self.frame.len() + self.reply.as_ref().map_or(0, Parcel::reply_bytes)
+    }
 }
 
 impl Stage {
@@ -241,8 +265,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A step is complete: whatever is next in the order takes effect.
     pub(super) fn complete(&mut self, id: ConnId, seq: u64, step: Step) {
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
-        if let Step::Answered(frame, _) = &step {
-            stage.answered += frame.len();
+        if let Step::Answered(passed) = &step {
+            stage.answered += passed.len();
+            stage.written += passed.written();
+            self.answers_waiting += passed.written();
         }
         stage.steps.insert(seq, step);
         while let Some(conn) = self.conns.get_mut(id)
@@ -255,10 +281,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     stage.controls -= 1;
                     self.take_effect(id, item);
                 }
-                Step::Answered(frame, reply) => {
-                    stage.answered -= frame.len();
+                Step::Answered(passed) => {
+                    stage.answered -= passed.len();
+                    stage.written -= passed.written();
+                    self.answers_waiting -= passed.written();
                     self.unstage(id, 1);
-                    self.distribute_answered(id, frame, reply);
+                    self.distribute_answered(id, passed);
                 }
             }
         }

@@ -221,7 +221,7 @@ function showLedger(ledger) {
 }
 
 const meters = new Map();
-function meter(name, parts, max, format, note = "") {
+function meter(name, parts, max, format, note = "", warns = true) {
   let made = meters.get(name);
   if (!made) {
     const root = element("div", "meter");
@@ -238,8 +238,9 @@ function meter(name, parts, max, format, note = "") {
   }
   const now = parts.reduce((a, b) => a + b, 0);
   const full = max > 0 ? now / max : 0;
-  made.root.classList.toggle("high", full >= 0.9);
-  made.value.replaceChildren(element("b", "", format(now)), ` of ${format(max)}${note}${full >= 0.9 ? " ▲ nearly full" : ""}`);
+  const high = warns && full >= 0.9;
+  made.root.classList.toggle("high", high);
+  made.value.replaceChildren(element("b", "", format(now)), ` of ${format(max)}${note}${high ? " ▲ nearly full" : ""}`);
   [...made.track.children].forEach((fill, i) => { fill.style.width = `${Math.min(100, max > 0 ? (parts[i] / max) * 100 : 0)}%`; });
   made.track.setAttribute("aria-valuemin", 0);
   made.track.setAttribute("aria-valuemax", max);
@@ -257,7 +258,8 @@ function showMeters(status) {
   meter("Furthest behind of the outboxes", [status.pending_bytes_max ?? 0], outboxMax(status), inBytes);
   meter("Connections", [queues.connections.now], queues.connections.max, count, status.subscribers === undefined ? "" : `, ${plural(status.subscribers, "subscriber", "subscribers")}`);
   if (status.calls) {
-    meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames");
+    // As many as may be is how it works best.
+    meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames", false);
     meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
   }
   for (const sink of status.sinks?.each ?? []) {

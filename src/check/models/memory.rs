@@ -53,8 +53,9 @@ pub fn check_memory(data: &[u8]) {
     let (more, floor) = (choices.below(1 << 24), frame + BUFFER_OVERHEAD);
     let answers = choices.flip();
     let (memory, answer_floor) = if answers {
-        let limit = Memory::least_with_answers(frame) + more;
-        (Memory::with_answers(limit, frame), (floor + ANSWER_MIN).max(limit / ANSWER_SHARE))
+        let beside = choices.below(1 << 20);
+        let limit = Memory::least_with_answers(frame, beside) + more;
+        (Memory::with_answers(limit, frame, beside), (floor + ANSWER_MIN + beside).max(limit / ANSWER_SHARE))
     } else {
         (Memory::new(Memory::least(frame) + more, frame), 0)
     };

@@ -122,6 +122,11 @@ proptest! {
     }
 
     #[test]
+    fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
+        check_parts(&data);
+    }
+
+    #[test]
     fn a_journal_knows_what_was_written(data in vec(any::<u8>(), 0..600)) {
         check_journal(&data);
     }
@@ -134,10 +139,5 @@ proptest! {
     #[test]
     fn an_archive_gives_what_was_put_into_it(data in vec(any::<u8>(), 0..1500)) {
         check_archive(&data);
-    }
-
-    #[test]
-    fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
-        check_parts(&data);
     }
 }

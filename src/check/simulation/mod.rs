@@ -34,6 +34,9 @@ use workers::{SimPool, Workers};
 /// Turns within which everything must be finished once faults stop.
 const TURNS_MAX: usize = 20_000;
 
+/// How long draining may take.
+const DRAIN: Duration = Duration::from_secs(60);
+
 /// Runs the simulation of one seed.
 ///
 /// # Panics
@@ -129,6 +132,11 @@ struct Simulation<'a> {
     turns: u64,
 }
 
+/// As many handlers and calls as there are ever set to be.
+fn most_calls() -> Config {
+    Config { handlers: 3, max_in_flight: 6, ..Config::default() }
+}
+
 impl<'a> Simulation<'a> {
     fn new(mut dice: Dice<'a>, canary: bool) -> Simulation<'a> {
         let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
@@ -152,7 +160,7 @@ impl<'a> Simulation<'a> {
             on_bad_digest,
             scheme: scheme.clone(),
             dedup: rules.dedup.then_some(Duration::from_secs(100_000)),
-            drain: Duration::from_secs(60),
+            drain: DRAIN,
             ..Config::default()
         };
         if handlers {
@@ -168,6 +176,10 @@ impl<'a> Simulation<'a> {
             }
         }
         let chaos = !certain && (!calm || dice.one_in(2));
+        if !chaos {
+            // Nobody hangs, but the dice may leave a program alone for long.
+            config.handler_timeout = Duration::from_secs(3600);
+        }
         if certain {
             config.overflow = Overflow::Pause;
         }
@@ -176,8 +188,12 @@ impl<'a> Simulation<'a> {
         let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
         config.memory = match handlers {
             false => Memory::least(config.frame_max()),
-            true => Memory::least_with_answers(config.frame_max()),
+            true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
         } + more;
+        if certain {
+            // A quarter of it is for answers: room for those of all calls to wait.
+            config.memory += 4 * most_calls().max_in_flight * config.frame_max();
+        }
 
         let world = Rc::new(RefCell::new(World::listening()));
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
@@ -218,7 +234,7 @@ impl<'a> Simulation<'a> {
     fn memory_min(&self) -> usize {
         match self.rules.handlers {
             false => Memory::least(self.frame_max),
-            true => Memory::least_with_answers(self.frame_max),
+            true => Memory::least_with_answers(self.frame_max, most_calls().answers_beside()),
         }
     }
 
@@ -226,7 +242,8 @@ impl<'a> Simulation<'a> {
     fn may_refuse(&self, status: Status) -> bool {
         match status {
             Status::Rejected => self.rules.handlers && self.chaos,
-            Status::Busy => self.rules.handlers && self.overflow == Overflow::Reject,
+            // Under either policy an answer may find no room to wait in.
+            Status::Busy => self.rules.handlers && !self.rules.dedup,
             _ => false,
         }
     }
@@ -386,7 +403,7 @@ impl<'a> Simulation<'a> {
         self.turns += 1;
         self.gate.turn(self.now, events);
         self.check_steering();
-        if !self.shelves.is_empty() && self.turns % 8 == 0 {
+        if !self.shelves.is_empty() && self.turns.is_multiple_of(8) {
             self.check_confirmed();
         }
         self.gate.check_invariants(self.steering.memory_max);
@@ -425,7 +442,9 @@ impl<'a> Simulation<'a> {
     }
 
     fn drain(&mut self) {
-        self.gate.begin_drain(self.now);
+        let began = self.now;
+        self.gate.begin_drain(began);
+        self.turn();
         for turns in 0.. {
             assert!(turns < TURNS_MAX, "draining does not end");
             let went_on = self.turn_if_due();
@@ -435,20 +454,18 @@ impl<'a> Simulation<'a> {
             }
             moved |= self.calls_go_on();
             if self.gate.is_drained() && !self.workers.borrow().has_work() && !went_on {
+                assert!(!self.calm || self.silent || self.now < began + DRAIN, "draining waited for its end");
                 return;
             }
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut self.dice);
             }
-            if !went_on && !moved {
-                // Draining has a turn of its own, before any deadline.
-                self.gate.turn(self.now, &[]);
-                if self.gate.is_drained() {
-                    continue;
-                }
-                if let Some(next) = self.gate.next_deadline() {
-                    self.now = self.now.max(next);
-                }
+            // Only the clock can bring something.
+            if !went_on
+                && !moved
+                && let Some(next) = self.gate.next_deadline()
+            {
+                self.now = self.now.max(next);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::peers::Peer;
 use super::script::{Fate, Sent};
 use super::{Coverage, Simulation};
+use crate::calls::Overflow;
 use crate::error::CloseReason;
 use crate::frame::{Kind, Status, matches};
 use crate::gate::{BadDigestPolicy, SlowPolicy};
@@ -149,6 +150,10 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
             panic!("4: an answer that is not due: {status} ({said}) for {id}, {sent:?}")
         });
         let (_, _, sent) = expected.swap_remove(at);
+        if *status == Status::Busy && sent.fate != Fate::Refuse(Status::Busy) {
+            let may_be_full = run.overflow == Overflow::Reject || payload.starts_with(b"too much waits");
+            assert!(may_be_full, "4: BUSY, though publishers are to pause");
+        }
         if *status == Status::Ok {
             assert!(*payload == sent.said, "4: not what the handler said of {id}");
         }

@@ -6,6 +6,7 @@ use crossbeam::channel::Receiver;
 
 use super::Simulation;
 use crate::control::{Answer, Change, Command, Paused, Setting};
+use crate::memory::Memory;
 use crate::snapshot::{Phase, Snapshot};
 
 /// Longer than anything takes.
@@ -39,7 +40,7 @@ impl Simulation<'_> {
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
             4 => {
-                self.set(Setting::Memory(self.memory_min() - 1)).expect_err("it is too little");
+                self.set(Setting::Memory(Memory::least(self.frame_max) - 1)).expect_err("it is too little");
             }
             5 => {
                 let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);

@@ -44,6 +44,16 @@ pub use stamp::{Clock, Stamp};
 pub use thread::{Options, StoreThread};
 pub use warehouse::{Done, Now, Policy, Warehouse};
 
+impl SyncPolicy {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            SyncPolicy::Batch => "batch",
+            SyncPolicy::Off => "off",
+        }
+    }
+}
+
 /// Frames of one topic, to be stored.
 #[derive(Debug)]
 pub struct Append {

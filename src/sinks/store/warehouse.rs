@@ -25,7 +25,7 @@ use super::{Append, SyncPolicy};
 use crate::limits::{STORE_CLOSE_TURN, STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
 
 /// How a warehouse stores.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A segment gets its final name this long after it began.
     pub rotate: Duration,

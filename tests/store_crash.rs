@@ -1,0 +1,259 @@
+//! The program with a store, killed and out of space: what got OK is there, once, and whole.
+#![cfg(unix)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use support::{Client, PATIENCE, data, payload};
+
+/// A gateway in a process of its own.
+struct Serving {
+    child: Child,
+    said: Receiver<String>,
+    address: SocketAddr,
+    /// From its start until it listened.
+    took: Duration,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Serving {
+        let since = Instant::now();
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (to, said) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        let line = says(&said, " listening on ");
+        let took = since.elapsed();
+        let (_, rest) = line.split_once(" listening on ").unwrap();
+        let address = rest.split(',').next().unwrap().parse().unwrap();
+        Serving { child, said, address, took }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.address, Scheme::Sha256)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Ends it in peace. What it printed.
+    fn stop(mut self) -> String {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let mut ledger = String::new();
+        std::io::Read::read_to_string(self.child.stdout.as_mut().unwrap(), &mut ledger).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        ledger
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a line with `part` in it.
+fn says(said: &Receiver<String>, part: &str) -> String {
+    loop {
+        let line = said.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|why| panic!("it never says {part:?}: {why}"));
+        if line.contains(part) {
+            return line;
+        }
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_framegate");
+
+fn serve(store: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store-rotate", "50ms", "--store"]);
+    command.arg(store);
+    command
+}
+
+/// Publishes until the connection breaks. The ids that got OK.
+fn publish(mut client: Client, key: u64) -> Vec<u64> {
+    let mut confirmed = Vec::new();
+    for first in (0..).step_by(16) {
+        let mut batch = Vec::new();
+        for id in first..first + 16 {
+            let topic = format!("topic.{}", id % 5);
+            let header = Header { key, ..data(id) };
+            let payload = payload((id * 97 % 900) as usize, id as usize);
+            encode(header, topic.as_bytes(), &payload, &client.scheme, &mut batch);
+        }
+        if client.socket.write_all(&batch).is_err() {
+            break;
+        }
+        for _ in 0..16 {
+            match client.try_next() {
+                Ok(Some(got)) => {
+                    assert_eq!(got.status(), Some(Status::Ok));
+                    confirmed.push(got.header.id);
+                }
+                Ok(None) | Err(_) => return confirmed,
+            }
+        }
+    }
+    confirmed
+}
+
+/// Every frame of a store as `tail` gives it: how often each key and id is there.
+fn stored(store: &Path) -> HashMap<(u64, u64), usize> {
+    let mut tail = Command::new(PROGRAM);
+    tail.args(["tail", "--format", "raw", "--store"]).arg(store);
+    let Output { stdout, stderr, status } = tail.output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: false });
+    let mut found = HashMap::new();
+    let mut rest = &stdout[..];
+    loop {
+        while let Some(frame) = decoder.next_frame().expect("frames") {
+            let Header { key, id, .. } = frame.header;
+            assert!(frame.is_intact(&Scheme::Sha256));
+            assert_eq!(frame.header.kind, Kind::Data);
+            assert_eq!(frame.payload(), payload((id * 97 % 900) as usize, id as usize));
+            *found.entry((key, id)).or_default() += 1;
+        }
+        if rest.is_empty() {
+            return found;
+        }
+        let spare = decoder.spare();
+        let n = spare.len().min(rest.len());
+        spare[..n].copy_from_slice(&rest[..n]);
+        decoder.advance(n);
+        rest = &rest[n..];
+    }
+}
+
+fn verifies(store: &Path) {
+    let output = Command::new(PROGRAM).arg("verify").arg(store).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// FRAMEGATE_KILLS=100 for a long one.
+#[test]
+fn whatever_got_ok_survives_being_killed() {
+    let kills = std::env::var("FRAMEGATE_KILLS").map_or(20, |n| n.parse().expect("a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut confirmed = Vec::new();
+    let mut longest = Duration::ZERO;
+    for cycle in 0..kills {
+        let mut serving = Serving::start(serve(folder.path()));
+        longest = longest.max(serving.took);
+        let publishers: Vec<_> = (0..3)
+            .map(|at| {
+                let (client, key) = (serving.connect(), cycle * 3 + at);
+                thread::spawn(move || (key, publish(client, key)))
+            })
+            .collect();
+        // In the middle of the load, at another moment each time.
+        thread::sleep(Duration::from_millis(20 + cycle * 37 % 90));
+        serving.child.kill().unwrap();
+        serving.child.wait().unwrap();
+        for publisher in publishers {
+            let (key, ids) = publisher.join().unwrap();
+            confirmed.extend(ids.into_iter().map(|id| (key, id)));
+        }
+    }
+    // It finishes what the last one left.
+    Serving::start(serve(folder.path())).stop();
+    verifies(folder.path());
+    let found = stored(folder.path());
+    assert!(confirmed.len() > 16 * kills as usize, "only {} were confirmed", confirmed.len());
+    for name in &confirmed {
+        assert_eq!(found.get(name), Some(&1), "{name:?} got OK");
+    }
+    assert!(found.values().all(|times| *times == 1), "a frame is stored twice");
+    println!(
+        "{kills} kills: {} frames got OK, {} are stored, the longest start took {longest:.1?}",
+        confirmed.len(),
+        found.len()
+    );
+}
+
+#[test]
+fn a_disk_without_room_confirms_nothing_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    // A write beyond the limit of a file's size is refused, and does not end the program.
+    let script =
+        format!("trap '' XFSZ; exec {PROGRAM} serve --listen 127.0.0.1:0 --admin off --store \"$0\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(folder.path());
+    let serving = Serving::start(command);
+    let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);
+    let limit = |current| {
+        prlimit(Some(serving.pid()), Resource::Fsize, Rlimit { current, maximum }).expect("it is our child");
+    };
+    limit(Some(40_000));
+
+    let mut client = serving.connect();
+    let ids = 0..100;
+    for id in ids.clone() {
+        let payload = payload((id * 97 % 900) as usize, id as usize);
+        client.send(data(id), b"t", &payload);
+        // Each alone, so that some fit.
+        if id < 10 {
+            assert_eq!(client.next().status(), Some(Status::Ok));
+        }
+    }
+    let line = says(&serving.said, "nothing is confirmed and publishers wait");
+    assert!(line.contains("File too large"), "{line}");
+    let confirmed = Instant::now();
+    // Those before the full disk may be confirmed, never all.
+    client.socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut told: Vec<u64> = (0..10).collect();
+    while let Ok(Some(got)) = client.try_next() {
+        assert_eq!(got.status(), Some(Status::Ok));
+        told.push(got.header.id);
+    }
+    assert!(told.len() < 100, "all were confirmed in {:?}", confirmed.elapsed());
+
+    limit(maximum);
+    client.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    while told.len() < 100 {
+        let got = client.next();
+        assert_eq!(got.status(), Some(Status::Ok));
+        told.push(got.header.id);
+    }
+    says(&serving.said, "works again");
+    told.sort_unstable();
+    assert!(told.iter().copied().eq(ids));
+    let ledger = serving.stop();
+    assert!(ledger.contains("sinks: put 100 = confirmed 100 + refused 0 + not confirmed 0"), "{ledger}");
+    verifies(folder.path());
+    let found = stored(folder.path());
+    assert!(found.len() == 100 && found.values().all(|times| *times == 1));
+}
+
+#[test]
+fn what_cannot_be_used_as_a_store_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = serve(&file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("choose a folder that this user can write to"), "{said}");
+    let serving = Serving::start(serve(folder.path()));
+    let said = String::from_utf8(serve(folder.path()).output().unwrap().stderr).unwrap();
+    assert!(said.contains("another gateway stores there: stop it"), "{said}");
+    let mut client = serving.connect();
+    assert_eq!(client.publish("t", b"").0, Status::Ok);
+    serving.stop();
+}
