@@ -88,6 +88,7 @@ impl Serve {
             bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         if let Some(options) = http_sink::options(&settings, &config)? {
+            log::info!("every distributed frame is POSTed to {}", options.carried.target);
             gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
         }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {

@@ -272,7 +272,10 @@ impl<L: Letter> Courier<L> {
         let is_long = self.now.duration_since(since) > COURIER_AWAY_PATIENCE;
         let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
         match self.options.away {
-            Away::Ends if is_hopeless || is_over => {
+            Away::Ends | Away::Waits if is_hopeless => {
+                self.gone = Some(format!("{trouble}: mend that and run it again"));
+            }
+            Away::Ends if is_over => {
                 self.gone = Some(format!("{trouble}: run it again to go on"));
             }
             Away::Fails if is_hopeless || is_long => {

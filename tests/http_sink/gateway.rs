@@ -1,5 +1,10 @@
 //! A gateway with the sink.
 
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use framegate::control::Setting;
@@ -10,7 +15,7 @@ use framegate::snapshot::{PauseCause, Snapshot};
 
 use super::options;
 use super::store::{Act, OK, PATIENCE, Store};
-use super::support::{Running, data, silent, start_with};
+use super::support::{Client, Running, data, silent, start_with};
 
 fn start(config: Config, options: Options) -> Running {
     start_with(config, |gateway| gateway.with_sink(|wake| HttpSink::start(options, wake)).expect("a store"))
@@ -116,4 +121,88 @@ fn draining_waits_for_the_store() {
     assert_eq!(told[0], (1, Some(Status::Ok)));
     let ledger = gateway.stop();
     assert_eq!(ledger.sunk.confirmed, 1);
+}
+
+/// A store in a process of its own, which can be killed: it notes a key before it answers.
+const STORE: &str = r#"
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Store(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with open(sys.argv[2], "a") as keys:
+            keys.write(self.headers["Idempotency-Key"] + "\n")
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *what):
+        pass
+ThreadingHTTPServer.request_queue_size = 1000
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Store)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+/// The process and its port; none where there is no Python.
+fn python_store(port: u16, keys: &Path) -> Option<(Child, u16)> {
+    let mut command = Command::new("python3");
+    command.args(["-c", STORE, &port.to_string()]).arg(keys).stdout(Stdio::piped());
+    match command.spawn() {
+        Ok(mut child) => {
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            Some((child, line.trim().parse().expect("its port")))
+        }
+        Err(why) => {
+            assert!(std::env::var_os("FRAMEGATE_TOOLS_REQUIRED").is_none(), "python3: {why}");
+            println!("there is no python3 here: nothing was tried");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_killed_has_what_was_confirmed() {
+    const FRAMES: u64 = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let Some((mut store, port)) = python_store(0, &keys) else { return };
+    let gateway = start(Config::default(), options(&format!("http://127.0.0.1:{port}/")));
+    let mut publisher = gateway.connect();
+    let mut digests = HashMap::new();
+    let mut bytes = Vec::new();
+    for id in 0..FRAMES {
+        let frame = publisher.frame(data(id), b"a", id.to_string().as_bytes());
+        let digest: String = frame[frame.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
+        digests.insert(id, digest);
+        bytes.extend(frame);
+    }
+    publisher.write(&bytes);
+    let mut confirmed = Vec::new();
+    let mut take = |publisher: &mut Client| {
+        let reply = publisher.next();
+        assert_eq!(reply.status(), Some(Status::Ok), "{}", String::from_utf8_lossy(&reply.payload));
+        confirmed.push(reply.header.id);
+    };
+    (0..FRAMES / 4).for_each(|_| take(&mut publisher));
+    store.kill().unwrap();
+    store.wait().unwrap();
+    let has = || fs::read_to_string(&keys).unwrap().lines().map(str::to_owned).collect::<HashSet<_>>();
+    let trouble = |snapshot: &Snapshot| snapshot.sinks.as_ref().unwrap().each[0].trouble.is_some();
+    look_until(&gateway, "trouble", trouble);
+    // Of what the gateway knows to be stored, nothing was lost with the process.
+    let known = gateway.control().describe(false).unwrap().ledger.sunk;
+    assert!(known.confirmed < FRAMES && known.refused == 0, "{known:?}");
+    assert!(has().len() as u64 >= known.confirmed, "{} of {known:?}", has().len());
+
+    let (mut store, _) = python_store(port, &keys).unwrap();
+    (FRAMES / 4..FRAMES).for_each(|_| take(&mut publisher));
+    let has = has();
+    assert!(confirmed.iter().all(|id| has.contains(&digests[id])), "each that is confirmed is stored");
+    assert_eq!((confirmed.len() as u64, has.len() as u64), (FRAMES, FRAMES));
+    drop(publisher);
+    let ledger = gateway.stop();
+    assert_eq!((ledger.sunk.confirmed, ledger.sunk.refused), (FRAMES, 0));
+    store.kill().unwrap();
+    store.wait().unwrap();
 }

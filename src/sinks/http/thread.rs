@@ -184,7 +184,6 @@ impl Worker {
             self.bring_back();
             self.take();
             self.courier.begin();
-            self.bring_back();
             self.tell();
             if self.shared.ends.load(Relaxed) {
                 return;
