@@ -93,7 +93,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.keeper.is_paused() {
             return Admission::Blocked(PauseCause::Operator);
         }
-        if conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight >= CONN_BYTES {
+        if conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight as usize >= CONN_BYTES {
             return Admission::Blocked(PauseCause::InFlight);
         }
         if conn.held_by.is_some() {

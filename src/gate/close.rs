@@ -141,7 +141,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut ledger = self.ledger.borrow_mut();
         ledger.connections.closed += 1;
         // At the end of draining there may be some; else its window is empty, and its stage.
-        ledger.undelivered += conn.frames_in_flight + staged;
+        ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
     }
 
     /// It subscribes to nothing more, and holds nobody up.

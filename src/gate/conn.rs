@@ -158,8 +158,9 @@ pub struct Conn<S> {
     // Verifying, in order
     pub authorized: bool,
     pub window: Reorder<Item>,
-    pub bytes_in_flight: usize,
-    pub frames_in_flight: u64,
+    /// Less than the credit and one read.
+    pub bytes_in_flight: u32,
+    pub frames_in_flight: u32,
     /// What follows in its stream has no effect any more.
     pub discard: bool,
     /// What was released and is not over, where handlers or confirmations are waited for.
@@ -443,6 +444,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // 10,000 of them are to add at most 5 MB.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 480, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 472, "{}", size_of::<Conn<mio::net::TcpStream>>());
     }
 }

@@ -40,7 +40,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let dirty: HashSet<_> = self.dirty.iter().collect();
         for conn in self.conns.iter() {
             assert!(conn.window.len() <= CONN_BATCHES + 1, "5: a batch and a fault after the last credit");
-            assert!(conn.bytes_in_flight < CONN_BYTES + READ_MAX, "5: one read after the last credit");
+            assert!(
+                (conn.bytes_in_flight as usize) < CONN_BYTES + READ_MAX,
+                "5: one read after the last credit"
+            );
             assert!(conn.patterns().len() <= CONN_PATTERNS);
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));

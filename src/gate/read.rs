@@ -197,8 +197,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.settle(id);
             return;
         }
-        conn.frames_in_flight += frames;
-        conn.bytes_in_flight += batch.len();
+        conn.frames_in_flight += frames as u32;
+        conn.bytes_in_flight += batch.len() as u32;
         let number = conn.window.begin();
         self.in_flight += 1;
         let ticket = Ticket { conn: id.key(), number, since: self.now };

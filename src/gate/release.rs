@@ -49,12 +49,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(conn) = self.conns.get_mut(id) else { return };
             let Some(item) = conn.window.release() else { break };
             self.in_flight -= 1;
-            conn.frames_in_flight -= item.frames();
+            conn.frames_in_flight -= item.frames() as u32;
             // A large frame was never charged to the credit: its memory was granted to it alone.
             if let Item::Frames(verified) = &item
                 && verified.body().is_slice()
             {
-                conn.bytes_in_flight -= verified.len();
+                conn.bytes_in_flight -= verified.len() as u32;
             }
             self.give_effect(id, item);
         }
