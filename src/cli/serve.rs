@@ -88,8 +88,9 @@ impl Serve {
             bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         if let Some(options) = http_sink::options(&settings, &config)? {
-            log::info!("every distributed frame is POSTed to {}", options.carried.target);
+            let target = options.carried.target.clone();
             gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
+            log::info!("every distributed frame is POSTed to {target}");
         }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
             off if off.eq_ignore_ascii_case("off") => None,
