@@ -92,12 +92,22 @@ pub enum Setting {
     MaxQueued(usize),
     /// What happens to a frame beyond that.
     Overflow(Overflow),
+    /// Requests of the HTTP sink at once: up at once, down as they are answered.
+    HttpMaxInFlight(usize),
 }
 
 impl Setting {
     /// The names, for help and errors.
-    pub const NAMES: [&str; 7] =
-        ["workers", "memory", "outbox", "handlers", "max-in-flight", "max-queued", "overflow"];
+    pub const NAMES: [&str; 8] = [
+        "workers",
+        "memory",
+        "outbox",
+        "handlers",
+        "max-in-flight",
+        "max-queued",
+        "overflow",
+        "http-max-in-flight",
+    ];
 
     /// Reads a name and a value as they stand on the command line.
     ///
@@ -115,6 +125,7 @@ impl Setting {
             "workers" => number(1, WORKERS_MAX).map(Setting::Workers),
             "handlers" => number(1, HANDLERS_MAX).map(Setting::Handlers),
             "max-in-flight" => number(1, usize::MAX).map(Setting::MaxInFlight),
+            "http-max-in-flight" => number(1, usize::MAX).map(Setting::HttpMaxInFlight),
             "max-queued" => number(0, usize::MAX).map(Setting::MaxQueued),
             "overflow" => match value.trim() {
                 "pause" => Ok(Setting::Overflow(Overflow::Pause)),
@@ -137,6 +148,7 @@ impl Setting {
             Setting::MaxInFlight(_) => "max-in-flight",
             Setting::MaxQueued(_) => "max-queued",
             Setting::Overflow(_) => "overflow",
+            Setting::HttpMaxInFlight(_) => "http-max-in-flight",
         }
     }
 }
@@ -271,7 +283,11 @@ mod tests {
             ("workers", "0", "from 1 to 4096"),
             ("workers", "many", "'many' is no number"),
             ("memory", "big", "memory: 'big' is no size"),
-            ("listen", "x", "choose workers, memory, outbox, handlers, max-in-flight, max-queued, overflow"),
+            (
+                "listen",
+                "x",
+                "choose workers, memory, outbox, handlers, max-in-flight, max-queued, overflow, http-max-in-flight",
+            ),
             ("handlers", "0", "from 1 to 1024"),
             ("max-in-flight", "0", "from 1 on"),
             ("max-queued", "-1", "from 0 on"),

@@ -11,6 +11,7 @@ use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
 use crate::net::Reactor;
 use crate::pool::Threads;
+use crate::sinks::Sink;
 use crate::sinks::store::{self, StoreThread};
 
 pub use crate::control::Control;
@@ -24,6 +25,7 @@ pub struct Gateway {
     local_addr: SocketAddr,
     control: Control,
     commands: Commands,
+    sinks: Vec<Box<dyn Sink + Send>>,
 }
 
 impl Gateway {
@@ -37,7 +39,8 @@ impl Gateway {
         let reactor = Reactor::bind(listen)?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
-        Ok(Gateway { reactor, workers, config, store: None, local_addr, control, commands })
+        let (store, sinks) = (None, Vec::new());
+        Ok(Gateway { reactor, workers, config, store, local_addr, control, commands, sinks })
     }
 
     /// Has a handler in Rust answer every frame before it is distributed.
@@ -66,6 +69,20 @@ impl Gateway {
         Ok(())
     }
 
+    /// Has every distributed frame put into a sink as well, whose word its OK waits for. `start` is given what wakes
+    /// the gateway when the sink has something to say.
+    ///
+    /// # Errors
+    /// What `start` says.
+    pub fn with_sink<S: Sink + Send + 'static, E>(
+        mut self,
+        start: impl FnOnce(Box<dyn Fn() + Send + Sync>) -> Result<S, E>,
+    ) -> Result<Gateway, E> {
+        let waker = self.reactor.waker();
+        self.sinks.push(Box::new(start(Box::new(move || waker.wake()))?));
+        Ok(self)
+    }
+
     /// Where it listens; tells the port where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -89,6 +106,9 @@ impl Gateway {
         let mut gate = Gate::new(self.reactor, pool, self.config, Instant::now());
         if let Some(store) = self.store {
             gate.add_sink(Box::new(store));
+        }
+        for sink in self.sinks {
+            gate.add_sink(sink);
         }
         gate.start_handlers().map_err(|why| {
             let message = format!("cannot start the handler {handler}: {why}: check --handler");

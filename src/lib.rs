@@ -37,7 +37,7 @@
 //! | [`courier`] | letters to a store over HTTP: connections, pace, tries, judgement |
 //! | [`wake`] | how other threads wake the reactor once for many things |
 //! | [`pool`] | the only room that starts workers, and their queues |
-//! | [`sinks`] | where frames go beside their subscribers: the store |
+//! | [`sinks`] | where frames go beside their subscribers: a store on the disk, one over HTTP |
 //! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
 //! | [`gateway`] | a gate on real sockets and threads |
 //! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |

@@ -151,6 +151,10 @@ pub const REPLY_MAX: usize = 64 + REASON_MAX;
 /// 96 bytes of reason in a reply, the rest is cut off.
 pub const REASON_MAX: usize = 96;
 
+/// 1 KiB of the reason why a sink has refused a frame: 200 characters of what a store said, and what is around them.
+/// That is more than is set aside for a reply, and held until its publisher takes it, as outboxes bound it.
+pub const SINK_REASON_MAX: usize = KIB;
+
 /// The least bytes of a frame.
 pub const FRAME_MIN: usize = 64;
 
@@ -247,6 +251,10 @@ pub const STORE_APPENDS: usize = bound(16_384, 8);
 pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`STORE_RETRY_FIRST`].
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// 10,000 frames on their way to the HTTP sink's store, however many go at once: the capacity of both queues.
+/// Memory bounds the bytes.
+pub const HTTP_PUTS: usize = bound(10_000, 8);
 
 /// 64 commands on their way to the gate from other threads; each of them waits for its answer.
 pub const COMMANDS: usize = 64;

@@ -142,6 +142,9 @@ pub struct SinkUse {
     /// What it has done since the start.
     #[serde(serialize_with = "named")]
     pub done: Vec<(&'static str, u64)>,
+    /// What is so now.
+    #[serde(serialize_with = "named", skip_serializing_if = "Vec::is_empty")]
+    pub now: Vec<(&'static str, u64)>,
     /// Attempts that failed since the start.
     pub failures: u64,
     /// What is in its way now.

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("snapshot", &["frame", "histogram", "ledger"]),
     ("control", &["limits", "calls", "units", "net", "snapshot"]),
     ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
-    ("sinks", &["limits", "frame", "wake"]),
+    ("sinks", &["limits", "frame", "wake", "http", "net", "web", "courier"]),
     (
         "gate",
         &[

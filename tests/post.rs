@@ -188,6 +188,21 @@ fn a_store_that_refuses_connections_gets_fewer() {
 }
 
 #[test]
+fn an_adaptive_run_begins_with_few() {
+    let store = Store::start(usize::MAX, |_, _| Act::Held);
+    let folder = tempfile::tempdir().unwrap();
+    let file = lines(&folder.path().join("a.txt"), 2000);
+    let mut command = command(&[&file, &store.url(), "--adaptive", "--max-in-flight=100", "--json"]);
+    let child = command.spawn().unwrap();
+    store.wait_for(10);
+    assert_eq!(store.log().busy_max, 10);
+    store.release();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &report(&output)["stored"]), (Some(0), &2000.into()), "{output:?}");
+    assert!(store.log().busy_max <= 100);
+}
+
+#[test]
 fn a_run_that_is_killed_at_any_moment_goes_on_where_it_was() {
     const IN_FLIGHT: usize = 10;
     const KILLS: usize = 20;

@@ -245,13 +245,15 @@ impl Out<'_> {
             MetricType::Counter,
             each().map(|(label, sink)| (label, sink.failures)),
         )?;
-        let done = |(_, sink): (_, &SinkUse)| {
-            let name = sink.name;
-            let of = move |&(what, count): &(&'static str, u64)| ([("sink", name), ("what", what)], count);
-            sink.done.iter().map(of).collect::<Vec<_>>()
+        let counted = |of: fn(&SinkUse) -> &[(&'static str, u64)]| {
+            sinks.each.iter().flat_map(move |sink| {
+                of(sink).iter().map(|&(what, count)| ([("sink", sink.name), ("what", what)], count))
+            })
         };
         let help = "What a sink has done, by what it counts";
-        self.listed("framegate_sink_done", help, MetricType::Counter, each().flat_map(done))
+        self.listed("framegate_sink_done", help, MetricType::Counter, counted(|sink| &sink.done))?;
+        let help = "What a sink is at, by what it counts";
+        self.listed("framegate_sink_now", help, MetricType::Gauge, counted(|sink| &sink.now))
     }
 
     fn stages(&mut self, snapshot: &Snapshot) -> fmt::Result {

@@ -159,14 +159,23 @@ pub mod tests {
             parts: PartsUse { keys: Depth { now: 4, max: 9 }, held: 5, ..PartsUse::default() },
             sinks: Some(SinksUse {
                 oldest: Duration::from_millis(1500),
-                each: vec![SinkUse {
-                    name: "store",
-                    lag: 3,
-                    lag_bytes: 900,
-                    done: vec![("frames", 6), ("segments", 1)],
-                    failures: 2,
-                    trouble: Some("the disk is full".into()),
-                }],
+                each: vec![
+                    SinkUse {
+                        name: "store",
+                        lag: 3,
+                        lag_bytes: 900,
+                        done: vec![("frames", 6), ("segments", 1)],
+                        now: Vec::new(),
+                        failures: 2,
+                        trouble: Some("the disk is full".into()),
+                    },
+                    SinkUse {
+                        name: "http",
+                        done: vec![("stored", 5), ("refused", 1)],
+                        now: vec![("in_flight", 4), ("max_in_flight", 100), ("waiting", 8)],
+                        ..SinkUse::default()
+                    },
+                ],
             }),
             calls: Some(CallsUse {
                 in_flight: Depth { now: 3, max: 100 },

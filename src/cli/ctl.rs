@@ -47,7 +47,8 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
-    /// Changes a setting: workers, memory, outbox, log, handlers, max-in-flight, max-queued or overflow
+    /// Changes a setting: workers, memory, outbox, log, handlers, max-in-flight, max-queued, overflow or
+    /// http-max-in-flight
     #[command(after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which

@@ -3,6 +3,7 @@
 mod bench;
 mod ctl;
 mod failure;
+mod http_sink;
 mod log;
 mod post;
 mod posted;

@@ -10,12 +10,13 @@ use clap::Args;
 
 use super::log::Journal;
 use super::settings::{ADMIN, LISTEN, Settings, shown};
-use super::{Exit, Failure, Size, print, secret, signals};
+use super::{Exit, Failure, Size, http_sink, print, secret, signals};
 use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
 use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
+use crate::sinks::http::HttpSink;
 
 /// Runs the gateway: publishers and subscribers connect to it.
 #[derive(Args, Debug)]
@@ -47,6 +48,7 @@ Examples:
   framegate serve --config gateway.toml --secret-file /etc/framegate/secret
   framegate serve --store /var/lib/framegate --store-keep 100GiB
   framegate serve --handler 'python3 thumbnails.py' --handlers 4 --max-in-flight 100
+  framegate serve --http-sink http://store:8080/frames --http-max-in-flight 1000
 
 A gateway.toml:
   listen = \"0.0.0.0:7450\"
@@ -60,7 +62,12 @@ impl Serve {
             Some(path) => self.settings.or(Settings::from_file(path)?),
             None => self.settings,
         };
-        let connections_max = connections_that_fit();
+        // The sink's connections take files too.
+        let of_sink = settings
+            .http_sink
+            .as_ref()
+            .map_or(0, |_| settings.http_max_in_flight.unwrap_or(Config::default().http_max_in_flight));
+        let connections_max = connections_that_fit().saturating_sub(of_sink).max(1);
         let workers = settings.workers()?;
         let config = settings.config(connections_max)?;
         if config.connections_max > connections_max {
@@ -80,6 +87,11 @@ impl Serve {
         let mut gateway =
             bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
+        if let Some(options) = http_sink::options(&settings, &config)? {
+            let target = options.carried.target.clone();
+            gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
+            log::info!("every distributed frame is POSTed to {target}");
+        }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
             off if off.eq_ignore_ascii_case("off") => None,
             address => Some(bind("--admin", address, Admin::bind)?),

@@ -131,6 +131,37 @@ pub struct Settings {
     /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
     #[arg(long, value_name = "TIME|SIZE")]
     pub store_keep: Option<TimeOrSize>,
+    /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
+    /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
+    /// REJECTED with the reason [default: none]
+    #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
+    pub http_sink: Option<String>,
+    /// Requests under way at once, over as many connections; fewer where the store refuses so many [default: 100]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    pub http_max_in_flight: Option<usize>,
+    /// One frame of a key is under way at a time, so that those of a key are stored in order; frames without a key
+    /// are of one. Otherwise frames begin in order and end in any [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+    pub http_ordered: Option<bool>,
+    /// How long an answer may take to be whole [default: 30s]
+    #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
+    pub http_timeout: Option<Time>,
+    /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx. A store that cannot be reached is
+    /// waited for besides, a minute [default: 3]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    pub http_retries: Option<u32>,
+    /// A header of every request; may be given again [default: none]
+    #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
+    pub http_header: Option<Vec<String>>,
+    /// The Content-Type of every payload [default: application/octet-stream]
+    #[arg(long, value_name = "T", help_heading = "HTTP sink")]
+    pub http_content_type: Option<String>,
+    /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 [default: none]
+    #[arg(long, value_name = "FIELD=VALUE", help_heading = "HTTP sink")]
+    pub http_ok_when: Option<String>,
+    /// Takes any certificate, not only those that the system trusts [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+    pub http_insecure: Option<bool>,
 }
 
 impl Settings {
@@ -181,6 +212,15 @@ impl Settings {
             store_rotate: self.store_rotate.or(others.store_rotate),
             store_sync: self.store_sync.or(others.store_sync),
             store_keep: self.store_keep.or(others.store_keep),
+            http_sink: self.http_sink.or(others.http_sink),
+            http_max_in_flight: self.http_max_in_flight.or(others.http_max_in_flight),
+            http_ordered: self.http_ordered.or(others.http_ordered),
+            http_timeout: self.http_timeout.or(others.http_timeout),
+            http_retries: self.http_retries.or(others.http_retries),
+            http_header: self.http_header.or(others.http_header),
+            http_content_type: self.http_content_type.or(others.http_content_type),
+            http_ok_when: self.http_ok_when.or(others.http_ok_when),
+            http_insecure: self.http_insecure.or(others.http_insecure),
         }
     }
 
@@ -223,6 +263,7 @@ impl Settings {
                     TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
                 }),
             },
+            http_max_in_flight: self.http_max_in_flight.unwrap_or(default.http_max_in_flight),
         };
         config.check().map_err(Failure::usage)?;
         Ok(config)
@@ -365,6 +406,7 @@ mod tests {
     fn toml_of(defaults: &BTreeMap<String, String>) -> String {
         let quoted = |value: &String| match value.parse::<u64>() {
             Ok(number) => number.to_string(),
+            Err(_) if value == "false" => value.clone(),
             Err(_) => format!("'{value}'"),
         };
         defaults.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect()
@@ -383,6 +425,9 @@ mod tests {
             ("handlers", "workers"),
             ("store", "none"),
             ("store-keep", "none"),
+            ("http-sink", "none"),
+            ("http-header", "none"),
+            ("http-ok-when", "none"),
         ] {
             assert!(defaults.remove(name).unwrap().contains(words), "{name}");
         }
@@ -418,7 +463,10 @@ mod tests {
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
              on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n",
+             max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
+             http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
+             http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-header = ['a: b']\n\
+             http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
             secret.display()
         );
         assert_eq!(text.lines().count(), defaults_in_help().len());
@@ -447,6 +495,13 @@ mod tests {
         assert_eq!(config.store.as_deref(), Some(Path::new("s")));
         let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
         assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep });
+        assert_eq!((config.http_max_in_flight, settings.http_sink.as_deref()), (11, Some("http://h/")));
+        let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
+        assert_eq!(http, (Some(true), Some(true), Some(13)));
+        assert_eq!(settings.http_timeout.unwrap().0, Duration::from_secs(12));
+        assert_eq!(settings.http_header.as_ref().map(Vec::len), Some(1));
+        assert_eq!(settings.http_content_type.as_deref(), Some("text/plain"));
+        assert_eq!(settings.http_ok_when.as_deref(), Some("code=0"));
     }
 
     #[test]

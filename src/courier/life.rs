@@ -12,7 +12,7 @@ use crate::limits::{
     COURIER_ANSWER_MAX, COURIER_AWAY_PATIENCE, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN,
 };
 use crate::net::{Got, Link, LinkError, Net};
-use crate::web::{Failure, Verdict as Place};
+use crate::web::{Failure, Places, Verdict as Place, resolve, without_number};
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
 const SMALL: usize = 16 * 1024;
@@ -20,6 +20,9 @@ const SMALL: usize = 16 * 1024;
 impl<L: Letter> Courier<L> {
     /// Begins a connection; false if that failed at once.
     pub(super) fn open(&mut self) -> bool {
+        if self.doors.tried().is_some() && self.conns.is_empty() {
+            self.look_up();
+        }
         let Some((place, to, from)) = self.places.of(self.opened) else { return false };
         self.opened += 1;
         let entry = self.conns.vacant_entry();
@@ -269,7 +272,10 @@ impl<L: Letter> Courier<L> {
         let is_long = self.now.duration_since(since) > COURIER_AWAY_PATIENCE;
         let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
         match self.options.away {
-            Away::Ends if is_hopeless || is_over => {
+            Away::Ends | Away::Waits if is_hopeless => {
+                self.gone = Some(format!("{trouble}: mend that and run it again"));
+            }
+            Away::Ends if is_over => {
                 self.gone = Some(format!("{trouble}: run it again to go on"));
             }
             Away::Fails if is_hopeless || is_long => {
@@ -278,6 +284,16 @@ impl<L: Letter> Courier<L> {
             _ => log::debug!("{trouble}"),
         }
         self.trouble = Some(trouble);
+    }
+
+    /// A store that is away may come back elsewhere. No connection may know of the places of before.
+    fn look_up(&mut self) {
+        let target = &self.options.target;
+        let found = resolve(target.host(), target.port()).map_err(|why| without_number(&why));
+        match found.and_then(|addresses| Places::new(&addresses, &[])) {
+            Ok(places) => (self.places, self.all_places) = (places.clone(), places),
+            Err(why) => log::debug!("cannot find {}: {why}", target.host()),
+        }
     }
 
     /// The store does not take as many connections.

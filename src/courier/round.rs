@@ -291,7 +291,8 @@ impl<L: Letter> Courier<L> {
         }
     }
 
-    /// Waits for what happens, at most until `until`, and does it.
+    /// Waits for what happens, at most until `until`, and does it. It does not wait while something has
+    /// [ended](Courier::ended) that nobody has looked at.
     ///
     /// # Errors
     /// Where the system cannot wait.

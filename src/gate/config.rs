@@ -69,6 +69,8 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// How it is stored there.
     pub stored: Policy,
+    /// Requests of an HTTP sink under way at once, where there is one.
+    pub http_max_in_flight: usize,
 }
 
 /// What happens to a subscriber that fell as far behind as its outbox allows.
@@ -160,6 +162,7 @@ impl Default for Config {
             lease_pressure: Pressure::Pause,
             store: None,
             stored: Policy { rotate: Duration::from_secs(10), sync: SyncPolicy::Batch, keep: None },
+            http_max_in_flight: 100,
         }
     }
 }
@@ -232,6 +235,7 @@ impl Config {
             ("store-rotate", Time(self.stored.rotate).to_string()),
             ("store-sync", self.stored.sync.name().into()),
             ("store-keep", self.keep().map_or("all".into(), |keep| keep.to_string())),
+            ("http-max-in-flight", self.http_max_in_flight.to_string()),
         ]
     }
 
@@ -271,6 +275,7 @@ impl Config {
             ("max-in-flight", self.max_in_flight),
             ("max-keys", self.max_keys),
             ("parts-memory", self.parts_memory),
+            ("http-max-in-flight", self.http_max_in_flight),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0: set it to 1 or more"));

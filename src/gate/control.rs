@@ -139,6 +139,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
                 return self.set_calling(setting);
             }
+            Setting::HttpMaxInFlight(most) => {
+                let sinks = self.durable.as_mut();
+                if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
+                    return Err("there is no HTTP sink: start the gateway with --http-sink".into());
+                }
+                (old_count, new_count) = (self.config.http_max_in_flight, most);
+                self.change(|config| config.http_max_in_flight = most)?;
+                (old, new) = (&old_count, &new_count);
+            }
             Setting::Outbox(bytes) => {
                 (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
@@ -164,7 +173,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::MaxInFlight(max) => config.max_in_flight = max,
             Setting::MaxQueued(max) => config.max_queued = max,
             Setting::Overflow(overflow) => config.overflow = overflow,
-            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) => {}
+            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) | Setting::HttpMaxInFlight(_) => {}
         }
         config.check()?;
         calling.configure(&config, self.now);

@@ -13,7 +13,7 @@ use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
-use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX};
+use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::memory::{Buffer, Charge};
 use crate::net::Net;
 use crate::pool::Pool;
@@ -44,6 +44,13 @@ impl Replies<'_> {
 pub(super) fn encode_reply(id: u64, status: Status, reason: &str, scheme: &Scheme, out: &mut Vec<u8>) {
     let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
     let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
+    encode(header, b"", reason.as_bytes(), scheme, out);
+}
+
+/// Appends a REPLY that tells why a sink has refused a frame, which may take more than was set aside.
+pub(super) fn encode_refusal(id: u64, status: Status, reason: &str, scheme: &Scheme, out: &mut Vec<u8>) {
+    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+    let reason = &reason[..reason.floor_char_boundary(SINK_REASON_MAX)];
     encode(header, b"", reason.as_bytes(), scheme, out);
 }
 

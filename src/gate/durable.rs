@@ -122,6 +122,12 @@ impl Durable {
         self.tickets.len() * TICKET
     }
 
+    /// Has the sink of this name send at most so many requests at once; false if there is none.
+    pub fn set_max_in_flight(&mut self, name: &str, most: usize) -> bool {
+        let mut named = self.sinks.iter_mut().filter(|line| line.sink.name() == name);
+        named.next().map(|line| line.sink.set_max_in_flight(most)).is_some()
+    }
+
     /// Whether every sink has given its word on everything.
     pub fn is_idle(&self) -> bool {
         self.tickets.is_empty()
@@ -224,9 +230,9 @@ impl Durable {
     pub fn describe(&self, now: Instant) -> SinksUse {
         let oldest = self.ages.front().map_or(Duration::ZERO, |&(at, _)| now.saturating_duration_since(at));
         let each = |line: &Line| {
-            let Condition { done, failures, trouble } = line.sink.condition();
+            let Condition { done, now, failures, trouble } = line.sink.condition();
             let (lag, lag_bytes) = (line.puts as u64, line.bytes as u64);
-            SinkUse { name: line.sink.name(), lag, lag_bytes, done, failures, trouble }
+            SinkUse { name: line.sink.name(), lag, lag_bytes, done, now, failures, trouble }
         };
         SinksUse { oldest, each: self.sinks.iter().map(each).collect() }
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::Gate;
 use super::conn::{ConnId, State};
-use super::distribute::encode_reply;
+use super::distribute::encode_refusal;
 use super::parcel::Parcel;
 use crate::error::CloseReason;
 use crate::frame::{Header, Status};
@@ -62,7 +62,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let mut bytes = Vec::new();
                 replies.each_reply(|header: &Header, frame: &[u8]| {
                     if header.status == Status::Ok as u16 {
-                        encode_reply(header.id, status, reason, &self.config.scheme, &mut bytes);
+                        encode_refusal(header.id, status, reason, &self.config.scheme, &mut bytes);
                     } else {
                         bytes.extend_from_slice(frame);
                     }
@@ -76,7 +76,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn push_one(&mut self, conn: ConnId, id: u64, status: Status, reason: &str, mut room: Charge) {
         let mut bytes = Vec::new();
-        encode_reply(id, status, reason, &self.config.scheme, &mut bytes);
+        encode_refusal(id, status, reason, &self.config.scheme, &mut bytes);
         room.resize(bytes.len() + BUFFER_OVERHEAD);
         self.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }

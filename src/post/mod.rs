@@ -10,7 +10,7 @@
 //! before, whatever happened in between. What became of a record is written to a [`journal`] after the answer and
 //! never before: what was under way when a run was broken off is sent again, with the same key, and nothing else is.
 //!
-//! The requests themselves are a [`courier`](crate::courier)'s.
+//! The requests themselves are a [`courier`]'s.
 
 pub mod feed;
 mod job;

@@ -145,7 +145,6 @@ impl Poster {
             if self.ends.is_some() {
                 self.take_no_more();
             }
-            self.note_ended();
             if self.intake.is_none() && self.courier.is_empty() {
                 break;
             }

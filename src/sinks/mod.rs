@@ -6,6 +6,7 @@
 //!
 //! A sink does what blocks on a thread of its own; the gate sees a queue there and a queue back.
 
+pub mod http;
 pub mod store;
 
 use crate::frame::Body;
@@ -35,6 +36,9 @@ pub trait Sink {
 
     /// Called after a sleep.
     fn end_sleep(&mut self);
+
+    /// From now on at most so many requests at once, where it sends some.
+    fn set_max_in_flight(&mut self, _most: usize) {}
 
     /// How it fares.
     fn condition(&self) -> Condition;
@@ -69,6 +73,8 @@ pub struct Outcome {
 pub struct Condition {
     /// What was done since the start, by names for metrics.
     pub done: Vec<(&'static str, u64)>,
+    /// What is so now, likewise.
+    pub now: Vec<(&'static str, u64)>,
     /// Attempts that failed since the start.
     pub failures: u64,
     /// What is in its way now.

@@ -23,8 +23,13 @@ pub struct Running {
 
 /// Starts a gateway with two workers.
 pub fn start(config: Config) -> Running {
+    start_with(config, |gateway| gateway)
+}
+
+/// The same, with what `add` adds to it.
+pub fn start_with(config: Config, add: impl FnOnce(Gateway) -> Gateway) -> Running {
     let scheme = config.scheme.clone();
-    let gateway = Gateway::bind(([127, 0, 0, 1], 0).into(), 2, config).expect("a free port");
+    let gateway = add(Gateway::bind(([127, 0, 0, 1], 0).into(), 2, config).expect("a free port"));
     let (address, control) = (gateway.local_addr(), gateway.control());
     let thread = std::thread::spawn(move || gateway.run());
     Running { address, scheme, control, thread: Some(thread) }

@@ -267,6 +267,9 @@ function showMeters(status) {
     meter("Open keys", [status.parts.keys.now], status.parts.keys.max, count, `, the oldest for ${age(status.parts.oldest_seconds)}`);
     meter("Their parts", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
   }
+  for (const sink of status.sinks?.each ?? []) {
+    if (sink.now) meter(`Requests of the ${sink.name} sink`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
+  }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }
 
@@ -415,14 +418,15 @@ const LIMITS = [
   ["outbox", "Outbox", "how far one subscriber may fall behind, such as 32MiB"],
   ["workers", "Workers", "threads that verify"],
   ["log", "Log", "error, warn, info, debug or trace"],
-  ["max-in-flight", "With the handlers", "frames that they have at once", true],
-  ["max-queued", "Waiting for the handlers", "frames that may wait", true],
-  ["overflow", "Beyond that", "pause or reject", true],
-  ["handlers", "Handlers", "programs that run", true],
+  ["max-in-flight", "With the handlers", "frames that they have at once", "calls"],
+  ["max-queued", "Waiting for the handlers", "frames that may wait", "calls"],
+  ["overflow", "Beyond that", "pause or reject", "calls"],
+  ["handlers", "Handlers", "programs that run", "calls"],
+  ["http-max-in-flight", "Requests of the HTTP sink", "under way at once", "http"],
 ];
-for (const [name, label, hint, ofHandlers] of LIMITS) {
+for (const [name, label, hint, of] of LIMITS) {
   const field = element("div", "limit");
-  field.classList.toggle("of-handlers", Boolean(ofHandlers));
+  if (of) field.dataset.of = of;
   const title = element("label", "", `${label} `);
   title.htmlFor = `limit-${name}`;
   title.append(element("span", "hint", `– ${hint}`));
@@ -453,7 +457,8 @@ for (const [name, label, hint, ofHandlers] of LIMITS) {
 function openLimits() {
   if ($("open-limits").disabled || document.querySelector("dialog[open]")) return;
   $("limits-said").textContent = "";
-  document.querySelectorAll(".of-handlers").forEach((field) => { field.hidden = !state.status?.calls; });
+  const has = { calls: state.status?.calls, http: state.status?.sinks?.each.some((sink) => sink.name === "http") };
+  document.querySelectorAll("[data-of]").forEach((field) => { field.hidden = !has[field.dataset.of]; });
   LIMITS.forEach(([name]) => { $(`limit-${name}`).value = state.status?.settings[name] ?? ""; });
   $("limits").showModal();
 }

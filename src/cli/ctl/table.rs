@@ -171,6 +171,7 @@ fn sinks(status: &Value, out: &mut String) {
         let lag = bytes(&sink["lag_bytes"]);
         let oldest = age(&sinks["oldest_seconds"]);
         let done = sink["done"].as_object().into_iter().flatten();
+        let done = done.chain(sink["now"].as_object().into_iter().flatten());
         let done: Vec<String> = done.map(|(what, count)| format!("{what} {}", number(count))).collect();
         line(
             out,

@@ -1,0 +1,115 @@
+//! How the HTTP sink is set up.
+
+use super::Failure;
+use super::settings::Settings;
+use crate::courier::{self, Away};
+use crate::gate::Config;
+use crate::http::{Field, Target};
+use crate::sinks::http::Options;
+
+/// What a request says of itself, by its own field.
+const OWN: [(&str, &str); 5] = [
+    ("Content-Type", "give it as --http-content-type"),
+    ("Idempotency-Key", "leave it out"),
+    ("Framegate-Topic", "leave it out"),
+    ("Framegate-Key", "leave it out"),
+    ("Framegate-Id", "leave it out"),
+];
+
+/// What the settings say of the HTTP sink, checked; none where there is none.
+pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, Failure> {
+    let wrong = |option: &str, why: &dyn std::fmt::Display| Failure::usage(format!("{option}: {why}"));
+    let Some(url) = &settings.http_sink else {
+        return match first_given(settings) {
+            None => Ok(None),
+            Some(option) => Err(Failure::usage(format!("{option} is for --http-sink alone: give that too"))),
+        };
+    };
+    let target: Target = url.parse().map_err(|why| wrong("--http-sink", &why))?;
+    let timeout = settings.http_timeout.map_or(std::time::Duration::from_secs(30), |time| time.0);
+    if timeout.is_zero() {
+        return Err(Failure::usage("--http-timeout 0 lets nothing in: give it 1s or more"));
+    }
+    let insecure = settings.http_insecure.unwrap_or(false);
+    if insecure && !target.is_secure() {
+        return Err(Failure::usage("--http-insecure is for https:// alone: leave it out"));
+    }
+    let mut fields = Vec::new();
+    for header in settings.http_header.iter().flatten() {
+        let field: Field = header.parse().map_err(|why| wrong("--http-header", &why))?;
+        if let Some((name, mend)) = OWN.iter().find(|(name, _)| field.is(name)) {
+            return Err(Failure::usage(format!("--http-header {name}: every request has its own: {mend}")));
+        }
+        fields.push(field);
+    }
+    let content_type = settings.http_content_type.as_deref().unwrap_or("application/octet-stream");
+    let content_type = Field::new("Content-Type", content_type.as_bytes())
+        .map_err(|why| wrong("--http-content-type", &why))?;
+    let ok_when = settings.http_ok_when.as_deref().map(str::parse).transpose();
+    let ok_when = ok_when.map_err(|why: String| wrong("--http-ok-when", &why))?;
+    Ok(Some(Options {
+        carried: courier::Options {
+            target,
+            fields,
+            max_in_flight: config.http_max_in_flight,
+            max_connections: config.http_max_in_flight,
+            adaptive: false,
+            timeout,
+            retries: settings.http_retries.unwrap_or(3),
+            ok_when,
+            insecure,
+            away: Away::Fails,
+            seed: fastrand::u64(..),
+        },
+        content_type,
+        ordered: settings.http_ordered.unwrap_or(false),
+    }))
+}
+
+/// An option that does nothing without the sink.
+fn first_given(settings: &Settings) -> Option<&'static str> {
+    let given = [
+        ("--http-max-in-flight", settings.http_max_in_flight.is_some()),
+        ("--http-ordered", settings.http_ordered.is_some()),
+        ("--http-timeout", settings.http_timeout.is_some()),
+        ("--http-retries", settings.http_retries.is_some()),
+        ("--http-header", settings.http_header.is_some()),
+        ("--http-content-type", settings.http_content_type.is_some()),
+        ("--http-ok-when", settings.http_ok_when.is_some()),
+        ("--http-insecure", settings.http_insecure.is_some()),
+    ];
+    given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_says_the_mend() {
+        let url = |url: &str| Settings { http_sink: Some(url.into()), ..Settings::default() };
+        let http = || url("http://h/");
+        for (settings, part) in [
+            (Settings { http_retries: Some(1), ..Settings::default() }, "--http-retries is for --http-sink"),
+            (url("h:80"), "--http-sink: "),
+            (Settings { http_insecure: Some(true), ..http() }, "https:// alone"),
+            (
+                Settings { http_timeout: Some(super::super::Time(std::time::Duration::ZERO)), ..http() },
+                "give it 1s or more",
+            ),
+            (Settings { http_header: Some(vec!["x".into()]), ..http() }, "--http-header: "),
+            (
+                Settings { http_header: Some(vec!["content-type: x".into()]), ..http() },
+                "give it as --http-content-type",
+            ),
+            (Settings { http_content_type: Some("a\nb".into()), ..http() }, "--http-content-type: "),
+            (Settings { http_ok_when: Some("code".into()), ..http() }, "FIELD=VALUE"),
+        ] {
+            let said = options(&settings, &Config::default()).unwrap_err().to_string();
+            assert!(said.contains(part) && said.lines().count() == 1, "{said}");
+        }
+        assert!(options(&Settings::default(), &Config::default()).unwrap().is_none());
+        let made = options(&http(), &Config::default()).unwrap().unwrap();
+        assert_eq!((made.carried.max_in_flight, made.carried.retries, made.ordered), (100, 3, false));
+    }
+}

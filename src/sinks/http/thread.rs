@@ -1,0 +1,302 @@
+//! The thread that posts, a queue to it and a queue back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::queue::ArrayQueue;
+use parking_lot::Mutex;
+
+use super::keys::Keys;
+use super::letter::FramePost;
+use crate::courier::{self, Courier, Failed, Outcome as End};
+use crate::http::Field;
+use crate::limits::HTTP_PUTS;
+use crate::net::Waker;
+use crate::sinks::{Condition, Outcome, Put, Sink};
+use crate::wake::WakeFlag;
+use crate::web::without_number;
+
+/// 10 s: how long whoever ends the sink waits for its thread.
+const END: Duration = Duration::from_secs(10);
+
+/// Where and how to post.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How frames are carried.
+    pub carried: courier::Options,
+    /// What every payload is said to be.
+    pub content_type: Field,
+    /// Whether one frame of a key is under way at a time.
+    pub ordered: bool,
+}
+
+/// A sink with a thread of its own.
+pub struct HttpSink {
+    /// Puts that were not collected: at most [`HTTP_PUTS`], so both queues have room for them.
+    given: usize,
+    shared: Arc<Shared>,
+    waker: Waker,
+    ended: Receiver<()>,
+}
+
+/// What both sides see.
+struct Shared {
+    puts: ArrayQueue<Put>,
+    /// Raised by the gate when it hands over frames.
+    called: WakeFlag,
+    ends: AtomicBool,
+    outcomes: ArrayQueue<Outcome>,
+    /// Raised by the thread when it brings back outcomes.
+    flag: WakeFlag,
+    wake: Box<dyn Fn() + Send + Sync>,
+    max_in_flight: AtomicUsize,
+    condition: Mutex<Condition>,
+}
+
+impl HttpSink {
+    /// Looks the store up and starts the thread, which calls `wake` when a sleeping reactor has something to collect.
+    ///
+    /// # Errors
+    /// Where the store has no address, or this machine cannot do it.
+    pub fn start(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<HttpSink, Failed> {
+        let max_in_flight = options.carried.max_in_flight;
+        let courier = Courier::new(options.carried)?;
+        let waker = courier.waker();
+        let shared = Arc::new(Shared {
+            puts: ArrayQueue::new(HTTP_PUTS),
+            called: WakeFlag::new(),
+            ends: AtomicBool::new(false),
+            outcomes: ArrayQueue::new(HTTP_PUTS),
+            flag: WakeFlag::new(),
+            wake: Box::new(wake),
+            max_in_flight: AtomicUsize::new(max_in_flight),
+            condition: Mutex::default(),
+        });
+        let (end, ended) = bounded(1);
+        let worker = Worker {
+            courier,
+            content_type: options.content_type,
+            keys: options.ordered.then(Keys::default),
+            shared: shared.clone(),
+            max_in_flight,
+            counted: Counted::default(),
+            trouble: None,
+            _end: end,
+        };
+        thread::Builder::new()
+            .name("http".into())
+            .spawn(move || worker.run())
+            .map_err(|why| Failed::Refused(format!("cannot start a thread: {why}: raise ulimit -u")))?;
+        Ok(HttpSink { given: 0, shared, waker, ended })
+    }
+
+    fn call(&self) {
+        if self.shared.called.raise() {
+            self.waker.wake();
+        }
+    }
+}
+
+impl Sink for HttpSink {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn judges_frames(&self) -> bool {
+        true
+    }
+
+    fn room(&self) -> usize {
+        HTTP_PUTS - self.given
+    }
+
+    fn put(&mut self, put: Put) {
+        self.given += 1;
+        self.shared.puts.push(put).expect("there is room for as many as may be given");
+        self.call();
+    }
+
+    fn collect(&mut self) -> Option<Outcome> {
+        let outcome = self.shared.outcomes.pop()?;
+        self.given -= 1;
+        Some(outcome)
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        self.shared.flag.lower();
+        self.shared.outcomes.is_empty()
+    }
+
+    fn end_sleep(&mut self) {
+        self.shared.flag.keep_raised();
+    }
+
+    fn set_max_in_flight(&mut self, most: usize) {
+        self.shared.max_in_flight.store(most, Relaxed);
+        self.call();
+    }
+
+    fn condition(&self) -> Condition {
+        self.shared.condition.lock().clone()
+    }
+}
+
+/// What is under way is given up: whoever ends the sink has waited for what was to be waited for.
+impl Drop for HttpSink {
+    fn drop(&mut self) {
+        self.shared.ends.store(true, Relaxed);
+        self.waker.wake();
+        if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+            log::error!("the HTTP sink does not end: it is left to itself");
+        }
+    }
+}
+
+struct Worker {
+    courier: Courier<FramePost>,
+    content_type: Field,
+    /// Where frames go in order.
+    keys: Option<Keys<FramePost>>,
+    shared: Arc<Shared>,
+    max_in_flight: usize,
+    counted: Counted,
+    /// What was said last to be in the store's way.
+    trouble: Option<String>,
+    /// Dropped, and seen, when the thread ends.
+    _end: Sender<()>,
+}
+
+/// What became of frames since the start.
+#[derive(Default)]
+struct Counted {
+    stored: u64,
+    refused: u64,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            self.follow();
+            self.courier.do_what_is_due();
+            self.bring_back();
+            self.take();
+            self.courier.begin();
+            self.tell();
+            if self.shared.ends.load(Relaxed) {
+                return;
+            }
+            self.shared.called.lower();
+            // What was brought while the flag was raised woke nobody.
+            let is_more = self.courier.has_room() && !self.shared.puts.is_empty()
+                || self.shared.max_in_flight.load(Relaxed) != self.max_in_flight;
+            let until = is_more.then(|| self.courier.now());
+            if let Err(why) = self.courier.wait(until) {
+                log::error!("the HTTP sink cannot wait for sockets: {}", without_number(&why));
+                // It may have been a moment's trouble; a loop without a wait would take a whole core.
+                thread::sleep(Duration::from_millis(100));
+            }
+            self.shared.called.keep_raised();
+        }
+    }
+
+    /// What was set meanwhile.
+    fn follow(&mut self) {
+        let most = self.shared.max_in_flight.load(Relaxed);
+        if most != self.max_in_flight {
+            self.max_in_flight = most;
+            self.courier.set_max_in_flight(most);
+        }
+    }
+
+    /// Takes frames as there is room.
+    fn take(&mut self) {
+        while self.courier.has_room()
+            && let Some(put) = self.shared.puts.pop()
+        {
+            let post = FramePost::new(put, self.content_type.clone());
+            let post = match &mut self.keys {
+                Some(keys) => keys.enter(post.header.key, post),
+                None => Some(post),
+            };
+            if let Some(post) = post {
+                self.courier.give(post);
+            }
+        }
+    }
+
+    /// Brings back what has ended, and lets go what waited for it.
+    fn bring_back(&mut self) {
+        let ended = self.courier.ended();
+        if ended.is_empty() {
+            return;
+        }
+        for ended in ended {
+            let next = self.keys.as_mut().and_then(|keys| keys.leave(ended.letter.header.key));
+            if let Some(next) = next {
+                self.courier.give(next);
+            }
+            let refusal = match ended.outcome {
+                End::Stored => None,
+                End::Failed(reason) => {
+                    let tries = if ended.tries == 1 { "try" } else { "tries" };
+                    Some(format!("{reason} ({} {tries})", ended.tries).into_boxed_str())
+                }
+                End::Unsent => Some("the gateway ends".into()),
+            };
+            match &refusal {
+                None => self.counted.stored += 1,
+                Some(why) => {
+                    self.counted.refused += 1;
+                    log::debug!("the HTTP sink: {why}");
+                }
+            }
+            let FramePost { ticket, body, .. } = ended.letter;
+            let bytes = body.len();
+            // What it held of the memory is free when the gate hears of it.
+            drop(body);
+            let pushed = self.shared.outcomes.push(Outcome { ticket, bytes, refusal });
+            pushed.expect("there is room for as many as may be given");
+        }
+        if self.shared.flag.raise() {
+            (self.shared.wake)();
+        }
+    }
+
+    /// Tells how it fares.
+    fn tell(&mut self) {
+        if self.trouble.as_deref() != self.courier.trouble() {
+            self.trouble = self.courier.trouble().map(str::to_owned);
+            match &self.trouble {
+                Some(why) => log::warn!("the HTTP sink: {why}: frames wait for it"),
+                None => log::info!("the HTTP sink: the store is there again"),
+            }
+        }
+        let (counts, busy) = (self.courier.counts(), self.courier.busy());
+        let mut condition = self.shared.condition.lock();
+        condition.done.clear();
+        condition.done.extend([
+            ("stored", self.counted.stored),
+            ("refused", self.counted.refused),
+            ("requests", counts.requests),
+            ("retries", counts.retries),
+            ("connections_refused", counts.refused),
+        ]);
+        condition.now.clear();
+        condition.now.extend([
+            ("in_flight", busy as u64),
+            ("max_in_flight", self.max_in_flight as u64),
+            // Not yet taken, behind another of their key, or waiting for another try.
+            (
+                "waiting",
+                (self.shared.puts.len() + self.keys.as_ref().map_or(0, Keys::len) + self.courier.len() - busy)
+                    as u64,
+            ),
+            ("connections", self.courier.connections() as u64),
+        ]);
+        condition.failures = self.counted.refused + counts.retries;
+        condition.trouble.clone_from(&self.trouble);
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP sink against stores that take, refuse, stall, break off and are away.
+#![cfg(unix)]
+
+mod gateway;
+#[path = "../support/nginx.rs"]
+mod nginx;
+mod sink;
+#[path = "../support/store.rs"]
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use framegate::courier::{self, Away};
+use framegate::http::Field;
+use framegate::sinks::http::Options;
+
+fn options(url: &str) -> Options {
+    Options {
+        carried: courier::Options {
+            target: url.parse().unwrap(),
+            fields: Vec::new(),
+            max_in_flight: 100,
+            max_connections: 100,
+            adaptive: false,
+            timeout: Duration::from_secs(30),
+            retries: 1,
+            ok_when: None,
+            insecure: false,
+            away: Away::Fails,
+            seed: 1,
+        },
+        content_type: Field::new("Content-Type", b"text/plain").unwrap(),
+        ordered: false,
+    }
+}
