@@ -449,6 +449,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // 10,000 of them are to add at most 5 MB.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 480, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 472, "{}", size_of::<Conn<mio::net::TcpStream>>());
     }
 }
