@@ -49,7 +49,7 @@ Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Publishes lines or files
     Send(send::Send),
     /// Subscribes and prints, or prints what is stored
