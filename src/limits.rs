@@ -244,6 +244,11 @@ pub const STORE_CLOSE_TURN: usize = bound(32, 2);
 /// again.
 pub const STORE_OLDEST: usize = bound(4096, 3);
 
+/// 4,096 topics whose stored frames are counted apart, 400 bytes each at most.
+pub const STORE_TOPICS: usize = bound(4096, 3);
+/// 20 of them are shown: those with the most bytes.
+pub const STORE_BUSIEST: usize = 20;
+
 /// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
 pub const STORE_APPENDS: usize = bound(16_384, 8);
 
