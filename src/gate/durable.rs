@@ -15,7 +15,7 @@ use super::Gate;
 use super::conn::ConnId;
 use super::owed::Owed;
 use crate::frame::{Body, DIGEST, Status};
-use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, TICKET};
+use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, TICKET};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
@@ -287,11 +287,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn collect_outcomes(&mut self) {
         let sinks = self.durable.as_ref().map_or(0, |durable| durable.sinks.len());
         for at in 0..sinks {
-            while let Some(durable) = &mut self.durable
+            // What is left is there before the next sleep.
+            let mut left = OUTCOMES_TURN;
+            while left > 0
+                && let Some(durable) = &mut self.durable
                 && let Some(outcome) = durable.sinks[at].collect()
             {
+                left -= 1;
                 let name = durable.sinks[at].sink.name();
                 if let Some(pending) = durable.take(name, outcome) {
+                    left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
                 }
             }
