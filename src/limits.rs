@@ -209,8 +209,8 @@ pub const KEYS_DEFAULT: usize = 1_000_000;
 /// 1/4 of what parts may cost is kept for the products that are open already.
 pub const PRODUCT_RESERVE: usize = 4;
 
-/// 256 tables for the open products: with a million of them, one that grows moves 4,000, in less than a
-/// millisecond.
+/// 256 tables for the open products: with a million of them, one that grows moves some 4,000, in less than a
+/// millisecond, and they grow one after another.
 pub const PART_SHARDS: usize = bound(256, 2);
 
 /// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
@@ -223,6 +223,9 @@ pub const TICKET: usize = 256;
 
 /// 64 publishers that go on in a turn once a sink has room: they may have filled it by then.
 pub const DURABLE_WAKE_TURN: usize = bound(64, 2);
+
+/// 4,096 of a sink's words and of the replies that they free, a turn: some 6 ms. A sync may bring many more at once.
+pub const OUTCOMES_TURN: usize = bound(4096, 3);
 
 /// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
 pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
@@ -243,6 +246,11 @@ pub const STORE_CLOSE_TURN: usize = bound(32, 2);
 /// 4,096 old segments that are remembered to be removed, 100 bytes each; then the folders are looked through
 /// again.
 pub const STORE_OLDEST: usize = bound(4096, 3);
+
+/// 4,096 topics whose stored frames are counted apart, 400 bytes each at most.
+pub const STORE_TOPICS: usize = bound(4096, 3);
+/// 20 of them are shown: those with the most bytes.
+pub const STORE_BUSIEST: usize = 20;
 
 /// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
 pub const STORE_APPENDS: usize = bound(16_384, 8);

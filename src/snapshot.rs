@@ -145,10 +145,24 @@ pub struct SinkUse {
     /// What is so now.
     #[serde(serialize_with = "named", skip_serializing_if = "Vec::is_empty")]
     pub now: Vec<(&'static str, u64)>,
+    /// Of what it has done, the busiest topics, the busiest first; nothing where it does not tell topics apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<TopicUse>,
     /// Attempts that failed since the start.
     pub failures: u64,
     /// What is in its way now.
     pub trouble: Option<String>,
+}
+
+/// What a sink has done of one topic since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TopicUse {
+    /// Which.
+    pub topic: String,
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// How full something is, and how full it may be.

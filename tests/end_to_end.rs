@@ -300,6 +300,21 @@ fn without_retry_a_gateway_that_goes_away_is_exit_3() {
 }
 
 #[test]
+fn a_patrol_says_how_full_the_queues_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = serve(&["--patrol", "100ms", "--store", folder.path().to_str().unwrap()]);
+    let line = gateway.process.says("patrol: ");
+    for part in ["connections 0 of ", "jobs 0 of ", "memory ", "open keys 0 of 1000000", "store 0 B"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert_eq!(gateway.send(&["--topic", "a"], b"one\ntwo\n").status.code(), Some(0));
+    // It goes on, and ends with the gateway.
+    gateway.process.says("patrol: ");
+    gateway.process.says("patrol: ");
+    assert!(gateway.end().starts_with("frames: read 2 "));
+}
+
+#[test]
 fn draining_ends_a_tail_after_its_last_frame() {
     let gateway = serve(&["--json"]);
     let tail = gateway.tail(&[]);

@@ -210,6 +210,37 @@ fn verify_counts_and_places_the_first_bad_byte() {
 }
 
 #[test]
+fn what_is_stored_of_each_topic_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let free = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"];
+    let mut gateway = framegate(&[&free[..], &[store.to_str().unwrap()]].concat()).spawn().unwrap();
+    let mut said = BufReader::new(gateway.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut after = |part: &str, end: char| {
+        let line = said.find(|line| line.contains(part)).expect("it says where it listens");
+        let (_, rest) = line.split_once(part).unwrap();
+        rest.split_once(end).unwrap().0.to_string()
+    };
+    let (listen, admin) = (after("listening on ", ','), after("ctl on http://", '/'));
+    let lines = folder.path().join("lines");
+    fs::write(&lines, "1\n2\n3\n").unwrap();
+    for (topic, times) in [("orders.eu", 2), ("", 1)] {
+        for _ in 0..times {
+            let (code, _, said) = run(&["send", "--to", &listen, "--topic", topic, lines.to_str().unwrap()]);
+            assert_eq!((code, said.as_str()), (Some(0), ""));
+        }
+    }
+    let (_, text, _) = run(&["ctl", "status", "--admin", &admin]);
+    let shown = format!("    orders.eu: 6 frames, {} B\n    (no topic): 3 frames, {} B\n", 6 * 74, 3 * 65);
+    assert!(text.contains(&shown), "{shown} in {text}");
+    let (_, text, _) = run(&["ctl", "status", "--json", "--admin", &admin]);
+    let status: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status["sinks"]["each"][0]["topics"][0]["bytes"], 6 * 74);
+    let (code, ..) = run(&["ctl", "drain", "--admin", &admin]);
+    assert_eq!((code, gateway.wait().unwrap().code()), (Some(0), Some(0)));
+}
+
+#[test]
 fn what_cannot_be_read_says_the_mend() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().to_str().unwrap();

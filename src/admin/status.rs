@@ -134,6 +134,7 @@ mod tests {
         assert_eq!(json["calls"]["queued"]["now"], 7);
         assert_eq!(json["calls"]["handlers"][1]["restarts"], 4);
         assert_eq!(json["sinks"]["each"][0]["done"]["frames"], 6);
+        assert_eq!(json["sinks"]["each"][0]["topics"][0]["topic"], "orders.eu");
         assert_eq!(json["sinks"]["oldest_seconds"], 1.5);
         assert_eq!(json["sinks"]["each"][1]["now"]["in_flight"], 4);
         assert_eq!(json["paused_by"]["subscriber"]["seconds"], 1.5);

@@ -166,6 +166,7 @@ pub mod tests {
                         lag_bytes: 900,
                         done: vec![("frames", 6), ("segments", 1)],
                         now: Vec::new(),
+                        topics: vec![TopicUse { topic: "orders.eu".into(), frames: 4, bytes: 500 }],
                         failures: 2,
                         trouble: Some("the disk is full".into()),
                     },

@@ -5,6 +5,7 @@ mod ctl;
 mod failure;
 mod http_sink;
 mod log;
+mod patrol;
 mod post;
 mod posted;
 mod replies;

@@ -9,6 +9,7 @@ use std::thread;
 use clap::Args;
 
 use super::log::Journal;
+use super::patrol;
 use super::settings::{ADMIN, LISTEN, Settings, shown};
 use super::{Exit, Failure, Size, http_sink, print, secret, signals};
 use crate::admin::{self, Admin};
@@ -68,7 +69,7 @@ impl Serve {
             .as_ref()
             .map_or(0, |_| settings.http_max_in_flight.unwrap_or(Config::default().http_max_in_flight));
         let connections_max = connections_that_fit().saturating_sub(of_sink).max(1);
-        let workers = settings.workers()?;
+        let (workers, patrol) = (settings.workers()?, settings.patrol()?);
         let config = settings.config(connections_max)?;
         if config.connections_max > connections_max {
             log::warn!(
@@ -124,11 +125,15 @@ impl Serve {
             .transpose()
             .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
+        let patrolling = patrol.map(|every| patrol::start(gateway.control(), every));
+        let patrolling = patrolling
+            .transpose()
+            .map_err(|why| failed(format!("cannot start the patrol: {why}: raise ulimit -u")))?;
         let ledger = gateway.run().map_err(|why| match why.kind() {
             ErrorKind::InvalidInput => Failure::usage(why.to_string()),
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
-        drop(answering);
+        drop((answering, patrolling));
         let json = |ledger| serde_json::to_string(ledger).expect("a ledger is numbers and names");
         print(&if self.json { json(&ledger) } else { ledger.to_string() })?;
         Ok(Exit::Done)

@@ -20,6 +20,9 @@ pub const LISTEN: &str = "127.0.0.1:7450";
 /// Where the page, metrics and controls are unless it is set.
 pub const ADMIN: &str = "127.0.0.1:7451";
 
+/// 100 ms: a log that grows by more than ten lines a second helps nobody.
+const PATROL_LEAST: Duration = Duration::from_millis(100);
+
 /// Every setting, each only if it was given. The help of each ends with the default that
 /// [`Config::default`] holds; a test compares them.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -75,6 +78,9 @@ pub struct Settings {
     /// Remembers accepted digests so long; the same bytes again are DUPLICATE [default: off]
     #[arg(long, value_name = "TIME|off")]
     pub dedup: Option<TimeOrOff>,
+    /// Says in the log, each TIME, how full every queue is: connections, jobs, memory, handlers, open keys and sinks [default: off]
+    #[arg(long, value_name = "TIME|off")]
+    pub patrol: Option<TimeOrOff>,
     /// How long INT or TERM waits for what was accepted [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub drain: Option<Time>,
@@ -196,6 +202,7 @@ impl Settings {
             on_bad_digest: self.on_bad_digest.or(others.on_bad_digest),
             secret_file: self.secret_file.or(others.secret_file),
             dedup: self.dedup.or(others.dedup),
+            patrol: self.patrol.or(others.patrol),
             drain: self.drain.or(others.drain),
             handler: self.handler.or(others.handler),
             handlers: self.handlers.or(others.handlers),
@@ -267,6 +274,18 @@ impl Settings {
         };
         config.check().map_err(Failure::usage)?;
         Ok(config)
+    }
+
+    /// How often the depths of the queues are logged, if at all, checked.
+    pub fn patrol(&self) -> Result<Option<Duration>, Failure> {
+        match self.patrol {
+            Some(TimeOrOff(Some(time))) if time < PATROL_LEAST => Err(Failure::usage(format!(
+                "patrol {} is less than {}: set it higher, or off",
+                Time(time),
+                Time(PATROL_LEAST)
+            ))),
+            patrol => Ok(patrol.and_then(|TimeOrOff(time)| time)),
+        }
     }
 
     /// Threads that verify, checked.
@@ -461,7 +480,7 @@ mod tests {
         let text = format!(
             "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
-             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\ndrain = '6s'\n\
+             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\npatrol = '7s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
              max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
              http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
@@ -485,7 +504,10 @@ mod tests {
         assert_eq!(config.slow_timeout, Duration::from_millis(4));
         assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
         assert_eq!(config.dedup, Some(Duration::from_secs(5)));
-        assert_eq!(config.drain, Duration::from_secs(6));
+        assert_eq!(
+            (config.drain, settings.patrol().unwrap()),
+            (Duration::from_secs(6), Some(Duration::from_secs(7)))
+        );
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
@@ -534,6 +556,15 @@ mod tests {
             let line = settings.config(1).unwrap_err().to_string();
             assert!(line.contains(part), "{line}");
         }
+    }
+
+    #[test]
+    fn a_patrol_is_off_or_not_too_often() {
+        let patrol = |time| Settings { patrol: Some(TimeOrOff(time)), ..Settings::default() }.patrol();
+        assert_eq!((Settings::default().patrol().unwrap(), patrol(None).unwrap()), (None, None));
+        assert_eq!(patrol(Some(PATROL_LEAST)).unwrap(), Some(PATROL_LEAST));
+        let line = patrol(Some(Duration::from_millis(99))).unwrap_err().to_string();
+        assert!(line.contains("less than 100ms: set it higher, or off"), "{line}");
     }
 
     #[test]

@@ -15,11 +15,11 @@ use super::Gate;
 use super::conn::ConnId;
 use super::owed::Owed;
 use crate::frame::{Body, DIGEST, Status};
-use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, TICKET};
+use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, TICKET};
 use crate::net::Net;
 use crate::pool::Pool;
-use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::snapshot::{SinkUse, SinksUse};
+use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
+use crate::snapshot::{SinkUse, SinksUse, TopicUse};
 
 /// Names what is confirmed together. One that is over is never named again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,9 +230,11 @@ impl Durable {
     pub fn describe(&self, now: Instant) -> SinksUse {
         let oldest = self.ages.front().map_or(Duration::ZERO, |&(at, _)| now.saturating_duration_since(at));
         let each = |line: &Line| {
-            let Condition { done, now, failures, trouble } = line.sink.condition();
+            let Condition { done, now, topics, failures, trouble } = line.sink.condition();
             let (lag, lag_bytes) = (line.puts as u64, line.bytes as u64);
-            SinkUse { name: line.sink.name(), lag, lag_bytes, done, now, failures, trouble }
+            let topic = |OfTopic { topic, frames, bytes }| TopicUse { topic, frames, bytes };
+            let topics = topics.into_iter().map(topic).collect();
+            SinkUse { name: line.sink.name(), lag, lag_bytes, done, now, topics, failures, trouble }
         };
         SinksUse { oldest, each: self.sinks.iter().map(each).collect() }
     }
@@ -285,11 +287,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn collect_outcomes(&mut self) {
         let sinks = self.durable.as_ref().map_or(0, |durable| durable.sinks.len());
         for at in 0..sinks {
-            while let Some(durable) = &mut self.durable
+            // What is left is there before the next sleep.
+            let mut left = OUTCOMES_TURN;
+            while left > 0
+                && let Some(durable) = &mut self.durable
                 && let Some(outcome) = durable.sinks[at].collect()
             {
+                left -= 1;
                 let name = durable.sinks[at].sink.name();
                 if let Some(pending) = durable.take(name, outcome) {
+                    left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
                 }
             }

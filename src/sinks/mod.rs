@@ -75,8 +75,21 @@ pub struct Condition {
     pub done: Vec<(&'static str, u64)>,
     /// What is so now, likewise.
     pub now: Vec<(&'static str, u64)>,
+    /// What was done of the busiest topics, the busiest first, where it tells topics apart.
+    pub topics: Vec<OfTopic>,
     /// Attempts that failed since the start.
     pub failures: u64,
     /// What is in its way now.
     pub trouble: Option<String>,
+}
+
+/// What was done of one topic since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfTopic {
+    /// Which.
+    pub topic: String,
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }

@@ -181,6 +181,18 @@ fn sinks(status: &Value, out: &mut String) {
             let failures = number(&sink["failures"]);
             line(out, format_args!("  {name} is in trouble: {trouble} ({failures} attempts failed)"));
         }
+        let topics = sink["topics"].as_array().map_or(&[][..], Vec::as_slice);
+        for topic in topics.iter().take(ROWS) {
+            let (topic, frames, size) = (&topic["topic"], number(&topic["frames"]), bytes(&topic["bytes"]));
+            let topic = topic.as_str().filter(|topic| !topic.is_empty()).unwrap_or("(no topic)");
+            line(out, format_args!("    {topic}: {frames} frames, {size}"));
+        }
+        if topics.len() > ROWS {
+            line(
+                out,
+                format_args!("    and less of other topics; --json has {} of them", topics.len() - ROWS),
+            );
+        }
     }
 }
 
@@ -296,7 +308,8 @@ mod tests {
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
             "sinks": {"oldest_seconds": 2.0, "each": [
-                {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full"},
+                {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full",
+                 "topics": [{"topic": "orders.eu", "frames": 4000, "bytes": 4096}, {"topic": "", "frames": 1}]},
             ]},
             "slow": [{"address": "b:2", "pending_bytes": 2048, "dropped": 4}],
             "paused": [{"address": "c:3", "cause": "subscriber", "by": "b:2", "paused_seconds": 5.0}],
@@ -311,6 +324,8 @@ mod tests {
             "for 5.0s, by subscriber b:2",
             "store: 2.0 KiB not confirmed, the oldest for 2.0s; frames 5",
             "store is in trouble: the disk is full (3 attempts failed)",
+            "    orders.eu: 4,000 frames, 4.0 KiB",
+            "    (no topic): 1 frames, -",
             "nobody was closed yet",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

@@ -18,6 +18,7 @@
 //! Everything that blocks is done by a thread of the store's own. What could not be written or synced is
 //! not confirmed and tried again, until it works.
 
+mod by_topic;
 mod files;
 pub mod index;
 mod keep;

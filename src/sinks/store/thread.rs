@@ -11,12 +11,13 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bound
 use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
 
+use super::by_topic::ByTopic;
 use super::files::Disk;
 use super::lock::Lock;
 use super::warehouse::{Now, Policy, Warehouse};
 use super::{Append, Recovered, Stamp, Trouble, recover};
 use crate::frame::Scheme;
-use crate::limits::{STORE_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::wake::WakeFlag;
 
@@ -40,6 +41,7 @@ pub struct StoreThread {
     /// Appends that were not collected: at most [`STORE_APPENDS`], so both queues have room for them.
     given: usize,
     back: Arc<Back>,
+    by_topic: Arc<Mutex<ByTopic>>,
     ended: Receiver<()>,
 }
 
@@ -90,9 +92,11 @@ impl StoreThread {
             condition: Mutex::default(),
         });
         let (end, ended) = bounded(1);
+        let warehouse = Warehouse::new(disk, options.policy, clock);
+        let by_topic = warehouse.by_topic();
         let worker = Worker {
             folder: folder.into(),
-            warehouse: Warehouse::new(disk, options.policy, clock),
+            warehouse,
             appends: to_do,
             back: back.clone(),
             waiting: VecDeque::new(),
@@ -105,7 +109,7 @@ impl StoreThread {
             .name("store".into())
             .spawn(move || worker.run())
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
-        Ok(StoreThread { appends: Some(appends), given: 0, back, ended })
+        Ok(StoreThread { appends: Some(appends), given: 0, back, by_topic, ended })
     }
 }
 
@@ -169,7 +173,8 @@ impl Sink for StoreThread {
     }
 
     fn condition(&self) -> Condition {
-        self.back.condition.lock().clone()
+        let topics = self.by_topic.lock().busiest(STORE_BUSIEST);
+        Condition { topics, ..self.back.condition.lock().clone() }
     }
 }
 
@@ -299,6 +304,7 @@ mod tests {
     use super::*;
     use crate::frame::{Body, Header, Kind, encode};
     use crate::memory::{Buffer, Memory};
+    use crate::sinks::OfTopic;
     use crate::sinks::store::SyncPolicy;
     use crossbeam::sync::Parker;
     use std::fs;
@@ -389,6 +395,8 @@ mod tests {
         }
         let condition = store.condition();
         assert_eq!((condition.done[0], condition.trouble), (("frames", 1), None));
+        let bytes = frame("a", 0).len() as u64;
+        assert_eq!(condition.topics, [OfTopic { topic: "a".into(), frames: 1, bytes }]);
         assert!(files(&folder.path().join("a"))[0].0.ends_with(".frames"));
     }
 

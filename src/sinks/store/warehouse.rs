@@ -13,8 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use slab::Slab;
 
+use super::by_topic::ByTopic;
 use super::files::Files;
 use super::index::Entry;
 use super::keep::{Keep, Keeper};
@@ -94,6 +96,7 @@ pub struct Warehouse<F: Files> {
     keeper: Keeper,
     rounds: u64,
     done: Done,
+    by_topic: Arc<Mutex<ByTopic>>,
 }
 
 struct Open<T> {
@@ -108,7 +111,8 @@ struct Open<T> {
 struct Part {
     segment: usize,
     appends: Vec<usize>,
-    /// Bytes of the segment with this part.
+    /// Bytes of the segment before this part, and with it.
+    begin: u64,
     end: u64,
     entries: Vec<Entry>,
     stored: bool,
@@ -136,12 +140,18 @@ impl<F: Files> Warehouse<F> {
             keeper: Keeper::new(policy.keep),
             rounds: 0,
             done: Done::default(),
+            by_topic: Arc::default(),
         }
     }
 
     /// What was done since the start.
     pub fn done(&self) -> Done {
         self.done
+    }
+
+    /// The same, of each topic. It may be looked at from another thread.
+    pub fn by_topic(&self) -> Arc<Mutex<ByTopic>> {
+        self.by_topic.clone()
     }
 
     /// Stores the first of what waits, as much as one round takes, and hands over what is stored. After a
@@ -169,6 +179,13 @@ impl<F: Files> Warehouse<F> {
         }
         left.append(waiting);
         *waiting = left;
+        {
+            let mut by_topic = self.by_topic.lock();
+            for part in round.parts.iter().filter(|part| part.stored) {
+                let frames = part.entries.iter().map(|entry| u64::from(entry.frames)).sum();
+                by_topic.add(&self.segments[part.segment].topic, frames, part.end - part.begin);
+            }
+        }
         self.done.rounds += u64::from(round.parts.iter().any(|part| part.stored));
         for part in &round.parts {
             let is_over = !part.stored || part.end >= STORE_SEGMENT;
@@ -265,8 +282,9 @@ impl<F: Files> Warehouse<F> {
         self.open_files(id);
         let open = &mut self.segments[id];
         (open.round, open.part) = (self.rounds, round.parts.len());
-        let end = open.segment.len();
-        round.parts.push(Part { segment: id, appends: Vec::new(), end, entries: Vec::new(), stored: false });
+        let begin = open.segment.len();
+        let (appends, entries) = (Vec::new(), Vec::new());
+        round.parts.push(Part { segment: id, appends, begin, end: begin, entries, stored: false });
         Ok(Some(open.part))
     }
 
