@@ -18,6 +18,8 @@ pub struct Report {
     pub gateway: String,
     /// Whether the load started it itself.
     pub gateway_is_own: bool,
+    /// Whether it closed every connection before the load was over.
+    pub gateway_gone: bool,
     /// What its process spent while it was measured, where that was watched.
     pub gateway_spent: Option<Spent>,
     /// Connections that published.
@@ -85,6 +87,7 @@ pub(super) struct Window {
     pub own: Own,
     pub gateway: Option<Spent>,
     pub interrupted: bool,
+    pub gone: bool,
 }
 
 /// At 99 in 100 of what was due, the schedule was kept.
@@ -117,6 +120,7 @@ impl Report {
         Report {
             gateway: options.gateway[address].to_string(),
             gateway_is_own: false,
+            gateway_gone: window.gone,
             gateway_spent: window.gateway,
             publishers: options.publishers,
             subscribers: options.subscribers,
@@ -131,9 +135,7 @@ impl Report {
 
     /// Why nothing of the gateway is left, if it is so.
     pub fn gone(&self) -> Option<&str> {
-        let connections = self.figures.connections;
-        (connections.target > 0 && connections.end == 0 && !self.figures.interrupted)
-            .then(|| self.figures.errors.iter().next().map_or("", |(_, _, example)| example))
+        self.gateway_gone.then(|| self.figures.errors.iter().next().map_or("", |(_, _, example)| example))
     }
 }
 

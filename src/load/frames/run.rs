@@ -30,6 +30,8 @@ pub struct Load {
     /// Connections that can go on.
     pub(super) ready: VecDeque<usize>,
     pub(super) alive: usize,
+    /// Connections that the gateway ended.
+    taken: usize,
     usage: Usage,
     scratch: Vec<u8>,
     /// What the system said when the last poll failed.
@@ -64,6 +66,7 @@ impl Load {
             events: Vec::new(),
             ready: VecDeque::new(),
             alive: 0,
+            taken: 0,
             usage: Usage::start(now),
             scratch: vec![0; LOAD_READ],
             broken: None,
@@ -141,17 +144,20 @@ impl Load {
         self.send(start + self.options.duration, show);
 
         let end = Instant::now();
-        let window = Window {
+        let is_over = self.is_over();
+        let mut window = Window {
             end,
             own: self.usage.own(end),
             gateway: process.and_then(|process| process.spent(end)),
             interrupted: self.stop.is_asked(),
+            gone: false,
         };
         for group in &mut self.groups {
             group.measure.close(end);
             group.sent_in_time = group.sent();
         }
-        self.finish();
+        self.finish(is_over);
+        window.gone = is_over && !window.interrupted && self.taken == self.conns.len();
         Ok(Report::new(&mut self.groups, &self.conns, &self.options, self.address, window))
     }
 
@@ -201,8 +207,9 @@ impl Load {
         true
     }
 
-    /// Finishes what was begun, and waits for everything that was sent, as long as something comes.
-    fn finish(&mut self) {
+    /// Finishes what was begun, and waits for everything that was sent, as long as something comes. Where it
+    /// `is_over` already, whoever is left may be about to be closed, too.
+    fn finish(&mut self, is_over: bool) {
         for group in &mut self.groups {
             group.publishers.iter_mut().for_each(|one| one.allow(0));
         }
@@ -216,7 +223,8 @@ impl Load {
                 quiet_since = now;
             }
             let until = (quiet_since + LOAD_QUIET).min(start + LOAD_DRAIN);
-            if self.has_everything() || now >= until || self.broken.is_some() {
+            let has_everything = self.has_everything() && !(is_over && self.alive > 0);
+            if has_everything || now >= until || self.broken.is_some() {
                 return;
             }
             self.wait(now, until);
@@ -424,6 +432,7 @@ impl Load {
         let now = Instant::now();
         self.groups[0].measure.alive(now, self.alive);
         if let Some((kind, example)) = why {
+            self.taken += 1;
             let (kind, said) = match &conn.last_word {
                 Some((status, reason)) => (status.name(), reason.clone()),
                 None => (kind, example),
