@@ -253,7 +253,19 @@ impl Out<'_> {
         let help = "What a sink has done, by what it counts";
         self.listed("framegate_sink_done", help, MetricType::Counter, counted(|sink| &sink.done))?;
         let help = "What a sink is at, by what it counts";
-        self.listed("framegate_sink_now", help, MetricType::Gauge, counted(|sink| &sink.now))
+        self.listed("framegate_sink_now", help, MetricType::Gauge, counted(|sink| &sink.now))?;
+        // At most so many that nobody's memory is filled with them: those that the status shows.
+        let topics = || {
+            sinks.each.iter().flat_map(|sink| {
+                sink.topics.iter().map(|of| ([("sink", sink.name), ("topic", of.topic.as_str())], of))
+            })
+        };
+        let frames = topics().map(|(label, of)| (label, of.frames));
+        let help = "Frames of the busiest topics that a sink has";
+        self.listed("framegate_sink_topic_frames", help, MetricType::Counter, frames)?;
+        let bytes = topics().map(|(label, of)| (label, of.bytes));
+        let help = "Bytes of the busiest topics that a sink has";
+        self.listed("framegate_sink_topic_bytes", help, MetricType::Counter, bytes)
     }
 
     fn stages(&mut self, snapshot: &Snapshot) -> fmt::Result {
@@ -455,6 +467,8 @@ mod tests {
             "framegate_calls_total{outcome=\"passed\"} 2",
             "framegate_handlers 1",
             "framegate_handlers_failed_total 4",
+            "framegate_sink_topic_frames_total{sink=\"store\",topic=\"orders.eu\"} 4",
+            "framegate_sink_topic_bytes_total{sink=\"store\",topic=\"orders.eu\"} 500",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

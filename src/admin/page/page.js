@@ -344,8 +344,20 @@ function showHandlers(calls, oldest) {
   ], programs, "There are none.");
 }
 
+function showTopics(sinks) {
+  const topics = (sinks?.each ?? []).flatMap((sink) => sink.topics ?? []);
+  $("topics-card").hidden = topics.length === 0;
+  if (topics.length === 0) return;
+  table("topics", "Stored, by topic", [
+    ["Topic", (of) => of.topic || "(empty)", ""],
+    ["Frames", (of) => count(of.frames), "n"],
+    ["Bytes", (of) => inBytes(of.bytes), "n"],
+  ], topics, "There are none.");
+}
+
 function showTables(status) {
   showHandlers(status.calls, status.oldest_queued_seconds);
+  showTopics(status.sinks);
   table("slow", "Subscribers for whom something waits", [
     address,
     ["Waiting", (peer) => inBytes(peer.pending_bytes), "n"],
