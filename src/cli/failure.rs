@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::thread;
+
+use crate::web::Failed;
 
 /// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,24 @@ impl Failure {
     /// Wrong usage or configuration.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::Usage, message: message.into() }
+    }
+}
+
+/// Runs something on a thread of this name.
+pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(|why| Failure {
+        exit: Exit::Partly,
+        message: format!("cannot start a thread: {why}: raise ulimit -u"),
+    })
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        let exit = match failed {
+            Failed::Refused(_) => Exit::Usage,
+            Failed::Gone(_) => Exit::Gone,
+        };
+        Failure { exit, message: failed.to_string() }
     }
 }
 

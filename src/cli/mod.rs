@@ -30,6 +30,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::units::{Size, Time, TimeOrOff};
+use failure::spawn;
 pub use failure::{Exit, Failure};
 
 /// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each

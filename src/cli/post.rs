@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use clap::{Args, ValueEnum};
 use crossbeam::channel;
 
 use super::posted::{self, Bars};
-use super::{Exit, Failure, Size, Time, print, signals};
-use crate::courier::{self, Away, Failed, judge::OkWhen};
+use super::{Exit, Failure, Size, Time, print, signals, spawn};
+use crate::courier::{self, Away, judge::OkWhen};
 use crate::http::{Field, Target};
 use crate::limits::POST_RECORD_MAX;
 use crate::post::report::{Lines, failed_records};
@@ -300,14 +299,6 @@ fn place(given: Option<&Path>, are_many: bool, source: &Path, url: &str, record:
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let spawned = thread::Builder::new().name(name.into()).spawn(run);
-    spawned.map(drop).map_err(|why| Failure {
-        exit: Exit::Partly,
-        message: format!("cannot start a thread: {why}: raise ulimit -u"),
-    })
-}
-
 impl From<What> for Cut {
     fn from(what: What) -> Cut {
         match what {
@@ -315,15 +306,5 @@ impl From<What> for Cut {
             What::Line => Cut::Line,
             What::Csv => Cut::Row,
         }
-    }
-}
-
-impl From<Failed> for Failure {
-    fn from(failed: Failed) -> Failure {
-        let exit = match failed {
-            Failed::Refused(_) => Exit::Usage,
-            Failed::Gone(_) => Exit::Gone,
-        };
-        Failure { exit, message: failed.to_string() }
     }
 }

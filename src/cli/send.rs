@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -14,7 +13,7 @@ use parking_lot::Mutex;
 use super::replies::Replies;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
-use super::{Exit, Failure, print, secret, sent, signals};
+use super::{Exit, Failure, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
 use crate::limits::PAYLOAD_MAX;
@@ -98,10 +97,7 @@ impl Source {
     fn begin(&mut self) -> Result<Option<Stopper>, Failure> {
         let Source::Records(_, reader, stopper) = self else { return Ok(None) };
         if let Some(reader) = reader.take() {
-            thread::Builder::new().name("records".into()).spawn(|| reader.run()).map_err(|why| Failure {
-                exit: Exit::Partly,
-                message: format!("cannot start a thread: {why}: raise ulimit -u"),
-            })?;
+            spawn("records", || reader.run())?;
         }
         Ok(stopper.take())
     }

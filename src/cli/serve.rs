@@ -4,14 +4,13 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
 use clap::Args;
 
 use super::log::Journal;
 use super::patrol;
 use super::settings::{ADMIN, LISTEN, Settings, shown};
-use super::{Exit, Failure, Size, http_sink, print, secret, signals};
+use super::{Exit, Failure, Size, http_sink, print, secret, signals, spawn};
 use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
@@ -146,10 +145,7 @@ fn drain_when_stdin_ends(control: Control) -> Result<(), Failure> {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         control.drain();
     };
-    thread::Builder::new().name("stdin".into()).spawn(wait).map(drop).map_err(|why| Failure {
-        exit: Exit::Partly,
-        message: format!("cannot start a thread: {why}: raise ulimit -u"),
-    })
+    spawn("stdin", wait)
 }
 
 /// Raises the limit of open files as far as the system lets us, and leaves some for everything

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::judge::{Answer, retry_after};
-use crate::http::{Exchange, Fault, Fed, Head, Receive};
+use crate::http::{Exchange, Fault, Head, Receive};
 use crate::limits::COURIER_QUOTE_MAX;
 use crate::net::Link;
 use crate::web::Failure;
@@ -110,17 +110,8 @@ impl Busy {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.is_done {
-            return Err(Fault::surplus(bytes).into());
-        }
-        match self.exchange.feed(bytes, &mut self.seen)? {
-            Fed::More => Ok(()),
-            Fed::Done { taken } if taken < bytes.len() => Err(Fault::surplus(&bytes[taken..]).into()),
-            Fed::Done { .. } => {
-                self.is_done = true;
-                Ok(())
-            }
-        }
+        self.is_done = self.exchange.feed_all(bytes, &mut self.seen)?;
+        Ok(())
     }
 }
 

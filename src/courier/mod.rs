@@ -18,7 +18,6 @@ pub mod pace;
 pub mod retry;
 mod round;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::http::{Field, Target};
@@ -115,21 +114,5 @@ pub struct Counts {
 impl Options {
     fn connect_timeout(&self) -> Duration {
         self.timeout.min(COURIER_CONNECT)
-    }
-}
-
-/// Why nothing can be carried, in one line with the mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// What was asked for cannot work here.
-    Refused(String),
-    /// The store cannot be found.
-    Gone(String),
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failed::Refused(said) | Failed::Gone(said)) = self;
-        f.write_str(said)
     }
 }

@@ -13,11 +13,11 @@ use super::conn::{Conn, Life};
 use super::doors::Doors;
 use super::judge::Reason;
 use super::pace::Pace;
-use super::{Counts, Ended, Failed, Letter, Options, Outcome};
+use super::{Counts, Ended, Letter, Options, Outcome};
 use crate::http::{Method, Request};
 use crate::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
-use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust, Waker};
-use crate::web::{Failure, Places, resolve, without_number};
+use crate::net::{Deadlines, Event, Net, Reactor, Tls, Waker};
+use crate::web::{Failed, Failure, Places, find, prepare};
 
 /// A letter that was given and has not ended.
 pub(super) struct Flight<L> {
@@ -79,18 +79,11 @@ impl<L: Letter> Courier<L> {
     /// Where the store has no address, or this machine cannot do it.
     pub fn new(options: Options) -> Result<Courier<L>, Failed> {
         let target = &options.target;
-        let addresses = resolve(target.host(), target.port()).map_err(|why| {
-            let why = without_number(&why);
-            Failed::Gone(format!("cannot find {}: {why}: check the host of the URL", target.host()))
-        })?;
-        let places = Places::new(&addresses, &[]).map_err(Failed::Refused)?;
-        let trust = if options.insecure { Trust::Anyone } else { Trust::System };
-        let tls = target.is_secure().then(|| Tls::new(target.host(), trust)).transpose();
-        let net = Reactor::new()
-            .map_err(|why| Failed::Refused(format!("cannot wait for sockets: {}", without_number(&why))))?;
+        let places = find(target, &[])?;
+        let (net, tls) = prepare(target, options.insecure)?;
         Ok(Courier {
             request: Request::new(&Method::POST, target, &options.fields),
-            tls: tls.map_err(Failed::Refused)?,
+            tls,
             all_places: places.clone(),
             places,
             flights: Slab::new(),

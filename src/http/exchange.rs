@@ -111,6 +111,19 @@ impl Exchange {
         }
     }
 
+    /// Feeds bytes where nothing was asked for behind this exchange: what follows the response is a fault.
+    /// Whether the response is whole.
+    ///
+    /// # Errors
+    /// Those of [`feed`](Self::feed), and a [`Fault::surplus`].
+    pub fn feed_all(&mut self, bytes: &[u8], receive: &mut impl Receive) -> Result<bool, Fault> {
+        match self.feed(bytes, receive)? {
+            Fed::More => Ok(false),
+            Fed::Done { taken } if taken < bytes.len() => Err(Fault::surplus(&bytes[taken..])),
+            Fed::Done { .. } => Ok(true),
+        }
+    }
+
     /// The server ended the connection: the end of a body without another, else a fault.
     pub fn end(&self) -> Result<(), Fault> {
         match self.state {

@@ -15,12 +15,12 @@ use super::Options;
 use super::feed::{self, Intake, Record};
 use super::job::Job;
 use super::report::{Lines, Progress, Report};
-use crate::courier::{Courier, Failed, Letter};
+use crate::courier::{Courier, Letter};
 use crate::http::Field;
 use crate::limits::{POST_HELD_BYTES, POST_SYNC_EVERY, POST_TAKE_TURN, PROGRESS_EVERY};
 use crate::net::Waker;
 use crate::records::Cut;
-use crate::web::without_number;
+use crate::web::{Failed, without_number};
 
 /// A rate is that of the last 40 looks, 10 s: a store that needs seconds answers in bursts.
 const SHOWN: usize = 40;

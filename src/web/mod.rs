@@ -3,6 +3,8 @@
 
 mod failure;
 mod places;
+mod way;
 
 pub use failure::{Failure, without_number};
 pub use places::{Places, Verdict, resolve};
+pub use way::{Failed, find, prepare};

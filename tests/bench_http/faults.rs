@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framegate::http::Method;
-use framegate::load::http::{Failed, Load, Options, Pace, Report, Schedule, Think};
+use framegate::load::http::{Load, Options, Pace, Report, Schedule, Think};
+use framegate::web::Failed;
 
 use super::server::{Asked, OK, Server};
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::thread;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -74,12 +74,14 @@ fn errors_and_bounds_set_the_exit_code() {
 
 #[test]
 fn a_signal_ends_it_with_the_report() {
-    let server = Server::start(|asked| asked.send(OK));
+    let (tell, told) = channel();
+    let server = Server::start(move |asked| {
+        let _ = tell.send(asked.connection);
+        asked.send(OK)
+    });
     let mut child = framegate(&["bench", "http", &server.url(), "--think", "1ms", "--json"]).spawn().unwrap();
-    while server.peers.lock().unwrap().len() < 10 {
-        assert!(child.try_wait().unwrap().is_none(), "it runs until it is stopped");
-        thread::sleep(Duration::from_millis(1));
-    }
+    while told.recv_timeout(Duration::from_secs(30)).expect("it opens ten") < 9 {}
+    assert!(child.try_wait().unwrap().is_none(), "it runs until it is stopped");
     assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));

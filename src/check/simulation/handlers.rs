@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::dice::Dice;
-use super::network::World;
+use super::network::{World, write};
 use super::script::{Decision, Rules};
 use crate::frame::{Decoder, Header, Kind, Scheme, Status, encode};
 use crate::net::{Event, Pipe, Process};
@@ -258,18 +258,7 @@ impl Process for SimProcess {
             if program.ended.is_some() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            let mut left = PIPE.saturating_sub(program.input.len());
-            if left == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let mut n = 0;
-            for slice in slices {
-                let part = &slice[..slice.len().min(left)];
-                program.input.extend(part);
-                n += part.len();
-                left -= part.len();
-            }
-            Ok(n)
+            write(slices, &mut program.input, PIPE)
         })
     }
 

@@ -135,6 +135,22 @@ impl Drop for SimSocket {
     }
 }
 
+/// Writes as much as finds room in a buffer of so many bytes.
+pub fn write(slices: &[io::IoSlice<'_>], buffer: &mut VecDeque<u8>, room: usize) -> io::Result<usize> {
+    let mut left = room.saturating_sub(buffer.len());
+    if left == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    let mut n = 0;
+    for slice in slices {
+        let part = &slice[..slice.len().min(left)];
+        buffer.extend(part);
+        n += part.len();
+        left -= part.len();
+    }
+    Ok(n)
+}
+
 impl Net for SimNet {
     type Socket = SimSocket;
     type Process = SimProcess;
@@ -185,19 +201,8 @@ impl Net for SimNet {
         if wire.reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let mut left = wire.room.saturating_sub(wire.to_peer.len());
-        if left == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let mut n = 0;
-        for slice in slices {
-            let part = &slice[..slice.len().min(left)];
-            wire.to_peer.extend(part);
-            n += part.len();
-            left -= part.len();
-        }
         // A short write has found the buffer full: the peer's next read is an edge.
-        Ok(n)
+        write(slices, &mut wire.to_peer, wire.room)
     }
 
     fn shutdown_write(&mut self, socket: &mut SimSocket) {

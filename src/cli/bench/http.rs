@@ -12,7 +12,7 @@ use super::output::Output;
 use super::watch::Watch;
 use crate::cli::{Exit, Failure, Time, signals};
 use crate::http::{Field, Method, Target, parse_method};
-use crate::load::http::{Failed, Load, Options, Pace, Report, Schedule, Think};
+use crate::load::http::{Load, Options, Pace, Report, Schedule, Think};
 use crate::load::{Panel, Plot};
 
 /// Holds many keep-alive connections to a web server, sends requests on them as people would, and reports what
@@ -213,16 +213,6 @@ fn plot(report: &Report) -> Plot {
             Panel::rate(&report.figures, "responses/s"),
             Panel::latency(&report.figures),
         ],
-    }
-}
-
-impl From<Failed> for Failure {
-    fn from(failed: Failed) -> Failure {
-        let exit = match failed {
-            Failed::Refused(_) => Exit::Usage,
-            Failed::Gone(_) => Exit::Gone,
-        };
-        Failure { exit, message: failed.to_string() }
     }
 }
 

@@ -5,9 +5,8 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::thread;
 
-use crate::cli::{Exit, Failure};
+use crate::cli::{Exit, Failure, spawn};
 
 /// A gateway that ends with this, however this ends: it drains when its standard input does. It says where
 /// it listens in the first line that it prints.
@@ -55,10 +54,7 @@ impl OwnGateway {
         log::debug!("a gateway of its own listens on {address}");
         let gateway = OwnGateway { child, address, _stdout: stdout };
         let forward = || forward(stderr);
-        thread::Builder::new()
-            .name("gateway's log".into())
-            .spawn(forward)
-            .map_err(|why| failed(format!("cannot start a thread: {why}: raise ulimit -u")))?;
+        spawn("gateway's log", forward)?;
         Ok(gateway)
     }
 

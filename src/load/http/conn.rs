@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::http::{Exchange, Fault, Fed, Head, Receive};
+use crate::http::{Exchange, Fault, Head, Receive};
 use crate::net::Link;
 use crate::web::Failure;
 
@@ -112,15 +112,8 @@ impl Busy {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.done {
-            return Err(Fault::surplus(bytes).into());
-        }
         self.bytes += bytes.len() as u64;
-        match self.exchange.feed(bytes, &mut Status(&mut self.status))? {
-            Fed::More => {}
-            Fed::Done { taken } if taken < bytes.len() => return Err(Fault::surplus(&bytes[taken..]).into()),
-            Fed::Done { .. } => self.done = true,
-        }
+        self.done = self.exchange.feed_all(bytes, &mut Status(&mut self.status))?;
         Ok(())
     }
 }

@@ -14,12 +14,12 @@ mod pace;
 mod report;
 mod run;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::checks;
 use crate::http::{Field, Method, Target};
+use crate::web::Failed;
 
 pub use pace::{Pace, Schedule, Think};
 pub use report::{Closes, LeftOut, Report};
@@ -60,15 +60,6 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Why a load could not be measured, in one line with the mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// What was asked for cannot work here.
-    Refused(String),
-    /// The server cannot be found, or never took a connection.
-    Gone(String),
-}
-
 /// 48 KiB beside the sockets: what TLS may own of a connection while it is agreed on.
 const TLS_BYTES: usize = 48 * 1024;
 
@@ -80,12 +71,5 @@ impl Options {
             .and_then(|()| checks::ports(self.connections, addresses, &self.sources))
             .and_then(|()| checks::memory((self.connections * each) as u64, "these connections"))
             .map_err(Failed::Refused)
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failed::Refused(said) | Failed::Gone(said)) = self;
-        f.write_str(said)
     }
 }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::Options;
 use super::conn::{Conn, Life};
 use super::pace::{Pace, Ramp};
 use super::report::{Closes, Report, Statuses, Window};
-use super::{Failed, Options};
 use crate::http::Request;
 use crate::limits::LOAD_READ;
 use crate::load::{Latency, Measure, Progress, Stop, Ticker, Usage};
-use crate::net::{Deadlines, Event, Net, Reactor, Tls, Trust};
-use crate::web::{Failure, Places, resolve, without_number};
+use crate::net::{Deadlines, Event, Net, Reactor, Tls};
+use crate::web::{Failed, Failure, Places, find, prepare, without_number};
 
 /// A load that is ready to run.
 pub struct Load {
@@ -64,24 +64,16 @@ impl Load {
     /// Where the server has no address, or this process or this machine cannot do it.
     pub fn new(options: Options) -> Result<Load, Failed> {
         let target = &options.target;
-        let addresses = resolve(target.host(), target.port()).map_err(|why| {
-            let why = without_number(&why);
-            Failed::Gone(format!("cannot find {}: {why}: check the host of the URL", target.host()))
-        })?;
-        let places = Places::new(&addresses, &options.sources).map_err(Failed::Refused)?;
+        let places = find(target, &options.sources)?;
         options.check(places.addresses().count())?;
-        let trust = if options.insecure { Trust::Anyone } else { Trust::System };
-        let tls = target.is_secure().then(|| Tls::new(target.host(), trust)).transpose();
-
         let request = Request::new(&options.method, target, &options.fields);
         let mut bytes = Vec::new();
         request.encode(&[], &options.body, &mut bytes);
-        let net = Reactor::new()
-            .map_err(|why| Failed::Refused(format!("cannot wait for sockets: {}", without_number(&why))))?;
+        let (net, tls) = prepare(target, options.insecure)?;
         let now = Instant::now();
         Ok(Load {
             places,
-            tls: tls.map_err(Failed::Refused)?,
+            tls,
             request,
             bytes,
             stop: Stop::new(net.waker()),

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 
 use super::keys::Keys;
 use super::letter::FramePost;
-use crate::courier::{self, Courier, Failed, Outcome as End};
+use crate::courier::{self, Courier, Outcome as End};
 use crate::http::Field;
 use crate::limits::HTTP_PUTS;
 use crate::net::Waker;
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::wake::WakeFlag;
-use crate::web::without_number;
+use crate::web::{Failed, without_number};
 
 /// 10 s: how long whoever ends the sink waits for its thread.
 const END: Duration = Duration::from_secs(10);
