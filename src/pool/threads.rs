@@ -6,14 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
-use crossbeam::queue::ArrayQueue;
 
 use super::idle::Idle;
 use super::{Done, Job, Pool, Work, perform};
 use crate::frame::Scheme;
 use crate::limits::{JOBS, WORKERS_MAX};
 use crate::snapshot::WorkersUse;
-use crate::wake::WakeFlag;
+use crate::wake::WakeQueue;
 
 /// Worker threads that verify.
 pub struct Threads {
@@ -51,12 +50,6 @@ impl<T> Queues<T> {
     }
 }
 
-struct DoneQueue {
-    queue: ArrayQueue<Done>,
-    flag: WakeFlag,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
 impl Threads {
     /// Starts `workers` threads, which call `wake` when a sleeping reactor has something to collect.
     pub fn start(
@@ -68,8 +61,7 @@ impl Threads {
         let (pieces, piece_jobs) = bounded(JOBS);
         let (calls, call_jobs) = bounded(JOBS);
         let (ends, told_to_end) = bounded(WORKERS_MAX);
-        let queue = ArrayQueue::new(JOBS);
-        let done = Arc::new(DoneQueue { queue, flag: WakeFlag::new(), wake: Box::new(wake) });
+        let done = Arc::new(WakeQueue::new(JOBS, wake));
         let jobs = Queues { batches: batch_jobs, pieces: piece_jobs, calls: call_jobs };
         let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
         let mut threads = Threads {
@@ -117,7 +109,7 @@ impl Pool for Threads {
     }
 
     fn collect(&mut self) -> Option<Done> {
-        self.template.done.queue.pop()
+        self.template.done.pop()
     }
 
     fn help(&mut self) -> bool {
@@ -133,12 +125,11 @@ impl Pool for Threads {
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.template.done.flag.lower();
-        self.template.done.queue.is_empty()
+        self.template.done.prepare_sleep()
     }
 
     fn end_sleep(&mut self) {
-        self.template.done.flag.keep_raised();
+        self.template.done.end_sleep();
     }
 
     fn workers(&self) -> usize {
@@ -186,26 +177,22 @@ struct Worker {
     jobs: Queues<Receiver<Job>>,
     ends: Receiver<()>,
     scheme: Scheme,
-    done: Arc<DoneQueue>,
+    done: Arc<WakeQueue<Done>>,
 }
 
 impl Worker {
     fn run(self, idle: &Idle) {
         while let Some(job) = self.next(idle) {
             self.perform(job);
-            if self.done.flag.raise() {
-                (self.done.wake)();
-            }
+            self.done.wake();
         }
         idle.finish(Instant::now());
     }
 
     fn perform(&self, job: Job) {
         let another = |work: &Work| self.jobs.of(work).try_recv().ok();
-        perform(job, another, &self.scheme, |done| {
-            let pushed = self.done.queue.push(done);
-            pushed.expect("the credits keep the number of jobs below the queue's capacity");
-        });
+        // The credits keep the number of jobs below the queue's capacity.
+        perform(job, another, &self.scheme, |done| self.done.push(done));
     }
 
     /// Batches before pieces, and calls last.

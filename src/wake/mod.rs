@@ -1,8 +1,10 @@
 //! How other threads bring the reactor something: they wake it once for many things.
 
 mod flag;
+mod queue;
 mod sync {
     pub use std::sync::atomic::{AtomicBool, Ordering};
 }
 
 pub use flag::WakeFlag;
+pub use queue::WakeQueue;

@@ -6,7 +6,6 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use super::keys::Keys;
@@ -16,7 +15,7 @@ use crate::http::Field;
 use crate::limits::HTTP_PUTS;
 use crate::net::Waker;
 use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::wake::WakeFlag;
+use crate::wake::WakeQueue;
 use crate::web::{Failed, without_number};
 
 /// 10 s: how long whoever ends the sink waits for its thread.
@@ -44,14 +43,9 @@ pub struct HttpSink {
 
 /// What both sides see.
 struct Shared {
-    puts: ArrayQueue<Put>,
-    /// Raised by the gate when it hands over frames.
-    called: WakeFlag,
+    puts: WakeQueue<Put>,
     ends: AtomicBool,
-    outcomes: ArrayQueue<Outcome>,
-    /// Raised by the thread when it brings back outcomes.
-    flag: WakeFlag,
-    wake: Box<dyn Fn() + Send + Sync>,
+    outcomes: WakeQueue<Outcome>,
     max_in_flight: AtomicUsize,
     condition: Mutex<Condition>,
 }
@@ -64,14 +58,11 @@ impl HttpSink {
     pub fn start(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<HttpSink, Failed> {
         let max_in_flight = options.carried.max_in_flight;
         let courier = Courier::new(options.carried)?;
-        let waker = courier.waker();
+        let (waker, call) = (courier.waker(), courier.waker());
         let shared = Arc::new(Shared {
-            puts: ArrayQueue::new(HTTP_PUTS),
-            called: WakeFlag::new(),
+            puts: WakeQueue::new(HTTP_PUTS, move || call.wake()),
             ends: AtomicBool::new(false),
-            outcomes: ArrayQueue::new(HTTP_PUTS),
-            flag: WakeFlag::new(),
-            wake: Box::new(wake),
+            outcomes: WakeQueue::new(HTTP_PUTS, wake),
             max_in_flight: AtomicUsize::new(max_in_flight),
             condition: Mutex::default(),
         });
@@ -92,12 +83,6 @@ impl HttpSink {
             .map_err(|why| Failed::Refused(format!("cannot start a thread: {why}: raise ulimit -u")))?;
         Ok(HttpSink { given: 0, shared, waker, ended })
     }
-
-    fn call(&self) {
-        if self.shared.called.raise() {
-            self.waker.wake();
-        }
-    }
 }
 
 impl Sink for HttpSink {
@@ -115,8 +100,8 @@ impl Sink for HttpSink {
 
     fn put(&mut self, put: Put) {
         self.given += 1;
-        self.shared.puts.push(put).expect("there is room for as many as may be given");
-        self.call();
+        self.shared.puts.push(put);
+        self.shared.puts.wake();
     }
 
     fn collect(&mut self) -> Option<Outcome> {
@@ -126,17 +111,16 @@ impl Sink for HttpSink {
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.shared.flag.lower();
-        self.shared.outcomes.is_empty()
+        self.shared.outcomes.prepare_sleep()
     }
 
     fn end_sleep(&mut self) {
-        self.shared.flag.keep_raised();
+        self.shared.outcomes.end_sleep();
     }
 
     fn set_max_in_flight(&mut self, most: usize) {
         self.shared.max_in_flight.store(most, Relaxed);
-        self.call();
+        self.shared.puts.wake();
     }
 
     fn condition(&self) -> Condition {
@@ -188,9 +172,9 @@ impl Worker {
             if self.shared.ends.load(Relaxed) {
                 return;
             }
-            self.shared.called.lower();
-            // What was brought while the flag was raised woke nobody.
-            let is_more = self.courier.has_room() && !self.shared.puts.is_empty()
+            // What was brought before this woke nobody.
+            let is_none = self.shared.puts.prepare_sleep();
+            let is_more = self.courier.has_room() && !is_none
                 || self.shared.max_in_flight.load(Relaxed) != self.max_in_flight;
             let until = is_more.then(|| self.courier.now());
             if let Err(why) = self.courier.wait(until) {
@@ -198,7 +182,7 @@ impl Worker {
                 // It may have been a moment's trouble; a loop without a wait would take a whole core.
                 thread::sleep(Duration::from_millis(100));
             }
-            self.shared.called.keep_raised();
+            self.shared.puts.end_sleep();
         }
     }
 
@@ -257,12 +241,9 @@ impl Worker {
             let bytes = body.len();
             // What it held of the memory is free when the gate hears of it.
             drop(body);
-            let pushed = self.shared.outcomes.push(Outcome { ticket, bytes, refusal });
-            pushed.expect("there is room for as many as may be given");
+            self.shared.outcomes.push(Outcome { ticket, bytes, refusal });
         }
-        if self.shared.flag.raise() {
-            (self.shared.wake)();
-        }
+        self.shared.outcomes.wake();
     }
 
     /// Tells how it fares.

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
-use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use super::by_topic::ByTopic;
@@ -19,7 +18,7 @@ use super::{Append, Recovered, Stamp, Trouble, recover};
 use crate::frame::Scheme;
 use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::wake::WakeFlag;
+use crate::wake::WakeQueue;
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
 const END: Duration = Duration::from_secs(10);
@@ -47,9 +46,7 @@ pub struct StoreThread {
 
 /// What the thread brings back.
 struct Back {
-    stored: ArrayQueue<Outcome>,
-    flag: WakeFlag,
-    wake: Box<dyn Fn() + Send + Sync>,
+    stored: WakeQueue<Outcome>,
     condition: Mutex<Condition>,
 }
 
@@ -85,12 +82,8 @@ impl StoreThread {
         say_recovered(folder, &recovered, since.elapsed());
 
         let (appends, to_do) = bounded(STORE_APPENDS);
-        let back = Arc::new(Back {
-            stored: ArrayQueue::new(STORE_APPENDS),
-            flag: WakeFlag::new(),
-            wake: Box::new(wake),
-            condition: Mutex::default(),
-        });
+        let back =
+            Arc::new(Back { stored: WakeQueue::new(STORE_APPENDS, wake), condition: Mutex::default() });
         let (end, ended) = bounded(1);
         let warehouse = Warehouse::new(disk, options.policy, clock);
         let by_topic = warehouse.by_topic();
@@ -164,12 +157,11 @@ impl Sink for StoreThread {
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.back.flag.lower();
-        self.back.stored.is_empty()
+        self.back.stored.prepare_sleep()
     }
 
     fn end_sleep(&mut self) {
-        self.back.flag.keep_raised();
+        self.back.stored.end_sleep();
     }
 
     fn condition(&self) -> Condition {
@@ -258,12 +250,11 @@ impl Worker {
             let mut count = 0;
             result = self.warehouse.store(&mut self.waiting, now, |append| {
                 let (ticket, bytes) = (append.ticket, append.body.len());
-                let pushed = stored.push(Outcome { ticket, bytes, refusal: None });
-                pushed.expect("there is room for as many as may be given");
+                stored.push(Outcome { ticket, bytes, refusal: None });
                 count += 1;
             });
-            if count > 0 && self.back.flag.raise() {
-                (self.back.wake)();
+            if count > 0 {
+                stored.wake();
             }
         }
         result.and_then(|()| self.warehouse.rotate(now))
