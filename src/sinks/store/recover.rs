@@ -47,7 +47,7 @@ pub fn recover<F: Files>(files: &mut F, scheme: &Scheme, now: Stamp) -> Result<(
         let contents = layout::contents(files, &path).map_err(|why| list(&path, why))?;
         let is_frames = |holds| matches!(holds, Holds::Frames | Holds::OpenFrames);
         if let Some(&(newest, _)) = contents.iter().rev().find(|(_, holds)| is_frames(*holds)) {
-            clock.pass(newest.0.saturating_add(1));
+            clock.pass(newest.0 + 1);
             clock.pass(end_of_index(files, &file(&path, newest, Holds::Index))?);
         }
         for (at, &(base, holds)) in contents.iter().enumerate() {

@@ -20,7 +20,7 @@ pub struct Clock {
 impl Clock {
     /// Gives as many stamps as there are `frames` at the instant `now`; returns the first.
     pub fn take(&mut self, now: Stamp, frames: u32) -> Stamp {
-        let first = self.next.max(now.0);
+        let first = self.next.max(now.0.min(Stamp::CLOCK_MAX));
         self.next = first + u64::from(frames);
         Stamp(first)
     }
@@ -32,6 +32,14 @@ impl Clock {
 }
 
 impl Stamp {
+    /// The year 2262: a clock that says more is wrong.
+    const CLOCK_MAX: u64 = i64::MAX as u64;
+
+    /// The last that is read; what claims to be later was not written by a store. Between a clock at its
+    /// end and this, and between this and what a number holds, there is room for more than all the frames
+    /// that will ever be stored, so no sum of the two overflows.
+    pub const MAX: Stamp = Stamp(Stamp::CLOCK_MAX + (1 << 62));
+
     /// The stamp of an instant.
     pub fn at(time: SystemTime) -> Stamp {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -62,7 +70,11 @@ impl FromStr for Stamp {
             format!("{}-{}-{}{}:{}:{rest}", part(0, 4), part(4, 6), part(6, 8), part(8, 11), part(11, 13));
         let stamp = Stamp::at(humantime::parse_rfc3339(&written)?);
         // Only what is written as a stamp is one.
-        if stamp.to_string() == text { Ok(stamp) } else { Err(humantime::TimestampError::InvalidFormat) }
+        if stamp <= Stamp::MAX && stamp.to_string() == text {
+            Ok(stamp)
+        } else {
+            Err(humantime::TimestampError::InvalidFormat)
+        }
     }
 }
 
@@ -73,14 +85,17 @@ mod tests {
     #[test]
     fn a_stamp_is_written_so_that_it_sorts_and_can_be_read() {
         let mut before = String::new();
-        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_785_233_730_123_456_789, u64::MAX] {
+        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_785_233_730_123_456_789, Stamp::MAX.0] {
             let written = Stamp(nanos).to_string();
             assert_eq!((written.len(), written.parse()), (26, Ok(Stamp(nanos))));
             assert!(written > before);
             before = written;
         }
         assert_eq!(Stamp(1_785_233_730_123_456_789).to_string(), "20260728T101530.123456789Z");
-        for text in ["", "20260728T101530Z", "2026-07-28T10:15:30.123456789Z", "20261328T101530.123456789Z"] {
+        let late = Stamp(Stamp::MAX.0 + 1).to_string();
+        for text in
+            ["", "20260728T101530Z", "2026-07-28T10:15:30.123456789Z", "20261328T101530.123456789Z", &late]
+        {
             assert!(text.parse::<Stamp>().is_err(), "{text}");
         }
     }
@@ -94,5 +109,9 @@ mod tests {
         assert_eq!(clock.take(Stamp(1000), 1), Stamp(1000));
         clock.pass(5000);
         assert_eq!(clock.take(Stamp(1001), 1), Stamp(5000));
+        clock.pass(Stamp::MAX.0);
+        assert_eq!(clock.take(Stamp(u64::MAX), u32::MAX), Stamp::MAX);
+        let mut clock = Clock::default();
+        assert!(clock.take(Stamp(u64::MAX), 1) < Stamp::MAX, "what is given can be read again");
     }
 }
