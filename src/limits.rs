@@ -486,7 +486,7 @@ pub const COURIER_PROBE_MAX: Duration = Duration::from_secs(60);
 /// 10 s at most between two looks for a store that is away.
 pub const COURIER_AWAY_MAX: Duration = Duration::from_secs(10);
 
-/// 60 s that a store which was there may be away.
+/// 60 s that a store may be away, unless it is set.
 pub const COURIER_AWAY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// 10 s for a connection to stand, unless the timeout is less.

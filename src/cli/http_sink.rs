@@ -5,6 +5,7 @@ use super::settings::Settings;
 use crate::courier::{self, Away};
 use crate::gate::Config;
 use crate::http::{Field, Target};
+use crate::limits::COURIER_AWAY_PATIENCE;
 use crate::sinks::http::Options;
 
 /// What a request says of itself, by its own field.
@@ -59,6 +60,7 @@ pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, 
             ok_when,
             insecure,
             away: Away::Fails,
+            patience: settings.http_patience.map_or(COURIER_AWAY_PATIENCE, |time| time.0),
             seed: fastrand::u64(..),
         },
         content_type,
@@ -73,6 +75,7 @@ fn first_given(settings: &Settings) -> Option<&'static str> {
         ("--http-ordered", settings.http_ordered.is_some()),
         ("--http-timeout", settings.http_timeout.is_some()),
         ("--http-retries", settings.http_retries.is_some()),
+        ("--http-patience", settings.http_patience.is_some()),
         ("--http-header", settings.http_header.is_some()),
         ("--http-content-type", settings.http_content_type.is_some()),
         ("--http-ok-when", settings.http_ok_when.is_some()),

@@ -10,7 +10,7 @@ use super::posted::{self, Bars};
 use super::{Exit, Failure, Size, Time, print, signals, spawn};
 use crate::courier::{self, Away, judge::OkWhen};
 use crate::http::{Field, Target};
-use crate::limits::POST_RECORD_MAX;
+use crate::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
 use crate::post::report::{Lines, failed_records};
 use crate::post::watch::Watcher;
 use crate::post::{self, Options, Poster, Source, journal_of};
@@ -61,6 +61,9 @@ struct Requests {
     /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
     #[arg(long, value_name = "N", default_value_t = 3)]
     retries: u32,
+    /// How long a store that was there may be away before it ends; with --watch it is waited for without end
+    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE))]
+    patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
     /// application/octet-stream for files]
     #[arg(long, value_name = "T")]
@@ -237,6 +240,7 @@ impl Post {
                 retries: requests.retries,
                 ok_when: requests.ok_when.clone(),
                 insecure: requests.insecure,
+                patience: requests.patience.0,
                 away: if self.watch { Away::Waits } else { Away::Ends },
                 seed: fastrand::u64(..),
             },
