@@ -88,7 +88,7 @@ pub struct Settings {
     /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
     /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
     /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
-    /// for pipes and variables give sh -c '...' [default: none]
+    /// for pipes and variables give sh -c '...'. Parts are REJECTED where there is a handler [default: none]
     #[arg(long, value_name = "COMMAND")]
     pub handler: Option<String>,
     /// How many handlers are started [default: as many as workers]
