@@ -1,5 +1,6 @@
 //! Arguments in, exit code out; a file a command.
 
+mod alone;
 mod bench;
 mod ctl;
 mod failure;
@@ -144,6 +145,7 @@ fn one_line(error: &clap::Error) -> String {
     match error.kind() {
         // The message holds its own mend.
         ErrorKind::ValueValidation => said,
+        ErrorKind::InvalidValue if said.contains("[possible values: ") => said,
         _ => {
             let command: Vec<&str> = usage
                 .split(' ')

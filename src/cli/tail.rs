@@ -32,10 +32,10 @@ pub struct Tail {
     pub(super) store: Option<PathBuf>,
     /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
-    #[arg(long, value_name = "TIME", requires = "store")]
+    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from")]
     pub(super) since: Option<Since>,
     /// Goes on with what is stored from now on [default: ends with the last stored frame]
-    #[arg(long, requires = "store")]
+    #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
     /// Ends after so many frames [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -13,6 +13,7 @@ use super::output::Output;
 use super::own::OwnGateway;
 use super::watch::Watch;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
+use crate::client;
 use crate::limits::PAYLOAD_MAX;
 use crate::load::frames::{Failed, Load, Options, Report};
 use crate::load::text::{grouped, many, size};
@@ -160,11 +161,8 @@ impl Frames {
     fn options(&self, own: Option<&OwnGateway>) -> Result<Options, Failure> {
         let gateway = match (&self.gateway, own) {
             (Some(name), _) => {
-                let resolved = name.to_socket_addrs().map_err(|why| Failure {
-                    exit: Exit::Gone,
-                    message: format!("cannot reach a gateway at {name}: {why}: write it as HOST:PORT"),
-                })?;
-                resolved.collect()
+                let found = name.to_socket_addrs().map_err(|why| client::Error::unreachable(name, &why));
+                found?.collect()
             }
             (None, own) => own.map(|own| own.address).into_iter().collect(),
         };
