@@ -135,6 +135,7 @@ impl Post {
         // As a journal knows it: without a user.
         let url = url.to_string();
         let sources = self.sources(paths, &url)?;
+        let count = sources.len() as u64;
         let watcher = match paths {
             [folder] if self.watch => Some(Watcher::new(folder).map_err(Failure::usage)?),
             _ if self.watch => return Err(Failure::usage("--watch takes one folder: give just that")),
@@ -172,7 +173,7 @@ impl Post {
             log::warn!("finishing what is under way; a second signal ends at once");
             stop.stop();
         })?;
-        let mut bars = Bars::new();
+        let mut bars = Bars::new(if self.watch { None } else { Some(count) });
         let report = poster.run(intake, &mut |progress| bars.show(progress));
         drop(bars);
         if report.is_untouched()

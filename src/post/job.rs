@@ -71,7 +71,10 @@ impl Poster {
                 };
                 self.current = Some(self.jobs.insert(job));
             }
-            Item::Refused { path, why } => self.refuse_source(&path.display().to_string(), why),
+            Item::Refused { path, why } => {
+                self.begun += 1;
+                self.refuse_source(&path.display().to_string(), why);
+            }
             Item::Record(record) => {
                 let job = self.read_one();
                 self.send(job, record);

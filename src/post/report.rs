@@ -177,10 +177,12 @@ pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, String
 pub struct Progress {
     /// Since the start.
     pub elapsed: Duration,
-    /// Of all sources together.
+    /// Of all sources together that were begun.
     pub all: Part,
     /// Of each source that is under way.
     pub sources: Vec<Part>,
+    /// Sources that were begun or refused so far.
+    pub begun: u64,
     /// Records under way, the waiting ones among them.
     pub in_flight: usize,
     /// Open connections.

@@ -4,10 +4,12 @@
 //! folder; where it says nothing, once it has not changed for a while. What another process is at work on is left
 //! to it, and looked at again later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
@@ -52,6 +54,8 @@ type Print = (u64, Option<SystemTime>, u64);
 pub struct Watcher {
     folder: PathBuf,
     told: Receiver<(PathBuf, Told)>,
+    /// Whether something was told that is not in there.
+    is_lost: Arc<AtomicBool>,
     files: HashMap<PathBuf, Seen>,
     _system: Option<RecommendedWatcher>,
 }
@@ -65,13 +69,19 @@ impl Watcher {
         let wrong = |why: String| format!("cannot watch {}: {why}: give a folder", folder.display());
         fs::read_dir(folder).map_err(|why| wrong(why.to_string()))?;
         let (to, told) = channel::bounded(EVENTS);
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let lose = is_lost.clone();
         let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
+            if event.need_rescan() {
+                lose.store(true, Relaxed);
+            }
             if let Some(told) = meaning(event.kind)
                 && let Some(path) = event.paths.into_iter().next_back()
                 && let Err(TrySendError::Full(lost)) = to.try_send((path, told))
             {
                 log::debug!("too much happens at once; not seen: {lost:?}");
+                lose.store(true, Relaxed);
             }
         });
         let system = system.and_then(|mut system| {
@@ -81,7 +91,8 @@ impl Watcher {
         if let Err(why) = &system {
             log::warn!("{}: the system cannot tell what happens in it: {why}", folder.display());
         }
-        Ok(Watcher { folder: folder.to_owned(), told, files: HashMap::new(), _system: system.ok() })
+        let (folder, files) = (folder.to_owned(), HashMap::new());
+        Ok(Watcher { folder, told, is_lost, files, _system: system.ok() })
     }
 
     /// Gives each archive that is complete to `to`, in the order in which they became so, until nobody wants more.
@@ -144,14 +155,20 @@ impl Watcher {
 
     /// The archives that are complete and were not offered, in the order in which they changed last.
     fn look(&mut self, now: Instant) -> io::Result<Vec<PathBuf>> {
-        let mut present = Vec::new();
+        let mut present = HashSet::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if self.see(path.clone(), now).is_some() {
-                present.push(path);
+                present.insert(path);
             }
         }
         self.hear_all();
+        if self.is_lost.swap(false, Relaxed) {
+            // The end of what is being written may be among it: those are judged by their looks.
+            for seen in self.files.values_mut().filter(|seen| seen.told == Some(Told::Written)) {
+                (seen.told, seen.since) = (None, now);
+            }
+        }
         self.files.retain(|path, _| present.contains(path));
         let mut complete = Vec::new();
         for (path, seen) in &mut self.files {
@@ -265,6 +282,22 @@ mod tests {
         assert_eq!(watcher.look(later).unwrap(), Vec::<PathBuf>::new());
         // Still there after a long time: nobody was at work on it.
         assert_eq!(watcher.look(later + AGAIN).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_of_which_the_end_was_not_told_is_taken_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new(folder.path()).unwrap();
+        let (to, told) = channel::bounded(1);
+        watcher.told = told;
+        let path = folder.path().join("a");
+        fs::write(&path, "all of it").unwrap();
+        to.send((path.clone(), Told::Written)).unwrap();
+        let now = Instant::now();
+        assert!(watcher.look(now).unwrap().is_empty());
+        watcher.is_lost.store(true, Relaxed);
+        assert!(watcher.look(now + AGAIN).unwrap().is_empty());
+        assert_eq!(watcher.look(now + AGAIN + POST_SETTLE).unwrap(), [path]);
     }
 
     #[test]
