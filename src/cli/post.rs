@@ -24,8 +24,9 @@ pub struct Post {
     /// Zip, tar, tar.gz or text files, or folders of them, with --watch one folder; and last, where records go
     #[arg(value_name = "SOURCE... URL", required = true)]
     sources_and_url: Vec<PathBuf>,
-    /// Takes archives as they arrive complete in the folder; those that are done move to done/ in there, those
-    /// with failures to failed/ with their report [default: posts what is there, and ends]
+    /// Takes archives as they arrive complete in the folder, but for names that begin with a dot or end in .part,
+    /// .partial, .filepart or .tmp; those that are done move to done/ in there, those with failures to failed/ with
+    /// their report [default: posts what is there, and ends]
     #[arg(long)]
     watch: bool,
     /// What a record is [default: a file of an archive, a row of a .csv file, a line of other text]

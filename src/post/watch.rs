@@ -5,6 +5,7 @@
 //! to it, and looked at again later.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,8 @@ impl Watcher {
 
     /// What is known of a file, as it is now; none if it is no archive.
     fn see(&mut self, path: PathBuf, now: Instant) -> Option<&mut Seen> {
-        let metadata = fs::metadata(&path).ok().filter(Metadata::is_file).filter(|_| !is_hidden(&path))?;
+        let metadata =
+            fs::metadata(&path).ok().filter(Metadata::is_file).filter(|_| !is_unfinished(&path))?;
         let print = print(&metadata);
         let fresh = Seen { print, since: now, told: None, offered: None };
         let seen = self.files.entry(path).or_insert(fresh);
@@ -194,6 +196,13 @@ impl Seen {
     }
 }
 
+/// Whether a name says that its file is not to be taken: it begins with a dot, or is one that programs give to what
+/// they have not written to its end.
+fn is_unfinished(path: &Path) -> bool {
+    let is_part = |end: &OsStr| ["part", "filepart", "partial", "tmp"].iter().any(|part| end == *part);
+    is_hidden(path) || path.extension().is_some_and(is_part)
+}
+
 fn meaning(kind: EventKind) -> Option<Told> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
@@ -217,13 +226,14 @@ pub(super) fn report_of(journal: &Path) -> PathBuf {
 }
 
 /// Moves a source that is done into `done/`, one with failures into `failed/` with its report beside it; where it is
-/// now. Its name stays, so that its records keep their keys.
+/// now, or none if somebody else has moved or removed it meanwhile. Its name stays, so that its records keep their
+/// keys.
 pub(super) fn put_away(
     source: &Source,
     journal: Journal,
     lines: Option<Lines>,
     error: Option<&str>,
-) -> io::Result<PathBuf> {
+) -> io::Result<Option<PathBuf>> {
     let folder = source.path.parent().unwrap_or(Path::new("."));
     let name = source.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let is_done = lines.is_none() && error.is_none();
@@ -239,9 +249,12 @@ pub(super) fn put_away(
         fs::rename(written, to.join(format!("{}.report.jsonl", name.to_string_lossy())))?;
     }
     let to = to.join(name);
-    fs::rename(&source.path, &to)?;
+    let is_there = match fs::rename(&source.path, &to) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound && !source.path.exists() => false,
+        renamed => renamed.map(|()| true)?,
+    };
     journal.remove()?;
-    Ok(to)
+    Ok(is_there.then_some(to))
 }
 
 /// `folder`, or one numbered in there where the name is taken.
@@ -268,7 +281,7 @@ mod tests {
         // Of what was there before, the system says nothing.
         watcher.told = channel::never();
         let now = Instant::now();
-        for name in ["b", ".hidden", "a"] {
+        for name in ["b", ".hidden", "a", "c.zip.part", "d.tmp"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         fs::create_dir(folder.path().join("done")).unwrap();
@@ -331,7 +344,7 @@ mod tests {
         let put = |error: Option<&str>| {
             fs::write(&path, "x").unwrap();
             let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
-            let to = put_away(&source, journal, None, error).unwrap();
+            let to = put_away(&source, journal, None, error).unwrap().unwrap();
             assert!(!path.exists() && !source.journal.exists() && to.exists());
             to.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
         };
@@ -340,5 +353,9 @@ mod tests {
         assert_eq!(put(Some("torn")), "failed/a.zip");
         let report = fs::read_to_string(folder.path().join("failed/a.zip.report.jsonl")).unwrap();
         assert_eq!(report, "{\"summary\":{\"error\":\"torn\"}}\n");
+        // Somebody was faster.
+        let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
+        assert_eq!(put_away(&source, journal, None, None).unwrap(), None);
+        assert!(!source.journal.exists());
     }
 }
