@@ -161,6 +161,18 @@ fn a_gateway_that_is_not_there_is_exit_3() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_nobody_can_be_told_is_in_the_exit_code() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (args, code) in [(&["verify", "/nonexistent"][..], 2), (&["verify", "/dev/null"], 1), (&["dance"], 2)]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+        command.args(args).stdin(Stdio::null()).stdout(full()).stderr(full());
+        assert_eq!(command.status().unwrap().code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
 fn help_and_version_are_not_errors() {
     for args in [
         &["--help"][..],

@@ -1,4 +1,5 @@
 //! Arguments in, exit code out; a file a command.
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "they panic where nobody reads what is printed")]
 
 mod alone;
 mod bench;
@@ -23,6 +24,7 @@ mod tail;
 mod verify;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -104,7 +106,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("framegate: {failure}");
+            complain(&failure);
             failure.exit.into()
         }
     }
@@ -121,6 +123,11 @@ impl Log {
         };
         log::Journal::begin(level)
     }
+}
+
+/// Says in a line what is wrong. Where nobody reads that (`2>&1 | head -1`, a full disk), the exit code is left.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "framegate: {what}");
 }
 
 /// Prints a report, which ends in a line break.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crossbeam::channel;
 
 use super::posted::{self, Bars};
-use super::{Exit, Failure, Size, Time, print, signals, spawn};
+use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
 use crate::courier::{self, Away, judge::OkWhen};
 use crate::http::{Field, Target};
 use crate::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
@@ -185,7 +185,7 @@ impl Post {
         }
         print(&if self.output.json { posted::json(&report) } else { posted::text(&report) })?;
         for why in report.broken.iter().chain(&report.error) {
-            eprintln!("framegate: {why}");
+            complain(why);
         }
         Ok(match report {
             report if report.is_gone => Exit::Gone,

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::settings::LISTEN;
 use super::stored::Since;
-use super::{Exit, Failure, secret, shape, signals};
+use super::{Exit, Failure, complain, secret, shape, signals};
 use crate::client::{Event, Subscriber};
 use crate::frame::{Status, check_pattern};
 
@@ -117,7 +117,7 @@ impl Tail {
             Err(error) => unread(error),
         });
         if bad > 0 {
-            eprintln!("framegate: {bad} frames had a wrong digest and are not printed");
+            complain(&format_args!("{bad} frames had a wrong digest and are not printed"));
         }
         let exit = if bad > 0 { Exit::Partly } else { Exit::Done };
         match stop? {
@@ -151,9 +151,9 @@ impl Tail {
                         shaper.frame(&frame, out)
                     }
                     Event::Gap(frames) => {
-                        eprintln!(
-                            "framegate: {frames} frames were lost here (GAP): read faster, or raise the gateway's --outbox"
-                        );
+                        complain(&format_args!(
+                            "{frames} frames were lost here (GAP): read faster, or raise the gateway's --outbox"
+                        ));
                         shaper.gap(frames, out)
                     }
                     Event::Bad(frame) => {
