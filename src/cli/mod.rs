@@ -11,6 +11,7 @@ mod patrol;
 mod post;
 mod posted;
 mod replies;
+mod screen;
 mod secret;
 mod send;
 mod sent;
@@ -127,7 +128,7 @@ impl Log {
 
 /// Says in a line what is wrong. Where nobody reads that (`2>&1 | head -1`, a full disk), the exit code is left.
 fn complain(what: &dyn Display) {
-    let _ = writeln!(io::stderr(), "framegate: {what}");
+    screen::above(|| drop(writeln!(io::stderr(), "framegate: {what}")));
 }
 
 /// Prints a report, which ends in a line break.

@@ -1,11 +1,11 @@
 //! The report of `post`, and how far it is.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
+use super::screen::Screen;
 use crate::error::one_line;
 use crate::load::text::{Page, bytes, grouped};
 use crate::post::{Part, Progress, Report};
@@ -68,7 +68,7 @@ fn tries(count: u32) -> String {
 
 /// Shows how far a posting is: a bar for each source and one for the whole on a terminal, else lines in the log.
 pub struct Bars {
-    bars: Option<MultiProgress>,
+    screen: Option<Screen>,
     whole: ProgressBar,
     sources: HashMap<u64, ProgressBar>,
     /// How many sources there are in all, where that is known.
@@ -79,21 +79,20 @@ pub struct Bars {
 impl Bars {
     /// Shows nothing yet of so many sources.
     pub fn new(of: Option<u64>) -> Bars {
-        let is_seen = io::stderr().is_terminal() && log::max_level() >= log::LevelFilter::Warn;
-        Bars::on(is_seen.then(MultiProgress::new), of)
+        Bars::on(Screen::open(), of)
     }
 
-    fn on(bars: Option<MultiProgress>, of: Option<u64>) -> Bars {
-        let whole = match &bars {
-            Some(bars) => bars.add(ProgressBar::no_length()),
+    fn on(screen: Option<Screen>, of: Option<u64>) -> Bars {
+        let whole = match &screen {
+            Some(screen) => screen.bars().add(ProgressBar::no_length()),
             None => ProgressBar::hidden(),
         };
-        Bars { bars, whole, sources: HashMap::new(), of, next_line: LINE_EVERY }
+        Bars { screen, whole, sources: HashMap::new(), of, next_line: LINE_EVERY }
     }
 
     /// Shows how far it is.
     pub fn show(&mut self, progress: &Progress) {
-        let Some(bars) = &self.bars else {
+        let Some(bars) = self.screen.as_ref().map(Screen::bars) else {
             if progress.elapsed >= self.next_line {
                 log::info!("{} done  {}", grouped(progress.all.done), line(progress, self.of));
                 self.next_line = progress.elapsed + LINE_EVERY;
@@ -158,16 +157,6 @@ fn line(progress: &Progress, of: Option<u64>) -> String {
     )
 }
 
-/// What is printed next begins on an empty line.
-impl Drop for Bars {
-    fn drop(&mut self) {
-        if let Some(bars) = &self.bars {
-            // A terminal that is gone needs no tidying.
-            let _ = bars.clear();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,8 +216,7 @@ mod tests {
 
     #[test]
     fn each_source_under_way_has_a_bar_and_the_whole_another() {
-        let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let mut bars = Bars::on(Some(hidden), None);
+        let mut bars = Bars::on(Some(Screen::hidden()), None);
         let part = |id: u64, done, total| Part { id, name: format!("{id}.zip"), done, failed: 0, total };
         let mut show = |sources: &[Part]| {
             let done = sources.iter().map(|part| part.done).sum();
