@@ -49,7 +49,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration;
+Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration; \
 3 the other side could not be reached or went away; 130 ended by a signal.";
 
 #[derive(Debug, Subcommand)]

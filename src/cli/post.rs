@@ -116,8 +116,8 @@ framegate post [OPTIONS] <SOURCE>... <URL>
        framegate post [OPTIONS] --retry-failed <REPORT> <URL>";
 
 const EXAMPLES: &str = "\
-Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after
-each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with
+Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after \
+each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with \
 the same key. A source whose journal says that all is done is not sent again: remove the journal for that.
 
 Exits 0 if every record is stored, 1 if some failed (the report says which and why), 3 if the store cannot be reached.

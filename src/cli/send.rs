@@ -73,7 +73,7 @@ pub struct Send {
 }
 
 const EXAMPLES: &str = "\
-Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is
+Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is \
 sent again. Exits 0 if every frame is OK or DUPLICATE (accepted before), 1 if not, 3 if the gateway is gone.
 
 Examples:

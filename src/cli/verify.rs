@@ -34,7 +34,7 @@ pub struct Verify {
 }
 
 const EXAMPLES: &str = "\
-Exits 0 if every frame is whole and intact, 1 if not; the first bad byte of each file is told. In a folder, files that
+Exits 0 if every frame is whole and intact, 1 if not; the first bad byte of each file is told. In a folder, files that \
 end in .frames and .open are checked; the last frame of an .open one may be unfinished, since more is being written.
 
 Examples:

@@ -70,11 +70,11 @@ pub struct Frames {
 const PUBLISHERS_MAX: i64 = 1 << 20;
 
 const EXAMPLES: &str = "\
-With a rate, a frame is sent when it is due whatever became of those before, and
-latency counts from then; with max, it counts from the write. Frames are encoded
-before the clock starts and sent again and again. At the end, what is in flight
-is waited for; what is still missing after 2s without a byte is lost.
-Exits 0 if every frame came once, in order and unchanged; 1 if not; 3 if the
+With a rate, a frame is sent when it is due whatever became of those before, and \
+latency counts from then; with max, it counts from the write. Frames are encoded \
+before the clock starts and sent again and again. At the end, what is in flight \
+is waited for; what is still missing after 2s without a byte is lost. \
+Exits 0 if every frame came once, in order and unchanged; 1 if not; 3 if the \
 gateway is gone.
 
 Examples:
