@@ -57,6 +57,13 @@ impl Memory {
         for_small.max(for_large)
     }
 
+    /// What may be held for long under a limit: beside that, a frame of `frame_max` bytes and small ones pass.
+    pub fn beside_one_of_each(limit: usize, frame_max: usize) -> usize {
+        // large ≤ limit − limit / SMALL_SHARE
+        let left = (limit - limit / SMALL_SHARE).min(limit.saturating_sub(SMALL_MIN));
+        left.saturating_sub(frame_max + BUFFER_OVERHEAD)
+    }
+
     /// The least limit where there are handlers, for which `beside` bytes are held beside the answer that is
     /// read.
     pub fn least_with_answers(frame_max: usize, beside: usize) -> usize {
@@ -309,6 +316,22 @@ mod tests {
             let memory = Memory::new(Memory::least(frame), frame);
             assert!(memory.has_room(Share::Large, frame + BUFFER_OVERHEAD));
             assert!(memory.has_room(Share::Small, SMALL_MIN));
+        }
+    }
+
+    #[test]
+    fn beside_what_is_held_for_long_one_of_each_passes() {
+        for frame in [64, 4096, READ_MAX, 16 * MIB] {
+            let large = frame + BUFFER_OVERHEAD;
+            for limit in [Memory::least(frame), Memory::least(frame) + 10_000, 64 * MIB] {
+                let memory = Memory::new(limit, frame);
+                let held = Memory::beside_one_of_each(limit, frame);
+                for share in [Share::Small, Share::Large] {
+                    let _held = memory.charge(share, held);
+                    assert!(memory.has_room(Share::Large, large), "{frame} in {limit}");
+                    assert!(memory.has_room(Share::Small, SMALL_MIN), "{frame} in {limit}");
+                }
+            }
         }
     }
 

@@ -66,6 +66,8 @@ pub enum Refusal {
     Again { index: u16 },
     /// The whole would be larger than it may be.
     TooLarge { max: usize },
+    /// Its product would take more than all products may.
+    TooCostly { max: usize },
 }
 
 /// Whether a part can be added now.
@@ -177,6 +179,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::Again { index } => write!(f, "part {index} came before"),
             Refusal::TooLarge { max } => write!(f, "the whole would be larger than {max} bytes"),
+            Refusal::TooCostly { max } => {
+                write!(f, "its product would take more than all may, {max} bytes (parts-memory, memory)")
+            }
         }
     }
 }
@@ -217,6 +222,11 @@ impl<T> Parts<T> {
         self.bounds
     }
 
+    /// Changes what all of them may cost. Where they cost more, no part is added before they do not.
+    pub fn set_bytes(&mut self, bytes: usize) {
+        self.bounds.bytes = bytes;
+    }
+
     /// When the last part came of the product whose lease ends first.
     pub fn oldest(&self) -> Option<Instant> {
         self.product(self.first).map(|product| product.since)
@@ -253,13 +263,18 @@ impl<T> Parts<T> {
         if held + payload > self.bounds.payload {
             return Err(Refusal::TooLarge { max: self.bounds.payload });
         }
+        let cost = cost_of(part, product.is_none());
+        if product.map_or(0, |product| product.cost) + cost > self.bounds.bytes {
+            // It would wait for room that never comes.
+            return Err(Refusal::TooCostly { max: self.bounds.bytes });
+        }
         // What is open may still take what new products may not, so that it can become whole.
         let (products, bytes) = match product {
             Some(_) => (self.len(), self.bounds.bytes),
             None => (self.len() + 1, self.bounds.bytes - self.bounds.bytes / PRODUCT_RESERVE),
         };
-        let fits = products <= self.bounds.products && self.cost + cost_of(part, product.is_none()) <= bytes;
-        // The first is let in whatever it costs: a whole is bounded.
+        let fits = products <= self.bounds.products && self.cost + cost <= bytes;
+        // One alone may take all there is.
         if fits || self.is_empty() {
             return Ok(Room::Yes);
         }
@@ -524,7 +539,9 @@ mod tests {
         add(&mut parts, part(1, 0, 3), now);
         add(&mut parts, part(2, 0, 3), now);
         assert_eq!(parts.judge(&part(3, 0, 3), now), Ok(Room::No));
-        let large = Part { held: bytes, ..part(1, 1, 3) };
+        let never = Part { held: bytes, ..part(1, 1, 3) };
+        assert_eq!(parts.judge(&never, later), Err(Refusal::TooCostly { max: bytes }));
+        let large = Part { held: bytes / 2, ..part(1, 1, 3) };
         assert_eq!(parts.judge(&large, later), Ok(Room::No));
         assert_eq!(parts.oldest(), Some(now), "only the lease of the product that it belongs to is renewed");
         assert_eq!(parts.dismiss_oldest().unwrap().key, 2);

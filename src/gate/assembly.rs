@@ -28,8 +28,9 @@ use crate::snapshot::{Depth, PartsUse};
 /// The tickets of wholes that are hashed. No connection has this key.
 pub(super) const WHOLES: u64 = 1 << 63 | 1;
 
-/// The reason of EXPIRED.
+/// The reasons of EXPIRED.
 const LATE: &str = "the other parts did not come within the lease";
+const NO_ROOM: &str = "there was no room for more parts (lease-pressure expire)";
 
 /// Open products, and wholes on their way.
 pub struct Assembly {
@@ -107,6 +108,12 @@ impl Assembly {
         self.parts.cost() - self.shared
     }
 
+    /// Changes what open products may take.
+    pub fn set_bytes(&mut self, bytes: usize) {
+        self.parts.set_bytes(bytes);
+        self.freed = true;
+    }
+
     /// Parts of open products.
     pub fn held(&self) -> u64 {
         self.held
@@ -127,8 +134,16 @@ impl Assembly {
         self.is_quiet() && self.parts.is_empty()
     }
 
+    /// Whether the oldest products are to make room: what they may take was lowered.
+    fn is_pressed(&self) -> bool {
+        self.pressure == Pressure::Expire && self.parts.cost() > self.parts.bounds().bytes
+    }
+
     /// When a lease ends, or something can be tried again.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        if self.is_pressed() {
+            return Some(now);
+        }
         if (self.freed || self.untried > 0) && !self.parked.is_empty() {
             return Some(now);
         }
@@ -154,25 +169,27 @@ impl Assembly {
     fn close(&mut self, product: &Parted<Held>) {
         self.held -= product.parts.len() as u64;
         self.owed -= product.parts.iter().filter(|part| part.owed.is_some()).count();
-        self.shared -= product.parts.iter().map(|part| part.payload.shared()).sum::<usize>();
+        self.shared -= product.parts.iter().map(Held::shared).sum::<usize>();
         self.freed = true;
     }
 
     /// Nothing is counted wrongly.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        assert!(self.parts.len() <= self.parts.bounds().products);
+        assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
         assert!(self.held >= self.parts.len() as u64 && self.held as usize >= self.owed);
         assert_eq!(self.held == 0, self.parts.is_empty());
     }
 }
 
-impl Payload {
+impl Held {
+    /// Bytes of it that are charged beside: a large frame, and what is set aside for a reply.
     fn shared(&self) -> usize {
-        match self {
+        let frame = match &self.payload {
             Payload::Own(_) => 0,
             Payload::Large(body, _) => body.len(),
-        }
+        };
+        frame + if self.owed.is_some() { REPLY_MAX } else { 0 }
     }
 }
 
@@ -201,7 +218,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             index: header.part_index,
             count: header.part_count,
             payload: header.payload_len as usize,
-            held: copied + if header.want_reply { PART_OWED } else { 0 },
+            held: copied + if header.want_reply { PART_OWED + REPLY_MAX } else { 0 },
         };
         loop {
             match self.assembly.parts.judge(&part, self.now) {
@@ -209,7 +226,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Ok(Room::Yes) => break,
                 Ok(Room::No) if self.assembly.pressure == Pressure::Expire => {
                     let Some(oldest) = self.assembly.parts.dismiss_oldest() else { break };
-                    self.expire_product(oldest, "there was no room for more parts (lease-pressure expire)");
+                    self.expire_product(oldest, NO_ROOM);
                 }
                 Ok(Room::No) => return Effect::Park,
             }
@@ -237,8 +254,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let assembly = &mut self.assembly;
         assembly.held += 1;
         assembly.owed += usize::from(owed.is_some());
-        assembly.shared += payload.shared();
         let held = Held { from: id, payload, owed, digest };
+        assembly.shared += held.shared();
         if let Some(product) = assembly.parts.add(&part, held, self.now) {
             assembly.close(&product);
             self.put_together(product);
@@ -347,6 +364,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.hash_whole(number, draft);
         }
         if !self.assembly.parts.is_empty() {
+            if self.assembly.is_pressed() {
+                let oldest = |parts: &mut Parts<Held>, _| {
+                    (parts.cost() > parts.bounds().bytes).then(|| parts.dismiss_oldest()).flatten()
+                };
+                self.end_leases(LEASES_TURN, oldest, NO_ROOM);
+            }
             if self.nothing_comes() {
                 let parked = !self.assembly.parked.is_empty();
                 // They make room for those who wait, one by one; or they will never be whole.

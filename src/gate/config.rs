@@ -192,9 +192,11 @@ impl Config {
         self.outbox.min(self.memory / 2)
     }
 
-    /// What parts may really take: at most half of the memory, so that what makes them whole can be read.
+    /// What parts may really take: at most half of the memory, and beside it there is room for the largest frame
+    /// and for small ones, so that what makes them whole can be read.
     pub fn parts_max(&self) -> usize {
-        self.parts_memory.min(self.memory / 2)
+        let beside = Memory::beside_one_of_each(self.memory, self.frame_max());
+        self.parts_memory.min(self.memory / 2).min(beside)
     }
 
     /// What is kept of the store, as it is written.

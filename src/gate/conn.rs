@@ -163,6 +163,8 @@ pub struct Conn<S> {
     pub frames_in_flight: u32,
     /// What follows in its stream has no effect any more.
     pub discard: bool,
+    /// A batch of it is taking effect: what comes of its first frames must not end it before the last.
+    pub in_turn: bool,
     /// What was released and is not over, where handlers or confirmations are waited for.
     pub stage: Option<Box<Stage>>,
 
@@ -230,6 +232,7 @@ impl<S> Conn<S> {
             bytes_in_flight: 0,
             frames_in_flight: 0,
             discard: false,
+            in_turn: false,
             stage: None,
             writable: false,
             dirty: false,
@@ -303,7 +306,7 @@ impl<S> Conn<S> {
     /// Whether everything that it sent has been released and distributed, and no reply is owed.
     pub fn is_quiet(&self) -> bool {
         let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0);
-        self.window.is_empty() && !staged
+        self.window.is_empty() && !staged && !self.in_turn
     }
 
     /// Whether this subscriber reads, only more slowly than others write: for that moment its

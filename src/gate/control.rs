@@ -132,6 +132,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Some(dedup) = &mut self.dedup {
                     dedup.set_memory(bytes);
                 }
+                self.assembly.set_bytes(self.config.parts_max());
                 // An outbox is at most half of the memory.
                 self.reconsider_crowds();
                 (old, new) = (&old_size, &new_size);

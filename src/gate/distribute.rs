@@ -87,6 +87,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
         let mut parked = None;
+        self.set_in_turn(id, true);
         for (index, frame) in (0..).zip(verified.iter()) {
             let effect = match self.conns.get(id) {
                 Some(conn) if !conn.discard && closing.is_none() => {
@@ -144,6 +145,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
         }
+        self.set_in_turn(id, false);
         self.close_run(id, &verified, run, ticket.filter(|_| !alone));
         let rest = parked.map(|index| verified.split_off(index, &mut room));
         self.push_replies(id, replies.bytes, room, ticket.filter(|_| !alone));
@@ -155,6 +157,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 conn.discard = true;
             }
             self.close_about(id, reason, frame_id);
+        }
+    }
+
+    fn set_in_turn(&mut self, id: ConnId, in_turn: bool) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.in_turn = in_turn;
         }
     }
 

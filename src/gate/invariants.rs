@@ -73,6 +73,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
         assert_eq!(self.staged, stages().map(|stage| stage.frames).sum::<u64>());
         assert_eq!(self.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
+        assert!(self.assembly.owed() <= self.owed, "a part is owed a reply by nobody");
         assert_eq!(self.answers_waiting, stages().map(|stage| stage.written).sum::<usize>());
         assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {

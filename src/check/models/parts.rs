@@ -84,7 +84,7 @@ pub fn check_parts(data: &[u8]) {
         assert_eq!((parts.len(), parts.is_empty()), (model.len(), model.is_empty()));
         assert_eq!(parts.cost(), model.values().map(|product| product.cost).sum::<usize>());
         assert_eq!(parts.oldest(), model.values().map(|product| product.since).min());
-        assert!(parts.len() <= bounds.products);
+        assert!(parts.len() <= bounds.products && parts.cost() <= bounds.bytes);
     }
     while let Some(ended) = dismiss(&mut model, None) {
         assert_eq!(parts.dismiss_oldest().map(seen), Some(ended));
@@ -115,6 +115,9 @@ fn judge(model: &Map, part: &Part<'static>, bounds: &Bounds) -> Result<Room, Ref
     }
     if product.map_or(0, |product| product.payload) + payload > bounds.payload {
         return Err(Refusal::TooLarge { max: bounds.payload });
+    }
+    if product.map_or(0, |product| product.cost) + cost_of(part, product.is_none()) > bounds.bytes {
+        return Err(Refusal::TooCostly { max: bounds.bytes });
     }
     let cost: usize = model.values().map(|product| product.cost).sum();
     let is_new = product.is_none();

@@ -2,32 +2,36 @@
 //! at a time, break and stall, a pool that completes in any order; and an oracle that knows what must
 //! come of it.
 
+mod coverage;
 mod dice;
 mod handlers;
 mod network;
 mod oracle;
 mod peers;
+mod products;
 mod script;
+mod setup;
 mod shelf;
 mod steering;
+mod watch;
+mod wholes;
 mod workers;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::frame::Scheme;
-use crate::frame::{Header, Kind, Status};
-use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, SlowPolicy};
-use crate::memory::Memory;
+use crate::frame::Status;
+use crate::gate::{Gate, Overflow, Pressure, SlowPolicy};
 use crate::net::Event;
 
+pub use coverage::Coverage;
 use dice::Dice;
 use handlers::Seen;
 use network::{SimNet, World};
 use peers::Peer;
-use script::{Fate, Rules, Script};
-use shelf::{Shelf, SimSink};
+use script::{Rules, Script};
+use shelf::Shelf;
 use steering::Steering;
 use workers::{SimPool, Workers};
 
@@ -43,7 +47,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// If the gateway breaks one of its promises; the message names the seed.
 pub fn check_seed(seed: u64) -> Coverage {
     let hint = Hint(seed);
-    let coverage = Simulation::new(Dice::Seed(seed), false).run();
+    let coverage = Simulation::new(Dice::Seed(seed), None).run();
     std::mem::forget(hint);
     coverage
 }
@@ -53,7 +57,7 @@ pub fn check_seed(seed: u64) -> Coverage {
 /// # Panics
 /// Likewise.
 pub fn check_schedule(data: &[u8]) {
-    Simulation::new(Dice::Bytes(data), false).run();
+    Simulation::new(Dice::Bytes(data), None).run();
 }
 
 /// Says the seed of a run that panics.
@@ -65,46 +69,15 @@ impl Drop for Hint {
     }
 }
 
-/// What a run reached, added up over many to see that the checks are awake.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Coverage {
-    /// Frames read.
-    pub frames: u64,
-    /// Frames that subscribers got.
-    pub delivered: u64,
-    /// Batches verified by the reactor, batches by workers, pieces of large frames, jobs that the reactor
-    /// helped with, jobs in pairs, batches distributed as one.
-    pub verified: [u64; 6],
-    /// Frames rejected, copies dropped, copies not delivered.
-    pub losses: [u64; 3],
-    /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
-    pub closed: [u64; 4],
-    /// Calls answered, calls tried again, frames told BUSY.
-    pub calls: [u64; 3],
-    /// Frames confirmed by sinks, refused by one, forgotten at the end.
-    pub sunk: [u64; 3],
-    /// Pauses that became quiet, settings changed, looks at every connection.
-    pub steered: [u64; 3],
-    /// Turns.
-    pub turns: u64,
-}
-
-impl std::ops::AddAssign for Coverage {
-    fn add_assign(&mut self, other: Coverage) {
-        self.frames += other.frames;
-        self.delivered += other.delivered;
-        self.turns += other.turns;
-        for (all, one) in [
-            (&mut self.verified[..], &other.verified[..]),
-            (&mut self.losses[..], &other.losses[..]),
-            (&mut self.closed[..], &other.closed[..]),
-            (&mut self.calls[..], &other.calls[..]),
-            (&mut self.sunk[..], &other.sunk[..]),
-            (&mut self.steered[..], &other.steered[..]),
-        ] {
-            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
-        }
-    }
+/// A gateway that is wrong in a way that the oracle must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Canary {
+    /// Its pool swaps two verdicts.
+    Verdicts,
+    /// It puts two parts in the place of each other.
+    Parts,
+    /// Its sink says that it has what it let fall.
+    Sink,
 }
 
 struct Simulation<'a> {
@@ -116,9 +89,27 @@ struct Simulation<'a> {
     /// Handlers misbehave.
     chaos: bool,
     overflow: Overflow,
+    /// Publishers send products in parts.
+    parts: bool,
+    /// No lease ends before everything has come.
+    patient: bool,
+    lease: Duration,
+    pressure: Pressure,
+    /// Two parts are swapped.
+    swaps: bool,
     /// Sinks, whose word is waited for; they do not give it at the end.
     shelves: Vec<Rc<RefCell<Shelf>>>,
     silent: bool,
+    /// It drains before everyone has sent everything.
+    early: bool,
+    /// Until then leases may be longer.
+    kept_until: Instant,
+    /// What parts could take at least ever; and what they may take now, which is more than their bound where they
+    /// had more when that was lowered.
+    parts_bytes: (usize, usize),
+    /// Turns in which someone waited for room for a part, or for room in a sink.
+    parked_turns: u64,
+    full_turns: u64,
     /// Calls at once: no more than these, where the limit was lowered.
     in_flight_max: usize,
     seen: Seen,
@@ -132,112 +123,7 @@ struct Simulation<'a> {
     turns: u64,
 }
 
-/// As many handlers and calls as there are ever set to be.
-fn most_calls() -> Config {
-    Config { handlers: 3, max_in_flight: 6, ..Config::default() }
-}
-
-impl<'a> Simulation<'a> {
-    fn new(mut dice: Dice<'a>, canary: bool) -> Simulation<'a> {
-        let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
-        let on_bad_digest =
-            *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]);
-        let payload_max = *dice.pick(&[200, 3_000, 20_000]);
-        let handlers = dice.one_in(3);
-        let rules =
-            Rules { scheme: scheme.clone(), dedup: dice.one_in(4), on_bad_digest, payload_max, handlers };
-        // What becomes of a copy depends on what became of the first, so that must be certain.
-        let certain = handlers && rules.dedup;
-        let calm = certain || dice.one_in(2);
-        let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
-        let mut config = Config {
-            payload_max,
-            connections_max: if dice.one_in(16) { 3 } else { 100 },
-            outbox: *dice.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
-            slow: policy,
-            slow_timeout: Duration::from_secs(2),
-            idle_timeout: Duration::from_secs(*dice.pick(&[300, 5])),
-            on_bad_digest,
-            scheme: scheme.clone(),
-            dedup: rules.dedup.then_some(Duration::from_secs(100_000)),
-            drain: DRAIN,
-            ..Config::default()
-        };
-        if handlers {
-            config.handler = vec!["handler".into()];
-            config.handlers = 1 + dice.below(3);
-            config.handler_timeout = Duration::from_secs(3);
-            config.max_in_flight = *dice.pick(&[1, 2, 6]);
-            config.max_queued = *dice.pick(&[20, 3, 1, 0]);
-            config.overflow = *dice.pick(&[Overflow::Pause, Overflow::Pause, Overflow::Reject]);
-            if calm {
-                // A handler that failed is started again after a pause, and only the clock brings that.
-                config.idle_timeout = Duration::from_secs(300);
-            }
-        }
-        let chaos = !certain && (!calm || dice.one_in(2));
-        if !chaos {
-            // Nobody hangs, but the dice may leave a program alone for long.
-            config.handler_timeout = Duration::from_secs(3600);
-        }
-        if certain {
-            config.overflow = Overflow::Pause;
-        }
-        let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
-        // A window that forgets early would need a model of its own here; it has one in its room.
-        let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
-        config.memory = match handlers {
-            false => Memory::least(config.frame_max()),
-            true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
-        } + more;
-        if certain {
-            // A quarter of it is for answers: room for those of all calls to wait.
-            config.memory += 4 * most_calls().max_in_flight * config.frame_max();
-        }
-
-        let world = Rc::new(RefCell::new(World::listening()));
-        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
-        let now = Instant::now();
-        let (frame_max, steering) = (config.frame_max(), Steering::default());
-        let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
-        gate.start_handlers().expect("they start");
-        let mut shelves = Vec::new();
-        for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
-            let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
-            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room)));
-            gate.add_sink(Box::new(SimSink(shelf.clone())));
-            shelves.push(shelf);
-        }
-        Simulation {
-            dice,
-            rules,
-            policy,
-            calm,
-            chaos,
-            overflow,
-            shelves,
-            silent: false,
-            in_flight_max,
-            seen: Seen::new(),
-            world,
-            workers,
-            gate,
-            now,
-            peers: Vec::new(),
-            frame_max,
-            steering,
-            turns: 0,
-        }
-    }
-
-    /// The least memory with which this gateway works.
-    fn memory_min(&self) -> usize {
-        match self.rules.handlers {
-            false => Memory::least(self.frame_max),
-            true => Memory::least_with_answers(self.frame_max, most_calls().answers_beside()),
-        }
-    }
-
+impl Simulation<'_> {
     /// Whether any called frame may be refused with this status, beside those that a handler refuses.
     fn may_refuse(&self, status: Status) -> bool {
         match status {
@@ -256,13 +142,16 @@ impl<'a> Simulation<'a> {
         }
         // Who subscribed before anyone published must get everything.
         self.finish(|peer| peer.has_all_replies());
-        for _ in 0..1 + self.dice.below(4) {
-            let index = self.peers.len();
-            let mut script = Script::default();
-            for _ in 0..self.dice.below(40) {
-                script.add_any(index, &self.rules, &mut self.dice);
-            }
+        let publishers = 1 + self.dice.below(4);
+        let hands = match self.parts {
+            true => products::deal(publishers, &self.rules, &mut self.dice),
+            false => (0..publishers).map(|_| Vec::new()).collect(),
+        };
+        for hand in &hands {
+            let script = Script::publisher(self.peers.len(), hand, &self.rules, &mut self.dice);
+            let lie = if self.swaps { script.with_parts_swapped(&self.rules.scheme) } else { None };
             self.connect(script, false);
+            self.peers.last_mut().expect("just pushed").lie = lie;
         }
         for _ in 0..self.dice.below(400) {
             if self.dice.is_used_up() {
@@ -276,7 +165,8 @@ impl<'a> Simulation<'a> {
         self.resume();
         // Sinks that give their word no more are waited for until the end of draining.
         self.silent = !self.shelves.is_empty() && self.dice.one_in(8);
-        if !self.silent {
+        self.early = self.parts && self.dice.one_in(8);
+        if !self.silent && !self.early {
             self.finish(|peer| peer.is_subscriber || peer.is_closed());
         }
         self.drain();
@@ -346,36 +236,15 @@ impl<'a> Simulation<'a> {
     }
 
     /// What a sink refused is told so.
-    fn is_refused(&self, name: shelf::Name) -> bool {
+    fn is_refused(&self, name: products::Name) -> bool {
         self.shelves.iter().any(|shelf| shelf.borrow().refused.contains(&name))
-    }
-
-    /// Who was told OK was told so after every sink had confirmed.
-    fn check_confirmed(&self) {
-        for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| !peer.is_subscriber) {
-            let mut decoder = peer.decoder_of_all();
-            while let Ok(Some(frame)) = decoder.next_frame() {
-                let Header { kind, status, id, .. } = frame.header;
-                let is_put = |sent: &script::Sent| sent.id == id && sent.fate == Fate::Deliver;
-                // A copy has the id of the first, and is told when that is done.
-                let says_done = [Status::Ok, Status::Duplicate].map(|status| status as u16).contains(&status);
-                if kind == Kind::Reply && says_done && peer.script.sent.iter().any(is_put) {
-                    let confirmed =
-                        |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().confirmed.contains(&(at as u64, id));
-                    assert!(
-                        self.shelves.iter().all(confirmed),
-                        "{status} before {id} of peer {at} is confirmed"
-                    );
-                }
-            }
-        }
     }
 
     /// Handlers answer, and sinks give their word.
     fn calls_go_on(&mut self) -> bool {
         let mut went_on = false;
         for shelf in self.shelves.iter().filter(|_| !self.silent) {
-            went_on |= shelf.borrow_mut().act(&mut self.dice);
+            went_on |= shelf.borrow_mut().go_on(&mut self.dice);
         }
         let programs = &mut self.world.borrow_mut().programs;
         for program in programs {
@@ -406,8 +275,12 @@ impl<'a> Simulation<'a> {
 
     fn turn_with(&mut self, events: &[Event]) {
         self.turns += 1;
+        self.world.borrow_mut().now = self.now;
+        let unread = self.unread_while_full();
         self.gate.turn(self.now, events);
         self.check_steering();
+        self.check_unread(&unread);
+        self.check_parts();
         if !self.shelves.is_empty() && self.turns.is_multiple_of(8) {
             self.check_confirmed();
         }
@@ -498,20 +371,27 @@ mod tests {
         }
         let rate = seeds as f64 / start.elapsed().as_secs_f64();
         println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
-        let Coverage { frames, delivered, verified, losses, closed, calls, sunk, steered, turns } = all;
-        let counts = [&[frames, delivered, turns][..], &verified, &losses, &closed, &calls, &sunk, &steered];
-        for (i, count) in counts.iter().flat_map(|counts| counts.iter()).enumerate() {
+        for (i, count) in all.counts().enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }
     }
 
-    /// The oracle is awake: a pool that swaps two verdicts does not get past it.
+    /// The oracle is awake: what is wrong does not get past it, and it says what that is.
     #[test]
-    fn the_canary_is_caught() {
-        let caught = (0..300).any(|seed| {
-            let run = || Simulation::new(Dice::Seed(seed), true).run();
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
-        });
-        assert!(caught, "swapped verdicts were not noticed");
+    fn canaries_are_caught() {
+        for (canary, saying) in [
+            (Canary::Verdicts, ""),
+            (Canary::Parts, "is in the place of part"),
+            (Canary::Sink, "is confirmed"),
+        ] {
+            let caught = (0..300).any(|seed| {
+                let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();
+                let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) else {
+                    return false;
+                };
+                panic.downcast_ref::<String>().map_or("", String::as_str).contains(saying)
+            });
+            assert!(caught, "{canary:?} was not noticed");
+        }
     }
 }

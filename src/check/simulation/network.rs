@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::handlers::{Program, SimProcess};
 use crate::net::{Event, Net};
 
 /// Both ends of every connection.
-#[derive(Default)]
 pub struct World {
+    /// Not after the time that it is.
+    pub now: Instant,
     pub wires: Vec<Wire>,
     pub programs: Vec<Program>,
     /// The next program cannot be started.
@@ -28,6 +29,9 @@ pub struct World {
 #[derive(Default)]
 pub struct Wire {
     key: Option<u64>,
+    /// How many bytes had come each way when.
+    pub arrivals: Vec<(usize, Instant)>,
+    pub answers: Vec<(usize, Instant)>,
     /// From the peer, not read by the gateway yet.
     pub arrived: VecDeque<u8>,
     pub peer_ended: bool,
@@ -44,8 +48,17 @@ pub struct Wire {
 
 impl World {
     /// A world in which the gateway listens.
-    pub fn listening() -> World {
-        World { listening: true, ..World::default() }
+    pub fn listening(now: Instant) -> World {
+        World {
+            now,
+            wires: Vec::new(),
+            programs: Vec::new(),
+            start_fails: false,
+            backlog: VecDeque::new(),
+            listening: true,
+            accept_fails: false,
+            accept_event: false,
+        }
     }
 
     /// A peer connects.
@@ -84,7 +97,8 @@ impl World {
 
 impl Wire {
     /// Bytes from the peer arrive.
-    pub fn arrive(&mut self, bytes: &[u8]) {
+    pub fn arrive(&mut self, bytes: &[u8], now: Instant) {
+        note(&mut self.arrivals, bytes.len(), now);
         self.arrived.extend(bytes);
         self.readable_edge = true;
     }
@@ -133,6 +147,16 @@ impl Drop for SimSocket {
         wire.gate_closed = true;
         wire.key = None;
     }
+}
+
+/// Notes that so many bytes more came.
+fn note(times: &mut Vec<(usize, Instant)>, bytes: usize, now: Instant) {
+    times.push((times.last().map_or(0, |(before, _)| *before) + bytes, now));
+}
+
+/// When so many bytes had come.
+pub fn when(times: &[(usize, Instant)], bytes: usize) -> Instant {
+    times[times.partition_point(|(came, _)| *came < bytes)].1
 }
 
 /// Writes as much as finds room in a buffer of so many bytes.
@@ -196,13 +220,16 @@ impl Net for SimNet {
     }
 
     fn write(&mut self, socket: &mut SimSocket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let wire = &mut self.0.borrow_mut().wires[socket.wire];
+        let world = &mut *self.0.borrow_mut();
+        let wire = &mut world.wires[socket.wire];
         assert!(!wire.gate_ended, "nothing is written after the end");
         if wire.reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         // A short write has found the buffer full: the peer's next read is an edge.
-        write(slices, &mut wire.to_peer, wire.room)
+        let written = write(slices, &mut wire.to_peer, wire.room)?;
+        note(&mut wire.answers, written, world.now);
+        Ok(written)
     }
 
     fn shutdown_write(&mut self, socket: &mut SimSocket) {

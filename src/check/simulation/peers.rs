@@ -11,6 +11,8 @@ use crate::frame::{Decoder, Kind, Rules};
 pub struct Peer {
     pub wire: usize,
     pub script: Script,
+    /// What it sends in the place of its script: as if the gateway had mixed it up.
+    pub lie: Option<Vec<u8>>,
     /// It subscribed before anyone published, and stays until the end.
     pub is_subscriber: bool,
     /// It does not read until faults stop.
@@ -31,19 +33,20 @@ impl Peer {
         frozen: bool,
         world: Rc<RefCell<World>>,
     ) -> Peer {
-        let (sent, received) = (0, Vec::new());
-        Peer { wire, script, is_subscriber, frozen, broke: false, received, sent, ended: false, world }
+        let (sent, received, lie) = (0, Vec::new(), None);
+        Peer { wire, script, lie, is_subscriber, frozen, broke: false, received, sent, ended: false, world }
     }
 
     /// Sends at most `max` bytes more, and ends when all is sent.
     pub fn send(&mut self, max: usize) -> bool {
-        let wire = &mut self.world.borrow_mut().wires[self.wire];
+        let world = &mut *self.world.borrow_mut();
+        let wire = &mut world.wires[self.wire];
         if wire.gate_closed || wire.reset || self.ended {
             return false;
         }
         let end = self.script.bytes.len().min(self.sent + max);
         if self.sent < end {
-            wire.arrive(&self.script.bytes[self.sent..end]);
+            wire.arrive(&self.lie.as_ref().unwrap_or(&self.script.bytes)[self.sent..end], world.now);
             self.sent = end;
             return true;
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::dice::Dice;
+use super::products::{self, Dealt};
 use crate::frame::{DIGEST, HEADER, Header, Kind, Scheme, Status, check_pattern, check_topic, encode};
 use crate::gate::BadDigestPolicy;
 use crate::limits::{CONN_PATTERNS, READ_MAX};
@@ -19,6 +20,8 @@ pub enum Fate {
     Deliver,
     /// Has its effect; OK.
     Control,
+    /// Is a part: OK, EXPIRED or refused, as it goes with the others of its product.
+    Part,
     /// Is refused with this status.
     Refuse(Status),
     /// Comes after the end of its stream.
@@ -111,6 +114,8 @@ pub struct Rules {
     pub payload_max: usize,
     /// Handlers decide what becomes of DATA.
     pub handlers: bool,
+    /// Parts of one product.
+    pub parts_max: u16,
 }
 
 impl Sent {
@@ -152,8 +157,54 @@ impl Script {
         script
     }
 
+    /// What a publisher sends: frames, good and bad, and among them the parts in its hand.
+    pub fn publisher(peer: usize, hand: &[Dealt], rules: &Rules, dice: &mut Dice<'_>) -> Script {
+        let mut script = Script::default();
+        let mut hand = hand.iter();
+        for _ in 0..dice.below(40) {
+            match hand.as_slice().is_empty() || dice.one_in(2) {
+                true => script.add_any(peer, rules, dice),
+                false => hand.by_ref().take(1).for_each(|part| script.add_dealt(peer, part, rules, dice)),
+            }
+        }
+        hand.for_each(|part| script.add_dealt(peer, part, rules, dice));
+        script
+    }
+
+    /// The bytes that a gateway seems to have got which swaps two parts of a product.
+    pub fn with_parts_swapped(&self, scheme: &Scheme) -> Option<Vec<u8>> {
+        let mut parts = self.sent.iter().filter(|sent| sent.fate == Fate::Part);
+        let one = parts.next()?;
+        let (header, topic, payload) = self.frame_of(one);
+        let is_other = |sent: &&Sent| {
+            let (other, other_topic, _) = self.frame_of(sent);
+            (other.key, other.part_count, other_topic) == (header.key, header.part_count, topic)
+                && other.part_index != header.part_index
+        };
+        let other = parts.find(is_other)?;
+        let (other_header, _, other_payload) = self.frame_of(other);
+        let mut bytes = self.bytes.clone();
+        for (sent, header, payload, part_index) in [
+            (one, header, payload, other_header.part_index),
+            (other, other_header, other_payload, header.part_index),
+        ] {
+            let mut frame = Vec::new();
+            encode(Header { part_index, ..header }, topic, payload, scheme, &mut frame);
+            bytes[sent.start..sent.end].copy_from_slice(&frame);
+        }
+        Some(bytes)
+    }
+
+    /// A frame's header, its topic and its payload.
+    pub fn frame_of(&self, sent: &Sent) -> (Header, &[u8], &[u8]) {
+        let bytes = &self.bytes[sent.start..sent.end];
+        let header = Header::decode(bytes.first_chunk().expect("a frame")).expect("it was judged");
+        let (topic, rest) = bytes[HEADER..].split_at(header.topic_len.into());
+        (header, topic, &rest[..rest.len() - DIGEST])
+    }
+
     /// Adds one frame, good or bad.
-    pub fn add_any(&mut self, peer: usize, rules: &Rules, dice: &mut Dice<'_>) {
+    fn add_any(&mut self, peer: usize, rules: &Rules, dice: &mut Dice<'_>) {
         let want_reply = dice.below(2) == 1;
         match dice.below(24) {
             0..14 => {
@@ -202,27 +253,50 @@ impl Script {
     }
 
     fn add_corrupt(&mut self, peer: usize, want_reply: bool, rules: &Rules, dice: &mut Dice<'_>) {
-        let start = self.bytes.len();
         let id = self.sent.len() as u64;
         let header = Header { want_reply, key: peer as u64, id, ..Header::new(Kind::Data) };
-        encode(header, b"a.b", b"corrupt", &rules.scheme, &mut self.bytes);
-        let (payload, end) = (start + HEADER + 3, self.bytes.len());
-        let at = payload + dice.below(end - payload);
+        self.add_broken(header, b"a.b", b"corrupt", rules, dice);
+    }
+
+    /// One with a wrong digest, or that does not match its own.
+    fn add_broken(
+        &mut self,
+        header: Header,
+        topic: &[u8],
+        payload: &[u8],
+        rules: &Rules,
+        dice: &mut Dice<'_>,
+    ) {
+        let start = self.bytes.len();
+        encode(header, topic, payload, &rules.scheme, &mut self.bytes);
+        let (behind, end) = (start + HEADER + topic.len(), self.bytes.len());
+        let at = behind + dice.below(end - behind);
         self.bytes[at] ^= 1 << dice.below(8);
-        self.judge(start, header, b"a.b", 7, false, rules);
+        self.judge(start, header, topic, payload.len(), false, rules);
+    }
+
+    /// A part that was dealt to it.
+    pub fn add_dealt(&mut self, peer: usize, part: &Dealt, rules: &Rules, dice: &mut Dice<'_>) {
+        let id = self.sent.len() as u64;
+        let header = Header { id, ..part.header };
+        let payload = products::payload(peer, id, part.len);
+        match part.intact {
+            true => self.add_frame(header, part.topic.as_bytes(), &payload, rules),
+            false => self.add_broken(header, part.topic.as_bytes(), &payload, rules, dice),
+        }
     }
 
     /// The very bytes of an earlier frame once more.
     fn add_copy(&mut self, rules: &Rules, dice: &mut Dice<'_>) {
-        if self.sent.is_empty() || !rules.dedup {
+        if self.sent.is_empty() {
             return;
         }
         let sent = &self.sent[dice.below(self.sent.len())];
         let copy = self.bytes[sent.start..sent.end].to_vec();
-        let Some(Ok(header)) = copy.first_chunk().map(Header::decode) else { return };
-        if header.kind != Kind::Data || !self.accepted.contains(&copy) {
+        if sent.fate != Fate::Part && !self.accepted.contains(&copy) {
             return;
         }
+        let header = Header::decode(copy.first_chunk().expect("a frame")).expect("it was judged");
         let start = self.bytes.len();
         let topic = copy[HEADER..HEADER + header.topic_len as usize].to_vec();
         let payload = copy.len() - HEADER - topic.len() - DIGEST;
@@ -293,8 +367,14 @@ impl Script {
         rules: &Rules,
     ) -> Fate {
         let refused = Fate::Refuse(Status::Rejected);
-        if header.part_count >= 2 {
-            return refused;
+        if header.is_part() {
+            let Header { part_index: index, part_count: count, .. } = header;
+            let is_one = count >= 2 && index < count && count <= rules.parts_max;
+            return if is_one && check_topic(topic).is_ok() && !rules.handlers {
+                Fate::Part
+            } else {
+                refused
+            };
         }
         match header.kind {
             Kind::Ping => Fate::Control,
@@ -310,7 +390,9 @@ impl Script {
                 {
                     return Fate::Refuse(status);
                 }
-                self.accepted.insert(bytes);
+                if rules.dedup {
+                    self.accepted.insert(bytes);
+                }
                 Fate::Deliver
             }
             _ if payload > 0 => refused,

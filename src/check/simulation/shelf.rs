@@ -1,15 +1,14 @@
-//! A sink that confirms and refuses when and in the order that the dice say.
+//! A sink that confirms and refuses when, in the order and in the groups that the dice say, and that
+//! cannot confirm anything for a while, as on a full disk.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::dice::Dice;
+use super::products::{FIRST_KEY, Name, parts_of};
 use crate::frame::Frame;
 use crate::sinks::{Condition, Outcome, Put, Sink};
-
-/// Names a frame: its publisher, and its place in the script.
-pub type Name = (u64, u64);
 
 /// What a sink has and had.
 #[derive(Default)]
@@ -18,18 +17,30 @@ pub struct Shelf {
     alone: bool,
     /// Refuses some, where it judges each alone.
     refuses: bool,
+    /// Says that it has what it let fall: a fault that the oracle must see.
+    canary: bool,
     room: usize,
     held: Vec<Put>,
     done: VecDeque<Outcome>,
+    /// It can confirm nothing now.
+    trouble: bool,
     /// The last frame of each connection: they come in order.
     last: HashMap<u64, u64>,
-    pub confirmed: HashSet<Name>,
+    /// What it has, byte for byte.
+    pub confirmed: HashMap<Name, Vec<u8>>,
     pub refused: HashSet<Name>,
+    /// Wholes on which it gave its word, and whether that was good.
+    pub wholes: Vec<(Vec<u8>, bool)>,
+    /// How many of the confirmed ones a part is in.
+    pub parts: HashMap<Name, usize>,
+    /// Words on several puts at once, and times of trouble.
+    pub groups: u64,
+    pub troubles: u64,
 }
 
 impl Shelf {
-    pub fn new(alone: bool, refuses: bool, room: usize) -> Shelf {
-        Shelf { alone, refuses: alone && refuses, room, ..Shelf::default() }
+    pub fn new(alone: bool, refuses: bool, room: usize, canary: bool) -> Shelf {
+        Shelf { alone, refuses: alone && refuses, room, canary, ..Shelf::default() }
     }
 
     /// Whether there is an outcome to collect.
@@ -37,32 +48,85 @@ impl Shelf {
         !self.done.is_empty()
     }
 
+    /// Whether it takes nothing before it has given its word on something.
+    pub fn is_full(&self) -> bool {
+        self.held.len() >= self.room && self.done.is_empty()
+    }
+
+    /// Whether a frame of this peer was ever put.
+    pub fn knows(&self, peer: u64) -> bool {
+        self.confirmed.keys().chain(&self.refused).any(|name| name.0 == peer)
+    }
+
     /// Lets go of what it has given no word on.
     pub fn end(&mut self) {
         self.held.clear();
     }
 
-    /// Gives its word on one put. Whether there was one.
-    pub fn act(&mut self, dice: &mut Dice<'_>) -> bool {
+    /// Something happens to it.
+    pub fn act(&mut self, dice: &mut Dice<'_>) {
+        if self.trouble {
+            self.trouble = !dice.one_in(8);
+        } else if dice.one_in(16) {
+            self.trouble = true;
+            self.troubles += 1;
+        } else {
+            self.go_on(dice);
+        }
+    }
+
+    /// Without faults: gives its word on some puts. Whether there was one.
+    pub fn go_on(&mut self, dice: &mut Dice<'_>) -> bool {
+        self.trouble = false;
         if self.held.is_empty() {
             return false;
         }
-        let put = self.held.swap_remove(dice.below(self.held.len()));
-        let refused = self.refuses && dice.one_in(4);
-        let said = if refused { &mut self.refused } else { &mut self.confirmed };
-        each_name(&put, |name| assert!(said.insert(name), "2: {name:?} is put twice"));
+        let group = match dice.below(4) {
+            0..2 => 1,
+            2 => 1 + dice.below(self.held.len()),
+            _ => self.held.len(),
+        };
+        self.groups += u64::from(group > 1);
+        for _ in 0..group {
+            let at = dice.below(self.held.len());
+            let refused = self.refuses && dice.one_in(4);
+            self.judge(at, refused);
+        }
+        true
+    }
+
+    fn judge(&mut self, at: usize, refused: bool) {
+        let put = self.held.swap_remove(at);
         let refusal = refused.then(|| "no".into());
         self.done.push_back(Outcome { ticket: put.ticket, bytes: put.body.len(), refusal });
-        true
+        if self.canary {
+            return;
+        }
+        each_frame(&put, |frame| {
+            let name = (frame.header.key, frame.header.id);
+            if name.0 >= FIRST_KEY {
+                self.wholes.push((frame.bytes.to_vec(), !refused));
+                for (part, _) in parts_of(frame.payload()).into_iter().filter(|_| !refused) {
+                    *self.parts.entry(part).or_default() += 1;
+                }
+                return;
+            }
+            assert!(!self.refused.contains(&name), "2: {name:?} is put twice");
+            let is_new = match refused {
+                true => self.refused.insert(name) && !self.confirmed.contains_key(&name),
+                false => self.confirmed.insert(name, frame.bytes.to_vec()).is_none(),
+            };
+            assert!(is_new, "2: {name:?} is put twice");
+        });
     }
 }
 
-fn each_name(put: &Put, mut show: impl FnMut(Name)) {
+fn each_frame(put: &Put, mut show: impl FnMut(&Frame<'_>)) {
     let bytes = put.body.bytes(0..put.body.len());
     let (mut rest, mut frames) = (&bytes[..], 0);
     while !rest.is_empty() {
         let frame = Frame::first_of(rest);
-        show((frame.header.key, frame.header.id));
+        show(&frame);
         rest = &rest[frame.bytes.len()..];
         frames += 1;
     }
@@ -91,7 +155,12 @@ impl Sink for SimSink {
         let mut shelf = self.0.borrow_mut();
         assert!(!shelf.alone || put.frames == 1);
         let last = &mut shelf.last;
-        each_name(&put, |(_, id)| {
+        each_frame(&put, |frame| {
+            let (key, id) = (frame.header.key, frame.header.id);
+            if key >= FIRST_KEY {
+                // A whole has no place in the order of a connection.
+                return;
+            }
             let before = last.insert(put.from, id);
             assert!(before.is_none_or(|before| before < id), "1: {id} is put after {before:?}");
         });
@@ -109,6 +178,7 @@ impl Sink for SimSink {
     fn end_sleep(&mut self) {}
 
     fn condition(&self) -> Condition {
-        Condition::default()
+        let trouble = self.0.borrow().trouble.then(|| "the disk is full".into());
+        Condition { trouble, ..Condition::default() }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::dice::Dice;
 use crate::frame::Scheme;
-use crate::limits::JOBS;
+use crate::limits::{JOBS, PIECE};
 use crate::pool::{Done, Job, Pool, Work, perform};
 use crate::snapshot::WorkersUse;
 
@@ -19,13 +19,15 @@ pub struct Workers {
     scheme: Scheme,
     /// Swaps the verdicts of two jobs of one connection: a fault that the oracle must see.
     canary: bool,
+    /// Wholes that were hashed to their end.
+    pub wholes: u64,
     /// How many there are; here that makes no difference.
     count: usize,
 }
 
 impl Workers {
     pub fn new(scheme: Scheme, canary: bool) -> Workers {
-        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, count: 1 }
+        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, wholes: 0, count: 1 }
     }
 
     /// Whether there is a job to do.
@@ -56,6 +58,9 @@ impl Workers {
             if let Some(other) = other {
                 std::mem::swap(&mut job.work, &mut other.work);
             }
+        }
+        if let Work::Draft(draft) = &job.work {
+            self.wholes += u64::from(draft.unhashed() <= PIECE);
         }
         let Workers { jobs, done, scheme, .. } = self;
         let another = |work: &Work| {

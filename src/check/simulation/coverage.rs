@@ -1,0 +1,60 @@
+//! What runs reached.
+
+/// What a run reached, added up over many to see that the checks are awake.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Coverage {
+    /// Frames read.
+    pub frames: u64,
+    /// Frames that subscribers got.
+    pub delivered: u64,
+    /// Batches verified by the reactor, batches by workers, pieces of large frames, jobs that the reactor
+    /// helped with, jobs in pairs, batches distributed as one.
+    pub verified: [u64; 6],
+    /// Frames rejected, copies dropped, copies not delivered.
+    pub losses: [u64; 3],
+    /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
+    pub closed: [u64; 4],
+    /// Calls answered, calls tried again, frames told BUSY.
+    pub calls: [u64; 3],
+    /// Frames confirmed by sinks, refused by one, forgotten at the end.
+    pub sunk: [u64; 3],
+    /// Words that sinks gave on several frames at once, times that they could confirm nothing, turns in
+    /// which one was full and publishers were not read.
+    pub shelved: [u64; 3],
+    /// Wholes that came out, those of them hashed by workers and put into sinks, turns in which a connection
+    /// waited for room for a part, products that had to become whole and did.
+    pub wholes: [u64; 5],
+    /// Parts told EXPIRED since their lease ended, for want of room and in a drain; refused as copies, for their
+    /// counts and for the size of the whole; told DUPLICATE; refused by a sink as part of a whole, and for what their
+    /// product would take.
+    pub parts: [u64; 9],
+    /// Pauses that became quiet, settings changed, looks at every connection.
+    pub steered: [u64; 3],
+    /// Turns.
+    pub turns: u64,
+}
+
+impl Coverage {
+    /// Each count.
+    pub fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Coverage { frames, delivered, verified, losses, closed, calls, .. } = self;
+        let Coverage { sunk, shelved, wholes, parts, steered, turns, .. } = self;
+        [frames, delivered, turns]
+            .into_iter()
+            .chain(verified)
+            .chain(losses)
+            .chain(closed)
+            .chain(calls)
+            .chain(sunk)
+            .chain(shelved)
+            .chain(wholes)
+            .chain(parts)
+            .chain(steered)
+    }
+}
+
+impl std::ops::AddAssign for Coverage {
+    fn add_assign(&mut self, mut other: Coverage) {
+        self.counts().zip(other.counts()).for_each(|(all, one)| *all += *one);
+    }
+}

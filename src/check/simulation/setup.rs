@@ -1,0 +1,164 @@
+//! How a run begins: what the gateway is set to do, and what is around it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::dice::Dice;
+use super::handlers::Seen;
+use super::network::{SimNet, World};
+use super::script::Rules;
+use super::shelf::{Shelf, SimSink};
+use super::steering::Steering;
+use super::workers::{SimPool, Workers};
+use super::{Canary, DRAIN, Simulation};
+use crate::frame::Scheme;
+use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, Pressure, SlowPolicy};
+use crate::memory::Memory;
+
+/// As many handlers and calls as there are ever set to be.
+fn most_calls() -> Config {
+    Config { handlers: 3, max_in_flight: 6, ..Config::default() }
+}
+
+impl<'a> Simulation<'a> {
+    pub(super) fn new(mut dice: Dice<'a>, canary: Option<Canary>) -> Simulation<'a> {
+        let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
+        let parts = dice.one_in(2);
+        let on_bad_digest = match parts && dice.one_in(2) {
+            // So that more of the parts have an effect.
+            true => BadDigestPolicy::Drop,
+            false => *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]),
+        };
+        let payload_max = *dice.pick(&[200, 3_000, 20_000]);
+        let handlers = dice.one_in(3);
+        let rules = Rules {
+            scheme: scheme.clone(),
+            dedup: dice.one_in(4),
+            on_bad_digest,
+            payload_max,
+            handlers,
+            parts_max: *dice.pick(&[1024, 1024, 9, 3]),
+        };
+        // What becomes of a copy depends on what became of the first, so that must be certain.
+        let certain = handlers && rules.dedup;
+        let calm = certain || dice.one_in(2);
+        let patient = calm && parts && dice.one_in(3);
+        let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
+        let mut config = Config {
+            payload_max,
+            connections_max: if dice.one_in(16) { 3 } else { 100 },
+            outbox: *dice.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
+            slow: policy,
+            slow_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(*dice.pick(&[300, 5])),
+            on_bad_digest,
+            scheme: scheme.clone(),
+            dedup: rules.dedup.then_some(Duration::from_secs(100_000)),
+            drain: DRAIN,
+            max_parts: rules.parts_max,
+            ..Config::default()
+        };
+        if parts {
+            config.lease_pressure = *dice.pick(&[Pressure::Pause, Pressure::Expire]);
+            config.lease = Duration::from_millis(*dice.pick(&[30_000, 2_000, 500]));
+            if patient {
+                config.lease = Duration::from_secs(20);
+            }
+            config.max_keys = *dice.pick(&[1_000, 1_000, 3, 1]);
+            config.parts_memory = *dice.pick(&[1 << 20, 1 << 20, 1 << 14, 6_000, 2_000]);
+            if calm {
+                // The clock brings the ends of leases, in which nobody is to have been idle too long.
+                config.idle_timeout = Duration::from_secs(1_000_000);
+            }
+        }
+        if handlers {
+            config.handler = vec!["handler".into()];
+            config.handlers = 1 + dice.below(3);
+            config.handler_timeout = Duration::from_secs(3);
+            config.max_in_flight = *dice.pick(&[1, 2, 6]);
+            config.max_queued = *dice.pick(&[20, 3, 1, 0]);
+            config.overflow = *dice.pick(&[Overflow::Pause, Overflow::Pause, Overflow::Reject]);
+            if calm && !parts {
+                // A handler that failed is started again after a pause, and only the clock brings that.
+                config.idle_timeout = Duration::from_secs(300);
+            }
+        }
+        let chaos = !certain && (!calm || dice.one_in(2));
+        if !chaos {
+            // Nobody hangs, but the dice may leave a program alone for long.
+            config.handler_timeout = Duration::from_secs(3600);
+        }
+        if certain {
+            config.overflow = Overflow::Pause;
+        }
+        let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
+        // A window that forgets early would need a model of its own here; it has one in its room.
+        let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
+        config.memory = match handlers {
+            false => Memory::least(config.frame_max()),
+            true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
+        } + more;
+        if parts && !dice.one_in(4) {
+            // Or there is hardly room for a product.
+            config.memory += 1 << 18;
+        }
+        if certain {
+            // A quarter of it is for answers: room for those of all calls to wait.
+            config.memory += 4 * most_calls().max_in_flight * config.frame_max();
+        }
+
+        let now = Instant::now();
+        let world = Rc::new(RefCell::new(World::listening(now)));
+        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary == Some(Canary::Verdicts))));
+        let (lease, pressure) = (config.lease, config.lease_pressure);
+        let (frame_max, steering) = (config.frame_max(), Steering::default());
+        let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
+        gate.start_handlers().expect("they start");
+        let mut shelves = Vec::new();
+        for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
+            let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
+            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room, canary == Some(Canary::Sink))));
+            gate.add_sink(Box::new(SimSink(shelf.clone())));
+            shelves.push(shelf);
+        }
+        Simulation {
+            dice,
+            rules,
+            policy,
+            calm,
+            chaos,
+            overflow,
+            parts,
+            patient,
+            lease,
+            pressure,
+            swaps: canary == Some(Canary::Parts),
+            shelves,
+            silent: false,
+            early: false,
+            kept_until: now,
+            parts_bytes: (usize::MAX, 0),
+            parked_turns: 0,
+            full_turns: 0,
+            in_flight_max,
+            seen: Seen::new(),
+            world,
+            workers,
+            gate,
+            now,
+            peers: Vec::new(),
+            frame_max,
+            steering,
+            turns: 0,
+        }
+    }
+
+    /// The least memory with which this gateway works.
+    pub(super) fn memory_min(&self) -> usize {
+        match self.rules.handlers {
+            false => Memory::least(self.frame_max),
+            true => Memory::least_with_answers(self.frame_max, most_calls().answers_beside()),
+        }
+    }
+}
