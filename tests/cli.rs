@@ -34,6 +34,9 @@ fn wrong_usage_is_one_line_with_the_mend() {
     refused(&["serve", "--drain", "soon"], 2, &["'soon' is no time", "30s"]);
     refused(&["serve", "--slow", "never"], 2, &["disconnect, pause, drop"]);
     refused(&["serve", "--workers", "0"], 2, &["workers is 0"]);
+    refused(&["serve", "--handlers", "2"], 2, &["--handlers is for --handler alone"]);
+    refused(&["serve", "--store-rotate", "1s"], 2, &["--store-rotate is for --store alone"]);
+    refused(&["serve", "--http-patience", "1s"], 2, &["--http-patience is for --http-sink alone"]);
     refused(&["serve", "--memory", "8MiB"], 2, &["give --memory 22MiB"]);
     refused(&["serve", "--listen", "7450"], 2, &["127.0.0.1:7450"]);
 }
@@ -89,8 +92,17 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["send", folder], 2, &["is a folder: name the files in it"]);
     refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
     refused(&["tail", "--count", "0"], 2, &["--count"]);
+    refused(&["tail", "--from", "7450"], 2, &["'7450' is no address", "HOST:PORT"]);
+    refused(&["send", "--to", "gateway:65536"], 2, &["'gateway:65536' is no address"]);
+    refused(&["bench", "frames", "gateway"], 2, &["'gateway' is no address", "HOST:PORT"]);
+    for alone in [&["--follow"][..], &["--since", "1h"]] {
+        refused(&[&["tail"], alone].concat(), 2, &["--store"]);
+        refused(&[&["tail", "--from", "127.0.0.1:1"], alone].concat(), 2, &[alone[0], "--from"]);
+    }
     refused(&["tail", "--format", "xml"], 2, &["text, json, raw, payload"]);
     refused(&["tail", "--format", "raw", "--json"], 2, &["--json"]);
+    refused(&["ctl"], 2, &["requires a subcommand", "status, pause", "ctl --help"]);
+    refused(&["bench"], 2, &["requires a subcommand", "frames, http", "bench --help"]);
     refused(&["ctl", "dance"], 2, &["dance"]);
     refused(&["ctl", "set", "memory"], 2, &["VALUE"]);
     refused(&["ctl", "pause", "--wait", "soon"], 2, &["'soon' is no time"]);
@@ -141,9 +153,23 @@ fn a_gateway_that_is_not_there_is_exit_3() {
     refused(&["send", "--to", &address], 3, &[&address, mend]);
     refused(&["tail", "--from", &address], 3, &[&address, mend]);
     refused(&["tail", "--from", "nowhere.invalid:7450"], 3, &["nowhere.invalid:7450"]);
-    refused(&["tail", "--from", "7450"], 3, &["7450"]);
     refused(&["ctl", "status", "--admin", &address], 3, &[&address, "no gateway answers"]);
     refused(&["ctl", "pause", "--admin", &address], 3, &[&address, "with this --admin"]);
+    let url = format!("http://{address}/");
+    let said = format!("no gateway answers at {address}: Connection refused: ");
+    refused(&["ctl", "status", "--admin", &url], 3, &[&said]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_nobody_can_be_told_is_in_the_exit_code() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (args, code) in [(&["verify", "/nonexistent"][..], 2), (&["verify", "/dev/null"], 1), (&["dance"], 2)]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+        command.args(args).stdin(Stdio::null()).stdout(full()).stderr(full());
+        assert_eq!(command.status().unwrap().code(), Some(code), "{args:?}");
+    }
 }
 
 #[test]

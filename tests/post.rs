@@ -324,6 +324,31 @@ impl Drop for Watching {
 }
 
 #[test]
+fn an_archive_that_is_moved_away_meanwhile_ends_nothing() {
+    let store = Store::start(usize::MAX, |record, _| if record == "record 0" { Act::Held } else { OK });
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut watching =
+        Watching(command(&["--watch", folder.path().to_str().unwrap(), &store.url()]).spawn().unwrap());
+    // What is not complete yet by its name is not looked at.
+    lines(&path("z.part"), 9);
+    lines(&path("a.txt"), 1);
+    store.wait_for(1);
+    fs::remove_file(path("a.txt")).unwrap();
+    store.release();
+    fs::rename(path("z.part"), path("b.txt")).unwrap();
+    let began = Instant::now();
+    while !path("done/b.txt").exists() {
+        assert!(began.elapsed() < PATIENCE && watching.0.try_wait().unwrap().is_none(), "b.txt is taken");
+        thread::yield_now();
+    }
+    let pid = watching.0.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    assert_eq!(watching.0.wait().unwrap().code(), Some(130));
+    assert_eq!((store.times("record 0"), store.times("record 8")), (2, 1));
+}
+
+#[test]
 fn archives_are_taken_as_they_arrive_and_put_away_by_one_of_two() {
     let store = Store::start(usize::MAX, |record, _| match record {
         "bad" => Act::Answer(400, "", "bad"),

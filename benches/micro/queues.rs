@@ -59,7 +59,7 @@ fn outbox_run(bencher: Bencher, bytes: usize) {
     bencher.bench_local(|| {
         (0..WRITE_SLICES).for_each(|_| outbox.push(Rc::clone(&run)));
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-        let gathered = outbox.gather(false, &mut slices);
+        let gathered = outbox.gather(false, usize::MAX, &mut slices);
         outbox.advance(WRITE_SLICES * bytes, drop);
         gathered
     });

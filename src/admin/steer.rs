@@ -101,7 +101,12 @@ async fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response,
     let change = if name == "log" {
         log.set_level(&plain(&value)).map_err(wrong)?
     } else {
-        let setting = Setting::parse(&plain(&name), &plain(&value)).map_err(wrong)?;
+        let name = plain(&name);
+        let setting = Setting::parse(&name, &plain(&value)).map_err(|why| {
+            // Which names there are, and the one that is not the gate's.
+            let more = if Setting::NAMES.contains(&&*name) { "" } else { ", log" };
+            wrong(why + more)
+        })?;
         let set = watch.ask(Duration::ZERO, |answer| Command::Set(setting, answer)).await;
         set.map_err(unanswered)?.map_err(wrong)?
     };

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
 use crate::limits::ANSWER_TIMEOUT;
+use crate::web::without_number;
 
 /// Reads and steers a running gateway, over HTTP.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, arg_required_else_help = false)]
 pub struct Ctl {
     /// Where the gateway's --admin is
     #[arg(long, value_name = "ADDR", default_value = ADMIN, global = true)]
@@ -88,7 +89,10 @@ impl Ctl {
             .proxy(None)
             .user_agent(concat!("framegate/", env!("CARGO_PKG_VERSION")));
         let agent = config.build().new_agent();
-        let gateway = Remote { agent, admin: self.admin, authorization: token.map(|token| token.header()) };
+        // As it stands in a browser's line of addresses.
+        let admin =
+            self.admin.strip_prefix("http://").unwrap_or(&self.admin).trim_end_matches('/').to_owned();
+        let gateway = Remote { agent, admin, authorization: token.map(|token| token.header()) };
         match self.verb {
             Verb::Status => {
                 let status = gateway.get("/status")?;
@@ -181,7 +185,14 @@ impl Remote {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
             }
-            why => gone(format!("no gateway answers at {admin}: {why}: is it running, with this --admin?")),
+            ureq::Error::Protocol(_) => gone(format!("what answers at {admin} is no gateway: check --admin")),
+            why => {
+                let why = match &why {
+                    ureq::Error::Io(why) => without_number(why),
+                    why => why.to_string(),
+                };
+                gone(format!("no gateway answers at {admin}: {why}: is it running, with this --admin?"))
+            }
         })?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string();

@@ -5,6 +5,7 @@ use super::settings::Settings;
 use crate::courier::{self, Away};
 use crate::gate::Config;
 use crate::http::{Field, Target};
+use crate::limits::COURIER_AWAY_PATIENCE;
 use crate::sinks::http::Options;
 
 /// What a request says of itself, by its own field.
@@ -19,12 +20,7 @@ const OWN: [(&str, &str); 5] = [
 /// What the settings say of the HTTP sink, checked; none where there is none.
 pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, Failure> {
     let wrong = |option: &str, why: &dyn std::fmt::Display| Failure::usage(format!("{option}: {why}"));
-    let Some(url) = &settings.http_sink else {
-        return match first_given(settings) {
-            None => Ok(None),
-            Some(option) => Err(Failure::usage(format!("{option} is for --http-sink alone: give that too"))),
-        };
-    };
+    let Some(url) = &settings.http_sink else { return Ok(None) };
     let target: Target = url.parse().map_err(|why| wrong("--http-sink", &why))?;
     let timeout = settings.http_timeout.map_or(std::time::Duration::from_secs(30), |time| time.0);
     if timeout.is_zero() {
@@ -59,26 +55,12 @@ pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, 
             ok_when,
             insecure,
             away: Away::Fails,
+            patience: settings.http_patience.map_or(COURIER_AWAY_PATIENCE, |time| time.0),
             seed: fastrand::u64(..),
         },
         content_type,
         ordered: settings.http_ordered.unwrap_or(false),
     }))
-}
-
-/// An option that does nothing without the sink.
-fn first_given(settings: &Settings) -> Option<&'static str> {
-    let given = [
-        ("--http-max-in-flight", settings.http_max_in_flight.is_some()),
-        ("--http-ordered", settings.http_ordered.is_some()),
-        ("--http-timeout", settings.http_timeout.is_some()),
-        ("--http-retries", settings.http_retries.is_some()),
-        ("--http-header", settings.http_header.is_some()),
-        ("--http-content-type", settings.http_content_type.is_some()),
-        ("--http-ok-when", settings.http_ok_when.is_some()),
-        ("--http-insecure", settings.http_insecure.is_some()),
-    ];
-    given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
 }
 
 #[cfg(test)]
@@ -90,7 +72,6 @@ mod tests {
         let url = |url: &str| Settings { http_sink: Some(url.into()), ..Settings::default() };
         let http = || url("http://h/");
         for (settings, part) in [
-            (Settings { http_retries: Some(1), ..Settings::default() }, "--http-retries is for --http-sink"),
             (url("h:80"), "--http-sink: "),
             (Settings { http_insecure: Some(true), ..http() }, "https:// alone"),
             (

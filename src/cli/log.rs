@@ -6,6 +6,7 @@ use env_logger::Logger;
 use log::{LevelFilter, Log, Metadata, Record};
 use parking_lot::RwLock;
 
+use super::screen;
 use crate::admin::LogLevel;
 use crate::control::Change;
 
@@ -44,7 +45,10 @@ impl Log for Journal {
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.0.read().logger.log(record);
+        let filtered = self.0.read();
+        if filtered.logger.matches(record) {
+            screen::above(|| filtered.logger.log(record));
+        }
     }
 
     fn flush(&self) {

@@ -1,5 +1,7 @@
 //! Arguments in, exit code out; a file a command.
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "they panic where nobody reads what is printed")]
 
+mod alone;
 mod bench;
 mod ctl;
 mod failure;
@@ -9,6 +11,7 @@ mod patrol;
 mod post;
 mod posted;
 mod replies;
+mod screen;
 mod secret;
 mod send;
 mod sent;
@@ -22,6 +25,7 @@ mod tail;
 mod verify;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -45,7 +49,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration;
+Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration; \
 3 the other side could not be reached or went away; 130 ended by a signal.";
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +107,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("framegate: {failure}");
+            complain(&failure);
             failure.exit.into()
         }
     }
@@ -120,6 +124,11 @@ impl Log {
         };
         log::Journal::begin(level)
     }
+}
+
+/// Says in a line what is wrong. Where nobody reads that (`2>&1 | head -1`, a full disk), the exit code is left.
+fn complain(what: &dyn Display) {
+    screen::above(|| drop(writeln!(io::stderr(), "framegate: {what}")));
 }
 
 /// Prints a report, which ends in a line break.
@@ -144,6 +153,7 @@ fn one_line(error: &clap::Error) -> String {
     match error.kind() {
         // The message holds its own mend.
         ErrorKind::ValueValidation => said,
+        ErrorKind::InvalidValue if said.contains("[possible values: ") => said,
         _ => {
             let command: Vec<&str> = usage
                 .split(' ')

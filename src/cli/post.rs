@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use crossbeam::channel;
 
 use super::posted::{self, Bars};
-use super::{Exit, Failure, Size, Time, print, signals, spawn};
+use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
 use crate::courier::{self, Away, judge::OkWhen};
 use crate::http::{Field, Target};
-use crate::limits::POST_RECORD_MAX;
+use crate::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
 use crate::post::report::{Lines, failed_records};
 use crate::post::watch::Watcher;
 use crate::post::{self, Options, Poster, Source, journal_of};
@@ -24,8 +24,9 @@ pub struct Post {
     /// Zip, tar, tar.gz or text files, or folders of them, with --watch one folder; and last, where records go
     #[arg(value_name = "SOURCE... URL", required = true)]
     sources_and_url: Vec<PathBuf>,
-    /// Takes archives as they arrive complete in the folder; those that are done move to done/ in there, those
-    /// with failures to failed/ with their report [default: posts what is there, and ends]
+    /// Takes archives as they arrive complete in the folder, but for names that begin with a dot or end in .part,
+    /// .partial, .filepart or .tmp; those that are done move to done/ in there, those with failures to failed/ with
+    /// their report [default: posts what is there, and ends]
     #[arg(long)]
     watch: bool,
     /// What a record is [default: a file of an archive, a row of a .csv file, a line of other text]
@@ -61,6 +62,9 @@ struct Requests {
     /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
     #[arg(long, value_name = "N", default_value_t = 3)]
     retries: u32,
+    /// How long a store that was there may be away before it ends; with --watch it is waited for without end
+    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE))]
+    patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
     /// application/octet-stream for files]
     #[arg(long, value_name = "T")]
@@ -112,8 +116,8 @@ framegate post [OPTIONS] <SOURCE>... <URL>
        framegate post [OPTIONS] --retry-failed <REPORT> <URL>";
 
 const EXAMPLES: &str = "\
-Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after
-each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with
+Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after \
+each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with \
 the same key. A source whose journal says that all is done is not sent again: remove the journal for that.
 
 Exits 0 if every record is stored, 1 if some failed (the report says which and why), 3 if the store cannot be reached.
@@ -132,6 +136,7 @@ impl Post {
         // As a journal knows it: without a user.
         let url = url.to_string();
         let sources = self.sources(paths, &url)?;
+        let count = sources.len() as u64;
         let watcher = match paths {
             [folder] if self.watch => Some(Watcher::new(folder).map_err(Failure::usage)?),
             _ if self.watch => return Err(Failure::usage("--watch takes one folder: give just that")),
@@ -169,7 +174,7 @@ impl Post {
             log::warn!("finishing what is under way; a second signal ends at once");
             stop.stop();
         })?;
-        let mut bars = Bars::new();
+        let mut bars = Bars::new(if self.watch { None } else { Some(count) });
         let report = poster.run(intake, &mut |progress| bars.show(progress));
         drop(bars);
         if report.is_untouched()
@@ -180,7 +185,7 @@ impl Post {
         }
         print(&if self.output.json { posted::json(&report) } else { posted::text(&report) })?;
         for why in report.broken.iter().chain(&report.error) {
-            eprintln!("framegate: {why}");
+            complain(why);
         }
         Ok(match report {
             report if report.is_gone => Exit::Gone,
@@ -237,6 +242,7 @@ impl Post {
                 retries: requests.retries,
                 ok_when: requests.ok_when.clone(),
                 insecure: requests.insecure,
+                patience: requests.patience.0,
                 away: if self.watch { Away::Waits } else { Away::Ends },
                 seed: fastrand::u64(..),
             },

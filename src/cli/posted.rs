@@ -1,11 +1,11 @@
 //! The report of `post`, and how far it is.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
+use super::screen::Screen;
 use crate::error::one_line;
 use crate::load::text::{Page, bytes, grouped};
 use crate::post::{Part, Progress, Report};
@@ -68,29 +68,33 @@ fn tries(count: u32) -> String {
 
 /// Shows how far a posting is: a bar for each source and one for the whole on a terminal, else lines in the log.
 pub struct Bars {
-    bars: Option<MultiProgress>,
+    screen: Option<Screen>,
     whole: ProgressBar,
     sources: HashMap<u64, ProgressBar>,
+    /// How many sources there are in all, where that is known.
+    of: Option<u64>,
     next_line: Duration,
 }
 
 impl Bars {
-    /// Shows nothing yet.
-    pub fn new() -> Bars {
-        let is_seen = io::stderr().is_terminal() && log::max_level() >= log::LevelFilter::Warn;
-        let bars = is_seen.then(MultiProgress::new);
-        let whole = match &bars {
-            Some(bars) => bars.add(ProgressBar::no_length()),
+    /// Shows nothing yet of so many sources.
+    pub fn new(of: Option<u64>) -> Bars {
+        Bars::on(Screen::open(), of)
+    }
+
+    fn on(screen: Option<Screen>, of: Option<u64>) -> Bars {
+        let whole = match &screen {
+            Some(screen) => screen.bars().add(ProgressBar::no_length()),
             None => ProgressBar::hidden(),
         };
-        Bars { bars, whole, sources: HashMap::new(), next_line: LINE_EVERY }
+        Bars { screen, whole, sources: HashMap::new(), of, next_line: LINE_EVERY }
     }
 
     /// Shows how far it is.
     pub fn show(&mut self, progress: &Progress) {
-        let Some(bars) = &self.bars else {
+        let Some(bars) = self.screen.as_ref().map(Screen::bars) else {
             if progress.elapsed >= self.next_line {
-                log::info!("{}", line(progress));
+                log::info!("{} done  {}", grouped(progress.all.done), line(progress, self.of));
                 self.next_line = progress.elapsed + LINE_EVERY;
             }
             return;
@@ -112,7 +116,7 @@ impl Bars {
                 set(bar, part, &part.name);
             }
         }
-        set(&self.whole, &progress.all, &line(progress));
+        set(&self.whole, &progress.all, &line(progress, self.of));
     }
 }
 
@@ -129,34 +133,28 @@ fn set(bar: &ProgressBar, part: &Part, said: &str) {
     bar.tick();
 }
 
-/// How far the whole is, in a line.
-fn line(progress: &Progress) -> String {
+/// How far the whole is, but for how much is done, in a line that fits beside a bar.
+fn line(progress: &Progress, of: Option<u64>) -> String {
     let all = &progress.all;
+    let which = match of {
+        Some(of) if of > 1 => format!("source {} of {}  ", grouped(progress.begun), grouped(of)),
+        _ => String::new(),
+    };
     let left = match all.total {
-        Some(total) if progress.per_s >= 0.1 => {
+        // What was not begun may hold any number.
+        Some(total) if progress.per_s >= 0.1 && of.is_none_or(|of| progress.begun >= of) => {
             let s = total.saturating_sub(all.done) as f64 / progress.per_s;
             format!("  about {} left", humantime::format_duration(Duration::from_secs(s.ceil() as u64)))
         }
         _ => String::new(),
     };
     format!(
-        "{} done  {} failed  {} in flight  {} connections  {}/s{left}",
-        grouped(all.done),
+        "{which}{} failed  {} in flight  {} connections  {}/s{left}",
         grouped(all.failed),
         grouped(progress.in_flight as u64),
         grouped(progress.connections as u64),
         grouped(progress.per_s.round() as u64)
     )
-}
-
-/// What is printed next begins on an empty line.
-impl Drop for Bars {
-    fn drop(&mut self) {
-        if let Some(bars) = &self.bars {
-            // A terminal that is gone needs no tidying.
-            let _ = bars.clear();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -203,10 +201,45 @@ mod tests {
     fn how_far_it_is() {
         let all = Part { done: 1_200, failed: 3, total: Some(10_000), ..Part::default() };
         let mut progress =
-            Progress { all, in_flight: 100, connections: 98, per_s: 50.0, ..Progress::default() };
-        let said = line(&progress);
-        assert_eq!(said, "1,200 done  3 failed  100 in flight  98 connections  50/s  about 2m 56s left");
+            Progress { all, begun: 1, in_flight: 100, connections: 98, per_s: 50.0, ..Progress::default() };
+        let said = line(&progress, Some(1));
+        assert_eq!(said, "3 failed  100 in flight  98 connections  50/s  about 2m 56s left");
+        // How much is left is not known before the last is begun.
+        progress.begun = 2;
+        let said = "source 2 of 3  3 failed  100 in flight  98 connections  50/s";
+        assert_eq!(line(&progress, Some(3)), said);
+        progress.begun = 3;
+        assert!(line(&progress, Some(3)).ends_with("  about 2m 56s left"));
         progress.per_s = 0.0;
-        assert!(line(&progress).ends_with("0/s"));
+        assert!(line(&progress, None).ends_with("0/s"));
+    }
+
+    #[test]
+    fn each_source_under_way_has_a_bar_and_the_whole_another() {
+        let mut bars = Bars::on(Some(Screen::hidden()), None);
+        let part = |id: u64, done, total| Part { id, name: format!("{id}.zip"), done, failed: 0, total };
+        let mut show = |sources: &[Part]| {
+            let done = sources.iter().map(|part| part.done).sum();
+            let total = sources.iter().map(|part| part.total).sum();
+            let all = Part { done, total, ..Part::default() };
+            bars.show(&Progress { all, sources: sources.to_vec(), ..Progress::default() });
+            let mut shown: Vec<_> =
+                bars.sources.values().map(|bar| (bar.message(), bar.position(), bar.length())).collect();
+            shown.sort();
+            (shown, (bars.whole.position(), bars.whole.length()))
+        };
+        let named = |id: u64, done, total| (format!("{id}.zip"), done, total);
+        let (shown, whole) = show(&[part(1, 5, Some(10)), part(2, 0, Some(20))]);
+        assert_eq!(shown, [named(1, 5, Some(10)), named(2, 0, Some(20))]);
+        assert_eq!(whole, (5, Some(30)));
+        // One is done, another comes, of which nobody knows how long it is.
+        let (shown, whole) = show(&[part(2, 7, Some(20)), part(3, 1, None)]);
+        assert_eq!(shown, [named(2, 7, Some(20)), named(3, 1, None)]);
+        assert_eq!(whole, (8, None));
+        // A terminal has room for some of many; as they end, the others come.
+        let many: Vec<Part> = (10..40).map(|id| part(id, 0, Some(1))).collect();
+        assert_eq!(show(&many).0.len(), BARS_MAX);
+        assert_eq!(show(&many[25..]).0.len(), 5);
+        assert_eq!(show(&[]), (Vec::new(), (0, Some(0))));
     }
 }

@@ -10,13 +10,14 @@ use crate::frame::Scheme;
 
 /// The scheme of a secret file, or plain SHA-256 where there is none.
 pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {
-    file.map_or(Ok(Scheme::Sha256), |file| read("--secret-file", file).map(|secret| Scheme::keyed(&secret)))
+    let Some(file) = file else { return Ok(Scheme::Sha256) };
+    read("--secret-file", "secret", file).map(|secret| Scheme::keyed(&secret))
 }
 
 /// The token in a file, which `option` names.
 pub fn token(option: &str, file: Option<&Path>) -> Result<Option<Token>, Failure> {
     let Some(file) = file else { return Ok(None) };
-    let token = read(option, file)?;
+    let token = read(option, "token", file)?;
     let wrong = |wrong| {
         let shown = file.display();
         Failure::usage(format!("{option} {shown}: {wrong}: make one with: openssl rand -hex 16 > {shown}"))
@@ -24,10 +25,10 @@ pub fn token(option: &str, file: Option<&Path>) -> Result<Option<Token>, Failure
     Token::new(&token).map(Some).map_err(wrong)
 }
 
-fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(option: &str, what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::usage(format!("{option} {shown}: {why}: give a file that holds the secret"))
+        Failure::usage(format!("{option} {shown}: {why}: give a file that holds the {what}"))
     };
     let mut secret = Vec::new();
     let mut file = File::open(path).map_err(|why| wrong(&why))?;

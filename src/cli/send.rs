@@ -1,6 +1,5 @@
 //! `framegate send`: publishes lines or files.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
 use super::replies::Replies;
+use super::screen::Screen;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
 use super::{Exit, Failure, print, secret, sent, signals, spawn};
@@ -73,7 +73,7 @@ pub struct Send {
 }
 
 const EXAMPLES: &str = "\
-Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is
+Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is \
 sent again. Exits 0 if every frame is OK or DUPLICATE (accepted before), 1 if not, 3 if the gateway is gone.
 
 Examples:
@@ -151,14 +151,15 @@ impl Send {
         })?;
 
         let began = Instant::now();
-        let progress = progress(source.total());
+        let screen = Screen::open();
+        let progress = progress(screen.as_ref(), source.total());
         let stopped = match &mut source {
             Source::Records(records, ..) => self.publish(records, &mut publisher, &progress),
             Source::Frames(files) => files.publish(&mut publisher, &progress),
         };
         let report = publisher.finish();
         let seconds = began.elapsed().as_secs_f64();
-        progress.finish_and_clear();
+        drop(screen);
 
         let failure = match (&report.error, stopped) {
             (Some(error), _) => Some(Failure::from(error.clone())),
@@ -228,10 +229,8 @@ fn broken(error: RecordError) -> Failure {
 }
 
 /// A bar where somebody sees it: with an end where that is known, else a counter.
-fn progress(total: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() || log::max_level() < log::LevelFilter::Warn {
-        return ProgressBar::hidden();
-    }
+fn progress(screen: Option<&Screen>, total: Option<u64>) -> ProgressBar {
+    let Some(screen) = screen else { return ProgressBar::hidden() };
     let (bar, style) = match total {
         Some(total) => (
             ProgressBar::new(total),
@@ -239,7 +238,8 @@ fn progress(total: Option<u64>) -> ProgressBar {
         ),
         None => (ProgressBar::new_spinner(), "{spinner} {decimal_bytes} sent  {decimal_bytes_per_sec}"),
     };
-    bar.with_style(ProgressStyle::with_template(style).expect("the templates are well-formed"))
+    let style = ProgressStyle::with_template(style).expect("the templates are well-formed");
+    screen.bars().add(bar.with_style(style))
 }
 
 impl From<client::Error> for Failure {

@@ -10,7 +10,7 @@ use clap::Args;
 use super::log::Journal;
 use super::patrol;
 use super::settings::{ADMIN, LISTEN, Settings, shown};
-use super::{Exit, Failure, Size, http_sink, print, secret, signals, spawn};
+use super::{Exit, Failure, Size, alone, http_sink, print, secret, signals, spawn};
 use crate::admin::{self, Admin};
 use crate::frame;
 use crate::gate::Config;
@@ -62,6 +62,7 @@ impl Serve {
             Some(path) => self.settings.or(Settings::from_file(path)?),
             None => self.settings,
         };
+        alone::check(&settings)?;
         // The sink's connections take files too.
         let of_sink = settings
             .http_sink
@@ -81,6 +82,13 @@ impl Serve {
                 "outbox {} is more than half of the memory: {} is used; raise --memory",
                 Size(config.outbox),
                 Size(config.outbox_max())
+            );
+        }
+        if settings.parts_memory.is_some() && config.parts_max() < config.parts_memory {
+            log::warn!(
+                "parts-memory {} is more than half of the memory: {} is used; raise --memory",
+                Size(config.parts_memory),
+                Size(config.parts_max())
             );
         }
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);

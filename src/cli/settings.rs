@@ -88,7 +88,7 @@ pub struct Settings {
     /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
     /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
     /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
-    /// for pipes and variables give sh -c '...' [default: none]
+    /// for pipes and variables give sh -c '...'. Parts are REJECTED where there is a handler [default: none]
     #[arg(long, value_name = "COMMAND")]
     pub handler: Option<String>,
     /// How many handlers are started [default: as many as workers]
@@ -152,10 +152,12 @@ pub struct Settings {
     /// How long an answer may take to be whole [default: 30s]
     #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
     pub http_timeout: Option<Time>,
-    /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx. A store that cannot be reached is
-    /// waited for besides, a minute [default: 3]
+    /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx [default: 3]
     #[arg(long, value_name = "N", help_heading = "HTTP sink")]
     pub http_retries: Option<u32>,
+    /// How long a store that cannot be reached is waited for; then frames are REJECTED until it is back [default: 1m]
+    #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
+    pub http_patience: Option<Time>,
     /// A header of every request; may be given again [default: none]
     #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
     pub http_header: Option<Vec<String>>,
@@ -224,6 +226,7 @@ impl Settings {
             http_ordered: self.http_ordered.or(others.http_ordered),
             http_timeout: self.http_timeout.or(others.http_timeout),
             http_retries: self.http_retries.or(others.http_retries),
+            http_patience: self.http_patience.or(others.http_patience),
             http_header: self.http_header.or(others.http_header),
             http_content_type: self.http_content_type.or(others.http_content_type),
             http_ok_when: self.http_ok_when.or(others.http_ok_when),
@@ -484,7 +487,7 @@ mod tests {
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
              max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
              http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
-             http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-header = ['a: b']\n\
+             http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-patience = 14\nhttp-header = ['a: b']\n\
              http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
             secret.display()
         );
@@ -521,6 +524,7 @@ mod tests {
         let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
         assert_eq!(http, (Some(true), Some(true), Some(13)));
         assert_eq!(settings.http_timeout.unwrap().0, Duration::from_secs(12));
+        assert_eq!(settings.http_patience.unwrap().0, Duration::from_secs(14));
         assert_eq!(settings.http_header.as_ref().map(Vec::len), Some(1));
         assert_eq!(settings.http_content_type.as_deref(), Some("text/plain"));
         assert_eq!(settings.http_ok_when.as_deref(), Some("code=0"));

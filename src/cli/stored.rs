@@ -9,7 +9,7 @@ use crossbeam::channel::{self, Receiver, RecvTimeoutError};
 
 use super::shape::Shaper;
 use super::tail::{OUTPUT, Tail};
-use super::{Exit, Failure, Time, signals};
+use super::{Exit, Failure, Time, complain, signals};
 use crate::frame::Scheme;
 use crate::sinks::store::{Reader, Run, Scan, Stamp, Stop};
 
@@ -160,7 +160,10 @@ impl<W: Write> Printing<'_, W> {
                 }
                 Err(Stop::Flaw(flaw)) => {
                     self.bad += 1;
-                    eprintln!("framegate: {}: {flaw}: what follows it there is left out", run.path.display());
+                    complain(&format_args!(
+                        "{}: {flaw}: what follows it there is left out",
+                        run.path.display()
+                    ));
                     break;
                 }
             }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::settings::LISTEN;
 use super::stored::Since;
-use super::{Exit, Failure, secret, shape, signals};
+use super::{Exit, Failure, complain, secret, shape, signals};
 use crate::client::{Event, Subscriber};
 use crate::frame::{Status, check_pattern};
 
@@ -32,10 +32,10 @@ pub struct Tail {
     pub(super) store: Option<PathBuf>,
     /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
-    #[arg(long, value_name = "TIME", requires = "store")]
+    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from")]
     pub(super) since: Option<Since>,
     /// Goes on with what is stored from now on [default: ends with the last stored frame]
-    #[arg(long, requires = "store")]
+    #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
     /// Ends after so many frames [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -117,7 +117,7 @@ impl Tail {
             Err(error) => unread(error),
         });
         if bad > 0 {
-            eprintln!("framegate: {bad} frames had a wrong digest and are not printed");
+            complain(&format_args!("{bad} frames had a wrong digest and are not printed"));
         }
         let exit = if bad > 0 { Exit::Partly } else { Exit::Done };
         match stop? {
@@ -151,9 +151,9 @@ impl Tail {
                         shaper.frame(&frame, out)
                     }
                     Event::Gap(frames) => {
-                        eprintln!(
-                            "framegate: {frames} frames were lost here (GAP): read faster, or raise the gateway's --outbox"
-                        );
+                        complain(&format_args!(
+                            "{frames} frames were lost here (GAP): read faster, or raise the gateway's --outbox"
+                        ));
                         shaper.gap(frames, out)
                     }
                     Event::Bad(frame) => {

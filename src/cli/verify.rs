@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{Exit, Failure, print, secret};
 use crate::frame::Scheme;
+use crate::load::text::many;
 use crate::sinks::store::index::{Compared, read};
 use crate::sinks::store::{Scan, Stop, Why};
 
@@ -33,7 +34,7 @@ pub struct Verify {
 }
 
 const EXAMPLES: &str = "\
-Exits 0 if every frame is whole and intact, 1 if not; the first bad byte of each file is told. In a folder, files that
+Exits 0 if every frame is whole and intact, 1 if not; the first bad byte of each file is told. In a folder, files that \
 end in .frames and .open are checked; the last frame of an .open one may be unfinished, since more is being written.
 
 Examples:
@@ -190,7 +191,7 @@ impl Report {
     fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |what: &str, Counted { frames, bytes }: Counted| {
-            let _ = writeln!(text, "{what}: {frames} frames, {bytes} bytes");
+            let _ = writeln!(text, "{what}: {}", told([(frames, "frame"), (bytes, "byte")]));
         };
         for (topic, counted) in &self.topics {
             // Anybody may have written the file.
@@ -201,7 +202,7 @@ impl Report {
             line("(further topics)", self.other_topics);
         }
         for Bad { file, frames, why, .. } in &self.bad {
-            let _ = writeln!(text, "BAD {file} after {frames} intact frames: {why}");
+            let _ = writeln!(text, "BAD {file} after {}: {why}", told([(*frames, "intact frame")]));
         }
         let verdict = match self.bad.len() {
             0 => "all intact".to_string(),
@@ -209,9 +210,15 @@ impl Report {
             bad => format!("{bad} files are bad"),
         };
         let Report { files, frames, bytes, .. } = self;
-        let _ = writeln!(text, "{files} files, {frames} frames, {bytes} bytes: {verdict}");
+        let all = told([(*files, "file"), (*frames, "frame"), (*bytes, "byte")]);
+        let _ = writeln!(text, "{all}: {verdict}");
         text
     }
+}
+
+/// Counts, each with its word.
+fn told<const N: usize>(counts: [(u64, &str); N]) -> String {
+    counts.map(|(count, what)| many(count as usize, what)).join(", ")
 }
 
 /// A segment may get its final name after its folder was looked through.

@@ -10,6 +10,8 @@ use crate::limits::PAYLOAD_MAX;
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// What was given for an address is none.
+    Address(String),
     /// No connection could be made, or none again within the time that retrying may take.
     Unreachable {
         /// The address.
@@ -65,7 +67,11 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn unreachable(to: &str, why: &io::Error) -> Error {
+    /// No connection to `to` could be made, for the system's reason.
+    pub fn unreachable(to: &str, why: &io::Error) -> Error {
+        if why.kind() == io::ErrorKind::InvalidInput {
+            return Error::Address(to.to_string());
+        }
         Error::Unreachable { to: to.to_string(), why: explain(why), tried: Duration::ZERO }
     }
 
@@ -81,6 +87,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::Address(to) => {
+                write!(f, "'{to}' is no address: write it as HOST:PORT, such as 127.0.0.1:7450")
+            }
             Error::Unreachable { to, why, tried } if tried.is_zero() => {
                 write!(f, "cannot reach a gateway at {to}: {why}: is the gateway running? framegate serve")
             }

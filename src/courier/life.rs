@@ -1,6 +1,7 @@
 //! What happens to one connection and to the letter on it.
 
 use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use super::conn::{Busy, Conn, Life};
@@ -8,9 +9,7 @@ use super::judge::{Reason, Verdict, is_overload, judge};
 use super::retry::pause;
 use super::round::Flight;
 use super::{Away, Courier, Letter, Outcome};
-use crate::limits::{
-    COURIER_ANSWER_MAX, COURIER_AWAY_PATIENCE, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN,
-};
+use crate::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN};
 use crate::net::{Got, Link, LinkError, Net};
 use crate::web::{Failure, Places, Verdict as Place, resolve, without_number};
 
@@ -18,12 +17,24 @@ use crate::web::{Failure, Places, Verdict as Place, resolve, without_number};
 const SMALL: usize = 16 * 1024;
 
 impl<L: Letter> Courier<L> {
-    /// Begins a connection; false if that failed at once.
+    /// Begins a connection, to another address where the system refuses one at once that may be left out; false if
+    /// all that failed.
     pub(super) fn open(&mut self) -> bool {
         if self.doors.tried().is_some() && self.conns.is_empty() {
             self.look_up();
         }
-        let Some((place, to, from)) = self.places.of(self.opened) else { return false };
+        loop {
+            let Some((place, to, from)) = self.places.of(self.opened) else { return false };
+            match self.open_to(place, to, from) {
+                Ok(()) => return true,
+                // Nothing else would look at the others: there is no event of a connection that never began.
+                Err(failure) if self.not_opened(place, &failure) == Place::LeftOut => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn open_to(&mut self, place: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<(), Failure> {
         self.opened += 1;
         let entry = self.conns.vacant_entry();
         let index = entry.key();
@@ -33,26 +44,11 @@ impl<L: Letter> Courier<L> {
         });
         let link = begun
             .map_err(Failure::Connect)
-            .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link));
-        match link {
-            Ok(link) => {
-                entry.insert(Conn {
-                    life: Life::Opening,
-                    link,
-                    place,
-                    due: None,
-                    armed: None,
-                    is_proven: false,
-                });
-                self.opening += 1;
-                self.arm(index, self.now + self.options.connect_timeout());
-                true
-            }
-            Err(failure) => {
-                self.not_opened(place, &failure);
-                false
-            }
-        }
+            .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link))?;
+        entry.insert(Conn { life: Life::Opening, link, place, due: None, armed: None, is_proven: false });
+        self.opening += 1;
+        self.arm(index, self.now + self.options.connect_timeout());
+        Ok(())
     }
 
     pub(super) fn on_event(&mut self, index: usize, readable: bool, writable: bool, read_closed: bool) {
@@ -84,7 +80,7 @@ impl<L: Letter> Courier<L> {
         conn.due = None;
         self.opening -= 1;
         self.is_reached = true;
-        self.trouble = None;
+        (self.trouble, self.is_refusing) = (None, false);
         self.doors.stood();
         self.counts.connections_max = self.counts.connections_max.max(self.conns.len() - self.opening);
         self.idle.push(index);
@@ -254,22 +250,30 @@ impl<L: Letter> Courier<L> {
     }
 
     /// A connection could not be made.
-    fn not_opened(&mut self, place: usize, failure: &Failure) {
-        match self.places.failed(place, || failure.to_string()) {
-            Place::LeftOut => return,
+    fn not_opened(&mut self, place: usize, failure: &Failure) -> Place {
+        let verdict = self.places.failed(place, || failure.to_string());
+        match verdict {
+            Place::LeftOut => return verdict,
             Place::Counts => {}
             // All may be back later.
             Place::Unreachable => self.places = self.all_places.clone(),
         }
         if self.conns.len() > self.opening {
-            return self.refused();
+            self.refused();
+        } else {
+            self.not_reached(failure);
         }
+        verdict
+    }
+
+    /// A connection could not be made, and none stands.
+    fn not_reached(&mut self, failure: &Failure) {
         let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
         self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
         let Some((tried, since)) = self.doors.tried() else { return };
         let trouble = format!("cannot reach {}: {failure}", self.options.target);
         let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
-        let is_long = self.now.duration_since(since) > COURIER_AWAY_PATIENCE;
+        let is_long = self.now.duration_since(since) >= self.options.patience;
         let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
         match self.options.away {
             Away::Ends | Away::Waits if is_hopeless => {
@@ -279,6 +283,7 @@ impl<L: Letter> Courier<L> {
                 self.gone = Some(format!("{trouble}: run it again to go on"));
             }
             Away::Fails if is_hopeless || is_long => {
+                self.is_refusing = true;
                 self.fail_ready(&Reason::of(failure.kind(), &trouble));
             }
             _ => log::debug!("{trouble}"),
@@ -335,5 +340,56 @@ impl<L: Letter> Courier<L> {
         } else {
             self.end_flight(busy.flight, Outcome::Failed(reason));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::courier::Options;
+    use crate::http::Field;
+    use std::net::TcpListener;
+
+    struct Empty;
+
+    impl Letter for Empty {
+        fn fields(&self) -> Vec<Field> {
+            Vec::new()
+        }
+
+        fn body_len(&self) -> usize {
+            0
+        }
+
+        fn body_at(&self, _at: usize) -> &[u8] {
+            &[]
+        }
+    }
+
+    #[test]
+    fn an_address_that_fails_at_once_holds_up_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut courier = Courier::new(Options {
+            target: format!("http://{address}/").parse().unwrap(),
+            fields: Vec::new(),
+            max_in_flight: 1,
+            max_connections: 1,
+            adaptive: false,
+            timeout: Duration::from_secs(30),
+            retries: 0,
+            ok_when: None,
+            insecure: false,
+            away: Away::Fails,
+            patience: Duration::from_secs(60),
+            seed: 1,
+        })
+        .unwrap();
+        // As where a name has addresses of a family that this machine has not: there is no TCP to a group.
+        courier.places = Places::new(&["224.0.0.1:80".parse().unwrap(), address], &[]).unwrap();
+        courier.give(Empty);
+        courier.begin();
+        assert_eq!((courier.opening, courier.places.left_out().count()), (1, 1));
+        assert_eq!(courier.trouble(), None);
     }
 }

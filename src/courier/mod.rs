@@ -61,6 +61,8 @@ pub struct Options {
     pub insecure: bool,
     /// What happens while the store cannot be reached.
     pub away: Away,
+    /// How long it is waited for.
+    pub patience: Duration,
     /// What the dice begin with.
     pub seed: u64,
 }
@@ -68,11 +70,11 @@ pub struct Options {
 /// What happens while the store cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Away {
-    /// It is waited for.
+    /// It is waited for without end.
     Waits,
-    /// It is waited for a minute, if it was there before; then nothing more is carried.
+    /// It is waited for, if it was there before; then nothing more is carried.
     Ends,
-    /// It is waited for a minute; then what waits fails, and what comes later soon does too.
+    /// It is waited for; then what waits fails, and what comes later soon does too.
     Fails,
 }
 

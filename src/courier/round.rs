@@ -66,6 +66,8 @@ pub struct Courier<L> {
     pub(super) is_reached: bool,
     /// Why the store cannot be reached now.
     pub(super) trouble: Option<String>,
+    /// Whether it was waited for long enough: what comes now fails soon.
+    pub(super) is_refusing: bool,
     /// Why it is given up.
     pub(super) gone: Option<String>,
     /// Whether nothing more begins.
@@ -107,6 +109,7 @@ impl<L: Letter> Courier<L> {
             counts: Counts::default(),
             is_reached: false,
             trouble: None,
+            is_refusing: false,
             gone: None,
             is_ending: false,
             net,
@@ -184,6 +187,11 @@ impl<L: Letter> Courier<L> {
     /// Why the store cannot be reached, while it cannot.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    /// Whether it is waited for no longer: what waits fails, and so does what comes, until it is back.
+    pub fn is_refusing(&self) -> bool {
+        self.is_refusing
     }
 
     /// Why the store is given up.

@@ -7,6 +7,7 @@ use super::calling::Call;
 use super::conn::ConnId;
 use super::distribute::encode_reply;
 use super::drafts::Purpose;
+use super::durable::Ticket;
 use super::notices::Notice;
 use super::parcel::Parcel;
 use super::stage::{Passed, Step};
@@ -154,9 +155,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
         let Call { digest, frame, .. } = call;
-        let passed = Passed { frame: instead.unwrap_or(frame), is_new, reply };
+        let ticket = digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest));
+        let passed = Passed { frame: instead.unwrap_or(frame), is_new, reply, ticket };
         if let (Some(dedup), Some(digest)) = (&mut self.dedup, digest) {
             dedup.accept(digest, self.now);
+        }
+        if let Some(ticket) = ticket {
+            // Before it is distributed, or not: that may end the ticket.
+            self.take_twins(digest).for_each(|twin| self.owe_twin(twin, ticket));
         }
         if at_once {
             self.unstage(id, 1);
@@ -206,11 +212,26 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn refuse_twins(&mut self, digest: Option<[u8; DIGEST]>, status: Status, reason: &str) {
-        let Some(calling) = &mut self.calling else { return };
-        let twins = digest.and_then(|digest| calling.twins.remove(&digest));
-        for mut twin in twins.into_iter().flatten() {
+        self.take_twins(digest).for_each(|twin| self.refuse_call(twin, status, reason));
+    }
+
+    /// The calls that wait for what becomes of the frame with their digest, which are waited for no more.
+    fn take_twins(&mut self, digest: Option<[u8; DIGEST]>) -> impl Iterator<Item = Call> + use<N, P> {
+        let twins = self.calling.as_mut().and_then(|calling| calling.twins.remove(&digest?));
+        twins.into_iter().flatten().map(|mut twin| {
             twin.digest = None;
-            self.refuse_call(twin, status, reason);
+            twin
+        })
+    }
+
+    /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
+    pub(super) fn owe_twin(&mut self, twin: Call, ticket: Ticket) {
+        let Call { conn: id, seq, header, mut frame, .. } = twin;
+        if self.conns.get(id).is_some() {
+            self.count_rejected(id, Status::Duplicate);
+            self.unstage(id, 1);
+            self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
+            self.complete(id, seq, Step::Done);
         }
     }
 }

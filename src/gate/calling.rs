@@ -167,7 +167,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(calling) = &mut self.calling else { return };
         if known {
             calling.queue.done();
-            self.refuse_call(call, Status::Duplicate, "");
+            let durable = self.durable.as_ref();
+            match digest.and_then(|digest| durable?.unconfirmed(&digest)) {
+                Some(ticket) => self.owe_twin(call, ticket),
+                None => self.refuse_call(call, Status::Duplicate, ""),
+            }
         } else if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
             calling.queue.done();
             twins.push(call);

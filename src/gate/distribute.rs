@@ -319,7 +319,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Owes the reply to one frame, if it asked for one, until a ticket is over.
-    fn owe_one(
+    pub(super) fn owe_one(
         &mut self,
         id: ConnId,
         ticket: Ticket,
@@ -354,16 +354,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
-    pub(super) fn distribute_answered(&mut self, id: ConnId, Passed { frame, reply, .. }: Passed) {
+    pub(super) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
+        let Passed { frame, reply, ticket: promised, .. } = passed;
         if self.conns.get(id).is_none_or(|conn| conn.discard) {
             self.ledger.borrow_mut().undelivered += 1;
+            if let Some(ticket) = promised {
+                self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
+            }
             return;
         }
         let topic = frame.iter().next().expect("it is one frame").topic;
         let targets = self.router.route(topic).expect("a topic is checked before its call");
-        let ticket = self.ticket();
+        let ticket = promised.or_else(|| self.ticket());
         if let Some(ticket) = ticket {
             self.put(ticket, id, frame.body(), 1);
+        }
+        if let Some(ticket) = promised {
+            self.keep_promise(ticket);
         }
         self.hand_out(id, frame.body().clone(), 1, &targets);
         if let Some(reply) = reply {

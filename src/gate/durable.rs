@@ -27,7 +27,8 @@ pub struct Ticket(u64);
 
 /// The sinks, and the tickets that are not over.
 ///
-/// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has.
+/// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has, and one more where a put
+/// is promised.
 pub struct Durable {
     sinks: Vec<Line>,
     tickets: Slab<Pending>,
@@ -35,6 +36,8 @@ pub struct Durable {
     count: u32,
     /// Tickets in the order of their beginnings, and some that are over.
     ages: VecDeque<(Instant, Ticket)>,
+    /// Tickets under which something will be put later.
+    promised: usize,
     /// Digests of frames under tickets, where there is deduplication.
     digests: HashMap<[u8; DIGEST], Ticket>,
     /// Connections that are not read until there is room, in the order in which they came.
@@ -99,6 +102,7 @@ impl Durable {
             tickets: Slab::new(),
             count: 0,
             ages: VecDeque::new(),
+            promised: 0,
             digests: HashMap::new(),
             held: VecDeque::new(),
         }
@@ -197,6 +201,22 @@ impl Durable {
         }
     }
 
+    /// A ticket under which one frame of this digest will be put.
+    fn promise(&mut self, digest: [u8; DIGEST], now: Instant) -> Ticket {
+        let ticket = self.begin(now);
+        self.get(ticket).expect("it was begun just now").words = 1;
+        self.promised += 1;
+        self.know(ticket, digest);
+        ticket
+    }
+
+    /// What was promised was put, or for the reason in `refusal` will not be. What was under the ticket, if that
+    /// ends it.
+    fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
+        self.promised -= 1;
+        self.word(ticket, refusal.map(str::to_owned))
+    }
+
     /// Owes replies until the ticket is over.
     pub fn owe(&mut self, ticket: Ticket, owed: Owed) {
         self.get(ticket).expect("it is not over").owed.push(owed);
@@ -204,22 +224,27 @@ impl Durable {
 
     /// Takes a sink's word. What was under the ticket, if that was the last.
     fn take(&mut self, name: &'static str, outcome: Outcome) -> Option<Pending> {
-        let ticket = Ticket(outcome.ticket);
-        // At the end of draining its ticket was forgotten.
+        self.word(Ticket(outcome.ticket), outcome.refusal.map(|why| format!("{name}: {why}")))
+    }
+
+    /// One of the words on a ticket is given. What was under it, if that was the last.
+    fn word(&mut self, ticket: Ticket, refusal: Option<String>) -> Option<Pending> {
+        // At the end of draining it was forgotten.
         let pending = self.get(ticket)?;
         pending.words -= 1;
-        if let Some(why) = outcome.refusal
-            && pending.refusal.is_none()
-        {
-            pending.refusal = Some(format!("{name}: {why}"));
+        if pending.refusal.is_none() {
+            pending.refusal = refusal;
         }
         if pending.words > 0 {
             return None;
         }
         let pending = self.tickets.remove(ticket.slot());
-        pending.digests.iter().for_each(|digest| {
-            self.digests.remove(digest);
-        });
+        for digest in &pending.digests {
+            // Where the window is shorter than this took, the same bytes may be under a later ticket.
+            if self.digests.get(digest) == Some(&ticket) {
+                self.digests.remove(digest);
+            }
+        }
         while self.ages.front().is_some_and(|&(_, ticket)| !is_open(&self.tickets, ticket)) {
             self.ages.pop_front();
         }
@@ -244,11 +269,12 @@ impl Durable {
     pub fn check_invariants(&self) {
         let words: usize = self.tickets.iter().map(|(_, pending)| pending.words as usize).sum();
         let puts = self.sinks.iter().map(|line| line.puts).sum::<usize>();
-        assert!(words == puts || self.tickets.is_empty(), "{words} words on {puts} puts are waited for");
+        let promised = self.promised;
+        let is_right = words == puts + promised || self.tickets.is_empty();
+        assert!(is_right, "{words} words on {puts} puts and {promised} promised ones are waited for");
         assert!(self.tickets.iter().all(|(_, pending)| pending.words > 0), "a ticket for nothing");
         assert_eq!(self.ages.is_empty(), self.tickets.is_empty());
-        let digests: usize = self.tickets.iter().map(|(_, pending)| pending.digests.len()).sum();
-        assert_eq!(digests, self.digests.len());
+        assert!(self.digests.values().all(|&ticket| is_open(&self.tickets, ticket)), "a digest of nothing");
     }
 }
 
@@ -273,6 +299,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn ticket(&mut self) -> Option<Ticket> {
         let now = self.now;
         self.durable.as_mut().map(|durable| durable.begin(now))
+    }
+
+    /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
+    /// it is confirmed; none without sinks.
+    pub(super) fn promise(&mut self, digest: [u8; DIGEST]) -> Option<Ticket> {
+        let now = self.now;
+        self.durable.as_mut().map(|durable| durable.promise(digest, now))
+    }
+
+    /// What was promised was put.
+    pub(super) fn keep_promise(&mut self, ticket: Ticket) {
+        let over = self.durable.as_mut().and_then(|durable| durable.end_promise(ticket, None));
+        debug_assert!(over.is_none(), "no sink has given its word yet");
+    }
+
+    /// What was promised will not be put.
+    pub(super) fn break_promise(&mut self, ticket: Ticket, why: &str) {
+        if let Some(pending) =
+            self.durable.as_mut().and_then(|durable| durable.end_promise(ticket, Some(why)))
+        {
+            self.conclude(pending);
+        }
     }
 
     /// Puts a connection's frames under a ticket.
@@ -343,6 +391,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         durable.tickets.clear();
         durable.ages.clear();
         durable.digests.clear();
+        durable.promised = 0;
         for line in &mut durable.sinks {
             line.puts -= line.waiting.len();
             line.bytes -= line.waiting.drain(..).map(|put| put.body.len()).sum::<usize>();

@@ -435,7 +435,7 @@ impl<H: Process> Running<H> {
         let mut left = WRITE_TURN;
         while left > 0 && self.writable && self.closed.is_none() && !self.outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let count = self.outbox.gather(false, &mut slices);
+            let count = self.outbox.gather(false, left, &mut slices);
             let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             match self.process.write(&slices[..count]) {
                 Ok(n) => {

@@ -108,6 +108,8 @@ pub struct Gate<N: Net, P: Pool> {
     runnable: VecDeque<ConnId>,
     /// With something new to write.
     dirty: Vec<ConnId>,
+    /// When several had, the last time.
+    shared_at: Option<Instant>,
     lines: Lines,
     /// Jobs with the pool.
     jobs: usize,
@@ -164,6 +166,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             now,
             runnable: VecDeque::new(),
             dirty: Vec::new(),
+            shared_at: None,
             lines: Lines::default(),
             jobs: 0,
             large_count: 0,

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use super::conn::{Conn, ConnId, Item, State};
 use super::distribute::encode_reply;
+use super::durable::Ticket;
 use super::parcel::Parcel;
 use super::router::Router;
 use super::{BadDigestPolicy, Gate, Overflow};
@@ -78,6 +79,8 @@ pub struct Passed {
     pub is_new: bool,
     /// To its publisher, if it asked.
     pub reply: Option<Parcel>,
+    /// Under which it was promised to the sinks, where its copies wait for that.
+    pub ticket: Option<Ticket>,
 }
 
 impl Passed {

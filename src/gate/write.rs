@@ -8,15 +8,21 @@ use super::conn::{Conn, ConnId, State};
 use super::parcel::Parcel;
 use crate::error::CloseReason;
 use crate::frame::{Header, Kind, Status, encode};
-use crate::limits::{REPLIES_UNREAD, WRITE_SLICES, WRITE_TURN};
+use crate::limits::{REPLIES_UNREAD, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
 use crate::memory::Buffer;
 use crate::net::Net;
 use crate::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// Writes to every connection that has something new, or room again.
+    /// Writes to every connection that has something new, or room again: to those that wait for little
+    /// first, so that they do not wait for what others get.
     pub(super) fn write_dirty(&mut self) {
-        for id in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.len() > 1 {
+            self.shared_at = Some(self.now);
+            dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
+        }
+        for id in dirty {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.dirty = false;
                 self.flush(id);
@@ -43,13 +49,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Writes what the socket takes, within a turn's budget.
     pub(super) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
-        let mut left = WRITE_TURN;
+        let is_shared = self.shared_at.is_some_and(|at| self.now - at < WRITE_SHARED_FOR);
+        let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
         while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
             if left == 0 {
                 self.mark_dirty(id);
                 break;
             }
-            match self.write_once(id)? {
+            match self.write_once(id, left)? {
                 0 => break,
                 n => left = left.saturating_sub(n),
             }
@@ -57,13 +64,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         Ok(())
     }
 
-    /// One vectored write. 0 if the socket takes nothing now.
-    fn write_once(&mut self, id: ConnId) -> io::Result<usize> {
+    /// One vectored write, of no more slices than hold `enough` bytes. 0 if the socket takes nothing now.
+    fn write_once(&mut self, id: ConnId, enough: usize) -> io::Result<usize> {
         self.tell_gap(id);
         let Some(conn) = self.conns.get_mut(id) else { return Ok(0) };
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         // While frames are missing behind the first item, the GAP comes before all others.
-        let count = conn.outbox.gather(conn.lost > 0, &mut slices);
+        let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
         let n = match self.net.write(&mut conn.socket, &slices[..count]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,

@@ -82,20 +82,21 @@ impl<T: Segments> Outbox<T> {
         self.items.push_front(item);
     }
 
-    /// Fills `out` with the next slices to write (with `only_first`, of the first item alone) and says
-    /// how many there are.
-    pub fn gather<'a>(&'a self, only_first: bool, out: &mut [IoSlice<'a>]) -> usize {
-        let (mut skip, mut n) = (self.written, 0);
+    /// Fills `out` with the next slices to write (with `only_first`, of the first item alone), until they
+    /// hold `enough` bytes, and says how many there are.
+    pub fn gather<'a>(&'a self, only_first: bool, enough: usize, out: &mut [IoSlice<'a>]) -> usize {
+        let (mut skip, mut n, mut bytes) = (self.written, 0, 0);
         for item in self.items.iter().take(if only_first { 1 } else { usize::MAX }) {
             for slice in item.slices() {
                 if skip >= slice.len() {
                     skip -= slice.len();
                     continue;
                 }
-                if n == out.len() {
+                if n == out.len() || bytes >= enough {
                     return n;
                 }
                 out[n] = IoSlice::new(&slice[skip..]);
+                bytes += out[n].len();
                 n += 1;
                 skip = 0;
             }
@@ -202,7 +203,7 @@ mod tests {
 
     fn gathered(outbox: &Outbox<Item>, max: usize, only_first: bool) -> String {
         let mut slices = vec![IoSlice::new(&[]); max];
-        let n = outbox.gather(only_first, &mut slices);
+        let n = outbox.gather(only_first, usize::MAX, &mut slices);
         slices[..n].iter().map(|s| std::str::from_utf8(s).unwrap()).collect::<Vec<_>>().join("|")
     }
 
@@ -211,6 +212,9 @@ mod tests {
         let mut outbox = outbox(&[(&["ab", "cde"], true), (&["f"], true)]);
         assert_eq!(gathered(&outbox, 64, false), "ab|cde|f");
         assert_eq!(gathered(&outbox, 2, false), "ab|cde");
+        for (enough, expected) in [(0, 0), (1, 1), (2, 1), (3, 2), (5, 2), (6, 3)] {
+            assert_eq!(outbox.gather(false, enough, &mut [IoSlice::new(&[]); 64]), expected, "{enough}");
+        }
         for (n, expected, done) in [(1, "b|cde|f", 0), (2, "de|f", 0), (2, "f", 1), (1, "", 1)] {
             let mut finished = 0;
             outbox.advance(n, |_| finished += 1);

@@ -71,7 +71,10 @@ impl Poster {
                 };
                 self.current = Some(self.jobs.insert(job));
             }
-            Item::Refused { path, why } => self.refuse_source(&path.display().to_string(), why),
+            Item::Refused { path, why } => {
+                self.begun += 1;
+                self.refuse_source(&path.display().to_string(), why);
+            }
             Item::Record(record) => {
                 let job = self.read_one();
                 self.send(job, record);
@@ -173,8 +176,13 @@ impl Poster {
         let (done, failed) = (job.done, job.failed);
         let path = job.source.path.clone();
         match watch::put_away(&job.source, job.journal, job.lines, error.as_deref()) {
-            Ok(to) if is_done => log::info!("{}: {done} records, now {}", path.display(), to.display()),
-            Ok(to) => {
+            Ok(None) => log::warn!(
+                "{}: {failed} of {done} records failed; it was moved or removed meanwhile: write archives elsewhere, \
+                 or under a name that begins with a dot, and rename them when they are whole",
+                path.display()
+            ),
+            Ok(Some(to)) if is_done => log::info!("{}: {done} records, now {}", path.display(), to.display()),
+            Ok(Some(to)) => {
                 let why = error.map_or(String::new(), |why| format!(", {why}"));
                 log::warn!(
                     "{}: {failed} of {done} records failed{why}, now {}",

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine};
 use serde::{Deserialize, Serialize};
 
 use crate::courier::judge::Reason;
@@ -12,6 +14,7 @@ use crate::limits::{POST_KINDS, POST_NAMED};
 
 /// A record that was not stored: a line of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Line", try_from = "Line")]
 pub struct FailedRecord {
     /// Its source.
     pub source: PathBuf,
@@ -25,6 +28,53 @@ pub struct FailedRecord {
     pub tries: u32,
     /// Why it was not stored.
     pub reason: String,
+}
+
+/// A failed record as it is written: JSON holds UTF-8 alone, and the name of a file may be any bytes.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    source: String,
+    /// Where `source` does not say all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_base64: Option<String>,
+    record: String,
+    key: Option<String>,
+    status: Option<u16>,
+    tries: u32,
+    reason: String,
+}
+
+impl From<FailedRecord> for Line {
+    fn from(failed: FailedRecord) -> Line {
+        let FailedRecord { source, record, key, status, tries, reason } = failed;
+        let is_text = source.to_str().is_some();
+        let source_base64 = (!is_text).then(|| STANDARD.encode(source.as_os_str().as_encoded_bytes()));
+        let source = source.to_string_lossy().into_owned();
+        Line { source, source_base64, record, key, status, tries, reason }
+    }
+}
+
+impl TryFrom<Line> for FailedRecord {
+    type Error = DecodeError;
+
+    fn try_from(line: Line) -> Result<FailedRecord, DecodeError> {
+        let Line { source, source_base64, record, key, status, tries, reason } = line;
+        let source = match source_base64 {
+            Some(encoded) => path_of(STANDARD.decode(encoded)?),
+            None => source.into(),
+        };
+        Ok(FailedRecord { source, record, key, status, tries, reason })
+    }
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 /// Failures of one kind.
@@ -177,10 +227,12 @@ pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, String
 pub struct Progress {
     /// Since the start.
     pub elapsed: Duration,
-    /// Of all sources together.
+    /// Of all sources together that were begun.
     pub all: Part,
     /// Of each source that is under way.
     pub sources: Vec<Part>,
+    /// Sources that were begun or refused so far.
+    pub begun: u64,
     /// Records under way, the waiting ones among them.
     pub in_flight: usize,
     /// Open connections.
@@ -248,6 +300,16 @@ mod tests {
         std::fs::write(&path, "{}\n").unwrap();
         let wrong = failed_records(&path).unwrap_err();
         assert!(wrong.contains("line 1") && wrong.contains("--report"), "{wrong}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_name_of_any_bytes_can_be_read_back() {
+        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xff.csv");
+        let failed = FailedRecord { source: name.into(), ..failed("", "row 1") };
+        let line = serde_json::to_string(&failed).unwrap();
+        assert!(line.starts_with("{\"source\":\"a\u{fffd}.csv\",\"source_base64\":"), "{line}");
+        assert_eq!(serde_json::from_str::<FailedRecord>(&line).unwrap(), failed);
     }
 
     #[test]

@@ -268,6 +268,7 @@ impl Poster {
             elapsed: self.courier.now().duration_since(self.began),
             all,
             sources,
+            begun: self.begun,
             in_flight: self.courier.in_flight(),
             connections: self.courier.connections(),
             per_s,

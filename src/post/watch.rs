@@ -4,10 +4,13 @@
 //! folder; where it says nothing, once it has not changed for a while. What another process is at work on is left
 //! to it, and looked at again later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
@@ -52,6 +55,8 @@ type Print = (u64, Option<SystemTime>, u64);
 pub struct Watcher {
     folder: PathBuf,
     told: Receiver<(PathBuf, Told)>,
+    /// Whether something was told that is not in there.
+    is_lost: Arc<AtomicBool>,
     files: HashMap<PathBuf, Seen>,
     _system: Option<RecommendedWatcher>,
 }
@@ -65,13 +70,19 @@ impl Watcher {
         let wrong = |why: String| format!("cannot watch {}: {why}: give a folder", folder.display());
         fs::read_dir(folder).map_err(|why| wrong(why.to_string()))?;
         let (to, told) = channel::bounded(EVENTS);
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let lose = is_lost.clone();
         let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
+            if event.need_rescan() {
+                lose.store(true, Relaxed);
+            }
             if let Some(told) = meaning(event.kind)
                 && let Some(path) = event.paths.into_iter().next_back()
                 && let Err(TrySendError::Full(lost)) = to.try_send((path, told))
             {
                 log::debug!("too much happens at once; not seen: {lost:?}");
+                lose.store(true, Relaxed);
             }
         });
         let system = system.and_then(|mut system| {
@@ -81,7 +92,8 @@ impl Watcher {
         if let Err(why) = &system {
             log::warn!("{}: the system cannot tell what happens in it: {why}", folder.display());
         }
-        Ok(Watcher { folder: folder.to_owned(), told, files: HashMap::new(), _system: system.ok() })
+        let (folder, files) = (folder.to_owned(), HashMap::new());
+        Ok(Watcher { folder, told, is_lost, files, _system: system.ok() })
     }
 
     /// Gives each archive that is complete to `to`, in the order in which they became so, until nobody wants more.
@@ -130,7 +142,8 @@ impl Watcher {
 
     /// What is known of a file, as it is now; none if it is no archive.
     fn see(&mut self, path: PathBuf, now: Instant) -> Option<&mut Seen> {
-        let metadata = fs::metadata(&path).ok().filter(Metadata::is_file).filter(|_| !is_hidden(&path))?;
+        let metadata =
+            fs::metadata(&path).ok().filter(Metadata::is_file).filter(|_| !is_unfinished(&path))?;
         let print = print(&metadata);
         let fresh = Seen { print, since: now, told: None, offered: None };
         let seen = self.files.entry(path).or_insert(fresh);
@@ -144,14 +157,20 @@ impl Watcher {
 
     /// The archives that are complete and were not offered, in the order in which they changed last.
     fn look(&mut self, now: Instant) -> io::Result<Vec<PathBuf>> {
-        let mut present = Vec::new();
+        let mut present = HashSet::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if self.see(path.clone(), now).is_some() {
-                present.push(path);
+                present.insert(path);
             }
         }
         self.hear_all();
+        if self.is_lost.swap(false, Relaxed) {
+            // The end of what is being written may be among it: those are judged by their looks.
+            for seen in self.files.values_mut().filter(|seen| seen.told == Some(Told::Written)) {
+                (seen.told, seen.since) = (None, now);
+            }
+        }
         self.files.retain(|path, _| present.contains(path));
         let mut complete = Vec::new();
         for (path, seen) in &mut self.files {
@@ -177,6 +196,13 @@ impl Seen {
     }
 }
 
+/// Whether a name says that its file is not to be taken: it begins with a dot, or is one that programs give to what
+/// they have not written to its end.
+fn is_unfinished(path: &Path) -> bool {
+    let is_part = |end: &OsStr| ["part", "filepart", "partial", "tmp"].iter().any(|part| end == *part);
+    is_hidden(path) || path.extension().is_some_and(is_part)
+}
+
 fn meaning(kind: EventKind) -> Option<Told> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
@@ -200,13 +226,14 @@ pub(super) fn report_of(journal: &Path) -> PathBuf {
 }
 
 /// Moves a source that is done into `done/`, one with failures into `failed/` with its report beside it; where it is
-/// now. Its name stays, so that its records keep their keys.
+/// now, or none if somebody else has moved or removed it meanwhile. Its name stays, so that its records keep their
+/// keys.
 pub(super) fn put_away(
     source: &Source,
     journal: Journal,
     lines: Option<Lines>,
     error: Option<&str>,
-) -> io::Result<PathBuf> {
+) -> io::Result<Option<PathBuf>> {
     let folder = source.path.parent().unwrap_or(Path::new("."));
     let name = source.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let is_done = lines.is_none() && error.is_none();
@@ -222,9 +249,12 @@ pub(super) fn put_away(
         fs::rename(written, to.join(format!("{}.report.jsonl", name.to_string_lossy())))?;
     }
     let to = to.join(name);
-    fs::rename(&source.path, &to)?;
+    let is_there = match fs::rename(&source.path, &to) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound && !source.path.exists() => false,
+        renamed => renamed.map(|()| true)?,
+    };
     journal.remove()?;
-    Ok(to)
+    Ok(is_there.then_some(to))
 }
 
 /// `folder`, or one numbered in there where the name is taken.
@@ -251,7 +281,7 @@ mod tests {
         // Of what was there before, the system says nothing.
         watcher.told = channel::never();
         let now = Instant::now();
-        for name in ["b", ".hidden", "a"] {
+        for name in ["b", ".hidden", "a", "c.zip.part", "d.tmp"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         fs::create_dir(folder.path().join("done")).unwrap();
@@ -265,6 +295,22 @@ mod tests {
         assert_eq!(watcher.look(later).unwrap(), Vec::<PathBuf>::new());
         // Still there after a long time: nobody was at work on it.
         assert_eq!(watcher.look(later + AGAIN).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_of_which_the_end_was_not_told_is_taken_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new(folder.path()).unwrap();
+        let (to, told) = channel::bounded(1);
+        watcher.told = told;
+        let path = folder.path().join("a");
+        fs::write(&path, "all of it").unwrap();
+        to.send((path.clone(), Told::Written)).unwrap();
+        let now = Instant::now();
+        assert!(watcher.look(now).unwrap().is_empty());
+        watcher.is_lost.store(true, Relaxed);
+        assert!(watcher.look(now + AGAIN).unwrap().is_empty());
+        assert_eq!(watcher.look(now + AGAIN + POST_SETTLE).unwrap(), [path]);
     }
 
     #[test]
@@ -298,7 +344,7 @@ mod tests {
         let put = |error: Option<&str>| {
             fs::write(&path, "x").unwrap();
             let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
-            let to = put_away(&source, journal, None, error).unwrap();
+            let to = put_away(&source, journal, None, error).unwrap().unwrap();
             assert!(!path.exists() && !source.journal.exists() && to.exists());
             to.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
         };
@@ -307,5 +353,9 @@ mod tests {
         assert_eq!(put(Some("torn")), "failed/a.zip");
         let report = fs::read_to_string(folder.path().join("failed/a.zip.report.jsonl")).unwrap();
         assert_eq!(report, "{\"summary\":{\"error\":\"torn\"}}\n");
+        // Somebody was faster.
+        let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
+        assert_eq!(put_away(&source, journal, None, None).unwrap(), None);
+        assert!(!source.journal.exists());
     }
 }

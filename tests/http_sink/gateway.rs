@@ -5,11 +5,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use framegate::control::Setting;
-use framegate::frame::Status;
+use framegate::courier;
+use framegate::frame::{Header, Kind, Status};
 use framegate::gate::Config;
+use framegate::handler::{Answer, Call};
 use framegate::sinks::http::{HttpSink, Options};
 use framegate::snapshot::{PauseCause, Snapshot};
 
@@ -106,6 +108,42 @@ fn publishers_wait_for_the_store() {
     let log = store.log();
     assert_eq!((log.requests, log.seen.len()), (FRAMES, FRAMES));
     assert!(log.busy_max <= 150);
+}
+
+#[test]
+fn a_copy_is_told_what_becomes_of_the_first_with_a_handler() {
+    // A store that takes the frame in the end, and one that never does.
+    for (act, timeout, first, copy) in [
+        (Act::Held, PATIENCE, Status::Ok, Status::Duplicate),
+        (Act::Hang, Duration::from_millis(500), Status::Rejected, Status::Rejected),
+    ] {
+        let store = Store::start(usize::MAX, move |_, _| act);
+        let carried = courier::Options { timeout, retries: 0, ..options(&store.url()).carried };
+        let options = Options { carried, ..options(&store.url()) };
+        let gateway = start_with(Config { dedup: Some(PATIENCE), ..Config::default() }, |gateway| {
+            let handled = gateway.with_handler(|_: &Call<'_>| Answer::Pass(Vec::new())).unwrap();
+            handled.with_sink(|wake| HttpSink::start(options, wake)).expect("a store")
+        });
+        let mut publishers = [gateway.connect(), gateway.connect()];
+        publishers[0].send(data(1), b"a", b"x");
+        store.wait_for(1);
+        // The copy's own turn is over before it is answered: it holds up nobody.
+        publishers[1].send(data(1), b"a", b"x");
+        publishers[1].send(Header { id: 2, ..Header::new(Kind::Ping) }, b"", b"");
+        let pong = publishers[1].next();
+        assert_eq!((pong.header.id, pong.status()), (2, Some(Status::Ok)));
+        store.release();
+        let told = publishers.each_mut().map(|publisher| publisher.next().status());
+        assert_eq!(told, [Some(first), Some(copy)]);
+        // What was refused is not taken for done.
+        publishers[0].send(data(1), b"a", b"x");
+        assert_eq!(publishers[0].next().status(), Some(copy));
+        let seen = if copy == Status::Duplicate { 1 } else { 2 };
+        assert_eq!(store.times("x"), seen);
+        drop(publishers);
+        let ledger = gateway.stop();
+        assert_eq!(ledger.sunk.put, seen as u64);
+    }
 }
 
 #[test]

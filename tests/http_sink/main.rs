@@ -29,6 +29,7 @@ fn options(url: &str) -> Options {
             ok_when: None,
             insecure: false,
             away: Away::Fails,
+            patience: Duration::from_secs(60),
             seed: 1,
         },
         content_type: Field::new("Content-Type", b"text/plain").unwrap(),

@@ -235,6 +235,33 @@ fn a_store_that_is_away_is_waited_for() {
 }
 
 #[test]
+fn a_store_that_stays_away_is_waited_for_no_longer() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}/");
+    let patience = Duration::from_millis(300);
+    let carried = courier::Options { patience, ..options(&url).carried };
+    let mut gate = Gate::start(Options { carried, ..options(&url) });
+    let began = Instant::now();
+    (0..50).for_each(|n| {
+        gate.put(0, &n.to_string());
+    });
+    gate.wait_for(50);
+    assert!(began.elapsed() >= patience);
+    let why = format!("cannot reach {url}: cannot connect: Connection refused");
+    assert!(gate.outcomes.values().all(|said| said.as_deref() == Some(&*why)), "{:?}", gate.outcomes);
+    // What comes then is refused at the next look for it, until one finds it.
+    gate.put(0, "too early");
+    gate.wait_for(51);
+    assert_eq!(gate.outcomes[&51].as_deref(), Some(&*why));
+    gate.until(|gate| gate.said("refused") == 51);
+    let store = Store::at(free, usize::MAX, |_, _| OK);
+    gate.put(0, "again");
+    gate.wait_for(52);
+    assert_eq!((gate.outcomes[&52].as_deref(), store.times("again")), (None, 1));
+    assert_eq!(gate.sink.condition().trouble, None);
+}
+
+#[test]
 fn a_store_that_refuses_connections_gets_fewer() {
     let store = Store::start(5, |_, _| OK);
     let mut gate = Gate::start(options(&store.url()));

@@ -146,6 +146,10 @@ fn write(choices: &mut Choices, outbox: &mut Outbox<Item>, model: &mut Model) {
         _ => model.waiting(),
     };
     assert!(expected.starts_with(&offered), "the bytes that wait are offered in their order");
+    for enough in [1, offered.len() / 2] {
+        let part = offered_up_to(outbox, only_first, enough, max);
+        assert!(offered.starts_with(&part) && part.len() >= enough.min(offered.len()));
+    }
     assert_eq!(offered.is_empty(), expected.is_empty(), "what waits can be written");
     // An item has at most four slices.
     if 4 * model.items.len() <= max {
@@ -163,8 +167,12 @@ fn write(choices: &mut Choices, outbox: &mut Outbox<Item>, model: &mut Model) {
 }
 
 fn offered(outbox: &Outbox<Item>, only_first: bool, max: usize) -> Vec<u8> {
+    offered_up_to(outbox, only_first, usize::MAX, max)
+}
+
+fn offered_up_to(outbox: &Outbox<Item>, only_first: bool, enough: usize, max: usize) -> Vec<u8> {
     let mut slices = vec![IoSlice::new(&[]); max];
-    let n = outbox.gather(only_first, &mut slices);
+    let n = outbox.gather(only_first, enough, &mut slices);
     assert!(slices[..n].iter().all(|slice| !slice.is_empty()), "a slice without bytes is a place lost");
     slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect()
 }

@@ -357,10 +357,15 @@ impl<'a> Simulation<'a> {
             while let Ok(Some(frame)) = decoder.next_frame() {
                 let Header { kind, status, id, .. } = frame.header;
                 let is_put = |sent: &script::Sent| sent.id == id && sent.fate == Fate::Deliver;
-                if kind == Kind::Reply && status == Status::Ok as u16 && peer.script.sent.iter().any(is_put) {
+                // A copy has the id of the first, and is told when that is done.
+                let says_done = [Status::Ok, Status::Duplicate].map(|status| status as u16).contains(&status);
+                if kind == Kind::Reply && says_done && peer.script.sent.iter().any(is_put) {
                     let confirmed =
                         |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().confirmed.contains(&(at as u64, id));
-                    assert!(self.shelves.iter().all(confirmed), "OK before {id} of peer {at} is confirmed");
+                    assert!(
+                        self.shelves.iter().all(confirmed),
+                        "{status} before {id} of peer {at} is confirmed"
+                    );
                 }
             }
         }

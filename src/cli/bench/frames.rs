@@ -13,6 +13,7 @@ use super::output::Output;
 use super::own::OwnGateway;
 use super::watch::Watch;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
+use crate::client;
 use crate::limits::PAYLOAD_MAX;
 use crate::load::frames::{Failed, Load, Options, Report};
 use crate::load::text::{grouped, many, size};
@@ -69,11 +70,11 @@ pub struct Frames {
 const PUBLISHERS_MAX: i64 = 1 << 20;
 
 const EXAMPLES: &str = "\
-With a rate, a frame is sent when it is due whatever became of those before, and
-latency counts from then; with max, it counts from the write. Frames are encoded
-before the clock starts and sent again and again. At the end, what is in flight
-is waited for; what is still missing after 2s without a byte is lost.
-Exits 0 if every frame came once, in order and unchanged; 1 if not; 3 if the
+With a rate, a frame is sent when it is due whatever became of those before, and \
+latency counts from then; with max, it counts from the write. Frames are encoded \
+before the clock starts and sent again and again. At the end, what is in flight \
+is waited for; what is still missing after 2s without a byte is lost. \
+Exits 0 if every frame came once, in order and unchanged; 1 if not; 3 if the \
 gateway is gone.
 
 Examples:
@@ -160,11 +161,8 @@ impl Frames {
     fn options(&self, own: Option<&OwnGateway>) -> Result<Options, Failure> {
         let gateway = match (&self.gateway, own) {
             (Some(name), _) => {
-                let resolved = name.to_socket_addrs().map_err(|why| Failure {
-                    exit: Exit::Gone,
-                    message: format!("cannot reach a gateway at {name}: {why}: write it as HOST:PORT"),
-                })?;
-                resolved.collect()
+                let found = name.to_socket_addrs().map_err(|why| client::Error::unreachable(name, &why));
+                found?.collect()
             }
             (None, own) => own.map(|own| own.address).into_iter().collect(),
         };

@@ -75,9 +75,9 @@ pub struct Http {
 const CONNECTIONS_MAX: i64 = 4 << 20;
 
 const EXAMPLES: &str = "\
-Each connection sends a request, waits for all of the response, thinks, and sends again as long as it lives. Latency
-counts from the write; with --rate it counts from when the request was due, on whichever connection is idle. A
-connection that the server ends unannounced counts as an error (refused, timed out, reset, closed, bad response,
+Each connection sends a request, waits for all of the response, thinks, and sends again as long as it lives. Latency \
+counts from the write; with --rate it counts from when the request was due, on whichever connection is idle. A \
+connection that the server ends unannounced counts as an error (refused, timed out, reset, closed, bad response, \
 TLS) and is opened again. Exits 0 without errors, 1 with some, 3 if the server never took a connection.
 
 Examples:

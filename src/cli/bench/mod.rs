@@ -15,7 +15,7 @@ use super::{Exit, Failure};
 
 /// Loads a gateway or a web server and reports what it did.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, arg_required_else_help = false)]
 pub struct Bench {
     #[command(subcommand)]
     which: Which,

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::threshold::Threshold;
-use crate::cli::{Exit, Failure, print};
+use crate::cli::{Exit, Failure, complain, print};
 use crate::load::{Figures, Plot};
 
 /// What a bench prints and draws, and when its figures are a failure.
@@ -54,7 +54,7 @@ impl Output {
         let exceeded: Vec<String> =
             self.fail_above.iter().filter_map(|threshold| threshold.exceeded_by(figures)).collect();
         for said in &exceeded {
-            eprintln!("framegate: {said}");
+            complain(said);
         }
         let errors_fail = !self.fail_above.iter().any(Threshold::is_about_errors);
         Ok(match figures {

@@ -1,10 +1,10 @@
 //! How far a bench is, where somebody sees it.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::screen::Screen;
 use crate::load::Progress;
 
 /// 10 s between two lines of a log.
@@ -12,23 +12,25 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows how far a bench is: on a terminal in a line of its own, else in the log.
 pub struct Watch {
-    bar: Option<ProgressBar>,
+    bar: Option<(Screen, ProgressBar)>,
     next_line: Duration,
 }
 
 impl Watch {
     /// Shows nothing yet.
     pub fn new() -> Watch {
-        let seen = io::stderr().is_terminal() && log::max_level() >= log::LevelFilter::Warn;
         let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is well-formed");
-        let bar = seen.then(|| ProgressBar::new_spinner().with_style(style));
+        let bar = Screen::open().map(|screen| {
+            let bar = screen.bars().add(ProgressBar::new_spinner().with_style(style));
+            (screen, bar)
+        });
         Watch { bar, next_line: LINE_EVERY }
     }
 
     /// Shows how far it is.
     pub fn show(&mut self, progress: &Progress) {
         match &self.bar {
-            Some(bar) => {
+            Some((_, bar)) => {
                 bar.set_message(progress.to_string());
                 bar.tick();
             }
@@ -37,15 +39,6 @@ impl Watch {
                 self.next_line = progress.elapsed + LINE_EVERY;
             }
             None => {}
-        }
-    }
-}
-
-/// What is printed next begins on an empty line.
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

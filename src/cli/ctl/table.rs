@@ -235,7 +235,8 @@ fn peers(status: &Value, out: &mut String) {
     list("closed lately:", "nobody was closed yet", &status["closed"], &|peer| {
         let reason = peer["reason"].as_str().unwrap_or("?");
         let [read, written] = ["frames_read", "frames_written"].map(|name| number(&peer[name]));
-        format!("{} ago: {reason}; sent {read} frames, got {written}", age(&peer["ago_seconds"]))
+        let s = if read == "1" { "" } else { "s" };
+        format!("{} ago: {reason}; sent {read} frame{s}, got {written}", age(&peer["ago_seconds"]))
     });
 }
 

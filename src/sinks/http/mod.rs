@@ -10,7 +10,7 @@
 //! put. In order, one frame of a key is under way at a time, so that those of a key also end in order.
 //!
 //! Everything happens on a thread of the sink's own, with a reactor of its own: the courier's. A store that is away
-//! is waited for, a minute; then what waits is refused, and what comes later too until it is back.
+//! is waited for, for a time; then what waits is refused, and what comes later too until it is back.
 
 mod keys;
 mod letter;

@@ -75,6 +75,7 @@ impl HttpSink {
             max_in_flight,
             counted: Counted::default(),
             trouble: None,
+            is_refusing: false,
             _end: end,
         };
         thread::Builder::new()
@@ -149,6 +150,8 @@ struct Worker {
     counted: Counted,
     /// What was said last to be in the store's way.
     trouble: Option<String>,
+    /// Whether it was said that frames are refused for it.
+    is_refusing: bool,
     /// Dropped, and seen, when the thread ends.
     _end: Sender<()>,
 }
@@ -225,8 +228,12 @@ impl Worker {
             let refusal = match ended.outcome {
                 End::Stored => None,
                 End::Failed(reason) => {
-                    let tries = if ended.tries == 1 { "try" } else { "tries" };
-                    Some(format!("{reason} ({} {tries})", ended.tries).into_boxed_str())
+                    let tries = match ended.tries {
+                        0 => String::new(),
+                        1 => " (1 try)".into(),
+                        tries => format!(" ({tries} tries)"),
+                    };
+                    Some(format!("{reason}{tries}").into_boxed_str())
                 }
                 End::Unsent => Some("the gateway ends".into()),
             };
@@ -248,9 +255,14 @@ impl Worker {
 
     /// Tells how it fares.
     fn tell(&mut self) {
-        if self.trouble.as_deref() != self.courier.trouble() {
+        let is_refusing = self.courier.is_refusing();
+        if self.trouble.as_deref() != self.courier.trouble() || self.is_refusing != is_refusing {
             self.trouble = self.courier.trouble().map(str::to_owned);
+            self.is_refusing = is_refusing;
             match &self.trouble {
+                Some(why) if is_refusing => {
+                    log::warn!("the HTTP sink: {why}: frames are REJECTED until it is back");
+                }
                 Some(why) => log::warn!("the HTTP sink: {why}: frames wait for it"),
                 None => log::info!("the HTTP sink: the store is there again"),
             }
