@@ -45,7 +45,9 @@ impl Draft {
     pub fn new(header: Header, scheme: &Scheme) -> Draft {
         let header = Header { topic_len: 0, payload_len: 0, ..header };
         let (head, scheme) = ([0; HEADER], scheme.clone());
-        Draft { header, head, spans: Vec::new(), len: 0, hashed: 0, at: (0, 0), scheme, stream: None }
+        // Most have a topic and a payload that lies together.
+        let spans = Vec::with_capacity(2);
+        Draft { header, head, spans, len: 0, hashed: 0, at: (0, 0), scheme, stream: None }
     }
 
     /// Takes the topic of the one frame in `body`, whose header is `of`. Before any payload.

@@ -113,7 +113,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
-        if self.jobs >= JOBS {
+        if self.jobs >= JOBS || self.assembly.is_behind() {
             return Admission::Wait(Share::Small, PauseCause::Workers);
         }
         if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {

@@ -18,7 +18,10 @@ use super::distribute::Effect;
 use super::owed::{Owed, Reply};
 use super::{Config, Gate, Pressure};
 use crate::frame::{Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, Verified};
-use crate::limits::{INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX};
+use crate::limits::{
+    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST, WHOLES_JOB,
+    WHOLES_UNHASHED,
+};
 use crate::memory::Charge;
 use crate::net::Net;
 use crate::parts::{Bounds, Part, Parted, Parts, Room};
@@ -41,10 +44,14 @@ pub struct Assembly {
     owed: usize,
     /// Bytes of held parts that another share of the memory is charged for.
     shared: usize,
-    /// Wholes that are hashed, by their numbers, and those that wait for room in the queues.
-    hashing: HashMap<u64, Whole>,
-    unhashed: VecDeque<(u64, Box<Draft>)>,
+    /// Wholes that wait to be hashed, and those that workers have, by the numbers of their jobs.
+    unhashed: VecDeque<(Draft, Whole)>,
+    hashing: HashMap<u64, Vec<Whole>>,
+    /// The large ones that are hashed in part and wait for the next piece.
+    begun: VecDeque<(u64, Box<Draft>)>,
     numbers: u64,
+    /// What all of them take.
+    backlog: usize,
     /// Connections that wait for room, in the order in which they came.
     parked: VecDeque<ConnId>,
     /// Since they were tried there is more room; and how many of them are to be tried again for it.
@@ -74,6 +81,8 @@ enum Payload {
 struct Whole {
     from: ConnId,
     parts: u64,
+    /// What it takes until it is hashed.
+    cost: usize,
     owed: Vec<Owed>,
     digests: Vec<[u8; DIGEST]>,
 }
@@ -93,9 +102,11 @@ impl Assembly {
             held: 0,
             owed: 0,
             shared: 0,
-            hashing: HashMap::new(),
             unhashed: VecDeque::new(),
+            hashing: HashMap::new(),
+            begun: VecDeque::new(),
             numbers: 0,
+            backlog: 0,
             parked: VecDeque::new(),
             freed: false,
             untried: 0,
@@ -126,7 +137,12 @@ impl Assembly {
 
     /// Whether nothing is on its way.
     pub fn is_quiet(&self) -> bool {
-        self.hashing.is_empty()
+        self.hashing.is_empty() && self.unhashed.is_empty()
+    }
+
+    /// Whether as many wholes wait for their digests as may.
+    pub fn is_behind(&self) -> bool {
+        self.backlog >= WHOLES_UNHASHED
     }
 
     /// Whether there is no product either.
@@ -179,6 +195,10 @@ impl Assembly {
         assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
         assert!(self.held >= self.parts.len() as u64 && self.held as usize >= self.owed);
         assert_eq!(self.held == 0, self.parts.is_empty());
+        let unhashed = self.unhashed.iter().map(|(_, whole)| whole);
+        let backlog: usize = unhashed.chain(self.hashing.values().flatten()).map(|whole| whole.cost).sum();
+        assert_eq!(self.backlog, backlog);
+        assert!(self.begun.len() <= self.hashing.len());
     }
 }
 
@@ -271,6 +291,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut whole = Whole {
             from: product.parts.last().expect("two or more").from,
             parts: product.parts.len() as u64,
+            cost: 0,
             owed: Vec::new(),
             digests: Vec::new(),
         };
@@ -294,32 +315,66 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.inline_left -= bytes;
             return self.distribute_whole(draft.hashed(), whole);
         }
-        self.assembly.numbers += 1;
-        let number = self.assembly.numbers;
-        self.assembly.hashing.insert(number, whole);
-        self.hash_whole(number, Box::new(draft));
+        whole.cost = bytes + WHOLE_COST;
+        self.assembly.backlog += whole.cost;
+        self.assembly.unhashed.push_back((draft, whole));
     }
 
-    fn hash_whole(&mut self, number: u64, draft: Box<Draft>) {
-        if self.jobs >= JOBS {
-            return self.assembly.unhashed.push_back((number, draft));
+    /// Hands wholes to the workers: small ones together, large ones a piece at a time.
+    fn hash_wholes(&mut self) {
+        while self.jobs < JOBS
+            && let Some((number, draft)) = self.assembly.begun.pop_front()
+        {
+            self.submit_wholes(number, Work::Draft(draft));
         }
-        let ticket = Ticket { conn: WHOLES, number, since: self.now };
-        self.submit(Job { ticket, work: Work::Draft(draft) });
+        while self.jobs < JOBS
+            && let Some((draft, whole)) = self.assembly.unhashed.pop_front()
+        {
+            let assembly = &mut self.assembly;
+            assembly.numbers += 1;
+            let mut bytes = draft.unhashed();
+            let (mut drafts, mut wholes) = (vec![draft], vec![whole]);
+            while let Some((next, _)) = assembly.unhashed.front()
+                && bytes + next.unhashed() <= WHOLES_JOB
+                && let Some((next, whole)) = assembly.unhashed.pop_front()
+            {
+                bytes += next.unhashed();
+                drafts.push(next);
+                wholes.push(whole);
+            }
+            assembly.hashing.insert(assembly.numbers, wholes);
+            let work = match drafts.pop() {
+                Some(large) if bytes > WHOLES_JOB => Work::Draft(Box::new(large)),
+                last => Work::Drafts(drafts.into_iter().chain(last).collect()),
+            };
+            self.submit_wholes(self.assembly.numbers, work);
+        }
     }
 
-    /// A worker has hashed a whole a piece further.
+    fn submit_wholes(&mut self, number: u64, work: Work) {
+        self.submit(Job { ticket: Ticket { conn: WHOLES, number, since: self.now }, work });
+    }
+
+    /// A worker has hashed a large whole a piece further.
     pub(super) fn whole_hashed(&mut self, number: u64, draft: Box<Draft>) {
-        if draft.unhashed() > 0 {
-            return self.hash_whole(number, draft);
+        match draft.unhashed() {
+            0 => self.wholes_hashed(number, vec![draft.finish()]),
+            _ => self.assembly.begun.push_back((number, draft)),
         }
-        if let Some(whole) = self.assembly.hashing.remove(&number) {
-            self.distribute_whole(draft.finish(), whole);
+    }
+
+    /// A worker has made the digests of wholes.
+    pub(super) fn wholes_hashed(&mut self, number: u64, made: Vec<Verified>) {
+        // None, if they were forgotten.
+        let wholes = self.assembly.hashing.remove(&number).unwrap_or_default();
+        for (made, whole) in made.into_iter().zip(wholes) {
+            self.assembly.backlog -= whole.cost;
+            self.distribute_whole(made, whole);
         }
     }
 
     fn distribute_whole(&mut self, made: Verified, whole: Whole) {
-        let Whole { from, parts, owed, digests } = whole;
+        let Whole { from, parts, owed, digests, .. } = whole;
         {
             let mut ledger = self.ledger.borrow_mut();
             ledger.assembled += parts;
@@ -356,13 +411,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// Ends the leases that are due, some a turn, has wholes hashed, and lets go on who waits for room.
+    /// Ends the leases that are due, some a turn, lets go on who waits for room, and has wholes hashed.
     pub(super) fn tend_parts(&mut self) {
-        while self.jobs < JOBS
-            && let Some((number, draft)) = self.assembly.unhashed.pop_front()
-        {
-            self.hash_whole(number, draft);
-        }
         if !self.assembly.parts.is_empty() {
             if self.assembly.is_pressed() {
                 let oldest = |parts: &mut Parts<Held>, _| {
@@ -390,6 +440,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(id) = self.assembly.parked.pop_front() else { break };
             self.unpark(id);
         }
+        self.hash_wholes();
     }
 
     /// Whether no part can come any more.
@@ -444,8 +495,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             lost += product.parts.len() as u64;
         }
         let hashing = std::mem::take(&mut self.assembly.hashing);
-        lost += hashing.values().map(|whole| whole.parts).sum::<u64>();
-        self.assembly.unhashed.clear();
+        lost += hashing.values().flatten().map(|whole| whole.parts).sum::<u64>();
+        lost += self.assembly.unhashed.drain(..).map(|(_, whole)| whole.parts).sum::<u64>();
+        self.assembly.begun.clear();
+        self.assembly.backlog = 0;
         self.assembly.parked.clear();
         self.ledger.borrow_mut().undelivered += lost;
     }

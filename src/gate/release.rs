@@ -21,6 +21,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Outcome::Call(performed) => self.function_answered(number, performed),
                 Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed(number, draft),
                 Outcome::Draft(draft) => self.draft_hashed(number, draft),
+                Outcome::Drafts(made) => self.wholes_hashed(number, made),
                 Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;
