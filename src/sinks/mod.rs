@@ -49,7 +49,7 @@ pub trait Sink {
 pub struct Put {
     /// Comes back with the outcome. The sink only carries it.
     pub ticket: u64,
-    /// The connection that published them, or 0 for what was put together here.
+    /// The connection that published them; of a whole, the one that its last part is of.
     pub from: u64,
     /// Their bytes.
     pub body: Body,
