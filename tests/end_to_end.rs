@@ -1,19 +1,17 @@
 //! The program as its users run it: a gateway, senders and tails, each a process.
 #![cfg(unix)]
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
-
-/// Longer than anything takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+use support::process::Process;
 
 fn framegate(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
@@ -22,62 +20,8 @@ fn framegate(args: &[&str]) -> Command {
     command
 }
 
-/// A process of ours, ended with the test.
-struct Process {
-    child: Child,
-    /// What it says on standard error, line by line.
-    said: Receiver<String>,
-}
-
-impl Process {
-    fn start(args: &[&str], stdin: Stdio) -> Process {
-        let mut child = framegate(args).stdin(stdin).spawn().expect("the program starts");
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (to, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        Process { child, said }
-    }
-
-    /// Waits until it says something with `part` in it.
-    fn says(&self, part: &str) -> String {
-        loop {
-            let line = self.said.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|why| panic!("it never says {part:?}: {why}"));
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-    }
-
-    fn write(&mut self, text: &[u8]) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(text).unwrap();
-        stdin.flush().unwrap();
-    }
-
-    /// Waits for its end: the exit code, what it printed, and what it said since last asked.
-    fn end(mut self) -> (i32, String, String) {
-        drop(self.child.stdin.take());
-        let mut printed = String::new();
-        if let Some(mut stdout) = self.child.stdout.take() {
-            stdout.read_to_string(&mut printed).unwrap();
-        }
-        let status = self.child.wait().unwrap();
-        let said: Vec<String> = self.said.iter().collect();
-        (status.code().expect("not killed"), printed, said.join("\n"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(args: &[&str], stdin: Stdio) -> Process {
+    Process::start(framegate(args).stdin(stdin))
 }
 
 struct Gateway {
@@ -91,12 +35,8 @@ fn serve(options: &[&str]) -> Gateway {
 }
 
 fn serve_at(listen: &str, options: &[&str]) -> Gateway {
-    let process =
-        Process::start(&[&["serve", "--listen", listen, "--admin", "off"], options].concat(), Stdio::null());
-    let line = process.says("listening on ");
-    let (_, address) = line.split_once("listening on ").unwrap();
-    let (address, _) = address.split_once(',').unwrap();
-    Gateway { address: address.to_string(), process }
+    let process = start(&[&["serve", "--listen", listen, "--admin", "off"], options].concat(), Stdio::null());
+    Gateway { address: process.address(), process }
 }
 
 impl Gateway {
@@ -112,8 +52,7 @@ impl Gateway {
 
     /// A tail that has subscribed.
     fn tail(&self, options: &[&str]) -> Process {
-        let tail =
-            Process::start(&[&["tail", "-v", "--from", &self.address], options].concat(), Stdio::null());
+        let tail = start(&[&["tail", "-v", "--from", &self.address], options].concat(), Stdio::null());
         tail.says("subscribed to");
         tail
     }
@@ -178,10 +117,8 @@ fn formats_and_interactive_use() {
     let gateway = serve(&[]);
     let mut text = gateway.tail(&[]);
     let json = gateway.tail(&["a.*", "--json", "--count", "2"]);
-    let mut send = Process::start(
-        &["send", "--to", &gateway.address, "--topic", "a.b", "--key", "7", "--json"],
-        Stdio::piped(),
-    );
+    let mut send =
+        start(&["send", "--to", &gateway.address, "--topic", "a.b", "--key", "7", "--json"], Stdio::piped());
     // Each line arrives before the next is written.
     let mut stdout = BufReader::new(text.child.stdout.take().unwrap());
     for (id, line) in [(1, "first"), (2, "caf\u{e9}")] {
@@ -265,7 +202,7 @@ fn a_sender_outlives_its_gateway() {
     let gateway = serve(&[]);
     let address = gateway.address.clone();
     let tail = gateway.tail(&["--count", "2"]);
-    let mut send = Process::start(&["send", "-v", "--to", &address], Stdio::piped());
+    let mut send = start(&["send", "-v", "--to", &address], Stdio::piped());
     send.write(b"1\n2\n");
     assert_eq!(tail.end().1, " 0 1 1\n 0 2 2\n");
     gateway.end();
@@ -285,7 +222,7 @@ fn a_sender_outlives_its_gateway() {
 fn without_retry_a_gateway_that_goes_away_is_exit_3() {
     let mut gateway = serve(&[]);
     let mut tail = gateway.tail(&[]);
-    let mut send = Process::start(&["send", "--no-retry", "--to", &gateway.address], Stdio::piped());
+    let mut send = start(&["send", "--no-retry", "--to", &gateway.address], Stdio::piped());
     send.write(b"1\n");
     let mut shown = BufReader::new(tail.child.stdout.take().unwrap());
     shown.read_line(&mut String::new()).unwrap();
@@ -330,7 +267,7 @@ fn draining_ends_a_tail_after_its_last_frame() {
 fn a_signal_ends_a_sender_and_a_tail_with_130() {
     let gateway = serve(&[]);
     let mut tail = gateway.tail(&[]);
-    let mut send = Process::start(&["send", "--to", &gateway.address], Stdio::piped());
+    let mut send = start(&["send", "--to", &gateway.address], Stdio::piped());
     send.write(b"hello\n");
     let mut stdout = BufReader::new(tail.child.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
@@ -349,7 +286,7 @@ fn a_second_signal_does_not_wait() {
     // Takes connections and never answers, so that nothing in flight is ever finished.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = mute.local_addr().unwrap().to_string();
-    let mut send = Process::start(&["send", "-v", "--to", &address], Stdio::piped());
+    let mut send = start(&["send", "-v", "--to", &address], Stdio::piped());
     send.write(b"hello\n");
     let mut peer = mute.accept().unwrap().0;
     peer.read_exact(&mut [0; 32 + 5 + 32]).unwrap();

@@ -5,16 +5,18 @@
 mod nginx;
 #[path = "support/store.rs"]
 mod store;
+mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nginx::Nginx;
 use serde_json::Value;
 use store::{Act, OK, PATIENCE, Store};
+use support::process::Process;
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
@@ -313,23 +315,13 @@ fn only_what_failed_is_sent_again() {
     assert_eq!((store.times("record 13"), store.times("record 14")), (2, 1));
 }
 
-/// A process that watches, ended with the test.
-struct Watching(Child);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn an_archive_that_is_moved_away_meanwhile_ends_nothing() {
     let store = Store::start(usize::MAX, |record, _| if record == "record 0" { Act::Held } else { OK });
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut watching =
-        Watching(command(&["--watch", folder.path().to_str().unwrap(), &store.url()]).spawn().unwrap());
+        Process::start(&mut command(&["--watch", folder.path().to_str().unwrap(), &store.url()]));
     // What is not complete yet by its name is not looked at.
     lines(&path("z.part"), 9);
     lines(&path("a.txt"), 1);
@@ -339,12 +331,11 @@ fn an_archive_that_is_moved_away_meanwhile_ends_nothing() {
     fs::rename(path("z.part"), path("b.txt")).unwrap();
     let began = Instant::now();
     while !path("done/b.txt").exists() {
-        assert!(began.elapsed() < PATIENCE && watching.0.try_wait().unwrap().is_none(), "b.txt is taken");
+        assert!(began.elapsed() < PATIENCE && watching.child.try_wait().unwrap().is_none(), "b.txt is taken");
         thread::yield_now();
     }
-    let pid = watching.0.id().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-    assert_eq!(watching.0.wait().unwrap().code(), Some(130));
+    watching.signal("TERM");
+    assert_eq!(watching.child.wait().unwrap().code(), Some(130));
     assert_eq!((store.times("record 0"), store.times("record 8")), (2, 1));
 }
 
@@ -357,9 +348,8 @@ fn archives_are_taken_as_they_arrive_and_put_away_by_one_of_two() {
     let folder = tempfile::tempdir().unwrap();
     let inbox = folder.path().join("inbox");
     fs::create_dir(&inbox).unwrap();
-    let watch = || {
-        Watching(command(&["--watch", inbox.to_str().unwrap(), &store.url(), "--retries=0"]).spawn().unwrap())
-    };
+    let watch =
+        || Process::start(&mut command(&["--watch", inbox.to_str().unwrap(), &store.url(), "--retries=0"]));
     let mut both = [watch(), watch()];
     for n in 0..20 {
         let text: String = (0..10).map(|line| format!("{n} {line}\n")).collect();
@@ -379,9 +369,8 @@ fn archives_are_taken_as_they_arrive_and_put_away_by_one_of_two() {
     assert!(report.contains("\"record\":\"line 11\"") && report.contains("400 Bad Request: bad"), "{report}");
     assert!(inbox.join("failed/7.txt").exists());
     for watching in &mut both {
-        let pid = watching.0.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-        assert_eq!(watching.0.wait().unwrap().code(), Some(130));
+        watching.signal("TERM");
+        assert_eq!(watching.child.wait().unwrap().code(), Some(130));
     }
     let log = store.log();
     assert_eq!((log.seen.len(), log.requests), (201, 201));

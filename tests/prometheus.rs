@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use framegate::control::Change;
 use framegate::frame::Status;
 use framegate::gate::Config;
 use serde_json::Value;
+use support::process::Process;
 use support::{PATIENCE, data, start};
 
 struct NoLog;
@@ -26,16 +27,6 @@ impl LogLevel for NoLog {
 
     fn set_level(&self, _: &str) -> Result<Change, String> {
         Err("there is none".into())
-    }
-}
-
-/// A process, ended with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -61,15 +52,13 @@ fn a_query_gives_the_rate() {
     fs::write(&config, text).unwrap();
     // It does not tell which port it took: one that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let child = Command::new("prometheus")
+    let mut command = Command::new("prometheus");
+    command
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
         .arg(format!("--web.listen-address={address}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _prometheus = Ended(child);
+        .stdout(Stdio::null());
+    let _prometheus = Process::start(&mut command);
 
     // As long as it takes: frames, and the question how many there were a second.
     let mut publisher = gateway.connect();

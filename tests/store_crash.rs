@@ -4,22 +4,21 @@
 mod support;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use support::process::Process;
 use support::{Client, PATIENCE, data, payload};
 
 /// A gateway in a process of its own.
 struct Serving {
-    child: Child,
-    said: Receiver<String>,
+    process: Process,
     address: SocketAddr,
     /// From its start until it listened.
     took: Duration,
@@ -28,16 +27,10 @@ struct Serving {
 impl Serving {
     fn start(mut command: Command) -> Serving {
         let since = Instant::now();
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (to, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        let line = says(&said, " listening on ");
-        let took = since.elapsed();
-        let (_, rest) = line.split_once(" listening on ").unwrap();
-        let address = rest.split(',').next().unwrap().parse().unwrap();
-        Serving { child, said, address, took }
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped());
+        let process = Process::start(&mut command);
+        let address = process.address().parse().unwrap();
+        Serving { process, address, took: since.elapsed() }
     }
 
     fn connect(&self) -> Client {
@@ -45,34 +38,15 @@ impl Serving {
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        Pid::from_child(&self.process.child)
     }
 
     /// Ends it in peace. What it printed.
-    fn stop(mut self) -> String {
-        kill_process(self.pid(), Signal::TERM).unwrap();
-        let mut ledger = String::new();
-        std::io::Read::read_to_string(self.child.stdout.as_mut().unwrap(), &mut ledger).unwrap();
-        assert!(self.child.wait().unwrap().success());
+    fn stop(self) -> String {
+        self.process.signal("TERM");
+        let (code, ledger, _) = self.process.end();
+        assert_eq!(code, 0);
         ledger
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits for a line with `part` in it.
-fn says(said: &Receiver<String>, part: &str) -> String {
-    loop {
-        let line = said.recv_timeout(PATIENCE);
-        let line = line.unwrap_or_else(|why| panic!("it never says {part:?}: {why}"));
-        if line.contains(part) {
-            return line;
-        }
     }
 }
 
@@ -164,8 +138,8 @@ fn whatever_got_ok_survives_being_killed() {
             .collect();
         // In the middle of the load, at another moment each time.
         thread::sleep(Duration::from_millis(20 + cycle * 37 % 90));
-        serving.child.kill().unwrap();
-        serving.child.wait().unwrap();
+        serving.process.child.kill().unwrap();
+        serving.process.child.wait().unwrap();
         for publisher in publishers {
             let (key, ids) = publisher.join().unwrap();
             confirmed.extend(ids.into_iter().map(|id| (key, id)));
@@ -213,7 +187,7 @@ fn a_disk_without_room_confirms_nothing_and_goes_on_when_there_is_room() {
             limit(Some(1));
         }
     }
-    let line = says(&serving.said, "nothing is confirmed and publishers wait");
+    let line = serving.process.says("nothing is confirmed and publishers wait");
     assert!(line.contains("File too large"), "{line}");
     client.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let told = client.try_next();
@@ -227,7 +201,7 @@ fn a_disk_without_room_confirms_nothing_and_goes_on_when_there_is_room() {
         assert_eq!(got.status(), Some(Status::Ok));
         told.push(got.header.id);
     }
-    says(&serving.said, "works again");
+    serving.process.says("works again");
     told.sort_unstable();
     assert!(told.iter().copied().eq(ids));
     let ledger = serving.stop();

@@ -1,6 +1,8 @@
 //! A gateway on a port of its own, and plain sockets to talk to it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod process;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;

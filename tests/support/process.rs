@@ -1,0 +1,72 @@
+//! A program in a process of its own, ended with the test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use super::PATIENCE;
+
+pub struct Process {
+    pub child: Child,
+    /// What it says on standard error, line by line.
+    said: Receiver<String>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (to, said) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Process { child, said }
+    }
+
+    /// Waits until it says something with `part` in it.
+    pub fn says(&self, part: &str) -> String {
+        loop {
+            let line = self.said.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|why| panic!("it never says {part:?}: {why}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Where a gateway says that it listens.
+    pub fn address(&self) -> String {
+        let line = self.says(" listening on ");
+        let (_, rest) = line.split_once(" listening on ").unwrap();
+        rest.split(',').next().unwrap().to_owned()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub fn write(&mut self, text: &[u8]) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Waits for its end: the exit code, what it printed, and what it said since last asked.
+    pub fn end(mut self) -> (i32, String, String) {
+        drop(self.child.stdin.take());
+        let mut printed = String::new();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_string(&mut printed).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        let said: Vec<String> = self.said.iter().collect();
+        (status.code().expect("not killed"), printed, said.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
