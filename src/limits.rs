@@ -546,10 +546,7 @@ const _: () = {
     assert!(WHOLES_UNHASHED >= 4 * (WHOLES_JOB + WHOLE_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(WRITE_TURN_SHARED <= WRITE_TURN);
-    assert!(
-        READ_TURN <= WRITE_TURN_SHARED && WRITE_TURN_SHARED <= WRITE_TURN
-            || cfg!(any(test, feature = "check"))
-    );
+    assert!(READ_TURN <= WRITE_TURN_SHARED || cfg!(any(test, feature = "check")), "nothing piles up");
     assert!(FRAME_PROGRESS <= READ_MAX);
     assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
     assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");

@@ -47,8 +47,6 @@ pub struct Assembly {
     /// Wholes that wait to be hashed, and those that workers have, by the numbers of their jobs.
     unhashed: VecDeque<(Draft, Whole)>,
     hashing: HashMap<u64, Vec<Whole>>,
-    /// The large ones that are hashed in part and wait for the next piece.
-    begun: VecDeque<(u64, Box<Draft>)>,
     numbers: u64,
     /// What all of them take.
     backlog: usize,
@@ -104,7 +102,6 @@ impl Assembly {
             shared: 0,
             unhashed: VecDeque::new(),
             hashing: HashMap::new(),
-            begun: VecDeque::new(),
             numbers: 0,
             backlog: 0,
             parked: VecDeque::new(),
@@ -198,7 +195,6 @@ impl Assembly {
         let unhashed = self.unhashed.iter().map(|(_, whole)| whole);
         let backlog: usize = unhashed.chain(self.hashing.values().flatten()).map(|whole| whole.cost).sum();
         assert_eq!(self.backlog, backlog);
-        assert!(self.begun.len() <= self.hashing.len());
     }
 }
 
@@ -323,31 +319,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hands wholes to the workers: small ones together, large ones a piece at a time.
     fn hash_wholes(&mut self) {
         while self.jobs < JOBS
-            && let Some((number, draft)) = self.assembly.begun.pop_front()
-        {
-            self.submit_wholes(number, Work::Draft(draft));
-        }
-        while self.jobs < JOBS
             && let Some((draft, whole)) = self.assembly.unhashed.pop_front()
         {
             let assembly = &mut self.assembly;
-            assembly.numbers += 1;
+            let mut wholes = vec![whole];
             let mut bytes = draft.unhashed();
-            let (mut drafts, mut wholes) = (vec![draft], vec![whole]);
-            while let Some((next, _)) = assembly.unhashed.front()
-                && bytes + next.unhashed() <= WHOLES_JOB
-                && let Some((next, whole)) = assembly.unhashed.pop_front()
-            {
-                bytes += next.unhashed();
-                drafts.push(next);
-                wholes.push(whole);
-            }
-            assembly.hashing.insert(assembly.numbers, wholes);
-            let work = match drafts.pop() {
-                Some(large) if bytes > WHOLES_JOB => Work::Draft(Box::new(large)),
-                last => Work::Drafts(drafts.into_iter().chain(last).collect()),
+            let work = if bytes > WHOLES_JOB {
+                Work::Draft(Box::new(draft))
+            } else {
+                let mut drafts = vec![draft];
+                while let Some((draft, whole)) =
+                    assembly.unhashed.pop_front_if(|(next, _)| bytes + next.unhashed() <= WHOLES_JOB)
+                {
+                    bytes += draft.unhashed();
+                    drafts.push(draft);
+                    wholes.push(whole);
+                }
+                Work::Drafts(drafts)
             };
-            self.submit_wholes(self.assembly.numbers, work);
+            assembly.numbers += 1;
+            let number = assembly.numbers;
+            assembly.hashing.insert(number, wholes);
+            self.submit_wholes(number, work);
         }
     }
 
@@ -359,7 +352,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn whole_hashed(&mut self, number: u64, draft: Box<Draft>) {
         match draft.unhashed() {
             0 => self.wholes_hashed(number, vec![draft.finish()]),
-            _ => self.assembly.begun.push_back((number, draft)),
+            // In the place of the job that is done.
+            _ => self.submit_wholes(number, Work::Draft(draft)),
         }
     }
 
@@ -497,7 +491,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let hashing = std::mem::take(&mut self.assembly.hashing);
         lost += hashing.values().flatten().map(|whole| whole.parts).sum::<u64>();
         lost += self.assembly.unhashed.drain(..).map(|(_, whole)| whole.parts).sum::<u64>();
-        self.assembly.begun.clear();
         self.assembly.backlog = 0;
         self.assembly.parked.clear();
         self.ledger.borrow_mut().undelivered += lost;

@@ -59,9 +59,11 @@ impl Workers {
                 std::mem::swap(&mut job.work, &mut other.work);
             }
         }
-        if let Work::Draft(draft) = &job.work {
-            self.wholes += u64::from(draft.unhashed() <= PIECE);
-        }
+        self.wholes += match &job.work {
+            Work::Draft(draft) => u64::from(draft.unhashed() <= PIECE),
+            Work::Drafts(drafts) => drafts.len() as u64,
+            _ => 0,
+        };
         let Workers { jobs, done, scheme, .. } = self;
         let another = |work: &Work| {
             let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
