@@ -86,7 +86,7 @@ impl Serve {
         }
         if settings.parts_memory.is_some() && config.parts_max() < config.parts_memory {
             log::warn!(
-                "parts-memory {} is more than half of the memory: {} is used; raise --memory",
+                "parts-memory {} is more than the memory leaves for parts: {} is used; raise --memory",
                 Size(config.parts_memory),
                 Size(config.parts_max())
             );

@@ -113,7 +113,8 @@ pub struct Settings {
     /// Keys that wait for parts at once [default: 1000000]
     #[arg(long, value_name = "N")]
     pub max_keys: Option<usize>,
-    /// What their parts may take of --memory, at most half of it; each key costs some 350 bytes beside them [default: 64MiB]
+    /// What their parts may take of --memory, at most half of it, and never the room in which the largest frame
+    /// comes; each key costs some 350 bytes beside them [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     pub parts_memory: Option<Size>,
     /// Parts of one key [default: 1024]
