@@ -222,10 +222,6 @@ pub const PRODUCT_RESERVE: usize = 4;
 /// millisecond, and they grow one after another.
 pub const PART_SHARDS: usize = bound(256, 2);
 
-/// 64 KiB of wholes that one job hashes: 40 µs, beside which a hand-off costs little. One that is larger is a job
-/// of its own, a piece at a time.
-pub const WHOLES_JOB: usize = bound(64 * KIB, 512);
-
 /// 16 MiB of wholes whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
 /// is faster than hashing, and without a bound they would fill the memory.
 pub const WHOLES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
@@ -543,7 +539,7 @@ const _: () = {
     assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
-    assert!(WHOLES_UNHASHED >= 4 * (WHOLES_JOB + WHOLE_COST), "the workers do not run dry meanwhile");
+    assert!(WHOLES_UNHASHED >= 4 * (INLINE_BATCH + WHOLE_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(WRITE_TURN_SHARED <= WRITE_TURN);
     assert!(READ_TURN <= WRITE_TURN_SHARED || cfg!(any(test, feature = "check")), "nothing piles up");

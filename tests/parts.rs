@@ -3,12 +3,13 @@
 mod support;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Status};
+use framegate::frame::{Decoder, Header, Rules, Status};
 use framegate::gate::{Config, Pressure};
-use framegate::sinks::store::SyncPolicy;
-use support::{Client, Got, data, payload, start};
+use framegate::sinks::store::{Reader, Stamp, SyncPolicy, names};
+use support::{Client, Got, data, payload, silent, start};
 
 /// A lease that does not end in a test.
 const LONG: Duration = Duration::from_secs(3600);
@@ -71,6 +72,101 @@ fn parts_from_anywhere_in_any_order_become_one_frame() {
     check_whole(&subscriber.next(), 7, &[0, 1]);
     let ledger = gateway.stop();
     assert_eq!((ledger.wholes, ledger.assembled, ledger.delivered), (2, 5, 2), "{ledger}");
+}
+
+/// What is stored, in the order of all topics: by whose folder it lies in, and the payload.
+fn stored(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut reader = Reader::new(root, &[">".into()], Stamp(0), None).expect("a store");
+    let mut stored = Vec::new();
+    while let Some(mut run) = reader.next_run().expect("it can be read") {
+        let folder = run.path.strip_prefix(root).expect("below the root").parent().expect("a folder");
+        let topic = names::topic(folder).expect("a topic's");
+        let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: false });
+        loop {
+            let n = run.read(decoder.spare()).expect("it can be read");
+            if n == 0 {
+                break;
+            }
+            decoder.advance(n);
+            while let Some(frame) = decoder.next_frame().expect("frames are stored") {
+                stored.push((topic.clone(), frame.payload().to_vec()));
+            }
+        }
+    }
+    stored
+}
+
+/// The payloads' first bytes in the order in which they came.
+fn order(subscriber: &mut Client, frames: usize) -> Vec<u8> {
+    (0..frames).map(|_| subscriber.next().payload[0]).collect()
+}
+
+#[test]
+fn a_whole_has_its_place_where_its_last_part_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(Config { store: Some(folder.path().into()), ..config() });
+    let mut subscriber = gateway.subscriber(">");
+    let mut client = gateway.connect();
+    // Hashed at once; over the budget of a turn, where many come together; and by a worker.
+    for (len, rounds) in [(10, 1), (6_000, 40), (300_000, 2)] {
+        for _ in 0..rounds {
+            let mut bytes = Vec::new();
+            let frame = |header, first: u8, len| client.frame(header, b"a", &vec![first; len]);
+            bytes.extend(frame(data(1), 1, 5));
+            bytes.extend(frame(part(7, 1, 2, 2), 9, len));
+            bytes.extend(frame(data(3), 2, 5));
+            bytes.extend(frame(silent(4), 3, 5));
+            bytes.extend(frame(part(7, 0, 2, 5), 4, len));
+            bytes.extend(frame(silent(6), 5, 5));
+            bytes.extend(frame(data(7), 6, 5));
+            client.write(&bytes);
+        }
+        for _ in 0..rounds {
+            assert_eq!(order(&mut subscriber, 6), [1, 2, 3, 4, 5, 6]);
+        }
+        let mut told: Vec<u64> = (0..5 * rounds).map(|_| told(&mut client).0).collect();
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told, [1, 2, 3, 5, 7]);
+    }
+    let ledger = gateway.stop();
+    assert_eq!((ledger.wholes, ledger.assembled), (43, 86), "{ledger}");
+    let stored: Vec<u8> = stored(folder.path()).iter().map(|(_, payload)| payload[0]).collect();
+    assert!(stored.chunks(6).all(|six| six == [1, 2, 3, 4, 5, 6]), "{stored:?}");
+}
+
+#[test]
+fn frames_of_several_topics_in_one_write_are_stored_each_in_its_own() {
+    for subscribers in [&[][..], &[">"], &["a.*", "b"], &["a.b"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = start(Config { store: Some(folder.path().into()), ..config() });
+        let mut subscribers: Vec<_> = subscribers.iter().map(|pattern| gateway.subscriber(pattern)).collect();
+        let mut client = gateway.connect();
+        let mut expected = Vec::new();
+        let mut bytes = Vec::new();
+        for (id, topic) in (0..).zip(["a.b", "a.c", "a.c", "b", "", "a.b", "a.b", "a.c"]) {
+            let header = if id % 3 == 0 { silent(id) } else { data(id) };
+            let payload = vec![id as u8; [3, 100_000, 0, 40][id as usize % 4] + 1];
+            bytes.extend(client.frame(header, topic.as_bytes(), &payload));
+            expected.push((topic.to_owned(), payload));
+        }
+        client.write(&bytes);
+        (0..5).for_each(|_| assert_eq!(told(&mut client).1, Status::Ok));
+        client.end();
+        assert!(client.rest().is_empty());
+        assert!(gateway.stop().is_balanced());
+        subscribers.iter_mut().for_each(|subscriber| {
+            subscriber.rest();
+        });
+        let stored = stored(folder.path());
+        for topic in ["a.b", "a.c", "b", ""] {
+            let of = |all: &[(String, Vec<u8>)]| {
+                all.iter().filter(|(of, _)| of == topic).map(|(_, payload)| payload[0]).collect::<Vec<_>>()
+            };
+            assert_eq!(of(&stored), of(&expected), "in the folder of '{topic}'");
+        }
+        assert_eq!(stored.len(), expected.len());
+    }
 }
 
 #[test]

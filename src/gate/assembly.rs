@@ -6,20 +6,25 @@
 //!   └─► refused, or its connection waits for room
 //! ```
 //!
+//! A whole has its place in the order where its last part stood. Where its digest is made later (in the next
+//! turn, or by a worker if it is large), what its connection sent behind that part waits for it.
+//!
 //! A part for which there is no room stops its connection: it and what was released behind it wait in the
 //! connection's stage, in order, and nothing more is read there. Room comes when a product is whole, or when
 //! its lease ends. Leases do not end while publishers are kept from sending, and for one lease after that.
 
+#[cfg(any(test, feature = "check"))]
+use std::collections::HashSet;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::conn::{ConnId, Item};
+use super::conn::ConnId;
 use super::distribute::Effect;
 use super::owed::{Owed, Reply};
 use super::{Config, Gate, Pressure};
 use crate::frame::{Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, Verified};
 use crate::limits::{
-    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST, WHOLES_JOB,
+    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST,
     WHOLES_UNHASHED,
 };
 use crate::memory::Charge;
@@ -44,9 +49,11 @@ pub struct Assembly {
     owed: usize,
     /// Bytes of held parts that another share of the memory is charged for.
     shared: usize,
-    /// Wholes that wait to be hashed, and those that workers have, by the numbers of their jobs.
-    unhashed: VecDeque<(Draft, Whole)>,
-    hashing: HashMap<u64, Vec<Whole>>,
+    /// Wholes that are hashed here in the next turn, or wait for room in the queue to the workers, and those that
+    /// workers have, by the numbers of their jobs. There is one of a connection at most.
+    small: VecDeque<(Draft, Whole)>,
+    large: VecDeque<(Draft, Whole)>,
+    hashing: HashMap<u64, Whole>,
     numbers: u64,
     /// What all of them take.
     backlog: usize,
@@ -77,6 +84,7 @@ enum Payload {
 
 /// What comes of a whole that is hashed.
 struct Whole {
+    /// Whose part was the last.
     from: ConnId,
     parts: u64,
     /// What it takes until it is hashed.
@@ -100,7 +108,8 @@ impl Assembly {
             held: 0,
             owed: 0,
             shared: 0,
-            unhashed: VecDeque::new(),
+            small: VecDeque::new(),
+            large: VecDeque::new(),
             hashing: HashMap::new(),
             numbers: 0,
             backlog: 0,
@@ -134,7 +143,12 @@ impl Assembly {
 
     /// Whether nothing is on its way.
     pub fn is_quiet(&self) -> bool {
-        self.hashing.is_empty() && self.unhashed.is_empty()
+        self.hashing.is_empty() && self.small.is_empty() && self.large.is_empty()
+    }
+
+    /// Whether some whole is hashed in the next turn.
+    pub fn has_to_hash(&self) -> bool {
+        !self.small.is_empty()
     }
 
     /// Whether as many wholes wait for their digests as may.
@@ -192,9 +206,11 @@ impl Assembly {
         assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
         assert!(self.held >= self.parts.len() as u64 && self.held as usize >= self.owed);
         assert_eq!(self.held == 0, self.parts.is_empty());
-        let unhashed = self.unhashed.iter().map(|(_, whole)| whole);
-        let backlog: usize = unhashed.chain(self.hashing.values().flatten()).map(|whole| whole.cost).sum();
-        assert_eq!(self.backlog, backlog);
+        let unhashed = self.small.iter().chain(&self.large).map(|(_, whole)| whole);
+        let wholes: Vec<&Whole> = unhashed.chain(self.hashing.values()).collect();
+        assert_eq!(self.backlog, wholes.iter().map(|whole| whole.cost).sum::<usize>());
+        let from: HashSet<u64> = wholes.iter().map(|whole| whole.from.key()).collect();
+        assert_eq!(from.len(), wholes.len(), "what is behind a whole did not wait for it");
     }
 }
 
@@ -272,25 +288,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assembly.owed += usize::from(owed.is_some());
         let held = Held { from: id, payload, owed, digest };
         assembly.shared += held.shared();
-        if let Some(product) = assembly.parts.add(&part, held, self.now) {
-            assembly.close(&product);
-            self.put_together(product);
+        match assembly.parts.add(&part, held, self.now) {
+            None => Effect::Hold,
+            Some(product) => {
+                assembly.close(&product);
+                self.put_together(id, product)
+            }
         }
-        Effect::Hold
     }
 
-    /// All parts are there: they become one frame, whose digest is made here or by a worker.
-    fn put_together(&mut self, product: Parted<Held>) {
+    /// All parts are there, the last from this connection: they become one frame, whose digest is made at once,
+    /// in the next turn, or by a worker.
+    fn put_together(&mut self, from: ConnId, product: Parted<Held>) -> Effect {
         let header = Header { key: product.key, ..Header::new(Kind::Data) };
         let mut draft = Draft::new(header, &self.config.scheme);
         draft.topic(product.topic.to_vec(), &self.memory);
-        let mut whole = Whole {
-            from: product.parts.last().expect("two or more").from,
-            parts: product.parts.len() as u64,
-            cost: 0,
-            owed: Vec::new(),
-            digests: Vec::new(),
-        };
+        let mut whole =
+            Whole { from, parts: product.parts.len() as u64, cost: 0, owed: Vec::new(), digests: Vec::new() };
         // Small parts lie together in one buffer.
         let mut together = Vec::new();
         for part in product.parts {
@@ -309,61 +323,66 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let bytes = draft.unhashed();
         if bytes <= INLINE_BATCH.min(self.inline_left) {
             self.inline_left -= bytes;
-            return self.distribute_whole(draft.hashed(), whole);
+            self.distribute_whole(draft.hashed(), whole);
+            return Effect::Hold;
         }
         whole.cost = bytes + WHOLE_COST;
         self.assembly.backlog += whole.cost;
-        self.assembly.unhashed.push_back((draft, whole));
+        let queue = if bytes <= INLINE_BATCH { &mut self.assembly.small } else { &mut self.assembly.large };
+        queue.push_back((draft, whole));
+        if let Some(conn) = self.conns.get_mut(from) {
+            conn.stage.get_or_insert_default().hashing = true;
+        }
+        Effect::Hash
     }
 
-    /// Hands wholes to the workers: small ones together, large ones a piece at a time.
-    fn hash_wholes(&mut self) {
-        while self.jobs < JOBS
-            && let Some((draft, whole)) = self.assembly.unhashed.pop_front()
+    /// Makes the digests that the turn before left, as far as this turn's budget goes.
+    pub(super) fn hash_small_wholes(&mut self) {
+        while let Some((draft, whole)) =
+            self.assembly.small.pop_front_if(|(draft, _)| draft.unhashed() <= self.inline_left)
         {
-            let assembly = &mut self.assembly;
-            let mut wholes = vec![whole];
-            let mut bytes = draft.unhashed();
-            let work = if bytes > WHOLES_JOB {
-                Work::Draft(Box::new(draft))
-            } else {
-                let mut drafts = vec![draft];
-                while let Some((draft, whole)) =
-                    assembly.unhashed.pop_front_if(|(next, _)| bytes + next.unhashed() <= WHOLES_JOB)
-                {
-                    bytes += draft.unhashed();
-                    drafts.push(draft);
-                    wholes.push(whole);
-                }
-                Work::Drafts(drafts)
-            };
-            assembly.numbers += 1;
-            let number = assembly.numbers;
-            assembly.hashing.insert(number, wholes);
-            self.submit_wholes(number, work);
+            self.inline_left -= draft.unhashed();
+            self.whole_is_hashed(draft.hashed(), whole);
         }
     }
 
-    fn submit_wholes(&mut self, number: u64, work: Work) {
-        self.submit(Job { ticket: Ticket { conn: WHOLES, number, since: self.now }, work });
+    /// Hands large wholes to the workers, a piece at a time.
+    fn hash_large_wholes(&mut self) {
+        while self.jobs < JOBS
+            && let Some((draft, whole)) = self.assembly.large.pop_front()
+        {
+            self.assembly.numbers += 1;
+            let number = self.assembly.numbers;
+            self.assembly.hashing.insert(number, whole);
+            self.submit_whole(number, Box::new(draft));
+        }
+    }
+
+    fn submit_whole(&mut self, number: u64, draft: Box<Draft>) {
+        let ticket = Ticket { conn: WHOLES, number, since: self.now };
+        self.submit(Job { ticket, work: Work::Draft(draft) });
     }
 
     /// A worker has hashed a large whole a piece further.
-    pub(super) fn whole_hashed(&mut self, number: u64, draft: Box<Draft>) {
-        match draft.unhashed() {
-            0 => self.wholes_hashed(number, vec![draft.finish()]),
+    pub(super) fn whole_hashed_on(&mut self, number: u64, draft: Box<Draft>) {
+        if draft.unhashed() > 0 {
             // In the place of the job that is done.
-            _ => self.submit_wholes(number, Work::Draft(draft)),
+            return self.submit_whole(number, draft);
+        }
+        // None, if it was forgotten.
+        if let Some(whole) = self.assembly.hashing.remove(&number) {
+            self.whole_is_hashed(draft.finish(), whole);
         }
     }
 
-    /// A worker has made the digests of wholes.
-    pub(super) fn wholes_hashed(&mut self, number: u64, made: Vec<Verified>) {
-        // None, if they were forgotten.
-        let wholes = self.assembly.hashing.remove(&number).unwrap_or_default();
-        for (made, whole) in made.into_iter().zip(wholes) {
-            self.assembly.backlog -= whole.cost;
-            self.distribute_whole(made, whole);
+    /// What waited for its digest is distributed, and what is behind it.
+    fn whole_is_hashed(&mut self, made: Verified, whole: Whole) {
+        self.assembly.backlog -= whole.cost;
+        let from = whole.from;
+        self.distribute_whole(made, whole);
+        if let Some(stage) = self.conns.get_mut(from).and_then(|conn| conn.stage.as_mut()) {
+            stage.hashing = false;
+            self.unpark(from);
         }
     }
 
@@ -414,7 +433,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 };
                 self.end_leases(LEASES_TURN, oldest, NO_ROOM);
             }
-            if self.nothing_comes() {
+            if self.nothing_comes() && self.assembly.is_quiet() {
                 let parked = !self.assembly.parked.is_empty();
                 // They make room for those who wait, one by one; or they will never be whole.
                 let max = if parked { 1 } else { LEASES_TURN };
@@ -434,10 +453,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(id) = self.assembly.parked.pop_front() else { break };
             self.unpark(id);
         }
-        self.hash_wholes();
+        self.hash_large_wholes();
     }
 
-    /// Whether no part can come any more.
+    /// Whether no part can come any more, but of what waits for a digest or for room.
     pub(super) fn nothing_comes(&self) -> bool {
         self.draining.is_some() && self.in_flight == 0 && self.calling.is_none()
     }
@@ -457,15 +476,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// What a connection has for which there is no room, and what is behind it, waits.
-    pub(super) fn park(&mut self, id: ConnId, rest: Verified) {
-        self.line_up_first(id, Item::Frames(rest));
+    /// What is first in line of a connection waits for room.
+    pub(super) fn park(&mut self, id: ConnId) {
         self.assembly.parked.push_back(id);
     }
 
-    /// What a connection waits with takes effect, as far as there is room.
+    /// What a connection waits with takes effect, as far as there is room and no digest is waited for.
     fn unpark(&mut self, id: ConnId) {
         while let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut())
+            && !stage.hashing
             && let Some(first) = stage.waiting.pop_front()
         {
             let frames = first.item.frames();
@@ -489,8 +508,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             lost += product.parts.len() as u64;
         }
         let hashing = std::mem::take(&mut self.assembly.hashing);
-        lost += hashing.values().flatten().map(|whole| whole.parts).sum::<u64>();
-        lost += self.assembly.unhashed.drain(..).map(|(_, whole)| whole.parts).sum::<u64>();
+        lost += hashing.values().map(|whole| whole.parts).sum::<u64>();
+        let Assembly { small, large, .. } = &mut self.assembly;
+        lost += small.drain(..).chain(large.drain(..)).map(|(_, whole)| whole.parts).sum::<u64>();
         self.assembly.backlog = 0;
         self.assembly.parked.clear();
         self.ledger.borrow_mut().undelivered += lost;

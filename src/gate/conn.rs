@@ -293,9 +293,9 @@ impl<S> Conn<S> {
         }
     }
 
-    /// Whether frames that were released wait in its stage.
+    /// Whether frames that were released wait in its stage, or would.
     pub fn is_parked(&self) -> bool {
-        self.stage.as_ref().is_some_and(|stage| !stage.waiting.is_empty())
+        self.stage.as_ref().is_some_and(|stage| stage.hashing || !stage.waiting.is_empty())
     }
 
     /// Whether replies and frames may still be added for it.
@@ -305,7 +305,8 @@ impl<S> Conn<S> {
 
     /// Whether everything that it sent has been released and distributed, and no reply is owed.
     pub fn is_quiet(&self) -> bool {
-        let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0);
+        let staged =
+            self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0 || stage.hashing);
         self.window.is_empty() && !staged && !self.in_turn
     }
 

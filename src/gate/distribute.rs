@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::conn::{ConnId, Rejects};
+use super::conn::{ConnId, Item, Rejects};
 use super::durable::Ticket;
 use super::notices::Notice;
 use super::owed::Reply;
@@ -24,6 +24,15 @@ struct OpenRun {
     end: usize,
     frames: u32,
     targets: Targets,
+}
+
+/// Neighbouring frames of one topic, not put yet: whoever subscribes to several topics gets their frames as one
+/// run, and a sink tells topics apart.
+struct OpenPut<'a> {
+    start: usize,
+    end: usize,
+    frames: u32,
+    topic: &'a [u8],
 }
 
 /// Replies to the frames of one batch.
@@ -64,8 +73,10 @@ pub(super) enum Effect {
     Reject(Status, String),
     /// Refused as the copy of a frame that is not confirmed yet.
     Twin(Ticket),
-    /// A part, which is held.
+    /// A part, which is held, or which made its whole complete.
     Hold,
+    /// A part that made its whole complete, whose digest is made later: what is behind it waits.
+    Hash,
     /// A part for which there is no room: it waits, and what is behind it.
     Park,
     /// Refused, and the connection ends.
@@ -84,11 +95,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let config = self.config.clone();
         let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
+        let mut to_put: Option<OpenPut<'_>> = None;
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
-        let mut parked = None;
+        // From this frame on what is behind waits; whether for room, or for a digest.
+        let mut rest = None;
         self.set_in_turn(id, true);
         for (index, frame) in (0..).zip(verified.iter()) {
+            if frame.header.is_part() {
+                // Its whole may be complete, and comes behind what came before it.
+                self.close_put(id, &verified, to_put.take(), ticket);
+                self.close_run(id, &verified, run.take());
+            }
             let effect = match self.conns.get(id) {
                 Some(conn) if !conn.discard && closing.is_none() => {
                     self.effect(id, &verified, &frame, &mut last, &mut room)
@@ -100,14 +118,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
             match effect {
                 Effect::Deliver(targets) => {
-                    let under = self.put_one(id, &verified, &frame, alone, &mut ticket);
+                    let under = self.ticket_of(id, &verified, &frame, alone, &mut ticket);
+                    if under.is_some() && !alone {
+                        match &mut to_put {
+                            Some(open) if open.end == frame.at && open.topic == frame.topic => {
+                                open.end = frame.end();
+                                open.frames += 1;
+                            }
+                            _ => {
+                                self.close_put(id, &verified, to_put.take(), ticket);
+                                let (start, end) = (frame.at, frame.end());
+                                to_put = Some(OpenPut { start, end, frames: 1, topic: frame.topic });
+                            }
+                        }
+                    }
                     match &mut run {
                         Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
                             open.end = frame.end();
                             open.frames += 1;
                         }
                         _ => {
-                            self.close_run(id, &verified, run.take(), ticket.filter(|_| !alone));
+                            self.close_run(id, &verified, run.take());
                             run = Some(OpenRun { start: frame.at, end: frame.end(), frames: 1, targets });
                         }
                     }
@@ -121,8 +152,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
                 }
                 Effect::Hold => {}
+                Effect::Hash => {
+                    rest = Some((index + 1, false));
+                    break;
+                }
                 Effect::Park => {
-                    parked = Some(index);
+                    rest = Some((index, true));
                     break;
                 }
                 Effect::Control => {
@@ -146,11 +181,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         self.set_in_turn(id, false);
-        self.close_run(id, &verified, run, ticket.filter(|_| !alone));
-        let rest = parked.map(|index| verified.split_off(index, &mut room));
+        self.close_put(id, &verified, to_put, ticket);
+        self.close_run(id, &verified, run);
+        let rest = rest
+            .filter(|&(index, _)| index < verified.frames())
+            .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
         self.push_replies(id, replies.bytes, room, ticket.filter(|_| !alone));
-        if let Some(rest) = rest {
-            self.park(id, rest);
+        if let Some((rest, parks)) = rest {
+            self.line_up_first(id, Item::Frames(rest));
+            if parks {
+                self.park(id);
+            }
         }
         if let Some((reason, frame_id)) = closing {
             if let Some(conn) = self.conns.get_mut(id) {
@@ -180,9 +221,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.publishes = true;
         let Ok(targets) = self.router.route(topic) else { return false };
         self.ledger.borrow_mut().verified.plain += 1;
-        let run = OpenRun { start: 0, end: verified.len(), frames: verified.frames(), targets };
+        let (end, frames) = (verified.len(), verified.frames());
         let ticket = self.ticket();
-        self.close_run(id, verified, Some(run), ticket);
+        self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
+        self.close_run(id, verified, Some(OpenRun { start: 0, end, frames, targets }));
         true
     }
 
@@ -291,19 +333,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
         Ok(())
     }
 
-    /// Hands a run to its subscribers, and under a ticket to the sinks.
-    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>, ticket: Option<Ticket>) {
+    /// Hands a run to its subscribers.
+    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
         let Some(OpenRun { start, end, frames, targets }) = run else { return };
-        let body = verified.body().part(start, end);
-        if let Some(ticket) = ticket {
-            self.put(ticket, id, &body, frames);
-        }
-        self.hand_out(id, body, frames, &targets);
+        self.hand_out(id, verified.body().part(start, end), frames, &targets);
+    }
+
+    /// Hands frames of one topic to the sinks, where there are some.
+    fn close_put(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        to_put: Option<OpenPut<'_>>,
+        ticket: Option<Ticket>,
+    ) {
+        let (Some(OpenPut { start, end, frames, .. }), Some(ticket)) = (to_put, ticket) else { return };
+        self.put(ticket, id, &verified.body().part(start, end), frames);
     }
 
     /// The ticket of a frame that is distributed: its batch's, or, where a sink judges each frame alone, its
     /// own, under which it is put.
-    fn put_one(
+    fn ticket_of(
         &mut self,
         id: ConnId,
         verified: &Verified,

@@ -78,7 +78,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
-            assert!(stage.frames > 0 || stage.owed > 0 || stage.over, "an empty stage is kept");
+            let is_used = stage.frames > 0 || stage.owed > 0 || stage.over || stage.hashing;
+            assert!(is_used, "an empty stage is kept");
         }
         if let Some(calling) = &self.calling {
             calling.check_invariants();

@@ -219,6 +219,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.timing.begin_turn();
         self.notice_events(events);
         self.accept_waiting();
+        self.hash_small_wholes();
         self.collect();
         self.collect_outcomes();
         self.tend_handlers();
@@ -241,6 +242,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || !self.dirty.is_empty()
             || self.acceptor.is_ready(self.now)
             || self.surveyor.is_asked()
+            || self.assembly.has_to_hash()
             || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
             || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
         if at_once || self.has_answers() || self.has_calls_to_write() {

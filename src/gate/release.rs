@@ -19,9 +19,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             match done.outcome {
                 Outcome::Answers(verified) => self.answers_verified(number, verified),
                 Outcome::Call(performed) => self.function_answered(number, performed),
-                Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed(number, draft),
+                Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed_on(number, draft),
                 Outcome::Draft(draft) => self.draft_hashed(number, draft),
-                Outcome::Drafts(made) => self.wholes_hashed(number, made),
                 Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;

@@ -45,6 +45,8 @@ pub struct Stage {
     pub controls: usize,
     /// A frame that ends the connection is among them: what comes behind it is not called.
     pub over: bool,
+    /// A whole whose last part is of this connection waits for its digest: what waits comes behind it.
+    pub hashing: bool,
     /// Replies that wait for a confirmation.
     pub owed: u32,
     /// The connection ends once nothing is owed.
@@ -112,7 +114,7 @@ impl Stage {
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.steps.is_empty() && self.owed == 0
+        self.waiting.is_empty() && self.steps.is_empty() && self.owed == 0 && !self.hashing
     }
 }
 

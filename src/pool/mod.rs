@@ -75,8 +75,6 @@ pub enum Work {
     Answers(Batch),
     /// The next piece of a frame that is made here.
     Draft(Box<Draft>),
-    /// All of frames that are made here.
-    Drafts(Vec<Draft>),
     /// A call of a handler in Rust.
     Call(Box<Task>),
 }
@@ -103,8 +101,6 @@ pub enum Outcome {
     Answers(Verified),
     /// The frame that is made here, a piece further.
     Draft(Box<Draft>),
-    /// The frames that are made here.
-    Drafts(Vec<Verified>),
     /// What the handler in Rust answered.
     Call(Performed),
 }
@@ -152,7 +148,6 @@ impl Work {
                 draft.hash(PIECE);
                 Outcome::Draft(draft)
             }
-            Work::Drafts(drafts) => Outcome::Drafts(drafts.into_iter().map(Draft::hashed).collect()),
             Work::Call(task) => Outcome::Call(task.perform(scheme)),
         }
     }
@@ -162,7 +157,7 @@ impl Work {
         match self {
             Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
             Work::Piece(_) => true,
-            Work::Answers(_) | Work::Draft(_) | Work::Drafts(_) | Work::Call(_) => false,
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) => false,
         }
     }
 }

@@ -44,7 +44,7 @@ impl<T> Queues<T> {
     fn of(&self, work: &Work) -> &T {
         match work {
             Work::Batch(_) => &self.batches,
-            Work::Piece(_) | Work::Answers(_) | Work::Draft(_) | Work::Drafts(_) => &self.pieces,
+            Work::Piece(_) | Work::Answers(_) | Work::Draft(_) => &self.pieces,
             Work::Call(_) => &self.calls,
         }
     }

@@ -59,11 +59,9 @@ impl Workers {
                 std::mem::swap(&mut job.work, &mut other.work);
             }
         }
-        self.wholes += match &job.work {
-            Work::Draft(draft) => u64::from(draft.unhashed() <= PIECE),
-            Work::Drafts(drafts) => drafts.len() as u64,
-            _ => 0,
-        };
+        if let Work::Draft(draft) = &job.work {
+            self.wholes += u64::from(draft.unhashed() <= PIECE);
+        }
         let Workers { jobs, done, scheme, .. } = self;
         let another = |work: &Work| {
             let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
