@@ -28,15 +28,28 @@ pub(super) enum Admission {
     BeginLarge,
     /// Read, and throw it away.
     Discard,
-    /// Wait in line for memory.
-    Wait(Share, PauseCause),
+    /// Wait in line.
+    Wait(Line, PauseCause),
     /// Not now; whoever lifts the reason marks it runnable.
     Blocked(PauseCause),
+}
+
+/// What is waited for in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Room in the queues to the workers. It is a line of its own: whoever stands in it may hold the memory that
+    /// others wait for, and need none to go on.
+    Workers,
+    /// Memory for small frames.
+    Small,
+    /// Memory for a large frame.
+    Large,
 }
 
 /// Connections that wait for memory or for room in the queues, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct Lines {
+    workers: VecDeque<ConnId>,
     small: VecDeque<ConnId>,
     large: VecDeque<ConnId>,
     /// Since when someone waits and nobody went on.
@@ -61,30 +74,35 @@ impl Lines {
     /// Whether the connection stands in a line.
     #[cfg(any(test, feature = "check"))]
     pub fn contains(&self, id: ConnId) -> bool {
-        self.small.contains(&id) || self.large.contains(&id)
+        [&self.workers, &self.small, &self.large].into_iter().any(|line| line.contains(&id))
     }
 
-    fn of(&mut self, share: Share) -> &mut VecDeque<ConnId> {
-        match share {
-            Share::Small => &mut self.small,
-            Share::Large => &mut self.large,
-            Share::Answer => unreachable!("handlers do not stand in line"),
+    fn of(&mut self, line: Line) -> &mut VecDeque<ConnId> {
+        match line {
+            Line::Workers => &mut self.workers,
+            Line::Small => &mut self.small,
+            Line::Large => &mut self.large,
         }
     }
 
-    fn is_waited_for(&self, share: Share) -> bool {
-        match share {
-            Share::Small => !self.small.is_empty(),
-            Share::Large => !self.large.is_empty(),
-            Share::Answer => false,
+    fn is_waited_for(&self, line: Line) -> bool {
+        match line {
+            Line::Workers => !self.workers.is_empty(),
+            Line::Small => !self.small.is_empty(),
+            Line::Large => !self.large.is_empty(),
         }
+    }
+
+    fn are_empty(&self) -> bool {
+        self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
     }
 }
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// What the connection may do now. One that is not first in line does not pass those who wait,
-    /// unless what it needs is set aside for it.
-    pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in_line: bool) -> Admission {
+    /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
+    /// in another, unless what it needs is set aside for it.
+    pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<Line>) -> Admission {
+        let passes = |line| first_in == Some(line) || !self.lines.is_waited_for(line);
         match conn.state {
             State::Open => {}
             State::Closing(_) | State::Lingering(_) => return Admission::Discard,
@@ -113,8 +131,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
-        if self.jobs >= JOBS || self.assembly.is_behind() {
-            return Admission::Wait(Share::Small, PauseCause::Workers);
+        let are_others_before = first_in.is_none() && self.lines.is_waited_for(Line::Workers);
+        if self.jobs >= JOBS || self.assembly.is_behind() || are_others_before {
+            return Admission::Wait(Line::Workers, PauseCause::Workers);
         }
         if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
@@ -125,30 +144,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let begun = conn.partial.as_ref().and_then(|partial| partial.header);
         if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
             let need = header.frame_len() + BUFFER_OVERHEAD;
-            let passes = first_in_line || !self.lines.is_waited_for(Share::Large);
-            return match passes && self.memory.has_room(Share::Large, need) {
+            return match passes(Line::Large) && self.memory.has_room(Share::Large, need) {
                 true => Admission::BeginLarge,
-                false => Admission::Wait(Share::Large, PauseCause::Memory),
+                false => Admission::Wait(Line::Large, PauseCause::Memory),
             };
         }
         let filled_max = conn.fill_max();
-        let passes = first_in_line || !self.lines.is_waited_for(Share::Small);
         match begun {
-            _ if passes && self.memory.has_room(Share::Small, read_need(filled_max)) => {
+            _ if passes(Line::Small) && self.memory.has_room(Share::Small, read_need(filled_max)) => {
                 Admission::Read { filled_max }
             }
             // The frame that it began can always be finished.
             Some(header) => Admission::Read { filled_max: header.frame_len() },
-            None => Admission::Wait(Share::Small, PauseCause::Memory),
+            None => Admission::Wait(Line::Small, PauseCause::Memory),
         }
     }
 
     /// Puts a connection in line.
-    pub(super) fn wait_in_line(&mut self, id: ConnId, share: Share) {
+    pub(super) fn wait_in_line(&mut self, id: ConnId, line: Line) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.waiting.is_none() {
-            conn.waiting = Some(share);
-            self.lines.of(share).push_back(id);
+            conn.waiting = Some(line);
+            self.lines.of(line).push_back(id);
             self.lines.starved_since.get_or_insert(self.now);
             self.lines.reclaim_at.get_or_insert(self.now + RECLAIM_AFTER);
         }
@@ -157,9 +174,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Lets those in line go on, first come, first served, as far as there is room.
     pub(super) fn resume_lines(&mut self) {
         self.charge_entries();
-        let mut went_on = self.resume_line(Share::Large);
-        went_on |= self.resume_line(Share::Small);
-        if self.lines.small.is_empty() && self.lines.large.is_empty() {
+        let mut went_on = false;
+        for line in [Line::Workers, Line::Large, Line::Small] {
+            went_on |= self.resume_line(line);
+        }
+        if self.lines.are_empty() {
             self.lines.starved_since = None;
             self.lines.reclaim_at = None;
         } else if went_on || self.lines.starved_since.is_none() {
@@ -176,20 +195,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + self.assembly.cost());
     }
 
-    fn resume_line(&mut self, share: Share) -> bool {
+    /// Whether some connection went on.
+    fn resume_line(&mut self, line: Line) -> bool {
         let mut went_on = false;
         // Whoever comes back into the line in this turn waits for the next.
-        for _ in 0..self.lines.of(share).len() {
-            let Some(&id) = self.lines.of(share).front() else { break };
-            let verdict = self.conns.get(id).map(|conn| self.admission(conn, true));
-            if let Some(Admission::Wait(..)) = verdict {
+        for _ in 0..self.lines.of(line).len() {
+            let Some(&id) = self.lines.of(line).front() else { break };
+            let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
+            let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
+            if waits_on(verdict) {
                 break;
             }
-            self.lines.of(share).pop_front();
+            self.lines.of(line).pop_front();
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.waiting = None;
-                self.read_once(id, true);
-                went_on = true;
+                self.read_once(id, Some(line));
+                went_on |= !matches!(verdict, Some(Admission::Wait(..)));
             }
         }
         went_on

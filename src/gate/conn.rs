@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::admission::Line;
 use super::config::{Config, SlowPolicy};
 use super::large::Large;
 use super::parcel::Parcel;
@@ -13,7 +14,7 @@ use super::stage::Stage;
 use crate::error::CloseReason;
 use crate::frame::{Fault, Header, Status, Verified};
 use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
-use crate::memory::{Charge, Share};
+use crate::memory::Charge;
 use crate::net::Outbox;
 use crate::order::Reorder;
 
@@ -138,8 +139,8 @@ pub struct Conn<S> {
     pub queued: bool,
     /// It waits for room with the sinks.
     pub sink_held: bool,
-    /// It is in line for memory.
-    pub waiting: Option<Share>,
+    /// The line in which it stands.
+    pub waiting: Option<Line>,
     /// It was ready and the gateway did not read it.
     pub paused: Option<Pause>,
     /// At most [`READ_MAX`].

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Gate;
-use super::admission::Admission;
+use super::admission::{Admission, Line};
 use super::conn::{ConnId, Item, Partial, State};
 use super::large::Large;
 use crate::error::CloseReason;
@@ -29,18 +29,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(id) = self.runnable.pop_front() else { break };
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.queued = false;
-                self.read_once(id, false);
+                self.read_once(id, None);
             }
         }
     }
 
     /// One read, if the connection may be read now; else it waits for what it lacks.
-    pub(super) fn read_once(&mut self, id: ConnId, first_in_line: bool) {
+    pub(super) fn read_once(&mut self, id: ConnId, first_in: Option<Line>) {
         let Some(conn) = self.conns.get(id) else { return };
         if !conn.readable || conn.ended {
             return;
         }
-        let admission = self.admission(conn, first_in_line);
+        let admission = self.admission(conn, first_in);
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
             self.pauses.begin(conn, cause, self.now);
@@ -61,8 +61,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.wait_for_calls(id);
                 false
             }
-            Admission::Wait(share, _) => {
-                self.wait_in_line(id, share);
+            Admission::Wait(line, _) => {
+                self.wait_in_line(id, line);
                 false
             }
             Admission::Discard => self.discard(id),

@@ -9,6 +9,8 @@ mod network;
 mod oracle;
 mod peers;
 mod products;
+#[cfg(test)]
+mod scenarios;
 mod script;
 mod setup;
 mod shelf;

@@ -1,0 +1,104 @@
+//! Runs that are written out, where a seed found a fault: what a seed means changes with the worlds that are drawn.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::dice::Dice;
+use super::network::{SimNet, World};
+use super::workers::{SimPool, Workers};
+use crate::frame::{Header, Kind, Scheme, encode};
+use crate::gate::{Config, Gate};
+use crate::limits::{CONN_BATCHES, INLINE_BATCH, JOBS, READ_MAX};
+use crate::memory::Memory;
+
+/// A gateway whose peers do what a test says.
+struct Scene {
+    world: Rc<RefCell<World>>,
+    workers: Rc<RefCell<Workers>>,
+    gate: Gate<SimNet, SimPool>,
+    now: Instant,
+    memory: usize,
+}
+
+impl Scene {
+    fn new(config: Config) -> Scene {
+        let now = Instant::now();
+        let world = Rc::new(RefCell::new(World::listening(now)));
+        let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, false)));
+        let memory = config.memory;
+        let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
+        Scene { world, workers, gate, now, memory }
+    }
+
+    fn connect(&mut self) -> usize {
+        let wire = self.world.borrow_mut().connect(100_000);
+        self.turns(2);
+        wire
+    }
+
+    fn send(&mut self, wire: usize, bytes: &[u8]) {
+        self.world.borrow_mut().wires[wire].arrive(bytes, self.now);
+        self.turns(6);
+    }
+
+    fn turns(&mut self, turns: usize) {
+        for _ in 0..turns {
+            let events = self.world.borrow_mut().take_events();
+            self.gate.turn(self.now, &events);
+            self.gate.check_invariants(self.memory);
+        }
+    }
+
+    /// The workers do all that they have, and the gateway what comes of it.
+    fn finish(&mut self) {
+        for _ in 0..100 {
+            while self.workers.borrow().has_work() {
+                self.workers.borrow_mut().work(&mut Dice::Seed(1));
+            }
+            self.turns(1);
+            // What takes longer than a look for someone who has stalled is a timeout.
+            let next = self.gate.next_deadline().filter(|&next| next <= self.now + Duration::from_secs(1));
+            self.now = next.map_or(self.now, |next| next.max(self.now));
+        }
+    }
+}
+
+/// A DATA frame of so many bytes.
+fn frame(bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(Header::new(Kind::Data), b"", &vec![7; bytes - 64], &Scheme::Sha256, &mut frame);
+    frame
+}
+
+/// Whoever waits for the workers holds the memory for what it began, and may be behind someone who waits for that
+/// memory: seed 187147, and a random input before it, never finished.
+#[test]
+fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
+    let config = Config { payload_max: 3_000, ..Config::default() };
+    let mut scene = Scene::new(Config { memory: Memory::least(config.frame_max()), ..config });
+    // Its reads have become large.
+    let wide = scene.connect();
+    let warm = frame(500).repeat(2 * READ_MAX / 500);
+    for _ in 0..20 {
+        scene.send(wide, &warm);
+        scene.finish();
+    }
+    let begun = frame(2_900);
+    let beginners: Vec<usize> = (0..3).map(|_| scene.connect()).collect();
+    beginners.iter().for_each(|&wire| scene.send(wire, &begun[..1_500]));
+    let fillers: Vec<usize> = (0..JOBS.div_ceil(CONN_BATCHES)).map(|_| scene.connect()).collect();
+    for at in 0..JOBS {
+        scene.send(fillers[at / CONN_BATCHES], &frame(INLINE_BATCH + 1));
+    }
+    scene.send(wide, &frame(500));
+    beginners.iter().for_each(|&wire| scene.send(wire, &begun[1_500..]));
+    let read = scene.gate.ledger().read;
+    assert_eq!(
+        read,
+        (20 * warm.len() / 500 + JOBS) as u64,
+        "the workers have all that they may, and nobody is read"
+    );
+    scene.finish();
+    assert_eq!(scene.gate.ledger().read - read, 1 + 3, "all of them go on");
+}
