@@ -9,7 +9,7 @@ use super::network::{SimNet, World};
 use super::workers::{SimPool, Workers};
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::gate::{Config, Gate};
-use crate::limits::{CONN_BATCHES, INLINE_BATCH, JOBS, READ_MAX};
+use crate::limits::{INLINE_BATCH, JOBS, READ_MAX};
 use crate::memory::Memory;
 
 /// A gateway whose peers do what a test says.
@@ -87,9 +87,9 @@ fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
     let begun = frame(2_900);
     let beginners: Vec<usize> = (0..3).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &begun[..1_500]));
-    let fillers: Vec<usize> = (0..JOBS.div_ceil(CONN_BATCHES)).map(|_| scene.connect()).collect();
-    for at in 0..JOBS {
-        scene.send(fillers[at / CONN_BATCHES], &frame(INLINE_BATCH + 1));
+    for _ in 0..JOBS {
+        let filler = scene.connect();
+        scene.send(filler, &frame(INLINE_BATCH + 1));
     }
     scene.send(wide, &frame(500));
     beginners.iter().for_each(|&wire| scene.send(wire, &begun[1_500..]));
