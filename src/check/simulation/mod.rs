@@ -15,6 +15,7 @@ mod script;
 mod setup;
 mod shelf;
 mod steering;
+mod story;
 mod watch;
 mod wholes;
 mod workers;
@@ -80,6 +81,12 @@ enum Canary {
     Parts,
     /// Its sink says that it has what it let fall.
     Sink,
+    /// Its sink files a run under the topic of its first frame.
+    Filing,
+    /// It puts frames of different topics as one run.
+    Mixed,
+    /// It tells a sink of a message before the frame that stands before it.
+    Order,
 }
 
 struct Simulation<'a> {
@@ -353,10 +360,25 @@ impl Simulation<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
-    /// How many seeds the ordinary test run tries; FRAMEGATE_SEEDS=100000 for a long one.
+    /// How many seeds the ordinary test run tries, from 0 on.
     const SEEDS: u64 = 3_000;
+
+    /// Seeds that once failed, and what they found. A seed means another world once worlds are drawn otherwise; where
+    /// a fault has a test of its own beside the code as well, that is what keeps it away.
+    const KNOWN: [(u64, &str); 1] = [(187_147, "not everything is done after 20000 turns without faults")];
+
+    /// `FRAMEGATE_SEEDS=100000` is as many seeds from 0 on; `FRAMEGATE_SEEDS=100000..200000` those that come next.
+    fn seeds_of(given: &str) -> Range<u64> {
+        let number = |text: &str| text.trim().parse().expect("FRAMEGATE_SEEDS is N or FROM..TO");
+        match given.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => 0..number(given),
+        }
+    }
 
     #[test]
     fn seeds() {
@@ -365,17 +387,30 @@ mod tests {
             println!("{coverage:#?}");
             return;
         }
-        let seeds = std::env::var("FRAMEGATE_SEEDS").map_or(SEEDS, |n| n.parse().expect("a number"));
+        let seeds = std::env::var("FRAMEGATE_SEEDS").map_or(0..SEEDS, |given| seeds_of(&given));
         let start = Instant::now();
+        for (seed, found) in KNOWN {
+            println!("seed {seed}, which found: {found}");
+            check_seed(seed);
+        }
         let mut all = Coverage::default();
-        for seed in 0..seeds {
+        for seed in seeds.clone() {
             all += check_seed(seed);
         }
-        let rate = seeds as f64 / start.elapsed().as_secs_f64();
-        println!("{seeds} seeds, {rate:.0} a second: {all:#?}");
+        let rate = (seeds.end - seeds.start) as f64 / start.elapsed().as_secs_f64();
+        println!("seeds {seeds:?}, {rate:.0} a second: {all:#?}");
+        if seeds.end - seeds.start < SEEDS {
+            println!("too few to reach everything");
+            return;
+        }
         for (i, count) in all.counts().enumerate() {
             assert!(*count > 0, "number {i} of the coverage was never reached");
         }
+    }
+
+    #[test]
+    fn seeds_go_on_where_others_ended() {
+        assert_eq!((seeds_of("20"), seeds_of("20..50")), (0..20, 20..50));
     }
 
     /// The oracle is awake: what is wrong does not get past it, and it says what that is.
@@ -385,6 +420,9 @@ mod tests {
             (Canary::Verdicts, ""),
             (Canary::Parts, "is in the place of part"),
             (Canary::Sink, "is confirmed"),
+            (Canary::Filing, "is filed under"),
+            (Canary::Mixed, "are put as of one topic"),
+            (Canary::Order, "in another place than"),
         ] {
             let caught = (0..300).any(|seed| {
                 let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::peers::Peer;
 use super::products::FIRST_KEY;
 use super::script::{Fate, Sent};
+use super::story::{self, Item};
 use super::wholes::{self, Known, Wholes, take_apart};
 use super::{Coverage, Simulation};
 use crate::calls::Overflow;
@@ -21,6 +22,8 @@ pub(super) struct Received {
     frames: BTreeMap<usize, Vec<usize>>,
     /// What was put together of parts.
     pub wholes: Wholes,
+    /// Both in the order in which they came.
+    pub items: Vec<Item>,
     pub replies: Vec<Reply>,
     pub lost: u64,
 }
@@ -48,6 +51,8 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         run.check_confirmed();
     }
     let stayed = |wire: usize| reasons.get(&wire) == Some(&CloseReason::Draining);
+    let effect = |peer: &Peer| took_effect(reasons.get(&peer.wire));
+    story::check(run, &received_by, effect, |peer| stayed(peer.wire));
     let known = wholes::gather(run, &received_by, stayed);
     let (parts, certain) = wholes::check(run, &known, &received_by, |at| {
         let reason = reasons.get(&run.peers[at].wire);
@@ -106,6 +111,7 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
         assert!(frame.is_intact(&run.rules.scheme), "3: a frame with a wrong digest came out");
         let header = frame.header;
         end += frame.bytes.len();
+        received.items.extend(Item::of(&frame));
         match header.kind {
             Kind::Reply => match Status::from_u16(header.status).expect("a status that exists") {
                 Status::Gap => received.lost += header.key,

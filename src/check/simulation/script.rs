@@ -195,6 +195,11 @@ impl Script {
         Some(bytes)
     }
 
+    /// How often the frame with this id is sent.
+    pub fn copies_of(&self, id: u64) -> usize {
+        self.sent.iter().filter(|sent| sent.id == id).count()
+    }
+
     /// A frame's header, its topic and its payload.
     pub fn frame_of(&self, sent: &Sent) -> (Header, &[u8], &[u8]) {
         let bytes = &self.bytes[sent.start..sent.end];

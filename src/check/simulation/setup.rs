@@ -118,7 +118,7 @@ impl<'a> Simulation<'a> {
         let mut shelves = Vec::new();
         for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
             let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
-            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room, canary == Some(Canary::Sink))));
+            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room, canary)));
             gate.add_sink(Box::new(SimSink(shelf.clone())));
             shelves.push(shelf);
         }

@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
+use super::Canary;
 use super::dice::Dice;
 use super::products::{FIRST_KEY, Name, parts_of};
+use super::story::Item;
 use crate::frame::Frame;
 use crate::sinks::{Condition, Outcome, Put, Sink};
 
@@ -17,8 +19,8 @@ pub struct Shelf {
     alone: bool,
     /// Refuses some, where it judges each alone.
     refuses: bool,
-    /// Says that it has what it let fall: a fault that the oracle must see.
-    canary: bool,
+    /// Something is wrong with it, or with what it is told, that the oracle must see.
+    canary: Option<Canary>,
     room: usize,
     held: Vec<Put>,
     done: VecDeque<Outcome>,
@@ -26,6 +28,10 @@ pub struct Shelf {
     trouble: bool,
     /// The last frame of each connection: they come in order.
     last: HashMap<u64, u64>,
+    /// Everything that it was told, in that order.
+    pub told: Vec<Told>,
+    /// Tickets of what it refused.
+    pub refused_tickets: HashSet<u64>,
     /// What it has, byte for byte.
     pub confirmed: HashMap<Name, Vec<u8>>,
     pub refused: HashSet<Name>,
@@ -38,8 +44,18 @@ pub struct Shelf {
     pub troubles: u64,
 }
 
+/// A frame that was put.
+pub struct Told {
+    pub ticket: u64,
+    /// The connection that it is said to be of.
+    pub from: u64,
+    /// The topic that it was filed under.
+    pub folder: Vec<u8>,
+    pub item: Item,
+}
+
 impl Shelf {
-    pub fn new(alone: bool, refuses: bool, room: usize, canary: bool) -> Shelf {
+    pub fn new(alone: bool, refuses: bool, room: usize, canary: Option<Canary>) -> Shelf {
         Shelf { alone, refuses: alone && refuses, room, canary, ..Shelf::default() }
     }
 
@@ -97,9 +113,12 @@ impl Shelf {
 
     fn judge(&mut self, at: usize, refused: bool) {
         let put = self.held.swap_remove(at);
+        if refused {
+            self.refused_tickets.insert(put.ticket);
+        }
         let refusal = refused.then(|| "no".into());
         self.done.push_back(Outcome { ticket: put.ticket, bytes: put.body.len(), refusal });
-        if self.canary {
+        if self.canary == Some(Canary::Sink) {
             return;
         }
         each_frame(&put, |frame| {
@@ -118,6 +137,31 @@ impl Shelf {
             };
             assert!(is_new, "2: {name:?} is put twice");
         });
+    }
+}
+
+impl Shelf {
+    /// Files what it is told under the topic of the first frame, as a store does: all of a put are of one.
+    fn file(&mut self, put: &Put) {
+        let mut topic: Option<Vec<u8>> = None;
+        let before = self.told.last().filter(|told| told.ticket == put.ticket);
+        let folder = before.filter(|_| self.canary == Some(Canary::Filing)).map(|told| told.folder.clone());
+        if self.canary == Some(Canary::Mixed) {
+            topic = before.map(|told| told.folder.clone());
+        }
+        each_frame(put, |frame| {
+            let topic = &*topic.get_or_insert_with(|| frame.topic().to_vec());
+            assert_eq!(topic, frame.topic(), "2: frames of different topics are put as of one topic");
+            let folder = folder.as_ref().unwrap_or(topic).clone();
+            let item = Item::of(frame).expect("what is put is DATA");
+            self.told.push(Told { ticket: put.ticket, from: put.from, folder, item });
+        });
+        if let (Some(Canary::Order), [.., before, last]) = (self.canary, &mut self.told[..])
+            && before.from == last.from
+            && matches!(last.item, Item::Whole(_))
+        {
+            std::mem::swap(before, last);
+        }
     }
 }
 
@@ -164,6 +208,7 @@ impl Sink for SimSink {
             let before = last.insert(put.from, id);
             assert!(before.is_none_or(|before| before < id), "1: {id} is put after {before:?}");
         });
+        shelf.file(&put);
         shelf.held.push(put);
     }
 

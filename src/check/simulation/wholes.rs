@@ -289,7 +289,7 @@ fn products<'a>(run: &'a Simulation<'_>) -> Products<'a> {
     products
 }
 
-fn topic_of<'a>(run: &'a Simulation<'_>, whole: &Whole) -> &'a str {
+pub fn topic_of<'a>(run: &'a Simulation<'_>, whole: &Whole) -> &'a str {
     let (peer, id) = whole[0];
     let script = &run.peers[peer as usize].script;
     std::str::from_utf8(script.frame_of(&script.sent[id as usize]).1).expect("it was judged")
