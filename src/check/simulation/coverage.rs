@@ -14,6 +14,8 @@ pub struct Coverage {
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
+    /// Copies that came out again since the first were forgotten, and that were told DUPLICATE on another connection.
+    pub again: [u64; 2],
     /// Calls answered, calls tried again, frames told BUSY.
     pub calls: [u64; 3],
     /// Frames confirmed by sinks, refused by one, forgotten at the end.
@@ -37,10 +39,11 @@ pub struct Coverage {
 impl Coverage {
     /// Each count.
     pub fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
-        let Coverage { frames, delivered, verified, losses, closed, calls, .. } = self;
+        let Coverage { frames, delivered, again, verified, losses, closed, calls, .. } = self;
         let Coverage { sunk, shelved, wholes, parts, steered, turns, .. } = self;
         [frames, delivered, turns]
             .into_iter()
+            .chain(again)
             .chain(verified)
             .chain(losses)
             .chain(closed)

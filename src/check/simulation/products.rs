@@ -53,7 +53,7 @@ pub fn parts_of(mut payload: &[u8]) -> Vec<(Name, &[u8])> {
 pub fn deal(publishers: usize, rules: &Rules, dice: &mut Dice<'_>) -> Vec<Vec<Dealt>> {
     let mut hands: Vec<Vec<Dealt>> = (0..publishers).map(|_| Vec::new()).collect();
     let mut key = FIRST_KEY;
-    for _ in 0..dice.below(7) {
+    for _ in 0..dice.below(if rules.large { 100 } else { 7 }) {
         if !dice.one_in(6) {
             key += 1;
         }

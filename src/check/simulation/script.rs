@@ -2,6 +2,7 @@
 //! connection long.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use super::dice::Dice;
 use super::products::{self, Dealt};
@@ -22,6 +23,8 @@ pub enum Fate {
     Control,
     /// Is a part: OK, EXPIRED or refused, as it goes with the others of its product.
     Part,
+    /// The copy of one that was accepted, or may have been: DUPLICATE, or delivered as well.
+    Again,
     /// Is refused with this status.
     Refuse(Status),
     /// Comes after the end of its stream.
@@ -95,6 +98,8 @@ pub struct Sent {
 /// Everything that one peer sends.
 #[derive(Debug, Default)]
 pub struct Script {
+    /// The peer whose frames they are: itself, or the one whose frames it sends again.
+    pub owner: Option<u64>,
     pub bytes: Vec<u8>,
     pub sent: Vec<Sent>,
     /// Patterns that it ever asks for, and gets.
@@ -110,8 +115,16 @@ pub struct Script {
 pub struct Rules {
     pub scheme: Scheme,
     pub dedup: bool,
+    /// What was accepted may be forgotten during the run; and when, if that is not for want of memory.
+    pub forgets: bool,
+    pub window: Option<Duration>,
     pub on_bad_digest: BadDigestPolicy,
     pub payload_max: usize,
+    /// Who breaks off sends everything again.
+    pub resends: bool,
+    /// Frames of one publisher, and connections by the hundred.
+    pub frames_max: usize,
+    pub large: bool,
     /// Handlers decide what becomes of DATA.
     pub handlers: bool,
     /// Parts of one product.
@@ -161,13 +174,26 @@ impl Script {
     pub fn publisher(peer: usize, hand: &[Dealt], rules: &Rules, dice: &mut Dice<'_>) -> Script {
         let mut script = Script::default();
         let mut hand = hand.iter();
-        for _ in 0..dice.below(40) {
+        for _ in 0..dice.below(rules.frames_max) {
             match hand.as_slice().is_empty() || dice.one_in(2) {
                 true => script.add_any(peer, rules, dice),
                 false => hand.by_ref().take(1).for_each(|part| script.add_dealt(peer, part, rules, dice)),
             }
         }
         hand.for_each(|part| script.add_dealt(peer, part, rules, dice));
+        script
+    }
+
+    /// What was to be delivered once more, on another connection: it is not known what of it was accepted.
+    pub fn resent(&self) -> Script {
+        let mut script = Script { owner: self.owner, ..Script::default() };
+        for sent in self.sent.iter().filter(|sent| matches!(sent.fate, Fate::Deliver | Fate::Again)) {
+            let start = script.bytes.len();
+            script.bytes.extend_from_slice(&self.bytes[sent.start..sent.end]);
+            let again =
+                Sent { id: sent.id, topic: sent.topic.clone(), ..Sent::new(start, script.bytes.len()) };
+            script.sent.push(Sent { answered: sent.answered, fate: Fate::Again, ..again });
+        }
         script
     }
 
@@ -233,6 +259,7 @@ impl Script {
             19 => self.add_part(peer, rules),
             20 | 21 => self.add_corrupt(peer, want_reply, rules, dice),
             22 => self.add_copy(rules, dice),
+            23 if rules.forgets => self.add_copy(rules, dice),
             _ if dice.one_in(8) => self.add_fault(rules, dice),
             _ => self.add(peer, Kind::Data, want_reply, b"a", 0, rules),
         }
@@ -386,6 +413,9 @@ impl Script {
             Kind::Data if check_topic(topic).is_err() => refused,
             Kind::Data => {
                 let bytes = self.bytes[sent.start..].to_vec();
+                if rules.forgets && self.accepted.contains(&bytes) {
+                    return Fate::Again;
+                }
                 if rules.dedup && self.accepted.contains(&bytes) {
                     return Fate::Refuse(Status::Duplicate);
                 }

@@ -16,6 +16,12 @@ use crate::frame::Scheme;
 use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, Pressure, SlowPolicy};
 use crate::memory::Memory;
 
+/// A window that does not end during a run, in milliseconds.
+const FOR_EVER: u64 = 100_000_000;
+
+/// One world in so many has a hundred connections: it takes as long as all the others together.
+const LARGE: usize = 500;
+
 /// As many handlers and calls as there are ever set to be.
 fn most_calls() -> Config {
     Config { handlers: 3, max_in_flight: 6, ..Config::default() }
@@ -32,11 +38,22 @@ impl<'a> Simulation<'a> {
         };
         let payload_max = *dice.pick(&[200, 3_000, 20_000]);
         let handlers = dice.one_in(3);
+        let dedup = dice.one_in(3);
+        // A window that ends, or one that has no room for all of them.
+        let window =
+            (dedup && !handlers).then(|| *dice.pick(&[FOR_EVER, FOR_EVER, 5_000, 1_000])).unwrap_or(FOR_EVER);
+        let is_cramped = dedup && !handlers && dice.one_in(4);
+        let large = dice.one_in(LARGE);
         let rules = Rules {
             scheme: scheme.clone(),
-            dedup: dice.one_in(4),
+            dedup,
+            forgets: window < FOR_EVER || is_cramped,
+            window: (dedup && !is_cramped).then_some(Duration::from_millis(window)),
             on_bad_digest,
             payload_max,
+            resends: dedup && !handlers && !parts && window == FOR_EVER && !is_cramped && dice.one_in(2),
+            frames_max: if large { *dice.pick(&[40, 100]) } else { 40 },
+            large,
             handlers,
             parts_max: *dice.pick(&[1024, 1024, 9, 3]),
         };
@@ -47,15 +64,20 @@ impl<'a> Simulation<'a> {
         let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
         let mut config = Config {
             payload_max,
-            connections_max: if dice.one_in(16) { 3 } else { 100 },
+            connections_max: if dice.one_in(16) { 3 } else { 1_000 },
             outbox: *dice.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
             slow: policy,
             slow_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(*dice.pick(&[300, 5])),
             on_bad_digest,
             scheme: scheme.clone(),
-            dedup: rules.dedup.then_some(Duration::from_secs(100_000)),
+            dedup: rules.dedup.then_some(Duration::from_millis(window)),
             drain: DRAIN,
+            frame_timeout: Duration::from_millis(if calm {
+                30_000
+            } else {
+                *dice.pick(&[30_000, 1_000, 100])
+            }),
             max_parts: rules.parts_max,
             ..Config::default()
         };
@@ -94,7 +116,7 @@ impl<'a> Simulation<'a> {
         }
         let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
         // A window that forgets early would need a model of its own here; it has one in its room.
-        let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
+        let more = if rules.dedup && !is_cramped { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
         config.memory = match handlers {
             false => Memory::least(config.frame_max()),
             true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
@@ -116,9 +138,11 @@ impl<'a> Simulation<'a> {
         let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
         gate.start_handlers().expect("they start");
         let mut shelves = Vec::new();
-        for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
+        for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 2, 2]) {
             let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
-            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room, canary)));
+            let shelf = Rc::new(RefCell::new(
+                Shelf::new(alone, refuses, room, canary).in_world(rules.forgets, *dice.pick(&[8, 8, 200])),
+            ));
             gate.add_sink(Box::new(SimSink(shelf.clone())));
             shelves.push(shelf);
         }

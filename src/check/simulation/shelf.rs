@@ -19,6 +19,10 @@ pub struct Shelf {
     alone: bool,
     /// Refuses some, where it judges each alone.
     refuses: bool,
+    /// What it has may be put again.
+    forgets: bool,
+    /// How long it stays in trouble: one in so many chances to get out of it.
+    stubborn: usize,
     /// Something is wrong with it, or with what it is told, that the oracle must see.
     canary: Option<Canary>,
     room: usize,
@@ -56,7 +60,12 @@ pub struct Told {
 
 impl Shelf {
     pub fn new(alone: bool, refuses: bool, room: usize, canary: Option<Canary>) -> Shelf {
-        Shelf { alone, refuses: alone && refuses, room, canary, ..Shelf::default() }
+        Shelf { alone, refuses: alone && refuses, room, canary, stubborn: 8, ..Shelf::default() }
+    }
+
+    /// One that may be in trouble for long, and told again what it has.
+    pub fn in_world(self, forgets: bool, stubborn: usize) -> Shelf {
+        Shelf { forgets, stubborn, ..self }
     }
 
     /// Whether there is an outcome to collect.
@@ -82,7 +91,7 @@ impl Shelf {
     /// Something happens to it.
     pub fn act(&mut self, dice: &mut Dice<'_>) {
         if self.trouble {
-            self.trouble = !dice.one_in(8);
+            self.trouble = !dice.one_in(self.stubborn);
         } else if dice.one_in(16) {
             self.trouble = true;
             self.troubles += 1;
@@ -128,6 +137,10 @@ impl Shelf {
                 for (part, _) in parts_of(frame.payload()).into_iter().filter(|_| !refused) {
                     *self.parts.entry(part).or_default() += 1;
                 }
+                return;
+            }
+            if self.forgets {
+                self.confirmed.insert(name, frame.bytes.to_vec());
                 return;
             }
             assert!(!self.refused.contains(&name), "2: {name:?} is put twice");
@@ -198,7 +211,7 @@ impl Sink for SimSink {
         assert!(self.room() > 0, "5: there is no room for another put");
         let mut shelf = self.0.borrow_mut();
         assert!(!shelf.alone || put.frames == 1);
-        let last = &mut shelf.last;
+        let Shelf { last, forgets, .. } = &mut *shelf;
         each_frame(&put, |frame| {
             let (key, id) = (frame.header.key, frame.header.id);
             if key >= FIRST_KEY {
@@ -206,7 +219,7 @@ impl Sink for SimSink {
                 return;
             }
             let before = last.insert(put.from, id);
-            assert!(before.is_none_or(|before| before < id), "1: {id} is put after {before:?}");
+            assert!(*forgets || before.is_none_or(|before| before < id), "1: {id} is put after {before:?}");
         });
         shelf.file(&put);
         shelf.held.push(put);

@@ -78,9 +78,9 @@ impl Simulation<'_> {
                 if kind != Kind::Reply || !is_ok && status != Status::Duplicate as u16 {
                     continue;
                 }
-                let name = (at as u64, id);
+                let name = (peer.script.owner.unwrap_or(at as u64), id);
                 match fate_of(id) {
-                    Some(Fate::Deliver) => {
+                    Some(Fate::Deliver | Fate::Again) => {
                         let confirmed = self.shelves.iter().all(|s| s.borrow().confirmed.contains_key(&name));
                         assert!(confirmed, "{status} before {id} of peer {at} is confirmed");
                     }

@@ -169,7 +169,11 @@ pub(super) fn check(
             }
             let within = known.within.get(&part.name).copied().unwrap_or(0);
             assert!(within <= part.copies, "2: {:?} is in {within} wholes", part.name);
-            assert!(!run.rules.dedup || within <= 1, "2: {:?} is in {within} wholes", part.name);
+            assert!(
+                !run.rules.dedup || run.rules.forgets || within <= 1,
+                "2: {:?} is in {within} wholes",
+                part.name
+            );
             if known.has_all_of(topic) {
                 let (ok, is_told_all) = (told.ok + told.by_sink, took_effect(peer as usize).1);
                 let agrees = ok == within || (ok < within && !(part.sent.answered && is_told_all));
