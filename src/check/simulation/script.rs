@@ -413,7 +413,7 @@ impl Script {
             Kind::Data if check_topic(topic).is_err() => refused,
             Kind::Data => {
                 let bytes = self.bytes[sent.start..].to_vec();
-                if rules.forgets && self.accepted.contains(&bytes) {
+                if (rules.forgets || rules.resends) && self.accepted.contains(&bytes) {
                     return Fate::Again;
                 }
                 if rules.dedup && self.accepted.contains(&bytes) {

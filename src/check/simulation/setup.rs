@@ -73,10 +73,10 @@ impl<'a> Simulation<'a> {
             scheme: scheme.clone(),
             dedup: rules.dedup.then_some(Duration::from_millis(window)),
             drain: DRAIN,
-            frame_timeout: Duration::from_millis(if calm {
-                30_000
-            } else {
-                *dice.pick(&[30_000, 1_000, 100])
+            // Parts that wait for room would be looked at so often that their leases take more turns than a run has.
+            frame_timeout: Duration::from_millis(match calm || parts {
+                true => 30_000,
+                false => *dice.pick(&[30_000, 1_000, 100]),
             }),
             max_parts: rules.parts_max,
             ..Config::default()
@@ -87,7 +87,8 @@ impl<'a> Simulation<'a> {
             if patient {
                 config.lease = Duration::from_secs(20);
             }
-            config.max_keys = *dice.pick(&[1_000, 1_000, 3, 1]);
+            // A hundred connections would wait for each other's leases for longer than a run lasts.
+            config.max_keys = if large { 1_000 } else { *dice.pick(&[1_000, 1_000, 3, 1]) };
             config.parts_memory = *dice.pick(&[1 << 20, 1 << 20, 1 << 14, 6_000, 2_000]);
             if calm {
                 // The clock brings the ends of leases, in which nobody is to have been idle too long.
