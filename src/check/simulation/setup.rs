@@ -126,6 +126,10 @@ impl<'a> Simulation<'a> {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
         }
+        if large {
+            // Or the headers that a hundred connections have begun take all of it.
+            config.memory += 1 << 17;
+        }
         if certain {
             // A quarter of it is for answers: room for those of all calls to wait.
             config.memory += 4 * most_calls().max_in_flight * config.frame_max();

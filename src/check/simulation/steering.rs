@@ -35,7 +35,8 @@ impl Simulation<'_> {
                 self.pause(wait);
             }
             2 | 3 => self.resume(),
-            4 if !self.rules.dedup => {
+            // The headers that a hundred connections have begun take more than the least memory.
+            4 if !self.rules.dedup && !self.rules.large => {
                 let more = *self.dice.pick(&[0, 1 << 12, 1 << 16]);
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
