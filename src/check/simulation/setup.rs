@@ -40,8 +40,10 @@ impl<'a> Simulation<'a> {
         let handlers = dice.one_in(3);
         let dedup = dice.one_in(3);
         // A window that ends, or one that has no room for all of them.
-        let window =
-            (dedup && !handlers).then(|| *dice.pick(&[FOR_EVER, FOR_EVER, 5_000, 1_000])).unwrap_or(FOR_EVER);
+        let window = match dedup && !handlers {
+            true => *dice.pick(&[FOR_EVER, FOR_EVER, 5_000, 1_000]),
+            false => FOR_EVER,
+        };
         let is_cramped = dedup && !handlers && dice.one_in(4);
         let large = dice.one_in(LARGE);
         let rules = Rules {

@@ -169,7 +169,8 @@ impl Shelf {
             let item = Item::of(frame).expect("what is put is DATA");
             self.told.push(Told { ticket: put.ticket, from: put.from, folder, item });
         });
-        if let (Some(Canary::Order), [.., before, last]) = (self.canary, &mut self.told[..])
+        if self.canary == Some(Canary::Order)
+            && let [.., before, last] = &mut self.told[..]
             && before.from == last.from
             && matches!(last.item, Item::Whole(_))
         {
