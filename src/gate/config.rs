@@ -7,9 +7,9 @@ use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
-    BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
+    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
 };
-use crate::memory::Memory;
+use crate::memory::{AnswerRoom, Memory};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
 
@@ -178,12 +178,16 @@ impl Config {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
     }
 
-    /// What is held for handlers beside the answer that is read: of each the beginning of another, and the
-    /// calls.
-    pub fn answers_beside(&self) -> usize {
+    /// What is kept for handlers beside the answer that is read: for the beginning of another of each, for the
+    /// calls, and for answers that wait for those to earlier frames.
+    pub fn answer_room(&self) -> AnswerRoom {
         let begun = self.handlers.saturating_mul(READ_MAX + BUFFER_OVERHEAD);
         // More than any memory is enough to be refused.
-        begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(usize::MAX / 64)
+        let enough = usize::MAX / 64;
+        AnswerRoom {
+            beside: begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(enough),
+            waiting: self.max_in_flight.saturating_mul(ANSWER_WAITS).min(enough),
+        }
     }
 
     /// What one outbox may really hold: at most half of the memory, so that one subscriber that
@@ -252,7 +256,7 @@ impl Config {
         }
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
-            true => Memory::least_with_answers(self.frame_max(), self.answers_beside()),
+            true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
         };
         if self.memory < least {
             let mib = least.div_ceil(1 << 20);

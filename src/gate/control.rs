@@ -178,7 +178,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         config.check()?;
         calling.configure(&config, self.now);
-        self.memory.set_beside(config.answers_beside());
+        self.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
         self.config = Rc::new(config);
         Ok(Change { name: setting.name().into(), old, new })
