@@ -204,7 +204,7 @@ pub struct WorkersUse {
 }
 
 /// How long things take, in microseconds, and how large they are. Recorded a batch, not a frame; each
-/// time is exact to a turn of the loop.
+/// time is exact to a turn of the loop, and in a turn to when all that it read was verified.
 #[derive(Clone, Debug, Default)]
 pub struct Stages {
     /// From a batch's read to its verdict.

@@ -27,7 +27,7 @@ impl LogLevel for NoLog {
     }
 
     fn set_level(&self, level: &str) -> Result<Change, String> {
-        Ok(Change { name: "log".into(), old: "info".into(), new: level.into() })
+        Ok(Change { name: "log".into(), old: "info".into(), new: level.into(), also: None })
     }
 }
 

@@ -87,12 +87,12 @@ fn whatever_memory_is_left_every_frame_is_answered() {
 fn settings_that_leave_no_room_for_answers_are_refused_with_the_mend() {
     let config = Config { payload_max: 16 * MIB, handlers: 2, ..shell("exec cat") };
     let wrong = Config { memory: 40 * MIB, ..config.clone() }.check().unwrap_err();
-    assert!(wrong.contains("give --memory 46MiB or more"), "{wrong}");
-    assert_eq!(Config { memory: 46 * MIB, ..config.clone() }.check(), Ok(()));
+    assert!(wrong.contains("give --memory 45MiB or more"), "{wrong}");
+    assert_eq!(Config { memory: 45 * MIB, ..config.clone() }.check(), Ok(()));
     let gateway = start(config);
     let wrong = gateway.control().set(Setting::Memory(40 * MIB)).unwrap().unwrap_err();
-    assert!(wrong.contains("--memory 46MiB"), "{wrong}");
-    gateway.control().set(Setting::Memory(46 * MIB)).unwrap().unwrap();
+    assert!(wrong.contains("--memory 45MiB"), "{wrong}");
+    gateway.control().set(Setting::Memory(45 * MIB)).unwrap().unwrap();
     // Each of more frames at once may have to wait for others.
     let wrong = gateway.control().set(Setting::MaxInFlight(10_000)).unwrap().unwrap_err();
     assert!(wrong.contains("is too little for"), "{wrong}");

@@ -211,7 +211,22 @@ impl Config {
         })
     }
 
-    /// Every setting by its name on the command line, as it is written there.
+    /// What is different since `before` of the bounds that depend on the memory, in words.
+    pub fn also_since(&self, before: &Config) -> Option<String> {
+        let bounds = [
+            ("outbox", before.outbox_max(), self.outbox_max()),
+            ("parts-memory", before.parts_max(), self.parts_max()),
+        ];
+        let changed = bounds.into_iter().filter(|(_, old, new)| old != new);
+        let also: Vec<String> = changed
+            .map(|(name, old, new)| {
+                format!("{name}, which depends on it, is {} instead of {}", Size(new), Size(old))
+            })
+            .collect();
+        (!also.is_empty()).then(|| also.join(", and "))
+    }
+
+    /// Every setting by its name on the command line, as it is written there: what is in force.
     pub fn listed(&self) -> Vec<(&'static str, String)> {
         vec![
             ("max-payload", Size(self.payload_max).to_string()),
@@ -219,7 +234,7 @@ impl Config {
             ("max-connections", self.connections_max.to_string()),
             ("idle-timeout", Time(self.idle_timeout).to_string()),
             ("frame-timeout", Time(self.frame_timeout).to_string()),
-            ("outbox", Size(self.outbox).to_string()),
+            ("outbox", Size(self.outbox_max()).to_string()),
             ("slow", self.slow.name().into()),
             ("slow-timeout", Time(self.slow_timeout).to_string()),
             ("on-bad-digest", self.on_bad_digest.name().into()),
@@ -234,7 +249,7 @@ impl Config {
             ("overflow", self.overflow.name().into()),
             ("lease", Time(self.lease).to_string()),
             ("max-keys", self.max_keys.to_string()),
-            ("parts-memory", Size(self.parts_memory).to_string()),
+            ("parts-memory", Size(self.parts_max()).to_string()),
             ("max-parts", self.max_parts.to_string()),
             ("lease-pressure", self.lease_pressure.name().into()),
             ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),

@@ -221,6 +221,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.collect_outcomes();
         self.tend_handlers();
         self.read_runnable();
+        if self.timing.has_verified() {
+            self.timing.end_reading(self.net.now().saturating_duration_since(now));
+        }
         self.write_dirty();
         self.resume_lines();
         self.call_next();
