@@ -44,7 +44,9 @@ impl Simulation<'_> {
             }
             5 => {
                 let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);
-                self.set(Setting::Outbox(outbox)).expect("it is fine");
+                // What could not be in force is refused.
+                let fits = outbox <= self.gate.describe().memory.limit_bytes as usize / 2;
+                assert_eq!(self.set(Setting::Outbox(outbox)).is_ok(), fits, "an outbox of {outbox}");
             }
             6 => {
                 let workers = 1 + self.dice.below(3);
