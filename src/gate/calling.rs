@@ -193,21 +193,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let seq = stage.steps.begin();
         let checked = frame.iter().next().expect("it is one frame");
         let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
-        let charge = self.memory.charge(Share::Answer, CALL);
         let begun = self.calling.as_mut().map_or(0, |calling| calling.count());
-        let (ahead_of_turn, waiting, failed) = (false, None, 0);
-        let mut call = Call {
-            conn: id,
-            seq,
-            header,
-            frame,
-            digest,
-            begun,
-            ahead: ahead_of_turn,
-            waiting,
-            failed,
-            _charge: charge,
-        };
+        let (waiting, failed, _charge) = (None, 0, self.memory.charge(Share::Answer, CALL));
+        let mut call =
+            Call { conn: id, seq, header, frame, digest, begun, ahead: false, waiting, failed, _charge };
         let known = match (&mut self.dedup, digest) {
             (Some(dedup), Some(digest)) => dedup.is_known(&digest, self.now),
             _ => false,
