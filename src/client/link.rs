@@ -20,6 +20,10 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`RETRY_FIRST`].
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// 5 connections in a row that end without an answer, where there never was one: no gateway does that. With the pauses
+/// between them that takes a second or two.
+const MUTE_MAX: u32 = 5;
+
 /// 20 s without anything to send: then a PING, so that a gateway that closes idle connections
 /// (after minutes, as a rule) sees that this one is meant to stay.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -60,9 +64,13 @@ impl Link {
     pub fn run(self, mut stream: TcpStream) {
         let mut pauses = Backoff::new(RETRY_FIRST, RETRY_MAX);
         let mut trouble = None;
+        // How many connections ended without an answer; none once there was one.
+        let mut mute = Some(0);
         let error = loop {
             let since = Instant::now();
             let (end, done) = self.converse(stream);
+            let heard = self.shared.state.lock().heard || matches!(end, End::Closed(Some(_)));
+            mute = mute.filter(|_| !heard).map(|mute| mute + 1);
             let why = match self.judge(end, done) {
                 Ok(None) => break None,
                 Ok(Some(why)) => why,
@@ -71,8 +79,12 @@ impl Link {
             if !self.wait_until_needed() {
                 break None;
             }
-            // A gateway that closes every connection at once is as good as none.
-            if since.elapsed() > RETRY_MAX || self.shared.state.lock().progress {
+            if mute == Some(MUTE_MAX) {
+                let why = format!("it ended {MUTE_MAX} connections without an answer ({why})");
+                break Some(Error::NoGateway { to: self.to, why });
+            }
+            // A gateway that closes every connection at once is as good as none, and so is one that says nothing.
+            if heard && since.elapsed() > RETRY_MAX || self.shared.state.lock().progress {
                 pauses.reset();
                 trouble = None;
             }
@@ -165,7 +177,8 @@ impl Link {
         loop {
             let at = Instant::now() + pauses.pause();
             if at > give_up {
-                return Err(Error::Unreachable { to: self.to.clone(), why, tried: since.elapsed() });
+                let tried = since.elapsed().max(Duration::from_millis(1));
+                return Err(Error::Unreachable { to: self.to.clone(), why, tried });
             }
             let mut state = self.shared.state.lock();
             while state.life != Life::Over && !self.shared.work.wait_until(&mut state, at).timed_out() {}
@@ -186,6 +199,10 @@ impl Link {
 
     /// Writes until there is nothing more to write on this connection.
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
+        if self.no_reply {
+            // Nothing else would tell a gateway from what is none before the end.
+            self.ping(stream, 0)?;
+        }
         while let Some(work) = self.next_work(done) {
             match work {
                 Work::Write(job) => self.write_job(stream, job, done)?,

@@ -36,12 +36,15 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
         let fatal = loop {
             match decoder.next_frame() {
                 Ok(None) => break None,
+                Ok(Some(frame)) if frame.header.kind != Kind::Reply => {
+                    break Some(Error::echo(to, frame.header.kind));
+                }
                 Ok(Some(frame)) => match take(frame, scheme, &mut answers) {
                     Ok(None) => {}
                     Ok(word) => last_word = word,
                     Err(error) => break Some(error),
                 },
-                Err(fault) => break Some(Error::NoGateway { to: to.to_string(), fault }),
+                Err(fault) => break Some(Error::no_gateway(to, &fault)),
             }
         };
         shared.answer(&mut answers);
@@ -53,9 +56,6 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
 
 /// Takes one frame; what the gateway says before it closes, if this says it.
 fn take(frame: Frame<'_>, scheme: &Scheme, answers: &mut Vec<Answer>) -> Result<Option<String>, Error> {
-    if frame.header.kind != Kind::Reply {
-        return Ok(None);
-    }
     let status = check_reply(&frame, scheme)?;
     let said = || match frame.payload() {
         [] => status.name().to_string(),
