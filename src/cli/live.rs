@@ -11,9 +11,10 @@ use super::ready::ReadyFile;
 use super::shape::Shaper;
 use super::tail::{OUTPUT, Tail, unread};
 use super::unread::when_unread;
-use super::{Exit, Failure, PATIENCE, complain, signals};
+use super::{Exit, Failure, complain, signals};
 use crate::client::{Backoff, Error, Event, RETRY, Subscriber};
 use crate::frame::{Scheme, Status};
+use crate::limits::START_PATIENCE;
 use crate::units::{about, many, plain};
 
 /// 100 ms to 5 s between attempts to connect again.
@@ -105,7 +106,7 @@ impl Tail {
             left: self.count.unwrap_or(u64::MAX),
             bad: 0,
         };
-        let mut subscriber = Subscriber::open(&self.from, live.scheme.clone(), PATIENCE)?;
+        let mut subscriber = Subscriber::open(&self.from, live.scheme.clone(), START_PATIENCE)?;
         let ending = Arc::new(Ending::default());
         ending.hold(&subscriber);
         let (by_signal, by_reader) = (ending.clone(), ending.clone());

@@ -6,6 +6,7 @@ mod bench;
 mod ctl;
 mod failure;
 mod http_sink;
+mod last_word;
 mod live;
 mod log;
 mod patrol;
@@ -21,6 +22,7 @@ mod serve;
 mod settings;
 mod shape;
 mod signals;
+mod started;
 mod stored;
 mod stored_files;
 mod tail;
@@ -31,7 +33,6 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use ::log::LevelFilter;
 use clap::error::ErrorKind;
@@ -41,9 +42,6 @@ use crate::units::plain;
 pub use crate::units::{Size, Time, TimeOrOff};
 use failure::spawn;
 pub use failure::{Exit, Failure};
-
-/// 3 s in which a gateway that was started on the line before is waited for, where nobody listens yet.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Verified frames in, in order out: a TCP gateway that checks every frame's SHA-256 and keeps each
 /// connection's order.

@@ -13,10 +13,10 @@ use super::replies::Replies;
 use super::screen::Screen;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
-use super::{Exit, Failure, PATIENCE, print, secret, sent, signals, spawn};
+use super::{Exit, Failure, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
-use crate::limits::PAYLOAD_MAX;
+use crate::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
 
 /// 5 s after a signal for what is in flight.
@@ -128,7 +128,7 @@ impl Send {
             replies: !self.no_reply && (!self.frames || self.confirm),
             max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
-            patience: PATIENCE,
+            patience: START_PATIENCE,
         };
         let mut source = if self.frames {
             Source::Frames(StoredFiles::open(self.inputs(), options.scheme.clone(), self.confirm)?)

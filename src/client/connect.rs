@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::limits::START_PAUSE;
 use crate::units::about;
 
 /// 5 s for each address of a name: longer than any gateway in reach takes to accept.
@@ -19,9 +20,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(5))
     .with_retries(3);
 
-/// 50 ms between two attempts while a gateway may be starting.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// The same as [`connect`], and where nobody listens tries again until `patience` is over: a gateway that was started a
 /// moment ago may not listen yet.
 pub fn connect_within(to: &str, patience: Duration) -> io::Result<TcpStream> {
@@ -30,13 +28,14 @@ pub fn connect_within(to: &str, patience: Duration) -> io::Result<TcpStream> {
     loop {
         match connect(to) {
             Err(why)
-                if why.kind() == io::ErrorKind::ConnectionRefused && began.elapsed() + PAUSE < patience =>
+                if why.kind() == io::ErrorKind::ConnectionRefused
+                    && began.elapsed() + START_PAUSE < patience =>
             {
                 if !is_said {
                     log::debug!("{to}: {why}; trying again for {}", about(patience));
                     is_said = true;
                 }
-                thread::sleep(PAUSE);
+                thread::sleep(START_PAUSE);
             }
             result => return result,
         }

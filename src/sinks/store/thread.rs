@@ -18,6 +18,7 @@ use super::{Append, Recovered, Stamp, Trouble, recover};
 use crate::frame::Scheme;
 use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
+use crate::units::{about, many};
 use crate::wake::WakeQueue;
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
@@ -122,9 +123,10 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
     }
     if recovered.segments > 0 {
         log::info!(
-            "the store {folder}: finished {} segments of the run before, {} frames, in {took:.1?}",
-            recovered.segments,
-            recovered.frames
+            "the store {folder}: finished {} of the run before, {}, in {}",
+            many(recovered.segments, "segment"),
+            many(recovered.frames, "frame"),
+            about(took)
         );
     }
 }
