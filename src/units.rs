@@ -163,14 +163,19 @@ pub fn many(count: u64, what: &str) -> String {
 /// About how long something took or has lasted, for a message: `250ms`, `2.1s`, `1m 5s`, `2d 7h`.
 pub fn about(time: Duration) -> String {
     let seconds = time.as_secs();
+    // The smaller unit, where there is some of it.
+    let two = |large: u64, unit: char, small: u64, rest: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{rest}"),
+    };
     match seconds {
         0 if time.as_millis() == 0 && !time.is_zero() => "under 1ms".to_string(),
         0 => format!("{}ms", time.as_millis()),
         1..10 => format!("{}.{}s", seconds, time.subsec_millis() / 100),
         10..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds / 3_600 % 24),
+        60..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
+        3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
+        _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
     }
 }
 
@@ -304,6 +309,7 @@ mod tests {
             (250.0, "250ms"),
             (2_199.0, "2.1s"),
             (59_999.0, "59s"),
+            (60_000.0, "1m"),
             (65_000.0, "1m 5s"),
             (3_725_000.0, "1h 2m"),
             (200_000_000.0, "2d 7h"),

@@ -36,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "units", "frame", "error", "records"]),
-    ("post", &["limits", "error", "http", "net", "web", "courier", "records"]),
+    ("post", &["limits", "units", "error", "http", "net", "web", "courier", "records"]),
     // Never a gate or a pool: what a load measures is another program.
     ("load", &["limits", "units", "memory", "frame", "error", "ledger", "http", "net", "web"]),
     ("cli", ANY),

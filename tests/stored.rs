@@ -156,6 +156,10 @@ fn tail_follows_what_is_stored() {
         }
     }
     assert_eq!((tail.wait().unwrap().code(), printed.next().is_none()), (Some(0), true));
+    // Nobody reads it any more, and nothing comes that would show that.
+    let mut unread = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert_eq!(unread.wait().unwrap().code(), Some(0));
     let tail = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
     let pid = tail.id().to_string();
     assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());

@@ -14,6 +14,7 @@ use super::shared::{LAST_PING, Life, Shared};
 use super::window::Job;
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::limits::LINGER;
+use crate::units::about;
 
 /// 100 ms to 5 s between attempts to connect again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -211,7 +212,10 @@ impl Link {
                         self.write_job(stream, job, done)?;
                     }
                 }
-                Work::Ping => self.ping(stream, 0)?,
+                Work::Ping => {
+                    self.say_if_silent();
+                    self.ping(stream, 0)?;
+                }
                 Work::HalfClose => {
                     done.half_closed = true;
                     self.ping(stream, LAST_PING)?;
@@ -253,6 +257,17 @@ impl Link {
                 None => ping_at,
             };
             self.shared.work.wait_until(&mut state, until);
+        }
+    }
+
+    /// A gateway that is paused says nothing either, so this is no error.
+    fn say_if_silent(&self) {
+        if !self.shared.state.lock().heard {
+            log::warn!(
+                "{} has said nothing for {}: is it a gateway, and is it paused?",
+                self.to,
+                about(PING_EVERY)
+            );
         }
     }
 

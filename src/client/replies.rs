@@ -7,6 +7,7 @@ use super::error::{Error, explain};
 use super::shared::{Answer, Shared};
 use crate::frame::{Decoder, Frame, Kind, Rules, Scheme, Status};
 use crate::limits::PAYLOAD_MAX;
+use crate::units::plain;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ fn take(frame: Frame<'_>, scheme: &Scheme, answers: &mut Vec<Answer>) -> Result<
     let status = check_reply(&frame, scheme)?;
     let said = || match frame.payload() {
         [] => status.name().to_string(),
-        reason => format!("{status}: {}", String::from_utf8_lossy(reason)),
+        reason => format!("{status}: {}", plain(&String::from_utf8_lossy(reason))),
     };
     match status {
         // Not an answer to the frame: it was not taken, and may be by the next connection.

@@ -10,6 +10,7 @@ use super::error::explain;
 use super::replies::check_reply;
 use crate::frame::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
 use crate::limits::PAYLOAD_MAX;
+use crate::units::about;
 
 /// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
 const READ: usize = 256 * 1024;
@@ -60,6 +61,8 @@ pub struct Subscriber {
     /// After the whole frames: no frame.
     fault: Option<Fault>,
     ended: bool,
+    /// Whether the gateway has said anything.
+    heard: bool,
     /// Of the next SUBSCRIBE; a PING has 0.
     next_id: u64,
 }
@@ -88,6 +91,7 @@ impl Subscriber {
             filled: 0,
             fault: None,
             ended: false,
+            heard: false,
             next_id: 1,
         })
     }
@@ -236,6 +240,7 @@ impl Subscriber {
                     return Ok(false);
                 }
                 Ok(n) => {
+                    self.heard = true;
                     self.filled += n;
                     break;
                 }
@@ -258,6 +263,14 @@ impl Subscriber {
     }
 
     fn ping(&mut self) {
+        // One that is paused says nothing either, so this is no error.
+        if !self.heard {
+            log::warn!(
+                "{} has said nothing for {}: is it a gateway, and is it paused?",
+                self.to,
+                about(PING_EVERY)
+            );
+        }
         let mut ping = Vec::new();
         encode(Header::new(Kind::Ping), b"", b"", &self.scheme, &mut ping);
         // If the connection is gone, the next read says why.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::load::text::time;
 use crate::units::{about, grouped, plain};
 
 /// Characters of a row of settings, within what every terminal has.
@@ -212,10 +213,11 @@ fn sinks(status: &Value, out: &mut String) {
         let done = sink["done"].as_object().into_iter().flatten();
         let done = done.chain(sink["now"].as_object().into_iter().flatten());
         let done: Vec<String> = done.map(|(what, count)| format!("{what} {}", number(count))).collect();
-        line(
-            out,
-            format_args!("  {name}: {lag} not confirmed, the oldest for {oldest}; {}", done.join(", ")),
-        );
+        let waits = match sink["lag_bytes"].as_u64() {
+            Some(0) => "all is confirmed".to_string(),
+            _ => format!("{lag} not confirmed, the oldest for {oldest}"),
+        };
+        line(out, format_args!("  {name}: {waits}; {}", done.join(", ")));
         if let Some(trouble) = sink["trouble"].as_str() {
             let failures = number(&sink["failures"]);
             let failed =
@@ -304,12 +306,7 @@ fn bytes(value: &Value) -> String {
 }
 
 fn micros(value: &Value) -> String {
-    match value.as_f64() {
-        None => "-".into(),
-        Some(us) if us < 1e3 => format!("{us:.0} us"),
-        Some(us) if us < 1e6 => format!("{:.1} ms", us / 1e3),
-        Some(us) => format!("{:.1} s", us / 1e6),
-    }
+    value.as_f64().map_or("-".into(), time)
 }
 
 /// To the two largest units.
@@ -332,7 +329,7 @@ mod tests {
         for (seconds, shown) in [(0.25, "250ms"), (59.9, "59s"), (3_725.0, "1h 2m"), (200_000.0, "2d 7h")] {
             assert_eq!(age(&json!(seconds)), shown);
         }
-        assert_eq!((micros(&json!(12)), micros(&json!(1_500))), ("12 us".into(), "1.5 ms".into()));
+        assert_eq!((micros(&json!(12)), micros(&json!(1_500))), ("12.0 µs".into(), "1.50 ms".into()));
     }
 
     #[test]

@@ -211,7 +211,8 @@ impl Worker {
         let left = self.waiting.iter().map(|append| u64::from(append.frames)).sum::<u64>();
         if let Err(trouble) = worked {
             let folder = self.folder.display();
-            log::error!("the store {folder}: {trouble}: {left} frames are not stored");
+            let (left, are) = (many(left, "frame"), if left == 1 { "is" } else { "are" });
+            log::error!("the store {folder}: {trouble}: {left} {are} not stored");
         }
     }
 
