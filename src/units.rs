@@ -171,8 +171,8 @@ pub fn about(time: Duration) -> String {
     match seconds {
         0 if time.as_millis() == 0 && !time.is_zero() => "under 1ms".to_string(),
         0 => format!("{}ms", time.as_millis()),
-        1..10 => format!("{}.{}s", seconds, time.subsec_millis() / 100),
-        10..60 => format!("{seconds}s"),
+        1..10 if time.subsec_millis() >= 100 => format!("{seconds}.{}s", time.subsec_millis() / 100),
+        1..60 => format!("{seconds}s"),
         60..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
         3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
         _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
@@ -308,6 +308,7 @@ mod tests {
             (0.2, "under 1ms"),
             (250.0, "250ms"),
             (2_199.0, "2.1s"),
+            (3_000.0, "3s"),
             (59_999.0, "59s"),
             (60_000.0, "1m"),
             (65_000.0, "1m 5s"),

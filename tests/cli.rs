@@ -78,8 +78,8 @@ fn faults_of_the_files_are_named() {
     let admin = ["serve", "-q", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--admin-token-file"];
     refused(&[&admin[..], &[&short]].concat(), 2, &["a token of 4 bytes is too short", mend]);
     let mend = "a secret of 4 bytes is too short, 16 are needed: make one with: openssl rand -hex 16";
-    refused(&["serve", "--secret-file", &short], 2, &[mend]);
-    refused(&["bench", "frames", "--secret-file", &short], 2, &[mend]);
+    refused(&["serve", "-q", "--secret-file", &short], 2, &[mend]);
+    refused(&["bench", "frames", "-q", "--secret-file", &short], 2, &[mend]);
     // What the file asks for is checked like what the options ask for.
     let little = write("little.toml", "memory = 1\n");
     refused(&["serve", "--config", &little], 2, &["memory 1 B is too little"]);

@@ -419,7 +419,7 @@ fn that_nobody_has_what_was_sent_is_told() {
     let tail = gateway.tail(&["a.>"]);
     let sent = |options: &[&str]| printed(&gateway.send(options, b"1\n2\n"));
     assert!(sent(&["--topic", "a.b"]).ends_with(": OK 2\n"));
-    let lost = "OK 2 (2 of them matched no subscriber and no sink: nobody has them)\n";
+    let lost = ": OK 2; 2 frames matched no subscriber and no sink: nobody has them\n";
     assert!(sent(&["--topic", "b"]).ends_with(lost));
     let report: Value = serde_json::from_str(&sent(&["--topic", "b", "--json"])).unwrap();
     assert_eq!((&report["unmatched"], &report["statuses"]["OK"]), (&2.into(), &2.into()));

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::client::Report;
-use crate::frame::Status;
 use crate::load::text::bytes;
 use crate::units::{grouped, many};
 
@@ -18,15 +17,7 @@ pub fn text(report: &Report, seconds: f64) -> String {
     }
     let mut parts = Vec::new();
     for (status, count, reason) in report.answers.iter() {
-        let reason = match (status, report.answers.unmatched()) {
-            (Status::Ok, unmatched) if unmatched > 0 => {
-                format!(
-                    " ({} of them matched no subscriber and no sink: nobody has them)",
-                    grouped(unmatched)
-                )
-            }
-            _ => reason.map_or(String::new(), |reason| format!(" ({})", reason.escape_debug())),
-        };
+        let reason = reason.map_or(String::new(), |reason| format!(" ({})", reason.escape_debug()));
         parts.push(format!("{status} {}{reason}", grouped(count)));
     }
     for (count, what) in [
@@ -42,6 +33,14 @@ pub fn text(report: &Report, seconds: f64) -> String {
     }
     for (index, part) in parts.iter().enumerate() {
         let _ = write!(line, "{}{part}", if index == 0 { ": " } else { ", " });
+    }
+    match report.answers.unmatched() {
+        0 => {}
+        1 => line += "; 1 frame matched no subscriber and no sink: nobody has it",
+        lost => {
+            let _ =
+                write!(line, "; {} frames matched no subscriber and no sink: nobody has them", grouped(lost));
+        }
     }
     line
 }

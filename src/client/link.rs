@@ -72,7 +72,7 @@ impl Link {
             let (end, done) = self.converse(stream);
             let heard = self.shared.state.lock().heard || matches!(end, End::Closed(Some(_)));
             mute = mute.filter(|_| !heard).map(|mute| mute + 1);
-            let why = match self.judge(end, done) {
+            let why = match self.judge(end, done, mute.is_some()) {
                 Ok(None) => break None,
                 Ok(Some(why)) => why,
                 Err(error) => break Some(error),
@@ -131,7 +131,8 @@ impl Link {
     }
 
     /// Whether the end of a connection is the end of the work (none), or why another is needed.
-    fn judge(&self, end: End, done: Done) -> Result<Option<String>, Error> {
+    /// `mute` if the gateway never said anything, on no connection.
+    fn judge(&self, end: End, done: Done, mute: bool) -> Result<Option<String>, Error> {
         let mut state = self.shared.state.lock();
         state.stream = None;
         if state.life == Life::Over {
@@ -151,6 +152,11 @@ impl Link {
         };
         match self.retry {
             None => Err(Error::Gone { to: self.to.clone(), why }),
+            // Nothing of it is known to have been read by a gateway.
+            Some(_) if mute && state.is_finished() => {
+                let why = format!("it ended the connection without an answer ({why})");
+                Err(Error::NoGateway { to: self.to.clone(), why })
+            }
             // What was lost cannot be sent again, and nothing else is left.
             Some(_) if state.is_finished() => Ok(None),
             Some(_) => Ok(Some(why)),
