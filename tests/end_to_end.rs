@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use framegate::frame::{Header, Kind, Scheme, Status, encode};
 use serde_json::Value;
 use support::PATIENCE;
 use support::process::Process;
@@ -402,6 +403,25 @@ fn a_tail_goes_on_with_the_next_gateway() {
     let payload = |line: &str| serde_json::from_str::<Value>(line).unwrap()["payload"].clone();
     let shown: Vec<Value> = shown.lines().map(payload).collect();
     assert_eq!((code, shown), (0, vec!["1".into(), Value::Null, "2".into(), Value::Null, "3".into()]));
+}
+
+#[test]
+fn a_tail_lets_go_of_a_gateway_that_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tail = start(&["tail", "--from", &listener.local_addr().unwrap().to_string()], Stdio::null());
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    let mut bytes = Vec::new();
+    for (id, status) in [(1, Status::Ok), (0, Status::Closing)] {
+        let header = Header { id, status: status as u16, ..Header::new(Kind::Reply) };
+        encode(header, b"", b"", &Scheme::Sha256, &mut bytes);
+    }
+    stream.write_all(&bytes).unwrap();
+    drop(listener);
+    // It waits for another, and this one need not wait for it.
+    tail.says("connecting again");
+    stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

@@ -71,6 +71,13 @@ impl Ending {
         }
     }
 
+    /// Ends the connection that it waited for: a gateway that drains waits for that.
+    fn let_go(&self) {
+        if let Some(stream) = self.state.lock().1.take() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Waits so long, or until it is to end.
     fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
@@ -126,6 +133,7 @@ impl Tail {
             if self.no_retry {
                 break Err(Failure { exit: Exit::Gone, message: gone });
             }
+            ending.let_go();
             match live.connect_again(&gone, &ending) {
                 Ok(Some(again)) => (subscriber, subscribed) = (again, Ok(())),
                 Ok(None) => break Ok(Stop::Gone(gone)),

@@ -454,15 +454,17 @@ fn topics_are_checked_before_they_are_sent() {
 #[test]
 fn what_ends_every_connection_without_an_answer_is_no_gateway() {
     // What asks for no reply is not sent again, so there is no second connection.
-    for (options, connections, part) in [
-        (PublisherOptions::default(), 5, "ended 5 connections without an answer"),
-        (no_reply(), 1, "ended the connection without an answer"),
+    let frames = 3 * (32 + "t.x".len() + "payload 0".len() + 32);
+    for (options, connections, bytes, part) in [
+        (PublisherOptions::default(), 5, frames, "ended 5 connections without an answer"),
+        // The PING before them is not answered either.
+        (no_reply(), 1, 64 + frames, "ended the connection without an answer"),
     ] {
         let gateway = fake(move |listener| {
             // Nobody connects any more after that.
             for _ in 0..connections {
                 let mut stream = listener.accept().unwrap().0;
-                stream.read_exact(&mut [0; 64]).unwrap();
+                stream.read_exact(&mut vec![0; bytes]).unwrap();
             }
         });
         let report = publish(&gateway.address, 3, options);
