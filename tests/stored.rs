@@ -235,7 +235,8 @@ fn what_is_stored_of_each_topic_is_shown() {
         }
     }
     let (_, text, _) = run(&["ctl", "status", "--admin", &admin]);
-    let shown = format!("    orders.eu: 6 frames, {} B\n    (no topic): 3 frames, {} B\n", 6 * 74, 3 * 65);
+    let shown =
+        format!("    orders.eu: 6 frames, {} B\n    (the empty topic): 3 frames, {} B\n", 6 * 74, 3 * 65);
     assert!(text.contains(&shown), "{shown} in {text}");
     let (_, text, _) = run(&["ctl", "status", "--json", "--admin", &admin]);
     let status: Value = serde_json::from_str(&text).unwrap();
