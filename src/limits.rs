@@ -450,6 +450,12 @@ pub const LOAD_GRID: Duration = Duration::from_millis(20);
 /// 256 connections that a load begins at once: fewer than any system lets wait to be accepted.
 pub const LOAD_CONNECTING: usize = 256;
 
+/// 3 s in which a gateway that was started on the line before is waited for, where nobody listens yet.
+pub const START_PATIENCE: Duration = Duration::from_secs(3);
+
+/// 50 ms between two attempts to connect meanwhile.
+pub const START_PAUSE: Duration = Duration::from_millis(50);
+
 /// 10 s to connect, subscribe and be answered before a load starts.
 pub const LOAD_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -15,6 +15,7 @@ use crate::limits::LINGER;
 use crate::memory::Buffer;
 use crate::net::Net;
 use crate::pool::Pool;
+use crate::units::{about, many};
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Ends a connection with a last reply, where the reason has a status.
@@ -206,11 +207,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.notices.say(notice, Level::Warn, self.now, message);
         }
         log::debug!(
-            "{} closed after {:.1?}, {} frames, {} bytes: {reason}",
+            "{} closed after {}, {}, {}: {reason}",
             conn.peer,
-            self.now.saturating_duration_since(conn.opened),
-            conn.frames_read,
-            conn.bytes_read
+            about(self.now.saturating_duration_since(conn.opened)),
+            many(conn.frames_read, "frame"),
+            many(conn.bytes_read, "byte")
         );
     }
 }

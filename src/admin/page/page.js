@@ -117,7 +117,7 @@ function showStatus(status) {
   state.wasPaused = phase === "paused";
 
   showAttention(status);
-  showLedger(status.ledger);
+  showLedger(status.ledger, status.sinks !== undefined);
   showMeters(status);
   showTables(status);
   pairs($("settings"), Object.entries(status.settings).sort());
@@ -156,7 +156,7 @@ function showAttention(status) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.trouble) add("bad", `The ${sink.name} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
   }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
@@ -188,6 +188,10 @@ function attend(items) {
   }));
 }
 
+function sinkName(name) {
+  return { store: "The store", http: "The HTTP sink" }[name] ?? `The sink ${name}`;
+}
+
 function because(peer) {
   switch (peer.cause) {
     case "subscriber": return `subscriber ${peer.by ?? "(gone)"} is behind`;
@@ -203,7 +207,7 @@ function because(peer) {
   }
 }
 
-function showLedger(ledger) {
+function showLedger(ledger, hasSinks) {
   const terms = [
     ["read", ledger.read, ""], ...(ledger.wholes ? [["wholes", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
     ["rejected", ledger.rejected_total, "+"], ...(ledger.wholes ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
@@ -219,11 +223,15 @@ function showLedger(ledger) {
     term.append(element("dt", "", name), number);
     return term;
   }));
-  const sum = terms.slice(1).reduce((all, [, value]) => all + value, 0);
-  $("balance").className = `note ${sum === ledger.read ? "good" : "bad"}`;
-  $("balance").textContent = sum === ledger.read ? "✓ balanced" : `✕ off by ${count(ledger.read - sum)}`;
-  $("rejections").replaceChildren(...Object.entries(ledger.rejected).map(([name, value]) => element("li", "", `${name} ${count(value)}`)));
-  $("rejections").hidden = Object.keys(ledger.rejected).length === 0;
+  const came = ledger.read + (ledger.wholes ?? 0);
+  const sum = terms.filter(([name]) => name !== "read" && name !== "wholes").reduce((all, [, value]) => all + value, 0);
+  $("balance").className = `note ${sum === came ? "good" : "bad"}`;
+  $("balance").textContent = sum === came ? "✓ balanced" : `✕ off by ${count(came - sum)}`;
+  const notes = Object.entries(ledger.rejected).map(([name, value]) => `${name} ${count(value)}`);
+  // Only what nothing else takes is lost with that.
+  if (ledger.unmatched > 0) notes.unshift(`${count(ledger.unmatched)} delivered matched no subscriber${hasSinks ? "" : ": nobody has them"}`);
+  $("rejections").replaceChildren(...notes.map((note) => element("li", "", note)));
+  $("rejections").hidden = notes.length === 0;
 }
 
 const meters = new Map();
@@ -276,7 +284,7 @@ function showMeters(status) {
     meter("Their parts", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.now) meter(`Requests of the ${sink.name} sink`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
+    if (sink.now) meter(`Requests of ${sink.name === "http" ? "the HTTP sink" : sink.name}`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
   }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }
