@@ -15,7 +15,7 @@ use crate::calls::Overflow;
 use crate::limits::{ANSWER_TIMEOUT, COMMANDS, HANDLERS_MAX, WORKERS_MAX};
 use crate::net::Waker;
 use crate::snapshot::Snapshot;
-use crate::units::Size;
+use crate::units::{Size, nearest};
 
 /// What a gate is told, and where its answer goes.
 #[derive(Debug)]
@@ -134,7 +134,11 @@ impl Setting {
             },
             "memory" => size().map(Setting::Memory),
             "outbox" => size().map(Setting::Outbox),
-            _ => Err(format!("'{name}' cannot be set while it runs: choose {}", Self::NAMES.join(", "))),
+            _ => {
+                let meant = nearest(name, Self::NAMES.into_iter().chain(["log"]));
+                let meant = meant.map_or(String::new(), |meant| format!("did you mean {meant}? Or "));
+                Err(format!("'{name}' cannot be set while it runs: {meant}choose {}", Self::NAMES.join(", ")))
+            }
         }
     }
 
@@ -162,6 +166,9 @@ pub struct Change {
     pub old: String,
     /// What it is.
     pub new: String,
+    /// What else is different now, since it depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
 }
 
 /// Steers a running gateway from any thread.
@@ -288,6 +295,7 @@ mod tests {
                 "x",
                 "choose workers, memory, outbox, handlers, max-in-flight, max-queued, overflow, http-max-in-flight",
             ),
+            ("memroy", "1", "'memroy' cannot be set while it runs: did you mean memory? Or choose workers, "),
             ("handlers", "0", "from 1 to 1024"),
             ("max-in-flight", "0", "from 1 on"),
             ("max-queued", "-1", "from 0 on"),

@@ -1,4 +1,5 @@
-//! Sizes and times as people write them, on the command line and in TOML alike.
+//! Sizes and times as people write them, on the command line and in TOML alike; and counts, times and names as
+//! messages say them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -141,6 +142,59 @@ impl<'de> Deserialize<'de> for TimeOrOff {
     }
 }
 
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 frame`, `1,000 frames`.
+pub fn many(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// About how long something took or has lasted, for a message: `250ms`, `2.1s`, `1m 5s`, `2d 7h`.
+pub fn about(time: Duration) -> String {
+    let seconds = time.as_secs();
+    // The smaller unit, where there is some of it.
+    let two = |large: u64, unit: char, small: u64, rest: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{rest}"),
+    };
+    match seconds {
+        0 if time.as_millis() == 0 && !time.is_zero() => "under 1ms".to_string(),
+        0 => format!("{}ms", time.as_millis()),
+        1..10 if time.subsec_millis() >= 100 => format!("{seconds}.{}s", time.subsec_millis() / 100),
+        1..60 => format!("{seconds}s"),
+        60..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
+        3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
+        _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
+    }
+}
+
+/// The name that was probably meant by `given`, if one is near enough.
+pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // 0.7 is what clap takes for the options themselves.
+    let near = names.into_iter().map(|name| (strsim::jaro_winkler(given, name), name));
+    near.filter(|(likeness, _)| *likeness > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+/// Text from elsewhere, fit for a line on a terminal: control characters are shown instead of obeyed.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// Reads a string or a bare number as the command line would.
 struct Written<T> {
     expected: &'static str,
@@ -240,6 +294,34 @@ mod tests {
             assert_eq!(text.parse().ok(), is, "{text:?}");
             assert!(is.is_none_or(|is| is.to_string().parse() == Ok(is)));
         }
+    }
+
+    #[test]
+    fn messages_say_counts_times_and_names() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!((many(1, "frame"), many(0, "frame")), ("1 frame".into(), "0 frames".into()));
+        assert_eq!(many(1000, "frame"), "1,000 frames");
+        for (ms, text) in [
+            (0.0, "0ms"),
+            (0.2, "under 1ms"),
+            (250.0, "250ms"),
+            (2_199.0, "2.1s"),
+            (3_000.0, "3s"),
+            (59_999.0, "59s"),
+            (60_000.0, "1m"),
+            (65_000.0, "1m 5s"),
+            (3_725_000.0, "1h 2m"),
+            (200_000_000.0, "2d 7h"),
+        ] {
+            assert_eq!(about(Duration::from_secs_f64(ms / 1e3)), text);
+        }
+        let names = ["memory", "max-payload", "max-parts"];
+        assert_eq!(nearest("memroy", names), Some("memory"));
+        assert_eq!(nearest("max-pay", names), Some("max-payload"));
+        assert_eq!(nearest("zzz", names), None);
+        assert_eq!(plain("gr\u{fc}n \x1b[2J\n\u{9b}"), "gr\u{fc}n \\u{1b}[2J\\n\\u{9b}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl LogLevel for NoLog {
     }
 
     fn set_level(&self, level: &str) -> Result<Change, String> {
-        Ok(Change { name: "log".into(), old: "info".into(), new: level.into() })
+        Ok(Change { name: "log".into(), old: "info".into(), new: level.into(), also: None })
     }
 }
 
@@ -369,7 +369,10 @@ fn steering_answers_with_what_it_did() {
     assert_eq!(site.get("/readyz").body, "ok, paused\n");
     assert_eq!(site.post("resume", "").json(), json!({"phase": "running", "was_paused": true}));
     let change = site.post("set", "{\"name\":\"memory\",\"value\":\"64MiB\"}").json();
-    assert_eq!(change, json!({"name": "memory", "old": "256MiB", "new": "64MiB"}));
+    assert_eq!([&change["name"], &change["old"], &change["new"]], ["memory", "256MiB", "64MiB"]);
+    // What depends on it is said.
+    let also = change["also"].as_str().expect("less is left for parts");
+    assert!(also.starts_with("parts-memory, which depends on it, is ") && !also.contains("outbox"), "{also}");
     assert_eq!(site.status()["memory"]["limit_bytes"], 64 << 20);
     assert_eq!(site.post("set", "{\"name\":\"log\",\"value\":\"debug\"}").json()["new"], "debug");
 }
@@ -404,9 +407,9 @@ fn ctl_does_what_it_says() {
     let output = site.ctl(&["pause", "--wait", "100ms"]);
     assert_eq!(
         (output.status.code(), printed(&output).as_str()),
-        (Some(1), "paused; 1 frames are not finished yet\n")
+        (Some(1), "paused; 1 frame is not finished yet\n")
     );
-    assert_eq!(done(&["pause"]), "paused; 1 frames are not finished yet\n");
+    assert_eq!(done(&["pause"]), "paused; 1 frame is not finished yet\n");
 
     for (args, part) in [
         (&["set", "memory", "big"][..], "'big' is no size"),

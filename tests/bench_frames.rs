@@ -306,7 +306,7 @@ fn a_gateway_of_its_own_is_loaded_and_reported() {
 fn a_secret_is_the_gateways_too() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
-    std::fs::write(&secret, "hush\n").unwrap();
+    std::fs::write(&secret, "a shared secret.\n").unwrap();
     let secret = secret.to_str().unwrap();
     let own = bench(&["--json", "--duration=200ms", "--rate=1000", "-q", "--secret-file", secret])
         .output()

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 fn framegate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_framegate"))
@@ -60,7 +61,8 @@ fn faults_of_the_files_are_named() {
         path.to_str().unwrap().to_string()
     };
     let unknown = write("unknown.toml", "memory = \"1GiB\"\nadmni = \"off\"\n");
-    refused(&["serve", "--config", &unknown], 2, &["unknown.toml line 2", "admni", "expected one of"]);
+    let mend = "unknown.toml line 2: admni is no setting: did you mean admin?";
+    refused(&["serve", "--config", &unknown], 2, &[mend]);
     let size = write("size.toml", "memory = \"big\"\n");
     refused(&["serve", "--config", &size], 2, &["size.toml line 1", "'big' is no size"]);
     refused(&["serve", "--config", "/nonexistent.toml"], 2, &["/nonexistent.toml", "give a TOML file"]);
@@ -75,6 +77,9 @@ fn faults_of_the_files_are_named() {
     let mend = "openssl rand -hex 16";
     let admin = ["serve", "-q", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--admin-token-file"];
     refused(&[&admin[..], &[&short]].concat(), 2, &["a token of 4 bytes is too short", mend]);
+    let mend = "a secret of 4 bytes is too short, 16 are needed: make one with: openssl rand -hex 16";
+    refused(&["serve", "-q", "--secret-file", &short], 2, &[mend]);
+    refused(&["bench", "frames", "-q", "--secret-file", &short], 2, &[mend]);
     // What the file asks for is checked like what the options ask for.
     let little = write("little.toml", "memory = 1\n");
     refused(&["serve", "--config", &little], 2, &["memory 1 B is too little"]);
@@ -92,6 +97,9 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["send", folder], 2, &["is a folder: name the files in it"]);
     refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
     refused(&["tail", "--count", "0"], 2, &["--count"]);
+    refused(&["tail", "--store", folder, "--ready-file", "x"], 2, &["--ready-file", "--store"]);
+    refused(&["tail", "--ready-file", folder], 2, &["--ready-file", folder]);
+    refused(&["send", "--confirm"], 2, &["--frames"]);
     refused(&["tail", "--from", "7450"], 2, &["'7450' is no address", "HOST:PORT"]);
     refused(&["send", "--to", "gateway:65536"], 2, &["'gateway:65536' is no address"]);
     refused(&["bench", "frames", "gateway"], 2, &["'gateway' is no address", "HOST:PORT"]);
@@ -150,14 +158,23 @@ fn a_gateway_that_is_not_there_is_exit_3() {
     // A port that was free a moment ago, and that nobody listens on.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mend = "is the gateway running? framegate serve";
-    refused(&["send", "--to", &address], 3, &[&address, mend]);
-    refused(&["tail", "--from", &address], 3, &[&address, mend]);
-    refused(&["tail", "--from", "nowhere.invalid:7450"], 3, &["nowhere.invalid:7450"]);
-    refused(&["ctl", "status", "--admin", &address], 3, &[&address, "no gateway answers"]);
-    refused(&["ctl", "pause", "--admin", &address], 3, &[&address, "with this --admin"]);
     let url = format!("http://{address}/");
     let said = format!("no gateway answers at {address}: Connection refused: ");
-    refused(&["ctl", "status", "--admin", &url], 3, &[&said]);
+    refused(&["tail", "--from", "nowhere.invalid:7450"], 3, &["nowhere.invalid:7450"]);
+    // Each waits for a moment: it might be starting.
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["send", "--to", &address], &[&address, mend]),
+        (&["tail", "--from", &address], &[&address, mend]),
+        (&["bench", "frames", &address], &[&address, mend]),
+        (&["ctl", "status", "--admin", &address], &[&address, "no gateway answers"]),
+        (&["ctl", "pause", "--admin", &address], &[&address, "with this --admin"]),
+        (&["ctl", "status", "--admin", &url], &[&said]),
+    ];
+    thread::scope(|scope| {
+        for (args, parts) in cases {
+            scope.spawn(move || refused(args, 3, parts));
+        }
+    });
 }
 
 #[test]
@@ -188,4 +205,15 @@ fn help_and_version_are_not_errors() {
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{args:?}");
     }
+}
+
+/// The codes are the same wherever they are named.
+#[test]
+fn the_exit_codes_of_help_are_those_of_the_readme() {
+    let help = String::from_utf8(framegate(&["--help"]).stdout).unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = flat(&help);
+    let codes = &help[help.find("0 all done").unwrap()..];
+    assert!(flat(&readme).contains(codes), "the README should say: {codes}");
 }

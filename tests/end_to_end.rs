@@ -4,13 +4,16 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use framegate::frame::{Header, Kind, Scheme, Status, encode};
 use serde_json::Value;
+use support::PATIENCE;
 use support::process::Process;
 
 fn framegate(args: &[&str]) -> Command {
@@ -153,8 +156,8 @@ fn files_lines_and_whole() {
 #[test]
 fn secrets_are_needed_and_their_lack_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let secret = write(folder.path(), "secret", b"hush\n");
-    let other = write(folder.path(), "other", b"hash\n");
+    let secret = write(folder.path(), "secret", b"hush, hush, hush\n");
+    let other = write(folder.path(), "other", b"hash, hash, hash\n");
     let gateway = serve(&["--secret-file", &secret]);
     for (options, mend) in [(&[][..], "give --secret-file"), (&["--secret-file", &other], "another secret")] {
         let refused = gateway.send(&[&["-q"], options].concat(), b"hello\n");
@@ -221,7 +224,7 @@ fn a_sender_outlives_its_gateway() {
 #[test]
 fn without_retry_a_gateway_that_goes_away_is_exit_3() {
     let mut gateway = serve(&[]);
-    let mut tail = gateway.tail(&[]);
+    let mut tail = gateway.tail(&["--no-retry"]);
     let mut send = start(&["send", "--no-retry", "--to", &gateway.address], Stdio::piped());
     send.write(b"1\n");
     let mut shown = BufReader::new(tail.child.stdout.take().unwrap());
@@ -233,7 +236,8 @@ fn without_retry_a_gateway_that_goes_away_is_exit_3() {
     let (code, report, said) = send.end();
     assert_eq!(code, 3, "{report} {said}");
     assert!(said.contains("went away") && report.starts_with("sent "), "{report} {said}");
-    assert_eq!(tail.end().0, 3);
+    let (code, _, said) = tail.end();
+    assert!(code == 3 && said.contains("went away"), "{code} {said}");
 }
 
 #[test]
@@ -254,13 +258,13 @@ fn a_patrol_says_how_full_the_queues_are() {
 #[test]
 fn draining_ends_a_tail_after_its_last_frame() {
     let gateway = serve(&["--json"]);
-    let tail = gateway.tail(&[]);
+    let tail = gateway.tail(&["--no-retry"]);
     assert_eq!(gateway.send(&[], b"hello\n").status.code(), Some(0));
     let ledger: Value = serde_json::from_str(&gateway.end()).unwrap();
     assert!(ledger.is_object());
     let (code, shown, said) = tail.end();
     assert_eq!((code, shown.as_str()), (3, " 0 1 hello\n"));
-    assert!(said.contains("the gateway closed the connection"), "{said}");
+    assert!(said.contains(" drains and ends (CLOSING)"), "{said}");
 }
 
 #[test]
@@ -301,8 +305,237 @@ fn a_second_signal_does_not_wait() {
 fn a_tail_that_nobody_reads_ends_quietly() {
     let gateway = serve(&[]);
     let mut tail = gateway.tail(&[]);
+    // Nothing comes that could not be printed: it is told of the pipe's end alone.
     drop(tail.child.stdout.take());
-    assert_eq!(gateway.send(&[], b"hello\n").status.code(), Some(0));
     let (code, _, said) = tail.end();
     assert_eq!((code, said.as_str()), (0, ""));
+}
+
+/// Waits until a file is there, or is gone.
+fn wait_for(path: &Path, is_there: bool) {
+    let since = Instant::now();
+    while path.exists() != is_there {
+        assert!(since.elapsed() < PATIENCE, "{} there: {}", path.display(), !is_there);
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that nobody listens on, and will not be given to anybody else for now.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn what_is_started_before_its_gateway_finds_it() {
+    let (address, admin) = (free_address(), free_address());
+    let mut send = start(&["send", "-v", "--to", &address], Stdio::piped());
+    let tail = start(&["tail", "-v", "--from", &address, "--count", "1"], Stdio::null());
+    let mut status = framegate(&["ctl", "status", "--admin", &admin]).spawn().unwrap();
+    // Both were refused once, and nobody is told of that but for -v.
+    send.says("trying again for 3s");
+    tail.says("trying again for 3s");
+    let gateway =
+        Process::start(framegate(&["serve", "--listen", &address, "--admin", &admin]).stdin(Stdio::null()));
+    gateway.address();
+    tail.says("subscribed to");
+    send.write(b"hello\n");
+    assert_eq!((send.end().0, tail.end().1.as_str()), (0, " 0 1 hello\n"));
+    assert_eq!(status.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_script_waits_for_a_subscription() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let gateway = serve(&[]);
+    let tail = |options: &[&str]| {
+        let tail = ["tail", "--from", &gateway.address, "--ready-file", ready.to_str().unwrap()];
+        start(&[&tail, options].concat(), Stdio::null())
+    };
+    let counted = tail(&["--count", "1"]);
+    wait_for(&ready, true);
+    assert_eq!(gateway.send(&[], b"hello\n").status.code(), Some(0));
+    assert_eq!(counted.end().1, " 0 1 hello\n");
+    assert!(!ready.exists(), "it goes with the subscription");
+    let signalled = tail(&[]);
+    wait_for(&ready, true);
+    signalled.signal("TERM");
+    assert_eq!(signalled.end().0, 130);
+    assert!(!ready.exists());
+    // One that is killed leaves it, and the next does not take that for its own.
+    let mut killed = tail(&[]);
+    wait_for(&ready, true);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap().to_string();
+    let never = ["tail", "--from", &address, "--ready-file", ready.to_str().unwrap()];
+    let _never = start(&never, Stdio::null());
+    wait_for(&ready, false);
+}
+
+#[test]
+fn a_tail_goes_on_with_the_next_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let mut gateway = serve(&[]);
+    let address = gateway.address.clone();
+    let tail = gateway.tail(&["--json", "--count", "3", "--ready-file", ready.to_str().unwrap()]);
+    wait_for(&ready, true);
+    assert_eq!(gateway.send(&[], b"1\n").status.code(), Some(0));
+    gateway.end();
+    let said = tail.says("connecting again, for 1m at most");
+    assert!(said.contains(" drains and ends (CLOSING)"), "{said}");
+    wait_for(&ready, false);
+    gateway = serve_at(&address, &[]);
+    let said = tail.says("subscribed again after");
+    assert!(said.contains("what was published meanwhile is missing here"), "{said}");
+    wait_for(&ready, true);
+    assert_eq!(gateway.send(&[], b"2\n").status.code(), Some(0));
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let said = tail.says("connecting again");
+    assert!(said.contains(" went away: ") && !said.contains("drains"), "{said}");
+    let gateway = serve_at(&address, &[]);
+    tail.says("subscribed again after");
+    assert_eq!(gateway.send(&[], b"3\n4\n").status.code(), Some(0));
+    let (code, shown, _) = tail.end();
+    let payload = |line: &str| serde_json::from_str::<Value>(line).unwrap()["payload"].clone();
+    let shown: Vec<Value> = shown.lines().map(payload).collect();
+    assert_eq!((code, shown), (0, vec!["1".into(), Value::Null, "2".into(), Value::Null, "3".into()]));
+}
+
+#[test]
+fn a_tail_lets_go_of_a_gateway_that_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tail = start(&["tail", "--from", &listener.local_addr().unwrap().to_string()], Stdio::null());
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    let mut bytes = Vec::new();
+    for (id, status) in [(1, Status::Ok), (0, Status::Closing)] {
+        let header = Header { id, status: status as u16, ..Header::new(Kind::Reply) };
+        encode(header, b"", b"", &Scheme::Sha256, &mut bytes);
+    }
+    stream.write_all(&bytes).unwrap();
+    drop(listener);
+    // It waits for another, and this one need not wait for it.
+    tail.says("connecting again");
+    stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_pattern_that_can_hardly_be_meant_is_told() {
+    let gateway = serve(&[]);
+    let tail = start(&["tail", "--from", &gateway.address, "ok.*", "logs.a*"], Stdio::null());
+    let said = tail.says("WARN");
+    assert!(said.contains("the pattern 'logs.a*': * and > stand for whole tokens"), "{said}");
+}
+
+#[test]
+fn that_nobody_has_what_was_sent_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = serve(&[]);
+    let tail = gateway.tail(&["a.>"]);
+    let sent = |options: &[&str]| printed(&gateway.send(options, b"1\n2\n"));
+    assert!(sent(&["--topic", "a.b"]).ends_with(": OK 2\n"));
+    let lost = ": OK 2; 2 frames matched no subscriber and no sink: nobody has them\n";
+    assert!(sent(&["--topic", "b"]).ends_with(lost));
+    let report: Value = serde_json::from_str(&sent(&["--topic", "b", "--json"])).unwrap();
+    assert_eq!((&report["unmatched"], &report["statuses"]["OK"]), (&2.into(), &2.into()));
+    let unknown = ": 2 read by the gateway; they ask for no reply, so what became of them is not known\n";
+    assert!(sent(&["--no-reply"]).ends_with(unknown));
+    drop(tail);
+    assert!(gateway.end().contains("(matching no subscriber 6)"));
+    // A store has it, and then nobody needs to.
+    let gateway = serve(&["--store", folder.path().to_str().unwrap()]);
+    assert!(printed(&gateway.send(&[], b"1\n")).ends_with(": OK 1\n"));
+}
+
+/// A store over HTTP that refuses everything, until the test ends.
+fn refusing_store() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let refuse = |stream: TcpStream| -> io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let (mut line, mut len) = (String::new(), 0);
+            while reader.read_line(&mut line)? > 2 {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                    len = value.trim().parse().expect("a length");
+                }
+                line.clear();
+            }
+            if line.is_empty() {
+                return Ok(());
+            }
+            reader.read_exact(&mut vec![0; len])?;
+            reader.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno")?;
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // One that the gateway ends is of no interest.
+            thread::spawn(move || drop(refuse(stream)));
+        }
+    });
+    url
+}
+
+#[test]
+fn what_became_of_stored_frames_is_known_or_said_not_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = serve(&[]);
+    let tail = gateway.tail(&["--format", "raw", "--count", "3"]);
+    gateway.send(&["--topic", "a", "--key", "7", "--no-reply"], b"1\n2\n3\n");
+    let mut tail = tail;
+    let mut raw = Vec::new();
+    tail.child.stdout.take().unwrap().read_to_end(&mut raw).unwrap();
+    let file = write(folder.path(), "a.frames", &raw);
+    let store = refusing_store();
+    let gateway = serve(&["--http-sink", &store]);
+    let sent = gateway.send(&["--whole", "--frames", &file], b"");
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+    let unknown = ": 3 read by the gateway; they ask for no reply, so what became of them is not known\n";
+    assert!(printed(&sent).ends_with(unknown), "{}", printed(&sent));
+    let sent = gateway.send(&["--whole", "--frames", "--confirm", &file], b"");
+    let report = printed(&sent);
+    assert_eq!(sent.status.code(), Some(1), "{report}");
+    assert!(report.contains(": REJECTED 3 (") && report.contains("400"), "{report}");
+    // Without that sink they come out with what they held.
+    let gateway = serve(&[]);
+    let tail = gateway.tail(&["--count", "3"]);
+    assert_eq!(gateway.send(&["--whole", "--frames", "--confirm", &file], b"").status.code(), Some(0));
+    assert_eq!(tail.end().1, "a 7 1 1\na 7 2 2\na 7 3 3\n");
+}
+
+#[test]
+fn a_second_signal_ends_a_gateway_with_what_it_knows() {
+    let mute = "sh -c 'head -c 1 >/dev/null; echo got it >&2; exec sleep 1000'";
+    let gateway = serve(&["--json", "--drain", "1h", "--handlers", "1", "--handler", mute]);
+    let mut send = start(&["send", "--to", &gateway.address], Stdio::piped());
+    send.write(b"1\n");
+    gateway.process.says("handler 1: got it");
+    gateway.process.signal("TERM");
+    gateway.process.says("a second signal ends at once");
+    gateway.process.signal("TERM");
+    let (code, ledger, said) = gateway.process.end();
+    let ledger: Value = serde_json::from_str(&ledger).unwrap();
+    assert_eq!((code, &ledger["read"], &ledger["delivered"]), (130, &1.into(), &0.into()));
+    let cut = "with exit code 130: the ledger is cut short, 1 frame is not finished";
+    assert!(said.contains(cut), "{said}");
+}
+
+#[test]
+fn the_first_line_of_a_gateway_says_what_frames_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = write(folder.path(), "secret", b"hush, hush, hush\n");
+    let store = folder.path().join("store");
+    let store = store.to_str().unwrap();
+    let options = ["--store", store, "--secret-file", &secret, "--handler", "cat", "--handlers", "2"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
+    let gateway = start(&[&serve[..], &options].concat(), Stdio::null());
+    let line = gateway.says(" listening on ");
+    let rest = format!(", store {store}, 2 handlers 'cat', no HTTP sink, secret {secret}");
+    assert!(line.ends_with(&rest), "{line}");
 }

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("snapshot", &["frame", "histogram", "ledger"]),
     ("control", &["limits", "calls", "units", "net", "snapshot"]),
     ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
-    ("sinks", &["limits", "frame", "wake", "http", "net", "web", "courier"]),
+    ("sinks", &["limits", "units", "frame", "wake", "http", "net", "web", "courier"]),
     (
         "gate",
         &[
@@ -35,10 +35,10 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("gateway", &["handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
-    ("client", &["limits", "frame", "error", "records"]),
-    ("post", &["limits", "error", "http", "net", "web", "courier", "records"]),
+    ("client", &["limits", "units", "frame", "error", "records"]),
+    ("post", &["limits", "units", "error", "http", "net", "web", "courier", "records"]),
     // Never a gate or a pool: what a load measures is another program.
-    ("load", &["limits", "memory", "frame", "error", "ledger", "http", "net", "web"]),
+    ("load", &["limits", "units", "memory", "frame", "error", "ledger", "http", "net", "web"]),
     ("cli", ANY),
     // The models and the simulation look at every room.
     ("check", ANY),

@@ -156,6 +156,10 @@ fn tail_follows_what_is_stored() {
         }
     }
     assert_eq!((tail.wait().unwrap().code(), printed.next().is_none()), (Some(0), true));
+    // Nobody reads it any more, and nothing comes that would show that.
+    let mut unread = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert_eq!(unread.wait().unwrap().code(), Some(0));
     let tail = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
     let pid = tail.id().to_string();
     assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
@@ -231,7 +235,8 @@ fn what_is_stored_of_each_topic_is_shown() {
         }
     }
     let (_, text, _) = run(&["ctl", "status", "--admin", &admin]);
-    let shown = format!("    orders.eu: 6 frames, {} B\n    (no topic): 3 frames, {} B\n", 6 * 74, 3 * 65);
+    let shown =
+        format!("    orders.eu: 6 frames, {} B\n    (the empty topic): 3 frames, {} B\n", 6 * 74, 3 * 65);
     assert!(text.contains(&shown), "{shown} in {text}");
     let (_, text, _) = run(&["ctl", "status", "--json", "--admin", &admin]);
     let status: Value = serde_json::from_str(&text).unwrap();

@@ -2,7 +2,9 @@
 
 mod table;
 
+use std::io;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -10,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
-use crate::limits::ANSWER_TIMEOUT;
+use crate::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
+use crate::units::many;
 use crate::web::without_number;
 
 /// Reads and steers a running gateway, over HTTP.
@@ -114,7 +117,8 @@ impl Ctl {
             Verb::Set { name, value } => {
                 let answer = gateway.post("set", &json!({"name": name, "value": value}), Duration::ZERO)?;
                 let part = |name: &str| answer[name].as_str().unwrap_or("?").to_string();
-                let text = format!("{}: {} -> {}", part("name"), part("old"), part("new"));
+                let also = answer["also"].as_str().map_or(String::new(), |also| format!(" ({also})"));
+                let text = format!("{}: {} -> {}{also}", part("name"), part("old"), part("new"));
                 say(&answer, self.json, &text)?;
                 Ok(Exit::Done)
             }
@@ -136,9 +140,14 @@ fn pause(gateway: &Remote, wait: Option<Time>, json: bool) -> Result<Exit, Failu
         let text = match (quiet, answer["queued"].as_u64().unwrap_or(0), &answer["in_flight"]) {
             (true, 0, _) => "paused, and everything that was accepted is finished".to_string(),
             (true, queued, _) => {
-                format!("paused, and the handlers have nothing; {queued} frames wait for them")
+                let wait = if queued == 1 { "waits" } else { "wait" };
+                format!("paused, and the handlers have nothing; {} {wait} for them", many(queued, "frame"))
             }
-            (false, _, left) => format!("paused; {left} frames are not finished yet"),
+            (false, _, left) => {
+                let left = left.as_u64().unwrap_or(0);
+                let are = if left == 1 { "is" } else { "are" };
+                format!("paused; {} {are} not finished yet", many(left, "frame"))
+            }
         };
         say(&answer, json, &text)?;
         return Ok(if quiet || wait.is_zero() { Exit::Done } else { Exit::Partly });
@@ -158,18 +167,21 @@ struct Remote {
 
 impl Remote {
     fn get(&self, path: &str) -> Result<Value, Failure> {
-        let request = self.agent.get(self.url(path)).config().timeout_global(Some(TIMEOUT)).build();
-        self.answer(request.call())
+        self.answer(patiently(|| {
+            self.agent.get(self.url(path)).config().timeout_global(Some(TIMEOUT)).build().call()
+        }))
     }
 
     fn post(&self, verb: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
-        let mut request = self.agent.post(self.url(&format!("/ctl/{verb}")));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        let request = request.header("content-type", "application/json");
-        let request = request.config().timeout_global(Some(wait.saturating_add(TIMEOUT))).build();
-        self.answer(request.send(body.to_string()))
+        self.answer(patiently(|| {
+            let mut request = self.agent.post(self.url(&format!("/ctl/{verb}")));
+            if let Some(authorization) = &self.authorization {
+                request = request.header("authorization", authorization);
+            }
+            let request = request.header("content-type", "application/json");
+            let request = request.config().timeout_global(Some(wait.saturating_add(TIMEOUT))).build();
+            request.send(body.to_string())
+        }))
     }
 
     fn url(&self, path: &str) -> String {
@@ -208,6 +220,22 @@ impl Remote {
             400..500 => Failure::usage(wrong),
             _ => gone(wrong.to_string()),
         })
+    }
+}
+
+/// Asks again for a moment where nobody listens: the gateway may have been started on the line before. What is
+/// refused has done nothing.
+fn patiently<T>(ask: impl Fn() -> Result<T, ureq::Error>) -> Result<T, ureq::Error> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(ureq::Error::Io(why))
+                if why.kind() == io::ErrorKind::ConnectionRefused && began.elapsed() < START_PATIENCE =>
+            {
+                thread::sleep(START_PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 

@@ -6,10 +6,13 @@ mod bench;
 mod ctl;
 mod failure;
 mod http_sink;
+mod last_word;
+mod live;
 mod log;
 mod patrol;
 mod post;
 mod posted;
+mod ready;
 mod replies;
 mod screen;
 mod secret;
@@ -19,9 +22,11 @@ mod serve;
 mod settings;
 mod shape;
 mod signals;
+mod started;
 mod stored;
 mod stored_files;
 mod tail;
+mod unread;
 mod verify;
 
 use std::ffi::OsString;
@@ -33,6 +38,7 @@ use ::log::LevelFilter;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::units::plain;
 pub use crate::units::{Size, Time, TimeOrOff};
 use failure::spawn;
 pub use failure::{Exit, Failure};
@@ -50,7 +56,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration; \
-3 the other side could not be reached or went away; 130 ended by a signal.";
+3 the other side could not be reached or went away; 130 ended by a signal (serve: 0, since it finishes what it \
+accepted, and 130 at a second signal).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -128,6 +135,7 @@ impl Log {
 
 /// Says in a line what is wrong. Where nobody reads that (`2>&1 | head -1`, a full disk), the exit code is left.
 fn complain(what: &dyn Display) {
+    let what = plain(&what.to_string());
     screen::above(|| drop(writeln!(io::stderr(), "framegate: {what}")));
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::Time;
 use crate::control::{Control, Unanswered};
 use crate::snapshot::{Depth, Snapshot};
+use crate::units::{about, many};
 
 /// Goes on until it is dropped, or the gateway has ended.
 pub struct Patrol {
@@ -54,11 +54,13 @@ fn line(snapshot: &Snapshot) -> String {
     add(&mut out, format_args!(", open keys {}", of(parts.keys)));
     if parts.keys.now > 0 {
         let bytes = size(parts.bytes.now);
-        add(&mut out, format_args!(" ({} parts, {bytes}, oldest {})", parts.held, time(parts.oldest)));
+        let held = many(parts.held, "part");
+        add(&mut out, format_args!(" ({held}, {bytes}, oldest {})", about(parts.oldest)));
     }
     if let Some(sinks) = &snapshot.sinks {
         let frames = snapshot.ledger.sunk.unconfirmed();
-        add(&mut out, format_args!(", not confirmed {frames} frames (oldest {})", time(sinks.oldest)));
+        let frames = many(frames, "frame");
+        add(&mut out, format_args!(", not confirmed {frames} (oldest {})", about(sinks.oldest)));
         for sink in &sinks.each {
             add(&mut out, format_args!(", {} {}", sink.name, size(sink.lag_bytes)));
             if let Some(trouble) = &sink.trouble {
@@ -75,11 +77,6 @@ fn add(out: &mut String, text: fmt::Arguments<'_>) {
 
 fn size(bytes: u64) -> impl fmt::Display {
     ByteSize(bytes).display().iec()
-}
-
-/// To the millisecond.
-fn time(time: Duration) -> Time {
-    Time(Duration::from_millis(time.as_millis() as u64))
 }
 
 #[cfg(test)]
@@ -123,8 +120,8 @@ mod tests {
             SinkUse { name: "store", lag_bytes: 900, trouble: Some("no room".into()), ..SinkUse::default() };
         let http = SinkUse { name: "http", ..SinkUse::default() };
         snapshot.sinks = Some(SinksUse { oldest: Duration::from_millis(1500), each: vec![store, http] });
-        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, open keys 4 of 9 (5 parts, 2.0 KiB, oldest 2s100ms), \
-                    not confirmed 4 frames (oldest 1s500ms), store 900 B (no room), http 0 B";
+        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, open keys 4 of 9 (5 parts, 2.0 KiB, oldest 2.1s), \
+                    not confirmed 4 frames (oldest 1.5s), store 900 B (no room), http 0 B";
         assert_eq!(line(&snapshot), format!("{least}{rest}"));
     }
 }

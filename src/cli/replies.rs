@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::shape::{decimal, shown};
+use super::shape::{decimal, json, shown};
 use crate::client::Reply;
-use crate::frame::Status;
+use crate::frame::{NO_SUBSCRIBER, Status};
 
 /// Where replies go.
 pub struct Replies {
@@ -49,6 +49,7 @@ impl Replies {
         }
         if let Some(folder) = &self.folder
             && reply.status == Status::Ok
+            && reply.payload != NO_SUBSCRIBER.as_bytes()
         {
             let path = folder.join(self.name(reply.id));
             let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, reply.payload));
@@ -84,7 +85,7 @@ impl Replies {
             let payload_base64 = text.is_err().then(|| STANDARD.encode(reply.payload));
             let shown =
                 Line { id: reply.id, status: reply.status.name(), payload: text.ok(), payload_base64 };
-            serde_json::to_writer(&mut *line, &shown).expect("a Vec takes everything");
+            json(&shown, self.terminal, line);
         } else {
             decimal(reply.id, line);
             line.push(b' ');
@@ -127,6 +128,8 @@ mod tests {
             (1, Status::Ok, b"one"),
             (3, Status::Ok, b""),
             (4, Status::Rejected, b"no"),
+            // That is the gateway's word, and no handler's.
+            (5, Status::Ok, NO_SUBSCRIBER.as_bytes()),
         ] {
             replies.take(Reply { id, status, payload });
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Failure;
 use crate::admin::Token;
 use crate::frame::Scheme;
+use crate::units::many;
 
 /// The scheme of a secret file, or plain SHA-256 where there is none.
 pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {
@@ -14,15 +15,29 @@ pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {
     read("--secret-file", "secret", file).map(|secret| Scheme::keyed(&secret))
 }
 
+/// The scheme of a gateway. A secret that can be found by trying protects nothing, so it is refused here, by the rule
+/// of tokens; clients take what their gateway has.
+pub fn scheme_to_serve(file: Option<&Path>) -> Result<Scheme, Failure> {
+    let Some(file) = file else { return Ok(Scheme::Sha256) };
+    let secret = read("--secret-file", "secret", file)?;
+    if secret.len() < Token::LEAST {
+        let bytes = many(secret.len() as u64, "byte");
+        let wrong = format!("a secret of {bytes} is too short, {} are needed", Token::LEAST);
+        return Err(too_weak("--secret-file", file, &wrong));
+    }
+    Ok(Scheme::keyed(&secret))
+}
+
+fn too_weak(option: &str, file: &Path, wrong: &str) -> Failure {
+    let shown = file.display();
+    Failure::usage(format!("{option} {shown}: {wrong}: make one with: openssl rand -hex 16 > {shown}"))
+}
+
 /// The token in a file, which `option` names.
 pub fn token(option: &str, file: Option<&Path>) -> Result<Option<Token>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let token = read(option, "token", file)?;
-    let wrong = |wrong| {
-        let shown = file.display();
-        Failure::usage(format!("{option} {shown}: {wrong}: make one with: openssl rand -hex 16 > {shown}"))
-    };
-    Token::new(&token).map(Some).map_err(wrong)
+    Token::new(&token).map(Some).map_err(|wrong| too_weak(option, file, &wrong))
 }
 
 fn read(option: &str, what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
@@ -92,5 +107,24 @@ mod tests {
         fs::write(&path, "hush\n").unwrap();
         assert_eq!(scheme(Some(&path)).unwrap().digest(b"x"), Scheme::keyed(b"hush").digest(b"x"));
         assert!(!scheme(None).unwrap().is_keyed());
+    }
+
+    #[test]
+    fn a_gateway_takes_no_secret_that_can_be_guessed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        for (secret, taken) in [("x", false), ("fifteen bytes..", false), ("sixteen bytes...\n", true)] {
+            fs::write(&path, secret).unwrap();
+            let served = scheme_to_serve(Some(&path));
+            assert_eq!(served.is_ok(), taken, "{secret:?}");
+            if let Err(failure) = served {
+                assert!(
+                    failure.message.contains("is too short, 16 are needed: make one with: openssl"),
+                    "{failure}"
+                );
+            }
+            assert!(scheme(Some(&path)).is_ok(), "a client takes what its gateway has");
+        }
+        assert!(!scheme_to_serve(None).unwrap().is_keyed());
     }
 }

@@ -16,7 +16,7 @@ use super::stored_files::StoredFiles;
 use super::{Exit, Failure, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
-use crate::limits::PAYLOAD_MAX;
+use crate::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
 
 /// 5 s after a signal for what is in flight.
@@ -57,9 +57,14 @@ pub struct Send {
     #[arg(long)]
     whole: bool,
     /// With --whole: each FILE holds frames, as a gateway's --store does; they are published as they are, their
-    /// topics, keys and ids too [default: each FILE is a payload]
-    #[arg(long, requires = "whole", conflicts_with_all = ["topic", "key", "no_reply", "max_in_flight"])]
+    /// topics, keys and ids too. Of a frame that asks for no reply nobody is told what became of it, and the report
+    /// says of how many [default: each FILE is a payload]
+    #[arg(long, requires = "whole", conflicts_with_all = ["topic", "key", "no_reply"])]
     frames: bool,
+    /// With --frames: makes each a new frame that asks for a reply, its topic, key and payload as they are, its id and
+    /// digest new, so that what became of each is known [default: as they are]
+    #[arg(long, requires = "frames")]
+    confirm: bool,
     /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason
     #[arg(long, conflicts_with = "no_reply")]
     replies: bool,
@@ -74,13 +79,15 @@ pub struct Send {
 
 const EXAMPLES: &str = "\
 Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is \
-sent again. Exits 0 if every frame is OK or DUPLICATE (accepted before), 1 if not, 3 if the gateway is gone.
+sent again. OK means that every subscriber of that moment has it coming, and every sink has it; where there is none of \
+either, the report says how many frames nobody has. Exits 0 if every frame is OK or DUPLICATE (accepted before), or asks \
+for no reply and was read; 1 if not; 3 if the gateway is gone, or what answers is none.
 
 Examples:
   echo hello | framegate send --topic greetings
   framegate send --to gateway:7450 --topic logs.web access.log
   framegate send --topic pictures --whole *.jpg
-  framegate send --whole --frames /var/lib/framegate/orders.eu/*.frames
+  framegate send --to other:7450 --whole --frames --confirm /var/lib/framegate/orders.eu/*.frames
   framegate send --topic pictures --whole --replies-to thumbnails *.jpg
   tail -f app.log | framegate send --topic logs.app --json";
 
@@ -118,12 +125,13 @@ impl Send {
         let options = PublisherOptions {
             scheme: secret::scheme(self.secret_file.as_deref())?,
             // Frames as they are ask for themselves.
-            replies: !self.no_reply && !self.frames,
+            replies: !self.no_reply && (!self.frames || self.confirm),
             max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
+            patience: START_PATIENCE,
         };
         let mut source = if self.frames {
-            Source::Frames(StoredFiles::open(self.inputs(), options.scheme.clone())?)
+            Source::Frames(StoredFiles::open(self.inputs(), options.scheme.clone(), self.confirm)?)
         } else {
             let shape = if self.whole { Shape::Whole } else { Shape::Lines };
             let (records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)

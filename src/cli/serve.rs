@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::last_word::LastWord;
 use super::log::Journal;
 use super::patrol;
-use super::settings::{ADMIN, LISTEN, Settings, shown};
+use super::settings::{ADMIN, LISTEN, Settings};
+use super::started::{limits_line, start_line};
 use super::{Exit, Failure, Size, alone, http_sink, print, secret, signals, spawn};
 use crate::admin::{self, Admin};
-use crate::frame;
 use crate::gate::Config;
 use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
@@ -38,7 +39,8 @@ pub struct Serve {
 
 const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
-INT or TERM finishes what was accepted, prints the ledger and exits 0; a second one ends at once.
+INT or TERM finishes what was accepted, prints the ledger and exits 0; a second one ends at once, prints the ledger as \
+far as it is known and exits 130.
 
 The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
 
@@ -95,15 +97,16 @@ impl Serve {
         let mut gateway =
             bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
+        let mut target = None;
         if let Some(options) = http_sink::options(&settings, &config)? {
-            let target = options.carried.target.clone();
+            target = Some(options.carried.target.clone());
             gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
-            log::info!("every distributed frame is POSTed to {target}");
         }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
             off if off.eq_ignore_ascii_case("off") => None,
             address => Some(bind("--admin", address, Admin::bind)?),
         };
+        let started = start_line(gateway.local_addr(), &settings, &config, target.as_ref());
         let options = admin::Options {
             token: secret::token("--admin-token-file", settings.admin_token_file.as_deref())?,
             hosts: settings.admin_host.unwrap_or_default(),
@@ -116,12 +119,16 @@ impl Serve {
             print(&gateway.local_addr().to_string())?;
             drain_when_stdin_ends(gateway.control())?;
         }
-        signals::on_signal(move || {
+        let last_word = Arc::new(LastWord::new(self.json));
+        let (asked, cut_short) = (control.clone(), last_word.clone());
+        let first = move || {
             log::info!("draining, for at most {}; a second signal ends at once", super::Time(drain));
             control.drain();
-        })?;
+        };
+        signals::on_signals(first, move || cut_short.cut_short(&asked))?;
         // Not before: whoever waits for this line may send a signal right after it.
-        log::info!("{}", start_line(gateway.local_addr(), workers, &config));
+        log::info!("{started}");
+        log::info!("{}", limits_line(workers, &config));
         let answering = admin
             .map(|admin| {
                 let address = admin.local_addr();
@@ -141,8 +148,7 @@ impl Serve {
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
         drop((answering, patrolling));
-        let json = |ledger| serde_json::to_string(ledger).expect("a ledger is numbers and names");
-        print(&if self.json { json(&ledger) } else { ledger.to_string() })?;
+        last_word.say(&ledger)?;
         Ok(Exit::Done)
     }
 }
@@ -207,22 +213,6 @@ fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {
     Failure::usage(format!("{option} {name}: {why}: write it as {example}"))
 }
 
-/// Scripts that let the system choose the port find it after "listening on".
-fn start_line(address: SocketAddr, workers: usize, config: &Config) -> String {
-    format!(
-        "framegate {} listening on {address}, workers {workers}, memory {}, max-payload {}, \
-         max-connections {}, outbox {}, slow {}, {:?} by {}",
-        env!("CARGO_PKG_VERSION"),
-        Size(config.memory),
-        Size(config.payload_max),
-        config.connections_max,
-        Size(config.outbox_max()),
-        shown(&config.slow),
-        config.scheme,
-        frame::implementation(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,12 +237,5 @@ mod tests {
                 assert!(failure.message.contains(part), "{failure}");
             }
         }
-    }
-
-    #[test]
-    fn the_start_line_holds_the_address_where_scripts_look() {
-        let line = start_line("127.0.0.1:7".parse().unwrap(), 1, &Config::default());
-        assert!(line.contains(" listening on 127.0.0.1:7, workers 1, memory 256MiB,"), "{line}");
-        assert!(line.contains("outbox 32MiB, slow disconnect, SHA-256 by "), "{line}");
     }
 }

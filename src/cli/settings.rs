@@ -12,7 +12,7 @@ use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::limits::WORKERS_MAX;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
-use crate::units::TimeOrSize;
+use crate::units::{TimeOrSize, nearest, plain};
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -182,7 +182,7 @@ impl Settings {
         toml::from_str(&text).map_err(|wrong| {
             let at = wrong.span().map_or(0, |span| span.start);
             let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
-            Failure::usage(format!("{shown} line {line}: {}", wrong.message()))
+            Failure::usage(format!("{shown} line {line}: {}", fault(wrong.message())))
         })
     }
 
@@ -250,7 +250,7 @@ impl Settings {
             slow: self.slow.unwrap_or(default.slow),
             slow_timeout: time(self.slow_timeout, default.slow_timeout),
             on_bad_digest: self.on_bad_digest.unwrap_or(default.on_bad_digest),
-            scheme: secret::scheme(self.secret_file.as_deref())?,
+            scheme: secret::scheme_to_serve(self.secret_file.as_deref())?,
             dedup: self.dedup.map_or(default.dedup, |TimeOrOff(time)| time),
             drain: time(self.drain, default.drain),
             handler: self.handler.as_deref().map_or(Ok(Vec::new()), words)?,
@@ -303,6 +303,19 @@ impl Settings {
             Some(workers) => Ok(workers),
         }
     }
+}
+
+/// What is wrong with the file: of a name that does not exist, which was probably meant, and not all that do.
+fn fault(message: &str) -> String {
+    let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+        return message.to_string();
+    };
+    let command = Settings::augment_args(clap::Command::new("serve"));
+    let meant = match nearest(name, command.get_arguments().filter_map(|arg| arg.get_long())) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "the names are those of the options that framegate serve --help shows".to_string(),
+    };
+    format!("{} is no setting: {meant}", plain(name))
 }
 
 /// A command as a shell would split it.
@@ -480,7 +493,7 @@ mod tests {
         // Whatever `or` forgot would come out as a default here.
         let folder = tempfile::tempdir().unwrap();
         let (path, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
-        fs::write(&secret, "hush").unwrap();
+        fs::write(&secret, "sixteen bytes...").unwrap();
         let text = format!(
             "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
@@ -536,7 +549,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.toml");
         for (text, parts) in [
-            ("memory = '64MiB'\nmemroy = 1", &["line 2", "memroy", "expected one of", "memory"][..]),
+            ("memory = '64MiB'\nmemroy = 1", &["line 2: memroy is no setting: did you mean memory?"][..]),
+            ("qqq = 1", &["line 1: qqq is no setting: the names are those of the options"]),
             ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
             ("slow = 'never'", &["line 1", "'never' is no policy", "disconnect or pause or drop"]),
             ("workers = 'two'", &["line 1", "usize"]),

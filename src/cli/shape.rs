@@ -40,6 +40,7 @@ impl Shaper {
         line.clear();
         match self.format {
             Format::Raw => return out.write_all(frame.bytes),
+            Format::Payload if self.terminal => shown_lines(frame.payload(), line),
             Format::Payload => line.extend_from_slice(frame.payload()),
             Format::Text => {
                 shown(frame.topic(), self.terminal, line);
@@ -60,17 +61,18 @@ impl Shaper {
                     payload: text.ok(),
                     payload_base64: text.is_err().then(|| STANDARD.encode(frame.payload())),
                 };
-                serde_json::to_writer(&mut *line, &shown)?;
+                json(&shown, self.terminal, line);
             }
         }
         line.push(b'\n');
         out.write_all(line)
     }
 
-    /// Says that frames are missing here, where the format has a way to.
-    pub fn gap(&mut self, frames: u64, out: &mut impl Write) -> io::Result<()> {
-        match self.format {
-            Format::Json => writeln!(out, "{{\"gap\":{frames}}}"),
+    /// Says that frames are missing here, and how many where that is known; where the format has a way to.
+    pub fn gap(&mut self, frames: Option<u64>, out: &mut impl Write) -> io::Result<()> {
+        match (self.format, frames) {
+            (Format::Json, Some(frames)) => writeln!(out, "{{\"gap\":{frames}}}"),
+            (Format::Json, None) => writeln!(out, "{{\"gap\":null}}"),
             _ => Ok(()),
         }
     }
@@ -98,6 +100,32 @@ pub fn shown(bytes: &[u8], terminal: bool, line: &mut Vec<u8>) {
         }
     } else {
         line.extend_from_slice(bytes);
+    }
+}
+
+/// The same for a payload that may have lines.
+fn shown_lines(bytes: &[u8], line: &mut Vec<u8>) {
+    for (index, part) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if index > 0 {
+            line.push(b'\n');
+        }
+        shown(part, true, line);
+    }
+}
+
+/// Appends a value as JSON. That escapes control characters but for the last of ASCII and those beyond it, which
+/// terminals obey too.
+pub fn json(value: &impl Serialize, terminal: bool, line: &mut Vec<u8>) {
+    if !terminal {
+        return serde_json::to_writer(line, value).expect("a Vec takes everything");
+    }
+    let text = serde_json::to_string(value).expect("it is numbers and text");
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(format!("\\u{:04x}", u32::from(c)).into_bytes());
+        } else {
+            line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 }
 
@@ -153,6 +181,11 @@ mod tests {
         assert_eq!(json(b"say \"hi\"\n"), format!("{start}\"payload\":\"say \\\"hi\\\"\\n\"}}\n"));
         assert_eq!(json(b"\xff\xfe"), format!("{start}\"payload_base64\":\"//4=\"}}\n"));
         assert_eq!(printed(Format::Payload, true, "t", b"a\nb"), b"a\nb\n");
+        // A terminal is not driven by a payload, in whatever format.
+        assert_eq!(printed(Format::Payload, true, "t", b"a\n\x1b[2J"), b"a\n\\u{1b}[2J\n");
+        assert_eq!(printed(Format::Payload, false, "t", b"\x1b[2J"), b"\x1b[2J\n");
+        let shown = printed(Format::Json, true, "t", "\u{9b}2J\x7f".as_bytes());
+        assert!(shown.ends_with(b"\"payload\":\"\\u009b2J\\u007f\"}\n"), "{}", shown.escape_ascii());
         assert_eq!(printed(Format::Raw, true, "t", b"x").len(), 32 + 1 + 1 + 32);
     }
 

@@ -10,11 +10,19 @@ use super::{Exit, Failure};
 
 /// Calls `first` from a thread of its own at the first signal. A second one ends the process.
 pub fn on_signal(first: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    wait(first)
+    on_signals(first, || {})
+}
+
+/// The same, and calls `second` before a second one ends the process: it must not wait for anything for long.
+pub fn on_signals(
+    first: impl FnOnce() + Send + 'static,
+    second: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
+    wait(first, second)
         .map_err(|why| Failure { exit: Exit::Partly, message: format!("cannot wait for signals: {why}") })
 }
 
-fn wait(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn wait(first: impl FnOnce() + Send + 'static, second: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut signals = signals.forever();
@@ -22,6 +30,7 @@ fn wait(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
             first();
         }
         if signals.next().is_some() {
+            second();
             // Not `process::exit`: nothing that the process still holds may delay this.
             signal_hook::low_level::exit(Exit::Signalled as i32);
         }

@@ -3,12 +3,16 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 
 use super::shape::Shaper;
 use super::tail::{OUTPUT, Tail};
+use super::unread::when_unread;
 use super::{Exit, Failure, Time, complain, signals};
 use crate::frame::Scheme;
 use crate::sinks::store::{Reader, Run, Scan, Stamp, Stop};
@@ -80,7 +84,16 @@ impl Tail {
             ))
         })?;
         let (stop, stopped) = channel::bounded::<()>(0);
-        signals::on_signal(move || drop(stop))?;
+        let stop = Arc::new(Mutex::new(Some(stop)));
+        let is_unread = Arc::new(AtomicBool::new(false));
+        if self.follow {
+            let (stop, is_unread) = (stop.clone(), is_unread.clone());
+            when_unread(move || {
+                is_unread.store(true, Relaxed);
+                stop.lock().take();
+            })?;
+        }
+        signals::on_signal(move || drop(stop.lock().take()))?;
         let mut printing = Printing {
             reader,
             since,
@@ -96,8 +109,9 @@ impl Tail {
         let exit = if printing.bad > 0 { Exit::Partly } else { Exit::Done };
         match end {
             Ok(End::Done) => Ok(exit),
+            // `tail | head -1` is no failure, and neither is it when nothing more comes.
+            Ok(End::Signalled) if is_unread.load(Relaxed) => Ok(exit),
             Ok(End::Signalled) => Ok(Exit::Signalled),
-            // `tail | head -1` is no failure.
             Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(exit),
             Err(why) => Err(Failure { exit: Exit::Partly, message: why.to_string() }),
         }

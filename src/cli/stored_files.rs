@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::send::PROGRESS_EVERY;
 use super::{Exit, Failure};
 use crate::client::Publisher;
-use crate::frame::Scheme;
+use crate::frame::{Frame, Kind, Scheme, check_topic};
 use crate::records::Input;
 use crate::sinks::store::{Scan, Stop};
 
@@ -16,17 +16,19 @@ pub struct StoredFiles {
     inputs: Vec<Input>,
     scheme: Scheme,
     total: Option<u64>,
+    /// Whether each becomes a new frame that asks for a reply.
+    confirm: bool,
 }
 
 impl StoredFiles {
     /// Checks that every file can be opened.
-    pub fn open(inputs: Vec<Input>, scheme: Scheme) -> Result<StoredFiles, Failure> {
+    pub fn open(inputs: Vec<Input>, scheme: Scheme, confirm: bool) -> Result<StoredFiles, Failure> {
         let mut total = Some(0);
         for input in &inputs {
             let len = input.check().map_err(|wrong| Failure::usage(wrong.to_string()))?;
             total = total.zip(len).map(|(total, len)| total + len);
         }
-        Ok(StoredFiles { inputs, scheme, total })
+        Ok(StoredFiles { inputs, scheme, total, confirm })
     }
 
     /// Bytes of all files, where they are regular ones.
@@ -43,6 +45,7 @@ impl StoredFiles {
             loop {
                 match scan.next(|bytes| file.read(bytes)) {
                     Ok(None) => break,
+                    Ok(Some(frame)) if self.confirm => publish_anew(publisher, &frame, &input.name())?,
                     Ok(Some(frame)) => publisher.send_as_it_is(&frame)?,
                     Err(stop) => {
                         let what: &dyn std::fmt::Display = match &stop {
@@ -64,6 +67,23 @@ impl StoredFiles {
         }
         Ok(())
     }
+}
+
+/// Publishes what a frame holds as a new one.
+fn publish_anew(
+    publisher: &mut Publisher,
+    frame: &Frame<'_>,
+    file: &dyn std::fmt::Display,
+) -> Result<(), Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        partly(&format_args!("{file}: {why}: leave --confirm out; what comes before is sent, nothing after"))
+    };
+    if frame.header.kind != Kind::Data || frame.header.is_part() {
+        return Err(wrong(&"a frame in it is a part or no DATA, which cannot be made anew"));
+    }
+    let topic = check_topic(frame.topic()).map_err(|why| wrong(&why))?;
+    publisher.send(topic, frame.header.key, frame.payload())?;
+    Ok(())
 }
 
 /// What was sent before stays sent.

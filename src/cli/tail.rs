@@ -1,18 +1,16 @@
 //! `framegate tail`: subscribes and prints.
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::{Args, ValueEnum};
 
+use super::live::Stop;
 use super::settings::LISTEN;
 use super::stored::Since;
-use super::{Exit, Failure, complain, secret, shape, signals};
-use crate::client::{Event, Subscriber};
-use crate::frame::{Status, check_pattern};
+use super::{Exit, Failure, secret, shape};
+use crate::frame::{check_pattern, partial_wildcard};
+use crate::units::plain;
 
 /// 256 KiB of lines a write while more are at hand.
 pub(super) const OUTPUT: usize = 256 * 1024;
@@ -26,7 +24,7 @@ pub struct Tail {
     pub(super) patterns: Vec<String>,
     /// The gateway
     #[arg(long, value_name = "ADDR", default_value = LISTEN, conflicts_with = "store")]
-    from: String,
+    pub(super) from: String,
     /// Prints what a gateway's --store DIR holds, in the order in which it was stored [default: none, subscribes]
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
@@ -37,6 +35,13 @@ pub struct Tail {
     /// Goes on with what is stored from now on [default: ends with the last stored frame]
     #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
+    /// Ends when the gateway goes away [default: connects again for 60s, and says what is missing]
+    #[arg(long, conflicts_with = "store")]
+    pub(super) no_retry: bool,
+    /// A file that is there as long as the gateway has confirmed every pattern, for scripts that wait for that; it holds
+    /// the number of the process [default: none]
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    pub(super) ready_file: Option<PathBuf>,
     /// Ends after so many frames [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
@@ -52,13 +57,17 @@ pub struct Tail {
 }
 
 const EXAMPLES: &str = "\
-Exits 0 after --count frames or at the end of the store, 1 if a digest was wrong, 3 when the gateway is gone.
+Exits 0 after --count frames, at the end of the store or when nobody reads what is printed, 1 if a digest was wrong, \
+3 when the gateway is gone (with --no-retry at once, else when it has been gone for 60s). After a connection that was \
+lost it subscribes again; what was published meanwhile is not printed, which --json shows as {\"gap\":null}. On a \
+terminal, control characters are shown instead of obeyed.
 
 Examples:
   framegate tail
   framegate tail 'orders.*' 'logs.>' --count 10
   framegate tail logs.web --format payload > access.log
   framegate tail --format json | jq .payload
+  framegate tail logs.web --ready-file ready > copy.txt & until [ -e ready ]; do sleep 0.1; done
   framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow";
 
 /// How a frame is printed.
@@ -74,59 +83,20 @@ pub enum Format {
     Payload,
 }
 
-/// Why printing ends, where it is not a failure.
-enum Stop {
-    /// As many as were asked for.
-    Counted,
-    /// Whoever read what is printed does not any more.
-    Unread,
-    /// The gateway closed; what it said.
-    Closed(String),
-}
-
 impl Tail {
     /// Prints until told otherwise.
     pub fn run(self) -> Result<Exit, Failure> {
-        for pattern in &self.patterns {
-            check_pattern(pattern.as_bytes())
-                .map_err(|wrong| Failure::usage(format!("the pattern '{pattern}': {wrong}")))?;
+        self.check_patterns()?;
+        if self.format == Format::Raw && io::stdout().is_terminal() {
+            return Err(Failure::usage(
+                "--format raw is bytes that a terminal would obey: send them into a file or a pipe, or choose another format",
+            ));
         }
         let scheme = secret::scheme(self.secret_file.as_deref())?;
         if let Some(store) = &self.store {
             return self.print_stored(store, &scheme);
         }
-        let everything = [">".to_string()];
-        let patterns = if self.patterns.is_empty() { &everything[..] } else { &self.patterns };
-        let mut subscriber = Subscriber::connect(&self.from, patterns, scheme)?;
-        log::debug!("subscribed to {}", patterns.join(" "));
-
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let (flag, stream) = (interrupted.clone(), subscriber.stream());
-        signals::on_signal(move || {
-            flag.store(true, Relaxed);
-            if let Ok(stream) = stream {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        })?;
-
-        let mut out = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
-        let mut bad = 0u64;
-        let stop = self.print(&mut subscriber, &mut out, &mut bad);
-        let stop = stop.and_then(|stop| match out.flush() {
-            Ok(()) => Ok(stop),
-            Err(error) => unread(error),
-        });
-        if bad > 0 {
-            complain(&format_args!("{bad} frames had a wrong digest and are not printed"));
-        }
-        let exit = if bad > 0 { Exit::Partly } else { Exit::Done };
-        match stop? {
-            Stop::Counted | Stop::Unread => Ok(exit),
-            Stop::Closed(_) if interrupted.load(Relaxed) => Ok(Exit::Signalled),
-            Stop::Closed(said) => {
-                Err(Failure { exit: Exit::Gone, message: format!("the gateway closed the connection{said}") })
-            }
-        }
+        self.print_live(scheme)
     }
 
     /// How frames are printed.
@@ -135,78 +105,26 @@ impl Tail {
         shape::Shaper::new(format, io::stdout().is_terminal())
     }
 
-    fn print(
-        &self,
-        subscriber: &mut Subscriber,
-        out: &mut impl Write,
-        bad: &mut u64,
-    ) -> Result<Stop, Failure> {
-        let mut shaper = self.shaper();
-        let mut left = self.count.unwrap_or(u64::MAX);
-        loop {
-            while let Some(event) = subscriber.try_next()? {
-                let printed = match event {
-                    Event::Frame(frame) => {
-                        left -= 1;
-                        shaper.frame(&frame, out)
-                    }
-                    Event::Gap(frames) => {
-                        complain(&format_args!(
-                            "{frames} frames were lost here (GAP): read faster, or raise the gateway's --outbox"
-                        ));
-                        shaper.gap(frames, out)
-                    }
-                    Event::Bad(frame) => {
-                        *bad += 1;
-                        // Not even its topic can be believed.
-                        log::debug!("a frame of {} bytes has a wrong digest", frame.bytes.len());
-                        Ok(())
-                    }
-                    Event::Closed(status, reason) => return Ok(Stop::Closed(last_word(status, reason))),
-                    Event::End => return Ok(Stop::Closed(String::new())),
-                };
-                if let Err(error) = printed {
-                    return unread(error);
-                }
-                if left == 0 {
-                    return Ok(Stop::Counted);
-                }
+    /// What can hardly be meant, in a word.
+    fn check_patterns(&self) -> Result<(), Failure> {
+        for pattern in &self.patterns {
+            let checked = check_pattern(pattern.as_bytes())
+                .map_err(|wrong| Failure::usage(format!("the pattern '{}': {wrong}", plain(pattern))))?;
+            if let Some(token) = partial_wildcard(checked) {
+                log::warn!(
+                    "the pattern '{pattern}': * and > stand for whole tokens between dots, so '{token}' matches that very \
+                     token alone: write * in its place, or a last > for all that begins with what is before it"
+                );
             }
-            // Nothing is at hand: whoever watches sees what there is.
-            if let Err(error) = out.flush() {
-                return unread(error);
-            }
-            subscriber.wait()?;
         }
+        Ok(())
     }
 }
 
 /// `tail | head -1` is no failure.
-fn unread(error: io::Error) -> Result<Stop, Failure> {
+pub(super) fn unread(error: io::Error) -> Result<Stop, Failure> {
     match error.kind() {
         ErrorKind::BrokenPipe => Ok(Stop::Unread),
         _ => Err(Failure { exit: Exit::Partly, message: format!("cannot print: {error}") }),
-    }
-}
-
-fn last_word(status: Status, reason: &str) -> String {
-    let reason = if reason.is_empty() { String::new() } else { format!(" {}", reason.escape_debug()) };
-    match status {
-        Status::Slow => format!(
-            ": {status}{reason}: read faster, raise the gateway's --outbox, or set its --slow to pause or drop"
-        ),
-        _ => format!(": {status}{reason}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_subscriber_is_told_the_mend() {
-        let said = last_word(Status::Slow, "33 MB behind");
-        assert!(said.starts_with(": SLOW 33 MB behind: read faster"), "{said}");
-        assert_eq!(last_word(Status::Closing, ""), ": CLOSING");
     }
 }

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
+
+use crate::limits::START_PAUSE;
+use crate::units::about;
 
 /// 5 s for each address of a name: longer than any gateway in reach takes to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +19,28 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(15))
     .with_interval(Duration::from_secs(5))
     .with_retries(3);
+
+/// The same as [`connect`], and where nobody listens tries again until `patience` is over: a gateway that was started a
+/// moment ago may not listen yet.
+pub fn connect_within(to: &str, patience: Duration) -> io::Result<TcpStream> {
+    let began = Instant::now();
+    let mut is_said = false;
+    loop {
+        match connect(to) {
+            Err(why)
+                if why.kind() == io::ErrorKind::ConnectionRefused
+                    && began.elapsed() + START_PAUSE < patience =>
+            {
+                if !is_said {
+                    log::debug!("{to}: {why}; trying again for {}", about(patience));
+                    is_said = true;
+                }
+                thread::sleep(START_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
 
 /// Connects to the first address of `to` that answers.
 pub fn connect(to: &str) -> io::Result<TcpStream> {

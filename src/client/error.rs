@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::frame::{Fault, TopicError};
+use crate::frame::{Fault, Kind, TopicError};
 use crate::limits::PAYLOAD_MAX;
+use crate::units::about;
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub enum Error {
     NoGateway {
         /// The address.
         to: String,
-        /// What is wrong with what it sent.
-        fault: Fault,
+        /// What it did that no gateway does.
+        why: String,
     },
     /// The topic of a frame or the pattern of a subscription is not allowed.
     Topic(TopicError),
@@ -75,6 +76,17 @@ impl Error {
         Error::Unreachable { to: to.to_string(), why: explain(why), tried: Duration::ZERO }
     }
 
+    /// What answers at `to` is no gateway, since this is no frame.
+    pub(super) fn no_gateway(to: &str, fault: &Fault) -> Error {
+        Error::NoGateway { to: to.to_string(), why: fault.to_string() }
+    }
+
+    /// What answers at `to` is no gateway, since it sends such a frame where a REPLY is due: an echo does that.
+    pub(super) fn echo(to: &str, kind: Kind) -> Error {
+        let why = format!("it sent a {} frame where only a REPLY can come", kind.name());
+        Error::NoGateway { to: to.to_string(), why }
+    }
+
     /// Whether it is about the other side and not about what was asked of it.
     pub fn is_gone(&self) -> bool {
         matches!(
@@ -94,7 +106,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot reach a gateway at {to}: {why}: is the gateway running? framegate serve")
             }
             Error::Unreachable { to, why, tried } => {
-                write!(f, "gave up on the gateway at {to} after {:.0?}: {why}", tried)
+                write!(f, "gave up on the gateway at {to} after {}: {why}", about(*tried))
             }
             Error::Gone { to, why } => write!(f, "the gateway at {to} went away: {why}"),
             Error::Unauthorized { keyed: false } => {
@@ -113,8 +125,8 @@ impl fmt::Display for Error {
                 "the gateway's digest is wrong: it has a secret (give --secret-file), or its bytes were damaged on the way",
             ),
             Error::Malformed(reason) => write!(f, "the gateway cannot read what was sent: {reason}"),
-            Error::NoGateway { to, fault } => {
-                write!(f, "what answers at {to} is no gateway: {fault}: check the address")
+            Error::NoGateway { to, why } => {
+                write!(f, "what answers at {to} is no gateway: {why}: check the address")
             }
             Error::Topic(error) => error.fmt(f),
             Error::TopicTooLong => f.write_str("the topic is longer than 255 bytes"),

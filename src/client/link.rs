@@ -14,11 +14,16 @@ use super::shared::{LAST_PING, Life, Shared};
 use super::window::Job;
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::limits::LINGER;
+use crate::units::about;
 
 /// 100 ms to 5 s between attempts to connect again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`RETRY_FIRST`].
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// 5 connections in a row that end without an answer, where there never was one: no gateway does that. With the pauses
+/// between them that takes a second or two.
+const MUTE_MAX: u32 = 5;
 
 /// 20 s without anything to send: then a PING, so that a gateway that closes idle connections
 /// (after minutes, as a rule) sees that this one is meant to stay.
@@ -60,10 +65,14 @@ impl Link {
     pub fn run(self, mut stream: TcpStream) {
         let mut pauses = Backoff::new(RETRY_FIRST, RETRY_MAX);
         let mut trouble = None;
+        // How many connections ended without an answer; none once there was one.
+        let mut mute = Some(0);
         let error = loop {
             let since = Instant::now();
             let (end, done) = self.converse(stream);
-            let why = match self.judge(end, done) {
+            let heard = self.shared.state.lock().heard || matches!(end, End::Closed(Some(_)));
+            mute = mute.filter(|_| !heard).map(|mute| mute + 1);
+            let why = match self.judge(end, done, mute.is_some()) {
                 Ok(None) => break None,
                 Ok(Some(why)) => why,
                 Err(error) => break Some(error),
@@ -71,8 +80,12 @@ impl Link {
             if !self.wait_until_needed() {
                 break None;
             }
-            // A gateway that closes every connection at once is as good as none.
-            if since.elapsed() > RETRY_MAX || self.shared.state.lock().progress {
+            if mute == Some(MUTE_MAX) {
+                let why = format!("it ended {MUTE_MAX} connections without an answer ({why})");
+                break Some(Error::NoGateway { to: self.to, why });
+            }
+            // A gateway that closes every connection at once is as good as none, and so is one that says nothing.
+            if heard && since.elapsed() > RETRY_MAX || self.shared.state.lock().progress {
                 pauses.reset();
                 trouble = None;
             }
@@ -118,7 +131,8 @@ impl Link {
     }
 
     /// Whether the end of a connection is the end of the work (none), or why another is needed.
-    fn judge(&self, end: End, done: Done) -> Result<Option<String>, Error> {
+    /// `mute` if the gateway never said anything, on no connection.
+    fn judge(&self, end: End, done: Done, mute: bool) -> Result<Option<String>, Error> {
         let mut state = self.shared.state.lock();
         state.stream = None;
         if state.life == Life::Over {
@@ -138,6 +152,11 @@ impl Link {
         };
         match self.retry {
             None => Err(Error::Gone { to: self.to.clone(), why }),
+            // Nothing of it is known to have been read by a gateway.
+            Some(_) if mute && state.is_finished() => {
+                let why = format!("it ended the connection without an answer ({why})");
+                Err(Error::NoGateway { to: self.to.clone(), why })
+            }
             // What was lost cannot be sent again, and nothing else is left.
             Some(_) if state.is_finished() => Ok(None),
             Some(_) => Ok(Some(why)),
@@ -165,7 +184,8 @@ impl Link {
         loop {
             let at = Instant::now() + pauses.pause();
             if at > give_up {
-                return Err(Error::Unreachable { to: self.to.clone(), why, tried: since.elapsed() });
+                let tried = since.elapsed().max(Duration::from_millis(1));
+                return Err(Error::Unreachable { to: self.to.clone(), why, tried });
             }
             let mut state = self.shared.state.lock();
             while state.life != Life::Over && !self.shared.work.wait_until(&mut state, at).timed_out() {}
@@ -186,6 +206,10 @@ impl Link {
 
     /// Writes until there is nothing more to write on this connection.
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
+        if self.no_reply {
+            // Nothing else would tell a gateway from what is none before the end.
+            self.ping(stream, 0)?;
+        }
         while let Some(work) = self.next_work(done) {
             match work {
                 Work::Write(job) => self.write_job(stream, job, done)?,
@@ -194,7 +218,10 @@ impl Link {
                         self.write_job(stream, job, done)?;
                     }
                 }
-                Work::Ping => self.ping(stream, 0)?,
+                Work::Ping => {
+                    self.say_if_silent();
+                    self.ping(stream, 0)?;
+                }
                 Work::HalfClose => {
                     done.half_closed = true;
                     self.ping(stream, LAST_PING)?;
@@ -236,6 +263,17 @@ impl Link {
                 None => ping_at,
             };
             self.shared.work.wait_until(&mut state, until);
+        }
+    }
+
+    /// A gateway that is paused says nothing either, so this is no error.
+    fn say_if_silent(&self) {
+        if !self.shared.state.lock().heard {
+            log::warn!(
+                "{} has said nothing for {}: is it a gateway, and is it paused?",
+                self.to,
+                about(PING_EVERY)
+            );
         }
     }
 

@@ -17,8 +17,9 @@ mod shared;
 mod subscriber;
 mod window;
 
+pub use backoff::Backoff;
 pub use error::Error;
-pub use publisher::{Interrupter, Publisher, PublisherOptions};
+pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
 pub use report::{Answers, Report};
 pub use shared::Reply;
 pub use subscriber::{Event, Subscriber};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::connect::connect;
+use super::connect::connect_within;
 use super::link::Link;
 use super::shared::{Life, Reply, Shared, State, Take};
 use super::window::{CHUNK, Chunk};
@@ -15,6 +15,9 @@ use crate::limits::{PAYLOAD_MAX, SEND_WINDOW};
 /// 4 MiB between the caller and the socket where nothing has to be kept for sending it again: enough
 /// that hashing and writing do not wait for each other.
 const QUEUE: usize = 4 * 1024 * 1024;
+
+/// 60 s without a gateway before a client gives up, unless it is set.
+pub const RETRY: Duration = Duration::from_secs(60);
 
 /// How a [`Publisher`] publishes.
 #[derive(Clone, Debug)]
@@ -28,12 +31,19 @@ pub struct PublisherOptions {
     /// How long to try to connect again after the connection was lost. If none, not at all; then
     /// nothing is sent twice, and BUSY is an answer.
     pub retry: Option<Duration>,
+    /// How long to try to connect at first where nobody listens, so that a gateway may be started on the line before.
+    pub patience: Duration,
 }
 
 impl Default for PublisherOptions {
     fn default() -> Self {
-        let retry = Some(Duration::from_secs(60));
-        PublisherOptions { scheme: Scheme::Sha256, replies: true, max_in_flight: 1000, retry }
+        PublisherOptions {
+            scheme: Scheme::Sha256,
+            replies: true,
+            max_in_flight: 1000,
+            retry: Some(RETRY),
+            patience: Duration::ZERO,
+        }
     }
 }
 
@@ -66,6 +76,8 @@ pub struct Publisher {
     /// The last topic, which need not be checked again.
     topic: String,
     frames: u64,
+    /// Frames as they are that ask for a reply themselves.
+    asked: u64,
     bytes: u64,
 }
 
@@ -82,7 +94,7 @@ pub struct Interrupter {
 }
 
 impl Publisher {
-    /// Connects; if that does not work, it is an error at once.
+    /// Connects; if that does not work, it is an error at once, or after the [patience](PublisherOptions::patience).
     pub fn connect(to: &str, options: PublisherOptions) -> Result<Publisher, Error> {
         Self::begin(to, options, None)
     }
@@ -110,7 +122,7 @@ impl Publisher {
     }
 
     fn begin(to: &str, options: PublisherOptions, take: Option<Take>) -> Result<Publisher, Error> {
-        let stream = connect(to).map_err(|why| Error::unreachable(to, &why))?;
+        let stream = connect_within(to, options.patience).map_err(|why| Error::unreachable(to, &why))?;
         let shared = Shared::new(!options.replies, options.retry.is_some(), take);
         let link = Link {
             shared: shared.clone(),
@@ -125,9 +137,9 @@ impl Publisher {
             .map_err(|why| Error::unreachable(to, &why))?;
         let open_max = if options.replies { (options.max_in_flight / 4).max(1) } else { usize::MAX };
         let (open, topic) = (Chunk::default(), String::new());
-        let (frames, bytes) = (0, 0);
+        let (frames, asked, bytes) = (0, 0, 0);
         let room = Room::default();
-        Ok(Publisher { shared, link: Some(link), options, open, open_max, room, topic, frames, bytes })
+        Ok(Publisher { shared, link: Some(link), options, open, open_max, room, topic, frames, asked, bytes })
     }
 
     /// Publishes one frame, and gives its id: 1, 2, 3, …. Waits while as many are unanswered as may be.
@@ -170,6 +182,7 @@ impl Publisher {
             self.shared.state.lock().as_they_are = true;
         }
         self.frames += 1;
+        self.asked += u64::from(frame.header.want_reply);
         self.bytes += payload.len() as u64;
         self.open.push_as_it_is(self.frames, frame.bytes);
         self.room.frames -= 1;
@@ -227,13 +240,19 @@ impl Publisher {
         self.end();
         let state = shared.state.lock();
         let left = state.window.frames() as u64;
+        let (unanswered, unsent) = if self.options.replies { (left, 0) } else { (0, left) };
+        let (answered, unconfirmed) = (state.answers.total(), state.unconfirmed);
+        // Of what is neither answered nor lost, some may have asked all the same.
+        let rest = self.frames.saturating_sub(answered + unanswered + unsent + unconfirmed);
+        let missing = self.asked.saturating_sub(answered + unsent + unconfirmed).min(rest);
         Report {
             frames: self.frames,
             bytes: self.bytes,
             answers: state.answers.clone(),
-            unanswered: if self.options.replies { left } else { 0 },
-            unsent: if self.options.replies { 0 } else { left },
-            unconfirmed: state.unconfirmed,
+            unanswered: unanswered + missing,
+            unsent,
+            unconfirmed,
+            unasked: rest - missing,
             resent: state.resent,
             error: state.error.clone(),
         }

@@ -7,6 +7,7 @@ use super::error::{Error, explain};
 use super::shared::{Answer, Shared};
 use crate::frame::{Decoder, Frame, Kind, Rules, Scheme, Status};
 use crate::limits::PAYLOAD_MAX;
+use crate::units::plain;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -36,12 +37,15 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
         let fatal = loop {
             match decoder.next_frame() {
                 Ok(None) => break None,
+                Ok(Some(frame)) if frame.header.kind != Kind::Reply => {
+                    break Some(Error::echo(to, frame.header.kind));
+                }
                 Ok(Some(frame)) => match take(frame, scheme, &mut answers) {
                     Ok(None) => {}
                     Ok(word) => last_word = word,
                     Err(error) => break Some(error),
                 },
-                Err(fault) => break Some(Error::NoGateway { to: to.to_string(), fault }),
+                Err(fault) => break Some(Error::no_gateway(to, &fault)),
             }
         };
         shared.answer(&mut answers);
@@ -53,13 +57,10 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
 
 /// Takes one frame; what the gateway says before it closes, if this says it.
 fn take(frame: Frame<'_>, scheme: &Scheme, answers: &mut Vec<Answer>) -> Result<Option<String>, Error> {
-    if frame.header.kind != Kind::Reply {
-        return Ok(None);
-    }
     let status = check_reply(&frame, scheme)?;
     let said = || match frame.payload() {
         [] => status.name().to_string(),
-        reason => format!("{status}: {}", String::from_utf8_lossy(reason)),
+        reason => format!("{status}: {}", plain(&String::from_utf8_lossy(reason))),
     };
     match status {
         // Not an answer to the frame: it was not taken, and may be by the next connection.

@@ -1,7 +1,7 @@
 //! What became of what was sent.
 
 use super::Error;
-use crate::frame::Status;
+use crate::frame::{NO_SUBSCRIBER, Status};
 
 /// 200 bytes of a reason are kept: a handler may give one of any length.
 const REASON: usize = 200;
@@ -10,6 +10,7 @@ const REASON: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     counts: [u64; Status::ALL.len()],
+    unmatched: u64,
     reasons: [Option<String>; Status::ALL.len()],
 }
 
@@ -17,6 +18,11 @@ impl Answers {
     /// How many frames got this status.
     pub fn count(&self, status: Status) -> u64 {
         self.counts[index(status)]
+    }
+
+    /// Of the frames that are OK, those that matched no subscriber and that nothing else took.
+    pub fn unmatched(&self) -> u64 {
+        self.unmatched
     }
 
     /// The reason of the first of them, where it had one.
@@ -40,6 +46,7 @@ impl Answers {
     pub(super) fn add(&mut self, status: Status, reason: &[u8]) {
         let index = index(status);
         self.counts[index] += 1;
+        self.unmatched += u64::from(status == Status::Ok && reason == NO_SUBSCRIBER.as_bytes());
         // What comes with OK is a handler's answer and no reason.
         if status != Status::Ok && self.reasons[index].is_none() && !reason.is_empty() {
             let reason = &reason[..reason.len().min(REASON)];
@@ -54,7 +61,8 @@ fn index(status: Status) -> usize {
 
 /// What became of everything that a [`Publisher`](super::Publisher) was given.
 ///
-/// With replies `frames = answers.total() + unanswered`; without, `frames = unsent + what was sent`.
+/// With replies `frames = answers.total() + unanswered`; without, `frames = unsent + unconfirmed + unasked`, and what was
+/// refused all the same.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Frames given to it.
@@ -69,6 +77,8 @@ pub struct Report {
     pub unsent: u64,
     /// Frames without replies that were written to a connection that was then lost: whether the gateway got them cannot be known.
     pub unconfirmed: u64,
+    /// Frames that asked for no reply and that the gateway has read: what became of them is not told.
+    pub unasked: u64,
     /// How many times a frame was sent again.
     pub resent: u64,
     /// Why it could not finish.
@@ -76,7 +86,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every frame is done: OK, or accepted before (DUPLICATE), or taken where no replies were wanted.
+    /// Whether every frame is done: OK, or accepted before (DUPLICATE), or read where no replies were wanted.
     pub fn is_complete(&self) -> bool {
         let done = self.answers.count(Status::Ok) + self.answers.count(Status::Duplicate);
         done == self.answers.total()

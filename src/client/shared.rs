@@ -88,8 +88,10 @@ pub struct State {
     pub stream: Option<Arc<TcpStream>>,
     /// How the present connection ended, told by the reader.
     pub ended: Option<End>,
-    /// Whether the gateway answered anything on the present connection.
+    /// Whether some frame got its final answer on the present connection.
     pub progress: bool,
+    /// Whether the gateway answered anything on the present connection, a PING too.
+    pub heard: bool,
     /// Whether the last PING was answered: everything before it was taken.
     pub confirmed: bool,
     /// Frames without reply that were written on the present connection and then refused.
@@ -129,6 +131,7 @@ impl Shared {
             stream: None,
             ended: None,
             progress: false,
+            heard: false,
             confirmed: false,
             refused: 0,
             unconfirmed: 0,
@@ -146,6 +149,7 @@ impl Shared {
         }
         let mut take = self.take.lock();
         let mut state = self.state.lock();
+        state.heard = true;
         match &mut *take {
             None => answers.drain(..).for_each(|answer| {
                 state.answer(&answer);
@@ -194,6 +198,7 @@ impl State {
         self.stream = Some(stream);
         self.ended = None;
         self.progress = false;
+        self.heard = false;
         self.confirmed = false;
         self.refused = 0;
     }

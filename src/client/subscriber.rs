@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Error;
-use super::connect::connect;
+use super::connect::connect_within;
 use super::error::explain;
 use super::replies::check_reply;
 use crate::frame::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
 use crate::limits::PAYLOAD_MAX;
+use crate::units::about;
 
 /// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
 const READ: usize = 256 * 1024;
@@ -60,6 +61,8 @@ pub struct Subscriber {
     /// After the whole frames: no frame.
     fault: Option<Fault>,
     ended: bool,
+    /// Whether the gateway has said anything.
+    heard: bool,
     /// Of the next SUBSCRIBE; a PING has 0.
     next_id: u64,
 }
@@ -67,10 +70,18 @@ pub struct Subscriber {
 impl Subscriber {
     /// Connects and subscribes. When it returns, the gateway has confirmed every pattern.
     pub fn connect(to: &str, patterns: &[impl AsRef<str>], scheme: Scheme) -> Result<Subscriber, Error> {
-        let stream = connect(to).map_err(|why| Error::unreachable(to, &why))?;
+        let mut subscriber = Subscriber::open(to, scheme, Duration::ZERO)?;
+        subscriber.subscribe(patterns)?;
+        Ok(subscriber)
+    }
+
+    /// Connects and holds no pattern yet. Where nobody listens, it tries again until `patience` is over: a gateway that
+    /// was started a moment ago may not listen yet.
+    pub fn open(to: &str, scheme: Scheme, patience: Duration) -> Result<Subscriber, Error> {
+        let stream = connect_within(to, patience).map_err(|why| Error::unreachable(to, &why))?;
         let unreachable = |why| Error::unreachable(to, &why);
         stream.set_read_timeout(Some(PING_EVERY)).map_err(unreachable)?;
-        let mut subscriber = Subscriber {
+        Ok(Subscriber {
             stream,
             to: to.to_string(),
             scheme,
@@ -80,10 +91,9 @@ impl Subscriber {
             filled: 0,
             fault: None,
             ended: false,
+            heard: false,
             next_id: 1,
-        };
-        subscriber.subscribe(patterns)?;
-        Ok(subscriber)
+        })
     }
 
     /// Holds further patterns; the gateway has confirmed them when it returns.
@@ -107,13 +117,19 @@ impl Subscriber {
         let mut ahead = 0;
         while confirmed < patterns.len() {
             if self.taken + ahead == self.whole {
+                if let Some(fault) = &self.fault {
+                    return Err(Error::no_gateway(&self.to, fault));
+                }
                 if !self.read_more()? {
-                    return Err(self.gone("it closed the connection"));
+                    return Err(self.gone("it closed the connection without an answer: is it a gateway?"));
                 }
                 continue;
             }
             let frame = self.frame_at(self.taken + ahead);
             ahead += frame.bytes.len();
+            if !matches!(frame.header.kind, Kind::Data | Kind::Reply) {
+                return Err(Error::echo(&self.to, frame.header.kind));
+            }
             if frame.header.kind == Kind::Reply && frame.header.status != Status::Gap as u16 {
                 let status = check_reply(&frame, &self.scheme)?;
                 let reason = || String::from_utf8_lossy(frame.payload()).into_owned();
@@ -186,7 +202,7 @@ impl Subscriber {
             }
         }
         match self.fault {
-            Some(fault) => Err(Error::NoGateway { to: self.to.clone(), fault }),
+            Some(fault) => Err(Error::no_gateway(&self.to, &fault)),
             None => Ok(self.ended.then_some(Step::End)),
         }
     }
@@ -224,6 +240,7 @@ impl Subscriber {
                     return Ok(false);
                 }
                 Ok(n) => {
+                    self.heard = true;
                     self.filled += n;
                     break;
                 }
@@ -246,6 +263,14 @@ impl Subscriber {
     }
 
     fn ping(&mut self) {
+        // One that is paused says nothing either, so this is no error.
+        if !self.heard {
+            log::warn!(
+                "{} has said nothing for {}: is it a gateway, and is it paused?",
+                self.to,
+                about(PING_EVERY)
+            );
+        }
         let mut ping = Vec::new();
         encode(Header::new(Kind::Ping), b"", b"", &self.scheme, &mut ping);
         // If the connection is gone, the next read says why.

@@ -30,6 +30,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name in the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Data => "DATA",
+            Kind::Reply => "REPLY",
+            Kind::Subscribe => "SUBSCRIBE",
+            Kind::Unsubscribe => "UNSUBSCRIBE",
+            Kind::Ping => "PING",
+        }
+    }
+
     fn from_u8(byte: u8) -> Option<Kind> {
         Some(match byte {
             0 => Kind::Data,
@@ -71,6 +82,10 @@ pub enum Status {
     /// This subscriber fell further behind than its outbox allows.
     Slow = 20,
 }
+
+/// What an OK says of a frame that matched no subscriber, where nothing else takes frames either: it is gone. With its
+/// header it is one block of SHA-256, so it costs no more than an OK without a word.
+pub const NO_SUBSCRIBER: &str = "no subscriber";
 
 impl Status {
     /// Every status, in the order of its number.

@@ -20,6 +20,6 @@ pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::{Scheme, implementation};
 pub use draft::Draft;
 pub use fault::Fault;
-pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, Status, VERSION};
+pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
 pub use patterns::Patterns;
-pub use topic::{TopicError, check_pattern, check_topic, matches};
+pub use topic::{TopicError, check_pattern, check_topic, matches, partial_wildcard};

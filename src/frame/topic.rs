@@ -61,6 +61,12 @@ pub fn check_pattern(pattern: &[u8]) -> Result<&str, TopicError> {
     Ok(text)
 }
 
+/// The first token of a pattern that holds a `*` or `>` beside other characters. It stands for itself alone: topics
+/// may hold such tokens too, but who writes `a*` nearly always means something else.
+pub fn partial_wildcard(pattern: &str) -> Option<&str> {
+    tokens(pattern).find(|token| token.len() > 1 && token.contains(['*', '>']))
+}
+
 /// The tokens of a topic or pattern.
 pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
     // "".split('.') is one empty token; the empty topic has none.
@@ -132,6 +138,21 @@ mod tests {
             (b"\xc3", Err(NotUtf8)),
         ] {
             assert_eq!(check_pattern(pattern).map(|_| ()), expected, "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn wildcards_within_a_token_are_found() {
+        for (pattern, token) in [
+            ("a*", Some("a*")),
+            ("a.b>", Some("b>")),
+            ("x.*.**", Some("**")),
+            ("a.*.b", None),
+            ("a.>", None),
+            (">", None),
+            ("", None),
+        ] {
+            assert_eq!(partial_wildcard(pattern), token, "{pattern}");
         }
     }
 

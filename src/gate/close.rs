@@ -15,6 +15,7 @@ use crate::limits::LINGER;
 use crate::memory::Buffer;
 use crate::net::Net;
 use crate::pool::Pool;
+use crate::units::{about, many};
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Ends a connection with a last reply, where the reason has a status.
@@ -133,7 +134,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
         self.staged -= staged;
         self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
-        self.answers_waiting -= conn.stage.as_ref().map_or(0, |stage| stage.written);
         self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         if let Some(calling) = &mut self.calling {
             calling.queue.forget(id.key());
@@ -207,11 +207,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.notices.say(notice, Level::Warn, self.now, message);
         }
         log::debug!(
-            "{} closed after {:.1?}, {} frames, {} bytes: {reason}",
+            "{} closed after {}, {}, {}: {reason}",
             conn.peer,
-            self.now.saturating_duration_since(conn.opened),
-            conn.frames_read,
-            conn.bytes_read
+            about(self.now.saturating_duration_since(conn.opened)),
+            many(conn.frames_read, "frame"),
+            many(conn.bytes_read, "byte")
         );
     }
 }

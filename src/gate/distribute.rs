@@ -12,9 +12,11 @@ use super::router::Targets;
 use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
-use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
+use crate::frame::{
+    Body, Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
+};
 use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
-use crate::memory::{Buffer, Charge};
+use crate::memory::{Buffer, Charge, Share};
 use crate::net::Net;
 use crate::pool::Pool;
 
@@ -118,6 +120,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
             match effect {
                 Effect::Deliver(targets) => {
+                    // A sink would have it all the same.
+                    let lost = targets.is_empty() && self.durable.is_none();
                     let under = self.ticket_of(id, &verified, &frame, alone, &mut ticket);
                     if under.is_some() && !alone {
                         match &mut to_put {
@@ -144,7 +148,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     }
                     match under {
                         Some(under) if alone => self.owe_one(id, under, &frame.header, Status::Ok, &mut room),
-                        _ => replies.add(&frame.header, Status::Ok, ""),
+                        _ => replies.add(&frame.header, Status::Ok, if lost { NO_SUBSCRIBER } else { "" }),
                     }
                 }
                 Effect::Twin(under) => {
@@ -399,7 +403,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
-            body = body.copied(&self.memory);
+            body = body.copied(&self.memory, Share::Small);
         }
         let run = Run::new(body, frames, self.ledger.clone(), self.now);
         if targets.is_empty() {

@@ -59,15 +59,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             if let Some(calling) = &mut self.calling {
                 calling.handlers.set_wanted(0, self.now);
             }
-            // Everything accepted is in the outboxes: publishers hear that there is no more, and
-            // nobody has to expect another frame.
+            // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
+            // this is a drain and no crash.
             for id in self.conns.ids() {
                 let Some(conn) = self.conns.get(id) else { continue };
                 if conn.state != State::Draining || conn.ended {
                     continue;
                 }
                 let mut last = Vec::new();
-                if conn.publishes || conn.readable || conn.begun().is_some() {
+                if conn.publishes || conn.subscription.is_some() || conn.readable || conn.begun().is_some() {
                     let reason = CloseReason::Draining.to_string();
                     encode_reply(conn.begun_id(), Status::Closing, &reason, &self.config.scheme, &mut last);
                 }

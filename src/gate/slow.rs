@@ -13,6 +13,7 @@ use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
 use crate::net::Net;
 use crate::pool::Pool;
+use crate::units::many;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Bytes in an outbox from which on its publishers are held.
@@ -100,7 +101,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let peer = conn.peer;
         if frames > 0 {
             self.ledger.borrow_mut().drop_for(peer, frames);
-            let message = format_args!("{peer} reads too slowly: {frames} frames are dropped for it");
+            let (frames, are) = (many(frames, "frame"), if frames == 1 { "is" } else { "are" });
+            let message = format_args!("{peer} reads too slowly: {frames} {are} dropped for it");
             self.notices.say(Notice::Dropped, log::Level::Warn, self.now, message);
             self.mark_dirty(id);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::text::{grouped, time};
 use crate::limits::PROGRESS_EVERY;
+use crate::units::many;
 
 /// How far a load is, for one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +39,7 @@ impl fmt::Display for Progress {
         if let Some((p50, p99)) = self.latency_us {
             write!(f, "  p50 {}  p99 {}", time(p50), time(p99))?;
         }
-        write!(f, "  {} errors", grouped(self.errors))
+        write!(f, "  {}", many(self.errors, "error"))
     }
 }
 

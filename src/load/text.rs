@@ -3,22 +3,11 @@
 use std::fmt::{Display, Write};
 
 use super::Percentiles;
+use crate::units;
+pub use crate::units::grouped;
 
 /// The column in which a row's text begins.
 const COLUMN: usize = 13;
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// Microseconds in the unit that suits them: `210 µs`, `1.50 ms`, `2.00 s`.
 pub fn time(us: f64) -> String {
@@ -37,7 +26,7 @@ pub fn bytes(bytes: u64) -> String {
 
 /// `1 publisher`, `1,000 publishers`.
 pub fn many(count: usize, what: &str) -> String {
-    format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
+    units::many(count as u64, what)
 }
 
 /// A size as it is written on the command line: `256 B`, `8 MiB`.
@@ -108,13 +97,6 @@ impl Display for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn times_and_numbers_have_three_digits() {

@@ -9,6 +9,7 @@ use super::run::{Carried, Poster};
 use super::{Key, watch};
 use crate::courier::{Outcome as End, judge::Reason};
 use crate::records::Extent;
+use crate::units::many;
 
 /// A source that is being posted.
 pub(super) struct Job {
@@ -177,16 +178,20 @@ impl Poster {
         let path = job.source.path.clone();
         match watch::put_away(&job.source, job.journal, job.lines, error.as_deref()) {
             Ok(None) => log::warn!(
-                "{}: {failed} of {done} records failed; it was moved or removed meanwhile: write archives elsewhere, \
+                "{}: {failed} of {} failed; it was moved or removed meanwhile: write archives elsewhere, \
                  or under a name that begins with a dot, and rename them when they are whole",
-                path.display()
+                path.display(),
+                many(done, "record")
             ),
-            Ok(Some(to)) if is_done => log::info!("{}: {done} records, now {}", path.display(), to.display()),
+            Ok(Some(to)) if is_done => {
+                log::info!("{}: {}, now {}", path.display(), many(done, "record"), to.display());
+            }
             Ok(Some(to)) => {
                 let why = error.map_or(String::new(), |why| format!(", {why}"));
                 log::warn!(
-                    "{}: {failed} of {done} records failed{why}, now {}",
+                    "{}: {failed} of {} failed{why}, now {}",
                     path.display(),
+                    many(done, "record"),
                     to.display()
                 );
             }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Key;
 use crate::courier::judge::Reason;
 use crate::limits::POST_JOURNAL_LINE_MAX;
+use crate::units::many;
 
 /// What a journal belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,7 +209,8 @@ impl Known {
         }
         if damaged > 0 {
             log::warn!(
-                "{damaged} damaged lines of the journal: what they noted is sent again, with the same key"
+                "{} of the journal: what was noted there is sent again, with the same key",
+                many(damaged, "damaged line")
             );
         }
         self.stored.sort_unstable();

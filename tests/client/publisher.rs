@@ -1,9 +1,12 @@
 //! Publishing, whatever the gateway does.
 
+use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use framegate::client::{Error, Publisher, PublisherOptions, Report};
-use framegate::frame::{Frame, Scheme, Status};
+use framegate::frame::{Frame, NO_SUBSCRIBER, Scheme, Status};
+use socket2::{Domain, Socket, Type};
 
 use crate::fake::{accept, fake, ids};
 
@@ -446,4 +449,82 @@ fn topics_are_checked_before_they_are_sent() {
     assert_eq!(publisher.send("", 0, b""), Ok(1));
     assert_eq!(ok(&publisher.finish()), 1);
     assert_eq!(gateway.end(), 1);
+}
+
+#[test]
+fn what_ends_every_connection_without_an_answer_is_no_gateway() {
+    // What asks for no reply is not sent again, so there is no second connection.
+    let frames = 3 * (32 + "t.x".len() + "payload 0".len() + 32);
+    for (options, connections, bytes, part) in [
+        (PublisherOptions::default(), 5, frames, "ended 5 connections without an answer"),
+        // The PING before them is not answered either.
+        (no_reply(), 1, 64 + frames, "ended the connection without an answer"),
+    ] {
+        let gateway = fake(move |listener| {
+            // Nobody connects any more after that.
+            for _ in 0..connections {
+                let mut stream = listener.accept().unwrap().0;
+                stream.read_exact(&mut vec![0; bytes]).unwrap();
+            }
+        });
+        let report = publish(&gateway.address, 3, options);
+        let error = report.error.expect("it is given up");
+        assert!(error.is_gone() && matches!(error, Error::NoGateway { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        gateway.end();
+    }
+}
+
+#[test]
+fn what_answers_with_something_else_is_no_gateway() {
+    let gateway = fake(|listener| {
+        let mut stream = listener.accept().unwrap().0;
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+        // An echo.
+        let mut stream = listener.accept().unwrap().0;
+        let mut bytes = vec![0; 64];
+        stream.read_exact(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let _ = std::io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+    });
+    for part in ["this looks like HTTP", "a DATA frame where only a REPLY can come"] {
+        let error = publish(&gateway.address, 1, PublisherOptions::default()).error.expect("it is given up");
+        assert!(matches!(error, Error::NoGateway { .. }) && error.to_string().contains(part), "{error}");
+    }
+    gateway.end();
+}
+
+#[test]
+fn a_gateway_that_listens_a_moment_later_is_found() {
+    // Bound and not listening: whoever connects is refused, and nobody else gets the port.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+    assert!(Publisher::connect(&address, PublisherOptions::default()).is_err());
+    let starting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        socket.listen(8).unwrap();
+        accept(&socket.into()).answer_all()
+    });
+    let options = PublisherOptions { patience: Duration::from_secs(60), ..PublisherOptions::default() };
+    let report = publish(&address, 2, options);
+    assert_eq!((ok(&report), starting.join().unwrap()), (2, 2));
+}
+
+#[test]
+fn what_nobody_got_and_what_is_not_told_is_counted() {
+    let gateway = fake(|listener| {
+        let mut peer = accept(listener);
+        for frame in peer.frames(3) {
+            peer.reply(Status::Ok, frame.header.id, if frame.header.id == 2 { NO_SUBSCRIBER } else { "" });
+        }
+        peer.answer_all();
+        accept(listener).answer_all()
+    });
+    let report = publish(&gateway.address, 3, PublisherOptions::default());
+    assert_eq!((ok(&report), report.answers.unmatched(), report.unasked), (3, 1, 0));
+    let report = publish(&gateway.address, 4, no_reply());
+    assert_eq!((report.frames, report.unasked, report.is_complete()), (4, 4, true), "{report:?}");
+    assert_eq!(gateway.end(), 4);
 }

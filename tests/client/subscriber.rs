@@ -139,3 +139,21 @@ fn another_server_is_recognised_after_the_frames_before() {
     drop(subscriber);
     gateway.end();
 }
+
+#[test]
+fn what_answers_a_subscription_with_something_else_is_no_gateway() {
+    let gateway = fake(|listener| {
+        // It stays open, as a server that greets does.
+        let mut stream = listener.accept().unwrap().0;
+        stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        // An echo.
+        let mut stream = listener.accept().unwrap().0;
+        let _ = std::io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+    });
+    for part in ["this looks like SSH", "a SUBSCRIBE frame where only a REPLY can come"] {
+        let error = subscribe(&gateway.address, &["a"]).err().unwrap();
+        assert!(matches!(error, Error::NoGateway { .. }) && error.to_string().contains(part), "{error}");
+    }
+    gateway.end();
+}

@@ -117,7 +117,7 @@ function showStatus(status) {
   state.wasPaused = phase === "paused";
 
   showAttention(status);
-  showLedger(status.ledger);
+  showLedger(status.ledger, status.sinks !== undefined);
   showMeters(status);
   showTables(status);
   pairs($("settings"), Object.entries(status.settings).sort());
@@ -143,7 +143,12 @@ function showAttention(status) {
     const [first] = held;
     add("bad", `${held.length === 1 ? `Publisher ${first.address} has` : `${held.length} publishers have`} been paused for ${age(first.paused_seconds)}: ${because(first)}.`, "h-paused");
   }
-  const down = (status.calls?.handlers ?? []).filter((handler) => !handler.pid);
+  const troubled = (status.calls?.handlers ?? []).filter((handler) => handler.trouble);
+  if (troubled.length > 0) {
+    const others = troubled.length > 1 ? `, and ${plural(troubled.length - 1, "other", "others")} likewise` : "";
+    add("bad", `Handler ${troubled[0].number} does not start: ${troubled[0].trouble}${others}. Frames wait for it.`, "h-handlers");
+  }
+  const down = (status.calls?.handlers ?? []).filter((handler) => !handler.pid && !handler.trouble);
   if (down.length > 0) {
     add("bad", `${down.length === 1 ? `Handler ${down[0].number} does` : `${down.length} handlers do`} not run: ${plural(down[0].failed, "process", "processes")} of it failed. The log says how.`, "h-handlers");
   }
@@ -151,7 +156,7 @@ function showAttention(status) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.trouble) add("bad", `The ${sink.name} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
   }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
@@ -183,6 +188,10 @@ function attend(items) {
   }));
 }
 
+function sinkName(name) {
+  return { store: "The store", http: "The HTTP sink" }[name] ?? `The sink ${name}`;
+}
+
 function because(peer) {
   switch (peer.cause) {
     case "subscriber": return `subscriber ${peer.by ?? "(gone)"} is behind`;
@@ -198,7 +207,7 @@ function because(peer) {
   }
 }
 
-function showLedger(ledger) {
+function showLedger(ledger, hasSinks) {
   const terms = [
     ["read", ledger.read, ""], ...(ledger.wholes ? [["wholes", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
     ["rejected", ledger.rejected_total, "+"], ...(ledger.wholes ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
@@ -214,11 +223,15 @@ function showLedger(ledger) {
     term.append(element("dt", "", name), number);
     return term;
   }));
-  const sum = terms.slice(1).reduce((all, [, value]) => all + value, 0);
-  $("balance").className = `note ${sum === ledger.read ? "good" : "bad"}`;
-  $("balance").textContent = sum === ledger.read ? "✓ balanced" : `✕ off by ${count(ledger.read - sum)}`;
-  $("rejections").replaceChildren(...Object.entries(ledger.rejected).map(([name, value]) => element("li", "", `${name} ${count(value)}`)));
-  $("rejections").hidden = Object.keys(ledger.rejected).length === 0;
+  const came = ledger.read + (ledger.wholes ?? 0);
+  const sum = terms.filter(([name]) => name !== "read" && name !== "wholes").reduce((all, [, value]) => all + value, 0);
+  $("balance").className = `note ${sum === came ? "good" : "bad"}`;
+  $("balance").textContent = sum === came ? "✓ balanced" : `✕ off by ${count(came - sum)}`;
+  const notes = Object.entries(ledger.rejected).map(([name, value]) => `${name} ${count(value)}`);
+  // Only what nothing else takes is lost with that.
+  if (ledger.unmatched > 0) notes.unshift(`${count(ledger.unmatched)} delivered matched no subscriber${hasSinks ? "" : ": nobody has them"}`);
+  $("rejections").replaceChildren(...notes.map((note) => element("li", "", note)));
+  $("rejections").hidden = notes.length === 0;
 }
 
 const meters = new Map();
@@ -251,8 +264,11 @@ function meter(name, parts, max, format, note = "", warns = true) {
 
 function showMeters(status) {
   const { memory, queues, workers } = status;
-  meter("Memory", [memory.small_bytes + memory.entries_bytes, memory.large_bytes], memory.limit_bytes, inBytes,
-    memory.large_bytes > 0 ? `, ${inBytes(memory.large_bytes)} large frames` : "");
+  // Of all that is used, as the tile says it.
+  const shares = [["large frames", memory.large_bytes], ["answers", memory.answers_bytes]].filter(([, part]) => part > 0);
+  const rest = shares.reduce((left, [, part]) => left - part, memory.used_bytes);
+  meter("Memory", [rest, memory.used_bytes - rest], memory.limit_bytes, inBytes,
+    shares.map(([what, part]) => `, ${inBytes(part)} ${what}`).join(""));
   const busy = status.rates?.workers_busy ?? 0;
   meter("Workers", [busy * workers.threads], workers.threads, (n) => numbers.format(Math.round(n * 100) / 100), " busy");
   meter("Queue to the workers", [queues.jobs.now], queues.jobs.max, count, " jobs");
@@ -268,7 +284,7 @@ function showMeters(status) {
     meter("Their parts", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.now) meter(`Requests of the ${sink.name} sink`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
+    if (sink.now) meter(`Requests of ${sink.name === "http" ? "the HTTP sink" : sink.name}`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
   }
   if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
 }
@@ -276,7 +292,7 @@ function showMeters(status) {
 function outboxMax(status) {
   const match = /^([\d.]+)(\w*)$/.exec(status.settings.outbox ?? "");
   const size = match ? Number(match[1]) * ({ KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }[match[2]] ?? 1) : 0;
-  return Math.min(size, status.memory.limit_bytes / 2);
+  return size;
 }
 
 function pairs(list, entries) {
@@ -452,7 +468,7 @@ for (const [name, label, hint, of] of LIMITS) {
     try {
       const change = await steer("set", { name, value: input.value });
       said.className = "note good";
-      said.textContent = `✓ ${change.name}: ${change.old} → ${change.new}`;
+      said.textContent = `✓ ${change.name}: ${change.old} → ${change.new}${change.also ? ` (${change.also})` : ""}`;
     } catch (why) {
       said.className = "note bad";
       said.textContent = `✕ ${why.message}`;

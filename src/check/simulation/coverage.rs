@@ -16,8 +16,9 @@ pub struct Coverage {
     pub closed: [u64; 4],
     /// Copies that came out again since the first were forgotten, and that were told DUPLICATE on another connection.
     pub again: [u64; 2],
-    /// Calls answered, calls tried again, frames told BUSY.
-    pub calls: [u64; 3],
+    /// Calls answered, calls tried again, frames told BUSY, calls repeated since their answers found no room, turns
+    /// in which a handler did not start.
+    pub calls: [u64; 5],
     /// Frames confirmed by sinks, refused by one, forgotten at the end.
     pub sunk: [u64; 3],
     /// Words that sinks gave on several frames at once, times that they could confirm nothing, turns in

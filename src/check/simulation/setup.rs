@@ -46,6 +46,8 @@ impl<'a> Simulation<'a> {
         };
         let is_cramped = dedup && !handlers && dice.one_in(4);
         let large = dice.one_in(LARGE);
+        // Or the first frames find out whether the handlers work, and those must not all be ones of which they die.
+        let proven = handlers && !dice.one_in(4);
         let rules = Rules {
             scheme: scheme.clone(),
             dedup,
@@ -57,6 +59,7 @@ impl<'a> Simulation<'a> {
             frames_max: if large { *dice.pick(&[40, 100]) } else { 40 },
             large,
             handlers,
+            poison: proven,
             parts_max: *dice.pick(&[1024, 1024, 9, 3]),
         };
         // What becomes of a copy depends on what became of the first, so that must be certain.
@@ -119,22 +122,21 @@ impl<'a> Simulation<'a> {
         }
         let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
         // A window that forgets early would need a model of its own here; it has one in its room.
-        let more = if rules.dedup && !is_cramped { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
+        let more = match rules.dedup && !is_cramped {
+            true => *dice.pick(&[1 << 20, 1 << 18]),
+            false => *dice.pick(&[0, 1 << 13, 1 << 16, 1 << 20]),
+        };
         config.memory = match handlers {
             false => Memory::least(config.frame_max()),
-            true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
+            true => Memory::least_with_answers(config.frame_max(), most_calls().answer_room()),
         } + more;
         if parts && !dice.one_in(4) {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
         }
         if large {
-            // Or the headers that a hundred connections have begun take all of it.
-            config.memory += 1 << 17;
-        }
-        if certain {
-            // A quarter of it is for answers: room for those of all calls to wait.
-            config.memory += 4 * most_calls().max_in_flight * config.frame_max();
+            // Or the headers that a hundred connections have begun take all of it, and digests have no room.
+            config.memory += if dedup && !is_cramped { 1 << 22 } else { 1 << 17 };
         }
 
         let now = Instant::now();
@@ -172,6 +174,7 @@ impl<'a> Simulation<'a> {
             parts_bytes: (usize::MAX, 0),
             parked_turns: 0,
             full_turns: 0,
+            stuck_turns: 0,
             in_flight_max,
             seen: Seen::new(),
             world,
@@ -189,7 +192,7 @@ impl<'a> Simulation<'a> {
     pub(super) fn memory_min(&self) -> usize {
         match self.rules.handlers {
             false => Memory::least(self.frame_max),
-            true => Memory::least_with_answers(self.frame_max, most_calls().answers_beside()),
+            true => Memory::least_with_answers(self.frame_max, most_calls().answer_room()),
         }
     }
 }

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::load::text::time;
+use crate::units::{about, grouped, plain};
+
+/// Characters of a row of settings, within what every terminal has.
+const WIDTH: usize = 76;
+
 /// The rows of each list that are shown; the JSON has them all.
 const ROWS: usize = 10;
 
@@ -12,7 +18,7 @@ const ROWS: usize = 10;
 pub fn status(status: &Value) -> String {
     let mut out = String::new();
     head(status, &mut out);
-    ledger(&status["ledger"], &mut out);
+    ledger(&status["ledger"], status["sinks"].is_object(), &mut out);
     fullness(status, &mut out);
     handlers(status, &mut out);
     sinks(status, &mut out);
@@ -49,7 +55,7 @@ fn head(status: &Value, out: &mut String) {
     }
 }
 
-fn ledger(ledger: &Value, out: &mut String) {
+fn ledger(ledger: &Value, has_sinks: bool, out: &mut String) {
     let count = |name: &str| number(&ledger[name]);
     // Nothing where there are no parts.
     let some = |name: &str| match ledger[name].as_u64() {
@@ -71,6 +77,11 @@ fn ledger(ledger: &Value, out: &mut String) {
             count("in_flight"),
         ),
     );
+    // Only what nothing else takes is lost with that.
+    if ledger["unmatched"].as_u64().unwrap_or(0) > 0 {
+        let lost = if has_sinks { "" } else { ": nobody has them" };
+        line(out, format_args!("delivered, but matching no subscriber: {}{lost}", count("unmatched")));
+    }
     let rejected = ledger["rejected"].as_object().into_iter().flatten();
     let rejected: Vec<String> = rejected.map(|(name, count)| format!("{name} {}", number(count))).collect();
     if !rejected.is_empty() {
@@ -116,8 +127,37 @@ fn fullness(status: &Value, out: &mut String) {
     }
     let settings = status["settings"].as_object().into_iter().flatten();
     let settings: Vec<String> =
-        settings.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or("?"))).collect();
-    line(out, format_args!("\nsettings: {}", settings.join(", ")));
+        settings.map(|(name, value)| format!("{name} {}", plain(value.as_str().unwrap_or("?")))).collect();
+    line(out, format_args!("\nsettings:"));
+    for row in rows_of(&settings) {
+        line(out, format_args!("  {row}"));
+    }
+}
+
+/// Words, each with a comma behind it but the last, in rows that a terminal shows whole.
+fn rows_of(words: &[String]) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for (index, word) in words.iter().enumerate() {
+        let comma = if index + 1 < words.len() { "," } else { "" };
+        let row = rows.last_mut().expect("there is one");
+        if row.is_empty() {
+            *row = format!("{word}{comma}");
+        } else if row.len() + 1 + word.len() + comma.len() <= WIDTH {
+            let _ = write!(row, " {word}{comma}");
+        } else {
+            rows.push(format!("{word}{comma}"));
+        }
+    }
+    rows
+}
+
+/// What people call a sink.
+fn sink_name(name: &str) -> &str {
+    match name {
+        "store" => "the store",
+        "http" => "the HTTP sink",
+        name => name,
+    }
 }
 
 /// Nothing where there are none.
@@ -154,6 +194,10 @@ fn handlers(status: &Value, out: &mut String) {
     if all.len() > ROWS {
         line(out, format_args!("  and {} more; --json has them", all.len() - ROWS));
     }
+    for handler in all.iter().filter(|handler| handler["trouble"].is_string()).take(ROWS) {
+        let trouble = handler["trouble"].as_str().unwrap_or("?");
+        line(out, format_args!("  handler {} does not start: {trouble}", number(&handler["number"])));
+    }
 }
 
 /// Nothing where there are none.
@@ -167,25 +211,28 @@ fn sinks(status: &Value, out: &mut String) {
     let [put, confirmed, refused] = ["put", "confirmed", "refused"].map(|name| number(&sunk[name]));
     line(out, format_args!("\nsinks: frames put {put}, confirmed {confirmed}, refused {refused}"));
     for sink in all {
-        let name = sink["name"].as_str().unwrap_or("?");
+        let name = sink_name(sink["name"].as_str().unwrap_or("?"));
         let lag = bytes(&sink["lag_bytes"]);
         let oldest = age(&sinks["oldest_seconds"]);
         let done = sink["done"].as_object().into_iter().flatten();
         let done = done.chain(sink["now"].as_object().into_iter().flatten());
         let done: Vec<String> = done.map(|(what, count)| format!("{what} {}", number(count))).collect();
-        line(
-            out,
-            format_args!("  {name}: {lag} not confirmed, the oldest for {oldest}; {}", done.join(", ")),
-        );
+        let waits = match sink["lag_bytes"].as_u64() {
+            Some(0) => "all is confirmed".to_string(),
+            _ => format!("{lag} not confirmed, the oldest for {oldest}"),
+        };
+        line(out, format_args!("  {name}: {waits}; {}", done.join(", ")));
         if let Some(trouble) = sink["trouble"].as_str() {
             let failures = number(&sink["failures"]);
-            line(out, format_args!("  {name} is in trouble: {trouble} ({failures} attempts failed)"));
+            let failed =
+                format!("{failures} {} failed", if failures == "1" { "attempt" } else { "attempts" });
+            line(out, format_args!("  {name} is in trouble: {} ({failed})", plain(trouble)));
         }
         let topics = sink["topics"].as_array().map_or(&[][..], Vec::as_slice);
         for topic in topics.iter().take(ROWS) {
             let (topic, frames, size) = (&topic["topic"], number(&topic["frames"]), bytes(&topic["bytes"]));
-            let topic = topic.as_str().filter(|topic| !topic.is_empty()).unwrap_or("(no topic)");
-            line(out, format_args!("    {topic}: {frames} frames, {size}"));
+            let topic = topic.as_str().filter(|topic| !topic.is_empty()).unwrap_or("(the empty topic)");
+            line(out, format_args!("    {}: {}, {size}", plain(topic), plural(&frames, "frame")));
         }
         if topics.len() > ROWS {
             line(
@@ -219,7 +266,7 @@ fn peers(status: &Value, out: &mut String) {
             age(&peer["taken_nothing_seconds"])
         );
         if peer["dropped"].as_u64().unwrap_or(0) > 0 {
-            let _ = write!(row, "; {} frames dropped", number(&peer["dropped"]));
+            let _ = write!(row, "; {} dropped", plural(&number(&peer["dropped"]), "frame"));
         }
         row
     });
@@ -235,8 +282,12 @@ fn peers(status: &Value, out: &mut String) {
     list("closed lately:", "nobody was closed yet", &status["closed"], &|peer| {
         let reason = peer["reason"].as_str().unwrap_or("?");
         let [read, written] = ["frames_read", "frames_written"].map(|name| number(&peer[name]));
-        let s = if read == "1" { "" } else { "s" };
-        format!("{} ago: {reason}; sent {read} frame{s}, got {written}", age(&peer["ago_seconds"]))
+        format!(
+            "{} ago: {}; sent {}, got {written}",
+            age(&peer["ago_seconds"]),
+            plain(reason),
+            plural(&read, "frame")
+        )
     });
 }
 
@@ -244,18 +295,14 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("a String takes everything");
 }
 
+/// `1 frame`, `2 frames`; of a number that is shown already.
+fn plural(number: &str, what: &str) -> String {
+    format!("{number} {what}{}", if number == "1" { "" } else { "s" })
+}
+
 /// With its thousands apart.
 fn number(value: &Value) -> String {
-    let Some(number) = value.as_f64() else { return "-".into() };
-    let digits = format!("{number:.0}");
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    value.as_f64().map_or("-".into(), |number| grouped(number.round() as u64))
 }
 
 fn bytes(value: &Value) -> String {
@@ -263,23 +310,13 @@ fn bytes(value: &Value) -> String {
 }
 
 fn micros(value: &Value) -> String {
-    match value.as_f64() {
-        None => "-".into(),
-        Some(us) if us < 1e3 => format!("{us:.0} us"),
-        Some(us) if us < 1e6 => format!("{:.1} ms", us / 1e3),
-        Some(us) => format!("{:.1} s", us / 1e6),
-    }
+    value.as_f64().map_or("-".into(), time)
 }
 
 /// To the two largest units.
 fn age(value: &Value) -> String {
-    let Some(seconds) = value.as_f64() else { return "-".into() };
-    if seconds < 10.0 {
-        return format!("{seconds:.1}s");
-    }
-    let whole = Duration::from_secs(seconds as u64);
-    let text = humantime::format_duration(whole).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let time = value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.map_or("-".into(), about)
 }
 
 #[cfg(test)]
@@ -293,10 +330,10 @@ mod tests {
             assert_eq!(number(&json!(value)), shown);
         }
         assert_eq!((number(&Value::Null), bytes(&json!(1536))), ("-".into(), "1.5 KiB".into()));
-        for (seconds, shown) in [(0.25, "0.2s"), (59.9, "59s"), (3_725.0, "1h 2m"), (200_000.0, "2days 7h")] {
+        for (seconds, shown) in [(0.25, "250ms"), (59.9, "59s"), (3_725.0, "1h 2m"), (200_000.0, "2d 7h")] {
             assert_eq!(age(&json!(seconds)), shown);
         }
-        assert_eq!((micros(&json!(12)), micros(&json!(1_500))), ("12 us".into(), "1.5 ms".into()));
+        assert_eq!((micros(&json!(12)), micros(&json!(1_500))), ("12.0 µs".into(), "1.50 ms".into()));
     }
 
     #[test]
@@ -304,10 +341,11 @@ mod tests {
         let full = json!({
             "version": "1", "listen": "a:1", "phase": "paused", "quiet": true, "uptime_seconds": 61.0,
             "rates": {"frames_in": 1000, "verified_us_p50": 12},
-            "ledger": {"read": 3, "rejected": {"BAD_DIGEST": 2}},
+            "ledger": {"read": 3, "unmatched": 1, "rejected": {"BAD_DIGEST": 2}},
             "queues": {"jobs": {"now": 1, "max": 1024}},
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
+            "calls": {"handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
             "sinks": {"oldest_seconds": 2.0, "each": [
                 {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full",
                  "topics": [{"topic": "orders.eu", "frames": 4000, "bytes": 4096}, {"topic": "", "frames": 1}]},
@@ -319,18 +357,27 @@ mod tests {
         for part in [
             "framegate 1 on a:1: paused, quiet, up 1m 1s",
             "rejected: BAD_DIGEST 2",
+            "delivered, but matching no subscriber: 1\n",
             "paused connections: 2 by in flight",
             "2.0 KiB wait",
             "4 frames dropped",
-            "for 5.0s, by subscriber b:2",
-            "store: 2.0 KiB not confirmed, the oldest for 2.0s; frames 5",
-            "store is in trouble: the disk is full (3 attempts failed)",
+            "for 5s, by subscriber b:2",
+            "handler 2 does not start: it exited with status 1",
+            "  the store: 2.0 KiB not confirmed, the oldest for 2s; frames 5",
+            "the store is in trouble: the disk is full (3 attempts failed)",
             "    orders.eu: 4,000 frames, 4.0 KiB",
-            "    (no topic): 1 frames, -",
+            "    (the empty topic): 1 frame, -",
+            "settings:\n  memory 1MiB\n",
             "nobody was closed yet",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        let unmatched = json!({"ledger": {"unmatched": 1234}});
+        assert!(status(&unmatched).contains("matching no subscriber: 1,234: nobody has them\n"));
+        let words: Vec<String> = (0..40).map(|n| format!("setting-{n} {n}MiB")).collect();
+        let rows = rows_of(&words);
+        assert!(rows.len() > 5 && rows.iter().all(|row| row.len() <= WIDTH), "{rows:?}");
+        assert_eq!(rows.join(" "), words.join(", "));
         // Another version may leave anything out.
         assert!(status(&json!({})).contains("nobody is behind"));
     }

@@ -209,8 +209,8 @@ fn doubts(frames: &[Frames], sent_in_time: u64) -> Vec<Doubt> {
     let foreign: u64 = frames.iter().map(|one| one.foreign).sum();
     if foreign > 0 {
         doubts.push(Doubt::Other(format!(
-            "{} frames on the topic were somebody else's: give a --topic that nobody uses",
-            grouped(foreign)
+            "{} of somebody else's came on the topic: give a --topic that nobody uses",
+            many(foreign as usize, "frame")
         )));
     }
     doubts

@@ -23,6 +23,8 @@ pub struct Load {
     pub(super) stop: Stop,
     /// Which of the gateway's addresses is it.
     pub(super) address: usize,
+    /// Until when one that refuses may only be starting.
+    pub(super) starts_until: Instant,
     pub(super) conns: Vec<Conn>,
     /// The frames, and the large ones if there are any.
     pub(super) groups: Vec<Group>,
@@ -61,6 +63,7 @@ impl Load {
             stop: Stop::new(reactor.waker()),
             reactor,
             address: 0,
+            starts_until: now,
             conns: Vec::with_capacity(options.connections()),
             groups: Vec::new(),
             events: Vec::new(),

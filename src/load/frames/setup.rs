@@ -7,7 +7,7 @@ use super::conn::{Role, Stage};
 use super::run::Load;
 use super::{Failed, ring};
 use crate::frame::{Header, Kind, Status, encode};
-use crate::limits::{LOAD_CONNECTING, LOAD_PATIENCE};
+use crate::limits::{LOAD_CONNECTING, LOAD_PATIENCE, START_PATIENCE, START_PAUSE};
 use crate::load::kind_of;
 use crate::net::{Event, Net};
 
@@ -24,6 +24,7 @@ impl Load {
 
     fn connect_all(&mut self) -> Result<(), Failed> {
         let (mut begun, mut standing) = (0, 0);
+        self.starts_until = Instant::now() + START_PATIENCE;
         let mut patience = Instant::now() + LOAD_PATIENCE;
         while standing < self.conns.len() {
             // The first connection finds out which address is the gateway's.
@@ -90,6 +91,18 @@ impl Load {
         if at == 0 && self.address + 1 < self.options.gateway.len() {
             self.address += 1;
             return Ok(());
+        }
+        if at == 0
+            && kind_of(error) == "refused"
+            && Instant::now() < self.starts_until
+            && !self.stop.is_asked()
+        {
+            // It may have been started a moment ago. No socket is there yet, so this is a pause.
+            self.address = 0;
+            self.conns[at].socket = None;
+            self.events.clear();
+            let polled = self.reactor.poll(Some(START_PAUSE), &mut self.events);
+            return polled.map_err(|why| Failed::Gone(format!("the system's poll failed: {why}")));
         }
         let gateway = self.gateway();
         Err(match kind_of(error) {

@@ -18,6 +18,7 @@ use super::{Append, Recovered, Stamp, Trouble, recover};
 use crate::frame::Scheme;
 use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
+use crate::units::{about, many};
 use crate::wake::WakeQueue;
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
@@ -122,9 +123,10 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
     }
     if recovered.segments > 0 {
         log::info!(
-            "the store {folder}: finished {} segments of the run before, {} frames, in {took:.1?}",
-            recovered.segments,
-            recovered.frames
+            "the store {folder}: finished {} of the run before, {}, in {}",
+            many(recovered.segments, "segment"),
+            many(recovered.frames, "frame"),
+            about(took)
         );
     }
 }
@@ -209,7 +211,8 @@ impl Worker {
         let left = self.waiting.iter().map(|append| u64::from(append.frames)).sum::<u64>();
         if let Err(trouble) = worked {
             let folder = self.folder.display();
-            log::error!("the store {folder}: {trouble}: {left} frames are not stored");
+            let (left, are) = (many(left, "frame"), if left == 1 { "is" } else { "are" });
+            log::error!("the store {folder}: {trouble}: {left} {are} not stored");
         }
     }
 
