@@ -12,7 +12,7 @@ use super::router::Targets;
 use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
-use crate::frame::{Body, Checked, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
+use crate::frame::{Body, Checked, Frame, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
 use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::memory::{Buffer, Charge};
 use crate::net::Net;
@@ -96,6 +96,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
         let mut to_put: Option<OpenPut<'_>> = None;
+        // The topic of what is under the ticket.
+        let mut under_topic: Option<&[u8]> = None;
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
         // From this frame on what is behind waits; whether for room, or for a digest.
@@ -118,6 +120,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
             match effect {
                 Effect::Deliver(targets) => {
+                    if ticket.is_some() && !alone && under_topic.is_some_and(|topic| topic != frame.topic) {
+                        // A sink may have trouble with one topic and none with another.
+                        self.close_put(id, &verified, to_put.take(), ticket);
+                        self.end_ticket(id, &mut replies.bytes, &mut room, &mut ticket);
+                    }
+                    under_topic = Some(frame.topic);
                     let under = self.ticket_of(id, &verified, &frame, alone, &mut ticket);
                     if under.is_some() && !alone {
                         match &mut to_put {
@@ -469,6 +477,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut charge = room.expect("memory is set aside for each frame that is answered");
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
         self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
+    }
+
+    /// Owes the replies so far until a ticket is over; what comes next has another.
+    fn end_ticket(
+        &mut self,
+        id: ConnId,
+        replies: &mut Vec<u8>,
+        room: &mut Option<Charge>,
+        ticket: &mut Option<Ticket>,
+    ) {
+        let replies = std::mem::take(replies);
+        let (mut rest, mut count) = (&replies[..], 0);
+        while !rest.is_empty() {
+            rest = &rest[Frame::first_of(rest).bytes.len()..];
+            count += 1;
+        }
+        let room = room.as_mut().filter(|_| count > 0).map(|room| room.split(count * REPLY_MAX));
+        self.push_replies(id, replies, room, ticket.take());
     }
 
     /// Sends replies, or owes them until a ticket is over.
