@@ -7,6 +7,7 @@ mod ctl;
 mod failure;
 mod http_sink;
 mod log;
+mod mend;
 mod patrol;
 mod post;
 mod posted;

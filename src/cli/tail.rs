@@ -46,9 +46,10 @@ pub struct Tail {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    /// Digests are HMAC-SHA-256 under the secret in this file; with --store it may be given again, for what is
+    /// stored under earlier ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
-    pub(super) secret_file: Option<PathBuf>,
+    pub(super) secret_file: Vec<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -91,10 +92,10 @@ impl Tail {
             check_pattern(pattern.as_bytes())
                 .map_err(|wrong| Failure::usage(format!("the pattern '{pattern}': {wrong}")))?;
         }
-        let scheme = secret::scheme(self.secret_file.as_deref())?;
         if let Some(store) = &self.store {
-            return self.print_stored(store, &scheme);
+            return self.print_stored(store, &secret::keys(&self.secret_file)?);
         }
+        let scheme = secret::one(&self.secret_file, "--store")?;
         let everything = [">".to_string()];
         let patterns = if self.patterns.is_empty() { &everything[..] } else { &self.patterns };
         let mut subscriber = Subscriber::connect(&self.from, patterns, scheme)?;
