@@ -162,6 +162,9 @@ pub struct Change {
     pub old: String,
     /// What it is.
     pub new: String,
+    /// What else is different now, since it depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
 }
 
 /// Steers a running gateway from any thread.

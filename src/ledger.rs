@@ -84,6 +84,8 @@ pub struct Calls {
     pub tried_again: u64,
     /// Refused since the second failed too.
     pub failed: u64,
+    /// Given to a handler once more, in their turn: they were answered before it, and the answer found no room to wait.
+    pub repeated: u64,
 }
 
 /// Rejected frames by status.
@@ -213,11 +215,14 @@ impl fmt::Display for Ledger {
             write!(f, " + in flight {}", self.in_flight())?;
         }
         if self.calls != Calls::default() {
-            let Calls { answered, replaced, refused, tried_again, failed } = self.calls;
+            let Calls { answered, replaced, refused, tried_again, failed, repeated } = self.calls;
             write!(
                 f,
                 "\ncalls: answered {answered} (replaced {replaced}, refused {refused}), tried again {tried_again}, failed {failed}"
             )?;
+            if repeated > 0 {
+                write!(f, ", called twice for want of room {repeated}")?;
+            }
         }
         if self.sunk != Sunk::default() {
             let Sunk { put, confirmed, refused } = self.sunk;

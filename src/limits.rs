@@ -154,6 +154,10 @@ pub const ANSWER_MIN: usize = 3 * READ_MAX + 4 * BUFFER_OVERHEAD + CALL;
 /// connection's order of it and of what follows it, and what its replies take beside their bytes.
 pub const CALL: usize = 1024;
 
+/// 4 KiB, for each frame that may be with the handlers: the least room for answers that wait for those to earlier
+/// frames. With more memory it is what a quarter of that leaves beside the largest answer.
+pub const ANSWER_WAITS: usize = bound(4 * KIB, CALL);
+
 /// 160 bytes set aside for the reply to a frame that wants one: 64 and a reason.
 pub const REPLY_MAX: usize = 64 + REASON_MAX;
 
@@ -562,4 +566,5 @@ const _: () = {
     assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
     assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
+    assert!(ANSWER_WAITS >= CALL, "a copy of a frame that is with a handler can wait for it");
 };

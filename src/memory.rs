@@ -8,9 +8,15 @@
 //! ```text
 //! small + entries ≤ limit − max(large, one frame)                     − max(answers, floor)
 //! large           ≤ limit − max(small + entries, limit / SMALL_SHARE) − max(answers, floor)
-//! answers         ≤ limit − small − entries − large
-//! floor           = max(limit / ANSWER_SHARE, one frame, one read, and what is held beside it), 0 without handlers
+//! answers         ≤ max(limit − small − entries − large, floor, one answer + waiting)
+//! floor           = max(limit / ANSWER_SHARE, one answer + the least that may wait), 0 without handlers
+//! one answer      = one frame + one read + what is held beside it
+//! waiting         ≤ floor − one answer
 //! ```
+//!
+//! Of the answers, *waiting* are those that are held until an earlier frame of their connection is answered: they
+//! never take the room in which that answer is read. Under a limit that was lowered, what is held already may be more
+//! than it; answers still have their floor then, since nothing is given back before they come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -32,14 +38,33 @@ pub enum Share {
     Answer,
 }
 
+/// What is kept for handlers beside the answer that is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerRoom {
+    /// For the beginnings of others, and for the calls.
+    pub beside: usize,
+    /// At least, for answers that wait for those to earlier frames.
+    pub waiting: usize,
+}
+
+impl AnswerRoom {
+    fn sum(self) -> usize {
+        // More than any memory is enough to be refused.
+        self.beside.saturating_add(self.waiting).min(usize::MAX / 64)
+    }
+}
+
 /// The bytes in use and their bound. Shared by every buffer; charges come from the reactor alone,
 /// discharges from wherever a buffer is dropped.
 #[derive(Debug)]
 pub struct Memory {
     limit: AtomicUsize,
     large_floor: usize,
-    /// The least floor of the answers; 0 without handlers.
+    /// What one answer takes, and what is held beside it; 0 without handlers.
     answer_min: AtomicUsize,
+    /// What may wait at least.
+    waiting_min: AtomicUsize,
+    waiting: AtomicUsize,
     small: AtomicUsize,
     large: AtomicUsize,
     answers: AtomicUsize,
@@ -64,11 +89,10 @@ impl Memory {
         left.saturating_sub(frame_max + BUFFER_OVERHEAD)
     }
 
-    /// The least limit where there are handlers, for which `beside` bytes are held beside the answer that is
-    /// read.
-    pub fn least_with_answers(frame_max: usize, beside: usize) -> usize {
+    /// The least limit where there are handlers, for which `room` is kept beside the answer that is read.
+    pub fn least_with_answers(frame_max: usize, room: AnswerRoom) -> usize {
         let large = frame_max + BUFFER_OVERHEAD;
-        let answer = large + ANSWER_MIN + beside;
+        let answer = large + ANSWER_MIN + room.sum();
         // The floor is either of two; both must leave room for a large frame and for small ones.
         let beside_least = (large + SMALL_MIN).max(large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE);
         let beside_share = beside_least.div_ceil(ANSWER_SHARE - 1) * ANSWER_SHARE;
@@ -81,21 +105,23 @@ impl Memory {
     /// Bounds buffered bytes to `limit`, at least [`Memory::least`] of `frame_max`.
     pub fn new(limit: usize, frame_max: usize) -> Arc<Memory> {
         assert!(limit >= Self::least(frame_max), "the configuration checks this");
-        Self::with_floors(limit, frame_max + BUFFER_OVERHEAD, 0)
+        Self::with_floors(limit, frame_max + BUFFER_OVERHEAD, 0, 0)
     }
 
     /// The same with room for what handlers answer; at least [`Memory::least_with_answers`].
-    pub fn with_answers(limit: usize, frame_max: usize, beside: usize) -> Arc<Memory> {
-        assert!(limit >= Self::least_with_answers(frame_max, beside), "the configuration checks this");
+    pub fn with_answers(limit: usize, frame_max: usize, room: AnswerRoom) -> Arc<Memory> {
+        assert!(limit >= Self::least_with_answers(frame_max, room), "the configuration checks this");
         let large = frame_max + BUFFER_OVERHEAD;
-        Self::with_floors(limit, large, large + ANSWER_MIN + beside)
+        Self::with_floors(limit, large, large + ANSWER_MIN + room.beside, room.waiting)
     }
 
-    fn with_floors(limit: usize, large_floor: usize, answer_min: usize) -> Arc<Memory> {
+    fn with_floors(limit: usize, large_floor: usize, answer_min: usize, waiting_min: usize) -> Arc<Memory> {
         Arc::new(Memory {
             limit: AtomicUsize::new(limit),
             large_floor,
             answer_min: AtomicUsize::new(answer_min),
+            waiting_min: AtomicUsize::new(waiting_min),
+            waiting: AtomicUsize::new(0),
             small: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
@@ -115,9 +141,10 @@ impl Memory {
         self.limit.store(limit, Relaxed);
     }
 
-    /// Changes what handlers are held beside the answer that is read.
-    pub fn set_beside(&self, beside: usize) {
-        self.answer_min.store(self.large_floor + ANSWER_MIN + beside, Relaxed);
+    /// Changes what is kept for handlers beside the answer that is read.
+    pub fn set_answer_room(&self, room: AnswerRoom) {
+        self.answer_min.store(self.large_floor + ANSWER_MIN + room.beside, Relaxed);
+        self.waiting_min.store(room.waiting, Relaxed);
     }
 
     /// Bytes charged now: for small frames, for large ones, for answers, for the entries of outboxes.
@@ -140,20 +167,40 @@ impl Memory {
         match share {
             Share::Small => small + large.max(self.large_floor) + kept + bytes <= limit,
             Share::Large => large + small.max(limit / SMALL_SHARE) + kept + bytes <= limit,
-            Share::Answer => small + large + answers + bytes <= limit,
+            Share::Answer => {
+                let own = self.answer_floor().max(self.answer_min.load(Relaxed) + self.waiting());
+                answers + bytes <= own.max(limit.saturating_sub(small + large))
+            }
         }
     }
 
     /// How many bytes of answers may wait for others: beside them there is always room for one more answer,
     /// the largest, so that the one that they wait for can come.
-    pub fn answers_waiting_max(&self) -> usize {
+    pub fn waiting_max(&self) -> usize {
         self.answer_floor() - self.answer_min.load(Relaxed)
     }
 
-    fn answer_floor(&self) -> usize {
+    /// Bytes that wait for the answers to earlier frames, or are set aside for what may have to.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Whether `bytes` more may wait.
+    pub fn may_wait(&self, bytes: usize) -> bool {
+        self.waiting().saturating_add(bytes) <= self.waiting_max()
+    }
+
+    /// Counts `bytes` that wait, or may have to. Their memory is charged apart.
+    pub fn wait(self: &Arc<Self>, bytes: usize) -> Waiting {
+        self.waiting.fetch_add(bytes, Relaxed);
+        Waiting { memory: self.clone(), bytes }
+    }
+
+    /// The least that is kept for answers.
+    pub fn answer_floor(&self) -> usize {
         match self.answer_min.load(Relaxed) {
             0 => 0,
-            least => least.max(self.limit() / ANSWER_SHARE),
+            least => (least + self.waiting_min.load(Relaxed)).max(self.limit() / ANSWER_SHARE),
         }
     }
 
@@ -231,6 +278,19 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.memory.of(self.share).fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// Bytes that wait until the answer to an earlier frame comes; counted until it is dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.memory.waiting.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -338,10 +398,11 @@ mod tests {
     #[test]
     fn what_waits_for_a_handler_leaves_room_for_its_answer() {
         for frame in [64, 4096, READ_MAX, 16 * MIB, 1024 * MIB] {
-            let beside = frame / 3;
-            let limit = Memory::least_with_answers(frame, beside);
+            let room = AnswerRoom { beside: frame / 3, waiting: frame / 5 };
+            let limit = Memory::least_with_answers(frame, room);
             for limit in [limit, limit + limit / 3, 3 * limit] {
-                let memory = Memory::with_answers(limit, frame, beside);
+                let memory = Memory::with_answers(limit, frame, room);
+                assert!(memory.waiting_max() >= room.waiting, "{frame} in {limit}");
                 let large = frame + BUFFER_OVERHEAD;
                 assert!(memory.has_room(Share::Large, large) && memory.has_room(Share::Small, SMALL_MIN));
                 let mut held = Vec::new();
@@ -354,7 +415,7 @@ mod tests {
                     }
                     piece /= 2;
                 }
-                let answers = large + ANSWER_MIN + beside + memory.answers_waiting_max();
+                let answers = large + ANSWER_MIN + room.beside + memory.waiting_max();
                 assert!(memory.has_room(Share::Answer, answers), "{frame} in {limit}");
                 let answers = memory.charge(Share::Answer, answers);
                 assert!(memory.used() <= limit);
@@ -363,6 +424,26 @@ mod tests {
                 assert_eq!(memory.used(), 0);
             }
         }
+    }
+
+    #[test]
+    fn under_a_limit_that_was_lowered_answers_have_their_room() {
+        let (frame, room) = (MIB, AnswerRoom { beside: MIB, waiting: MIB });
+        let memory = Memory::with_answers(256 * MIB, frame, room);
+        let answer = frame + BUFFER_OVERHEAD + ANSWER_MIN + room.beside;
+        let mut small = memory.charge(Share::Small, 0);
+        while memory.has_room(Share::Small, MIB) {
+            small.resize(small.bytes() + MIB);
+        }
+        assert!(memory.may_wait(8 * MIB));
+        let waiting = memory.wait(8 * MIB);
+        let held = memory.charge(Share::Answer, 8 * MIB);
+        memory.set_limit(Memory::least_with_answers(frame, room));
+        assert!(!memory.may_wait(1) && !memory.has_room(Share::Small, 1));
+        assert!(memory.has_room(Share::Answer, answer), "the answer for which the others wait");
+        drop((waiting, held));
+        assert!(memory.may_wait(room.waiting) && memory.has_room(Share::Answer, answer));
+        assert!(!memory.has_room(Share::Answer, 64 * MIB));
     }
 
     #[test]

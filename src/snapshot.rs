@@ -78,7 +78,7 @@ pub struct CallsUse {
     pub in_flight: Depth,
     /// Frames that wait for them.
     pub queued: Depth,
-    /// Of the frames with the handlers, those that are tried again, each alone.
+    /// Of the frames with the handlers, those that wait to be given to one again.
     pub retried: u64,
     /// Each handler.
     pub handlers: Vec<HandlerUse>,
@@ -102,6 +102,8 @@ pub struct HandlerUse {
     pub failed: u64,
     /// How many times one was started again.
     pub restarts: u64,
+    /// Why it does not start: it cannot be, or its processes end before any of them has answered a frame.
+    pub trouble: Option<String>,
 }
 
 /// Products that are not whole.
@@ -202,7 +204,7 @@ pub struct WorkersUse {
 }
 
 /// How long things take, in microseconds, and how large they are. Recorded a batch, not a frame; each
-/// time is exact to a turn of the loop.
+/// time is exact to a turn of the loop, and in a turn to when all that it read was verified.
 #[derive(Clone, Debug, Default)]
 pub struct Stages {
     /// From a batch's read to its verdict.

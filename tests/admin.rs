@@ -27,7 +27,7 @@ impl LogLevel for NoLog {
     }
 
     fn set_level(&self, level: &str) -> Result<Change, String> {
-        Ok(Change { name: "log".into(), old: "info".into(), new: level.into() })
+        Ok(Change { name: "log".into(), old: "info".into(), new: level.into(), also: None })
     }
 }
 
@@ -369,7 +369,10 @@ fn steering_answers_with_what_it_did() {
     assert_eq!(site.get("/readyz").body, "ok, paused\n");
     assert_eq!(site.post("resume", "").json(), json!({"phase": "running", "was_paused": true}));
     let change = site.post("set", "{\"name\":\"memory\",\"value\":\"64MiB\"}").json();
-    assert_eq!(change, json!({"name": "memory", "old": "256MiB", "new": "64MiB"}));
+    assert_eq!([&change["name"], &change["old"], &change["new"]], ["memory", "256MiB", "64MiB"]);
+    // What depends on it is said.
+    let also = change["also"].as_str().expect("less is left for parts");
+    assert!(also.starts_with("parts-memory, which depends on it, is ") && !also.contains("outbox"), "{also}");
     assert_eq!(site.status()["memory"]["limit_bytes"], 64 << 20);
     assert_eq!(site.post("set", "{\"name\":\"log\",\"value\":\"debug\"}").json()["new"], "debug");
 }

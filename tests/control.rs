@@ -88,11 +88,21 @@ fn a_pause_is_not_quiet_before_everything_is_written() {
 fn limits_change_while_it_runs() {
     let gateway = start(Config { payload_max: MIB, ..Config::default() });
     let set = |setting| gateway.control().set(setting).unwrap();
-    let change =
-        |name: &str, old: &str, new: &str| Ok(Change { name: name.into(), old: old.into(), new: new.into() });
+    let change = |name: &str, old: &str, new: &str| {
+        Ok(Change { name: name.into(), old: old.into(), new: new.into(), also: None })
+    };
     assert_eq!(set(Setting::Workers(4)), change("workers", "2", "4"));
-    assert_eq!(set(Setting::Memory(32 * MIB)), change("memory", "256MiB", "32MiB"));
-    assert_eq!(set(Setting::Outbox(MIB)), change("outbox", "32MiB", "1MiB"));
+    let smaller = set(Setting::Memory(32 * MIB)).unwrap();
+    assert_eq!((smaller.old.as_str(), smaller.new.as_str()), ("256MiB", "32MiB"));
+    let also = "outbox, which depends on it, is 16MiB instead of 32MiB, and parts-memory, which depends on it, is \
+                16MiB instead of 64MiB";
+    assert_eq!(smaller.also.as_deref(), Some(also));
+    // What is set is what is in force, or it is refused.
+    let refused = set(Setting::Outbox(1 << 30)).unwrap_err();
+    assert!(refused.contains("half of memory 32MiB: set it to 16MiB or less"), "{refused}");
+    assert_eq!(set(Setting::Outbox(MIB)), change("outbox", "16MiB", "1MiB"));
+    assert_eq!(set(Setting::Outbox(16 * MIB)), change("outbox", "1MiB", "16MiB"));
+    assert_eq!(set(Setting::Outbox(MIB)), change("outbox", "16MiB", "1MiB"));
     assert_eq!(set(Setting::Workers(1)), change("workers", "4", "1"));
     let refused = set(Setting::Memory(MIB)).unwrap_err();
     assert!(refused.contains("give --memory"), "{refused}");
@@ -100,7 +110,7 @@ fn limits_change_while_it_runs() {
 
     let snapshot = gateway.control().describe(false).unwrap();
     assert_eq!((snapshot.memory.limit_bytes, snapshot.workers.threads), (32 << 20, 1));
-    for setting in [("memory", "32MiB"), ("outbox", "1MiB"), ("workers", "1")] {
+    for setting in [("memory", "32MiB"), ("outbox", "1MiB"), ("parts-memory", "16MiB"), ("workers", "1")] {
         assert!(snapshot.settings.contains(&(setting.0, setting.1.to_string())), "{:?}", snapshot.settings);
     }
     // All of it in force: frames of every path still come out.

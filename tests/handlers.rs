@@ -48,13 +48,37 @@ impl Gate {
     }
 
     fn config(&self) -> Config {
-        // Each takes a line of its own, and waits until there is one.
-        shell(&format!("read line < '{}'; exec cat", self.folder.path().join("gate").display()))
+        shell(&self.script())
+    }
+
+    /// Each takes a line of its own, and waits until there is one.
+    fn script(&self) -> String {
+        format!("read line < '{}'; exec cat", self.folder.path().join("gate").display())
     }
 
     fn open(&self) {
         (&self.pipe).write_all(&b"go\n".repeat(16)).unwrap();
     }
+}
+
+/// The frame that shows that a handler works, before its script goes on.
+const PROOF: &[u8] = b"proof!";
+const PROOF_TOPIC: &str = "a.b";
+const PROOF_LEN: usize = 32 + PROOF_TOPIC.len() + PROOF.len() + 32;
+
+/// A gateway whose first handler answers one frame before it does what the script says, and whose others do not.
+fn proven(folder: &Path, script: &str) -> Config {
+    let works = folder.join("works").display().to_string();
+    shell(&format!("[ -e '{works}' ] || {{ head -c {PROOF_LEN} > '{works}'; cat '{works}'; }}; {script}"))
+}
+
+fn prove(gateway: &Running) {
+    assert_eq!(gateway.connect().publish(PROOF_TOPIC, PROOF).0, Status::Ok);
+}
+
+/// Why handlers do not start.
+fn trouble(calls: &CallsUse) -> Option<&str> {
+    calls.handlers.iter().find_map(|handler| handler.trouble.as_deref())
 }
 
 fn calls(gateway: &Running) -> CallsUse {
@@ -147,7 +171,10 @@ fn a_handler_that_fails_is_replaced_and_its_frame_refused_after_the_second() {
         ("head -c 32 > /dev/null; kill -9 $$", "killed by signal 9"),
         ("sleep 1000", "gave no answer for 200ms"),
     ] {
-        let gateway = start(Config { handler_timeout: Duration::from_millis(200), ..shell(script) });
+        let folder = tempfile::tempdir().unwrap();
+        let timeout = Duration::from_millis(200);
+        let gateway = start(Config { handler_timeout: timeout, ..proven(folder.path(), script) });
+        prove(&gateway);
         let (status, reason) = gateway.connect().publish("a.b", b"poison");
         assert_eq!(status, Status::Rejected, "{script}: {reason}");
         assert!(
@@ -181,7 +208,9 @@ fn what_a_handler_must_not_write_is_found() {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let script = format!("head -c 32 > /dev/null; cat '{}'; cat > /dev/null", path.display());
-        let gateway = start(shell(&script));
+        let works = tempfile::tempdir().unwrap();
+        let gateway = start(proven(works.path(), &script));
+        prove(&gateway);
         let (status, reason) = gateway.connect().publish("a", b"x");
         assert_eq!(status, Status::Rejected);
         assert!(reason.contains(part), "{name}: {reason}");
@@ -191,8 +220,9 @@ fn what_a_handler_must_not_write_is_found() {
 
 #[test]
 fn an_innocent_frame_survives_the_death_of_its_handler() {
-    let gate = Gate::new();
-    let gateway = start(Config { handlers: 1, ..gate.config() });
+    let (gate, folder) = (Gate::new(), tempfile::tempdir().unwrap());
+    let gateway = start(proven(folder.path(), &gate.script()));
+    prove(&gateway);
     let mut client = gateway.connect();
     let mut subscriber = gateway.subscriber(">");
     for id in 0..50 {
@@ -347,6 +377,62 @@ fn a_handler_that_does_not_end_is_killed_with_what_it_started() {
         assert!(began.elapsed() < PATIENCE, "its child is left behind");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_handler_that_does_not_start_is_said_and_frames_wait_for_it() {
+    for (script, parts) in [
+        ("echo 'no module named x' >&2; exit 1", &["exited with status 1", "logged: no module named x"][..]),
+        ("sleep 1000", &["gave no answer for 200ms"]),
+        ("exec >&-; sleep 1000", &["closed its pipe"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mended = folder.path().join("mended");
+        let script = format!("[ -e '{}' ] && exec cat; {script}", mended.display());
+        let gateway =
+            start(Config { handlers: 2, handler_timeout: Duration::from_millis(200), ..shell(&script) });
+        let mut subscriber = gateway.subscriber(">");
+        let mut client = gateway.connect();
+        for id in 0..50 {
+            client.send(data(id), b"a", b"x");
+            client.send(silent(50 + id), b"a", b"y");
+        }
+        // All of them have failed, some more than once.
+        let calls = until(&gateway, |calls| calls.handlers.iter().all(|handler| handler.failed >= 2));
+        let said = trouble(&calls).expect("it is said");
+        assert!(said.contains("no handler has answered anything yet"), "{said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        std::fs::write(mended, b"").unwrap();
+        for at in 0..50 {
+            assert_eq!([subscriber.next().header.id, subscriber.next().header.id], [at, 50 + at], "in order");
+        }
+        client.end();
+        assert!(client.rest().iter().all(|got| got.status() == Some(Status::Ok)));
+        until(&gateway, |calls| trouble(calls).is_none());
+        let ledger = gateway.stop();
+        assert_eq!((ledger.delivered, ledger.calls.failed, ledger.rejected.total()), (100, 0, 0), "{ledger}");
+    }
+}
+
+#[test]
+fn a_frame_that_kills_a_handler_first_of_all_is_found_once_another_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    // One frame at a time; those of this test are all as long.
+    let script = format!(
+        "frame='{}'/$$; while head -c {PROOF_LEN} > $frame && [ -s $frame ]; do \
+         grep -q poison $frame && exit 9; cat $frame; done",
+        folder.path().display()
+    );
+    let gateway = start(shell(&script));
+    let mut poisoner = gateway.connect();
+    poisoner.send(data(1), PROOF_TOPIC.as_bytes(), b"poison");
+    let calls = until(&gateway, |calls| calls.handlers[0].failed >= 3);
+    assert!(trouble(&calls).is_some_and(|said| said.contains("exited with status 9")), "{calls:?}");
+    assert_eq!(gateway.connect().publish(PROOF_TOPIC, b"health").0, Status::Ok);
+    let (id, status, reason) = reply(&mut poisoner);
+    assert_eq!((id, status), (1, Status::Rejected));
+    assert!(reason.contains("two handlers failed with it"), "{reason}");
+    gateway.stop();
 }
 
 #[test]

@@ -206,6 +206,9 @@ impl Out<'_> {
         )?;
         let help = "Frames given to a second handler since the first failed";
         self.counter("framegate_calls_tried_again", help, ledger.tried_again)?;
+        let help =
+            "Frames given to a handler once more since their answer came before its turn and found no room";
+        self.counter("framegate_calls_repeated", help, ledger.repeated)?;
         let handlers = &calls.handlers;
         let running = handlers.iter().filter(|handler| handler.pid.is_some()).count() as u64;
         self.gauge("framegate_handlers", "Handlers that run", running, &NONE)?;

@@ -114,7 +114,8 @@ impl Ctl {
             Verb::Set { name, value } => {
                 let answer = gateway.post("set", &json!({"name": name, "value": value}), Duration::ZERO)?;
                 let part = |name: &str| answer[name].as_str().unwrap_or("?").to_string();
-                let text = format!("{}: {} -> {}", part("name"), part("old"), part("new"));
+                let also = answer["also"].as_str().map_or(String::new(), |also| format!(" ({also})"));
+                let text = format!("{}: {} -> {}{also}", part("name"), part("old"), part("new"));
                 say(&answer, self.json, &text)?;
                 Ok(Exit::Done)
             }

@@ -78,7 +78,7 @@ impl LogLevel for Journal {
         };
         log::set_max_level(max);
         log::info!("log is set from {old} to {spec}");
-        Ok(Change { name: "log".into(), old, new: spec })
+        Ok(Change { name: "log".into(), old, new: spec, also: None })
     }
 }
 

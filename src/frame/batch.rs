@@ -11,7 +11,7 @@ use super::header::{DIGEST, HEADER, Header};
 use super::pairs::Pairs;
 use super::stream::Stream;
 use crate::limits::REPLY_MAX;
-use crate::memory::{Buffer, Charge, Memory};
+use crate::memory::{Buffer, Charge, Memory, Share};
 
 /// Whole frames of one connection, not verified yet.
 #[derive(Debug)]
@@ -122,11 +122,17 @@ impl Body {
         matches!(self, Body::Slice { buffer, start, end } if end - start < buffer.len() / 2)
     }
 
-    /// The same bytes in a buffer of their own.
-    pub fn copied(&self, memory: &Arc<Memory>) -> Body {
-        let bytes: Box<[u8]> = self.slices().flatten().copied().collect();
+    /// Whether it keeps more than its own bytes.
+    pub fn keeps_others(&self) -> bool {
+        matches!(self, Body::Slice { buffer, start, end } if end - start < buffer.len())
+    }
+
+    /// The same bytes in a buffer of their own, charged to a share.
+    pub fn copied(&self, memory: &Arc<Memory>, share: Share) -> Body {
+        let mut bytes = Vec::with_capacity(self.len());
+        self.slices().for_each(|slice| bytes.extend_from_slice(slice));
         let end = bytes.len();
-        Body::Slice { buffer: Arc::new(Buffer::charged(memory, bytes)), start: 0, end }
+        Body::Slice { buffer: Arc::new(Buffer::charged_to(memory, share, bytes.into())), start: 0, end }
     }
 
     /// The frames from `start` to `end`, as [`Checked::at`] and [`Checked::end`] say where they are.

@@ -8,13 +8,13 @@ use super::conn::ConnId;
 use super::distribute::encode_reply;
 use super::drafts::Purpose;
 use super::durable::Ticket;
-use super::notices::Notice;
 use super::parcel::Parcel;
 use super::stage::{Passed, Step};
+use super::waits::waiting_bytes;
 use crate::frame::{Body, Checked, DIGEST, Draft, Header, Kind, Status, Verified, check_topic};
 use crate::handler::Performed;
 use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
-use crate::memory::Buffer;
+use crate::memory::{Buffer, Share};
 use crate::net::Net;
 use crate::pool::Pool;
 
@@ -49,7 +49,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(calling) = &mut self.calling else { return Ok(()) };
         let Some(running) = calling.handlers.running(seat) else { return Ok(()) };
         let was_first = running.calls.first_key_value().is_some_and(|(&first, _)| first == header.id);
-        let Some(call) = running.calls.remove(&header.id) else {
+        let Some(mut call) = running.calls.remove(&header.id) else {
             return Err(format!("answered a call {} that it does not have", header.id));
         };
         if was_first {
@@ -58,17 +58,44 @@ impl<N: Net, P: Pool> Gate<N, P> {
         running.alone = false;
         running.answered += 1;
         calling.handlers.count_answer(seat);
-        calling.queue.done();
+        let Some(body) = self.find_room(&mut call, &header, frame.topic, body) else {
+            self.put_back(call, header.frame_len());
+            return Ok(());
+        };
+        if let Some(calling) = &mut self.calling {
+            calling.done(&mut call);
+        }
         self.count_answer(&answer);
         self.answered(call, answer, &header, frame.topic, &body);
         Ok(())
     }
 
+    /// Sees to it that an answer can wait for its turn, if it must: in a buffer of its own, so that it keeps no others.
+    fn find_room(&mut self, call: &mut Call, header: &Header, topic: &[u8], body: Body) -> Option<Body> {
+        let bytes = waiting_bytes(call, header);
+        let frame = call.frame.iter().next().expect("it is one frame");
+        let topic = if header.kind == Kind::Data { topic } else { frame.topic };
+        if bytes == 0 || self.goes_nowhere(call.conn, topic) {
+            return Some(body);
+        }
+        if let Some(calling) = &mut self.calling {
+            calling.learn_length(bytes);
+        }
+        if self.is_next(call.conn, call.seq) {
+            return Some(body);
+        }
+        if !self.memory.may_wait(bytes) {
+            return None;
+        }
+        call.waiting = Some(self.memory.wait(bytes));
+        Some(if body.keeps_others() { body.copied(&self.memory, Share::Answer) } else { body })
+    }
+
     /// A worker has called the handler in Rust.
     pub(super) fn function_answered(&mut self, number: u64, performed: Performed) {
         let Some(calling) = &mut self.calling else { return };
-        let Some(call) = calling.with_workers.remove(&number) else { return };
-        calling.queue.done();
+        let Some(mut call) = calling.with_workers.remove(&number) else { return };
+        calling.done(&mut call);
         let parcel = |made: Verified| Parcel::Frame(made.body().clone());
         match performed {
             Performed::Pass(reply) => {
@@ -140,23 +167,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// get it, so that its publisher does not wait for calls that began before it.
     pub(super) fn pass(&mut self, mut call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
         let (id, seq) = (call.conn, call.seq);
-        let is_new = instead.is_some();
-        let written = [instead.as_ref().map(Verified::len), reply.as_ref().map(Parcel::reply_bytes)];
-        let at_once = self.goes_nowhere(id, instead.as_ref().unwrap_or(&call.frame));
-        if !at_once && !self.may_wait(id, seq, written.into_iter().flatten().sum()) {
-            let reason = "too much waits for the answers to earlier frames: send it again later";
-            let message = format_args!(
-                "answers of {} bytes wait for those to earlier frames: the next is thrown away and its frame is \
-                 BUSY; more --memory or a lower --max-in-flight mends it",
-                self.answers_waiting
-            );
-            self.notices.say(Notice::AnswersWait, log::Level::Warn, self.now, message);
-            return self.refuse_call(call, Status::Busy, reason);
-        }
+        let written =
+            instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, Parcel::reply_bytes);
+        let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
+        let at_once = self.goes_nowhere(id, frame.topic);
+        let waits = written > 0 && !at_once && !self.is_next(id, seq);
+        // What a worker made is there already. So is what nobody was to get when it was answered.
+        let waiting =
+            call.waiting.take().or_else(|| waits.then(|| self.memory.wait(written + BUFFER_OVERHEAD)));
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
         let Call { digest, frame, .. } = call;
         let ticket = digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest));
-        let passed = Passed { frame: instead.unwrap_or(frame), is_new, reply, ticket };
+        let frame = instead.unwrap_or(frame);
+        let passed = Passed { frame, reply, ticket, _waiting: waiting.filter(|_| waits) };
         if let (Some(dedup), Some(digest)) = (&mut self.dedup, digest) {
             dedup.accept(digest, self.now);
         }
@@ -174,17 +197,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.refuse_twins(digest, Status::Duplicate, "");
     }
 
-    /// Whether a frame that was answered may wait for its turn: what waits must leave room for the answer
-    /// that it waits for.
-    fn may_wait(&self, id: ConnId, seq: u64, written: usize) -> bool {
-        let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return true };
-        stage.steps.is_next(seq) || self.answers_waiting + written <= self.memory.answers_waiting_max()
-    }
-
     /// Whether a frame would go to nobody, whenever its turn comes.
-    fn goes_nowhere(&mut self, id: ConnId, frame: &Verified) -> bool {
+    fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
         let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return false };
-        let topic = frame.iter().next().expect("it is one frame").topic;
         stage.controls == 0
             && self.durable.is_none()
             && self.router.route(topic).is_ok_and(|targets| targets.is_empty())

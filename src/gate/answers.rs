@@ -1,7 +1,7 @@
 //! What handlers write: read, cut, verified and taken as answers.
 //!
-//! A handler is read as far as its answers find memory, and not while what was read of it is verified: its
-//! pipe holds the rest, and it waits.
+//! A handler is read as far as its answers find memory, and room to wait for their turn (see `waits`), and not while
+//! what was read of it is verified: its pipe holds the rest, and it waits.
 
 use std::io::ErrorKind;
 
@@ -10,7 +10,7 @@ use super::handlers::{Life, Running};
 use super::large::Large;
 use crate::frame::{Batch, HEADER, Header, Piecewise, Rest, Rules, Scheme, Verified, cut, verify};
 use crate::limits::{BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, JOBS, LARGE_BACKLOG, PIECE, READ_MAX};
-use crate::memory::{Buffer, Charge, Share};
+use crate::memory::{Buffer, Charge, Share, Waiting};
 use crate::net::{Net, Process};
 use crate::pool::{Job, Pool, Ticket, Work};
 
@@ -30,6 +30,8 @@ pub struct Intake {
     verifying: bool,
     /// What is wrong with what follows it.
     fault: Option<String>,
+    /// What may have to wait of what is verified.
+    waiting: Option<Waiting>,
 }
 
 /// What may be done for a handler that has written something.
@@ -70,6 +72,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         (0..seats).any(|seat| !matches!(self.next_read(seat), Next::Wait))
     }
 
+    /// Whether a handler has written what cannot be read now: it waits for the gateway, not the gateway for it.
+    pub(super) fn is_kept_waiting(&self, seat: usize) -> bool {
+        let Some(Life::Running(running)) = self.calling.as_ref().map(|calling| calling.handlers.life(seat))
+        else {
+            return false;
+        };
+        running.readable && running.closed.is_none() && matches!(self.next_read(seat), Next::Wait)
+    }
+
     fn next_read(&self, seat: usize) -> Next {
         let Some(Life::Running(running)) = self.calling.as_ref().map(|calling| calling.handlers.life(seat))
         else {
@@ -86,6 +97,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let begun = intake.begun.len();
         let filled = match intake.header {
             Some(header) if header.frame_len() > READ_MAX => {
+                if !self.may_read(seat, &header) {
+                    return Next::Wait;
+                }
                 let topic = HEADER + header.topic_len as usize;
                 if begun >= topic {
                     let room = self.memory.has_room(Share::Answer, header.frame_len() + BUFFER_OVERHEAD);
@@ -94,8 +108,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 // Its first piece holds the whole topic.
                 topic
             }
-            Some(header) => header.frame_len().max(begun + HANDLER_READ).min(READ_MAX),
-            None => (begun + HANDLER_READ).min(READ_MAX),
+            header => {
+                let len = header.map_or(0, |header| header.frame_len());
+                let filled = len.max(begun + HANDLER_READ).min(READ_MAX);
+                match header {
+                    // All of them may have to wait.
+                    _ if self.memory.may_wait(filled + running.calls.len() * BUFFER_OVERHEAD) => filled,
+                    // One at a time, then.
+                    None => HEADER,
+                    Some(header) if self.may_read(seat, &header) => len,
+                    Some(_) => return Next::Wait,
+                }
+            }
         };
         // The batch, the beginning of the frame behind it, and what is made of the batch.
         let need = 3 * filled + 3 * BUFFER_OVERHEAD;
@@ -146,8 +170,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.take_verified(seat, verified);
         }
         let since = self.now;
+        let waiting = self.memory.wait(batch.len() + batch.frames() as usize * BUFFER_OVERHEAD);
         let Some(running) = self.handler(seat) else { return };
         running.intake.verifying = true;
+        running.intake.waiting = Some(waiting);
         let ticket = Ticket { conn: ANSWERS, number: running.key, since };
         self.submit(Job { ticket, work: Work::Answers(batch) });
     }
@@ -159,6 +185,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         if let Some(running) = self.handler(seat) {
             running.intake.verifying = false;
+            running.intake.waiting = None;
         }
         self.take_verified(seat, verified);
     }
@@ -184,11 +211,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let total = header.frame_len();
         let charge = self.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
         let piece = self.memory.charge(Share::Answer, 0);
+        let waiting = (self.is_ahead(seat, &header) && self.memory.may_wait(total + BUFFER_OVERHEAD))
+            .then(|| self.memory.wait(total + BUFFER_OVERHEAD));
         let now = self.now;
         let Some(running) = self.handler(seat) else { return };
         let (key, intake) = (running.key, &mut running.intake);
         let first = Buffer::new(std::mem::take(&mut intake.begun).into(), piece);
-        (intake.header, intake.charge) = (None, None);
+        (intake.header, intake.charge, intake.waiting) = (None, None, waiting);
         let hashing = Piecewise::new(total, &Scheme::Sha256, charge, None);
         intake.large = Some(Box::new(Large::new(key, &header, first, Box::new(hashing), now)));
     }
@@ -229,6 +258,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if let Some(finished) = large.take_finished() {
             running.intake.large = None;
+            running.intake.waiting = None;
             self.take_verified(seat, finished.finish());
         }
     }

@@ -13,7 +13,7 @@ use crate::calls::Calls;
 use crate::frame::{DIGEST, Draft, Header, Scheme, Status, Verified};
 use crate::handler::{Function, Task};
 use crate::limits::{CALL, JOBS, WORKERS_CALLS};
-use crate::memory::{Charge, Share};
+use crate::memory::{Charge, Share, Waiting};
 use crate::net::{Net, Process};
 use crate::pool::{Job, Pool, Ticket, Work};
 use crate::snapshot::{CallsUse, Depth};
@@ -27,7 +27,15 @@ pub struct Calling<H> {
     function: Option<Function>,
     pub with_workers: HashMap<u64, Call>,
     /// Calls that a handler has failed with, to be tried alone.
-    alone: VecDeque<Call>,
+    pub alone: VecDeque<Call>,
+    /// Calls that were answered before their turn with no room for the answer: they are called again in it.
+    pub again: Vec<Call>,
+    /// Calls that have begun, in order.
+    begun: u64,
+    /// Calls with the handlers that were not next in their connection's order when they began.
+    pub ahead: usize,
+    /// What an answer is expected to take as long as it waits, in bytes.
+    pub length: usize,
     /// Numbers the calls: a call that is tried again is another for its handler.
     pub numbers: u64,
     /// What is hashed, by the number of its call.
@@ -47,6 +55,12 @@ pub struct Call {
     pub frame: Verified,
     /// With its digest it is found by its twins, where there is deduplication.
     pub digest: Option<[u8; DIGEST]>,
+    /// As many calls began before it.
+    pub begun: u64,
+    /// It was not next in its connection's order when it began, and is with a handler.
+    pub ahead: bool,
+    /// What its answer takes until its turn comes; or it itself, as a copy that waits for what becomes of the first.
+    pub waiting: Option<Waiting>,
     /// Handlers that failed with it.
     failed: u32,
     _charge: Charge,
@@ -64,6 +78,10 @@ impl<H: Process> Calling<H> {
             function: config.function.clone(),
             with_workers: HashMap::new(),
             alone: VecDeque::new(),
+            again: Vec::new(),
+            begun: 0,
+            ahead: 0,
+            length: 0,
             numbers: 0,
             drafts: HashMap::new(),
             unhashed: VecDeque::new(),
@@ -81,13 +99,18 @@ impl<H: Process> Calling<H> {
         }
     }
 
+    fn count(&mut self) -> u64 {
+        self.begun += 1;
+        self.begun
+    }
+
     /// How many calls there are, and who has them.
     pub fn describe(&self, now: Instant) -> CallsUse {
         let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
         CallsUse {
             in_flight: depth(self.queue.in_flight(), self.queue.in_flight_max()),
             queued: depth(self.queue.waiting(), self.queue.waiting_max()),
-            retried: self.alone.len() as u64,
+            retried: (self.alone.len() + self.again.len()) as u64,
             handlers: self.handlers.describe(now),
         }
     }
@@ -95,14 +118,16 @@ impl<H: Process> Calling<H> {
     /// Every call that has begun is with one handler, or waits to be tried alone.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        let given: usize = self.handlers.calls();
-        assert_eq!(self.queue.in_flight(), given + self.alone.len() + self.with_workers.len());
+        let elsewhere = self.alone.len() + self.again.len() + self.with_workers.len();
+        assert_eq!(self.queue.in_flight(), self.handlers.calls() + elsewhere);
+        assert!(self.ahead <= self.queue.in_flight());
     }
 
     /// Whether nothing is left.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.alone.is_empty() && self.drafts.is_empty() && self.twins.is_empty()
+        let none_waits = self.alone.is_empty() && self.again.is_empty() && self.ahead == 0;
+        self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.twins.is_empty()
     }
 
     /// Whether a connection may be read: whatever it sends could wait, or be refused.
@@ -120,6 +145,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.hash_waiting();
         self.call_alone();
+        self.repeat_calls();
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
         let open = !self.keeper.is_paused() || self.draining.is_some();
         if let Some(calling) = &mut self.calling {
@@ -127,16 +153,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         while self.jobs < JOBS && self.memory.has_room(Share::Answer, CALL) {
             let Some(calling) = &mut self.calling else { return };
+            if !calling.may_begin(&self.memory) {
+                break;
+            }
             let seat = match calling.function {
                 Some(_) if calling.with_workers.len() < WORKERS_CALLS => None,
                 Some(_) => break,
                 None => match calling.handlers.seat(!calling.alone.is_empty()) {
                     Some(seat) => Some(seat),
+                    // Among those that are tried alone may be none that a handler can answer.
+                    None if calling.handlers.tries() => None,
                     None => break,
                 },
             };
-            let conns = &self.conns;
-            let ready = |key| conns.get(ConnId::from_key(key)).is_none_or(|conn| conn.may_call());
+            let (conns, ahead) = (&self.conns, calling.may_begin_ahead(&self.memory));
+            let ready = |key| {
+                let conn = conns.get(ConnId::from_key(key));
+                conn.is_none_or(|conn| conn.may_call() && (ahead || conn.has_nothing_called()))
+            };
             let Some(key) = calling.queue.begin(ready) else { break };
             self.begin_call(ConnId::from_key(key), seat);
         }
@@ -155,11 +189,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
         self.lined_up -= 1;
         conn.publishes = true;
+        let ahead = !stage.steps.is_empty();
         let seq = stage.steps.begin();
         let checked = frame.iter().next().expect("it is one frame");
         let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
-        let charge = self.memory.charge(Share::Answer, CALL);
-        let call = Call { conn: id, seq, header, frame, digest, failed: 0, _charge: charge };
+        let begun = self.calling.as_mut().map_or(0, |calling| calling.count());
+        let (waiting, failed, _charge) = (None, 0, self.memory.charge(Share::Answer, CALL));
+        let mut call =
+            Call { conn: id, seq, header, frame, digest, begun, ahead: false, waiting, failed, _charge };
         let known = match (&mut self.dedup, digest) {
             (Some(dedup), Some(digest)) => dedup.is_known(&digest, self.now),
             _ => false,
@@ -174,13 +211,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         } else if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
             calling.queue.done();
+            // It takes nothing of what is kept for the answer that it waits for.
+            call.waiting = Some(self.memory.wait(CALL));
             twins.push(call);
         } else {
+            calling.ahead += usize::from(ahead);
+            call.ahead = ahead;
             if let Some(digest) = digest {
                 calling.twins.insert(digest, Vec::new());
             }
             match seat {
                 Some(seat) => self.give(seat, call),
+                None if calling.function.is_none() => calling.alone.push_front(call),
                 None => self.call_function(call),
             }
         }
@@ -215,7 +257,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.submit(Job { ticket, work: Work::Call(task) });
     }
 
-    fn give(&mut self, seat: usize, call: Call) {
+    pub(super) fn give(&mut self, seat: usize, call: Call) {
         let now = self.now;
         let Some(calling) = &mut self.calling else { return };
         calling.numbers += 1;
@@ -233,6 +275,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.draft(number, purpose, draft);
     }
 
+    /// A handler that does not start had this call: another gets it, behind those that wait for one.
+    pub(super) fn try_later(&mut self, call: Call) {
+        if let Some(calling) = &mut self.calling {
+            calling.alone.push_back(call);
+        }
+    }
+
     /// A handler failed while it had this call: another gets it, once.
     pub(super) fn try_again(&mut self, mut call: Call, why: impl Display) {
         call.failed += 1;
@@ -242,7 +291,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return calling.alone.push_back(call);
         }
         self.ledger.borrow_mut().calls.failed += 1;
-        calling.queue.done();
+        calling.done(&mut call);
         let peer = self.conns.get(call.conn).map(|conn| conn.peer.to_string());
         let frame = call.frame.iter().next().expect("it is one frame");
         log::warn!(
@@ -271,6 +320,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn forget_calls(&mut self) {
         let Some(calling) = &mut self.calling else { return };
         calling.alone.clear();
+        calling.again.clear();
+        calling.ahead = 0;
         calling.with_workers.clear();
         calling.drafts.clear();
         calling.unhashed.clear();

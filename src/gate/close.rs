@@ -133,7 +133,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
         self.staged -= staged;
         self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
-        self.answers_waiting -= conn.stage.as_ref().map_or(0, |stage| stage.written);
         self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         if let Some(calling) = &mut self.calling {
             calling.queue.forget(id.key());

@@ -7,10 +7,10 @@ use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
-    BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
+    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
     STORE_TOPICS_DEFAULT,
 };
-use crate::memory::Memory;
+use crate::memory::{AnswerRoom, Memory};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
 
@@ -187,12 +187,16 @@ impl Config {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
     }
 
-    /// What is held for handlers beside the answer that is read: of each the beginning of another, and the
-    /// calls.
-    pub fn answers_beside(&self) -> usize {
+    /// What is kept for handlers beside the answer that is read: for the beginning of another of each, for the
+    /// calls, and for answers that wait for those to earlier frames.
+    pub fn answer_room(&self) -> AnswerRoom {
         let begun = self.handlers.saturating_mul(READ_MAX + BUFFER_OVERHEAD);
         // More than any memory is enough to be refused.
-        begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(usize::MAX / 64)
+        let enough = usize::MAX / 64;
+        AnswerRoom {
+            beside: begun.saturating_add(self.max_in_flight.saturating_mul(CALL)).min(enough),
+            waiting: self.max_in_flight.saturating_mul(ANSWER_WAITS).min(enough),
+        }
     }
 
     /// What one outbox may really hold: at most half of the memory, so that one subscriber that
@@ -216,7 +220,22 @@ impl Config {
         })
     }
 
-    /// Every setting by its name on the command line, as it is written there.
+    /// What is different since `before` of the bounds that depend on the memory, in words.
+    pub fn also_since(&self, before: &Config) -> Option<String> {
+        let bounds = [
+            ("outbox", before.outbox_max(), self.outbox_max()),
+            ("parts-memory", before.parts_max(), self.parts_max()),
+        ];
+        let changed = bounds.into_iter().filter(|(_, old, new)| old != new);
+        let also: Vec<String> = changed
+            .map(|(name, old, new)| {
+                format!("{name}, which depends on it, is {} instead of {}", Size(new), Size(old))
+            })
+            .collect();
+        (!also.is_empty()).then(|| also.join(", and "))
+    }
+
+    /// Every setting by its name on the command line, as it is written there: what is in force.
     pub fn listed(&self) -> Vec<(&'static str, String)> {
         vec![
             ("max-payload", Size(self.payload_max).to_string()),
@@ -224,7 +243,7 @@ impl Config {
             ("max-connections", self.connections_max.to_string()),
             ("idle-timeout", Time(self.idle_timeout).to_string()),
             ("frame-timeout", Time(self.frame_timeout).to_string()),
-            ("outbox", Size(self.outbox).to_string()),
+            ("outbox", Size(self.outbox_max()).to_string()),
             ("slow", self.slow.name().into()),
             ("slow-timeout", Time(self.slow_timeout).to_string()),
             ("on-bad-digest", self.on_bad_digest.name().into()),
@@ -239,7 +258,7 @@ impl Config {
             ("overflow", self.overflow.name().into()),
             ("lease", Time(self.lease).to_string()),
             ("max-keys", self.max_keys.to_string()),
-            ("parts-memory", Size(self.parts_memory).to_string()),
+            ("parts-memory", Size(self.parts_max()).to_string()),
             ("max-parts", self.max_parts.to_string()),
             ("lease-pressure", self.lease_pressure.name().into()),
             ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),
@@ -262,7 +281,7 @@ impl Config {
         }
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
-            true => Memory::least_with_answers(self.frame_max(), self.answers_beside()),
+            true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
         };
         if self.memory < least {
             let mib = least.div_ceil(1 << 20);

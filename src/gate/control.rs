@@ -43,7 +43,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let result = self.set(setting);
                 match &result {
                     Ok(change) if change.old == change.new => {}
-                    Ok(Change { name, old, new }) => log::info!("{name} is set from {old} to {new}"),
+                    Ok(Change { name, old, new, also }) => {
+                        let also = also.as_ref().map_or(String::new(), |also| format!(": {also}"));
+                        log::info!("{name} is set from {old} to {new}{also}");
+                    }
                     Err(wrong) => log::warn!("{} is not set: {wrong}", setting.name()),
                 }
                 answer.give(result);
@@ -117,6 +120,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn set(&mut self, setting: Setting) -> Result<Change, String> {
         let (old, new): (&dyn Display, &dyn Display);
         let (old_size, new_size, old_count, new_count);
+        let mut also = None;
         match setting {
             Setting::Workers(workers) => {
                 (old_count, new_count) = (self.pool.workers(), workers);
@@ -127,7 +131,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             Setting::Memory(bytes) => {
                 (old_size, new_size) = (Size(self.config.memory), Size(bytes));
+                let before = self.config.clone();
                 self.change(|config| config.memory = bytes)?;
+                also = self.config.also_since(&before);
                 self.memory.set_limit(bytes);
                 if let Some(dedup) = &mut self.dedup {
                     dedup.set_memory(bytes);
@@ -141,22 +147,33 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 return self.set_calling(setting);
             }
             Setting::HttpMaxInFlight(most) => {
+                (old_count, new_count) = (self.config.http_max_in_flight, most);
+                let before = self.config.clone();
+                self.change(|config| config.http_max_in_flight = most)?;
                 let sinks = self.durable.as_mut();
                 if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
+                    self.config = before;
                     return Err("there is no HTTP sink: start the gateway with --http-sink".into());
                 }
-                (old_count, new_count) = (self.config.http_max_in_flight, most);
-                self.change(|config| config.http_max_in_flight = most)?;
                 (old, new) = (&old_count, &new_count);
             }
             Setting::Outbox(bytes) => {
-                (old_size, new_size) = (Size(self.config.outbox), Size(bytes));
+                let max = self.config.memory / 2;
+                if bytes > max {
+                    return Err(format!(
+                        "outbox {} is more than half of memory {}: set it to {} or less, or set memory higher first",
+                        Size(bytes),
+                        Size(self.config.memory),
+                        Size(max)
+                    ));
+                }
+                (old_size, new_size) = (Size(self.config.outbox_max()), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
                 self.reconsider_crowds();
                 (old, new) = (&old_size, &new_size);
             }
         }
-        Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string() })
+        Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string(), also })
     }
 
     fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
@@ -178,10 +195,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         config.check()?;
         calling.configure(&config, self.now);
-        self.memory.set_beside(config.answers_beside());
+        self.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
         self.config = Rc::new(config);
-        Ok(Change { name: setting.name().into(), old, new })
+        Ok(Change { name: setting.name().into(), old, new, also: None })
     }
 
     /// Changes the configuration, if it can work then.

@@ -14,7 +14,7 @@ use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{Body, Checked, Frame, Header, Kind, Scheme, Status, Verified, check_pattern, encode};
 use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
-use crate::memory::{Buffer, Charge};
+use crate::memory::{Buffer, Charge, Share};
 use crate::net::Net;
 use crate::pool::Pool;
 
@@ -407,7 +407,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn hand_out(&mut self, id: ConnId, mut body: Body, frames: u32, targets: &[ConnId]) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
-            body = body.copied(&self.memory);
+            body = body.copied(&self.memory, Share::Small);
         }
         let run = Run::new(body, frames, self.ledger.clone(), self.now);
         if targets.is_empty() {

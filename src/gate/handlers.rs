@@ -5,6 +5,9 @@
 //!    ▲          │
 //!    └──────────┘ it failed: at once, or after a pause if it had answered nothing
 //! ```
+//!
+//! A process that fails is to blame on the frame that it had only if the program as such works, and that is known
+//! once any process of it has answered a frame. Before that, it does not start: frames wait for it.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -40,6 +43,8 @@ pub struct Handlers<H> {
     leaving: Vec<Leaving<H>>,
     /// Numbers the processes.
     started: u64,
+    /// Some process has answered something: the program works.
+    works: bool,
 }
 
 /// The place of one handler, which one process after the other may fill.
@@ -51,6 +56,8 @@ pub struct Seat<H> {
     done: u64,
     failed: u64,
     started: u64,
+    /// Why there is no handler that works.
+    trouble: Option<String>,
 }
 
 /// Who sits there.
@@ -96,7 +103,7 @@ impl<H: Process> Handlers<H> {
     /// `wanted` handlers of a program, none of them started. The first of a handler's calls may take `timeout`.
     pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Handlers<H> {
         let (seats, leaving) = (Vec::new(), Vec::new());
-        let mut handlers = Handlers { command, timeout, wanted: 0, seats, leaving, started: 0 };
+        let mut handlers = Handlers { command, timeout, wanted: 0, seats, leaving, started: 0, works: false };
         handlers.set_wanted(wanted, now);
         handlers
     }
@@ -105,13 +112,19 @@ impl<H: Process> Handlers<H> {
     pub fn set_wanted(&mut self, wanted: usize, now: Instant) {
         self.wanted = wanted;
         while self.seats.len() < wanted {
-            self.seats.push(Seat { life: Life::Vacant(now), failures: 0, done: 0, failed: 0, started: 0 });
+            let life = Life::Vacant(now);
+            self.seats.push(Seat { life, failures: 0, done: 0, failed: 0, started: 0, trouble: None });
         }
     }
 
     /// Whether some process takes calls.
     pub fn is_open(&self) -> bool {
         self.open().next().is_some()
+    }
+
+    /// Whether some process takes calls, and it is not known yet that the program works.
+    pub fn tries(&self) -> bool {
+        !self.works && self.is_open()
     }
 
     /// The seat that gets the next call: the least busy one. While calls wait to be tried alone, the least
@@ -133,6 +146,14 @@ impl<H: Process> Handlers<H> {
         self.seats.iter().take(self.wanted).enumerate().filter_map(|(at, seat)| match &seat.life {
             Life::Running(running) if running.closed.is_none() => Some((at, &**running)),
             _ => None,
+        })
+    }
+
+    /// The oldest call that each process has: the number in which it began, and the seat.
+    pub fn oldest_calls(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.seats.iter().enumerate().filter_map(|(at, seat)| match &seat.life {
+            Life::Running(running) => Some((running.calls.values().map(|call| call.begun).min()?, at)),
+            Life::Vacant(_) => None,
         })
     }
 
@@ -180,9 +201,14 @@ impl<H: Process> Handlers<H> {
 
     /// The process in a seat has answered a call.
     pub fn count_answer(&mut self, seat: usize) {
+        if !std::mem::replace(&mut self.works, true) {
+            // Whatever fails now does so for a reason of its own.
+            self.seats.iter_mut().for_each(|seat| seat.trouble = None);
+        }
         let seat = &mut self.seats[seat];
         seat.done += 1;
         seat.failures = 0;
+        seat.trouble = None;
     }
 
     /// Each handler, for people.
@@ -193,6 +219,7 @@ impl<H: Process> Handlers<H> {
                 done: seat.done,
                 failed: seat.failed,
                 restarts: seat.started.saturating_sub(1),
+                trouble: seat.trouble.clone(),
                 ..HandlerUse::default()
             };
             let Life::Running(running) = &seat.life else { return about };
@@ -361,9 +388,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             running.log_readable = running.log.read(&mut running.process, seat + 1, &mut self.scratch);
         }
         self.read_answers(seat);
+        let is_kept_waiting = self.is_kept_waiting(seat);
         let Some(calling) = &mut self.calling else { return };
         let timeout = calling.handlers.timeout;
         let Some(running) = calling.handlers.running(seat) else { return };
+        if is_kept_waiting {
+            running.first_since = self.now;
+        }
         if let Some(since) = running.closed {
             if let Some(how) = running.process.ended() {
                 self.fail_handler(seat, how);
@@ -376,38 +407,56 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn postpone_handler(&mut self, seat: usize, why: impl Display) {
-        let message = format_args!("cannot start handler {}: {why}", seat + 1);
-        self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
         let Some(calling) = &mut self.calling else { return };
-        let seat = &mut calling.handlers.seats[seat];
-        seat.failures += 1;
-        seat.life = Life::Vacant(self.now + pause(seat.failures));
+        let place = &mut calling.handlers.seats[seat];
+        place.failures += 1;
+        let pause = pause(place.failures);
+        place.life = Life::Vacant(self.now + pause);
+        place.trouble = Some(format!("it cannot be started: {why}"));
+        let message = format_args!(
+            "handler {} cannot be started: {why}: it is tried again in {pause:?}, and frames wait",
+            seat + 1
+        );
+        self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
     }
 
-    /// A handler has failed: another process takes its seat, and its calls are tried once more, each alone,
-    /// so that the one which is to blame is known and the others are done.
+    /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
+    /// each alone, so that the one which is to blame is known and the others are done. If none of its processes has
+    /// ever answered, nothing is known of the calls: they wait until one does, each alone in its turn, so that a frame
+    /// that no handler survives does not keep the others from showing that the program works.
     pub(super) fn fail_handler(&mut self, seat: usize, why: impl Display) {
         let Some(calling) = &mut self.calling else { return };
         let handlers = &mut calling.handlers;
         let Some(mut running) = handlers.stand_up(seat, self.now) else { return };
-        running.log.read(&mut running.process, seat + 1, &mut self.scratch);
+        let said = running.log.read_last(&mut running.process, seat + 1, &mut self.scratch);
+        let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
+        let (works, pid) = (handlers.works, running.process.id());
         let place = &mut handlers.seats[seat];
         place.failed += 1;
         place.failures += u32::from(running.answered == 0);
         let pause = pause(place.failures);
         place.life = Life::Vacant(self.now + pause);
         let calls = std::mem::take(&mut running.calls);
-        let message = format_args!(
-            "handler {} ({}) {why}, with {} calls: another is started{}",
-            seat + 1,
-            running.process.id(),
-            calls.len(),
-            if pause.is_zero() { String::new() } else { format!(" in {pause:?}") },
-        );
-        self.notices.say(Notice::HandlerFailed, log::Level::Warn, self.now, message);
+        let (number, count) = (seat + 1, calls.len());
+        if works {
+            let when = if pause.is_zero() { String::new() } else { format!(" in {pause:?}") };
+            let message =
+                format_args!("handler {number} ({pid}) {why}, with {count} calls: another is started{when}");
+            self.notices.say(Notice::HandlerFailed, log::Level::Warn, self.now, message);
+        } else {
+            let trouble = format!("it {why}, and no handler has answered anything yet{said}");
+            let message = format_args!(
+                "handler {number} ({pid}) does not start: {trouble}: frames wait, and it is started again in {pause:?}"
+            );
+            self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
+            place.trouble = Some(trouble);
+        }
         handlers.leave(seat, *running, false, self.now);
         for (_, call) in calls {
-            self.try_again(call, &why);
+            match works {
+                true => self.try_again(call, &why),
+                false => self.try_later(call),
+            }
         }
     }
 }

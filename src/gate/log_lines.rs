@@ -12,9 +12,29 @@ pub struct LogLines {
     line: Vec<u8>,
     /// The rest of the line is left out.
     skip: bool,
+    /// The last whole line.
+    last: Option<String>,
 }
 
+/// What a pipe holds at most, as a user may set it: after so much, whoever still writes is another.
+const LAST_READS: usize = 16;
+
 impl LogLines {
+    /// Logs all that a process has written that ends, and gives its last line.
+    pub fn read_last<H: Process>(
+        &mut self,
+        process: &mut H,
+        number: usize,
+        scratch: &mut [u8],
+    ) -> Option<String> {
+        for _ in 0..LAST_READS {
+            if !self.read(process, number, scratch) {
+                break;
+            }
+        }
+        self.last.take()
+    }
+
     /// Logs what the process has written, so much a turn. Whether there may be more.
     pub fn read<H: Process>(&mut self, process: &mut H, number: usize, scratch: &mut [u8]) -> bool {
         let mut left = LOG_TURN;
@@ -58,6 +78,7 @@ impl LogLines {
                     .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
                     .collect();
                 say(&shown);
+                self.last = Some(shown);
             }
             self.line.clear();
             self.skip = false;

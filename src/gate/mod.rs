@@ -37,6 +37,7 @@ mod slow;
 mod stage;
 mod survey;
 mod timing;
+mod waits;
 mod write;
 
 use std::cell::RefCell;
@@ -120,8 +121,6 @@ pub struct Gate<N: Net, P: Pool> {
     /// Frames in all stages, and those of them whose turn to be called has not come.
     staged: u64,
     lined_up: u64,
-    /// Bytes that handlers wrote and that wait for earlier answers.
-    answers_waiting: usize,
     /// Replies owed to all connections.
     owed: usize,
     /// Entries in all outboxes.
@@ -138,7 +137,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calls = config.calls();
         let memory = match calls {
             false => Memory::new(config.memory, config.frame_max()),
-            true => Memory::with_answers(config.memory, config.frame_max(), config.answers_beside()),
+            true => Memory::with_answers(config.memory, config.frame_max(), config.answer_room()),
         };
         Gate {
             net,
@@ -173,7 +172,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
             in_flight: 0,
             staged: 0,
             lined_up: 0,
-            answers_waiting: 0,
             owed: 0,
             entries: 0,
             inline_left: 0,
@@ -224,6 +222,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.collect_outcomes();
         self.tend_handlers();
         self.read_runnable();
+        if self.timing.has_verified() {
+            self.timing.end_reading(self.net.now().saturating_duration_since(now));
+        }
         self.write_dirty();
         self.resume_lines();
         self.call_next();
@@ -245,7 +246,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.assembly.has_to_hash()
             || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
             || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
-        if at_once || self.has_answers() || self.has_calls_to_write() {
+        if at_once || self.has_answers() || self.has_calls_to_write() || self.has_calls_to_repeat() {
             return Some(self.now);
         }
         [

@@ -31,7 +31,7 @@ pub enum Notice {
     DedupFull,
     /// A handler failed, or could not be started.
     HandlerFailed,
-    /// What handlers answered found no room to wait in.
+    /// What a handler answered before its turn found no room to wait in.
     AnswersWait,
 }
 

@@ -50,7 +50,6 @@ impl Router {
     }
 
     /// Whether nobody subscribes.
-    #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }

@@ -24,6 +24,7 @@ use super::{BadDigestPolicy, Gate, Overflow};
 use crate::error::CloseReason;
 use crate::frame::{Checked, Kind, Status, Verified};
 use crate::limits::{CALLED_BYTES, REPLIES_UNREAD};
+use crate::memory;
 use crate::net::Net;
 use crate::order::Reorder;
 use crate::pool::Pool;
@@ -39,8 +40,6 @@ pub struct Stage {
     pub frames: u64,
     /// Bytes of frames that were answered and are not distributed, and of what was answered.
     pub answered: usize,
-    /// Those of them that handlers wrote.
-    pub written: usize,
     /// Steps that may change who gets what comes behind them.
     pub controls: usize,
     /// A frame that ends the connection is among them: what comes behind it is not called.
@@ -77,21 +76,15 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Passed {
     pub frame: Verified,
-    /// Whether a handler made it.
-    pub is_new: bool,
     /// To its publisher, if it asked.
     pub reply: Option<Parcel>,
     /// Under which it was promised to the sinks, where its copies wait for that.
     pub ticket: Option<Ticket>,
+    /// What a handler wrote, as long as it waits for its turn.
+    pub _waiting: Option<memory::Waiting>,
 }
 
 impl Passed {
-    /// Bytes that a handler wrote.
-    pub fn written(&self) -> usize {
-        let frame = if self.is_new { self.frame.len() } else { 0 };
-        frame + self.reply.as_ref().map_or(0, Parcel::reply_bytes)
-    }
-
     fn len(&self) -> usize {
         self.frame.len() + self.reply.as_ref().map_or(0, Parcel::reply_bytes)
     }
@@ -123,6 +116,11 @@ impl<S> Conn<S> {
     pub fn may_call(&self) -> bool {
         let answered = self.stage.as_ref().map_or(0, |stage| stage.answered);
         self.replies_pending < REPLIES_UNREAD && answered < CALLED_BYTES
+    }
+
+    /// Whether its next call would be next in its order.
+    pub fn has_nothing_called(&self) -> bool {
+        self.stage.as_ref().is_none_or(|stage| stage.steps.is_empty())
     }
 }
 
@@ -280,8 +278,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
         if let Step::Answered(passed) = &step {
             stage.answered += passed.len();
-            stage.written += passed.written();
-            self.answers_waiting += passed.written();
         }
         stage.steps.insert(seq, step);
         while let Some(conn) = self.conns.get_mut(id)
@@ -296,8 +292,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 Step::Answered(passed) => {
                     stage.answered -= passed.len();
-                    stage.written -= passed.written();
-                    self.answers_waiting -= passed.written();
                     self.unstage(id, 1);
                     self.distribute_answered(id, passed);
                 }

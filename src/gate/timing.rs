@@ -1,5 +1,6 @@
-//! How long the stages take. A gate is told the time once a turn, so what begins and ends in one turn
-//! is counted, and takes as long as the turn did when that is known.
+//! How long the stages take. A gate is told the time once a turn, and once more when all that the turn read is
+//! verified. So what begins and ends in one turn is counted, and takes as long as its part of the turn did when that
+//! is known: a batch that the reactor verified itself until then, and a run that it wrote from then on.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ pub struct Timing {
     stages: Stages,
     /// A turn whose length is not known yet.
     open: bool,
+    /// How long it took until all that it read was verified, if it verified something itself.
+    reading: Duration,
     verified: u64,
     written: u64,
 }
@@ -26,8 +29,19 @@ impl Timing {
         self.open = true;
     }
 
+    /// Whether something that was read in this turn has its verdict.
+    pub fn has_verified(&self) -> bool {
+        self.verified > 0
+    }
+
+    /// All that was read in this turn has its verdict, so long after it began.
+    pub fn end_reading(&mut self, time: Duration) {
+        self.reading = time;
+    }
+
     /// The turn took so long.
     pub fn end_turn(&mut self, time: Duration) {
+        let reading = std::mem::take(&mut self.reading);
         if !std::mem::take(&mut self.open) {
             return;
         }
@@ -36,11 +50,14 @@ impl Timing {
         self.stages.turn_longest = self.stages.turn_longest.max(time);
         let verified = std::mem::take(&mut self.verified);
         if verified > 0 {
-            self.stages.read_to_verified.record_many(us, verified);
+            // Some may have been read later in the turn, as memory came free.
+            let time = if reading.is_zero() { time } else { reading };
+            self.stages.read_to_verified.record_many(micros(time), verified);
         }
         let written = std::mem::take(&mut self.written);
         if written > 0 {
-            self.stages.verified_to_written.record_many(us, written);
+            let time = time.saturating_sub(reading).max(Duration::from_nanos(1));
+            self.stages.verified_to_written.record_many(micros(time), written);
         }
     }
 
@@ -77,6 +94,27 @@ fn micros(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_and_written_in_one_turn_is_told_apart() {
+        let (mut timing, start) = (Timing::default(), Instant::now());
+        timing.begin_turn();
+        assert!(!timing.has_verified());
+        timing.verified(start, start);
+        assert!(timing.has_verified());
+        timing.end_reading(Duration::from_micros(50));
+        timing.written(start, start);
+        timing.written(start, start + Duration::from_micros(512));
+        timing.end_turn(Duration::from_micros(63));
+        let stages = timing.stages();
+        assert_eq!((stages.read_to_verified.count(), stages.read_to_verified.sum()), (1, 50));
+        assert_eq!((stages.verified_to_written.count(), stages.verified_to_written.sum()), (2, 13 + 512));
+        // A turn that reads nothing writes all the time.
+        timing.begin_turn();
+        timing.written(start, start);
+        timing.end_turn(Duration::from_micros(8));
+        assert_eq!(timing.stages().verified_to_written.sum(), 13 + 512 + 8);
+    }
 
     #[test]
     fn what_begins_and_ends_in_one_turn_takes_as_long_as_the_turn() {

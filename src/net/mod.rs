@@ -10,7 +10,7 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use deadlines::Deadlines;
 pub use link::{Got, Link, LinkError};
@@ -33,6 +33,9 @@ pub trait Net {
 
     /// Waits for events, at most as long as `timeout` (for ever if none), and appends them.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// What the clock says in the middle of a turn, to measure by; nothing is decided by it.
+    fn now(&self) -> Instant;
 
     /// Takes the next waiting connection.
     fn accept(&mut self) -> io::Result<(Self::Socket, SocketAddr)>;

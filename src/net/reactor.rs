@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -168,6 +168,10 @@ impl Net for Reactor {
             }),
         }));
         Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {

@@ -143,7 +143,12 @@ function showAttention(status) {
     const [first] = held;
     add("bad", `${held.length === 1 ? `Publisher ${first.address} has` : `${held.length} publishers have`} been paused for ${age(first.paused_seconds)}: ${because(first)}.`, "h-paused");
   }
-  const down = (status.calls?.handlers ?? []).filter((handler) => !handler.pid);
+  const troubled = (status.calls?.handlers ?? []).filter((handler) => handler.trouble);
+  if (troubled.length > 0) {
+    const others = troubled.length > 1 ? `, and ${plural(troubled.length - 1, "other", "others")} likewise` : "";
+    add("bad", `Handler ${troubled[0].number} does not start: ${troubled[0].trouble}${others}. Frames wait for it.`, "h-handlers");
+  }
+  const down = (status.calls?.handlers ?? []).filter((handler) => !handler.pid && !handler.trouble);
   if (down.length > 0) {
     add("bad", `${down.length === 1 ? `Handler ${down[0].number} does` : `${down.length} handlers do`} not run: ${plural(down[0].failed, "process", "processes")} of it failed. The log says how.`, "h-handlers");
   }
@@ -251,8 +256,11 @@ function meter(name, parts, max, format, note = "", warns = true) {
 
 function showMeters(status) {
   const { memory, queues, workers } = status;
-  meter("Memory", [memory.small_bytes + memory.entries_bytes, memory.large_bytes], memory.limit_bytes, inBytes,
-    memory.large_bytes > 0 ? `, ${inBytes(memory.large_bytes)} large frames` : "");
+  // Of all that is used, as the tile says it.
+  const shares = [["large frames", memory.large_bytes], ["answers", memory.answers_bytes]].filter(([, part]) => part > 0);
+  const rest = shares.reduce((left, [, part]) => left - part, memory.used_bytes);
+  meter("Memory", [rest, memory.used_bytes - rest], memory.limit_bytes, inBytes,
+    shares.map(([what, part]) => `, ${inBytes(part)} ${what}`).join(""));
   const busy = status.rates?.workers_busy ?? 0;
   meter("Workers", [busy * workers.threads], workers.threads, (n) => numbers.format(Math.round(n * 100) / 100), " busy");
   meter("Queue to the workers", [queues.jobs.now], queues.jobs.max, count, " jobs");
@@ -276,7 +284,7 @@ function showMeters(status) {
 function outboxMax(status) {
   const match = /^([\d.]+)(\w*)$/.exec(status.settings.outbox ?? "");
   const size = match ? Number(match[1]) * ({ KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }[match[2]] ?? 1) : 0;
-  return Math.min(size, status.memory.limit_bytes / 2);
+  return size;
 }
 
 function pairs(list, entries) {
@@ -452,7 +460,7 @@ for (const [name, label, hint, of] of LIMITS) {
     try {
       const change = await steer("set", { name, value: input.value });
       said.className = "note good";
-      said.textContent = `✓ ${change.name}: ${change.old} → ${change.new}`;
+      said.textContent = `✓ ${change.name}: ${change.old} → ${change.new}${change.also ? ` (${change.also})` : ""}`;
     } catch (why) {
       said.className = "note bad";
       said.textContent = `✕ ${why.message}`;

@@ -4,7 +4,7 @@ use super::choices::Choices;
 use crate::limits::{
     ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
 };
-use crate::memory::{Buffer, Charge, Memory, Share};
+use crate::memory::{AnswerRoom, Buffer, Charge, Memory, Share};
 
 /// Largest frames to be admitted: from nothing to many reads.
 const FRAMES: [usize; 5] = [64, 4096, READ_MAX, 1 << 20, 1 << 24];
@@ -53,9 +53,10 @@ pub fn check_memory(data: &[u8]) {
     let (more, floor) = (choices.below(1 << 24), frame + BUFFER_OVERHEAD);
     let answers = choices.flip();
     let (memory, answer_floor) = if answers {
-        let beside = choices.below(1 << 20);
-        let limit = Memory::least_with_answers(frame, beside) + more;
-        (Memory::with_answers(limit, frame, beside), (floor + ANSWER_MIN + beside).max(limit / ANSWER_SHARE))
+        let room = AnswerRoom { beside: choices.below(1 << 20), waiting: choices.below(1 << 16) };
+        let limit = Memory::least_with_answers(frame, room) + more;
+        let least = floor + ANSWER_MIN + room.beside + room.waiting;
+        (Memory::with_answers(limit, frame, room), least.max(limit / ANSWER_SHARE))
     } else {
         (Memory::new(Memory::least(frame) + more, frame), 0)
     };

@@ -14,8 +14,9 @@ pub struct Coverage {
     pub losses: [u64; 3],
     /// Connections closed for being slow, for stalling, for being idle, in the middle by their peer.
     pub closed: [u64; 4],
-    /// Calls answered, calls tried again, frames told BUSY.
-    pub calls: [u64; 3],
+    /// Calls answered, calls tried again, frames told BUSY, calls repeated since their answers found no room, turns
+    /// in which a handler did not start.
+    pub calls: [u64; 5],
     /// Frames confirmed by sinks, refused by one, forgotten at the end.
     pub sunk: [u64; 3],
     /// Words that sinks gave on several frames at once, times that they could confirm nothing, turns in

@@ -112,6 +112,8 @@ struct Simulation<'a> {
     /// Turns in which someone waited for room for a part, or for room in a sink.
     parked_turns: u64,
     full_turns: u64,
+    /// Turns in which a handler did not start.
+    stuck_turns: u64,
     /// Calls at once: no more than these, where the limit was lowered.
     in_flight_max: usize,
     seen: Seen,
@@ -130,8 +132,8 @@ impl Simulation<'_> {
     fn may_refuse(&self, status: Status) -> bool {
         match status {
             Status::Rejected => self.rules.handlers && self.chaos,
-            // Under either policy an answer may find no room to wait in.
-            Status::Busy => self.rules.handlers && !self.rules.dedup,
+            // Nothing is refused for want of room in the memory.
+            Status::Busy => self.rules.handlers && self.overflow == Overflow::Reject,
             _ => false,
         }
     }
@@ -144,6 +146,11 @@ impl Simulation<'_> {
         }
         // Who subscribed before anyone published must get everything.
         self.finish(|peer| peer.has_all_replies());
+        if self.rules.poison {
+            let script = Script::harmless(self.peers.len(), &self.rules);
+            self.connect(script, false);
+            self.finish(|peer| peer.is_subscriber || peer.is_closed());
+        }
         let publishers = 1 + self.dice.below(4);
         let hands = match self.parts {
             true => products::deal(publishers, &self.rules, &mut self.dice),

@@ -184,6 +184,10 @@ impl Net for SimNet {
         Ok(())
     }
 
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
     fn accept(&mut self) -> io::Result<(SimSocket, SocketAddr)> {
         let mut world = self.0.borrow_mut();
         if !world.listening {

@@ -77,7 +77,13 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             closed(|r| *r == CloseReason::Idle),
             closed(|r| matches!(r, CloseReason::Lost(_))),
         ],
-        calls: [ledger.calls.answered, ledger.calls.tried_again, ledger.rejected.of(Status::Busy)],
+        calls: [
+            ledger.calls.answered,
+            ledger.calls.tried_again,
+            ledger.rejected.of(Status::Busy),
+            ledger.calls.repeated,
+            run.stuck_turns,
+        ],
         sunk: [ledger.sunk.confirmed, ledger.sunk.refused, ledger.sunk.unconfirmed()],
         shelved: [
             run.shelves.iter().map(|shelf| shelf.borrow().groups).sum(),
@@ -219,8 +225,7 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
         });
         let (_, _, sent) = expected.swap_remove(at);
         if *status == Status::Busy && sent.fate != Fate::Refuse(Status::Busy) {
-            let may_be_full = run.overflow == Overflow::Reject || payload.starts_with(b"too much waits");
-            assert!(may_be_full, "4: BUSY, though publishers are to pause");
+            assert!(run.overflow == Overflow::Reject, "4: BUSY, though publishers are to pause");
         }
         if *status == Status::Ok {
             assert!(*payload == sent.said, "4: not what the handler said of {id}");
@@ -314,6 +319,11 @@ fn check_answered(
 /// Nobody is left behind, and no handler got a frame more often than it may.
 fn check_handlers(run: &Simulation<'_>) {
     let world = run.world.borrow();
+    // Two that fail with it, and once more if an answer found no room; as long as none works, as often as one starts.
+    let most = match run.rules.poison || !run.chaos {
+        true => 2 + usize::from(run.gate.ledger().calls.repeated > 0),
+        false => usize::MAX,
+    };
     for program in &world.programs {
         assert!(program.reaped && !program.is_alive(), "a program is left behind");
     }
@@ -324,6 +334,6 @@ fn check_handlers(run: &Simulation<'_>) {
             len >= 64 + payload.len()
                 && script.bytes[sent.start..sent.end][len - 32 - payload.len()..].starts_with(payload)
         });
-        assert!(*times <= 2 * copies.count(), "a frame was given away {times} times");
+        assert!(*times <= most.saturating_mul(copies.count()), "a frame was given away {times} times");
     }
 }

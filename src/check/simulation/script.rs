@@ -53,7 +53,7 @@ impl Decision {
             0..3 => Decision::Refuse(Status::Rejected, said),
             3 => Decision::Refuse(Status::Busy, said),
             4 => Decision::Replace("a..b", said),
-            5 => Decision::Poison,
+            5 if rules.poison => Decision::Poison,
             6..10 => Decision::Replace(TOPICS[sum % TOPICS.len()], said),
             _ => Decision::Pass(said),
         }
@@ -114,6 +114,8 @@ pub struct Rules {
     pub payload_max: usize,
     /// Handlers decide what becomes of DATA.
     pub handlers: bool,
+    /// They die of some frames.
+    pub poison: bool,
     /// Parts of one product.
     pub parts_max: u16,
 }
@@ -155,6 +157,20 @@ impl Script {
             script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
         }
         script
+    }
+
+    /// One frame that no handler dies of. It asks for no reply, so it is not told BUSY.
+    pub fn harmless(peer: usize, rules: &Rules) -> Script {
+        let scripts = (0..100).map(|len| {
+            let mut script = Script::default();
+            script.add(peer, Kind::Data, false, b"a", len, rules);
+            script
+        });
+        let is_harmless = |script: &Script| {
+            let (_, topic, payload) = script.frame_of(&script.sent[0]);
+            Decision::on(topic, payload, rules) != Decision::Poison
+        };
+        scripts.into_iter().find(is_harmless).expect("handlers survive most frames")
     }
 
     /// What a publisher sends: frames, good and bad, and among them the parts in its hand.

@@ -32,12 +32,15 @@ impl<'a> Simulation<'a> {
         };
         let payload_max = *dice.pick(&[200, 3_000, 20_000]);
         let handlers = dice.one_in(3);
+        // Or the first frames find out whether the handlers work, and those must not all be ones of which they die.
+        let proven = handlers && !dice.one_in(4);
         let rules = Rules {
             scheme: scheme.clone(),
             dedup: dice.one_in(4),
             on_bad_digest,
             payload_max,
             handlers,
+            poison: proven,
             parts_max: *dice.pick(&[1024, 1024, 9, 3]),
         };
         // What becomes of a copy depends on what became of the first, so that must be certain.
@@ -94,18 +97,17 @@ impl<'a> Simulation<'a> {
         }
         let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
         // A window that forgets early would need a model of its own here; it has one in its room.
-        let more = if rules.dedup { 1 << 20 } else { *dice.pick(&[0, 1 << 13, 1 << 16]) };
+        let more = match rules.dedup {
+            true => *dice.pick(&[1 << 20, 1 << 18]),
+            false => *dice.pick(&[0, 1 << 13, 1 << 16, 1 << 20]),
+        };
         config.memory = match handlers {
             false => Memory::least(config.frame_max()),
-            true => Memory::least_with_answers(config.frame_max(), most_calls().answers_beside()),
+            true => Memory::least_with_answers(config.frame_max(), most_calls().answer_room()),
         } + more;
         if parts && !dice.one_in(4) {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
-        }
-        if certain {
-            // A quarter of it is for answers: room for those of all calls to wait.
-            config.memory += 4 * most_calls().max_in_flight * config.frame_max();
         }
 
         let now = Instant::now();
@@ -141,6 +143,7 @@ impl<'a> Simulation<'a> {
             parts_bytes: (usize::MAX, 0),
             parked_turns: 0,
             full_turns: 0,
+            stuck_turns: 0,
             in_flight_max,
             seen: Seen::new(),
             world,
@@ -158,7 +161,7 @@ impl<'a> Simulation<'a> {
     pub(super) fn memory_min(&self) -> usize {
         match self.rules.handlers {
             false => Memory::least(self.frame_max),
-            true => Memory::least_with_answers(self.frame_max, most_calls().answers_beside()),
+            true => Memory::least_with_answers(self.frame_max, most_calls().answer_room()),
         }
     }
 }

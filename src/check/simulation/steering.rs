@@ -36,7 +36,7 @@ impl Simulation<'_> {
             }
             2 | 3 => self.resume(),
             4 if !self.rules.dedup => {
-                let more = *self.dice.pick(&[0, 1 << 12, 1 << 16]);
+                let more = *self.dice.pick(&[0, 1 << 12, 1 << 16, 1 << 20]);
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
             4 => {
@@ -44,7 +44,9 @@ impl Simulation<'_> {
             }
             5 => {
                 let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);
-                self.set(Setting::Outbox(outbox)).expect("it is fine");
+                // What could not be in force is refused.
+                let fits = outbox <= self.gate.describe().memory.limit_bytes as usize / 2;
+                assert_eq!(self.set(Setting::Outbox(outbox)).is_ok(), fits, "an outbox of {outbox}");
             }
             6 => {
                 let workers = 1 + self.dice.below(3);
@@ -115,6 +117,8 @@ impl Simulation<'_> {
         if let Some(read) = self.steering.read {
             assert_eq!(snapshot.ledger.read, read, "a frame was read in a pause");
         }
+        let handlers = snapshot.calls.iter().flat_map(|calls| &calls.handlers);
+        self.stuck_turns += u64::from(handlers.into_iter().any(|handler| handler.trouble.is_some()));
         let (used, limit) = (snapshot.memory.used_bytes as usize, snapshot.memory.limit_bytes as usize);
         self.steering.memory_max = self.steering.memory_max.min(used).max(limit);
     }

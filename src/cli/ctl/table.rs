@@ -154,6 +154,10 @@ fn handlers(status: &Value, out: &mut String) {
     if all.len() > ROWS {
         line(out, format_args!("  and {} more; --json has them", all.len() - ROWS));
     }
+    for handler in all.iter().filter(|handler| handler["trouble"].is_string()).take(ROWS) {
+        let trouble = handler["trouble"].as_str().unwrap_or("?");
+        line(out, format_args!("  handler {} does not start: {trouble}", number(&handler["number"])));
+    }
 }
 
 /// Nothing where there are none.
@@ -308,6 +312,7 @@ mod tests {
             "queues": {"jobs": {"now": 1, "max": 1024}},
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
+            "calls": {"handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
             "sinks": {"oldest_seconds": 2.0, "each": [
                 {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full",
                  "topics": [{"topic": "orders.eu", "frames": 4000, "bytes": 4096}, {"topic": "", "frames": 1}]},
@@ -323,6 +328,7 @@ mod tests {
             "2.0 KiB wait",
             "4 frames dropped",
             "for 5.0s, by subscriber b:2",
+            "handler 2 does not start: it exited with status 1",
             "store: 2.0 KiB not confirmed, the oldest for 2.0s; frames 5",
             "store is in trouble: the disk is full (3 attempts failed)",
             "    orders.eu: 4,000 frames, 4.0 KiB",
