@@ -275,6 +275,21 @@ pub const STORE_BUSIEST: usize = 20;
 /// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
 pub const STORE_APPENDS: usize = bound(16_384, 8);
 
+/// 8,192 of them may be of topics that cannot be stored now; so the others have places too.
+pub const STORE_HELD_APPENDS: usize = STORE_APPENDS / 2;
+
+/// 1/8 of the memory may be held by frames of such topics, a quarter of what all unconfirmed frames may hold.
+pub const STORE_HELD_SHARE: usize = 4 * DURABLE_SHARE;
+
+/// 100,000 topics of a store, unless it is set: each is a folder, and a start looks into all of them.
+pub const STORE_TOPICS_DEFAULT: usize = 100_000;
+
+/// 2 s of reading for the digests that a start gives to the deduplication window.
+pub const STORE_RECALL: Duration = Duration::from_secs(2);
+
+/// 1,048,576 misfiled frames, 64 bytes each, that one step of a repair puts where they belong.
+pub const STORE_REPAIR_STEP: usize = bound(1 << 20, 5);
+
 /// 100 ms to 5 s between two attempts of the store after a failure.
 pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`STORE_RETRY_FIRST`].

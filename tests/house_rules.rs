@@ -32,7 +32,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
             "snapshot", "control", "pool", "sinks", "parts",
         ],
     ),
-    ("gateway", &["handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
+    ("gateway", &["limits", "handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "units", "frame", "error", "records"]),

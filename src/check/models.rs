@@ -39,5 +39,5 @@ pub use pairs::check_pairs;
 pub use parts::check_parts;
 pub use pieces::check_pieces;
 pub use reorder::check_reorder;
-pub use store::{check_recovery, check_store};
+pub use store::{check_recovery, check_repair, check_store};
 pub use topics::check_topics;

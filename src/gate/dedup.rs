@@ -3,8 +3,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::Gate;
 use crate::frame::DIGEST;
 use crate::limits::{DEDUP_ENTRY, DEDUP_SHARE};
+use crate::net::Net;
+use crate::pool::Pool;
 
 /// The digests accepted within a window of time, as many as its part of the memory holds.
 #[derive(Debug)]
@@ -71,6 +74,13 @@ impl Dedup {
         true
     }
 
+    /// Remembers a digest that was accepted `at` that time, before this gateway began; the oldest come first.
+    pub fn remember(&mut self, digest: [u8; DIGEST], at: Instant) {
+        if !self.is_full() && self.seen.insert(digest) {
+            self.order.push_back((at, digest));
+        }
+    }
+
     /// Forgets a digest: what had it was refused after all. Its place in the order stays, so that if it comes again
     /// it may be forgotten early.
     pub fn forget(&mut self, digest: &[u8; DIGEST]) {
@@ -83,9 +93,34 @@ impl Dedup {
     }
 }
 
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// What was accepted and stored before this gateway began, as its store tells it: when, and which digest; the
+    /// oldest first. Does nothing without deduplication.
+    pub fn remember(&mut self, recent: Vec<(Instant, [u8; DIGEST])>) {
+        if let Some(dedup) = &mut self.dedup {
+            recent.into_iter().for_each(|(at, digest)| dedup.remember(digest, at));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_accepted_before_the_start_ends_with_its_own_window() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let digest = |n| [n; DIGEST];
+        let mut dedup = Dedup::new(Duration::from_secs(10), 3 * DEDUP_SHARE * DEDUP_ENTRY);
+        for (n, s) in [(1, 0), (2, 5), (2, 6)] {
+            dedup.remember(digest(n), at(s));
+        }
+        assert_eq!(dedup.len(), 2);
+        assert!(!dedup.accept(digest(1), at(9)) && !dedup.accept(digest(2), at(9)));
+        assert!(dedup.accept(digest(1), at(10)) && !dedup.accept(digest(2), at(14)));
+        assert!(dedup.accept(digest(2), at(15)));
+    }
 
     #[test]
     fn digests_are_remembered_for_the_window_and_within_the_bound() {

@@ -156,7 +156,7 @@ function showAttention(status) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. ${inBytes(sink.lag_bytes)} wait and are not confirmed, the oldest for ${age(status.sinks.oldest_seconds)}.`);
   }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {

@@ -20,7 +20,7 @@ const CORPORA: [(&str, &[Check]); 12] = [
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
     ("parts", &[check_parts]),
-    ("store", &[check_store, check_recovery]),
+    ("store", &[check_store, check_recovery, check_repair]),
     ("journal", &[check_journal, check_any_journal]),
     ("archive", &[check_archive]),
     ("gateway", &[check_schedule]),
@@ -119,6 +119,11 @@ proptest! {
     #[test]
     fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
         check_recovery(&data);
+    }
+
+    #[test]
+    fn misfiled_frames_come_where_they_belong(data in vec(any::<u8>(), 0..1500)) {
+        check_repair(&data);
     }
 
     #[test]
