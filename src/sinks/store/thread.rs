@@ -168,6 +168,10 @@ impl Sink for StoreThread {
         let topics = self.by_topic.lock().busiest(STORE_BUSIEST);
         Condition { topics, ..self.back.condition.lock().clone() }
     }
+
+    fn is_in_trouble(&self) -> bool {
+        self.back.condition.lock().trouble.is_some()
+    }
 }
 
 /// What waits is stored, if it can be, and every segment gets its final name.
