@@ -74,14 +74,10 @@ async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
     }
     let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).await.map_err(unanswered)?;
     let Paused { quiet, in_flight, queued, parked, held } = paused;
-    let answer = json!({
-        "phase": "paused",
-        "quiet": quiet,
-        "in_flight": in_flight,
-        "queued": queued,
-        "parked": parked,
-        "held": held,
-    });
+    let mut answer = json!({"phase": "paused", "quiet": quiet, "in_flight": in_flight, "queued": queued});
+    for (name, count) in [("parked", parked), ("held", held)].into_iter().filter(|(_, count)| *count > 0) {
+        answer[name] = count.into();
+    }
     Ok(Response::json(200, &answer))
 }
 

@@ -407,7 +407,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn distribute_whole(&mut self, made: Verified, whole: Whole) {
         let Whole { from, parts, mut owed, digests, .. } = whole;
-        owed.extend(digests.iter().flat_map(|digest| self.assembly.copies.end(digest)));
+        let copies: Vec<Owed> = digests.iter().flat_map(|digest| self.assembly.copies.end(digest)).collect();
+        // Those that came while it was hashed.
+        owed.extend(copies.into_iter().map(|owed| self.end_hold(owed)));
         self.assembly.charge_copies();
         let before = self.stored_before(&made).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.remember(*digest));
