@@ -407,9 +407,9 @@ fn ctl_does_what_it_says() {
     let output = site.ctl(&["pause", "--wait", "100ms"]);
     assert_eq!(
         (output.status.code(), printed(&output).as_str()),
-        (Some(1), "paused; 1 frames are not finished yet\n")
+        (Some(1), "paused; 1 frame is not finished yet\n")
     );
-    assert_eq!(done(&["pause"]), "paused; 1 frames are not finished yet\n");
+    assert_eq!(done(&["pause"]), "paused; 1 frame is not finished yet\n");
 
     for (args, part) in [
         (&["set", "memory", "big"][..], "'big' is no size"),
