@@ -112,8 +112,10 @@ impl Gateway {
         let handler = self.config.handler.first().cloned().unwrap_or_default();
         let mut gate = Gate::new(self.reactor, pool, self.config, Instant::now());
         if let Some(mut store) = self.store {
-            gate.remember(store.take_recent());
+            let recent = store.take_recent();
+            let name = store.name();
             gate.add_sink(Box::new(store));
+            gate.remember_stored(name, recent);
         }
         for sink in self.sinks {
             gate.add_sink(sink);

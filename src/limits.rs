@@ -187,7 +187,8 @@ pub const fn partial_need(total: usize) -> usize {
 /// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
 pub const DEDUP_SHARE: usize = 8;
 
-/// 112 bytes for each remembered digest: 32 in the set, 48 in the queue, and their slack.
+/// 112 bytes for each remembered digest: 64 in the list, some 8 in the table, and half as much again for the slack of
+/// both.
 pub const DEDUP_ENTRY: usize = 112;
 
 /// 100 subscribers that lost frames are named in the ledger; further ones are added up.
@@ -209,6 +210,13 @@ pub const PART_COPIED: usize = 32;
 
 /// 160 bytes for the reply that a part is owed, beside the memory set aside for its bytes.
 pub const PART_OWED: usize = 160;
+
+/// 144 bytes for a part that is held where there is deduplication: its digest, and its place among those that copies
+/// are looked for in.
+pub const PART_KNOWN: usize = 144;
+
+/// 8 copies of a part that wait for what becomes of it: a publisher that connects again and sends again has one.
+pub const PART_COPIES: usize = bound(8, 2);
 
 /// 4,096 parts told EXPIRED a turn (some 2 ms), and the products that they belonged to; the rest in the next.
 pub const LEASES_TURN: usize = bound(4096, 3);

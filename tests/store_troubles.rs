@@ -139,7 +139,7 @@ fn a_store_whose_folder_is_taken_away_is_made_again_and_held_again() {
     fs::write(&path, "in the way").unwrap();
     store.put(put(&memory, "b", 1));
     until(&store, |condition| condition.failures > 1);
-    assert!(store.collect().is_none() && store.is_stuck());
+    assert!(store.collect().is_none() && store.is_in_trouble());
     fs::remove_file(&path).unwrap();
     assert_eq!(outcome(&mut store).refusal, None);
     let again = StoreThread::start(&options, || ()).err().unwrap().to_string();
@@ -165,7 +165,7 @@ fn a_topic_in_trouble_leaves_places_to_the_others() {
     }
     let condition = until(&store, |condition| condition.failures > 1);
     let trouble = condition.trouble.unwrap();
-    assert!(trouble.contains("other topics are stored") && !store.is_stuck(), "{trouble}");
+    assert!(trouble.contains("other topics are stored") && !store.is_in_trouble(), "{trouble}");
     for id in 100_000..100_020 {
         store.put(put(&memory, "b", id));
         assert_eq!(outcome(&mut store), Outcome { ticket: id, bytes: frame("b", id).len(), refusal: None });

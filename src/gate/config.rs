@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dedup::Dedup;
 use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
@@ -180,6 +181,11 @@ impl Config {
     /// Whether frames are answered before they are distributed.
     pub fn calls(&self) -> bool {
         self.function.is_some() || !self.handler.is_empty()
+    }
+
+    /// How many digests are remembered at most, where they are.
+    pub fn digests_max(&self) -> Option<usize> {
+        self.dedup.map(|_| Dedup::max_in(self.memory))
     }
 
     /// The largest frame, in bytes.

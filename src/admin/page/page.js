@@ -163,6 +163,10 @@ function showAttention(status) {
     const [first] = refused;
     add("warn", `${plural(first.rejected, "frame", "frames")} of ${first.address} ${first.rejected === 1 ? "was" : "were"} refused, the last ${age(first.last_seconds)} ago: ${first.last}.`, "h-refused");
   }
+  const digests = status.queues.dedup_window;
+  if (digests && digests.reach_seconds < digests.window_seconds) {
+    add("warn", `Copies are recognised for ${age(digests.reach_seconds)}, not for the ${age(digests.window_seconds)} of --dedup: there is no room for more digests. More --memory or a shorter --dedup mends it.`, "h-full");
+  }
   const memory = status.memory.used_bytes / status.memory.limit_bytes;
   if (memory >= 0.9) add("bad", `Memory is ${joined(share(memory))} full: publishers wait in line for it.`, "h-full");
   const lost = state.samples.at(-1)?.lost ?? 0;
@@ -286,7 +290,7 @@ function showMeters(status) {
   for (const sink of status.sinks?.each ?? []) {
     if (sink.now) meter(`Requests of ${sink.name === "http" ? "the HTTP sink" : sink.name}`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
   }
-  if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
+  if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count, `, ${age(queues.dedup_window.reach_seconds)} back`, false);
 }
 
 function outboxMax(status) {

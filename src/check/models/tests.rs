@@ -15,7 +15,7 @@ const CORPORA: [(&str, &[Check]); 12] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
-    ("reorder", &[check_reorder, check_memory, check_calls]),
+    ("reorder", &[check_reorder, check_memory, check_calls, check_dedup]),
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
@@ -89,6 +89,11 @@ proptest! {
     #[test]
     fn calls_are_bounded_and_fair(data in vec(any::<u8>(), 0..1500)) {
         check_calls(&data);
+    }
+
+    #[test]
+    fn the_deduplication_window_is_the_list(data in vec(any::<u8>(), 0..1500)) {
+        check_dedup(&data);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod oracle;
 mod peers;
 mod products;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod scenarios;
 mod script;
 mod setup;
@@ -80,6 +82,8 @@ enum Canary {
     Parts,
     /// Its sink says that it has what it let fall.
     Sink,
+    /// It tells a copy at once that all is done.
+    Copy,
 }
 
 struct Simulation<'a> {
@@ -99,6 +103,8 @@ struct Simulation<'a> {
     pressure: Pressure,
     /// Two parts are swapped.
     swaps: bool,
+    /// A copy is told DUPLICATE at once.
+    hurries: bool,
     /// Sinks, whose word is waited for; they do not give it at the end.
     shelves: Vec<Rc<RefCell<Shelf>>>,
     silent: bool,
@@ -106,6 +112,8 @@ struct Simulation<'a> {
     early: bool,
     /// Until then leases may be longer.
     kept_until: Instant,
+    /// It was paused in the turn before.
+    was_paused: bool,
     /// What parts could take at least ever; and what they may take now, which is more than their bound where they
     /// had more when that was lowered.
     parts_bytes: (usize, usize),
@@ -159,8 +167,10 @@ impl Simulation<'_> {
         for hand in &hands {
             let script = Script::publisher(self.peers.len(), hand, &self.rules, &mut self.dice);
             let lie = if self.swaps { script.with_parts_swapped(&self.rules.scheme) } else { None };
+            let hurried = if self.hurries { script.hurried_reply(&self.rules.scheme) } else { None };
             self.connect(script, false);
-            self.peers.last_mut().expect("just pushed").lie = lie;
+            let peer = self.peers.last_mut().expect("just pushed");
+            (peer.lie, peer.received) = (lie, hurried.unwrap_or_default());
         }
         for _ in 0..self.dice.below(400) {
             if self.dice.is_used_up() {
@@ -246,7 +256,13 @@ impl Simulation<'_> {
 
     /// What a sink refused is told so.
     fn is_refused(&self, name: products::Name) -> bool {
-        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains(&name))
+        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains_key(&name))
+    }
+
+    /// How often it may have been as new to everyone since every sink had refused it.
+    fn refused_by_all(&self, name: products::Name) -> usize {
+        let times = |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().refused.get(&name).copied().unwrap_or(0);
+        self.shelves.iter().map(times).min().unwrap_or(0)
     }
 
     /// Handlers answer, and sinks give their word.
@@ -392,6 +408,7 @@ mod tests {
             (Canary::Verdicts, ""),
             (Canary::Parts, "is in the place of part"),
             (Canary::Sink, "is confirmed"),
+            (Canary::Copy, "is told DUPLICATE before"),
         ] {
             let caught = (0..300).any(|seed| {
                 let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();

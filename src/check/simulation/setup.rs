@@ -119,8 +119,10 @@ impl<'a> Simulation<'a> {
         gate.start_handlers().expect("they start");
         let mut shelves = Vec::new();
         for _ in 0..*dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]) {
-            let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
-            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, room, canary == Some(Canary::Sink))));
+            let (alone, room) = (dice.one_in(2), *dice.pick(&[1, 3, 100]));
+            let refuses = !rules.dedup || dice.one_in(2);
+            let lies = canary == Some(Canary::Sink);
+            let shelf = Rc::new(RefCell::new(Shelf::new(alone, refuses, rules.dedup, room, lies)));
             gate.add_sink(Box::new(SimSink(shelf.clone())));
             shelves.push(shelf);
         }
@@ -136,10 +138,12 @@ impl<'a> Simulation<'a> {
             lease,
             pressure,
             swaps: canary == Some(Canary::Parts),
+            hurries: canary == Some(Canary::Copy),
             shelves,
             silent: false,
             early: false,
             kept_until: now,
+            was_paused: false,
             parts_bytes: (usize::MAX, 0),
             parked_turns: 0,
             full_turns: 0,

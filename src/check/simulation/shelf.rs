@@ -17,6 +17,8 @@ pub struct Shelf {
     alone: bool,
     /// Refuses some, where it judges each alone.
     refuses: bool,
+    /// What it refused may be put again.
+    again: bool,
     /// Says that it has what it let fall: a fault that the oracle must see.
     canary: bool,
     room: usize,
@@ -28,7 +30,12 @@ pub struct Shelf {
     last: HashMap<u64, u64>,
     /// What it has, byte for byte.
     pub confirmed: HashMap<Name, Vec<u8>>,
-    pub refused: HashSet<Name>,
+    /// What it ever refused, and how often.
+    pub refused: HashMap<Name, usize>,
+    /// What it refused first, and has now.
+    pub mended: u64,
+    /// What was ever put into it.
+    put: HashSet<Name>,
     /// Wholes on which it gave its word, and whether that was good.
     pub wholes: Vec<(Vec<u8>, bool)>,
     /// How many of the confirmed ones a part is in.
@@ -39,8 +46,8 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    pub fn new(alone: bool, refuses: bool, room: usize, canary: bool) -> Shelf {
-        Shelf { alone, refuses: alone && refuses, room, canary, ..Shelf::default() }
+    pub fn new(alone: bool, refuses: bool, again: bool, room: usize, canary: bool) -> Shelf {
+        Shelf { alone, refuses: alone && refuses, again, room, canary, ..Shelf::default() }
     }
 
     /// Whether there is an outcome to collect.
@@ -55,7 +62,7 @@ impl Shelf {
 
     /// Whether a frame of this peer was ever put.
     pub fn knows(&self, peer: u64) -> bool {
-        self.confirmed.keys().chain(&self.refused).any(|name| name.0 == peer)
+        self.confirmed.keys().chain(self.refused.keys()).any(|name| name.0 == peer)
     }
 
     /// Lets go of what it has given no word on.
@@ -111,12 +118,16 @@ impl Shelf {
                 }
                 return;
             }
-            assert!(!self.refused.contains(&name), "2: {name:?} is put twice");
-            let is_new = match refused {
-                true => self.refused.insert(name) && !self.confirmed.contains_key(&name),
-                false => self.confirmed.insert(name, frame.bytes.to_vec()).is_none(),
-            };
+            let before = self.refused.get(&name).copied().unwrap_or(0);
+            let is_new = !self.confirmed.contains_key(&name) && (self.again || before == 0);
             assert!(is_new, "2: {name:?} is put twice");
+            match refused {
+                true => *self.refused.entry(name).or_default() += 1,
+                false => {
+                    self.mended += u64::from(before > 0);
+                    self.confirmed.insert(name, frame.bytes.to_vec());
+                }
+            }
         });
     }
 }
@@ -154,11 +165,15 @@ impl Sink for SimSink {
         assert!(self.room() > 0, "5: there is no room for another put");
         let mut shelf = self.0.borrow_mut();
         assert!(!shelf.alone || put.frames == 1);
-        let last = &mut shelf.last;
+        let Shelf { last, put: known, again, .. } = &mut *shelf;
         each_frame(&put, |frame| {
             let (key, id) = (frame.header.key, frame.header.id);
             if key >= FIRST_KEY {
                 // A whole has no place in the order of a connection.
+                return;
+            }
+            if !known.insert((key, id)) && *again {
+                // What is sent again has its place where it is sent again.
                 return;
             }
             let before = last.insert(put.from, id);

@@ -138,11 +138,6 @@ impl StoreThread {
         Ok(StoreThread { puts: Some(puts), recent, given: 0, back, by_topic, ended })
     }
 
-    /// Whether nothing can be stored now, of no topic; a topic's own trouble is another thing.
-    pub fn is_stuck(&self) -> bool {
-        self.back.is_stuck.load(Relaxed)
-    }
-
     /// What was stored lately, as it was to be recalled: when, and its digest; the oldest first. It is given once.
     pub fn take_recent(&mut self) -> Vec<(Instant, [u8; DIGEST])> {
         std::mem::take(&mut self.recent)
@@ -250,6 +245,11 @@ impl Sink for StoreThread {
     fn condition(&self) -> Condition {
         let topics = self.by_topic.lock().busiest(STORE_BUSIEST);
         Condition { topics, ..self.back.condition.lock().clone() }
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        // A topic's own trouble is another thing.
+        self.back.is_stuck.load(Relaxed)
     }
 }
 
