@@ -67,12 +67,16 @@ impl<T> fmt::Debug for Answer<T> {
 /// The answer to a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Paused {
-    /// Everything that was accepted is finished and written, but for what waits for a handler.
+    /// Everything that was accepted is finished and written, but for what waits for a handler, or for others' parts.
     pub quiet: bool,
     /// Frames that are not finished.
     pub in_flight: u64,
     /// Frames that wait for a handler, and will until it goes on.
     pub queued: u64,
+    /// Frames of connections that wait for room for a part.
+    pub parked: u64,
+    /// Parts that are held until their wholes are there.
+    pub held: u64,
 }
 
 /// What can change while a gateway runs.

@@ -9,10 +9,11 @@ use crate::control::Commands;
 use crate::gate::{Config, Gate};
 use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
+use crate::limits::{DEDUP_ENTRY, DEDUP_SHARE, STORE_HELD_SHARE};
 use crate::net::Reactor;
 use crate::pool::Threads;
 use crate::sinks::Sink;
-use crate::sinks::store::{self, StoreThread};
+use crate::sinks::store::{self, Recall, StoreThread};
 
 pub use crate::control::Control;
 
@@ -61,8 +62,14 @@ impl Gateway {
     /// [`io::ErrorKind::InvalidInput`] where it cannot be used, and how to mend that.
     pub fn open_store(&mut self) -> io::Result<()> {
         let Some(folder) = self.config.store.as_ref().filter(|_| self.store.is_none()) else { return Ok(()) };
-        let (scheme, policy) = (self.config.scheme.clone(), self.config.stored);
-        let options = store::Options { folder: folder.clone(), scheme, policy };
+        let Config { scheme, stored, store_earlier, dedup, memory, .. } = &self.config;
+        let most = (memory / DEDUP_SHARE / DEDUP_ENTRY).max(1);
+        let options = store::Options {
+            earlier: store_earlier.clone(),
+            recall: dedup.map(|window| Recall { window, most }),
+            held_max: memory / STORE_HELD_SHARE,
+            ..store::Options::new(folder, scheme.clone(), *stored)
+        };
         let waker = self.reactor.waker();
         let store = StoreThread::start(&options, move || waker.wake());
         self.store = Some(store.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?);
@@ -104,8 +111,11 @@ impl Gateway {
         let pool = Threads::start(self.workers, &self.config.scheme, move || waker.wake())?;
         let handler = self.config.handler.first().cloned().unwrap_or_default();
         let mut gate = Gate::new(self.reactor, pool, self.config, Instant::now());
-        if let Some(store) = self.store {
+        if let Some(mut store) = self.store {
+            let recent = store.take_recent();
+            let name = store.name();
             gate.add_sink(Box::new(store));
+            gate.remember_stored(name, recent);
         }
         for sink in self.sinks {
             gate.add_sink(sink);

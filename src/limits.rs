@@ -187,7 +187,8 @@ pub const fn partial_need(total: usize) -> usize {
 /// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
 pub const DEDUP_SHARE: usize = 8;
 
-/// 112 bytes for each remembered digest: 32 in the set, 48 in the queue, and their slack.
+/// 112 bytes for each remembered digest: 64 in the list, some 8 in the table, and half as much again for the slack of
+/// both.
 pub const DEDUP_ENTRY: usize = 112;
 
 /// 100 subscribers that lost frames are named in the ledger; further ones are added up.
@@ -209,6 +210,13 @@ pub const PART_COPIED: usize = 32;
 
 /// 160 bytes for the reply that a part is owed, beside the memory set aside for its bytes.
 pub const PART_OWED: usize = 160;
+
+/// 144 bytes for a part that is held where there is deduplication: its digest, and its place among those that copies
+/// are looked for in.
+pub const PART_KNOWN: usize = 144;
+
+/// 8 copies of a part that wait for what becomes of it: a publisher that connects again and sends again has one.
+pub const PART_COPIES: usize = bound(8, 2);
 
 /// 4,096 parts told EXPIRED a turn (some 2 ms), and the products that they belonged to; the rest in the next.
 pub const LEASES_TURN: usize = bound(4096, 3);
@@ -274,6 +282,21 @@ pub const STORE_BUSIEST: usize = 20;
 
 /// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
 pub const STORE_APPENDS: usize = bound(16_384, 8);
+
+/// 8,192 of them may be of topics that cannot be stored now; so the others have places too.
+pub const STORE_HELD_APPENDS: usize = STORE_APPENDS / 2;
+
+/// 1/8 of the memory may be held by frames of such topics, a quarter of what all unconfirmed frames may hold.
+pub const STORE_HELD_SHARE: usize = 4 * DURABLE_SHARE;
+
+/// 100,000 topics of a store, unless it is set: each is a folder, and a start looks into all of them.
+pub const STORE_TOPICS_DEFAULT: usize = 100_000;
+
+/// 2 s of reading for the digests that a start gives to the deduplication window.
+pub const STORE_RECALL: Duration = Duration::from_secs(2);
+
+/// 1,048,576 misfiled frames, 64 bytes each, that one step of a repair puts where they belong.
+pub const STORE_REPAIR_STEP: usize = bound(1 << 20, 5);
 
 /// 100 ms to 5 s between two attempts of the store after a failure.
 pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);

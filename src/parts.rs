@@ -110,6 +110,8 @@ pub struct Parts<T> {
     first: u32,
     last: u32,
     cost: usize,
+    /// What is beside them and shares their bound.
+    beside: usize,
 }
 
 #[derive(Debug)]
@@ -199,6 +201,7 @@ impl<T> Parts<T> {
             first: NONE,
             last: NONE,
             cost: 0,
+            beside: 0,
         }
     }
 
@@ -225,6 +228,11 @@ impl<T> Parts<T> {
     /// Changes what all of them may cost. Where they cost more, no part is added before they do not.
     pub fn set_bytes(&mut self, bytes: usize) {
         self.bounds.bytes = bytes;
+    }
+
+    /// Changes how many bytes beside them share their bound.
+    pub fn set_beside(&mut self, bytes: usize) {
+        self.beside = bytes;
     }
 
     /// When the last part came of the product whose lease ends first.
@@ -273,7 +281,7 @@ impl<T> Parts<T> {
             Some(_) => (self.len(), self.bounds.bytes),
             None => (self.len() + 1, self.bounds.bytes - self.bounds.bytes / PRODUCT_RESERVE),
         };
-        let fits = products <= self.bounds.products && self.cost + cost <= bytes;
+        let fits = products <= self.bounds.products && self.cost + self.beside + cost <= bytes;
         // One alone may take all there is.
         if fits || self.is_empty() {
             return Ok(Room::Yes);

@@ -69,6 +69,22 @@ pub struct Queues {
     pub lines: [u64; 2],
     /// Remembered digests, where they are remembered.
     pub dedup: Depth,
+    /// How far back they go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_window: Option<DedupWindow>,
+}
+
+/// How far back digests are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DedupWindow {
+    /// For how long they are to be.
+    #[serde(rename = "window_seconds", serialize_with = "seconds")]
+    pub window: Duration,
+    /// For how long all of them are: less than the window where there was no room for more.
+    #[serde(rename = "reach_seconds", serialize_with = "seconds")]
+    pub reach: Duration,
+    /// Digests forgotten before their time, since the start.
+    pub forgotten_early: u64,
 }
 
 /// The handlers, and the frames that they have or that wait for them.

@@ -32,7 +32,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
             "snapshot", "control", "pool", "sinks", "parts",
         ],
     ),
-    ("gateway", &["handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
+    ("gateway", &["limits", "handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
     ("admin", &["limits", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
     ("client", &["limits", "units", "frame", "error", "records"]),
@@ -58,11 +58,11 @@ const OUTSIDE: [(&str, &[&str]); 9] = [
     ("std::fs", &["admin", "sinks", "records", "client", "post", "load", "cli", "check"]),
     // A date that a store names is one of the calendar.
     ("std::time::SystemTime", &["admin", "courier", "sinks", "client", "post", "cli"]),
-    // A gate is told the time; a worker looks at the clock where it has nothing to do, and a store's
-    // thread has its own.
+    // A gate is told the time, and asks the network for it; a worker looks at the clock where it has nothing to do,
+    // and a store's thread has its own.
     (
         "std::time::Instant::now",
-        &["pool", "courier", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
+        &["net", "pool", "courier", "sinks", "gateway", "admin", "client", "post", "load", "cli", "check"],
     ),
 ];
 

@@ -161,6 +161,61 @@ fn whatever_got_ok_survives_being_killed() {
     );
 }
 
+/// Bytes of everything in a store.
+fn size(store: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(store) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        // It has got its final name.
+        Err(_) => 0,
+    };
+    entries.map_while(Result::ok).map(size).sum()
+}
+
+#[test]
+fn what_is_sent_again_after_being_killed_is_stored_once() {
+    const LINES: usize = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, lines) = (folder.path().join("store"), folder.path().join("lines"));
+    let text: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
+    std::fs::write(&lines, &text).unwrap();
+    let serve_at = |address: &str| {
+        let mut command = Command::new(PROGRAM);
+        let args = ["--admin", "off", "--store-rotate", "200ms", "--dedup", "1h", "--store"];
+        command.args(["serve", "--listen", address]).args(args).arg(&store);
+        Serving::start(command)
+    };
+    let mut serving = serve_at("127.0.0.1:0");
+    let address = serving.address.to_string();
+    let mut send = Command::new(PROGRAM);
+    send.args(["send", "--topic", "t", "--max-in-flight", "300", "--to", &address]).arg(&lines);
+    let send = send.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // In the middle of it, four times.
+    for kill in 1..=4 {
+        let since = Instant::now();
+        while size(&store) < (kill * LINES * 100 / 6) as u64 {
+            assert!(since.elapsed() < PATIENCE, "{} bytes are stored", size(&store));
+            thread::sleep(Duration::from_millis(1));
+        }
+        serving.process.child.kill().unwrap();
+        serving.process.child.wait().unwrap();
+        serving = serve_at(&address);
+    }
+    let Output { stdout, stderr, status } = send.wait_with_output().unwrap();
+    let told = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{told}");
+    serving.stop();
+    verifies(&store);
+    let mut tail = Command::new(PROGRAM);
+    tail.args(["tail", "--format", "payload", "--store"]).arg(&store);
+    let printed = String::from_utf8(tail.output().unwrap().stdout).unwrap();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    printed.lines().for_each(|line| *times.entry(line).or_default() += 1);
+    let twice = times.values().filter(|times| **times > 1).count();
+    assert_eq!((times.len(), twice), (LINES, 0), "{told}");
+}
+
 #[test]
 fn a_disk_without_room_confirms_nothing_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();

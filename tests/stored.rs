@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use framegate::frame::{Body, Header, Kind, Scheme, encode};
 use framegate::gate::Config;
 use framegate::memory::{Buffer, Memory};
-use framegate::sinks::store::{Options, Policy, StoreThread, SyncPolicy};
+use framegate::sinks::store::index::Entry;
+use framegate::sinks::store::{Options, Policy, Stamp, StoreThread, SyncPolicy};
 use framegate::sinks::{Put, Sink};
 use serde_json::Value;
 
@@ -24,14 +25,19 @@ struct Storing {
     store: StoreThread,
     memory: Arc<Memory>,
     next: u64,
+    scheme: Scheme,
 }
 
 impl Storing {
     fn start(folder: &Path, rotate: Duration) -> Storing {
-        let policy = Policy { rotate, sync: SyncPolicy::Batch, keep: None };
-        let options = Options { folder: folder.into(), scheme: Scheme::Sha256, policy };
+        Storing::start_under(folder, rotate, Scheme::Sha256)
+    }
+
+    fn start_under(folder: &Path, rotate: Duration, scheme: Scheme) -> Storing {
+        let policy = Policy { rotate, sync: SyncPolicy::Batch, keep: None, topics: 1000 };
+        let options = Options::new(folder, scheme.clone(), policy);
         let store = StoreThread::start(&options, || ()).expect("a folder of our own");
-        Storing { store, memory: Memory::new(Memory::least(1 << 20), 1 << 20), next: 1 }
+        Storing { store, memory: Memory::new(Memory::least(1 << 20), 1 << 20), next: 1, scheme }
     }
 
     /// Stores a frame of this topic; its payload is its id. Returns its bytes.
@@ -39,7 +45,7 @@ impl Storing {
         let mut bytes = Vec::new();
         let header = Header { id: self.next, want_reply: true, ..Header::new(Kind::Data) };
         let payload = format!("payload {}", self.next);
-        encode(header, topic.as_bytes(), payload.as_bytes(), &Scheme::Sha256, &mut bytes);
+        encode(header, topic.as_bytes(), payload.as_bytes(), &self.scheme, &mut bytes);
         let buffer = Arc::new(Buffer::charged(&self.memory, bytes.clone().into()));
         let body = Body::Slice { buffer, start: 0, end: bytes.len() };
         self.store.put(Put { ticket: self.next, from: 0, body, frames: 1 });
@@ -294,4 +300,175 @@ fn a_stored_file_is_published_again_as_it_is() {
     assert!(report.starts_with("sent 99 frames"), "{report}");
     assert!(said.contains("digest that does not match") && said.contains("nothing after"), "{said}");
     gateway.stop();
+}
+
+/// A segment of frames with these stamps, each of its topic, its payload its stamp.
+fn segment(store: &Path, folder: &str, frames: &[(u64, &str)]) {
+    let (mut bytes, mut index) = (Vec::new(), Vec::new());
+    for &(id, topic) in frames {
+        let header = Header { id, ..Header::new(Kind::Data) };
+        encode(header, topic.as_bytes(), id.to_string().as_bytes(), &Scheme::Sha256, &mut bytes);
+        index.extend(Entry { first: Stamp(id), end: bytes.len() as u64, frames: 1 }.encode());
+    }
+    let base = store.join(folder).join(Stamp(frames[0].0).to_string());
+    fs::create_dir_all(store.join(folder)).unwrap();
+    // The fraction of the second is no extension.
+    fs::write(format!("{}.frames", base.display()), bytes).unwrap();
+    fs::write(format!("{}.index", base.display()), index).unwrap();
+}
+
+#[test]
+fn what_is_misfiled_is_found_and_put_where_it_belongs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    // So that it is a store.
+    drop(Storing::start(folder.path(), PATIENCE));
+    let second = |n: u64| 1_700_000_000_000_000_000 + n * 1_000_000_000;
+    let at = |n, topic| (second(n), topic);
+    segment(folder.path(), "b%2Fc", &[at(0, "b/c"), at(4, "b/c")]);
+    segment(folder.path(), "a", &[at(1, "a"), at(2, "b/c"), at(3, "a"), at(5, "d")]);
+    segment(folder.path(), "a", &[at(6, "b/c")]);
+    segment(folder.path(), "b%2Fc", &[at(7, "b/c")]);
+
+    let (code, text, _) = run(&["verify", store]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("2 frames of other topics in the folder of 'a', the first of 'b/c' at byte "),
+        "{text}"
+    );
+    assert!(text.contains(&format!("framegate verify --repair {store} puts")), "{text}");
+    let (_, text, _) = run(&["verify", "--json", store]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&report["misfiled"], &report["frames"]), (&3.into(), &8.into()));
+
+    // Not while a gateway stores there, and nowhere else.
+    let storing = Storing::start(folder.path(), PATIENCE);
+    let (code, _, said) = run(&["verify", "--repair", store]);
+    assert!(code == Some(2) && said.contains("a gateway stores there: stop it first"), "{said}");
+    drop(storing);
+    let (code, _, said) = run(&["verify", "--repair", folder.path().join("a").to_str().unwrap()]);
+    assert!(code == Some(2) && said.contains("this is no store"), "{said}");
+
+    let (code, text, said) = run(&["verify", "--repair", store]);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{text}");
+    assert!(text.contains("moved 2 frames of 'b/c' out of the folder of 'a'\n"), "{text}");
+    assert!(text.contains("moved 1 frame of 'd' out of the folder of 'a'\n"), "{text}");
+    assert!(text.contains("8 frames") && text.ends_with("all intact\n"), "{text}");
+    let printed = |args: &[&str]| {
+        let (code, printed, said) = run(&[&["tail", "--store", store, "--format", "payload"], args].concat());
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        printed.lines().map(|line| line.parse().unwrap()).collect::<Vec<u64>>()
+    };
+    let seconds = |all: &[u64]| all.iter().map(|n| second(*n)).collect::<Vec<_>>();
+    assert_eq!(printed(&[]), seconds(&[0, 1, 2, 3, 4, 5, 6, 7]));
+    assert_eq!(printed(&["b/c"]), seconds(&[0, 2, 4, 6, 7]));
+    assert_eq!(printed(&["d"]), seconds(&[5]));
+    for from in 0..8 {
+        let time = std::time::UNIX_EPOCH + Duration::from_nanos(second(from));
+        let since = humantime::format_rfc3339(time).to_string();
+        let left: Vec<u64> = (from..8).filter(|n| [0, 2, 4, 6, 7].contains(n)).collect();
+        assert_eq!(printed(&["b/c", "--since", &since]), seconds(&left), "{since}");
+    }
+    let (code, text, _) = run(&["verify", "--repair", store]);
+    assert!(code == Some(0) && !text.contains("moved"), "{text}");
+}
+
+#[test]
+fn what_was_stored_under_several_secrets_is_read_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let store = root.to_str().unwrap();
+    let secret = |name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, name).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let (old, new) = (secret("old"), secret("new"));
+    for (first, scheme) in [(1, Scheme::Sha256), (3, Scheme::keyed(b"old")), (5, Scheme::keyed(b"new"))] {
+        let mut storing = Storing::start_under(&root, PATIENCE, scheme);
+        storing.next = first;
+        storing.put("a");
+        storing.put("a");
+    }
+    let both = ["--secret-file", &new, "--secret-file", &old];
+    let (code, text, _) = run(&[&["verify", store], &both[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("2 frames of these under plain SHA-256: the store had no secret then\n"), "{text}");
+    let (code, printed, said) = run(&[&["tail", "--store", store], &both[..]].concat());
+    assert_eq!((code, printed.lines().count(), said.as_str()), (Some(0), 6, ""));
+    // One that is missing is said, and the others are read.
+    for (given, bad, left) in [(&both[..2], 1, 4), (&[], 2, 2)] {
+        let (code, text, _) = run(&[&["verify", store], given].concat());
+        assert_eq!(
+            (code, text.matches("under a secret that was not given").count()),
+            (Some(1), bad),
+            "{text}"
+        );
+        let (code, printed, said) = run(&[&["tail", "--store", store], given].concat());
+        assert_eq!((code, printed.lines().count()), (Some(1), left), "{said}");
+        assert!(said.contains("give that secret with one more --secret-file"), "{said}");
+    }
+    // To a gateway with the new secret, all of it.
+    let gateway =
+        support::start(Config { scheme: Scheme::keyed(b"new"), dedup: Some(PATIENCE), ..Config::default() });
+    let to = gateway.address.to_string();
+    let files = files(&root, "frames");
+    let paths: Vec<&str> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let (code, report, said) =
+        run(&[&["send", "--to", &to, "--whole", "--frames"], &both[..], &paths[..]].concat());
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(report.contains("OK 6"), "{report}");
+    gateway.stop();
+    // What anybody could have made is not intact where a secret was in force.
+    let mut plain = Vec::new();
+    encode(Header::new(Kind::Data), b"a", b"forged", &Scheme::Sha256, &mut plain);
+    fs::write(&files[1], plain).unwrap();
+    fs::remove_file(files[1].with_extension("index")).unwrap();
+    let (code, text, _) = run(&[&["verify", store], &both[..]].concat());
+    assert!(code == Some(1) && text.contains("a digest that does not match"), "{text}");
+    let (code, _, said) = run(&["tail", "--secret-file", &old, "--secret-file", &new]);
+    assert!(code == Some(2) && said.contains("that is for --store alone"), "{said}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_once_is_said_and_ages_are_right_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, root) = (folder.path().to_str().unwrap(), folder.path());
+    drop(Storing::start(root, PATIENCE));
+    let ahead = Stamp(4_102_444_800_000_000_000);
+    let now = std::time::SystemTime::now();
+    let ago = |minutes: u64| now - Duration::from_secs(60 * minutes);
+    // Stored in 2100, as the clock said; two hours ago it was set right. Since then: 90 and 30 minutes ago.
+    segment(root, "a", &[(ahead.0, "a")]);
+    segment(root, "a", &[(ahead.0 + 10, "a")]);
+    segment(root, "b", &[(ahead.0 + 20, "b")]);
+    for (path, minutes) in files(root, "frames").into_iter().zip([0, 90, 30]) {
+        fs::File::options().append(true).open(path).unwrap().set_modified(ago(minutes)).unwrap();
+    }
+    let record = format!("{} {}\n", Stamp(ahead.0 + 5), Stamp::at(ago(120)));
+    fs::write(root.join(".clock"), record).unwrap();
+    let ids = |since: &str| {
+        let (code, printed, said) = run(&["tail", "--store", store, "--since", since, "--format", "payload"]);
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        printed.lines().map(|line| line.parse::<u64>().unwrap() - ahead.0).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("1h"), [20]);
+    assert_eq!(ids("100m"), [10, 20]);
+    assert_eq!(ids("3h"), [0, 10, 20], "that much is not known of the first");
+    assert_eq!(ids("10m"), Vec::<u64>::new());
+    // A gateway says it at its start, and removes by these ages.
+    let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store", store];
+    args.extend(["--store-keep", "1h", "--store-rotate", "1s"]);
+    let process = support::process::Process::start(&mut framegate(&args));
+    let line = process.says("the store's stamps run ahead of the clock by ");
+    assert!(line.contains("2100-01-01T00:00:00Z"), "{line}");
+    let since = Instant::now();
+    while files(root, "frames").len() > 1 {
+        assert!(since.elapsed() < PATIENCE, "{:?}", files(root, "frames"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    process.signal("TERM");
+    assert_eq!(process.end().0, 0);
+    assert!(files(&root.join("b"), "frames").len() == 1 && files(&root.join("a"), "frames").is_empty());
 }

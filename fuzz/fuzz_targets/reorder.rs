@@ -1,8 +1,10 @@
-//! The reorder window, the memory that bounds what it holds, and the calls that wait for their turn.
+//! The reorder window, the memory that bounds what it holds, the calls that wait for their turn, and the window of
+//! digests.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     framegate::check::models::check_reorder(data);
     framegate::check::models::check_memory(data);
     framegate::check::models::check_calls(data);
+    framegate::check::models::check_dedup(data);
 });

@@ -156,6 +156,14 @@ impl Out<'_> {
             help,
             depths.map(|(name, depth)| ([("queue", name)], depth.max)),
         )?;
+        if let Some(window) = &queues.dedup_window {
+            let help = "For how long digests are to be remembered";
+            self.gauge("framegate_dedup_window_seconds", help, window.window.as_secs_f64(), &NONE)?;
+            let help = "For how long all of them are: less where there was no room for more";
+            self.gauge("framegate_dedup_reach_seconds", help, window.reach.as_secs_f64(), &NONE)?;
+            let help = "Digests forgotten before their time, for want of room";
+            self.counter("framegate_dedup_forgotten_early", help, window.forgotten_early)?;
+        }
         let help = "Batches and large frames read and not distributed";
         self.gauge("framegate_batches_in_flight", help, queues.in_flight, &NONE)?;
         self.gauge("framegate_outbox_items", "Items in all outboxes", queues.outbox_items, &NONE)?;
@@ -470,6 +478,9 @@ mod tests {
             "framegate_calls_total{outcome=\"passed\"} 2",
             "framegate_handlers 1",
             "framegate_handlers_failed_total 4",
+            "framegate_dedup_window_seconds 3600.0",
+            "framegate_dedup_reach_seconds 90.5",
+            "framegate_dedup_forgotten_early_total 7",
             "framegate_sink_topic_frames_total{sink=\"store\",topic=\"orders.eu\"} 4",
             "framegate_sink_topic_bytes_total{sink=\"store\",topic=\"orders.eu\"} 500",
         ] {

@@ -131,6 +131,8 @@ mod tests {
         assert_eq!((&slow["address"], &slow["pending_bytes"]), (&"127.0.0.1:4000".into(), &1000.into()));
         assert_eq!((&slow["oldest_unsent_seconds"], &slow["frames_written"]), (&1.25.into(), &4.into()));
         assert_eq!(json["closed"][0]["reason"], "idle");
+        let window = &json["queues"]["dedup_window"];
+        assert_eq!((&window["reach_seconds"], &window["forgotten_early"]), (&90.5.into(), &7.into()));
         assert_eq!(json["calls"]["queued"]["now"], 7);
         assert_eq!(json["calls"]["handlers"][1]["restarts"], 4);
         assert_eq!(json["sinks"]["each"][0]["done"]["frames"], 6);

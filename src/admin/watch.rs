@@ -147,7 +147,16 @@ pub mod tests {
             quiet: false,
             uptime: Duration::from_secs(100),
             ledger,
-            queues: Queues { jobs: Depth { now: 1, max: 1024 }, ..Queues::default() },
+            queues: Queues {
+                jobs: Depth { now: 1, max: 1024 },
+                dedup: Depth { now: 50, max: 50 },
+                dedup_window: Some(DedupWindow {
+                    window: Duration::from_secs(3600),
+                    reach: Duration::from_millis(90_500),
+                    forgotten_early: 7,
+                }),
+                ..Queues::default()
+            },
             memory: MemoryUse {
                 small_bytes: 100,
                 used_bytes: 100,

@@ -16,6 +16,8 @@ pub fn check(settings: &Settings) -> Result<(), Failure> {
         ("--store-rotate", settings.store_rotate.is_some()),
         ("--store-sync", settings.store_sync.is_some()),
         ("--store-keep", settings.store_keep.is_some()),
+        ("--store-topics", settings.store_topics.is_some()),
+        ("--store-secret-file", settings.store_secret_file.is_some()),
     ];
     let http_sink = [
         ("--http-max-in-flight", settings.http_max_in_flight.is_some()),

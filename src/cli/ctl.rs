@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
 use crate::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
-use crate::units::many;
 use crate::web::without_number;
 
 /// Reads and steers a running gateway, over HTTP.
@@ -137,20 +136,31 @@ fn pause(gateway: &Remote, wait: Option<Time>, json: bool) -> Result<Exit, Failu
         if !quiet && left > each {
             continue;
         }
-        let text = match (quiet, answer["queued"].as_u64().unwrap_or(0), &answer["in_flight"]) {
-            (true, 0, _) => "paused, and everything that was accepted is finished".to_string(),
-            (true, queued, _) => {
-                let wait = if queued == 1 { "waits" } else { "wait" };
-                format!("paused, and the handlers have nothing; {} {wait} for them", many(queued, "frame"))
-            }
-            (false, _, left) => {
-                let left = left.as_u64().unwrap_or(0);
-                let are = if left == 1 { "is" } else { "are" };
-                format!("paused; {} {are} not finished yet", many(left, "frame"))
-            }
-        };
-        say(&answer, json, &text)?;
+        say(&answer, json, &paused(&answer))?;
         return Ok(if quiet || wait.is_zero() { Exit::Done } else { Exit::Partly });
+    }
+}
+
+/// What is finished in a pause, and what waits for what.
+fn paused(answer: &Value) -> String {
+    let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let plural = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    if answer["quiet"] != true {
+        let left = count("in_flight");
+        return format!("paused; {} not finished yet", plural(left, "frame is", "frames are"));
+    }
+    let waits: Vec<String> = [
+        ("queued", "frame waits", "frames wait", "for a handler"),
+        ("parked", "frame waits", "frames wait", "for room for a fragment (--parts-memory, --max-keys)"),
+        ("held", "fragment waits", "fragments wait", "for the others of its message"),
+    ]
+    .into_iter()
+    .filter(|&(name, ..)| count(name) > 0)
+    .map(|(name, one, many, what)| format!("{} {what}", plural(count(name), one, many)))
+    .collect();
+    match waits.is_empty() {
+        true => "paused, and everything that was accepted is finished".into(),
+        false => format!("paused, and all else that was accepted is finished; {}", waits.join(", ")),
     }
 }
 
@@ -241,4 +251,28 @@ fn patiently<T>(ask: impl Fn() -> Result<T, ureq::Error>) -> Result<T, ureq::Err
 
 fn gone(message: String) -> Failure {
     Failure { exit: Exit::Gone, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_says_what_waits_for_what() {
+        for (answer, said) in [
+            (json!({"quiet": false, "in_flight": 1}), "paused; 1 frame is not finished yet"),
+            (json!({"quiet": true}), "paused, and everything that was accepted is finished"),
+            (
+                json!({"quiet": true, "queued": 2}),
+                "paused, and all else that was accepted is finished; 2 frames wait for a handler",
+            ),
+            (
+                json!({"quiet": true, "queued": 0, "parked": 3, "held": 1}),
+                "paused, and all else that was accepted is finished; 3 frames wait for room for a fragment \
+                 (--parts-memory, --max-keys), 1 fragment waits for the others of its message",
+            ),
+        ] {
+            assert_eq!(paused(&answer), said);
+        }
+    }
 }

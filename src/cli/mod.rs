@@ -9,6 +9,7 @@ mod http_sink;
 mod last_word;
 mod live;
 mod log;
+mod mend;
 mod patrol;
 mod post;
 mod posted;

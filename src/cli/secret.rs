@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::admin::Token;
 use crate::frame::Scheme;
+use crate::sinks::store::Keys;
 use crate::units::many;
 
 /// The scheme of a secret file, or plain SHA-256 where there is none.
@@ -31,6 +32,25 @@ pub fn scheme_to_serve(file: Option<&Path>) -> Result<Scheme, Failure> {
 fn too_weak(option: &str, file: &Path, wrong: &str) -> Failure {
     let shown = file.display();
     Failure::usage(format!("{option} {shown}: {wrong}: make one with: openssl rand -hex 16 > {shown}"))
+}
+
+/// The schemes of several secret files, which `option` names.
+pub fn schemes(option: &str, files: &[PathBuf]) -> Result<Vec<Scheme>, Failure> {
+    files.iter().map(|file| read(option, "secret", file).map(|secret| Scheme::keyed(&secret))).collect()
+}
+
+/// The schemes for what is stored: of the secret files, the one in force first, or plain SHA-256 where there are none.
+pub fn keys(files: &[PathBuf]) -> Result<Keys, Failure> {
+    schemes("--secret-file", files).map(Keys::new)
+}
+
+/// The scheme of at most one secret file, where `with` is what takes several.
+pub fn one(files: &[PathBuf], with: &str) -> Result<Scheme, Failure> {
+    match files {
+        [] => scheme(None),
+        [file] => scheme(Some(file)),
+        _ => Err(Failure::usage(format!("--secret-file is given more than once: that is for {with} alone"))),
+    }
 }
 
 /// The token in a file, which `option` names.

@@ -41,9 +41,10 @@ pub struct Send {
     /// The key of every frame
     #[arg(long, value_name = "N", default_value_t = 0)]
     key: u64,
-    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    /// Digests are HMAC-SHA-256 under the secret in this file; with --frames it may be given again, for frames that
+    /// were made under earlier ones: they get a new digest under the first [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    secret_file: Vec<PathBuf>,
     /// Frames that may be unanswered at once; at most 64MiB of them
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     max_in_flight: u64,
@@ -122,8 +123,11 @@ impl Send {
     pub fn run(self) -> Result<Exit, Failure> {
         check_topic(self.topic.as_bytes())
             .map_err(|wrong| Failure::usage(format!("--topic '{}': {wrong}", self.topic)))?;
+        let keys = secret::keys(&self.secret_file)?;
+        let scheme =
+            if self.frames { keys.first().clone() } else { secret::one(&self.secret_file, "--frames")? };
         let options = PublisherOptions {
-            scheme: secret::scheme(self.secret_file.as_deref())?,
+            scheme,
             // Frames as they are ask for themselves.
             replies: !self.no_reply && (!self.frames || self.confirm),
             max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
@@ -131,7 +135,7 @@ impl Send {
             patience: START_PATIENCE,
         };
         let mut source = if self.frames {
-            Source::Frames(StoredFiles::open(self.inputs(), options.scheme.clone(), self.confirm)?)
+            Source::Frames(StoredFiles::open(self.inputs(), keys, self.confirm)?)
         } else {
             let shape = if self.whole { Shape::Whole } else { Shape::Lines };
             let (records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)

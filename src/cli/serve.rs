@@ -93,6 +93,9 @@ impl Serve {
                 Size(config.parts_max())
             );
         }
+        if let Some(line) = dedup_line(&config) {
+            log::info!("{line}");
+        }
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         let mut gateway =
             bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
@@ -213,6 +216,17 @@ fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {
     Failure::usage(format!("{option} {name}: {why}: write it as {example}"))
 }
 
+/// What the window holds: it is bounded in digests as well as in time.
+fn dedup_line(config: &Config) -> Option<String> {
+    let (window, most) = (config.dedup?, config.digests_max()?);
+    let rate = most as f64 / window.as_secs_f64().max(1e-3);
+    Some(format!(
+        "dedup {}: up to {most} digests are remembered (1/8 of --memory); at more than {rate:.0} frames a second the \
+         oldest are forgotten earlier",
+        super::Time(window)
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,5 +251,14 @@ mod tests {
                 assert!(failure.message.contains(part), "{failure}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_deduplication_window_holds_is_said() {
+        let config = Config { dedup: Some(std::time::Duration::from_secs(3600)), ..Config::default() };
+        let line = dedup_line(&config).unwrap();
+        let holds = "dedup 1h: up to 299593 digests are remembered (1/8 of --memory); at more than 83 frames a second";
+        assert!(line.starts_with(holds), "{line}");
+        assert_eq!(dedup_line(&Config::default()), None);
     }
 }

@@ -138,6 +138,13 @@ pub struct Settings {
     /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
     #[arg(long, value_name = "TIME|SIZE")]
     pub store_keep: Option<TimeOrSize>,
+    /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub store_topics: Option<usize>,
+    /// The secret of an earlier run, where a crash left segments open that were made under it; may be given again
+    /// [default: none, such a store is refused]
+    #[arg(long, value_name = "FILE")]
+    pub store_secret_file: Option<Vec<PathBuf>>,
     /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
     /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
     /// REJECTED with the reason [default: none]
@@ -222,6 +229,8 @@ impl Settings {
             store_rotate: self.store_rotate.or(others.store_rotate),
             store_sync: self.store_sync.or(others.store_sync),
             store_keep: self.store_keep.or(others.store_keep),
+            store_topics: self.store_topics.or(others.store_topics),
+            store_secret_file: self.store_secret_file.or(others.store_secret_file),
             http_sink: self.http_sink.or(others.http_sink),
             http_max_in_flight: self.http_max_in_flight.or(others.http_max_in_flight),
             http_ordered: self.http_ordered.or(others.http_ordered),
@@ -273,7 +282,12 @@ impl Settings {
                     TimeOrSize::Time(time) => Keep::Time(time),
                     TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
                 }),
+                topics: self.store_topics.unwrap_or(default.stored.topics),
             },
+            store_earlier: secret::schemes(
+                "--store-secret-file",
+                self.store_secret_file.as_deref().unwrap_or_default(),
+            )?,
             http_max_in_flight: self.http_max_in_flight.unwrap_or(default.http_max_in_flight),
         };
         config.check().map_err(Failure::usage)?;
@@ -461,6 +475,7 @@ mod tests {
             ("handlers", "workers"),
             ("store", "none"),
             ("store-keep", "none"),
+            ("store-secret-file", "none"),
             ("http-sink", "none"),
             ("http-header", "none"),
             ("http-ok-when", "none"),
@@ -497,9 +512,10 @@ mod tests {
         let text = format!(
             "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
              idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
-             on-bad-digest = 'close'\nsecret-file = '{}'\ndedup = '5s'\npatrol = '7s'\ndrain = '6s'\n\
+             on-bad-digest = 'close'\nsecret-file = '{0}'\ndedup = '5s'\npatrol = '7s'\ndrain = '6s'\n\
              handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
              max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
+             store-topics = 17\nstore-secret-file = ['{0}', '{0}']\n\
              http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
              http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-patience = 14\nhttp-header = ['a: b']\n\
              http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
@@ -533,7 +549,8 @@ mod tests {
         assert_eq!(config.lease_pressure, Pressure::Expire);
         assert_eq!(config.store.as_deref(), Some(Path::new("s")));
         let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
-        assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep });
+        assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep, topics: 17 });
+        assert_eq!(config.store_earlier.len(), 2);
         assert_eq!((config.http_max_in_flight, settings.http_sink.as_deref()), (11, Some("http://h/")));
         let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
         assert_eq!(http, (Some(true), Some(true), Some(13)));

@@ -1,7 +1,7 @@
 //! `framegate tail --store`: prints what is stored.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,8 +14,7 @@ use super::shape::Shaper;
 use super::tail::{OUTPUT, Tail};
 use super::unread::when_unread;
 use super::{Exit, Failure, Time, complain, signals};
-use crate::frame::Scheme;
-use crate::sinks::store::{Reader, Run, Scan, Stamp, Stop};
+use crate::sinks::store::{Keys, Reader, Run, Scan, Stamp, Stop};
 
 /// 100 ms between two looks for what was stored: watching every folder of a large store would take
 /// more of the system than looking.
@@ -69,7 +68,7 @@ enum End {
 
 impl Tail {
     /// Prints what lies in `store` until its end, or with `--follow` until told otherwise.
-    pub(super) fn print_stored(&self, store: &Path, scheme: &Scheme) -> Result<Exit, Failure> {
+    pub(super) fn print_stored(&self, store: &Path, keys: &Keys) -> Result<Exit, Failure> {
         let everything = [">".to_string()];
         let patterns = if self.patterns.is_empty() { &everything[..] } else { &self.patterns };
         let now = SystemTime::now();
@@ -83,6 +82,7 @@ impl Tail {
                 store.display()
             ))
         })?;
+        let reader_since = reader.since();
         let (stop, stopped) = channel::bounded::<()>(0);
         let stop = Arc::new(Mutex::new(Some(stop)));
         let is_unread = Arc::new(AtomicBool::new(false));
@@ -96,8 +96,10 @@ impl Tail {
         signals::on_signal(move || drop(stop.lock().take()))?;
         let mut printing = Printing {
             reader,
-            since,
-            scan: Scan::new(scheme, 0),
+            since: reader_since,
+            keys,
+            scan: Scan::new(keys.given(), 0),
+            left_out: None,
             shaper: self.shaper(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
@@ -121,7 +123,10 @@ impl Tail {
 struct Printing<'a, W> {
     reader: Reader,
     since: Stamp,
+    keys: &'a Keys,
     scan: Scan<'a>,
+    /// The segment that was left out last.
+    left_out: Option<PathBuf>,
     shaper: Shaper,
     out: W,
     left: u64,
@@ -156,7 +161,21 @@ impl<W: Write> Printing<'_, W> {
     }
 
     fn print(&mut self, mut run: Run) -> io::Result<()> {
-        self.scan.restart(run.from);
+        let judges = match self.keys.judges(run.mark) {
+            Ok(judges) => judges,
+            Err(missing) => {
+                if self.left_out.as_ref() != Some(&run.path) {
+                    self.bad += 1;
+                    let path = run.path.display();
+                    complain(&format_args!(
+                        "{path}: {missing}: it is left out; give that secret with one more --secret-file"
+                    ));
+                    self.left_out = Some(run.path);
+                }
+                return Ok(());
+            }
+        };
+        self.scan.restart(judges, run.from);
         for stamp in run.first.0.. {
             if self.left == 0 {
                 break;

@@ -51,9 +51,10 @@ pub struct Tail {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    /// Digests are HMAC-SHA-256 under the secret in this file; with --store it may be given again, for what is
+    /// stored under earlier ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
-    pub(super) secret_file: Option<PathBuf>,
+    pub(super) secret_file: Vec<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -92,11 +93,10 @@ impl Tail {
                 "--format raw is bytes that a terminal would obey: send them into a file or a pipe, or choose another format",
             ));
         }
-        let scheme = secret::scheme(self.secret_file.as_deref())?;
         if let Some(store) = &self.store {
-            return self.print_stored(store, &scheme);
+            return self.print_stored(store, &secret::keys(&self.secret_file)?);
         }
-        self.print_live(scheme)
+        self.print_live(secret::one(&self.secret_file, "--store")?)
     }
 
     /// How frames are printed.

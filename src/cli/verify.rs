@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::mend::{Moved, repair};
 use super::{Exit, Failure, print, secret};
 use crate::frame::Scheme;
 use crate::load::text::many;
 use crate::sinks::store::index::{Compared, read};
-use crate::sinks::store::{Scan, Stop, Why};
+use crate::sinks::store::{Disk, Keys, Place, Scan, Schemes, Stop, Why, place, repair::LIST};
 
 /// 10,000 topics are told apart; the frames of further ones are counted together.
 const TOPICS: usize = 10_000;
@@ -25,20 +26,27 @@ pub struct Verify {
     /// Files of frames, and folders of them: a gateway's --store DIR, or a topic's folder in it
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
-    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+    /// Digests are HMAC-SHA-256 under the secret in this file; may be given again, for what was stored under earlier
+    /// ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    secret_file: Vec<PathBuf>,
+    /// Puts frames that lie in another topic's folder where they belong, in their order, and then checks. DIR is
+    /// a --store that no gateway uses; ended halfway, it goes on when it is run again
+    #[arg(long)]
+    repair: bool,
     /// Prints the report as one JSON object
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
-Exits 0 if every frame is whole and intact, 1 if not; the first bad byte of each file is told. In a folder, files that \
-end in .frames and .open are checked; the last frame of an .open one may be unfinished, since more is being written.
+Exits 0 if every frame is whole, intact and, in a store, in the folder of its topic, 1 if not; the first bad byte of \
+each file is told. In a folder, files that end in .frames and .open are checked; the last frame of an .open one may be \
+unfinished, since more is being written. A store knows which of its frames were made under which secret.
 
 Examples:
   framegate verify /var/lib/framegate
+  framegate verify --repair /var/lib/framegate
   framegate verify --json /var/lib/framegate/orders.eu/20260728T*.frames";
 
 /// What was found.
@@ -51,13 +59,39 @@ struct Report {
     /// Frames of topics beyond those that are told apart.
     #[serde(skip_serializing_if = "Counted::is_nothing")]
     other_topics: Counted,
+    /// Frames under plain SHA-256 though secrets were given, since the store says that they were made so.
+    #[serde(skip_serializing_if = "is_zero")]
+    plain: u64,
+    /// Frames that lie in the folder of another topic.
+    #[serde(skip_serializing_if = "is_zero")]
+    misfiled: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moved: Vec<Moved>,
     bad: Vec<Bad>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Counted {
     frames: u64,
     bytes: u64,
+}
+
+/// The frames of a file that are not of its folder's topic: how many, and where the first is and of which topic.
+#[derive(Default)]
+struct Misfiled {
+    frames: u64,
+    first: Option<(u64, String)>,
+}
+
+impl Misfiled {
+    fn add(&mut self, at: u64, topic: &str) {
+        self.frames += 1;
+        self.first.get_or_insert_with(|| (at, topic.to_owned()));
+    }
 }
 
 /// A file in which something is wrong.
@@ -86,14 +120,25 @@ impl Counted {
 impl Verify {
     /// Checks everything.
     pub fn run(self) -> Result<Exit, Failure> {
-        let scheme = secret::scheme(self.secret_file.as_deref())?;
+        let keys = secret::keys(&self.secret_file)?;
+        let mut moved = Vec::new();
+        if self.repair {
+            for path in &self.paths {
+                moved.extend(repair(path, &keys)?);
+            }
+        }
         let mut files = Vec::new();
         for path in &self.paths {
             collect(path, &mut files)?;
         }
-        let mut report = Report::default();
+        let mut report = Report { moved, ..Report::default() };
+        let mut stores = Stores::default();
         for path in &files {
-            report.check(path, &scheme);
+            report.check(path, &keys, &mut stores);
+        }
+        for store in stores.known.keys().filter(|store| store.join(LIST).exists()) {
+            let why = "a repair was not finished: run framegate verify --repair once more".to_string();
+            report.bad.push(Bad { file: store.display().to_string(), frames: 0, byte: None, why });
         }
         let json = || serde_json::to_string(&report).expect("a report is numbers and names");
         print(&if self.json { json() } else { report.text() })?;
@@ -132,20 +177,76 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// The stores that files lie in, and what each says of its frames.
+#[derive(Default)]
+pub(super) struct Stores {
+    known: BTreeMap<PathBuf, Result<Schemes, String>>,
+}
+
+impl Stores {
+    /// The schemes under one of which a file's frames must be intact, or why that cannot be told.
+    pub(super) fn judges<'a>(&mut self, path: &Path, keys: &'a Keys) -> Result<&'a [Scheme], String> {
+        match place(path) {
+            None => Ok(keys.given()),
+            Some(place) => self.judges_at(place, keys),
+        }
+    }
+
+    fn judges_at<'a>(&mut self, place: Place, keys: &'a Keys) -> Result<&'a [Scheme], String> {
+        let read =
+            |store: &PathBuf| Schemes::read(&mut Disk::new(store)).map_err(|why| format!(".schemes: {why}"));
+        let known = self.known.entry(place.store);
+        let schemes = known.or_insert_with_key(read).as_ref().map_err(String::clone)?;
+        keys.judges(schemes.at(place.base))
+            .map_err(|missing| format!("{missing}: give it with one more --secret-file"))
+    }
+}
+
 impl Report {
-    fn check(&mut self, path: &Path, scheme: &Scheme) {
+    fn check(&mut self, path: &Path, keys: &Keys, stores: &mut Stores) {
         self.files += 1;
         let before = self.frames;
-        let (byte, why) = match self.check_frames(path, scheme) {
+        let place = place(path);
+        let judges = match &place {
+            None => Ok(keys.given()),
+            Some(place) => stores.judges_at(place.clone(), keys),
+        };
+        let file = path.display().to_string();
+        let judges = match judges {
+            Ok(judges) => judges,
+            Err(why) => return self.bad.push(Bad { file, frames: 0, byte: None, why }),
+        };
+        let is_plain = keys.first().is_keyed() && judges.iter().all(|scheme| !scheme.is_keyed());
+        let mut misfiled = Misfiled::default();
+        let checked = self.check_frames(path, judges, place.as_ref(), &mut misfiled);
+        let frames = self.frames - before;
+        self.plain += if is_plain { frames } else { 0 };
+        if let (Some((byte, topic)), Some(place)) = (&misfiled.first, place) {
+            self.misfiled += misfiled.frames;
+            let (count, store) = (many(misfiled.frames as usize, "frame"), place.store.display());
+            let why = format!(
+                "{count} of other topics in the folder of '{}', the first of '{}' at byte {byte}: \
+                 framegate verify --repair {store} puts them where they belong",
+                place.topic.escape_debug(),
+                topic.escape_debug()
+            );
+            self.bad.push(Bad { file: file.clone(), frames, byte: Some(*byte), why });
+        }
+        let (byte, why) = match checked {
             Ok(()) => return,
             Err(Stop::Flaw(flaw)) => (Some(flaw.at), flaw.to_string()),
             Err(Stop::Read(why)) => (None, why.to_string()),
         };
-        let file = path.display().to_string();
-        self.bad.push(Bad { file, frames: self.frames - before, byte, why });
+        self.bad.push(Bad { file, frames, byte, why });
     }
 
-    fn check_frames(&mut self, path: &Path, scheme: &Scheme) -> Result<(), Stop> {
+    fn check_frames(
+        &mut self,
+        path: &Path,
+        schemes: &[Scheme],
+        place: Option<&Place>,
+        misfiled: &mut Misfiled,
+    ) -> Result<(), Stop> {
         let is_open = path.extension().is_some_and(|extension| extension == "open");
         // Before the frames: of an open file it says less than there is by then.
         let index = match path.extension() {
@@ -155,14 +256,18 @@ impl Report {
         let index = index.unwrap_or_default();
         let mut compared = Compared::new(read(&index, None));
         let mut file = open(path).map_err(Stop::Read)?;
-        let mut scan = Scan::new(scheme, 0);
+        let (mut scan, mut at) = (Scan::new(schemes, 0), 0);
         loop {
             match scan.next(|bytes| file.read(bytes)) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
-                    let len = frame.bytes.len();
-                    self.count(&String::from_utf8_lossy(frame.topic()), len);
-                    compared.frame(scan.at());
+                    let (len, topic) = (frame.bytes.len(), String::from_utf8_lossy(frame.topic()));
+                    if place.is_some_and(|place| place.topic != topic) {
+                        misfiled.add(at, &topic);
+                    }
+                    self.count(&topic, len);
+                    at += len as u64;
+                    compared.frame(at);
                 }
                 Err(Stop::Flaw(flaw)) if is_open && matches!(flaw.why, Why::Unfinished { .. }) => break,
                 Err(stop) => return Err(stop),
@@ -190,6 +295,10 @@ impl Report {
     /// A line a topic, a line a bad file, and a line for all.
     fn text(&self) -> String {
         let mut text = String::new();
+        for Moved { from, to, frames } in &self.moved {
+            let (count, from, to) = (many(*frames as usize, "frame"), from.escape_debug(), to.escape_debug());
+            let _ = writeln!(text, "moved {count} of '{to}' out of the folder of '{from}'");
+        }
         let mut line = |what: &str, Counted { frames, bytes }: Counted| {
             let _ = writeln!(text, "{what}: {}", told([(frames, "frame"), (bytes, "byte")]));
         };
@@ -200,6 +309,10 @@ impl Report {
         }
         if !self.other_topics.is_nothing() {
             line("(further topics)", self.other_topics);
+        }
+        if self.plain > 0 {
+            let plain = told([(self.plain, "frame")]);
+            let _ = writeln!(text, "{plain} of these under plain SHA-256: the store had no secret then");
         }
         for Bad { file, frames, why, .. } in &self.bad {
             let _ = writeln!(text, "BAD {file} after {}: {why}", told([(*frames, "intact frame")]));

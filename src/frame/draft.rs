@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Body, Rope, Verified};
+use super::batch::Verified;
+use super::body::{Body, Rope};
 use super::digest::Scheme;
 use super::header::{DIGEST, HEADER, Header};
 use super::stream::Stream;

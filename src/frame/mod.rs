@@ -1,6 +1,7 @@
 //! The wire: layout, cutting, digests, topics. Pure: no sockets, threads, clock or files.
 
 mod batch;
+mod body;
 mod decoder;
 mod digest;
 mod draft;
@@ -15,7 +16,8 @@ mod sha_ni;
 mod stream;
 mod topic;
 
-pub use batch::{Batch, Body, Checked, Piecewise, Verified, verify, verify_two};
+pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two};
+pub use body::Body;
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::{Scheme, implementation};
 pub use draft::Draft;

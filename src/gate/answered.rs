@@ -167,6 +167,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// get it, so that its publisher does not wait for calls that began before it.
     pub(super) fn pass(&mut self, mut call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
         let (id, seq) = (call.conn, call.seq);
+        if let Some(stored) = instead.as_ref().and_then(|made| self.stored_before(made)) {
+            call.before = call.before.with(stored);
+            if self.durable.as_ref().is_some_and(|durable| call.before.covers(durable.all())) {
+                let digest = call.digest;
+                digest.into_iter().for_each(|digest| self.remember(digest));
+                self.refuse_call(call, Status::Duplicate, "");
+                return self.refuse_twins(digest, Status::Duplicate, "");
+            }
+        }
         let written =
             instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, Parcel::reply_bytes);
         let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
@@ -176,12 +185,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let waiting =
             call.waiting.take().or_else(|| waits.then(|| self.memory.wait(written + BUFFER_OVERHEAD)));
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
-        let Call { digest, frame, .. } = call;
-        let ticket = digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest));
+        let Call { digest, frame, before, .. } = call;
+        let ticket =
+            digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest, before));
         let frame = instead.unwrap_or(frame);
-        let passed = Passed { frame, reply, ticket, _waiting: waiting.filter(|_| waits) };
-        if let (Some(dedup), Some(digest)) = (&mut self.dedup, digest) {
-            dedup.accept(digest, self.now);
+        let passed = Passed { frame, reply, ticket, before, _waiting: waiting.filter(|_| waits) };
+        if let Some(digest) = digest {
+            self.remember(digest);
         }
         if let Some(ticket) = ticket {
             // Before it is distributed, or not: that may end the ticket.

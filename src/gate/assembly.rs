@@ -9,6 +9,9 @@
 //! A whole has its place in the order where its last part stood. Where its digest is made later (in the next
 //! turn, or by a worker if it is large), what its connection sent behind that part waits for it.
 //!
+//! Where there is deduplication, the very bytes of a part that is held, or whose whole is on its way, are a copy: it
+//! needs no room, and is told what becomes of the whole.
+//!
 //! A part for which there is no room stops its connection: it and what was released behind it wait in the
 //! connection's stage, in order, and nothing more is read there. Room comes when a product is whole, or when
 //! its lease ends. Leases do not end while publishers are kept from sending, and for one lease after that.
@@ -19,12 +22,14 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::conn::ConnId;
+use super::copies::Copies;
 use super::distribute::Effect;
-use super::owed::{Owed, Reply};
+use super::owed::Owed;
+use super::sink_set::SinkSet;
 use super::{Config, Gate, Pressure};
 use crate::frame::{Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, Verified};
 use crate::limits::{
-    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST,
+    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_KNOWN, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST,
     WHOLES_UNHASHED,
 };
 use crate::memory::Charge;
@@ -44,9 +49,8 @@ const NO_ROOM: &str = "there was no room for more parts (lease-pressure expire)"
 pub struct Assembly {
     parts: Parts<Held>,
     pressure: Pressure,
-    /// Parts of open products, and those of them that are owed a reply.
+    /// Parts of open products.
     held: u64,
-    owed: usize,
     /// Bytes of held parts that another share of the memory is charged for.
     shared: usize,
     /// Wholes that are hashed here in the next turn, or wait for room in the queue to the workers, and those that
@@ -57,12 +61,15 @@ pub struct Assembly {
     numbers: u64,
     /// What all of them take.
     backlog: usize,
+    /// Of all those parts.
+    pub(super) copies: Copies,
     /// Connections that wait for room, in the order in which they came.
     parked: VecDeque<ConnId>,
     /// Since they were tried there is more room; and how many of them are to be tried again for it.
     freed: bool,
     untried: usize,
-    /// No lease ends before then.
+    /// Whether publishers were kept from sending, at the last look. No lease ends before then.
+    kept: bool,
     not_before: Option<Instant>,
 }
 
@@ -106,23 +113,24 @@ impl Assembly {
             parts: Parts::new(config.lease, bounds),
             pressure: config.lease_pressure,
             held: 0,
-            owed: 0,
             shared: 0,
             small: VecDeque::new(),
             large: VecDeque::new(),
             hashing: HashMap::new(),
             numbers: 0,
             backlog: 0,
+            copies: Copies::default(),
             parked: VecDeque::new(),
             freed: false,
             untried: 0,
+            kept: false,
             not_before: None,
         }
     }
 
     /// What open products take beside what is charged for their bytes elsewhere.
     pub fn cost(&self) -> usize {
-        self.parts.cost() - self.shared
+        self.parts.cost() - self.shared + self.copies.cost()
     }
 
     /// Changes what open products may take.
@@ -131,14 +139,26 @@ impl Assembly {
         self.freed = true;
     }
 
+    /// The replies to copies take part of what open products may.
+    pub(super) fn charge_copies(&mut self) {
+        self.parts.set_beside(self.copies.cost_in_all());
+    }
+
+    /// Whether one more copy may wait.
+    pub(super) fn has_room_for_copy(&self) -> bool {
+        let taken = self.parts.cost() + self.copies.cost_in_all();
+        taken + PART_OWED + REPLY_MAX <= self.parts.bounds().bytes
+    }
+
     /// Parts of open products.
     pub fn held(&self) -> u64 {
         self.held
     }
 
-    /// Replies owed to them.
-    pub fn owed(&self) -> usize {
-        self.owed
+    /// Replies owed to them and to their copies, at most.
+    #[cfg(any(test, feature = "check"))]
+    pub fn replies(&self) -> usize {
+        self.held as usize + self.copies.replies()
     }
 
     /// Whether nothing is on its way.
@@ -195,7 +215,6 @@ impl Assembly {
     /// A product is closed: what its parts cost is free.
     fn close(&mut self, product: &Parted<Held>) {
         self.held -= product.parts.len() as u64;
-        self.owed -= product.parts.iter().filter(|part| part.owed.is_some()).count();
         self.shared -= product.parts.iter().map(Held::shared).sum::<usize>();
         self.freed = true;
     }
@@ -204,10 +223,12 @@ impl Assembly {
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
         assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
-        assert!(self.held >= self.parts.len() as u64 && self.held as usize >= self.owed);
+        assert!(self.held >= self.parts.len() as u64);
         assert_eq!(self.held == 0, self.parts.is_empty());
         let unhashed = self.small.iter().chain(&self.large).map(|(_, whole)| whole);
         let wholes: Vec<&Whole> = unhashed.chain(self.hashing.values()).collect();
+        let known = wholes.iter().map(|whole| whole.digests.len()).sum::<usize>();
+        self.copies.check_invariants(known + self.held as usize);
         assert_eq!(self.backlog, wholes.iter().map(|whole| whole.cost).sum::<usize>());
         let from: HashSet<u64> = wholes.iter().map(|whole| whole.from.key()).collect();
         assert_eq!(from.len(), wholes.len(), "what is behind a whole did not wait for it");
@@ -242,6 +263,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Err(error) = self.router.route(frame.topic) {
             return refuse(error.to_string());
         }
+        // It needs no room.
+        if let Some(effect) = self.copy_of_part(id, frame, room) {
+            return effect;
+        }
         let is_large = !verified.body().is_slice();
         let copied = if is_large { header.frame_len() } else { header.payload_len as usize + PART_COPIED };
         let part = Part {
@@ -250,7 +275,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             index: header.part_index,
             count: header.part_count,
             payload: header.payload_len as usize,
-            held: copied + if header.want_reply { PART_OWED + REPLY_MAX } else { 0 },
+            held: copied
+                + if header.want_reply { PART_OWED + REPLY_MAX } else { 0 }
+                + if self.dedup.is_some() { PART_KNOWN } else { 0 },
         };
         loop {
             match self.assembly.parts.judge(&part, self.now) {
@@ -263,29 +290,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Ok(Room::No) => return Effect::Park,
             }
         }
-        if !self.is_new(frame) {
-            return match self.durable.as_ref().and_then(|durable| durable.unconfirmed(&frame.digest)) {
-                Some(ticket) => Effect::Twin(ticket),
-                None => Effect::Reject(Status::Duplicate, String::new()),
-            };
-        }
         let payload = if is_large {
             Payload::Large(verified.body().clone(), header)
         } else {
             let at = frame.at + HEADER + header.topic_len as usize;
             Payload::Own(verified.body().bytes(at..at + header.payload_len as usize).into())
         };
-        let owed = header.want_reply.then(|| {
-            let room = room.as_mut().expect("memory is set aside for each frame that is answered");
-            let (id, status, room) = (header.id, Status::Ok, room.split(REPLY_MAX));
-            (id, status, room)
-        });
-        let owed =
-            owed.map(|(reply, status, room)| Box::new(self.owe(id, Reply::One { id: reply, status, room })));
+        let owed = self.owe_part(id, &header, Status::Ok, room).map(Box::new);
         let digest = self.dedup.as_ref().map(|_| Box::new(frame.digest));
         let assembly = &mut self.assembly;
+        if let Some(digest) = &digest {
+            assembly.copies.begin(**digest);
+        }
         assembly.held += 1;
-        assembly.owed += usize::from(owed.is_some());
         let held = Held { from: id, payload, owed, digest };
         assembly.shared += held.shared();
         match assembly.parts.add(&part, held, self.now) {
@@ -308,7 +325,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Small parts lie together in one buffer.
         let mut together = Vec::new();
         for part in product.parts {
-            whole.owed.extend(part.owed.map(|owed| *owed));
+            let owed = part.owed.map(|owed| self.end_hold(*owed));
+            whole.owed.extend(owed);
             whole.digests.extend(part.digest.map(|digest| *digest));
             match part.payload {
                 Payload::Own(bytes) if together.is_empty() => together = bytes.into_vec(),
@@ -320,6 +338,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         draft.payload(together, &self.memory);
+        whole.digests.iter().for_each(|digest| self.end_hold_of_copies(digest));
         let bytes = draft.unhashed();
         if bytes <= INLINE_BATCH.min(self.inline_left) {
             self.inline_left -= bytes;
@@ -387,22 +406,44 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn distribute_whole(&mut self, made: Verified, whole: Whole) {
-        let Whole { from, parts, owed, digests, .. } = whole;
+        let Whole { from, parts, mut owed, digests, .. } = whole;
+        let copies: Vec<Owed> = digests.iter().flat_map(|digest| self.assembly.copies.end(digest)).collect();
+        // Those that came while it was hashed.
+        owed.extend(copies.into_iter().map(|owed| self.end_hold(owed)));
+        self.assembly.charge_copies();
+        let before = self.stored_before(&made).unwrap_or(SinkSet::NONE);
+        digests.iter().for_each(|digest| self.remember(*digest));
         {
             let mut ledger = self.ledger.borrow_mut();
             ledger.assembled += parts;
             ledger.wholes += 1;
         }
-        let topic = made.iter().next().expect("it is one frame").topic;
-        let targets = self.router.route(topic).expect("a part's topic is checked");
-        let ticket = self.ticket();
+        let frame = made.iter().next().expect("it is one frame");
+        if !before.is_empty() && self.durable.as_ref().is_some_and(|durable| before.covers(durable.all())) {
+            self.count_rejected(from, Status::Duplicate);
+            owed.into_iter().for_each(|owed| self.refuse(owed, Status::Duplicate, ""));
+            return;
+        }
+        let ticket = self.ticket(before);
         if let Some(ticket) = ticket {
             self.put(ticket, from, made.body(), 1);
-            if let Some(durable) = &mut self.durable {
+            if let (Some(dedup), Some(durable)) = (&mut self.dedup, &mut self.durable) {
                 digests.into_iter().for_each(|digest| durable.know(ticket, digest));
+                durable.know_whole(ticket, frame.digest);
+                if !before.is_empty() {
+                    // Another whole with the same bytes is another.
+                    dedup.forget(&frame.digest);
+                }
             }
         }
-        self.hand_out(from, made.body().clone(), 1, &targets);
+        match before.is_empty() {
+            true => {
+                let targets = self.router.route(frame.topic).expect("a part's topic is checked");
+                self.hand_out(from, made.body().clone(), 1, &targets);
+            }
+            // Whoever subscribes had it the first time.
+            false => self.ledger.borrow_mut().delivered += 1,
+        }
         for owed in owed {
             match (ticket, &mut self.durable) {
                 (Some(ticket), Some(durable)) => durable.owe(ticket, owed),
@@ -415,18 +456,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.close(&product);
         for part in product.parts {
             self.count_rejected(part.from, Status::Expired);
-            if let (Some(dedup), Some(digest)) = (&mut self.dedup, &part.digest) {
-                dedup.forget(digest);
-            }
-            if let Some(owed) = part.owed {
-                self.refuse(*owed, Status::Expired, reason);
+            let copies = part.digest.map(|digest| self.assembly.copies.end(&digest)).unwrap_or_default();
+            let owed = part.owed.map(|owed| *owed);
+            for owed in owed.into_iter().chain(copies) {
+                self.refuse(owed, Status::Expired, reason);
             }
         }
+        self.assembly.charge_copies();
     }
 
     /// Ends the leases that are due, some a turn, lets go on who waits for room, and has wholes hashed.
     pub(super) fn tend_parts(&mut self) {
-        if !self.assembly.parts.is_empty() {
+        if self.assembly.parts.is_empty() {
+            // A lease that begins after this is as long as any.
+            self.assembly.kept = false;
+        } else {
             if self.assembly.is_pressed() {
                 let oldest = |parts: &mut Parts<Held>, _| {
                     (parts.cost() > parts.bounds().bytes).then(|| parts.dismiss_oldest()).flatten()
@@ -438,7 +482,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 // They make room for those who wait, one by one; or they will never be whole.
                 let max = if parked { 1 } else { LEASES_TURN };
                 self.end_leases(max, |parts, _| parts.dismiss_oldest(), "the gateway drains");
-            } else if self.draining.is_none() && (self.keeper.is_paused() || !self.sinks_have_room()) {
+            } else if self.draining.is_none() && self.are_kept() {
                 self.assembly.not_before = Some(self.now + self.config.lease);
             } else if self.assembly.not_before.is_none_or(|at| at <= self.now) {
                 self.assembly.not_before = None;
@@ -454,6 +498,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.unpark(id);
         }
         self.hash_large_wholes();
+    }
+
+    /// Whether publishers are kept from sending, or were until now: there may have been no turn since the last look.
+    fn are_kept(&mut self) -> bool {
+        let kept = self.keeper.is_paused() || !self.sinks_have_room() || self.sinks_take_nothing();
+        std::mem::replace(&mut self.assembly.kept, kept) || kept
     }
 
     /// Whether no part can come any more, but of what waits for a digest or for room.
@@ -512,6 +562,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Assembly { small, large, .. } = &mut self.assembly;
         lost += small.drain(..).chain(large.drain(..)).map(|(_, whole)| whole.parts).sum::<u64>();
         self.assembly.backlog = 0;
+        self.assembly.copies.clear();
         self.assembly.parked.clear();
         self.ledger.borrow_mut().undelivered += lost;
     }

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use super::answers::ANSWERS;
 use super::conn::{ConnId, Item};
+use super::distribute::Seen;
 use super::drafts::Purpose;
 use super::handlers::Handlers;
+use super::sink_set::SinkSet;
 use super::{Config, Gate, Overflow};
 use crate::calls::Calls;
 use crate::frame::{DIGEST, Draft, Header, Scheme, Status, Verified};
@@ -61,6 +63,8 @@ pub struct Call {
     pub ahead: bool,
     /// What its answer takes until its turn comes; or it itself, as a copy that waits for what becomes of the first.
     pub waiting: Option<Waiting>,
+    /// Sinks that have it since it came the first time: others refused it then.
+    pub before: SinkSet,
     /// Handlers that failed with it.
     failed: u32,
     _charge: Charge,
@@ -194,39 +198,63 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let checked = frame.iter().next().expect("it is one frame");
         let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
         let begun = self.calling.as_mut().map_or(0, |calling| calling.count());
-        let (waiting, failed, _charge) = (None, 0, self.memory.charge(Share::Answer, CALL));
-        let mut call =
-            Call { conn: id, seq, header, frame, digest, begun, ahead: false, waiting, failed, _charge };
-        let known = match (&mut self.dedup, digest) {
-            (Some(dedup), Some(digest)) => dedup.is_known(&digest, self.now),
-            _ => false,
+        let (before, waiting, failed) = (SinkSet::NONE, None, 0);
+        let _charge = self.memory.charge(Share::Answer, CALL);
+        let mut call = Call {
+            conn: id,
+            seq,
+            header,
+            frame,
+            digest,
+            begun,
+            ahead: false,
+            before,
+            waiting,
+            failed,
+            _charge,
         };
         let Some(calling) = &mut self.calling else { return };
-        if known {
-            calling.queue.done();
-            let durable = self.durable.as_ref();
-            match digest.and_then(|digest| durable?.unconfirmed(&digest)) {
-                Some(ticket) => self.owe_twin(call, ticket),
-                None => self.refuse_call(call, Status::Duplicate, ""),
-            }
-        } else if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
+        if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
             calling.queue.done();
             // It takes nothing of what is kept for the answer that it waits for.
             call.waiting = Some(self.memory.wait(CALL));
             twins.push(call);
-        } else {
-            calling.ahead += usize::from(ahead);
-            call.ahead = ahead;
-            if let Some(digest) = digest {
-                calling.twins.insert(digest, Vec::new());
+            return self.stage_on(id);
+        }
+        match digest.map_or(Seen::Never, |digest| self.seen(&digest)) {
+            Seen::Pending(ticket) => {
+                self.end_call_early();
+                self.owe_twin(call, ticket);
             }
-            match seat {
-                Some(seat) => self.give(seat, call),
-                None if calling.function.is_none() => calling.alone.push_front(call),
-                None => self.call_function(call),
+            Seen::Done => {
+                self.end_call_early();
+                self.refuse_call(call, Status::Duplicate, "");
+            }
+            seen @ (Seen::Never | Seen::Partly(_)) => {
+                if let Seen::Partly(before) = seen {
+                    call.before = before;
+                }
+                let Some(calling) = &mut self.calling else { return };
+                calling.ahead += usize::from(ahead);
+                call.ahead = ahead;
+                if let Some(digest) = digest {
+                    calling.twins.insert(digest, Vec::new());
+                }
+                match seat {
+                    Some(seat) => self.give(seat, call),
+                    None if calling.function.is_none() => calling.alone.push_front(call),
+                    None => self.call_function(call),
+                }
             }
         }
         self.stage_on(id);
+    }
+
+    /// A call that was begun needs no handler.
+    fn end_call_early(&mut self) {
+        if let Some(calling) = &mut self.calling {
+            calling.queue.done();
+        }
     }
 
     /// Gives calls that a handler has failed with to others, each alone.

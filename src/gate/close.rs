@@ -93,10 +93,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes the next step of a connection that is ending, if it is time for it.
     pub(super) fn settle(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let quiet = conn.is_quiet();
+        let (quiet, answered) = (conn.is_quiet(), conn.is_answered());
         match &conn.state {
             State::Open => {}
-            State::Draining if conn.ended && quiet => {
+            State::Draining if conn.ended && answered => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
                 self.leave(id);
                 if self.conns.get(id).is_some_and(|conn| conn.outbox.is_empty()) {

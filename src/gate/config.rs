@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dedup::Dedup;
 use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
     ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
+    STORE_TOPICS_DEFAULT,
 };
 use crate::memory::{AnswerRoom, Memory};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
@@ -69,6 +71,8 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// How it is stored there.
     pub stored: Policy,
+    /// Schemes under which earlier runs stored there, as far as what these left open is to be judged by them.
+    pub store_earlier: Vec<Scheme>,
     /// Requests of an HTTP sink under way at once, where there is one.
     pub http_max_in_flight: usize,
 }
@@ -161,7 +165,13 @@ impl Default for Config {
             max_parts: 1024,
             lease_pressure: Pressure::Pause,
             store: None,
-            stored: Policy { rotate: Duration::from_secs(10), sync: SyncPolicy::Batch, keep: None },
+            stored: Policy {
+                rotate: Duration::from_secs(10),
+                sync: SyncPolicy::Batch,
+                keep: None,
+                topics: STORE_TOPICS_DEFAULT,
+            },
+            store_earlier: Vec::new(),
             http_max_in_flight: 100,
         }
     }
@@ -171,6 +181,11 @@ impl Config {
     /// Whether frames are answered before they are distributed.
     pub fn calls(&self) -> bool {
         self.function.is_some() || !self.handler.is_empty()
+    }
+
+    /// How many digests are remembered at most, where they are.
+    pub fn digests_max(&self) -> Option<usize> {
+        self.dedup.map(|_| Dedup::max_in(self.memory))
     }
 
     /// The largest frame, in bytes.
@@ -256,6 +271,7 @@ impl Config {
             ("store-rotate", Time(self.stored.rotate).to_string()),
             ("store-sync", self.stored.sync.name().into()),
             ("store-keep", self.keep().map_or("all".into(), |keep| keep.to_string())),
+            ("store-topics", self.stored.topics.to_string()),
             ("http-max-in-flight", self.http_max_in_flight.to_string()),
         ]
     }
@@ -319,6 +335,9 @@ impl Config {
         }
         if self.max_parts < 2 {
             return Err(format!("max-parts {} is less than 2: set it higher", self.max_parts));
+        }
+        if self.stored.topics == 0 {
+            return Err("store-topics is 0: set it to 1 or more, or leave it out".into());
         }
         match self.stored.keep {
             Some(_) if self.store.is_none() => {

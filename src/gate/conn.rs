@@ -304,11 +304,17 @@ impl<S> Conn<S> {
         matches!(self.state, State::Open | State::Draining)
     }
 
-    /// Whether everything that it sent has been released and distributed, and no reply is owed.
+    /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
+    /// parts that are held.
     pub fn is_quiet(&self) -> bool {
         let staged =
             self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0 || stage.hashing);
         self.window.is_empty() && !staged && !self.in_turn
+    }
+
+    /// Whether it is told everything that it will be.
+    pub fn is_answered(&self) -> bool {
+        self.is_quiet() && self.stage.as_ref().is_none_or(|stage| stage.held == 0)
     }
 
     /// Whether this subscriber reads, only more slowly than others write: for that moment its

@@ -9,7 +9,7 @@ use crate::control::{Answer, Change, Command, Paused, Setting};
 use crate::limits::{JOBS, WAITERS};
 use crate::net::Net;
 use crate::pool::Pool;
-use crate::snapshot::{Depth, MemoryUse, Phase, Queues, Snapshot};
+use crate::snapshot::{DedupWindow, Depth, MemoryUse, Phase, Queues, Snapshot};
 use crate::units::Size;
 
 /// Whether the gate takes in, and who waits until it has finished what it took.
@@ -71,7 +71,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn paused_answer(&self) -> Paused {
         let in_flight = self.ledger.borrow().in_flight() - self.lined_up - self.assembly.held();
-        Paused { quiet: self.is_quiet(), in_flight, queued: self.lined_up }
+        let (queued, parked) = match self.calling {
+            Some(_) => (self.lined_up, 0),
+            None => (0, self.lined_up),
+        };
+        Paused { quiet: self.is_quiet(), in_flight, queued, parked, held: self.assembly.held() }
     }
 
     fn resume(&mut self) -> bool {
@@ -86,13 +90,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         was_paused
     }
 
-    /// Whether everything that was accepted is finished and written, but for frames that wait for a handler.
+    /// Whether everything that was accepted is finished and written, but for frames that wait for a handler, parts
+    /// that are held, and what waits for room for them.
     pub fn is_quiet(&self) -> bool {
         let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
         self.in_flight == 0
             && self.jobs == 0
             && self.entries == 0
-            && self.owed == self.assembly.owed()
+            && self.owed == 0
             && self.assembly.is_quiet()
             && calls == 0
             && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
@@ -242,6 +247,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 outbox_items: self.entries as u64,
                 lines: self.lines.lengths(),
                 dedup: self.dedup.as_ref().map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
+                dedup_window: self.dedup.as_ref().map(|dedup| DedupWindow {
+                    window: dedup.window(),
+                    reach: dedup.reach(self.now),
+                    forgotten_early: dedup.forgotten_early(),
+                }),
             },
             memory: self.memory_use(),
             workers: self.pool.usage(self.now),

@@ -9,11 +9,12 @@ use super::notices::Notice;
 use super::owed::Reply;
 use super::parcel::{Parcel, Run};
 use super::router::Targets;
+use super::sink_set::SinkSet;
 use super::stage::Passed;
 use super::{BadDigestPolicy, Gate};
 use crate::error::CloseReason;
 use crate::frame::{
-    Body, Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
+    Body, Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
 };
 use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::memory::{Buffer, Charge, Share};
@@ -40,13 +41,25 @@ struct OpenPut<'a> {
 /// Replies to the frames of one batch.
 struct Replies<'a> {
     bytes: Vec<u8>,
+    /// Those that promise nothing, where those that do wait for sinks.
+    at_once: Vec<u8>,
+    apart: bool,
     scheme: &'a Scheme,
 }
 
 impl Replies<'_> {
+    /// The frame is distributed.
+    fn add_ok(&mut self, header: &Header, said: &str) {
+        if header.is_answered() {
+            encode_reply(header.id, Status::Ok, said, self.scheme, &mut self.bytes);
+        }
+    }
+
+    /// Of anything else.
     fn add(&mut self, header: &Header, status: Status, reason: &str) {
         if header.is_answered() {
-            encode_reply(header.id, status, reason, self.scheme, &mut self.bytes);
+            let bytes = if self.apart { &mut self.at_once } else { &mut self.bytes };
+            encode_reply(header.id, status, reason, self.scheme, bytes);
         }
     }
 }
@@ -65,6 +78,18 @@ pub(super) fn encode_refusal(id: u64, status: Status, reason: &str, scheme: &Sch
     encode(header, b"", reason.as_bytes(), scheme, out);
 }
 
+/// What is known of a frame by its digest.
+pub(super) enum Seen {
+    /// Nothing: it is new.
+    Never,
+    /// One with this digest is not confirmed yet.
+    Pending(Ticket),
+    /// One was distributed, and of the sinks only these have it.
+    Partly(SinkSet),
+    /// One was accepted, and everything is done.
+    Done,
+}
+
 /// What became of one frame.
 pub(super) enum Effect {
     /// Goes to these.
@@ -75,6 +100,10 @@ pub(super) enum Effect {
     Reject(Status, String),
     /// Refused as the copy of a frame that is not confirmed yet.
     Twin(Ticket),
+    /// Refused as the copy of a part, and its reply waits for what becomes of that.
+    Copy,
+    /// Was distributed before, and these sinks have it: it goes to the others.
+    Again(SinkSet),
     /// A part, which is held, or which made its whole complete.
     Hold,
     /// A part that made its whole complete, whose digest is made later: what is behind it waits.
@@ -95,7 +124,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut ticket = None;
         let alone = self.durable.as_ref().is_some_and(|durable| durable.judges_frames());
         let config = self.config.clone();
-        let mut replies = Replies { bytes: Vec::new(), scheme: &config.scheme };
+        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.durable.is_some());
+        let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
         let mut to_put: Option<OpenPut<'_>> = None;
         let mut last: Option<(&[u8], Targets)> = None;
@@ -122,19 +152,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Effect::Deliver(targets) => {
                     // A sink would have it all the same.
                     let lost = targets.is_empty() && self.durable.is_none();
+                    let goes_on = |open: &OpenPut<'_>| open.end == frame.at && open.topic == frame.topic;
+                    if !alone && ticket.is_some() && !to_put.as_ref().is_some_and(goes_on) {
+                        // A sink may refuse one run and confirm the next: each has a ticket of its own.
+                        self.close_put(id, &verified, to_put.take(), ticket);
+                        self.push_ready(id, &mut replies.bytes, &mut room, ticket.take());
+                    }
                     let under = self.ticket_of(id, &verified, &frame, alone, &mut ticket);
                     if under.is_some() && !alone {
-                        match &mut to_put {
-                            Some(open) if open.end == frame.at && open.topic == frame.topic => {
-                                open.end = frame.end();
-                                open.frames += 1;
-                            }
-                            _ => {
-                                self.close_put(id, &verified, to_put.take(), ticket);
-                                let (start, end) = (frame.at, frame.end());
-                                to_put = Some(OpenPut { start, end, frames: 1, topic: frame.topic });
-                            }
-                        }
+                        let (start, end, topic) = (frame.at, frame.end(), frame.topic);
+                        let open = to_put.get_or_insert(OpenPut { start, end, frames: 0, topic });
+                        open.end = end;
+                        open.frames += 1;
                     }
                     match &mut run {
                         Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
@@ -148,9 +177,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     }
                     match under {
                         Some(under) if alone => self.owe_one(id, under, &frame.header, Status::Ok, &mut room),
-                        _ => replies.add(&frame.header, Status::Ok, if lost { NO_SUBSCRIBER } else { "" }),
+                        _ => replies.add_ok(&frame.header, if lost { NO_SUBSCRIBER } else { "" }),
                     }
                 }
+                Effect::Again(before) => {
+                    // It has its place behind what comes before it.
+                    self.close_put(id, &verified, to_put.take(), ticket);
+                    let body = verified.body().part(frame.at, frame.end());
+                    if let Some(under) = self.put_again(id, &body, frame.digest, before) {
+                        self.owe_one(id, under, &frame.header, Status::Ok, &mut room);
+                    }
+                }
+                Effect::Copy => self.count_rejected(id, Status::Duplicate),
                 Effect::Twin(under) => {
                     self.count_rejected(id, Status::Duplicate);
                     self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
@@ -190,7 +228,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let rest = rest
             .filter(|&(index, _)| index < verified.frames())
             .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
-        self.push_replies(id, replies.bytes, room, ticket.filter(|_| !alone));
+        let Replies { bytes, mut at_once, .. } = replies;
+        self.push_ready(id, &mut at_once, &mut room, None);
+        self.push_replies(id, bytes, room, ticket.filter(|_| !alone));
         if let Some((rest, parks)) = rest {
             self.line_up_first(id, Item::Frames(rest));
             if parks {
@@ -226,7 +266,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Ok(targets) = self.router.route(topic) else { return false };
         self.ledger.borrow_mut().verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
-        let ticket = self.ticket();
+        let ticket = self.ticket(SinkSet::NONE);
         self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
         self.close_run(id, verified, Some(OpenRun { start: 0, end, frames, targets }));
         true
@@ -262,12 +302,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
                     },
                 };
-                if self.is_new(frame) {
-                    return Effect::Deliver(targets);
+                let seen = self.seen(&frame.digest);
+                if matches!(seen, Seen::Never | Seen::Partly(_)) {
+                    self.remember(frame.digest);
                 }
-                match self.durable.as_ref().and_then(|durable| durable.unconfirmed(&frame.digest)) {
-                    Some(ticket) => Effect::Twin(ticket),
-                    None => Effect::Reject(Status::Duplicate, String::new()),
+                match seen {
+                    Seen::Never => Effect::Deliver(targets),
+                    Seen::Pending(ticket) => Effect::Twin(ticket),
+                    Seen::Partly(before) => Effect::Again(before),
+                    Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
             Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(id, frame) {
@@ -304,14 +347,42 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    pub(super) fn is_new(&mut self, frame: &Checked<'_>) -> bool {
-        let Some(dedup) = &mut self.dedup else { return true };
-        if dedup.is_full() {
-            let message = "the deduplication window is full: the oldest digests are forgotten early; \
-                           more --memory or a shorter --dedup mends it";
+    /// What is known of a frame with this digest.
+    pub(super) fn seen(&mut self, digest: &[u8; DIGEST]) -> Seen {
+        let Some(done) = self.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.now)) else {
+            return Seen::Never;
+        };
+        let Some(durable) = &self.durable else { return Seen::Done };
+        match durable.unconfirmed(digest) {
+            Some(ticket) => Seen::Pending(ticket),
+            None if done.covers(durable.all()) => Seen::Done,
+            None => Seen::Partly(done),
+        }
+    }
+
+    /// A frame with this digest is accepted: from now on its copies are known. What is not confirmed yet is found
+    /// by its ticket; when that is over without a refusal, nothing is left to be noted.
+    pub(super) fn remember(&mut self, digest: [u8; DIGEST]) {
+        let Some(dedup) = &mut self.dedup else { return };
+        let early = dedup.forgotten_early();
+        dedup.accept(digest, SinkSet::ALL, self.now);
+        if dedup.forgotten_early() > early {
+            let message = format_args!(
+                "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
+                 than {:.1?} ago are taken as new; more --memory or a shorter --dedup mends it",
+                dedup.reach(self.now)
+            );
             self.notices.say(Notice::DedupFull, log::Level::Warn, self.now, message);
         }
-        dedup.accept(frame.digest, self.now)
+    }
+
+    /// The sinks that have what was made here, though whoever sent what it is made of was not told so: it was stored
+    /// before a restart, or others refused it.
+    pub(super) fn stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
+        let digest = made.iter().next()?.digest;
+        let durable = self.durable.as_ref()?;
+        let done = self.dedup.as_mut()?.find(&digest, self.now)?;
+        (done != SinkSet::ALL && durable.unconfirmed(&digest).is_none()).then_some(done)
     }
 
     fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {
@@ -355,8 +426,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.put(ticket, id, &verified.body().part(start, end), frames);
     }
 
-    /// The ticket of a frame that is distributed: its batch's, or, where a sink judges each frame alone, its
-    /// own, under which it is put.
+    /// The ticket of a frame that is distributed: that of the run that is open, or, where a sink judges each frame
+    /// alone, its own, under which it is put.
     fn ticket_of(
         &mut self,
         id: ConnId,
@@ -366,7 +437,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         ticket: &mut Option<Ticket>,
     ) -> Option<Ticket> {
         if alone || ticket.is_none() {
-            *ticket = self.ticket();
+            *ticket = self.ticket(SinkSet::NONE);
         }
         let under = (*ticket)?;
         if alone {
@@ -417,7 +488,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(super) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
-        let Passed { frame, reply, ticket: promised, .. } = passed;
+        let Passed { frame, reply, ticket: promised, before, .. } = passed;
         if self.conns.get(id).is_none_or(|conn| conn.discard) {
             self.ledger.borrow_mut().undelivered += 1;
             if let Some(ticket) = promised {
@@ -427,14 +498,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let topic = frame.iter().next().expect("it is one frame").topic;
         let targets = self.router.route(topic).expect("a topic is checked before its call");
-        let ticket = promised.or_else(|| self.ticket());
+        let ticket = promised.or_else(|| self.ticket(SinkSet::NONE));
         if let Some(ticket) = ticket {
             self.put(ticket, id, frame.body(), 1);
         }
         if let Some(ticket) = promised {
             self.keep_promise(ticket);
         }
-        self.hand_out(id, frame.body().clone(), 1, &targets);
+        match before.is_empty() {
+            true => self.hand_out(id, frame.body().clone(), 1, &targets),
+            // Whoever subscribes had it the first time.
+            false => self.ledger.borrow_mut().delivered += 1,
+        }
         if let Some(reply) = reply {
             self.send_replies(id, reply, ticket);
         }
@@ -473,6 +548,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut charge = room.expect("memory is set aside for each frame that is answered");
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
         self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
+    }
+
+    /// The same for some of the replies, which take their part of the memory.
+    fn push_ready(
+        &mut self,
+        id: ConnId,
+        bytes: &mut Vec<u8>,
+        room: &mut Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
+        if !bytes.is_empty() {
+            let bytes = std::mem::take(bytes);
+            let room = room.as_mut().map(|room| room.split(bytes.len()));
+            self.push_replies(id, bytes, room, ticket);
+        }
     }
 
     /// Sends replies, or owes them until a ticket is over.

@@ -3,6 +3,9 @@
 //! Frames are put under a ticket. It is over when every sink has given its word on every put under it: then
 //! the replies that are owed are sent, OK or, where a sink has refused, REJECTED.
 //!
+//! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
+//! same bytes go to those alone the next time, under a ticket of their own; subscribers have had them.
+//!
 //! A frame that was accepted is always put: where a sink has no room, it waits here, and publishers are
 //! not read until that is over. So no more waits than was in flight.
 
@@ -14,6 +17,7 @@ use slab::Slab;
 use super::Gate;
 use super::conn::ConnId;
 use super::owed::Owed;
+use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::frame::{Body, DIGEST, Status};
 use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, TICKET};
 use crate::net::Net;
@@ -52,6 +56,8 @@ struct Line {
     /// What waits and what it has.
     puts: usize,
     bytes: usize,
+    /// When it gave its word last, or got the first of what it has.
+    heard: Instant,
 }
 
 /// What a ticket stands for.
@@ -60,9 +66,15 @@ struct Pending {
     frames: u32,
     /// Puts on which there is no word yet.
     words: u32,
+    /// Sinks that had it before, those that it was put into, and those of them that refused it.
+    before: SinkSet,
+    put: SinkSet,
+    refused: SinkSet,
     refusal: Option<String>,
     owed: Vec<Owed>,
     digests: Vec<[u8; DIGEST]>,
+    /// Of a whole: its own digest. The others are those of its parts.
+    whole: Option<[u8; DIGEST]>,
 }
 
 impl Ticket {
@@ -72,7 +84,10 @@ impl Ticket {
 }
 
 impl Line {
-    fn put(&mut self, put: Put) {
+    fn put(&mut self, put: Put, now: Instant) {
+        if self.puts == 0 {
+            self.heard = now;
+        }
         self.puts += 1;
         self.bytes += put.body.len();
         self.waiting.push_back(put);
@@ -87,8 +102,9 @@ impl Line {
         }
     }
 
-    fn collect(&mut self) -> Option<Outcome> {
+    fn collect(&mut self, now: Instant) -> Option<Outcome> {
         let outcome = self.sink.collect()?;
+        self.heard = now;
         self.puts -= 1;
         self.bytes -= outcome.bytes;
         Some(outcome)
@@ -119,6 +135,20 @@ impl Durable {
             line.waiting.is_empty() && line.sink.room() > 0 && line.bytes < memory / DURABLE_SHARE
         };
         self.sinks.iter().all(takes)
+    }
+
+    /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
+    pub fn takes_nothing(&self, silence: Duration, now: Instant) -> bool {
+        let is_stuck = |line: &Line| {
+            let is_silent = now.saturating_duration_since(line.heard) >= silence;
+            line.puts > 0 && (is_silent || line.sink.is_in_trouble())
+        };
+        self.sinks.iter().any(is_stuck)
+    }
+
+    /// All sinks.
+    pub fn all(&self) -> SinkSet {
+        SinkSet::first(self.sinks.len())
     }
 
     /// What the tickets take, in bytes.
@@ -157,12 +187,22 @@ impl Durable {
         self.sinks.iter_mut().for_each(|line| line.sink.end_sleep());
     }
 
-    /// A ticket with nothing under it.
-    fn begin(&mut self, now: Instant) -> Ticket {
+    /// A ticket with nothing under it, for what some sinks have already.
+    pub fn begin(&mut self, before: SinkSet, now: Instant) -> Ticket {
         self.count = self.count.wrapping_add(1);
         let count = self.count;
-        let (words, owed, digests) = (0, Vec::new(), Vec::new());
-        let slot = self.tickets.insert(Pending { count, frames: 0, words, refusal: None, owed, digests });
+        let slot = self.tickets.insert(Pending {
+            count,
+            frames: 0,
+            words: 0,
+            before,
+            put: SinkSet::NONE,
+            refused: SinkSet::NONE,
+            refusal: None,
+            owed: Vec::new(),
+            digests: Vec::new(),
+            whole: None,
+        });
         let ticket = Ticket(u64::from(count) << 32 | slot as u64);
         self.ages.push_back((now, ticket));
         if self.ages.len() > 2 * self.tickets.len() + 64 {
@@ -190,20 +230,31 @@ impl Durable {
         }
     }
 
-    /// Puts frames under a ticket.
-    pub fn put(&mut self, ticket: Ticket, from: u64, body: &Body, frames: u32) {
-        let sinks = self.sinks.len() as u32;
+    /// What is under a ticket is the whole with this digest.
+    pub fn know_whole(&mut self, ticket: Ticket, digest: [u8; DIGEST]) {
+        if let Some(pending) = self.get(ticket) {
+            pending.whole = Some(digest);
+        }
+    }
+
+    /// Puts frames under a ticket, into every sink that does not have them.
+    pub fn put(&mut self, ticket: Ticket, from: u64, body: &Body, frames: u32, now: Instant) {
+        let all = self.all();
         let pending = self.get(ticket).expect("it was begun just now");
+        let into = all.without(pending.before);
         pending.frames += frames;
-        pending.words += sinks;
-        for line in &mut self.sinks {
-            line.put(Put { ticket: ticket.0, from, body: body.clone(), frames });
+        pending.words += into.len();
+        pending.put = into;
+        for (place, line) in self.sinks.iter_mut().enumerate() {
+            if into.covers(SinkSet::one(place)) {
+                line.put(Put { ticket: ticket.0, from, body: body.clone(), frames }, now);
+            }
         }
     }
 
     /// A ticket under which one frame of this digest will be put.
-    fn promise(&mut self, digest: [u8; DIGEST], now: Instant) -> Ticket {
-        let ticket = self.begin(now);
+    fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Ticket {
+        let ticket = self.begin(before, now);
         self.get(ticket).expect("it was begun just now").words = 1;
         self.promised += 1;
         self.know(ticket, digest);
@@ -214,7 +265,7 @@ impl Durable {
     /// ends it.
     fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
         self.promised -= 1;
-        self.word(ticket, refusal.map(str::to_owned))
+        self.word(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
     }
 
     /// Owes replies until the ticket is over.
@@ -222,29 +273,33 @@ impl Durable {
         self.get(ticket).expect("it is not over").owed.push(owed);
     }
 
-    /// Takes a sink's word. What was under the ticket, if that was the last.
-    fn take(&mut self, name: &'static str, outcome: Outcome) -> Option<Pending> {
-        self.word(Ticket(outcome.ticket), outcome.refusal.map(|why| format!("{name}: {why}")))
+    /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
+    fn take(&mut self, place: usize, outcome: Outcome) -> Option<Pending> {
+        let name = self.sinks[place].sink.name();
+        let refusal = outcome.refusal.map(|why| (SinkSet::one(place), format!("{name}: {why}")));
+        self.word(Ticket(outcome.ticket), refusal)
     }
 
-    /// One of the words on a ticket is given. What was under it, if that was the last.
-    fn word(&mut self, ticket: Ticket, refusal: Option<String>) -> Option<Pending> {
+    /// One of the words on a ticket is given: good, or who refuses it and why. What was under it, if that was the
+    /// last.
+    fn word(&mut self, ticket: Ticket, refusal: Option<(SinkSet, String)>) -> Option<Pending> {
         // At the end of draining it was forgotten.
         let pending = self.get(ticket)?;
         pending.words -= 1;
-        if pending.refusal.is_none() {
-            pending.refusal = refusal;
+        if let Some((by, why)) = refusal {
+            pending.refused = pending.refused.with(by);
+            pending.refusal.get_or_insert(why);
         }
         if pending.words > 0 {
             return None;
         }
-        let pending = self.tickets.remove(ticket.slot());
-        for digest in &pending.digests {
-            // Where the window is shorter than this took, the same bytes may be under a later ticket.
-            if self.digests.get(digest) == Some(&ticket) {
-                self.digests.remove(digest);
-            }
-        }
+        let mut pending = self.tickets.remove(ticket.slot());
+        let digests = &mut self.digests;
+        // Where the window is shorter than this took, the same bytes may be under a later ticket.
+        pending.digests.retain(|digest| {
+            let is_its_own = digests.get(digest) == Some(&ticket);
+            is_its_own && digests.remove(digest).is_some()
+        });
         while self.ages.front().is_some_and(|&(_, ticket)| !is_open(&self.tickets, ticket)) {
             self.ages.pop_front();
         }
@@ -278,6 +333,13 @@ impl Durable {
     }
 }
 
+impl Pending {
+    /// The sinks that have what was under it.
+    fn done(&self) -> SinkSet {
+        self.before.with(self.put.without(self.refused))
+    }
+}
+
 fn is_open(tickets: &Slab<Pending>, ticket: Ticket) -> bool {
     tickets.get(ticket.slot()).is_some_and(|pending| u64::from(pending.count) == ticket.0 >> 32)
 }
@@ -285,9 +347,22 @@ fn is_open(tickets: &Slab<Pending>, ticket: Ticket) -> bool {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
     pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
-        let (waiting, puts, bytes) = (VecDeque::new(), 0, 0);
+        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.now);
         let durable = self.durable.get_or_insert_with(|| Box::new(Durable::new()));
-        durable.sinks.push(Line { sink, waiting, puts, bytes });
+        assert!(durable.sinks.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
+        durable.sinks.push(Line { sink, waiting, puts, bytes, heard });
+    }
+
+    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
+    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
+    /// them is what those say, or DUPLICATE where there are none.
+    pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
+        let (Some(dedup), Some(durable)) = (&mut self.dedup, &self.durable) else { return };
+        let Some(place) = durable.sinks.iter().position(|line| line.sink.name() == sink) else { return };
+        digests.sort_unstable_by_key(|&(at, _)| at);
+        for (at, digest) in digests {
+            dedup.remember(digest, SinkSet::one(place), at);
+        }
     }
 
     /// Whether publishers may be read, as far as the sinks are concerned.
@@ -295,17 +370,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.durable.as_ref().is_none_or(|durable| durable.has_room(self.memory.limit()))
     }
 
-    /// A ticket under which something will be put at once; none without sinks.
-    pub(super) fn ticket(&mut self) -> Option<Ticket> {
+    /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
+    pub(super) fn sinks_take_nothing(&self) -> bool {
+        // Where leases are short it shows sooner, so that none ends meanwhile.
+        let silence = self.config.lease / 2;
+        self.durable.as_ref().is_some_and(|durable| durable.takes_nothing(silence, self.now))
+    }
+
+    /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
+    pub(super) fn ticket(&mut self, before: SinkSet) -> Option<Ticket> {
         let now = self.now;
-        self.durable.as_mut().map(|durable| durable.begin(now))
+        self.durable.as_mut().map(|durable| durable.begin(before, now))
     }
 
     /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
     /// it is confirmed; none without sinks.
-    pub(super) fn promise(&mut self, digest: [u8; DIGEST]) -> Option<Ticket> {
+    pub(super) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet) -> Option<Ticket> {
         let now = self.now;
-        self.durable.as_mut().map(|durable| durable.promise(digest, now))
+        self.durable.as_mut().map(|durable| durable.promise(digest, before, now))
     }
 
     /// What was promised was put.
@@ -327,8 +409,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn put(&mut self, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
         self.ledger.borrow_mut().sunk.put += u64::from(frames);
         if let Some(durable) = &mut self.durable {
-            durable.put(ticket, id.key(), body, frames);
+            durable.put(ticket, id.key(), body, frames, self.now);
         }
+    }
+
+    /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
+    /// one put is.
+    pub(super) fn put_again(
+        &mut self,
+        id: ConnId,
+        body: &Body,
+        digest: [u8; DIGEST],
+        before: SinkSet,
+    ) -> Option<Ticket> {
+        let ticket = self.ticket(before)?;
+        // Whoever subscribes had it the first time.
+        self.ledger.borrow_mut().delivered += 1;
+        self.put(ticket, id, body, 1);
+        if let Some(durable) = &mut self.durable {
+            durable.know(ticket, digest);
+        }
+        Some(ticket)
     }
 
     /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
@@ -339,11 +440,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let mut left = OUTCOMES_TURN;
             while left > 0
                 && let Some(durable) = &mut self.durable
-                && let Some(outcome) = durable.sinks[at].collect()
+                && let Some(outcome) = durable.sinks[at].collect(self.now)
             {
                 left -= 1;
-                let name = durable.sinks[at].sink.name();
-                if let Some(pending) = durable.take(name, outcome) {
+                if let Some(pending) = durable.take(at, outcome) {
                     left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
                 }
@@ -367,15 +467,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Every sink has given its word.
     fn conclude(&mut self, pending: Pending) {
-        let Pending { frames, refusal, owed, digests, .. } = pending;
+        let done = pending.done();
+        let Pending { frames, refusal, owed, digests, whole, .. } = pending;
         {
             let sunk = &mut self.ledger.borrow_mut().sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
             *fate += u64::from(frames);
         }
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
-            // Whoever sends it again means it.
-            digests.iter().for_each(|digest| dedup.forget(digest));
+            // Whoever sends it again means it: for those who do not have it.
+            for digest in &digests {
+                match done.is_empty() || whole.is_some() {
+                    true => dedup.forget(digest),
+                    false => dedup.set_done(digest, done),
+                }
+            }
+            // Parts that come again are put together again, and it is found by its own.
+            if let Some(whole) = whole.filter(|_| !done.is_empty()) {
+                dedup.accept(whole, done, self.now);
+            }
         }
         for owed in owed {
             match &refusal {

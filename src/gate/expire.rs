@@ -55,7 +55,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if self.now >= conn.last_read.max(conn.last_write) + self.config.idle_timeout {
             // While the gateway is paused it gives nobody anything either.
-            if !is_ours && conn.is_quiet() && !self.keeper.is_paused() {
+            if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
                 return self.lose(id, CloseReason::Idle);
             }
             conn.last_read = self.now;

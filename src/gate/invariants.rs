@@ -78,11 +78,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
         assert_eq!(self.staged, stages().map(|stage| stage.frames).sum::<u64>());
         assert_eq!(self.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
-        assert!(self.assembly.owed() <= self.owed, "a part is owed a reply by nobody");
+        let held = stages().map(|stage| stage.held as usize).sum::<usize>();
+        assert!(held <= self.assembly.replies(), "a reply is owed to a part that is not held");
         assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
-            let is_used = stage.frames > 0 || stage.owed > 0 || stage.over || stage.hashing;
+            let is_owed = stage.owed > 0 || stage.held > 0;
+            let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
             assert!(is_used, "an empty stage is kept");
         }
         if let Some(calling) = &self.calling {

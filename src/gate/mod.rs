@@ -15,7 +15,8 @@ mod close;
 mod config;
 mod conn;
 mod control;
-mod dedup;
+mod copies;
+pub(crate) mod dedup;
 mod distribute;
 mod drafts;
 mod drain;
@@ -33,6 +34,7 @@ mod pauses;
 mod read;
 mod release;
 mod router;
+pub(crate) mod sink_set;
 mod slow;
 mod stage;
 mod survey;
@@ -121,7 +123,7 @@ pub struct Gate<N: Net, P: Pool> {
     /// Frames in all stages, and those of them whose turn to be called has not come.
     staged: u64,
     lined_up: u64,
-    /// Replies owed to all connections.
+    /// Replies owed to all connections, but for those of parts that are held.
     owed: usize,
     /// Entries in all outboxes.
     entries: usize,

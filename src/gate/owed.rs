@@ -3,6 +3,9 @@
 //! OK says that everything is done that the gateway is set to do. Where something of that is confirmed
 //! later (a frame is on the disk, another server has it), its reply is owed until then. A connection is
 //! not quiet, so not closed in peace, while something is owed to it.
+//!
+//! A part that is held is owed a reply too, but when that comes others decide: a connection that has nothing else to
+//! wait for and is closed for a reason does not wait for it.
 
 use std::rc::Rc;
 
@@ -23,6 +26,8 @@ use crate::pool::Pool;
 #[must_use = "its connection stays open until it is paid or refused"]
 pub(super) struct Owed {
     conn: ConnId,
+    /// It is that of a part that is held.
+    held: bool,
     reply: Reply,
 }
 
@@ -42,11 +47,37 @@ impl<N: Net, P: Pool> Gate<N, P> {
             conn.stage.get_or_insert_default().owed += 1;
             self.owed += 1;
         }
-        Owed { conn: id, reply }
+        Owed { conn: id, held: false, reply }
+    }
+
+    /// Takes note of the reply that is owed to a part which is held.
+    pub(super) fn owe_held(&mut self, id: ConnId, reply: Reply) -> Owed {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stage.get_or_insert_default().held += 1;
+        }
+        Owed { conn: id, held: true, reply }
+    }
+
+    /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
+    pub(super) fn end_hold(&mut self, mut owed: Owed) -> Owed {
+        if std::mem::take(&mut owed.held)
+            && let Some(stage) = self.conns.get_mut(owed.conn).and_then(|conn| conn.stage.as_mut())
+        {
+            stage.held -= 1;
+            stage.owed += 1;
+            self.owed += 1;
+        }
+        owed
+    }
+
+    /// Whether there is still somebody to be told.
+    pub(super) fn is_wanted(&self, owed: &Owed) -> bool {
+        self.conns.get(owed.conn).is_some_and(|conn| conn.is_written())
     }
 
     /// What they promise is confirmed: they are sent.
     pub(super) fn pay(&mut self, owed: Owed) {
+        let owed = self.end_hold(owed);
         match owed.reply {
             Reply::Ready(replies) => self.push_reply(owed.conn, replies),
             Reply::One { id, status, room } => self.push_one(owed.conn, id, status, "", room),
@@ -56,6 +87,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// It failed for good: each that says it did not fail becomes `status` with a reason.
     pub(super) fn refuse(&mut self, owed: Owed, status: Status, reason: &str) {
+        let owed = self.end_hold(owed);
         match owed.reply {
             Reply::One { id, room, .. } => self.push_one(owed.conn, id, status, reason, room),
             Reply::Ready(replies) => {
@@ -82,7 +114,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn owe_less(&mut self, id: ConnId) {
-        // At the end of draining its connection may be gone.
+        // It may be gone: at the end of draining, or where the frame was a part that was held.
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
         stage.owed -= 1;
         self.owed -= 1;

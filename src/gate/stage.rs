@@ -20,6 +20,7 @@ use super::distribute::encode_reply;
 use super::durable::Ticket;
 use super::parcel::Parcel;
 use super::router::Router;
+use super::sink_set::SinkSet;
 use super::{BadDigestPolicy, Gate, Overflow};
 use crate::error::CloseReason;
 use crate::frame::{Checked, Kind, Status, Verified};
@@ -48,6 +49,8 @@ pub struct Stage {
     pub hashing: bool,
     /// Replies that wait for a confirmation.
     pub owed: u32,
+    /// Replies to parts that are held.
+    pub held: u32,
     /// The connection ends once nothing is owed.
     pub ending: Option<(CloseReason, u64)>,
 }
@@ -80,6 +83,8 @@ pub struct Passed {
     pub reply: Option<Parcel>,
     /// Under which it was promised to the sinks, where its copies wait for that.
     pub ticket: Option<Ticket>,
+    /// Sinks that have it; where there are some, it was distributed before.
+    pub before: SinkSet,
     /// What a handler wrote, as long as it waits for its turn.
     pub _waiting: Option<memory::Waiting>,
 }
@@ -107,7 +112,8 @@ impl Stage {
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.steps.is_empty() && self.owed == 0 && !self.hashing
+        let is_owed = self.owed > 0 || self.held > 0;
+        self.waiting.is_empty() && self.steps.is_empty() && !is_owed && !self.hashing
     }
 }
 

@@ -17,7 +17,8 @@ pub trait Sink {
     fn name(&self) -> &'static str;
 
     /// Whether it may confirm one frame and refuse its neighbour. It is then handed each frame alone, under a
-    /// ticket of its own; else runs of frames of one topic, several of which may share a ticket.
+    /// ticket of its own; else runs of frames of one topic, each under a ticket of its own, which it confirms or
+    /// refuses as a whole.
     fn judges_frames(&self) -> bool;
 
     /// How many more [puts](Self::put) it takes. It grows by [`collect`](Self::collect) alone, so that nobody
@@ -42,6 +43,11 @@ pub trait Sink {
 
     /// How it fares.
     fn condition(&self) -> Condition;
+
+    /// Whether it confirms nothing now, since something is in its way. It is asked often.
+    fn is_in_trouble(&self) -> bool {
+        self.condition().trouble.is_some()
+    }
 }
 
 /// Frames for a sink: of one topic, one connection, back to back.

@@ -156,12 +156,16 @@ function showAttention(status) {
     add("warn", `As many frames wait for a handler as may, the oldest for ${age(status.oldest_queued_seconds)}.`, "h-handlers");
   }
   for (const sink of status.sinks?.each ?? []) {
-    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. Nothing is confirmed until that is mended; ${inBytes(sink.lag_bytes)} wait, the oldest for ${age(status.sinks.oldest_seconds)}.`);
+    if (sink.trouble) add("bad", `${sinkName(sink.name)} is in trouble: ${sink.trouble}. ${inBytes(sink.lag_bytes)} wait and are not confirmed, the oldest for ${age(status.sinks.oldest_seconds)}.`);
   }
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
     const [first] = refused;
     add("warn", `${plural(first.rejected, "frame", "frames")} of ${first.address} ${first.rejected === 1 ? "was" : "were"} refused, the last ${age(first.last_seconds)} ago: ${first.last}.`, "h-refused");
+  }
+  const digests = status.queues.dedup_window;
+  if (digests && digests.reach_seconds < digests.window_seconds) {
+    add("warn", `Copies are recognised for ${age(digests.reach_seconds)}, not for the ${age(digests.window_seconds)} of --dedup: there is no room for more digests. More --memory or a shorter --dedup mends it.`, "h-full");
   }
   const memory = status.memory.used_bytes / status.memory.limit_bytes;
   if (memory >= 0.9) add("bad", `Memory is ${joined(share(memory))} full: publishers wait in line for it.`, "h-full");
@@ -286,7 +290,7 @@ function showMeters(status) {
   for (const sink of status.sinks?.each ?? []) {
     if (sink.now) meter(`Requests of ${sink.name === "http" ? "the HTTP sink" : sink.name}`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");
   }
-  if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count);
+  if (queues.dedup.max > 0) meter("Remembered digests", [queues.dedup.now], queues.dedup.max, count, `, ${age(queues.dedup_window.reach_seconds)} back`, false);
 }
 
 function outboxMax(status) {

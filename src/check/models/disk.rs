@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::sinks::store::{Files, Listed};
+use crate::sinks::store::{Files, Listed, Stamp};
 
 /// Bytes that are on the disk or not as one.
 const PAGE: usize = 64;
@@ -48,6 +48,7 @@ struct Content {
     cached: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    modified: Stamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,10 +170,32 @@ impl SimDisk {
         all
     }
 
+    /// Somebody takes a folder of the first level away, with all that is in it, whether the disk is well or not.
+    pub fn take_folder(&self, path: &Path) {
+        let mut state = self.0.borrow_mut();
+        state.folders.retain(|other, _| !other.starts_with(path));
+        let root = state.folder(Path::new("")).expect("it is always there");
+        if root.cached.contains_key(&name(path)) {
+            root.change(Change::Remove(name(path)));
+            root.sync();
+        }
+    }
+
+    /// Somebody takes a file away.
+    pub fn take_file(&self, path: &Path) {
+        let mut state = self.0.borrow_mut();
+        if let Ok(folder) = state.folder(parent(path))
+            && folder.cached.contains_key(&name(path))
+        {
+            folder.change(Change::Remove(name(path)));
+            folder.sync();
+        }
+    }
+
     /// Puts a file there, durably.
     pub fn put(&self, folder: &Path, name: &str, bytes: &[u8]) {
         let mut state = self.0.borrow_mut();
-        state.files.push(Content { cached: bytes.into(), durable: bytes.into(), dirty: BTreeSet::new() });
+        state.files.push(Content { cached: bytes.into(), durable: bytes.into(), ..Content::default() });
         let node = Node::File(state.files.len() - 1);
         let mut above = PathBuf::new();
         for part in folder.iter() {
@@ -300,12 +323,23 @@ impl Content {
 impl Files for SimDisk {
     type File = usize;
 
-    fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+    fn make_folder(&mut self, path: &Path) -> io::Result<bool> {
         let mut state = self.0.borrow_mut();
         state.call(true)?;
-        state.folder(parent(path))?.put(name(path), Node::Folder);
+        let above = state.folder(parent(path))?;
+        match above.cached.get(&name(path)) {
+            Some(Node::File(_)) => return Err(ErrorKind::AlreadyExists.into()),
+            Some(Node::Folder) => return Ok(false),
+            None => above.put(name(path), Node::Folder),
+        }
         state.folders.entry(path.into()).or_default();
-        Ok(())
+        Ok(true)
+    }
+
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool> {
+        let mut state = self.0.borrow_mut();
+        state.call(false)?;
+        Ok(state.folders.contains_key(path))
     }
 
     fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
@@ -401,6 +435,26 @@ impl Files for SimDisk {
         state.call(false)?;
         let file = state.find(path)?;
         Ok(state.files[file].cached.len() as u64)
+    }
+
+    fn is_at(&mut self, file: &mut usize, path: &Path) -> io::Result<bool> {
+        let mut state = self.0.borrow_mut();
+        state.call(false)?;
+        Ok(state.find(path).is_ok_and(|there| there == *file))
+    }
+
+    fn modified(&mut self, path: &Path) -> io::Result<Stamp> {
+        let mut state = self.0.borrow_mut();
+        state.call(false)?;
+        let file = state.find(path)?;
+        Ok(state.files[file].modified)
+    }
+
+    fn set_modified(&mut self, file: &mut usize, at: Stamp) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.call(false)?;
+        state.files[*file].modified = at;
+        Ok(())
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {

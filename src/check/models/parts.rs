@@ -37,10 +37,10 @@ pub fn check_parts(data: &[u8]) {
     let mut parts = Parts::new(LEASE, bounds);
     let mut model = Map::new();
     let mut now = Instant::now();
-    let mut number = 0;
+    let (mut number, mut beside) = (0, 0);
     while !choices.is_empty() {
         number += 1;
-        match choices.below(8) {
+        match choices.below(9) {
             0..6 => {
                 let count = [2, 3, 4, 70, choices.byte().into()][choices.below(5)];
                 let payload = choices.below(120);
@@ -56,7 +56,7 @@ pub fn check_parts(data: &[u8]) {
                     payload,
                     held: 2 * payload,
                 };
-                let expected = judge(&model, &part, &bounds);
+                let expected = judge(&model, &part, &bounds, beside);
                 assert_eq!(parts.judge(&part, now), expected);
                 match expected {
                     Ok(Room::Yes) => {
@@ -72,6 +72,10 @@ pub fn check_parts(data: &[u8]) {
                 }
             }
             6 => now += Duration::from_secs(choices.below(12) as u64),
+            7 => {
+                beside = choices.below(2_000);
+                parts.set_beside(beside);
+            }
             _ => {
                 let dismissed = parts.dismiss_oldest().map(seen);
                 assert_eq!(dismissed, dismiss(&mut model, None));
@@ -98,7 +102,7 @@ fn seen(parted: Parted<usize>) -> Seen {
     (parted.topic.to_vec(), parted.key, parted.cost, parted.parts)
 }
 
-fn judge(model: &Map, part: &Part<'static>, bounds: &Bounds) -> Result<Room, Refusal> {
+fn judge(model: &Map, part: &Part<'static>, bounds: &Bounds, beside: usize) -> Result<Room, Refusal> {
     let &Part { index, count, payload, .. } = part;
     let product = model.get(&(part.topic, part.key));
     if count < 2 || index >= count {
@@ -119,7 +123,7 @@ fn judge(model: &Map, part: &Part<'static>, bounds: &Bounds) -> Result<Room, Ref
     if product.map_or(0, |product| product.cost) + cost_of(part, product.is_none()) > bounds.bytes {
         return Err(Refusal::TooCostly { max: bounds.bytes });
     }
-    let cost: usize = model.values().map(|product| product.cost).sum();
+    let cost = beside + model.values().map(|product| product.cost).sum::<usize>();
     let is_new = product.is_none();
     let bytes = if is_new { bounds.bytes - bounds.bytes / PRODUCT_RESERVE } else { bounds.bytes };
     let fits = model.len() + usize::from(is_new) <= bounds.products && cost + cost_of(part, is_new) <= bytes;

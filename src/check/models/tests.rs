@@ -15,12 +15,12 @@ const CORPORA: [(&str, &[Check]); 12] = [
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch, check_pieces]),
     ("pairs", &[check_pairs]),
-    ("reorder", &[check_reorder, check_memory, check_calls]),
+    ("reorder", &[check_reorder, check_memory, check_calls, check_dedup]),
     ("topics", &[check_topics]),
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
     ("parts", &[check_parts]),
-    ("store", &[check_store, check_recovery]),
+    ("store", &[check_store, check_recovery, check_repair]),
     ("journal", &[check_journal, check_any_journal]),
     ("archive", &[check_archive]),
     ("gateway", &[check_schedule]),
@@ -92,6 +92,11 @@ proptest! {
     }
 
     #[test]
+    fn the_deduplication_window_is_the_list(data in vec(any::<u8>(), 0..1500)) {
+        check_dedup(&data);
+    }
+
+    #[test]
     fn the_tree_is_the_list(data in vec(any::<u8>(), 0..1500)) {
         check_topics(&data);
     }
@@ -119,6 +124,11 @@ proptest! {
     #[test]
     fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
         check_recovery(&data);
+    }
+
+    #[test]
+    fn misfiled_frames_come_where_they_belong(data in vec(any::<u8>(), 0..1500)) {
+        check_repair(&data);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn check(
         let (all_came, all_told) = took_effect(peer);
         for sent in peer.script.sent.iter().filter(|sent| sent.fate == Fate::Deliver) {
             let name = (at as u64, sent.id);
-            let copies = peer.script.copies_of(sent.id);
+            let copies = peer.script.copies(sent.id);
             let replies: Vec<&Reply> = received[at]
                 .replies
                 .iter()

@@ -22,8 +22,8 @@ pub struct Coverage {
     /// Frames confirmed by sinks, refused by one, forgotten at the end.
     pub sunk: [u64; 3],
     /// Words that sinks gave on several frames at once, times that they could confirm nothing, turns in
-    /// which one was full and publishers were not read.
-    pub shelved: [u64; 3],
+    /// which one was full and publishers were not read, frames that one confirmed which it had refused before.
+    pub shelved: [u64; 4],
     /// Wholes that came out, those of them hashed by workers and put into sinks, turns in which a connection
     /// waited for room for a part, products that had to become whole and did.
     pub wholes: [u64; 5],

@@ -11,6 +11,8 @@ mod oracle;
 mod peers;
 mod products;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod scenarios;
 mod script;
 mod setup;
@@ -88,6 +90,8 @@ enum Canary {
     Mixed,
     /// It tells a sink of a message before the frame that stands before it.
     Order,
+    /// It tells a copy at once that all is done.
+    Copy,
 }
 
 struct Simulation<'a> {
@@ -107,6 +111,8 @@ struct Simulation<'a> {
     pressure: Pressure,
     /// Two parts are swapped.
     swaps: bool,
+    /// A copy is told DUPLICATE at once.
+    hurries: bool,
     /// Sinks, whose word is waited for; they do not give it at the end.
     shelves: Vec<Rc<RefCell<Shelf>>>,
     silent: bool,
@@ -114,6 +120,8 @@ struct Simulation<'a> {
     early: bool,
     /// Until then leases may be longer.
     kept_until: Instant,
+    /// It was paused in the turn before.
+    was_paused: bool,
     /// What parts could take at least ever; and what they may take now, which is more than their bound where they
     /// had more when that was lowered.
     parts_bytes: (usize, usize),
@@ -167,8 +175,10 @@ impl Simulation<'_> {
         for hand in &hands {
             let script = Script::publisher(self.peers.len(), hand, &self.rules, &mut self.dice);
             let lie = if self.swaps { script.with_parts_swapped(&self.rules.scheme) } else { None };
+            let hurried = if self.hurries { script.hurried_reply(&self.rules.scheme) } else { None };
             self.connect(script, false);
-            self.peers.last_mut().expect("just pushed").lie = lie;
+            let peer = self.peers.last_mut().expect("just pushed");
+            (peer.lie, peer.received) = (lie, hurried.unwrap_or_default());
         }
         for _ in 0..self.dice.below(if self.rules.large { 8_000 } else { 400 }) {
             if self.dice.is_used_up() {
@@ -270,7 +280,13 @@ impl Simulation<'_> {
 
     /// What a sink refused is told so.
     fn is_refused(&self, name: products::Name) -> bool {
-        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains(&name))
+        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains_key(&name))
+    }
+
+    /// How often it may have been as new to everyone since every sink had refused it.
+    fn refused_by_all(&self, name: products::Name) -> usize {
+        let times = |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().refused.get(&name).copied().unwrap_or(0);
+        self.shelves.iter().map(times).min().unwrap_or(0)
     }
 
     /// Handlers answer, and sinks give their word.
@@ -458,6 +474,7 @@ mod tests {
             (Canary::Filing, "is filed under"),
             (Canary::Mixed, "are put as of one topic"),
             (Canary::Order, "in another place than"),
+            (Canary::Copy, "is told DUPLICATE before"),
         ] {
             let caught = (0..300).any(|seed| {
                 let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();

@@ -21,7 +21,7 @@ use crate::ledger::VerifiedBy;
 pub(super) struct Received {
     /// By publisher, the indices in its script.
     frames: BTreeMap<usize, Vec<usize>>,
-    /// How often each came again.
+    /// How often each came again: it was forgotten, or every sink had refused it.
     again: BTreeMap<Name, usize>,
     /// What was put together of parts.
     pub wholes: Wholes,
@@ -62,7 +62,9 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
     let known = wholes::gather(run, &received_by, stayed);
     let (parts, certain) = wholes::check(run, &known, &received_by, |at| {
         let reason = reasons.get(&run.peers[at].wire);
-        (took_effect(reason), is_told_all(run, &run.peers[at], reason))
+        // Where a connection is closed for a reason, what becomes of parts that are held then is told to nobody.
+        let is_told_all = is_told_all(run, &run.peers[at], reason) && reason == Some(&CloseReason::Finished);
+        (took_effect(reason), is_told_all)
     });
     for (at, (peer, received)) in run.peers.iter().zip(&received_by).enumerate() {
         let reason = reasons.get(&peer.wire);
@@ -101,6 +103,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             run.shelves.iter().map(|shelf| shelf.borrow().groups).sum(),
             run.shelves.iter().map(|shelf| shelf.borrow().troubles).sum(),
             run.full_turns,
+            run.shelves.iter().map(|shelf| shelf.borrow().mended).sum(),
         ],
         wholes: [
             ledger.wholes,
@@ -146,12 +149,24 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
                 assert_eq!(sent.fate, Fate::Deliver, "3: a frame came out that must not");
                 check_asked(peer, frame.topic());
                 let frames = received.frames.entry(from).or_default();
+                let name = (from as u64, index as u64);
                 assert!(
                     !run.rules.resends || !frames.contains(&index),
                     "2: {index} of peer {from} came twice"
                 );
                 if run.rules.forgets && frames.contains(&index) {
-                    *received.again.entry((from as u64, header.id)).or_default() += 1;
+                    *received.again.entry(name).or_default() += 1;
+                    continue;
+                }
+                let refused = if run.rules.dedup { run.refused_by_all(name) } else { 0 };
+                if refused > 0 && frames.last().is_some_and(|last| *last >= index) {
+                    // It was sent again, and is new to everyone.
+                    let again = received.again.entry(name).or_default();
+                    *again += 1;
+                    assert!(
+                        *again <= refused,
+                        "2: frame {index} of peer {from} came {again} times too often"
+                    );
                     continue;
                 }
                 // Of what it lost, or did not ask for yet, it may have got a copy.
@@ -219,13 +234,18 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
     let peer = &run.peers[at];
     // One of them goes with the others of its product.
     let mut expected: Vec<(u64, Option<Status>, &Sent)> = Vec::new();
+    // Where a sink has refused one that came more than once, it goes with when the others came.
+    let is_open = |id| run.rules.dedup && run.is_refused((at as u64, id)) && peer.script.copies(id) > 1;
     for sent in peer.script.sent.iter().filter(|sent| sent.answered) {
         match sent.fate {
             // It goes with when the others came.
-            Fate::Deliver if run.rules.resends || run.rules.forgets && peer.script.copies_of(sent.id) > 1 => {
+            Fate::Deliver if run.rules.resends || run.rules.forgets && peer.script.copies(sent.id) > 1 => {
                 expected.push((sent.id, None, sent));
             }
             Fate::Again => expected.push((sent.id, None, sent)),
+            Fate::Deliver | Fate::Refuse(Status::Duplicate) if is_open(sent.id) => {
+                expected.push((sent.id, None, sent));
+            }
             Fate::Deliver if run.is_refused((at as u64, sent.id)) => {
                 expected.push((sent.id, Some(Status::Rejected), sent));
             }
@@ -251,13 +271,29 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
             let sent = peer.script.sent.iter().find(|sent| sent.id == *id).map(|sent| sent.fate);
             panic!("4: an answer that is not due: {status} ({said}) for {id}, {sent:?}")
         });
-        let (_, _, sent) = expected.swap_remove(at);
+        let (_, due, sent) = expected.swap_remove(at);
+        let is_open = due.is_none() && sent.fate != Fate::Part;
         if *status == Status::Busy && sent.fate != Fate::Refuse(Status::Busy) {
-            assert!(run.overflow == Overflow::Reject, "4: BUSY, though publishers are to pause");
+            let may_be_full = run.overflow == Overflow::Reject || payload.starts_with(b"as many copies");
+            assert!(may_be_full, "4: BUSY, though publishers are to pause");
         }
         if *status == Status::Ok {
-            check_said(run, sent, payload);
+            // A copy is answered as the first.
+            let first = peer.script.sent.iter().find(|sent| sent.id == *id).expect("it is due");
+            check_said(run, if is_open { first } else { sent }, payload);
         }
+        if is_open {
+            let holds = match status {
+                Status::Ok | Status::Duplicate => true,
+                Status::Rejected => payload.starts_with(b"shelf: "),
+                _ => false,
+            };
+            assert!(holds, "4: {status} for {id}, which a sink has refused once");
+        }
+    }
+    if reason != Some(&CloseReason::Finished) {
+        // What became of parts that were held when it was closed is told to nobody.
+        expected.retain(|(.., sent)| sent.fate != Fate::Part);
     }
     let missing: Vec<_> = expected.iter().map(|(id, status, _)| (id, status)).collect();
     let is_whole = is_told_all(run, peer, reason);
@@ -266,7 +302,8 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
 
 /// 4. With an OK comes what a handler said; where neither a handler nor a sink takes frames, whether nobody got this one.
 fn check_said(run: &Simulation<'_>, sent: &Sent, payload: &[u8]) {
-    let may_be_lost = matches!(sent.fate, Fate::Deliver | Fate::Again) && !sent.called && run.shelves.is_empty();
+    let may_be_lost =
+        matches!(sent.fate, Fate::Deliver | Fate::Again) && !sent.called && run.shelves.is_empty();
     if !may_be_lost {
         return assert!(*payload == sent.said, "4: not what the handler said of {}", sent.id);
     }
@@ -334,7 +371,9 @@ fn check_complete(
     }
     assert!(run.policy == SlowPolicy::Drop || received.lost == 0, "only the drop policy drops");
     let all_pass = !run.rules.forgets && !run.may_refuse(Status::Rejected) && !run.may_refuse(Status::Busy);
-    if stayed && all_whole && all_pass {
+    // What came again may be missing again.
+    let is_once = received.again.is_empty() && (!run.rules.dedup || run.shelves.is_empty());
+    if stayed && all_whole && all_pass && is_once {
         let (least, most) = known.missing(run, &peer.script.patterns, &received.wholes);
         let says = (missing + least..=missing + most).contains(&received.lost);
         assert!(says, "4: a GAP says {} for {missing} frames and {least} to {most} wholes", received.lost);

@@ -191,6 +191,9 @@ impl Script {
         let mut script = Script::default();
         let mut hand = hand.iter();
         for _ in 0..dice.below(rules.frames_max) {
+            if rules.dedup && dice.one_in(6) {
+                script.add_copy(rules, dice);
+            }
             match hand.as_slice().is_empty() || dice.one_in(2) {
                 true => script.add_any(peer, rules, dice),
                 false => hand.by_ref().take(1).for_each(|part| script.add_dealt(peer, part, rules, dice)),
@@ -211,6 +214,21 @@ impl Script {
             script.sent.push(Sent { answered: sent.answered, fate: Fate::Again, ..again });
         }
         script
+    }
+
+    /// What a gateway seems to say that answers a copy before anything else.
+    pub fn hurried_reply(&self, scheme: &Scheme) -> Option<Vec<u8>> {
+        let mut copies = self.sent.iter().filter(|sent| sent.answered);
+        let copy = copies.find(|sent| sent.fate == Fate::Refuse(Status::Duplicate))?;
+        let header = Header { status: Status::Duplicate as u16, id: copy.id, ..Header::new(Kind::Reply) };
+        let mut bytes = Vec::new();
+        encode(header, b"", b"", scheme, &mut bytes);
+        Some(bytes)
+    }
+
+    /// How often the frame with this id was sent.
+    pub fn copies(&self, id: u64) -> usize {
+        self.sent.iter().filter(|sent| sent.id == id).count()
     }
 
     /// The bytes that a gateway seems to have got which swaps two parts of a product.
@@ -235,11 +253,6 @@ impl Script {
             bytes[sent.start..sent.end].copy_from_slice(&frame);
         }
         Some(bytes)
-    }
-
-    /// How often the frame with this id is sent.
-    pub fn copies_of(&self, id: u64) -> usize {
-        self.sent.iter().filter(|sent| sent.id == id).count()
     }
 
     /// A frame's header, its topic and its payload.

@@ -148,10 +148,12 @@ impl<'a> Simulation<'a> {
         gate.start_handlers().expect("they start");
         let mut shelves = Vec::new();
         for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 2, 2]) {
-            let (alone, refuses, room) = (dice.one_in(2), !rules.dedup, *dice.pick(&[1, 3, 100]));
-            let shelf = Rc::new(RefCell::new(
-                Shelf::new(alone, refuses, room, canary).in_world(rules.forgets, *dice.pick(&[8, 8, 200])),
-            ));
+            let (alone, room) = (dice.one_in(2), *dice.pick(&[1, 3, 100]));
+            // What is sent again because it was forgotten, or on another connection, is judged without them.
+            let refuses = !rules.dedup || dice.one_in(2) && !rules.forgets && !rules.resends;
+            let shelf = Shelf::new(alone, refuses, rules.dedup, room, canary);
+            let shelf = shelf.in_world(rules.forgets, *dice.pick(&[8, 8, 200]));
+            let shelf = Rc::new(RefCell::new(shelf));
             gate.add_sink(Box::new(SimSink(shelf.clone())));
             shelves.push(shelf);
         }
@@ -167,10 +169,12 @@ impl<'a> Simulation<'a> {
             lease,
             pressure,
             swaps: canary == Some(Canary::Parts),
+            hurries: canary == Some(Canary::Copy),
             shelves,
             silent: false,
             early: false,
             kept_until: now,
+            was_paused: false,
             parts_bytes: (usize::MAX, 0),
             parked_turns: 0,
             full_turns: 0,

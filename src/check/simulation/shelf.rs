@@ -19,6 +19,8 @@ pub struct Shelf {
     alone: bool,
     /// Refuses some, where it judges each alone.
     refuses: bool,
+    /// What it refused may be put again.
+    again: bool,
     /// What it has may be put again.
     forgets: bool,
     /// How long it stays in trouble: one in so many chances to get out of it.
@@ -38,7 +40,12 @@ pub struct Shelf {
     pub refused_tickets: HashSet<u64>,
     /// What it has, byte for byte.
     pub confirmed: HashMap<Name, Vec<u8>>,
-    pub refused: HashSet<Name>,
+    /// What it ever refused, and how often.
+    pub refused: HashMap<Name, usize>,
+    /// What it refused first, and has now.
+    pub mended: u64,
+    /// What was ever put into it.
+    put: HashSet<Name>,
     /// Wholes on which it gave its word, and whether that was good.
     pub wholes: Vec<(Vec<u8>, bool)>,
     /// How many of the confirmed ones a part is in.
@@ -59,8 +66,8 @@ pub struct Told {
 }
 
 impl Shelf {
-    pub fn new(alone: bool, refuses: bool, room: usize, canary: Option<Canary>) -> Shelf {
-        Shelf { alone, refuses: alone && refuses, room, canary, stubborn: 8, ..Shelf::default() }
+    pub fn new(alone: bool, refuses: bool, again: bool, room: usize, canary: Option<Canary>) -> Shelf {
+        Shelf { alone, refuses: alone && refuses, again, room, canary, stubborn: 8, ..Shelf::default() }
     }
 
     /// One that may be in trouble for long, and told again what it has.
@@ -80,7 +87,7 @@ impl Shelf {
 
     /// Whether a frame of this peer was ever put.
     pub fn knows(&self, peer: u64) -> bool {
-        self.confirmed.keys().chain(&self.refused).any(|name| name.0 == peer)
+        self.confirmed.keys().chain(self.refused.keys()).any(|name| name.0 == peer)
     }
 
     /// Lets go of what it has given no word on.
@@ -143,12 +150,16 @@ impl Shelf {
                 self.confirmed.insert(name, frame.bytes.to_vec());
                 return;
             }
-            assert!(!self.refused.contains(&name), "2: {name:?} is put twice");
-            let is_new = match refused {
-                true => self.refused.insert(name) && !self.confirmed.contains_key(&name),
-                false => self.confirmed.insert(name, frame.bytes.to_vec()).is_none(),
-            };
+            let before = self.refused.get(&name).copied().unwrap_or(0);
+            let is_new = !self.confirmed.contains_key(&name) && (self.again || before == 0);
             assert!(is_new, "2: {name:?} is put twice");
+            match refused {
+                true => *self.refused.entry(name).or_default() += 1,
+                false => {
+                    self.mended += u64::from(before > 0);
+                    self.confirmed.insert(name, frame.bytes.to_vec());
+                }
+            }
         });
     }
 }
@@ -157,7 +168,7 @@ impl Shelf {
     /// Files what it is told under the topic of the first frame, as a store does: all of a put are of one.
     fn file(&mut self, put: &Put) {
         let mut topic: Option<Vec<u8>> = None;
-        let before = self.told.last().filter(|told| told.ticket == put.ticket);
+        let before = self.told.last().filter(|told| told.from == put.from);
         let folder = before.filter(|_| self.canary == Some(Canary::Filing)).map(|told| told.folder.clone());
         if self.canary == Some(Canary::Mixed) {
             topic = before.map(|told| told.folder.clone());
@@ -212,11 +223,15 @@ impl Sink for SimSink {
         assert!(self.room() > 0, "5: there is no room for another put");
         let mut shelf = self.0.borrow_mut();
         assert!(!shelf.alone || put.frames == 1);
-        let Shelf { last, forgets, .. } = &mut *shelf;
+        let Shelf { last, put: known, again, forgets, .. } = &mut *shelf;
         each_frame(&put, |frame| {
             let (key, id) = (frame.header.key, frame.header.id);
             if key >= FIRST_KEY {
                 // A whole has no place in the order of a connection.
+                return;
+            }
+            if !known.insert((key, id)) && *again {
+                // What is sent again has its place where it is sent again.
                 return;
             }
             let before = last.insert(put.from, id);

@@ -317,7 +317,7 @@ fn check_refusals(run: &Simulation<'_>, received: &[Received], shelves: &[Ref<'_
             let by_sink = reply.status == Status::Rejected && reply.said.starts_with(b"shelf: ");
             let id = reply.id;
             assert!(!by_sink || refused.contains(&(peer, id)), "4: no sink has refused {id} of peer {peer}");
-            let is_ok = reply.status == Status::Ok && run.peers[peer as usize].script.copies_of(id) == 1;
+            let is_ok = reply.status == Status::Ok && run.peers[peer as usize].script.copies(id) == 1;
             assert!(
                 !is_ok || !refused.contains(&(peer, id)),
                 "4: OK for {id} of peer {peer}, which is refused"
@@ -353,7 +353,7 @@ fn check_stored(run: &Simulation<'_>, at: usize, sink: &Witness<'_>, told: &Rece
         let by_sink = reply.said.starts_with(b"shelf: ");
         let refused = matches!(reply.status, Status::Rejected | Status::Busy) && !by_sink;
         let is_there = stored.contains(&(reply.id as usize));
-        let only = script.copies_of(reply.id) == 1;
+        let only = script.copies(reply.id) == 1;
         assert!(!refused || !is_there || !only, "4: {} of peer {at} is refused, and stored", reply.id);
     }
 }

@@ -1,10 +1,13 @@
 //! What must hold after every turn, as far as it can be seen from outside.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::Simulation;
 use super::products::Name;
 use super::script::{Fate, Script};
+use super::shelf::Shelf;
 use crate::frame::{Header, Kind, Status};
 use crate::gate::BadDigestPolicy;
 use crate::snapshot::Phase;
@@ -20,8 +23,9 @@ impl Simulation<'_> {
         assert!(now <= max.max(*allowed), "5: parts take {now} bytes of {max}");
         *allowed = now;
         self.parked_turns += u64::from(parts.parked > 0);
-        // Who is kept from sending is not late.
-        if self.steering.read.is_some() || !self.shelves.is_empty() {
+        // Who is kept from sending is not late, and has one lease from the first turn after that.
+        let is_paused = self.steering.read.is_some();
+        if std::mem::replace(&mut self.was_paused, is_paused) || is_paused || !self.shelves.is_empty() {
             self.kept_until = self.now + self.lease;
         }
         let is_late = parts.keys.now > 0 && parts.oldest >= self.lease && self.now > self.kept_until;
@@ -82,9 +86,21 @@ impl Simulation<'_> {
                 match fate_of(id) {
                     Some(Fate::Deliver | Fate::Again) => {
                         let confirmed = self.shelves.iter().all(|s| s.borrow().confirmed.contains_key(&name));
-                        assert!(confirmed, "{status} before {id} of peer {at} is confirmed");
+                        assert!(
+                            confirmed || is_ok,
+                            "a copy is told DUPLICATE before {id} of peer {at} is confirmed"
+                        );
+                        assert!(confirmed, "OK before {id} of peer {at} is confirmed");
                     }
                     Some(Fate::Part) if is_ok => *parts.entry(name).or_default() += 1,
+                    Some(Fate::Part) => {
+                        let has = |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().parts.contains_key(&name);
+                        let confirmed = self.shelves.iter().all(has);
+                        assert!(
+                            confirmed,
+                            "a copy is told DUPLICATE before the whole of part {name:?} is confirmed"
+                        );
+                    }
                     _ => {}
                 }
             }

@@ -47,6 +47,7 @@ pub struct Known {
 struct Told {
     ok: usize,
     by_sink: usize,
+    duplicate: usize,
 }
 
 impl Known {
@@ -111,14 +112,30 @@ pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl F
     received.iter().for_each(|received| add(&received.wholes));
     let stored: Vec<Wholes> =
         run.shelves.iter().map(|shelf| stored_in(run, &shelf.borrow().wholes)).collect();
-    stored.iter().for_each(&mut add);
+    match run.rules.dedup {
+        false => stored.iter().for_each(&mut add),
+        // What one has refused comes to it again, and to the others only if they have refused it too.
+        true => add(&in_all(&stored)),
+    }
     for (whole, &times) in &known.all {
         whole.iter().for_each(|&part| *known.within.entry(part).or_default() += times);
     }
     // What a sink gave no word on in time is not known to be there.
     known.stored = !run.shelves.is_empty() && run.gate.ledger().sunk.unconfirmed() == 0;
-    for wholes in stored.iter().filter(|_| known.stored) {
-        assert!(*wholes == known.all, "4: a sink does not have every whole once");
+    for (wholes, shelf) in stored.iter().zip(&run.shelves).filter(|_| known.stored) {
+        let refused = |whole: &Whole| match run.rules.dedup {
+            true => refused_by(run, &shelf.borrow().wholes, whole),
+            false => 0,
+        };
+        assert!(wholes.keys().eq(known.all.keys()), "4: a sink does not have every whole");
+        for (whole, &times) in wholes {
+            let (all, refused) = (known.all[whole], refused(whole));
+            assert!(
+                (all..=all + refused).contains(&times),
+                "4: a sink has {whole:?} {times} times, of {all}"
+            );
+            assert!(!run.rules.dedup || times <= refused + 1, "2: a sink has {whole:?} twice");
+        }
     }
     for (peer, received) in run.peers.iter().zip(received) {
         if peer.is_subscriber && stayed(peer.wire) && received.lost == 0 {
@@ -131,10 +148,28 @@ pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl F
     let count: usize = known.all.values().sum();
     let parts: usize = known.all.iter().map(|(whole, times)| whole.len() * times).sum();
     assert!(count as u64 <= ledger.wholes && parts as u64 <= ledger.assembled);
-    if known.has_all() {
+    // What sinks have refused is put together again for them.
+    let once =
+        !run.rules.dedup || run.shelves.iter().all(|shelf| shelf.borrow().wholes.iter().all(|(_, is)| *is));
+    if known.has_all() && once {
         assert_eq!((count as u64, parts as u64), (ledger.wholes, ledger.assembled), "4: {ledger}");
     }
     known
+}
+
+/// As often as each is in all of them.
+fn in_all(stored: &[Wholes]) -> Wholes {
+    let Some((first, others)) = stored.split_first() else { return Wholes::new() };
+    let least = |(whole, &times): (&Whole, &usize)| {
+        let others = others.iter().map(|other| other.get(whole).copied().unwrap_or(0));
+        (whole.clone(), others.fold(times, usize::min))
+    };
+    first.iter().map(least).filter(|(_, times)| *times > 0).collect()
+}
+
+fn refused_by(run: &Simulation<'_>, words: &[(Vec<u8>, bool)], whole: &Whole) -> usize {
+    let refused = words.iter().filter(|(_, is_good)| !is_good);
+    refused.filter(|(bytes, _)| take_apart(run, &Frame::first_of(bytes)) == *whole).count()
 }
 
 fn stored_in(run: &Simulation<'_>, stored: &[(Vec<u8>, bool)]) -> Wholes {
@@ -169,14 +204,18 @@ pub(super) fn check(
             }
             let within = known.within.get(&part.name).copied().unwrap_or(0);
             assert!(within <= part.copies, "2: {:?} is in {within} wholes", part.name);
-            assert!(
-                !run.rules.dedup || run.rules.forgets || within <= 1,
-                "2: {:?} is in {within} wholes",
-                part.name
-            );
+            let refuses = run.rules.forgets
+                || run.shelves.iter().any(|shelf| shelf.borrow().wholes.iter().any(|(_, is_good)| !is_good));
+            assert!(!run.rules.dedup || within <= 1 || refuses, "2: {:?} is in {within} wholes", part.name);
             if known.has_all_of(topic) {
                 let (ok, is_told_all) = (told.ok + told.by_sink, took_effect(peer as usize).1);
-                let agrees = ok == within || (ok < within && !(part.sent.answered && is_told_all));
+                let is_enough = ok >= within || !(part.sent.answered && is_told_all);
+                let agrees = match run.rules.dedup && part.copies > 1 {
+                    false => ok <= within && is_enough,
+                    // A copy is told DUPLICATE, or the reason of the whole that it repeats.
+                    true if within == 0 => ok == 0 && told.duplicate == 0,
+                    true => told.ok <= within && is_enough,
+                };
                 assert!(agrees, "4: {:?} is in {within} wholes, and {ok} times told so", part.name);
             }
         }
@@ -251,7 +290,8 @@ fn check_reply(
         }
         Status::Rejected => {
             let again = |other: &Part<'_>| {
-                other.header.part_index == header.part_index && (other.name != *name || other.copies > 1)
+                other.header.part_index == header.part_index
+                    && (other.name != *name || other.copies > 1 && !run.rules.dedup)
             };
             let total: usize = others.iter().map(|other| other.payload * other.copies).sum();
             match &*said {
@@ -267,7 +307,11 @@ fn check_reply(
                 _ => (8, said.starts_with("its product would take more") && !has_room),
             }
         }
-        Status::Duplicate => (6, run.rules.dedup && part.copies > 1),
+        Status::Duplicate => {
+            told.duplicate += 1;
+            (6, run.rules.dedup && part.copies > 1)
+        }
+        Status::Busy => (6, run.rules.dedup && part.copies > 1 && said.starts_with("as many copies")),
         // About the connection.
         status if status.closes() => return,
         _ => (5, false),

@@ -95,6 +95,11 @@ fn fullness(status: &Value, out: &mut String) {
     for (name, depth) in [("connections", &queues["connections"]), ("worker jobs", &queues["jobs"])] {
         line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
     }
+    let window = &queues["dedup_window"];
+    if window.is_object() {
+        let [now, max] = ["now", "max"].map(|field| number(&queues["dedup"][field]));
+        line(out, format_args!("  {:20}{now:>14}{max:>14}", "digests remembered"));
+    }
     let memory = &status["memory"];
     let [used, limit] = ["used_bytes", "limit_bytes"].map(|name| bytes(&memory[name]));
     line(out, format_args!("  {:20}{used:>14}{limit:>14}", "memory"));
@@ -115,6 +120,18 @@ fn fullness(status: &Value, out: &mut String) {
         line(
             out,
             format_args!("\nthe oldest open key has waited {} for a part", age(&parts["oldest_seconds"])),
+        );
+    }
+    let seconds = |name: &str| window[name].as_f64().unwrap_or(0.0);
+    if seconds("reach_seconds") < seconds("window_seconds") {
+        line(
+            out,
+            format_args!(
+                "\ncopies are recognised for {}, not for the {} of --dedup: there is no room for more digests; more \
+                 --memory or a shorter --dedup mends it",
+                age(&window["reach_seconds"]),
+                age(&window["window_seconds"])
+            ),
         );
     }
     let paused = status["paused_by"].as_object().into_iter().flatten();
@@ -342,7 +359,11 @@ mod tests {
             "version": "1", "listen": "a:1", "phase": "paused", "quiet": true, "uptime_seconds": 61.0,
             "rates": {"frames_in": 1000, "verified_us_p50": 12},
             "ledger": {"read": 3, "unmatched": 1, "rejected": {"BAD_DIGEST": 2}},
-            "queues": {"jobs": {"now": 1, "max": 1024}},
+            "queues": {
+                "jobs": {"now": 1, "max": 1024},
+                "dedup": {"now": 50, "max": 50},
+                "dedup_window": {"window_seconds": 3600.0, "reach_seconds": 90.5, "forgotten_early": 7},
+            },
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
             "calls": {"handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
@@ -359,6 +380,8 @@ mod tests {
             "rejected: BAD_DIGEST 2",
             "delivered, but matching no subscriber: 1\n",
             "paused connections: 2 by in flight",
+            "  digests remembered              50            50",
+            "copies are recognised for 1m 30s, not for the 1h of --dedup",
             "2.0 KiB wait",
             "4 frames dropped",
             "for 5s, by subscriber b:2",

@@ -127,6 +127,10 @@ impl Sink for HttpSink {
     fn condition(&self) -> Condition {
         self.shared.condition.lock().clone()
     }
+
+    fn is_in_trouble(&self) -> bool {
+        self.shared.condition.lock().trouble.is_some()
+    }
 }
 
 /// What is under way is given up: whoever ends the sink has waited for what was to be waited for.

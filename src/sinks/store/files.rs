@@ -3,16 +3,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use super::stamp::Stamp;
 
 /// Files and folders below one folder; paths are from there.
 pub trait Files {
     /// A file that is open.
     type File;
 
-    /// Makes a folder, if it is not there.
-    fn make_folder(&mut self, path: &Path) -> io::Result<()>;
+    /// Makes a folder, if it is not there; whether it was not.
+    fn make_folder(&mut self, path: &Path) -> io::Result<bool>;
+
+    /// Whether there is a folder of this name.
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool>;
 
     /// Returns once everything that was made, renamed and removed in a folder is on the disk.
     fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
@@ -44,6 +49,16 @@ pub trait Files {
 
     /// A file's bytes, without opening it.
     fn size(&mut self, path: &Path) -> io::Result<u64>;
+
+    /// Whether an open file is still the one of this name: what is written to one that somebody removed or moved
+    /// away is not stored there.
+    fn is_at(&mut self, file: &mut Self::File, path: &Path) -> io::Result<bool>;
+
+    /// When a file was last written to, by the clock of that time.
+    fn modified(&mut self, path: &Path) -> io::Result<Stamp>;
+
+    /// Says when a file was last written to.
+    fn set_modified(&mut self, file: &mut Self::File, at: Stamp) -> io::Result<()>;
 
     /// Gives a file of a folder another name there, at once.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
@@ -77,11 +92,18 @@ impl Disk {
 impl Files for Disk {
     type File = File;
 
-    fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+    fn make_folder(&mut self, path: &Path) -> io::Result<bool> {
         let path = self.root.join(path);
         match fs::create_dir(&path) {
-            Err(why) if why.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            result => result,
+            Err(why) if why.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool> {
+        match fs::metadata(self.root.join(path)) {
+            Err(why) if is_missing(&why) => Ok(false),
+            metadata => Ok(metadata?.is_dir()),
         }
     }
 
@@ -130,6 +152,24 @@ impl Files for Disk {
 
     fn size(&mut self, path: &Path) -> io::Result<u64> {
         Ok(fs::metadata(self.root.join(path))?.len())
+    }
+
+    fn is_at(&mut self, file: &mut File, path: &Path) -> io::Result<bool> {
+        match fs::metadata(self.root.join(path)) {
+            Err(why) if is_missing(&why) => Ok(false),
+            there => {
+                let (there, held) = (there?, file.metadata()?);
+                Ok((there.dev(), there.ino()) == (held.dev(), held.ino()))
+            }
+        }
+    }
+
+    fn modified(&mut self, path: &Path) -> io::Result<Stamp> {
+        Ok(Stamp::at(fs::metadata(self.root.join(path))?.modified()?))
+    }
+
+    fn set_modified(&mut self, file: &mut File, at: Stamp) -> io::Result<()> {
+        file.set_modified(at.time())
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -181,4 +221,39 @@ pub fn read_exact<F: Files>(files: &mut F, file: &mut F::File, at: u64, bytes: &
         }
     }
     Ok(())
+}
+
+/// Whether there is no such file, or not even such a folder.
+pub fn is_missing(why: &io::Error) -> bool {
+    matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Removes a file, if it is there.
+pub fn remove<F: Files>(files: &mut F, path: &Path) -> io::Result<()> {
+    match files.remove(path) {
+        Err(why) if is_missing(&why) => Ok(()),
+        result => result,
+    }
+}
+
+/// All bytes of a file; none if it is not there.
+pub fn read_all<F: Files>(files: &mut F, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match files.open(path) {
+        Err(why) if is_missing(&why) => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = vec![0; files.len(&mut file)? as usize];
+    read_exact(files, &mut file, 0, &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Gives a file of the store's own folder these bytes, all of them or none.
+pub fn replace<F: Files>(files: &mut F, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = PathBuf::from(format!("{name}.new"));
+    remove(files, &new)?;
+    let mut file = files.create(&new)?;
+    append_all(files, &mut file, &mut [IoSlice::new(bytes)])?;
+    files.sync(&mut file)?;
+    files.rename(&new, Path::new(name))?;
+    files.sync_folder(Path::new(""))
 }

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ages::Ages;
 use super::files::Files;
 use super::layout;
 use super::names::{Holds, file};
@@ -60,14 +61,16 @@ impl Keeper {
     }
 
     /// Removes what is not to be kept, some at a time. How many segments.
-    pub fn remove_old<F: Files>(&mut self, files: &mut F, now: Stamp) -> u64 {
-        if self.keep.is_none() || now < self.next {
+    pub fn remove_old<F: Files>(&mut self, files: &mut F, now: Stamp, ages: &Ages) -> u64 {
+        // No look is put off for longer, so a clock that was ahead when that was decided does not put it off for years.
+        let is_put_off = now < self.next && self.next <= later(now, RETRY);
+        if self.keep.is_none() || is_put_off {
             return 0;
         }
         let mut removed = 0;
         let mut remove = || -> io::Result<()> {
             for _ in 0..STORE_CLOSE_TURN {
-                let Some(old) = self.next_old(files, now)? else { break };
+                let Some(old) = self.next_old(files, now, ages)? else { break };
                 removed += u64::from(self.remove(files, &old)?);
             }
             Ok(())
@@ -81,7 +84,7 @@ impl Keeper {
     }
 
     /// The oldest segment, if it is not to be kept.
-    fn next_old<F: Files>(&mut self, files: &mut F, now: Stamp) -> io::Result<Option<Old>> {
+    fn next_old<F: Files>(&mut self, files: &mut F, now: Stamp, ages: &Ages) -> io::Result<Option<Old>> {
         if let Some(Keep::Size(max)) = self.keep {
             if self.bytes.is_some_and(|bytes| bytes <= max) {
                 return Ok(None);
@@ -97,18 +100,25 @@ impl Keeper {
         let Some(old) = self.oldest.front() else {
             if let Some(Keep::Time(time)) = self.keep {
                 // What is stored from now on.
-                self.next = later(now, time);
+                self.next = later(now, time.min(RETRY));
             }
             return Ok(None);
         };
         let is_over = match self.keep {
             Some(Keep::Time(time)) => {
-                let mut until = later(old.base, time);
-                if until <= now {
+                let frames = file(&old.folder, old.base, Holds::Frames);
+                let mut until = later(ages.latest(old.base), time);
+                if until <= now || ages.is_ahead(old.base) {
                     // Its last frame is what counts.
                     let index = file(&old.folder, old.base, Holds::Index);
                     let end = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
-                    until = later(old.base.max(Stamp(end)), time);
+                    let last = old.base.max(Stamp(end));
+                    let stored = match ages.stored(last, || files.modified(&frames)) {
+                        // Somebody took it away; so it is found when it is to be removed.
+                        Err(why) if why.kind() == ErrorKind::NotFound => old.base,
+                        stored => stored?,
+                    };
+                    until = later(stored, time);
                 }
                 self.next = until.min(later(now, RETRY));
                 until <= now
@@ -220,13 +230,15 @@ mod tests {
 
     fn remove_all(keeper: &mut Keeper, root: &Path, now: Stamp) -> u64 {
         let mut disk = Disk::new(root);
-        std::iter::from_fn(|| Some(keeper.remove_old(&mut disk, now)).filter(|&n| n > 0)).sum()
+        let ages = Ages::read(&mut disk).unwrap();
+        std::iter::from_fn(|| Some(keeper.remove_old(&mut disk, now, &ages)).filter(|&n| n > 0)).sum()
     }
 
     #[test]
     fn nothing_is_removed_unless_it_is_asked_for() {
         let root = segments();
-        assert_eq!(Keeper::new(None).remove_old(&mut Disk::new(root.path()), Stamp(u64::MAX)), 0);
+        let (mut disk, ages) = (Disk::new(root.path()), Ages::default());
+        assert_eq!(Keeper::new(None).remove_old(&mut disk, Stamp(u64::MAX), &ages), 0);
         assert_eq!(left(root.path()).len(), 10);
     }
 
@@ -241,6 +253,34 @@ mod tests {
         let kept = ["a/19700101T000000.000000000Z.cut", "b/19700101T000000.000000000Z.open", "a/notes"];
         assert!(kept.iter().all(|path| root.path().join(path).exists()));
         assert_eq!(fs::read_dir(root.path().join("c%2F")).unwrap().count(), 0, "the indexes went too");
+    }
+
+    #[test]
+    fn by_time_what_was_stored_when_stamps_ran_ahead_goes_by_its_file() {
+        let root = segments();
+        let mut disk = Disk::new(root.path());
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))));
+        // The clock said 3 s to 10 s when it was 1 s; from then on the files say when it was.
+        Ages::default().add(&mut disk, at(7_000), at(1_000)).unwrap();
+        for (second, modified) in [(7, 2_000), (8, 4_000), (9, 6_000)] {
+            let folder = Path::new(["a", "b", "c%2F"][second as usize % 3]);
+            let mut frames = disk.open(&file(folder, at(second * 1000), Holds::Frames)).unwrap();
+            disk.set_modified(&mut frames, at(modified)).unwrap();
+        }
+        assert_eq!(remove_all(&mut keeper, root.path(), at(5_400)), 0);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(6_900)), 7, "all that was stored before 1 s");
+        assert_eq!(remove_all(&mut keeper, root.path(), at(9_500)), 2);
+        assert_eq!(left(root.path()), [9]);
+        assert_eq!(remove_all(&mut keeper, root.path(), at(11_001)), 1);
+    }
+
+    #[test]
+    fn a_look_that_was_put_off_by_a_clock_that_was_ahead_is_not_waited_for() {
+        let root = segments();
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(1_000_000))));
+        assert_eq!(remove_all(&mut keeper, root.path(), at(900_000_000)), 0);
+        keeper.keep = Some(Keep::Time(Duration::from_secs(5)));
+        assert_eq!(remove_all(&mut keeper, root.path(), at(100_000)), 10);
     }
 
     #[test]

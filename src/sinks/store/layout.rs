@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
+use super::lock::LOCK;
 use super::names::{self, Holds};
 use super::stamp::Stamp;
 
@@ -14,6 +15,38 @@ pub struct Folder {
     pub topic: String,
     /// Where it lies, from the store's own folder.
     pub path: PathBuf,
+}
+
+/// Where a segment lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The store's own folder.
+    pub store: PathBuf,
+    /// The topic whose folder it lies in.
+    pub topic: String,
+    /// The stamp that it is called by.
+    pub base: Stamp,
+}
+
+/// Where a file lies that is a segment in a store; none if it is not one.
+pub fn place(path: &Path) -> Option<Place> {
+    let path = path.canonicalize().ok()?;
+    let (base, holds) = names::read_file(path.file_name()?.to_str()?)?;
+    if !matches!(holds, Holds::Frames | Holds::OpenFrames) {
+        return None;
+    }
+    let mut store = path.parent()?.parent()?;
+    // The name of a long topic goes on in a folder inside.
+    while store.file_name().and_then(|name| name.to_str()).is_some_and(names::goes_on) {
+        store = store.parent()?;
+    }
+    let topic = names::topic(path.parent()?.strip_prefix(store).ok()?)?;
+    store.join(LOCK).exists().then(|| Place { store: store.into(), topic, base })
+}
+
+/// Whether a gateway has stored in a folder.
+pub fn is_store(folder: &Path) -> bool {
+    folder.join(LOCK).is_file()
 }
 
 /// Every topic's folder, by topic. What is not the store's is left alone.

@@ -2,15 +2,17 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// In the store's folder; no topic's folder is called like this.
-const LOCK: &str = ".lock";
+pub const LOCK: &str = ".lock";
 
 /// Holds a store's folder as long as it lives. The system lets go of it even where the process is killed.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -22,7 +24,7 @@ impl Lock {
             File::open(parent)?.sync_all()?;
         }
         let path = folder.join(LOCK);
-        let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
+        let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -31,7 +33,13 @@ impl Lock {
         // For people who wonder.
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Some(Lock { _file: file }))
+        Ok(Some(Lock { file, path }))
+    }
+
+    /// Whether it is still the folder's: somebody may have removed that, and another may be there by now.
+    pub fn is_there(&self) -> bool {
+        let (Ok(held), Ok(there)) = (self.file.metadata(), fs::metadata(&self.path)) else { return false };
+        (held.dev(), held.ino()) == (there.dev(), there.ino())
     }
 }
 
@@ -45,7 +53,12 @@ mod tests {
         let store = folder.path().join("a/store");
         let lock = Lock::take(&store).unwrap();
         assert!(lock.is_some() && Lock::take(&store).unwrap().is_none());
-        drop(lock);
+        assert!(lock.as_ref().is_some_and(Lock::is_there));
+        fs::remove_dir_all(&store).unwrap();
+        assert!(lock.as_ref().is_some_and(|lock| !lock.is_there()));
+        let new = Lock::take(&store).unwrap();
+        assert!(new.is_some() && lock.as_ref().is_some_and(|lock| !lock.is_there()));
+        drop((lock, new));
         assert!(Lock::take(&store).unwrap().is_some());
         let not_a_folder = folder.path().join("file");
         fs::write(&not_a_folder, "").unwrap();

@@ -12,12 +12,16 @@
 //! DIR/orders.eu/20260728T101520.000000042Z.cut       what a crash left that is no frame
 //! ```
 //!
+//! In DIR itself lie also `.schemes`, under what the frames were made, and, where clocks went wrong, `.clock`.
+//!
 //! Files are called by the [stamp](Stamp) of their first frame. Stamps are unique and ascend in the order
 //! in which frames were stored, whatever their topics.
 //!
 //! Everything that blocks is done by a thread of the store's own. What could not be written or synced is
 //! not confirmed and tried again, until it works.
 
+mod ages;
+mod append;
 mod by_topic;
 mod files;
 pub mod index;
@@ -26,20 +30,28 @@ mod layout;
 mod lock;
 pub mod names;
 mod reader;
+mod recent;
 mod recover;
+pub mod repair;
 mod scan;
+mod schemes;
 mod segment;
 mod stamp;
 mod thread;
+mod topics;
+mod troubled;
 mod warehouse;
 
-use crate::frame::{Body, Header};
-
+pub use append::{Append, Puts};
 pub use files::{Disk, Files, Listed};
 pub use keep::Keep;
+pub use layout::{Place, is_store, place};
+pub use lock::Lock;
 pub use reader::{Reader, Run};
-pub use recover::{Cut, Recovered, recover};
+pub use recent::{Recall, Recent};
+pub use recover::{Cut, Recovered, Start, finish_open, recover};
 pub use scan::{Flaw, Scan, Stop, Why};
+pub use schemes::{Keys, Mark, Missing, Schemes};
 pub use segment::Trouble;
 pub use stamp::{Clock, Stamp};
 pub use thread::{Options, StoreThread};
@@ -55,17 +67,6 @@ impl SyncPolicy {
     }
 }
 
-/// Frames of one topic, to be stored.
-#[derive(Debug)]
-pub struct Append {
-    /// Their bytes.
-    pub body: Body,
-    /// How many they are.
-    pub frames: u32,
-    /// Whose they are. The store only carries it.
-    pub ticket: u64,
-}
-
 /// When frames count as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -73,17 +74,4 @@ pub enum SyncPolicy {
     Batch,
     /// Once the system has them.
     Off,
-}
-
-impl Append {
-    /// The topic of its frames.
-    fn topic(&self) -> &[u8] {
-        let mut slices = self.body.slices();
-        let first = slices.next().expect("frames have bytes");
-        let (head, rest) = first.split_first_chunk().expect("a frame's header lies together");
-        let header = Header::decode(head).expect("only what was cut is stored");
-        // Behind the header, or first in the slice behind that.
-        let topic = if rest.is_empty() { slices.next().unwrap_or_default() } else { rest };
-        &topic[..header.topic_len as usize]
-    }
 }

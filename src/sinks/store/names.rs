@@ -30,10 +30,15 @@ pub enum Holds {
     Index,
     /// What a crash left at the end of a segment, and what is no frame.
     Cut,
+    /// Frames that a [repair](super::repair) is about to put in the place of others.
+    NewFrames,
+    /// Their index.
+    NewIndex,
 }
 
 impl Holds {
-    const ALL: [Holds; 4] = [Holds::Frames, Holds::OpenFrames, Holds::Index, Holds::Cut];
+    const ALL: [Holds; 6] =
+        [Holds::Frames, Holds::OpenFrames, Holds::Index, Holds::Cut, Holds::NewFrames, Holds::NewIndex];
 
     fn suffix(self) -> &'static str {
         match self {
@@ -41,6 +46,8 @@ impl Holds {
             Holds::OpenFrames => ".open",
             Holds::Index => ".index",
             Holds::Cut => ".cut",
+            Holds::NewFrames => ".new-frames",
+            Holds::NewIndex => ".new-index",
         }
     }
 }

@@ -16,10 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use slab::Slab;
 
-use super::files::{Disk, read_at};
+use super::ages::Ages;
+use super::files::{Disk, Files, read_at};
 use super::index::{self, ENTRY, Entry};
 use super::layout::{self, Folder};
 use super::names::{Holds, file};
+use super::schemes::{Mark, Schemes};
 use super::stamp::Stamp;
 use crate::frame::matches;
 
@@ -30,7 +32,11 @@ const FRESH: Duration = Duration::from_secs(2);
 pub struct Reader {
     root: PathBuf,
     patterns: Vec<String>,
+    /// What was stored before that time is passed, and so is what has a stamp before this one.
+    time: Stamp,
     since: Stamp,
+    ages: Ages,
+    schemes: Schemes,
     folders: HashMap<PathBuf, Known>,
     /// Segments that are not opened yet, and where.
     unopened: BinaryHeap<Reverse<(Stamp, PathBuf)>>,
@@ -73,6 +79,8 @@ pub struct Run {
     pub first: Stamp,
     /// Where the first begins.
     pub from: u64,
+    /// What they were made under, if that is known.
+    pub mark: Option<Mark>,
     file: Arc<File>,
     at: u64,
     to: u64,
@@ -94,10 +102,15 @@ impl Reader {
     /// the first runs may begin earlier. Where `until` is given, what is stored later is left for
     /// [`look`](Self::look).
     pub fn new(root: &Path, patterns: &[String], since: Stamp, until: Option<Stamp>) -> io::Result<Reader> {
+        let mut disk = Disk::new(root);
+        let ages = Ages::read(&mut disk)?;
         let mut reader = Reader {
             root: root.into(),
             patterns: patterns.to_vec(),
-            since,
+            time: since,
+            since: ages.since(since),
+            ages,
+            schemes: Schemes::read(&mut disk)?,
             folders: HashMap::new(),
             unopened: BinaryHeap::new(),
             segments: Slab::new(),
@@ -107,6 +120,11 @@ impl Reader {
         };
         reader.discover()?;
         Ok(reader)
+    }
+
+    /// The first stamp of which something is asked.
+    pub fn since(&self) -> Stamp {
+        self.since
     }
 
     /// The next run, if there is one now.
@@ -133,7 +151,8 @@ impl Reader {
             segment.at += 1;
             let holds = if segment.finished { Holds::Frames } else { Holds::OpenFrames };
             let path = self.root.join(file(&segment.folder, segment.base, holds));
-            let run = Run { path, first: stamp, from, file: segment.frames.clone(), at: from, to: entry.end };
+            let (mark, file) = (self.schemes.at(segment.base), segment.frames.clone());
+            let run = Run { path, first: stamp, from, mark, file, at: from, to: entry.end };
             self.queue(id);
             return Ok(Some(run));
         }
@@ -176,6 +195,8 @@ impl Reader {
     fn discover(&mut self) -> io::Result<()> {
         let mut disk = Disk::new(&self.root);
         let now = SystemTime::now();
+        // A gateway that was started again may have another secret.
+        self.schemes = Schemes::read(&mut disk)?;
         for Folder { topic, path } in layout::folders(&mut disk)? {
             if !self.patterns.iter().any(|pattern| matches(pattern, &topic)) {
                 continue;
@@ -191,10 +212,13 @@ impl Reader {
             found.retain(|(_, holds)| matches!(holds, Holds::Frames | Holds::OpenFrames));
             let newest = known.newest;
             known.newest = found.last().map(|(base, _)| *base).max(newest);
-            for (at, &(base, _)) in found.iter().enumerate() {
+            for (at, &(base, holds)) in found.iter().enumerate() {
                 // Whatever comes before the next segment's first is over before it.
                 let is_over = found.get(at + 1).is_some_and(|(next, _)| *next <= self.since);
-                if newest.is_none_or(|newest| base > newest) && !is_over {
+                // Where stamps run ahead of the clock, the file says when the last frame was stored.
+                let is_old = self.ages.is_ahead(base)
+                    && disk.modified(&file(&path, base, holds)).is_ok_and(|at| at < self.time);
+                if newest.is_none_or(|newest| base > newest) && !is_over && !is_old {
                     self.unopened.push(Reverse((base, path.clone())));
                 }
             }

@@ -7,14 +7,28 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::ages::Ages;
 use super::files::{Files, append_all, read_exact};
 use super::index::{self, Compared, ENTRY, Entry};
 use super::layout::{self, Folder};
 use super::names::{Holds, file};
-use super::scan::{Flaw, Scan, Stop};
+use super::repair;
+use super::scan::{Flaw, Scan, Stop, Why};
+use super::schemes::{Keys, Mark, Schemes};
 use super::segment::Trouble;
 use super::stamp::{Clock, Stamp};
 use crate::frame::Scheme;
+
+/// Where a store goes on after a start.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// It has passed every stamp that was ever given.
+    pub clock: Clock,
+    /// How many topics there are.
+    pub topics: usize,
+    /// When stamps ran ahead of the clock.
+    pub ages: Ages,
+}
 
 /// What was found and done at a start.
 #[derive(Debug, Default)]
@@ -23,6 +37,8 @@ pub struct Recovered {
     pub segments: u64,
     /// Frames in them.
     pub frames: u64,
+    /// Those of them that do not belong to the topic in whose folder they lie.
+    pub misfiled: u64,
     /// What was cut off, and why.
     pub cuts: Vec<Cut>,
 }
@@ -38,12 +54,35 @@ pub struct Cut {
     pub flaw: Flaw,
 }
 
-/// Finishes what an earlier run left open. The clock has passed every stamp that was ever given.
-pub fn recover<F: Files>(files: &mut F, scheme: &Scheme, now: Stamp) -> Result<(Clock, Recovered), Trouble> {
+/// Finishes what an earlier run left open, and says that from now on frames are made under the first of the keys.
+pub fn recover<F: Files>(
+    files: &mut F,
+    keys: &Keys,
+    now: Stamp,
+) -> Result<(Start, Schemes, Recovered), Trouble> {
+    let (start, mut schemes, recovered) = finish_open(files, keys, now)?;
+    let begun = schemes.begin(files, start.clock.next(), keys.first());
+    begun.map_err(|why| Trouble::new("write", Path::new(".schemes"), why))?;
+    Ok((start, schemes, recovered))
+}
+
+/// Finishes what an earlier run left open, each segment judged by the scheme that it was made under.
+pub fn finish_open<F: Files>(
+    files: &mut F,
+    keys: &Keys,
+    now: Stamp,
+) -> Result<(Start, Schemes, Recovered), Trouble> {
+    let schemes = Schemes::read(files).map_err(|why| Trouble::new("read", Path::new(".schemes"), why))?;
+    let ages = Ages::read(files).map_err(|why| Trouble::new("read", Path::new(".clock"), why))?;
+    repair::finish(files)?;
     let mut clock = Clock::default();
+    clock.pass(schemes.end().0);
+    clock.pass(ages.end().0);
     let mut open = Vec::new();
     let list = |path: &Path, why| Trouble { what: "list", path: path.into(), why };
-    for Folder { path, .. } in layout::folders(files).map_err(|why| list(Path::new(""), why))? {
+    let folders = layout::folders(files).map_err(|why| list(Path::new(""), why))?;
+    let topics = folders.len();
+    for Folder { topic, path } in folders {
         let contents = layout::contents(files, &path).map_err(|why| list(&path, why))?;
         let is_frames = |holds| matches!(holds, Holds::Frames | Holds::OpenFrames);
         if let Some(&(newest, _)) = contents.iter().rev().find(|(_, holds)| is_frames(*holds)) {
@@ -52,7 +91,7 @@ pub fn recover<F: Files>(files: &mut F, scheme: &Scheme, now: Stamp) -> Result<(
         }
         for (at, &(base, holds)) in contents.iter().enumerate() {
             match holds {
-                Holds::OpenFrames => open.push((base, path.clone())),
+                Holds::OpenFrames => open.push((base, path.clone(), topic.clone())),
                 // Its segment was about to begin, or was taken away before it.
                 Holds::Index
                     if !contents[..at].iter().any(|(of, holds)| *of == base && is_frames(*holds)) =>
@@ -65,12 +104,55 @@ pub fn recover<F: Files>(files: &mut F, scheme: &Scheme, now: Stamp) -> Result<(
     }
     open.sort();
     let mut recovered = Recovered::default();
-    for (base, folder) in open {
-        let one = One { files, scheme, folder: &folder, base };
-        recovered.segments += 1;
-        recovered.frames += one.finish(&mut clock, now, &mut recovered.cuts)?;
+    // Whether all of them can be judged is known before any is touched.
+    let mut judged = Vec::new();
+    for (base, folder, topic) in open {
+        let judges = judges(files, keys, schemes.at(base), &file(&folder, base, Holds::OpenFrames))?;
+        judged.push((base, folder, topic, judges));
     }
-    Ok((clock, recovered))
+    for (base, folder, topic, schemes) in judged {
+        let one = One { files, schemes, folder: &folder, topic: &topic, base };
+        recovered.segments += 1;
+        one.finish(&mut clock, now, &mut recovered)?;
+    }
+    Ok((Start { clock, topics, ages }, schemes, recovered))
+}
+
+/// By which schemes an open segment is judged. A secret that is not known is no reason to cut anything off.
+fn judges<'a, F: Files>(
+    files: &mut F,
+    keys: &'a Keys,
+    mark: Option<Mark>,
+    path: &Path,
+) -> Result<&'a [Scheme], Trouble> {
+    const MEND: &str = "start once with the secret of the run before, or give its file too, \
+                        to serve as --store-secret-file, to verify as a further --secret-file";
+    let cannot = |why: String| Trouble::new("judge", path, io::Error::other(why));
+    if mark.is_some() {
+        return keys.judges(mark).map_err(|missing| cannot(format!("{missing}: {MEND}")));
+    }
+    // Of a store that does not know, its first frame tells it.
+    let failed = |why| Trouble::new("read", path, why);
+    let mut file = files.open(path).map_err(failed)?;
+    let (mut scan, mut at) = (Scan::new(keys.all(), 0), 0);
+    let first = scan.next(|bytes| {
+        let n = files.read(&mut file, at, bytes)?;
+        at += n as u64;
+        Ok(n)
+    });
+    match first {
+        Ok(Some(_)) => Ok(keys.same(scan.under())),
+        Err(Stop::Read(why)) => Err(failed(why)),
+        // What the index speaks of was on the disk: no crash has torn it.
+        Err(Stop::Flaw(Flaw { why: Why::Digest, .. }))
+            if !read_index(files, &path.with_extension("index"))?.is_empty() =>
+        {
+            Err(cannot(format!(
+                "its first frame was confirmed, and is intact under no secret that was given: {MEND}; if the frame is damaged, move the file away"
+            )))
+        }
+        Ok(None) | Err(Stop::Flaw(_)) => Ok(keys.given()),
+    }
 }
 
 /// The first stamp behind those of an index; 0 if there is none.
@@ -79,7 +161,8 @@ pub fn end_of_index<F: Files>(files: &mut F, path: &Path) -> Result<u64, Trouble
     Ok(entries.last().map_or(0, Entry::next))
 }
 
-fn read_index<F: Files>(files: &mut F, path: &Path) -> Result<Vec<Entry>, Trouble> {
+/// The entries of an index; none if it is not there.
+pub fn read_index<F: Files>(files: &mut F, path: &Path) -> Result<Vec<Entry>, Trouble> {
     let mut read = || -> io::Result<Vec<u8>> {
         let mut file = match files.open(path) {
             Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -108,30 +191,31 @@ fn remove<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
 /// An open segment.
 struct One<'a, F> {
     files: &'a mut F,
-    scheme: &'a Scheme,
+    schemes: &'a [Scheme],
     folder: &'a Path,
+    topic: &'a str,
     base: Stamp,
 }
 
 impl<F: Files> One<'_, F> {
-    /// Cuts it back and gives it its final name. How many frames it holds.
-    fn finish(mut self, clock: &mut Clock, now: Stamp, cuts: &mut Vec<Cut>) -> Result<u64, Trouble> {
+    /// Cuts it back and gives it its final name.
+    fn finish(mut self, clock: &mut Clock, now: Stamp, recovered: &mut Recovered) -> Result<(), Trouble> {
         let entries = read_index(self.files, &self.path(Holds::Index))?;
         let path = self.path(Holds::OpenFrames);
         let failed = |what, why| Trouble { what, path: path.clone(), why };
         let mut file = self.files.open(&path).map_err(|why| failed("open", why))?;
         let len = self.files.len(&mut file).map_err(|why| failed("read", why))?;
         let mut compared = Compared::new(entries);
-        let (frames, valid, flaw) = self.scan(&mut file, &mut compared).map_err(|why| failed("read", why))?;
+        let (valid, flaw) =
+            self.scan(&mut file, &mut compared, recovered).map_err(|why| failed("read", why))?;
         if let Some(flaw) = flaw {
             let cut = self.cut(&mut file, valid, len, flaw)?;
-            cuts.push(cut);
+            recovered.cuts.push(cut);
         }
         if valid == 0 {
             remove(self.files, &path)?;
             remove(self.files, &self.path(Holds::Index))?;
-            self.sync_folder()?;
-            return Ok(0);
+            return self.sync_folder();
         }
         // What the system held and had not written yet survives the program, not the machine.
         self.files.sync(&mut file).map_err(|why| failed("sync", why))?;
@@ -142,14 +226,18 @@ impl<F: Files> One<'_, F> {
         })?;
         let to = self.path(Holds::Frames);
         self.files.rename(&path, &to).map_err(|why| failed("rename", why))?;
-        self.sync_folder()?;
-        Ok(frames)
+        self.sync_folder()
     }
 
-    /// How many frames there are up to the first flaw, in how many bytes.
-    fn scan(&mut self, file: &mut F::File, compared: &mut Compared) -> io::Result<(u64, u64, Option<Flaw>)> {
-        let mut scan = Scan::new(self.scheme, 0);
-        let (mut read_to, mut frames) = (0, 0);
+    /// Counts the frames up to the first flaw; in how many bytes they are.
+    fn scan(
+        &mut self,
+        file: &mut F::File,
+        compared: &mut Compared,
+        recovered: &mut Recovered,
+    ) -> io::Result<(u64, Option<Flaw>)> {
+        let mut scan = Scan::new(self.schemes, 0);
+        let mut read_to = 0;
         loop {
             let files = &mut *self.files;
             let next = scan.next(|bytes| {
@@ -158,12 +246,13 @@ impl<F: Files> One<'_, F> {
                 Ok(n)
             });
             match next {
-                Ok(Some(_)) => {
-                    frames += 1;
+                Ok(Some(frame)) => {
+                    recovered.frames += 1;
+                    recovered.misfiled += u64::from(frame.topic() != self.topic.as_bytes());
                     compared.frame(scan.at());
                 }
-                Ok(None) => return Ok((frames, scan.at(), None)),
-                Err(Stop::Flaw(flaw)) => return Ok((frames, scan.at(), Some(flaw))),
+                Ok(None) => return Ok((scan.at(), None)),
+                Err(Stop::Flaw(flaw)) => return Ok((scan.at(), Some(flaw))),
                 Err(Stop::Read(why)) => return Err(why),
             }
         }

@@ -12,7 +12,9 @@ const BLOCK: usize = 256 * 1024;
 ///
 /// `taken ≤ filled ≤ bytes.len()`: what was read lies between, and begins at `at` in the file.
 pub struct Scan<'a> {
-    scheme: &'a Scheme,
+    schemes: &'a [Scheme],
+    /// Which of them the last frame is intact under.
+    under: usize,
     bytes: Vec<u8>,
     taken: usize,
     filled: usize,
@@ -58,14 +60,21 @@ pub enum Why {
 }
 
 impl<'a> Scan<'a> {
-    /// A scan that begins with a frame `at` bytes into the file.
-    pub fn new(scheme: &'a Scheme, at: u64) -> Scan<'a> {
-        Scan { scheme, bytes: Vec::new(), taken: 0, filled: 0, at }
+    /// A scan that begins with a frame `at` bytes into the file. A frame is intact that is so under one of the schemes.
+    pub fn new(schemes: &'a [Scheme], at: u64) -> Scan<'a> {
+        Scan { schemes, under: 0, bytes: Vec::new(), taken: 0, filled: 0, at }
     }
 
-    /// Goes on with a frame that begins `at` bytes into a file, of which nothing was read yet.
-    pub fn restart(&mut self, at: u64) {
+    /// Goes on with a frame that begins `at` bytes into a file, of which nothing was read yet, and that was made under
+    /// one of these schemes.
+    pub fn restart(&mut self, schemes: &'a [Scheme], at: u64) {
         (self.taken, self.filled, self.at) = (0, 0, at);
+        (self.schemes, self.under) = (schemes, 0);
+    }
+
+    /// The scheme under which the last frame was intact.
+    pub fn under(&self) -> &'a Scheme {
+        &self.schemes[self.under]
     }
 
     /// Bytes into the file up to which it is whole frames that were taken.
@@ -97,8 +106,11 @@ impl<'a> Scan<'a> {
         };
         let len = header.frame_len();
         let bytes = &self.bytes[self.taken..self.taken + len];
-        if !self.scheme.is_intact(bytes) {
-            return Err(self.flaw(Why::Digest));
+        if !self.schemes.get(self.under).is_some_and(|scheme| scheme.is_intact(bytes)) {
+            let Some(under) = self.schemes.iter().position(|scheme| scheme.is_intact(bytes)) else {
+                return Err(self.flaw(Why::Digest));
+            };
+            self.under = under;
         }
         if header.kind != Kind::Data {
             return Err(self.flaw(Why::Kind(header.kind)));
@@ -194,7 +206,7 @@ mod tests {
 
     /// The ids, and what stopped it.
     fn scan(bytes: &[u8], piece: usize) -> (Vec<u64>, u64, Option<Flaw>) {
-        let mut scan = Scan::new(&Scheme::Sha256, 0);
+        let mut scan = Scan::new(&[Scheme::Sha256], 0);
         let (mut rest, mut ids) = (bytes, Vec::new());
         loop {
             let next = scan.next(|buffer| {

@@ -7,22 +7,22 @@
 //!
 //! A segment in which anything failed takes no more frames. After a failed sync nobody knows what is on
 //! the disk, and the next one may say that all is well; so what was not stored is cut off again, and
-//! goes to a new segment.
+//! goes to a new segment. Files that somebody took away are noticed before anything in them is confirmed.
 
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::files::{Files, append_all, read_exact};
+use super::files::{Files, append_all, is_missing, read_exact, remove};
 use super::index::{ENTRY, Entry};
 use super::names::{self, Holds};
 use super::stamp::Stamp;
 
 /// A segment that is not finished.
 ///
-/// `stored ≤ written` in bytes; the index holds `indexed` whole entries, which cover `stored`.
+/// `stored ≤ written` in bytes; the index holds `indexed` whole entries, which cover `stored` and `frames`.
 pub struct Segment<T> {
     folder: Arc<Path>,
     base: Stamp,
@@ -31,6 +31,7 @@ pub struct Segment<T> {
     files: Option<Pair<T>>,
     written: u64,
     stored: u64,
+    frames: u64,
     indexed: u64,
     broken: bool,
     /// A sync of the index failed, and what it holds, once that was read.
@@ -56,7 +57,8 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    fn new(what: &'static str, path: &Path, why: io::Error) -> Trouble {
+    /// What was tried, on which file or folder, and what the system said.
+    pub fn new(what: &'static str, path: &Path, why: io::Error) -> Trouble {
         Trouble { what, path: path.into(), why }
     }
 }
@@ -70,7 +72,7 @@ impl fmt::Display for Trouble {
 impl<T> Segment<T> {
     /// A segment that begins with the frame of this stamp. It is broken until it [is made](Self::make).
     pub fn new(folder: Arc<Path>, base: Stamp, now: Instant) -> Segment<T> {
-        let (written, stored, indexed) = (0, 0, 0);
+        let (written, stored, frames, indexed) = (0, 0, 0, 0);
         Segment {
             folder,
             base,
@@ -78,12 +80,18 @@ impl<T> Segment<T> {
             files: None,
             written,
             stored,
+            frames,
             indexed,
             broken: true,
             index_broken: false,
             index_copy: None,
             renamed: false,
         }
+    }
+
+    /// Its topic's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// When it began.
@@ -94,6 +102,11 @@ impl<T> Segment<T> {
     /// Bytes written.
     pub fn len(&self) -> u64 {
         self.written
+    }
+
+    /// Frames stored, and their bytes.
+    pub fn stored(&self) -> (u64, u64) {
+        (self.frames, self.stored)
     }
 
     /// Whether something failed in it.
@@ -116,13 +129,14 @@ impl<T> Segment<T> {
         self.files = None;
     }
 
-    /// Makes its files, and its topic's folder.
-    pub fn make<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
+    /// Makes its files, and its topic's folder; whether that was not there.
+    pub fn make<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
         let folder = self.folder.clone();
         let mut above = PathBuf::new();
+        let mut is_new = false;
         for name in folder.iter() {
             let path = above.join(name);
-            files.make_folder(&path).map_err(|why| Trouble::new("make the folder", &path, why))?;
+            is_new = files.make_folder(&path).map_err(|why| Trouble::new("make the folder", &path, why))?;
             // Even where it was there: an earlier attempt may have ended between the two.
             sync_folder(files, &above)?;
             above = path;
@@ -134,7 +148,7 @@ impl<T> Segment<T> {
         self.files = Some(Pair { frames, index });
         sync_folder(files, &folder)?;
         self.broken = false;
-        Ok(())
+        Ok(is_new)
     }
 
     /// Writes frames at its end.
@@ -156,6 +170,36 @@ impl<T> Segment<T> {
         files.sync(&mut pair.frames).map_err(|why| self.failed("sync", why))
     }
 
+    /// Whether its files are still where they were made; what lies elsewhere is not stored.
+    pub fn is_there<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
+        let (frames, index) = (self.path(Holds::OpenFrames), self.path(Holds::Index));
+        let pair = self.open(files)?;
+        let both = files
+            .is_at(&mut pair.frames, &frames)
+            .and_then(|is| Ok(is && files.is_at(&mut pair.index, &index)?));
+        both.map_err(|why| self.failed("look for", why))
+    }
+
+    /// Whether its frames are gone: somebody removed them, or moved them away.
+    pub fn is_gone<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
+        let path = self.path(Holds::OpenFrames);
+        let Some(pair) = &mut self.files else {
+            return match files.size(&path) {
+                Err(why) if is_missing(&why) => Ok(true),
+                size => size.map(|_| false).map_err(|why| self.failed("look for", why)),
+            };
+        };
+        let is_there = files.is_at(&mut pair.frames, &path);
+        is_there.map(|is| !is).map_err(|why| self.failed("look for", why))
+    }
+
+    /// Takes away what is left of a segment whose frames are gone.
+    pub fn clear<F: Files<File = T>>(&mut self, files: &mut F) {
+        self.files = None;
+        // Without its frames, the next start removes it as well.
+        let _ = files.remove(&self.path(Holds::Index));
+    }
+
     /// Says of all that was written where it stands: it is stored.
     pub fn index<F: Files<File = T>>(&mut self, files: &mut F, entries: &[Entry]) -> Result<(), Trouble> {
         let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
@@ -163,6 +207,7 @@ impl<T> Segment<T> {
         append_all(files, &mut pair.index, &mut [IoSlice::new(&bytes)])
             .map_err(|why| self.failed("write", why))?;
         self.indexed += entries.len() as u64;
+        self.frames += entries.iter().map(|entry| u64::from(entry.frames)).sum::<u64>();
         self.stored = self.written;
         Ok(())
     }
@@ -184,12 +229,21 @@ impl<T> Segment<T> {
         }
         if self.broken {
             let (stored, indexed) = (self.stored, self.indexed * ENTRY as u64);
-            let pair = self.open(files)?;
+            // Its index may be what is missing.
+            self.files = None;
+            let path = self.path(Holds::OpenFrames);
+            let mut frames = files.open(&path).map_err(|why| Trouble::new("open", &path, why))?;
             files
-                .truncate(&mut pair.frames, stored)
-                .and_then(|()| files.sync(&mut pair.frames))
-                .and_then(|()| files.truncate(&mut pair.index, indexed))
+                .truncate(&mut frames, stored)
+                .and_then(|()| files.sync(&mut frames))
                 .map_err(|why| self.failed("cut off", why))?;
+            let path = self.path(Holds::Index);
+            match files.open(&path) {
+                Err(why) if is_missing(&why) => {}
+                index => index
+                    .and_then(|mut index| files.truncate(&mut index, indexed))
+                    .map_err(|why| Trouble::new("cut off", &path, why))?,
+            }
             self.written = stored;
             self.broken = false;
         }
@@ -207,14 +261,18 @@ impl<T> Segment<T> {
         sync_folder(files, &self.folder)
     }
 
-    /// Brings the index to the disk. One whose sync failed is written anew.
+    /// Brings the index to the disk. One whose sync failed is written anew; one that somebody took away is done
+    /// without.
     fn sync_index<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
         let path = self.path(Holds::Index);
         if self.index_broken {
             self.files = None;
             if self.index_copy.is_none() {
                 let mut bytes = vec![0; self.indexed as usize * ENTRY];
-                let mut index = files.open(&path)?;
+                let mut index = match files.open(&path) {
+                    Err(why) if is_missing(&why) => return Ok(()),
+                    index => index?,
+                };
                 read_exact(files, &mut index, 0, &mut bytes)?;
                 self.index_copy = Some(bytes);
             }
@@ -222,7 +280,10 @@ impl<T> Segment<T> {
         }
         let mut index = match (self.files.take(), &self.index_copy) {
             (Some(Pair { index, .. }), _) => index,
-            (None, None) => files.open(&path)?,
+            (None, None) => match files.open(&path) {
+                Err(why) if is_missing(&why) => return Ok(()),
+                index => index?,
+            },
             (None, Some(bytes)) => {
                 let mut index = files.create(&path)?;
                 append_all(files, &mut index, &mut [IoSlice::new(bytes)])?;
@@ -258,17 +319,4 @@ impl<T> Segment<T> {
 
 fn sync_folder<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
     files.sync_folder(path).map_err(|why| Trouble::new("sync the folder", path, why))
-}
-
-/// Removes a file, if it is there.
-fn remove<F: Files>(files: &mut F, path: &Path) -> io::Result<()> {
-    match files.remove(path) {
-        Err(why) if is_missing(&why) => Ok(()),
-        result => result,
-    }
-}
-
-/// Whether there is no such file, or not even such a folder.
-fn is_missing(why: &io::Error) -> bool {
-    matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp(pub u64);
 
+/// 10 s: clocks are set right by less than that all the time, and nobody asks for an age so exactly.
+const AHEAD: Duration = Duration::from_secs(10);
+
 /// Gives stamps out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
@@ -23,6 +26,18 @@ impl Clock {
         let first = self.next.max(now.0.min(Stamp::CLOCK_MAX));
         self.next = first + u64::from(frames);
         Stamp(first)
+    }
+
+    /// By how much the stamps to be given run ahead of the clock, where it is enough to matter: the clock was ahead
+    /// once, or is set back.
+    pub fn ahead_of(&self, now: Stamp) -> Option<Duration> {
+        let ahead = Duration::from_nanos(self.next.saturating_sub(now.0));
+        (ahead >= AHEAD).then_some(ahead)
+    }
+
+    /// The least that may be given.
+    pub fn next(&self) -> Stamp {
+        Stamp(self.next)
     }
 
     /// What lies before `end` was given already.
@@ -111,6 +126,12 @@ mod tests {
         assert_eq!(clock.take(Stamp(1001), 1), Stamp(5000));
         clock.pass(Stamp::MAX.0);
         assert_eq!(clock.take(Stamp(u64::MAX), u32::MAX), Stamp::MAX);
+        let seconds = |n: u64| Stamp(1_000_000_000 * n);
+        let mut clock = Clock::default();
+        assert_eq!(clock.ahead_of(seconds(0)), None);
+        clock.pass(seconds(1000).0);
+        assert_eq!((clock.ahead_of(seconds(991)), clock.ahead_of(seconds(2000))), (None, None));
+        assert_eq!(clock.ahead_of(seconds(940)), Some(Duration::from_secs(60)));
         let mut clock = Clock::default();
         assert!(clock.take(Stamp(u64::MAX), 1) < Stamp::MAX, "what is given can be read again");
     }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,9 +15,11 @@ use parking_lot::Mutex;
 use super::by_topic::ByTopic;
 use super::files::Disk;
 use super::lock::Lock;
+use super::recent::{Recall, recent};
+use super::schemes::{Keys, Schemes};
 use super::warehouse::{Now, Policy, Warehouse};
-use super::{Append, Recovered, Stamp, Trouble, recover};
-use crate::frame::Scheme;
+use super::{Append, Puts, Recovered, Stamp, Start, Trouble, recover};
+use crate::frame::{DIGEST, Scheme};
 use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::units::{about, many};
@@ -31,14 +35,31 @@ pub struct Options {
     pub folder: PathBuf,
     /// How digests are made.
     pub scheme: Scheme,
+    /// How they were made in earlier runs, as far as what those left open is to be judged by it.
+    pub earlier: Vec<Scheme>,
     /// How it is stored.
     pub policy: Policy,
+    /// Which digests of what is stored are to be known at the start, if any.
+    pub recall: Option<Recall>,
+    /// Bytes that topics may hold whose frames cannot be stored now; the further frames of these are refused, as long
+    /// as others can be stored.
+    pub held_max: usize,
+}
+
+impl Options {
+    /// Stores in this folder; nothing is recalled.
+    pub fn new(folder: &Path, scheme: Scheme, policy: Policy) -> Options {
+        let (earlier, recall, held_max) = (Vec::new(), None, usize::MAX);
+        Options { folder: folder.into(), scheme, earlier, policy, recall, held_max }
+    }
 }
 
 /// A store on the disk, with a thread of its own.
 pub struct StoreThread {
-    appends: Option<Sender<Append>>,
-    /// Appends that were not collected: at most [`STORE_APPENDS`], so both queues have room for them.
+    puts: Option<Sender<Put>>,
+    /// What was stored lately: when, and its digest.
+    recent: Vec<(Instant, [u8; DIGEST])>,
+    /// Puts that were not collected: at most [`STORE_APPENDS`], so both queues have room for them.
     given: usize,
     back: Arc<Back>,
     by_topic: Arc<Mutex<ByTopic>>,
@@ -49,6 +70,8 @@ pub struct StoreThread {
 struct Back {
     stored: WakeQueue<Outcome>,
     condition: Mutex<Condition>,
+    /// Nothing can be stored now, of no topic.
+    is_stuck: AtomicBool,
 }
 
 /// Why a store cannot be used, in one line with the mend.
@@ -78,32 +101,80 @@ impl StoreThread {
             lock.ok_or_else(|| unusable(&"another gateway stores there: stop it or choose another folder"))?;
         let mut disk = Disk::new(folder);
         let since = Instant::now();
-        let (clock, recovered) = recover(&mut disk, &options.scheme, now().stamp)
+        let keys = Keys::new(std::iter::once(&options.scheme).chain(&options.earlier).cloned().collect());
+        let (start, schemes, recovered) = recover(&mut disk, &keys, now().stamp)
             .map_err(|trouble| unusable(&format_args!("{trouble}: mend that and start again")))?;
         say_recovered(folder, &recovered, since.elapsed());
+        let recent = recalled(folder, &mut disk, &start, options.recall);
 
-        let (appends, to_do) = bounded(STORE_APPENDS);
-        let back =
-            Arc::new(Back { stored: WakeQueue::new(STORE_APPENDS, wake), condition: Mutex::default() });
+        let (puts, to_do) = bounded(STORE_APPENDS);
+        let back = Arc::new(Back {
+            stored: WakeQueue::new(STORE_APPENDS, wake),
+            condition: Mutex::default(),
+            is_stuck: AtomicBool::new(false),
+        });
         let (end, ended) = bounded(1);
-        let warehouse = Warehouse::new(disk, options.policy, clock);
+        let mut warehouse = Warehouse::new(disk, options.policy, start, now());
+        warehouse.set_held_max(options.held_max);
         let by_topic = warehouse.by_topic();
         let worker = Worker {
             folder: folder.into(),
             warehouse,
-            appends: to_do,
+            puts: to_do,
+            pieces: Puts::default(),
             back: back.clone(),
             waiting: VecDeque::new(),
             since: None,
             pause: STORE_RETRY_FIRST,
-            _lock: lock,
+            failures: 0,
+            schemes,
+            lock,
             _end: end,
         };
         thread::Builder::new()
             .name("store".into())
             .spawn(move || worker.run())
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
-        Ok(StoreThread { appends: Some(appends), given: 0, back, by_topic, ended })
+        Ok(StoreThread { puts: Some(puts), recent, given: 0, back, by_topic, ended })
+    }
+
+    /// What was stored lately, as it was to be recalled: when, and its digest; the oldest first. It is given once.
+    pub fn take_recent(&mut self) -> Vec<(Instant, [u8; DIGEST])> {
+        std::mem::take(&mut self.recent)
+    }
+}
+
+/// The digests of what was stored lately. A store of which they cannot be read is one that can be used all the same.
+fn recalled(
+    folder: &Path,
+    disk: &mut Disk,
+    start: &Start,
+    recall: Option<Recall>,
+) -> Vec<(Instant, [u8; DIGEST])> {
+    let Some(recall) = recall else { return Vec::new() };
+    let (began, folder) = (now(), folder.display());
+    let window = humantime::format_duration(recall.window);
+    match recent(disk, &start.ages, began.stamp, recall) {
+        Ok(recent) => {
+            let (known, took) = (recent.digests.len(), began.instant.elapsed());
+            if recent.is_cut {
+                log::warn!(
+                    "the store {folder}: the newest {known} digests are known again, in {took:.1?}; there are more of the last {window}, which --dedup does not know: more --memory or a shorter --dedup mends it"
+                );
+            } else if known > 0 {
+                log::info!(
+                    "the store {folder}: {known} digests of the last {window} are known again, in {took:.1?}"
+                );
+            }
+            let when = |age| began.instant.checked_sub(age).unwrap_or(began.instant);
+            recent.digests.into_iter().map(|(age, digest)| (when(age), digest)).collect()
+        }
+        Err(why) => {
+            log::warn!(
+                "the store {folder}: cannot read what was stored lately: {why}: what is sent again is stored again"
+            );
+            Vec::new()
+        }
     }
 }
 
@@ -119,6 +190,12 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
             cut.bytes,
             cut.path.display(),
             cut.flaw
+        );
+    }
+    if recovered.misfiled > 0 {
+        log::warn!(
+            "the store {folder}: {} frames lie in the folder of another topic: stop the gateway and run framegate verify --repair {folder}",
+            recovered.misfiled
         );
     }
     if recovered.segments > 0 {
@@ -145,10 +222,9 @@ impl Sink for StoreThread {
     }
 
     fn put(&mut self, put: Put) {
-        let Put { ticket, body, frames, from: _ } = put;
         self.given += 1;
-        let queue = self.appends.as_ref().expect("open until it is dropped");
-        let sent = queue.try_send(Append { body, frames, ticket });
+        let queue = self.puts.as_ref().expect("open until it is dropped");
+        let sent = queue.try_send(put);
         sent.expect("there is room for as many as may be given");
     }
 
@@ -170,12 +246,17 @@ impl Sink for StoreThread {
         let topics = self.by_topic.lock().busiest(STORE_BUSIEST);
         Condition { topics, ..self.back.condition.lock().clone() }
     }
+
+    fn is_in_trouble(&self) -> bool {
+        // A topic's own trouble is another thing.
+        self.back.is_stuck.load(Relaxed)
+    }
 }
 
 /// What waits is stored, if it can be, and every segment gets its final name.
 impl Drop for StoreThread {
     fn drop(&mut self) {
-        self.appends = None;
+        self.puts = None;
         if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
             log::error!("the store's disk does not answer: what is left is finished at the next start");
         }
@@ -185,13 +266,16 @@ impl Drop for StoreThread {
 struct Worker {
     folder: PathBuf,
     warehouse: Warehouse<Disk>,
-    appends: Receiver<Append>,
+    puts: Receiver<Put>,
+    pieces: Puts,
     back: Arc<Back>,
     waiting: VecDeque<Append>,
-    /// Since when it fails.
+    /// Since when nothing can be stored.
     since: Option<Instant>,
     pause: Duration,
-    _lock: Lock,
+    failures: u64,
+    schemes: Schemes,
+    lock: Lock,
     /// Dropped, and seen, when the thread ends.
     _end: Sender<()>,
 }
@@ -203,13 +287,16 @@ impl Worker {
             self.judge(worked);
         }
         // Nobody waits for another attempt.
+        self.warehouse.hurry(now());
         let mut worked = self.work();
         while worked.is_ok() && !self.waiting.is_empty() {
             worked = self.work();
         }
-        let worked = worked.and_then(|()| self.warehouse.close_all());
-        let left = self.waiting.iter().map(|append| u64::from(append.frames)).sum::<u64>();
-        if let Err(trouble) = worked {
+        let worked = worked.and_then(|()| self.warehouse.close_all(now()));
+        let left = self.waiting.iter().map(|append| u64::from(append.frames())).sum::<u64>();
+        let left = left + self.warehouse.troubled().frames();
+        let trouble = worked.err().map(|trouble| trouble.to_string());
+        if let Some(trouble) = trouble.or_else(|| self.warehouse.troubled().said()) {
             let folder = self.folder.display();
             let (left, are) = (many(left, "frame"), if left == 1 { "is" } else { "are" });
             log::error!("the store {folder}: {trouble}: {left} {are} not stored");
@@ -224,12 +311,12 @@ impl Worker {
             None => Some(Instant::now()),
         };
         loop {
-            match self.appends.try_recv() {
-                Ok(append) => self.waiting.push_back(append),
+            match self.puts.try_recv() {
+                Ok(put) => self.take(put),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) if self.since.is_none() && !self.waiting.is_empty() => return true,
                 Err(TryRecvError::Empty) => match self.wait(until) {
-                    Ok(append) => self.waiting.push_back(append),
+                    Ok(put) => self.take(put),
                     Err(RecvTimeoutError::Timeout) => return true,
                     Err(RecvTimeoutError::Disconnected) => return false,
                 },
@@ -237,30 +324,54 @@ impl Worker {
         }
     }
 
-    fn wait(&self, until: Option<Instant>) -> Result<Append, RecvTimeoutError> {
+    fn take(&mut self, put: Put) {
+        self.pieces.take(put, |append| self.waiting.push_back(append));
+    }
+
+    fn wait(&self, until: Option<Instant>) -> Result<Put, RecvTimeoutError> {
         match until {
-            Some(until) => self.appends.recv_deadline(until),
-            None => self.appends.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(until) => self.puts.recv_deadline(until),
+            None => self.puts.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
     /// One round, and what is due.
     fn work(&mut self) -> Result<(), Trouble> {
         let now = now();
-        let mut result = Ok(());
-        if !self.waiting.is_empty() {
-            let stored = &self.back.stored;
-            let mut count = 0;
-            result = self.warehouse.store(&mut self.waiting, now, |append| {
-                let (ticket, bytes) = (append.ticket, append.body.len());
-                stored.push(Outcome { ticket, bytes, refusal: None });
+        self.hold_folder()?;
+        let lost = self.warehouse.done().lost;
+        let stored = &self.back.stored;
+        let mut count = 0;
+        let result = self.warehouse.store(&mut self.waiting, now, |append, refusal| {
+            if let Some(outcome) = self.pieces.done(append, refusal) {
+                stored.push(outcome);
                 count += 1;
-            });
-            if count > 0 {
-                stored.wake();
             }
+        });
+        if count > 0 {
+            stored.wake();
         }
-        result.and_then(|()| self.warehouse.rotate(now))
+        result?;
+        self.warehouse.rotate(now)?;
+        // Perhaps the whole folder was taken away, and its lock with it.
+        if self.warehouse.done().lost > lost { self.hold_folder() } else { Ok(()) }
+    }
+
+    /// Makes the store's folder again where somebody removed it: another gateway must not find it free.
+    fn hold_folder(&mut self) -> Result<(), Trouble> {
+        if self.lock.is_there() {
+            return Ok(());
+        }
+        let lock = Lock::take(&self.folder).and_then(|lock| {
+            lock.ok_or_else(|| io::Error::other("another gateway stores there by now: stop one of the two"))
+        });
+        self.lock = lock.map_err(|why| Trouble::new("take again", &self.folder, why))?;
+        log::error!(
+            "the store {}: its folder, or the lock in it, was removed or moved away: it is made again",
+            self.folder.display()
+        );
+        let written = self.schemes.write(self.warehouse.files());
+        written.map_err(|why| Trouble::new("write", Path::new(".schemes"), why))
     }
 
     /// Says when it begins and ends to fail.
@@ -268,15 +379,15 @@ impl Worker {
         let folder = self.folder.display();
         let mut condition = self.back.condition.lock();
         condition.done = self.warehouse.done().listed();
+        condition.trouble = self.warehouse.troubled().said();
         match (worked, self.since) {
             (Ok(()), None) => {}
             (Ok(()), Some(since)) => {
                 log::info!("the store {folder}: works again after {:.1?}", since.elapsed());
-                condition.trouble = None;
                 self.since = None;
             }
             (Err(trouble), since) => {
-                condition.failures += 1;
+                self.failures += 1;
                 if since.is_none() {
                     log::error!(
                         "the store {folder}: {trouble}: nothing is confirmed and publishers wait until that is mended"
@@ -288,8 +399,12 @@ impl Worker {
                     self.pause = (2 * self.pause).min(STORE_RETRY_MAX);
                 }
                 condition.trouble = Some(trouble.to_string());
+                // What is one topic's trouble may be over with it.
+                self.warehouse.hurry(now());
             }
         }
+        self.back.is_stuck.store(self.since.is_some(), Relaxed);
+        condition.failures = self.failures + self.warehouse.troubled().failures();
     }
 }
 
@@ -307,8 +422,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn options(folder: &Path, rotate: Duration, sync: SyncPolicy) -> Options {
-        let policy = Policy { rotate, sync, keep: None };
-        Options { folder: folder.into(), scheme: Scheme::Sha256, policy }
+        let policy = Policy { rotate, sync, keep: None, topics: 100 };
+        Options::new(folder, Scheme::Sha256, policy)
     }
 
     fn frame(topic: &str, id: u64) -> Vec<u8> {

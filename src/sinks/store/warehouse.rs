@@ -5,26 +5,32 @@
 //! sync covers all frames that wait, however many publishers they come from.
 //!
 //! Where anything fails, what it concerned is not stored and stays first in line; its segment is
-//! [ended](Segment::mend) before anything else is done, so that nothing is ever there twice.
+//! [ended](Segment::mend) before anything else is done with its topic, so that nothing is ever there twice. What fails
+//! for one topic [holds up that topic](Troubled) and no other; a full disk holds up all.
+
+mod round;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::IoSlice;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use round::Round;
 use slab::Slab;
 
+use super::ages::Ages;
 use super::by_topic::ByTopic;
-use super::files::Files;
-use super::index::Entry;
+use super::files::{Files, is_missing};
 use super::keep::{Keep, Keeper};
-use super::names;
+use super::recover::Start;
 use super::segment::{Segment, Trouble};
 use super::stamp::{Clock, Stamp};
+use super::topics::Topics;
+use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
-use crate::limits::{STORE_CLOSE_TURN, STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::limits::{STORE_CLOSE_TURN, STORE_FILES};
 
 /// How a warehouse stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub struct Policy {
     pub sync: SyncPolicy,
     /// What is removed, if anything ever is.
     pub keep: Option<Keep>,
+    /// How many topics it may have.
+    pub topics: usize,
 }
 
 /// One moment, on both clocks.
@@ -62,18 +70,21 @@ pub struct Done {
     pub segments: u64,
     /// Segments removed since they were not to be kept.
     pub removed: u64,
+    /// Frames that were confirmed and that somebody took away before their segment was finished.
+    pub lost: u64,
 }
 
 impl Done {
     /// Each by its name.
     pub fn listed(self) -> Vec<(&'static str, u64)> {
-        let Done { frames, bytes, rounds, segments, removed } = self;
+        let Done { frames, bytes, rounds, segments, removed, lost } = self;
         let done = [
             ("frames", frames),
             ("bytes", bytes),
             ("rounds", rounds),
             ("segments", segments),
             ("removed", removed),
+            ("lost", lost),
         ];
         done.into()
     }
@@ -94,6 +105,13 @@ pub struct Warehouse<F: Files> {
     /// Segments whose files are open.
     hot: Vec<usize>,
     keeper: Keeper,
+    troubled: Troubled,
+    stored_topics: Topics,
+    ages: Ages,
+    /// Whether stamps run ahead of the clock.
+    is_ahead: bool,
+    /// When it was last looked whether anything can be stored, and whether it could.
+    probed: Option<(Instant, bool)>,
     rounds: u64,
     done: Done,
     by_topic: Arc<Mutex<ByTopic>>,
@@ -107,28 +125,11 @@ struct Open<T> {
     part: usize,
 }
 
-/// What a round does to one segment.
-struct Part {
-    segment: usize,
-    appends: Vec<usize>,
-    /// Bytes of the segment before this part, and with it.
-    begin: u64,
-    end: u64,
-    entries: Vec<Entry>,
-    stored: bool,
-}
-
-/// A round: the first of what waits, each in its part.
-struct Round {
-    parts: Vec<Part>,
-    part_of: Vec<usize>,
-    bytes: usize,
-}
-
 impl<F: Files> Warehouse<F> {
-    /// A warehouse without open segments. `clock` has passed every stamp that was ever given.
-    pub fn new(files: F, policy: Policy, clock: Clock) -> Warehouse<F> {
-        Warehouse {
+    /// A warehouse without open segments, that begins where a [start](super::recover()) has left it.
+    pub fn new(files: F, policy: Policy, start: Start, now: Now) -> Warehouse<F> {
+        let Start { clock, topics, ages } = start;
+        let mut warehouse = Warehouse {
             files,
             policy,
             clock,
@@ -138,10 +139,22 @@ impl<F: Files> Warehouse<F> {
             ending: Vec::new(),
             hot: Vec::new(),
             keeper: Keeper::new(policy.keep),
+            troubled: Troubled::default(),
+            stored_topics: Topics::new(topics, policy.topics),
+            ages,
+            is_ahead: false,
+            probed: None,
             rounds: 0,
             done: Done::default(),
             by_topic: Arc::default(),
-        }
+        };
+        warehouse.look_at_clock(now);
+        warehouse
+    }
+
+    /// Topics in trouble hold at most about so many bytes; what comes beyond that is refused.
+    pub fn set_held_max(&mut self, bytes: usize) {
+        self.troubled.set_bytes_max(bytes);
     }
 
     /// What was done since the start.
@@ -154,184 +167,138 @@ impl<F: Files> Warehouse<F> {
         self.by_topic.clone()
     }
 
-    /// Stores the first of what waits, as much as one round takes, and hands over what is stored. After a
-    /// failure the rest waits still, in its order.
+    /// The topics that are in trouble.
+    pub fn troubled(&self) -> &Troubled {
+        &self.troubled
+    }
+
+    /// Its files.
+    pub fn files(&mut self) -> &mut F {
+        &mut self.files
+    }
+
+    /// The first stamp that may still be given.
+    pub fn next_stamp(&self) -> Stamp {
+        self.clock.next()
+    }
+
+    /// Stores the first of what waits, as much as one round takes, and hands over what is stored, and what is
+    /// refused with the reason. After a failure that concerns all topics the rest waits still, in its order; one
+    /// that concerns one topic holds up that topic's frames alone.
     pub fn store(
         &mut self,
         waiting: &mut VecDeque<Append>,
         now: Now,
-        mut stored: impl FnMut(Append),
+        mut told: impl FnMut(Append, Option<Box<str>>),
     ) -> Result<(), Trouble> {
-        self.end_all()?;
+        self.look_at_clock(now);
+        self.end_all(now)?;
+        self.retry(waiting, now)?;
         self.rounds += 1;
-        let mut round = self.plan(waiting, now)?;
-        let result = self.carry_out(&mut round, waiting);
-        let mut left = VecDeque::new();
-        for &part in &round.part_of {
-            let append = waiting.pop_front().expect("a round is of what waits");
-            if round.parts[part].stored {
-                self.done.frames += u64::from(append.frames);
-                self.done.bytes += append.body.len() as u64;
-                stored(append);
-            } else {
-                left.push_back(append);
-            }
-        }
-        left.append(waiting);
-        *waiting = left;
-        {
-            let mut by_topic = self.by_topic.lock();
-            for part in round.parts.iter().filter(|part| part.stored) {
-                let frames = part.entries.iter().map(|entry| u64::from(entry.frames)).sum();
-                by_topic.add(&self.segments[part.segment].topic, frames, part.end - part.begin);
-            }
-        }
-        self.done.rounds += u64::from(round.parts.iter().any(|part| part.stored));
-        for part in &round.parts {
-            let is_over = !part.stored || part.end >= STORE_SEGMENT;
-            if is_over {
-                // What was written and not stored is of no use: nobody knows what the disk made of it.
-                if !part.stored {
-                    self.segments[part.segment].segment.give_up();
-                }
-                self.retire(part.segment);
-            }
-        }
+        let mut round = Round::default();
+        let result = self.plan(&mut round, waiting, now, &mut told);
+        let result = result.and_then(|()| self.carry_out(&mut round));
+        self.conclude(round, waiting, now, told);
         result?;
-        self.end_all()
+        self.end_all(now)
     }
 
     /// Gives segments that are due their final names, and removes old ones, some at a time.
     pub fn rotate(&mut self, now: Now) -> Result<(), Trouble> {
-        self.end_all()?;
+        self.end_all(now)?;
         for _ in 0..STORE_CLOSE_TURN {
             match self.due.first() {
-                Some(&(begun, id)) if begun + self.policy.rotate <= now.instant => self.close(id)?,
+                Some(&(begun, id)) if begun + self.policy.rotate <= now.instant => self.close(id, now)?,
                 _ => break,
             }
         }
-        self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp);
+        self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp, &self.ages);
         Ok(())
     }
 
-    /// When to [`rotate`](Self::rotate) again; none if there is nothing to do until something is stored.
+    /// When to [`store`](Self::store) and [`rotate`](Self::rotate) again; none if there is nothing to do until
+    /// something comes.
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         let rotation = self.due.first().map(|&(begun, _)| begun + self.policy.rotate);
         let removal = self.policy.keep.map(|_| now + KEEP_EVERY);
-        rotation.into_iter().chain(removal).min()
+        rotation.into_iter().chain(removal).chain(self.troubled.next()).min()
+    }
+
+    /// Topics in trouble are tried again at once.
+    pub fn hurry(&mut self, now: Now) {
+        self.troubled.hurry(now.instant);
     }
 
     /// Gives every segment its final name.
-    pub fn close_all(&mut self) -> Result<(), Trouble> {
-        self.end_all()?;
+    pub fn close_all(&mut self, now: Now) -> Result<(), Trouble> {
+        self.end_all(now)?;
         while let Some(&(_, id)) = self.due.first() {
-            self.close(id)?;
+            self.close(id, now)?;
         }
         Ok(())
     }
 
-    /// Decides what goes where. Segments that are full are closed, new ones begun.
-    fn plan(&mut self, waiting: &VecDeque<Append>, now: Now) -> Result<Round, Trouble> {
-        let mut round = Round { parts: Vec::new(), part_of: Vec::new(), bytes: 0 };
-        for append in waiting {
-            let len = append.body.len();
-            if !round.part_of.is_empty() && round.bytes + len > STORE_ROUND {
-                break;
+    /// Says when stamps begin and end to run ahead of the clock.
+    fn look_at_clock(&mut self, now: Now) {
+        let ahead = self.clock.ahead_of(now.stamp);
+        match (ahead, self.is_ahead) {
+            (Some(ahead), false) => {
+                let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+                let until = humantime::format_rfc3339_seconds(self.clock.next().time());
+                log::warn!(
+                    "the store's stamps run ahead of the clock by {ahead}: the clock was ahead once, or was set back. Order is kept; until {until}, --store-keep and --since go by the times of the files"
+                );
+                self.is_ahead = true;
+                if let Err(why) = self.ages.add(&mut self.files, self.clock.next(), now.stamp) {
+                    log::warn!(
+                        "the store cannot keep a record of that in .clock: {why}; the next start does"
+                    );
+                }
             }
-            let Some(part) = self.part_for(append, &mut round, now)? else { break };
-            let first = self.clock.take(now.stamp, append.frames);
-            let is_next = round.part_of.last() == Some(&part);
-            round.part_of.push(part);
-            round.bytes += len;
-            let at = round.part_of.len() - 1;
-            let part = &mut round.parts[part];
-            part.appends.push(at);
-            part.end += len as u64;
-            match part.entries.last_mut().filter(|last| is_next && last.next() == first.0) {
-                Some(last) => (last.end, last.frames) = (part.end, last.frames + append.frames),
-                None => part.entries.push(Entry { first, end: part.end, frames: append.frames }),
+            (None, true) => {
+                log::info!("the clock has caught up with the store's stamps");
+                self.is_ahead = false;
             }
+            _ => {}
         }
-        Ok(round)
     }
 
-    /// The part of a round that takes these frames; none if they have to wait for the next.
-    fn part_for(&mut self, append: &Append, round: &mut Round, now: Now) -> Result<Option<usize>, Trouble> {
-        let (topic, len) = (append.topic(), append.body.len() as u64);
-        if let Some(&id) = self.topics.get(topic) {
-            let open = &self.segments[id];
-            let is_in_round = open.round == self.rounds;
-            let end = if is_in_round { round.parts[open.part].end } else { open.segment.len() };
-            match (is_in_round, end > 0 && end + len > STORE_SEGMENT) {
-                (true, true) => return Ok(None),
-                (true, false) => return Ok(Some(open.part)),
-                (false, true) => self.close(id)?,
-                (false, false) => {}
+    /// Tries topics in trouble again that are due.
+    fn retry(&mut self, waiting: &mut VecDeque<Append>, now: Now) -> Result<(), Trouble> {
+        for (topic, ending) in self.troubled.due(now.instant) {
+            if let Some(id) = ending
+                && let Err(trouble) = self.end(id)
+            {
+                if self.concerns_all(&trouble) {
+                    return Err(trouble);
+                }
+                self.troubled.fail(&topic, &trouble, Some(id), now.instant);
+                continue;
             }
-        }
-        if round.parts.len() == STORE_FILES {
-            return Ok(None);
-        }
-        let id = match self.topics.get(topic) {
-            Some(&id) => id,
-            None => match self.begin(topic, now)? {
-                Some(id) => id,
-                None => return Ok(None),
-            },
-        };
-        self.open_files(id);
-        let open = &mut self.segments[id];
-        (open.round, open.part) = (self.rounds, round.parts.len());
-        let begin = open.segment.len();
-        let (appends, entries) = (Vec::new(), Vec::new());
-        round.parts.push(Part { segment: id, appends, begin, end: begin, entries, stored: false });
-        Ok(Some(open.part))
-    }
-
-    /// Begins a topic's next segment; none if as many are open as may be, and all in this round.
-    fn begin(&mut self, topic: &[u8], now: Now) -> Result<Option<usize>, Trouble> {
-        if self.due.len() >= STORE_OPEN {
-            let oldest = self.due.iter().find(|(_, id)| self.segments[*id].round != self.rounds);
-            let Some(&(_, id)) = oldest else { return Ok(None) };
-            self.close(id)?;
-        }
-        let text = std::str::from_utf8(topic).expect("only frames whose topic was checked are stored");
-        let folder: Arc<Path> = names::folder(text).into();
-        let base = self.clock.take(now.stamp, 0);
-        let topic: Arc<[u8]> = topic.into();
-        let id = self.segments.insert(Open {
-            segment: Segment::new(folder, base, now.instant),
-            topic: topic.clone(),
-            round: 0,
-            part: 0,
-        });
-        self.topics.insert(topic, id);
-        self.due.insert((now.instant, id));
-        self.open_files(id);
-        if let Err(trouble) = self.segments[id].segment.make(&mut self.files) {
-            self.retire(id);
-            return Err(trouble);
-        }
-        Ok(Some(id))
-    }
-
-    fn carry_out(&mut self, round: &mut Round, waiting: &VecDeque<Append>) -> Result<(), Trouble> {
-        for part in &round.parts {
-            let bodies = part.appends.iter().map(|&at| &waiting[at].body);
-            let mut slices: Vec<IoSlice<'_>> =
-                bodies.flat_map(|body| body.slices()).map(IoSlice::new).collect();
-            self.segments[part.segment].segment.write(&mut self.files, &mut slices)?;
-        }
-        if self.policy.sync == SyncPolicy::Batch {
-            for part in &round.parts {
-                self.segments[part.segment].segment.sync(&mut self.files)?;
+            let mut first = self.troubled.take(&topic);
+            if first.is_empty() && ending.is_some() {
+                self.troubled.works(&topic, now.instant);
             }
-        }
-        for part in &mut round.parts {
-            self.segments[part.segment].segment.index(&mut self.files, &part.entries)?;
-            part.stored = true;
+            first.append(waiting);
+            *waiting = first;
         }
         Ok(())
+    }
+
+    /// Whether a failure is not one topic's: the disk, or the whole store.
+    fn concerns_all(&mut self, trouble: &Trouble) -> bool {
+        /// Too many open files, in the process and in the system; these numbers are everywhere the same.
+        const OPEN_FILES: [i32; 2] = [24, 23];
+        let why = &trouble.why;
+        matches!(
+            why.kind(),
+            ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::FileTooLarge
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::OutOfMemory
+        ) || why.raw_os_error().is_some_and(|number| OPEN_FILES.contains(&number))
+            || is_missing(why) && !self.files.is_folder(Path::new("")).unwrap_or(false)
     }
 
     /// The segment takes no more frames, and is ended before anything else is done.
@@ -343,34 +310,70 @@ impl<F: Files> Warehouse<F> {
         }
     }
 
-    fn close(&mut self, id: usize) -> Result<(), Trouble> {
+    fn close(&mut self, id: usize, now: Now) -> Result<(), Trouble> {
         self.retire(id);
-        self.end_all()
+        self.end_all(now)
     }
 
     /// Gives the segments that take no more frames their final names. What fails is tried again.
-    fn end_all(&mut self) -> Result<(), Trouble> {
+    fn end_all(&mut self, now: Now) -> Result<(), Trouble> {
         while let Some(&id) = self.ending.last() {
-            self.open_files(id);
-            let segment = &mut self.segments[id].segment;
-            let mut is_whole = true;
-            if self.policy.sync == SyncPolicy::Off && !segment.is_broken() && !segment.is_renamed() {
-                // Nobody holds the frames any more. Left as it is, it is judged at the next start by what
-                // the disk then has.
-                if let Err(trouble) = segment.sync(&mut self.files) {
-                    log::error!("the store {trouble}: what it holds may be lost; it is left as it is");
-                    is_whole = false;
+            let ended = self.end(id);
+            match ended {
+                Ok(()) => {}
+                Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
+                Err(trouble) => {
+                    let topic = self.segments[id].topic.clone();
+                    self.troubled.fail(&topic, &trouble, Some(id), now.instant);
                 }
             }
-            if is_whole && segment.mend(&mut self.files)? {
-                segment.finish(&mut self.files)?;
-                self.done.segments += 1;
-                self.keeper.add(segment.len());
-            }
             self.ending.pop();
-            self.hot.retain(|&other| other != id);
-            self.segments.remove(id);
         }
+        Ok(())
+    }
+
+    /// Gives a segment its final name, or takes away what is left of one that holds nothing.
+    fn end(&mut self, id: usize) -> Result<(), Trouble> {
+        self.open_files(id);
+        let segment = &mut self.segments[id].segment;
+        let mut is_whole = true;
+        if self.policy.sync == SyncPolicy::Off && !segment.is_broken() && !segment.is_renamed() {
+            // Nobody holds the frames any more. Left as it is, it is judged at the next start by what
+            // the disk then has.
+            if let Err(trouble) = segment.sync(&mut self.files)
+                && !is_missing(&trouble.why)
+            {
+                log::error!("the store {trouble}: what it holds may be lost; it is left as it is");
+                is_whole = false;
+            }
+        }
+        let (frames, bytes) = segment.stored();
+        if frames > 0 && !segment.is_renamed() && segment.is_gone(&mut self.files)? {
+            if !self.files.is_folder(Path::new("")).unwrap_or(false) {
+                return Err(Trouble::new(
+                    "find the store's own folder for",
+                    segment.folder(),
+                    ErrorKind::NotFound.into(),
+                ));
+            }
+            segment.clear(&mut self.files);
+            self.done.lost += frames;
+            let topic = String::from_utf8_lossy(&self.segments[id].topic);
+            log::error!(
+                "the store: an open segment of the topic '{}' was removed or moved away: {frames} frames ({bytes} bytes) that were confirmed are gone with it; a new one begins",
+                topic.escape_debug()
+            );
+        } else if is_whole && segment.mend(&mut self.files)? {
+            match segment.finish(&mut self.files) {
+                // Somebody took the whole folder away, as what has its final name may be.
+                Err(trouble) if segment.is_renamed() && is_missing(&trouble.why) => {}
+                result => result?,
+            }
+            self.done.segments += 1;
+            self.keeper.add(segment.len());
+        }
+        self.hot.retain(|&other| other != id);
+        self.segments.remove(id);
         Ok(())
     }
 
@@ -388,5 +391,48 @@ impl<F: Files> Warehouse<F> {
             }
         }
         self.hot.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Body, Header, Kind, Scheme, encode};
+    use crate::memory::{Buffer, Memory};
+    use crate::sinks::Put;
+    use crate::sinks::store::{Disk, Puts};
+
+    #[test]
+    fn each_time_that_the_clock_is_set_back_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let begun = Instant::now();
+        let second = |n: u64| Stamp(1_000_000_000 * n);
+        let now = |n| Now { stamp: second(n), instant: begun };
+        let (rotate, sync) = (Duration::from_secs(10), SyncPolicy::Batch);
+        let policy = Policy { rotate, sync, keep: None, topics: 1 };
+        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
+        let mut store = |n| {
+            let (mut bytes, mut waiting) = (Vec::new(), VecDeque::new());
+            encode(Header::new(Kind::Data), b"a", b"", &Scheme::Sha256, &mut bytes);
+            let end = bytes.len();
+            let buffer = Arc::new(Buffer::charged(&memory, bytes.into()));
+            let put = Put { ticket: 0, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 };
+            Puts::default().take(put, |append| waiting.push_back(append));
+            let mut told = 0;
+            warehouse.store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none())).unwrap();
+            assert_eq!(told, 1);
+            Ages::read(&mut Disk::new(folder.path())).unwrap()
+        };
+        assert_eq!(store(5000), Ages::default());
+        assert_eq!(store(4995), Ages::default(), "clocks are set by so little all the time");
+        let once = store(1000);
+        assert_eq!((once.latest(second(5000)), once.is_ahead(second(5001))), (second(1000), true));
+        assert_eq!(store(1010), once, "it is the same time still");
+        assert_eq!(store(6000), once, "the clock has caught up");
+        let twice = store(3000);
+        assert_ne!(twice, once);
+        assert_eq!(twice.latest(second(5000)), second(1000));
+        assert_eq!(twice.latest(second(6000)), second(3000));
     }
 }

@@ -1,0 +1,45 @@
+//! `framegate verify --repair`: frames that lie in another topic's folder are put where they belong.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::sinks::store::repair::repair as put_right;
+use crate::sinks::store::{Disk, Keys, Lock, Stamp, finish_open, is_store};
+
+/// Frames that were moved from one topic's folder to that of another.
+#[derive(Debug, Serialize)]
+pub struct Moved {
+    /// The topic in whose folder they lay.
+    pub from: String,
+    /// Their own.
+    pub to: String,
+    /// How many.
+    pub frames: u64,
+}
+
+/// Repairs a store that no gateway uses. What cannot be repaired is found by the check that follows.
+pub fn repair(store: &Path, keys: &Keys) -> Result<Vec<Moved>, Failure> {
+    let shown = store.display();
+    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--repair {shown}: {why}"));
+    if !is_store(store) {
+        return Err(wrong(&"this is no store: give the folder of a gateway's --store"));
+    }
+    let lock =
+        Lock::take(store).map_err(|why| wrong(&format_args!("{why}: run it as the gateway's user")))?;
+    // Held until all is done.
+    let _lock = lock.ok_or_else(|| wrong(&"a gateway stores there: stop it first"))?;
+    let mut disk = Disk::new(store);
+    let failed = |why: &dyn std::fmt::Display| Failure {
+        exit: super::Exit::Partly,
+        message: format!("--repair {shown}: {why}: mend that and run it again, it goes on where it was"),
+    };
+    // What a crash left open is finished first, as a gateway does.
+    let (_, schemes, _) =
+        finish_open(&mut disk, keys, Stamp::at(SystemTime::now())).map_err(|why| failed(&why))?;
+    let repaired = put_right(&mut disk, keys, &schemes).map_err(|why| failed(&why))?;
+    let moved = repaired.moved.into_iter().map(|((from, to), frames)| Moved { from, to, frames });
+    Ok(moved.collect())
+}

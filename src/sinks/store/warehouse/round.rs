@@ -1,0 +1,316 @@
+//! A round: what is stored together.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Now, Open, Warehouse};
+use crate::limits::{STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::sinks::store::files::{self, Files, append_all, is_missing};
+use crate::sinks::store::index::Entry;
+use crate::sinks::store::names;
+use crate::sinks::store::segment::{Segment, Trouble};
+use crate::sinks::store::{Append, SyncPolicy};
+
+/// In the store's folder, for a moment: whether anything can be stored.
+const PROBE: &str = ".probe";
+
+/// 1 s between two looks whether it can.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// What a round does to one segment.
+struct Part {
+    segment: usize,
+    topic: Arc<[u8]>,
+    appends: Vec<usize>,
+    /// Bytes of the segment before this part, and with it.
+    begin: u64,
+    end: u64,
+    entries: Vec<Entry>,
+    fate: Fate,
+}
+
+/// What became of a part.
+enum Fate {
+    /// Nothing was done yet.
+    Planned,
+    /// It was written, and no more.
+    Written,
+    /// It is stored.
+    Stored,
+    /// Somebody took the segment away.
+    Gone,
+    /// It cannot be stored now.
+    Failed(Trouble),
+}
+
+/// A round: the first of what waits, each in its part.
+#[derive(Default)]
+pub struct Round {
+    appends: VecDeque<Append>,
+    parts: Vec<Part>,
+    part_of: Vec<usize>,
+    bytes: usize,
+}
+
+/// Where frames go.
+enum Place {
+    /// To this part of the round.
+    Part(usize),
+    /// To a later round.
+    Later,
+    /// To what waits until its topic works again.
+    Held,
+    /// Nowhere, for this reason.
+    Nowhere(Box<str>),
+}
+
+impl<F: Files> Warehouse<F> {
+    /// Decides what goes where. Segments that are full are closed, new ones begun.
+    pub(super) fn plan(
+        &mut self,
+        round: &mut Round,
+        waiting: &mut VecDeque<Append>,
+        now: Now,
+        told: &mut impl FnMut(Append, Option<Box<str>>),
+    ) -> Result<(), Trouble> {
+        while let Some(append) = waiting.front() {
+            let len = append.len();
+            if self.troubled.holds(append.topic()) {
+                let is_refused = self.troubled.is_full() && !append.is_tried() && self.works(now.instant);
+                let append = waiting.pop_front().expect("it is there");
+                if is_refused {
+                    let why = format!("the topic cannot be stored: {}", self.troubled.why(append.topic()));
+                    told(append, Some(why.into()));
+                } else {
+                    self.troubled.push(append);
+                }
+                continue;
+            }
+            if !round.appends.is_empty() && round.bytes + len > STORE_ROUND {
+                break;
+            }
+            let at = match self.place(append, round, now) {
+                Ok(Place::Part(at)) => at,
+                Ok(Place::Later) => break,
+                Ok(Place::Held) => continue,
+                Ok(Place::Nowhere(why)) => {
+                    self.troubled.forget(append.topic());
+                    told(waiting.pop_front().expect("it is there"), Some(why));
+                    continue;
+                }
+                Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
+                Err(trouble) => {
+                    self.troubled.fail(&append.topic().into(), &trouble, None, now.instant);
+                    continue;
+                }
+            };
+            let first = self.clock.take(now.stamp, append.frames());
+            let is_next = round.part_of.last() == Some(&at);
+            let part = &mut round.parts[at];
+            part.appends.push(round.appends.len());
+            part.end += len as u64;
+            match part.entries.last_mut().filter(|last| is_next && last.next() == first.0) {
+                Some(last) => (last.end, last.frames) = (part.end, last.frames + append.frames()),
+                None => part.entries.push(Entry { first, end: part.end, frames: append.frames() }),
+            }
+            round.part_of.push(at);
+            round.bytes += len;
+            round.appends.extend(waiting.pop_front());
+        }
+        Ok(())
+    }
+
+    /// Whether anything can be stored now: what fails is then a topic's own trouble.
+    fn works(&mut self, now: Instant) -> bool {
+        if let Some((at, works)) = self.probed
+            && now.saturating_duration_since(at) < PROBE_EVERY
+        {
+            return works;
+        }
+        let path = Path::new(PROBE);
+        let mut probe = || -> io::Result<()> {
+            files::remove(&mut self.files, path)?;
+            let mut file = self.files.create(path)?;
+            append_all(&mut self.files, &mut file, &mut [IoSlice::new(&[0; 512])])?;
+            self.files.sync(&mut file)?;
+            self.files.remove(path)
+        };
+        let works = probe().is_ok();
+        self.probed = Some((now, works));
+        works
+    }
+
+    /// The part of a round that takes these frames.
+    fn place(&mut self, append: &Append, round: &mut Round, now: Now) -> Result<Place, Trouble> {
+        let (topic, len) = (append.topic(), append.len() as u64);
+        if let Some(&id) = self.topics.get(topic) {
+            let open = &self.segments[id];
+            let is_in_round = open.round == self.rounds;
+            let end = if is_in_round { round.parts[open.part].end } else { open.segment.len() };
+            match (is_in_round, end > 0 && end + len > STORE_SEGMENT) {
+                (true, true) => return Ok(Place::Later),
+                (true, false) => return Ok(Place::Part(open.part)),
+                (false, true) => self.close(id, now)?,
+                (false, false) => {}
+            }
+            // It could not be closed.
+            if self.troubled.holds(topic) {
+                return Ok(Place::Held);
+            }
+        }
+        if round.parts.len() == STORE_FILES {
+            return Ok(Place::Later);
+        }
+        let id = match self.topics.get(topic) {
+            Some(&id) => id,
+            None => match self.begin(topic, now)? {
+                Ok(id) => id,
+                Err(place) => return Ok(place),
+            },
+        };
+        self.open_files(id);
+        let open = &mut self.segments[id];
+        (open.round, open.part) = (self.rounds, round.parts.len());
+        let begin = open.segment.len();
+        let (topic, appends, entries) = (open.topic.clone(), Vec::new(), Vec::new());
+        let fate = Fate::Planned;
+        round.parts.push(Part { segment: id, topic, appends, begin, end: begin, entries, fate });
+        Ok(Place::Part(open.part))
+    }
+
+    /// Begins a topic's next segment; none if as many are open as may be, and all in this round, or if the store has
+    /// as many topics as it may.
+    fn begin(&mut self, topic: &[u8], now: Now) -> Result<Result<usize, Place>, Trouble> {
+        if self.due.len() >= STORE_OPEN {
+            let oldest = self.due.iter().find(|(_, id)| self.segments[*id].round != self.rounds);
+            let Some(&(_, id)) = oldest else { return Ok(Err(Place::Later)) };
+            self.close(id, now)?;
+        }
+        let text = std::str::from_utf8(topic).expect("only frames whose topic was checked are stored");
+        let folder: Arc<Path> = names::folder(text).into();
+        let may = self.stored_topics.take(&mut self.files, &folder, now.instant);
+        if !may.map_err(|why| Trouble::new("count the topics for", &folder, why))? {
+            return Ok(Err(Place::Nowhere(self.stored_topics.refusal())));
+        }
+        let base = self.clock.take(now.stamp, 0);
+        let topic: Arc<[u8]> = topic.into();
+        let id = self.segments.insert(Open {
+            segment: Segment::new(folder, base, now.instant),
+            topic: topic.clone(),
+            round: 0,
+            part: 0,
+        });
+        self.topics.insert(topic, id);
+        self.due.insert((now.instant, id));
+        self.open_files(id);
+        match self.segments[id].segment.make(&mut self.files) {
+            Ok(is_new) => self.stored_topics.add(is_new),
+            Err(trouble) => {
+                self.retire(id);
+                return Err(trouble);
+            }
+        }
+        Ok(Ok(id))
+    }
+
+    /// Writes and syncs every part, and says where it stands. What fails for one is that one's; what fails for all
+    /// ends the round.
+    pub(super) fn carry_out(&mut self, round: &mut Round) -> Result<(), Trouble> {
+        let Round { appends, parts, .. } = round;
+        for part in &mut *parts {
+            let bodies = part.appends.iter().map(|&at| appends[at].body());
+            let mut slices: Vec<IoSlice<'_>> =
+                bodies.flat_map(|body| body.slices()).map(IoSlice::new).collect();
+            part.fate = Fate::Written;
+            let written = self.segments[part.segment].segment.write(&mut self.files, &mut slices);
+            self.judge(part, written)?;
+        }
+        for part in parts.iter_mut().filter(|part| matches!(part.fate, Fate::Written)) {
+            let segment = &mut self.segments[part.segment].segment;
+            let synced = match self.policy.sync {
+                SyncPolicy::Batch => segment.sync(&mut self.files),
+                SyncPolicy::Off => Ok(()),
+            };
+            self.judge(part, synced)?;
+        }
+        for part in parts.iter_mut().filter(|part| matches!(part.fate, Fate::Written)) {
+            let segment = &mut self.segments[part.segment].segment;
+            match segment.is_there(&mut self.files) {
+                Ok(true) => {
+                    let indexed = segment.index(&mut self.files, &part.entries);
+                    if self.judge(part, indexed)? {
+                        part.fate = Fate::Stored;
+                    }
+                }
+                Ok(false) => part.fate = Fate::Gone,
+                Err(trouble) => {
+                    self.judge(part, Err(trouble))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a step of a part was done.
+    fn judge(&mut self, part: &mut Part, done: Result<(), Trouble>) -> Result<bool, Trouble> {
+        match done {
+            Ok(()) => return Ok(true),
+            Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
+            Err(trouble) if is_missing(&trouble.why) => part.fate = Fate::Gone,
+            Err(trouble) => part.fate = Fate::Failed(trouble),
+        }
+        Ok(false)
+    }
+
+    /// Hands over what a round stored; the rest waits on. Segments that are full or broken take no more frames.
+    pub(super) fn conclude(
+        &mut self,
+        round: Round,
+        waiting: &mut VecDeque<Append>,
+        now: Now,
+        mut told: impl FnMut(Append, Option<Box<str>>),
+    ) {
+        let Round { appends, parts, part_of, .. } = round;
+        for Part { segment, topic, begin, end, entries, fate, .. } in &parts {
+            match fate {
+                Fate::Stored => {
+                    let frames = entries.iter().map(|entry| u64::from(entry.frames)).sum();
+                    self.by_topic.lock().add(topic, frames, end - begin);
+                    self.troubled.works(topic, now.instant);
+                    if *end >= STORE_SEGMENT {
+                        self.retire(*segment);
+                    }
+                }
+                Fate::Planned => {}
+                // What was written and not stored is of no use: nobody knows what the disk made of it.
+                Fate::Written | Fate::Gone | Fate::Failed(_) => {
+                    self.segments[*segment].segment.give_up();
+                    self.retire(*segment);
+                }
+            }
+            if let Fate::Failed(trouble) = fate {
+                self.troubled.fail(topic, trouble, None, now.instant);
+            }
+        }
+        let stored = |part: &usize| matches!(parts[*part].fate, Fate::Stored);
+        self.done.rounds += u64::from(part_of.iter().any(stored));
+        let mut left = VecDeque::new();
+        for (append, part) in appends.into_iter().zip(&part_of) {
+            match parts[*part].fate {
+                Fate::Stored => {
+                    self.done.frames += u64::from(append.frames());
+                    self.done.bytes += append.len() as u64;
+                    told(append, None);
+                }
+                Fate::Failed(_) => self.troubled.push(append.tried()),
+                Fate::Planned => left.push_back(append),
+                Fate::Written | Fate::Gone => left.push_back(append.tried()),
+            }
+        }
+        left.append(waiting);
+        *waiting = left;
+    }
+}
