@@ -1,0 +1,1 @@
+//! A doctored story must be seen.
