@@ -163,7 +163,7 @@ impl Expected {
             let sure = !is_void && (line.is_complete || orderly && closing.is_some());
             // Copies on one connection have one id: which reply is whose is not told, and does not matter.
             let reply = replies.get_mut(&item.id).and_then(Vec::pop);
-            if item.want && sure && reply.is_none() {
+            if item.want && sure && reply.is_none() && !phase.killed {
                 self.faults.push(format!("{name}: {} asked and was not answered", shown(item)));
             }
             if reply.is_some() && is_void {
@@ -352,7 +352,7 @@ fn message(parts: &[Sent<'_>], options: &Options) -> (Product, Option<&'static s
 
 /// A frame, for people.
 pub fn shown(item: &Item) -> String {
-    let topic = String::from_utf8_lossy(&item.topic);
+    let topic = topic_shown(&item.topic);
     let what = match &item.what {
         What::Data => "frame".to_owned(),
         What::Part(message, count) => format!("fragment (of {count}, of message {message:?})"),
@@ -381,5 +381,14 @@ impl std::fmt::Display for Told {
             .map(|(what, times)| format!("{what} {times}"))
             .collect();
         f.write_str(&some.join(", "))
+    }
+}
+
+/// A topic, for people; of a long one the beginning.
+pub fn topic_shown(topic: &[u8]) -> String {
+    let topic = String::from_utf8_lossy(topic);
+    match topic.char_indices().nth(20) {
+        Some((at, _)) => format!("{}…", &topic[..at]),
+        None => topic.into_owned(),
     }
 }

@@ -96,7 +96,7 @@ pub struct Frame {
 
 impl Frame {
     pub fn shown(&self) -> String {
-        let topic = String::from_utf8_lossy(&self.topic);
+        let topic = super::expected::topic_shown(&self.topic);
         format!("frame {:?} (topic '{topic}', key {}, id {})", self.digest, self.key, self.id)
     }
 }
