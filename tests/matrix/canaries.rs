@@ -18,6 +18,7 @@ fn options() -> Options {
         memory: 256 * MIB,
         outbox: 512 * KIB,
         slow: "pause",
+        frozen: 0,
         closes_on_bad_digest: false,
         dedup: Dedup::Off,
         handler: None,
@@ -26,7 +27,7 @@ fn options() -> Options {
         parts_memory: 64 * MIB,
         expires_under_pressure: false,
         store: Some(Store { rotate: "10s", sync: "batch", keep: false }),
-        http: Some(Http { max_in_flight: 10, ordered: true, retries: 0 }),
+        http: Some(Http { max_in_flight: 10, ordered: true, retries: 0, doors: usize::MAX }),
     }
 }
 

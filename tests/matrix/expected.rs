@@ -149,6 +149,16 @@ impl Expected {
         if orderly && line.is_complete && line.end != "closed" {
             self.faults.push(format!("{name}: it ended with: {}", line.end));
         }
+        let last = match line.ending {
+            Ending::Garbage => Some(wire::MALFORMED),
+            Ending::TooLarge => Some(wire::TOO_LARGE),
+            _ => None,
+        };
+        if let Some(last) = last.filter(|_| orderly && line.is_complete)
+            && !line.replies.iter().any(|reply| reply.status == last)
+        {
+            self.faults.push(format!("{name}: it ended with what is no frame, and was not told {last}"));
+        }
         let mut replies: HashMap<u64, Vec<&Frame>> = HashMap::new();
         for reply in &line.replies {
             if !reply.intact {

@@ -99,7 +99,7 @@ fn try_world(seed: u64, has_python: bool, keeps: bool) -> Result<(), String> {
     }
     let said = report(&world, folder.path(), &faults);
     if keeps {
-        folder.keep();
+        let _ = folder.keep();
     }
     Err(said)
 }

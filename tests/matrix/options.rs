@@ -32,6 +32,8 @@ pub struct Http {
     pub max_in_flight: usize,
     pub ordered: bool,
     pub retries: u32,
+    /// Connections that the store takes at once.
+    pub doors: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub struct Options {
     pub memory: usize,
     pub outbox: usize,
     pub slow: &'static str,
+    /// Subscribers that never read.
+    pub frozen: usize,
     pub closes_on_bad_digest: bool,
     pub dedup: Dedup,
     pub handler: Option<Handler>,
@@ -88,6 +92,7 @@ impl Options {
             memory: 0,
             outbox: one_of(rng, &[512 * KIB, 4 * MIB, 32 * MIB, 32 * MIB]),
             slow: one_of(rng, &["disconnect", "pause", "pause", "drop"]),
+            frozen: if chance(rng, 15) { rng.usize(1..=2) } else { 0 },
             closes_on_bad_digest: chance(rng, 30),
             dedup: one_of(rng, &[Dedup::Off, Dedup::Off, Dedup::Short, Dedup::Long, Dedup::Long]),
             handler,
@@ -104,6 +109,7 @@ impl Options {
                 max_in_flight: one_of(rng, &[1, 4, 30, 100]),
                 ordered: chance(rng, 60),
                 retries: rng.u32(0..=2),
+                doors: one_of(rng, &[2, usize::MAX, usize::MAX, usize::MAX]),
             }),
         };
         options.memory = match rng.u32(..4) {
@@ -165,6 +171,7 @@ impl Options {
         give("memory", &self.memory);
         give("outbox", &self.outbox);
         give("slow", &self.slow);
+        give("slow-timeout", &"300ms");
         give("on-bad-digest", &if self.closes_on_bad_digest { "close" } else { "drop" });
         if is_secret {
             give("secret-file", &folder.join("secret").display());
@@ -233,6 +240,9 @@ pub fn steering(rng: &mut Rng, options: &Options) -> Vec<Steer> {
                 after,
                 format!("set memory {}", options.memory.max(options.least()) + rng.usize(..16) * MIB),
             ),
+            4 if options.handler.is_none() => {
+                give(after, format!("set outbox {}", rng.usize(1..=8) * 256 * KIB))
+            }
             4 if options.handler.is_some() => give(after, format!("set handlers {}", rng.usize(1..=2))),
             5 if options.handler.is_some() => give(after, format!("set max-queued {}", rng.usize(1..=50))),
             6 if options.http.is_some() => {

@@ -6,7 +6,8 @@ use super::expected::{self, Expected, Product, topic_shown};
 use super::options::{Dedup, MIB};
 use super::stores::digests;
 use super::story::{Phase, Post, Stored, Story, Watcher};
-use super::wire::{Digest, Frame, Head, covers, encode};
+use super::wire::{self, Digest, Frame, Head, SLOW, covers, encode};
+use super::world::{Ending, Flaw, What};
 
 /// What a gateway may have resident beside its memory: the program, buffers that are used again, what the
 /// allocator has not given back yet, and the digests that it remembers.
@@ -211,7 +212,7 @@ impl<'a> Oracle<'a> {
             let mut patterns = Vec::new();
             let mut from = Vec::new();
             for (place, item) in line.items.iter().enumerate() {
-                if let super::world::What::Subscribe(pattern) = &item.what {
+                if let What::Subscribe(pattern) = &item.what {
                     patterns.push(pattern);
                     from.push(place);
                 }
@@ -228,8 +229,8 @@ impl<'a> Oracle<'a> {
                     wrong.push(format!("connection {at}: {} came {times} times", named(digest, product)));
                 }
             }
-            let was_cut = line.replies.iter().any(|reply| reply.status == super::wire::SLOW);
-            let lost = line.replies.iter().any(|reply| reply.status == super::wire::GAP);
+            let was_cut = line.replies.iter().any(|reply| reply.status == SLOW);
+            let lost = line.replies.iter().any(|reply| reply.status == wire::GAP);
             if !is_whole || !line.is_complete || was_cut || lost {
                 continue;
             }
@@ -373,9 +374,13 @@ impl<'a> Oracle<'a> {
         if expected.is_exact {
             let sent: usize = phase.lines.iter().map(|line| line.items.len()).sum();
             let patterns: usize = phase.watchers.iter().map(|watcher| watcher.patterns.len()).sum();
-            equal("read", (sent + patterns) as u64);
+            let ended_by = |ending| phase.lines.iter().filter(|line| line.ending == ending).count();
+            let (garbage, too_large) = (ended_by(Ending::Garbage), ended_by(Ending::TooLarge));
+            equal("read", (sent + patterns + phase.options.frozen + garbage + too_large) as u64);
+            equal("rejected.MALFORMED", garbage as u64);
+            equal("rejected.TOO_LARGE", too_large as u64);
             let items = || phase.lines.iter().flat_map(|line| &line.items);
-            let bad = items().filter(|item| item.flaw == super::world::Flaw::Digest).count();
+            let bad = items().filter(|item| item.flaw == Flaw::Digest).count();
             equal("rejected.BAD_DIGEST", bad as u64);
         }
         if let Some(seen) = seen {
@@ -459,10 +464,10 @@ impl<'a> Oracle<'a> {
         self.complain("store", wrong);
         for (topic, frames) in &stored.folders {
             let name = format!("store, topic '{}'", topic_shown(topic));
-            let order = self.stored_order(frames.iter().map(|frame| frame.digest).collect());
+            let order = self.stored_order(frames.iter().map(|frame| frame.digest).collect(), false);
             self.complain(&name, order);
         }
-        let order = self.stored_order(stored.order.clone());
+        let order = self.stored_order(stored.order.clone(), true);
         self.complain("store, all topics by tail", order);
     }
 
@@ -526,13 +531,21 @@ impl<'a> Oracle<'a> {
         if names.is_empty() { format!("{digest:?}, which nobody sent,") } else { names.join("; ") }
     }
 
-    /// The order of what was sent in one life of the gateway alone.
-    fn stored_order(&self, digests: Vec<Digest>) -> Vec<String> {
+    /// The order of what was sent in one life of the gateway alone. Among topics a kill loses that of what was not
+    /// confirmed: there is no index of it yet.
+    fn stored_order(&self, digests: Vec<Digest>, among_topics: bool) -> Vec<String> {
         let mut wrong = Vec::new();
-        for number in 0..self.expected.len() {
-            let alone = digests.iter().copied().filter(|digest| {
+        for (number, phase) in self.story.phases.iter().enumerate() {
+            let products = &self.expected[number].products;
+            let confirmed = digests.iter().copied().filter(|digest| {
+                let is_confirmed = || products.get(digest).is_some_and(|product| product.told.ok > 0);
+                !phase.killed || !among_topics || is_confirmed()
+            });
+            let alone = confirmed.filter(|digest| {
                 let others = self.expected.iter().enumerate().filter(|&(other, _)| other != number);
-                others.into_iter().all(|(_, expected)| !expected.products.contains_key(digest))
+                others
+                    .into_iter()
+                    .all(|(_, expected): (_, &Expected)| !expected.products.contains_key(digest))
             });
             wrong.extend(self.out_of_order(number, alone));
         }

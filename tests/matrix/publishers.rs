@@ -79,9 +79,15 @@ pub fn run(address: SocketAddr, plan: &LinePlan, secret: Option<&[u8]>, done: Se
                 // The reader lets go of it; what is left of it is broken off.
                 let _ = socket.shutdown(Shutdown::Read);
             }
+            // In all of these it may be gone already.
             Ending::HalfClose => {
-                // It may be gone already.
                 let _ = socket.shutdown(Shutdown::Write);
+            }
+            Ending::Garbage => {
+                let _ = socket.write_all(b"GET / HTTP/1.1\r\nHost: nowhere\r\n\r\n");
+            }
+            Ending::TooLarge => {
+                let _ = socket.write_all(&wire::too_large());
             }
             Ending::Stays => {}
         }

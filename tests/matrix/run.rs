@@ -26,7 +26,8 @@ pub fn run(world: &World, folder: &Path) -> Story {
         fs::write(folder.join("secret"), secret).expect("a file");
     }
     fs::write(folder.join("handler.py"), include_str!("handler.py")).expect("a file");
-    let mut http = HttpStore::start();
+    let doors = world.phases.iter().filter_map(|plan| Some(plan.options.http.as_ref()?.doors)).next();
+    let mut http = HttpStore::start(doors.unwrap_or(usize::MAX));
     let rng = &mut Rng::with_seed(world.seed ^ 0x5eed);
     for plan in &world.phases {
         let mut lines = match plan.sends_again {
@@ -86,6 +87,9 @@ fn live(
             .iter()
             .map(|patterns| subscribers::start(scope, address, patterns, secret))
             .collect();
+        let everything = [">".to_owned()];
+        let frozen: Vec<_> =
+            (0..plan.options.frozen).map(|_| subscribers::subscribed(address, &everything, secret)).collect();
         let (done, all_done) = channel::<()>();
         let began = Instant::now();
         let publishers: Vec<_> = lines
@@ -112,7 +116,12 @@ fn live(
                     let (_, said) = Gateway::ctl(gateway.admin(), &["status".into()]);
                     trouble.push(format!("nothing goes on: {said}"));
                 }
-                gateway.terminate();
+                // What they did not take would be waited for.
+                drop(frozen);
+                match plan.drains_by_ctl {
+                    true => trouble.extend(asked(gateway.admin(), &["drain".into()])),
+                    false => gateway.terminate(),
+                }
             }
         }
         phase.lines = publishers.into_iter().map(|line| line.join().expect("no panic")).collect();
@@ -131,12 +140,15 @@ fn steer(admin: &str, steering: &[Steer]) -> Vec<String> {
     let mut trouble = Vec::new();
     for Steer { after, words } in steering {
         thread::sleep(*after);
-        let (code, said) = Gateway::ctl(admin, words);
-        if code != 0 {
-            trouble.push(format!("ctl {}: exit {code}: {said}", words.join(" ")));
-        }
+        trouble.extend(asked(admin, words));
     }
     trouble
+}
+
+/// What is said where it is not taken.
+fn asked(admin: &str, words: &[String]) -> Option<String> {
+    let (code, said) = Gateway::ctl(admin, words);
+    (code != 0).then(|| format!("ctl {}: exit {code}: {said}", words.join(" ")))
 }
 
 fn memory_of(steer: &Steer) -> Option<usize> {

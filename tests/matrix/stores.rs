@@ -113,10 +113,11 @@ struct Given {
 }
 
 impl HttpStore {
-    pub fn start() -> HttpStore {
+    /// One that takes so many connections at once, and breaks off all others.
+    pub fn start(doors: usize) -> HttpStore {
         let answers: Arc<Mutex<Vec<Given>>> = Arc::default();
         let given = answers.clone();
-        let store = store::Store::start(usize::MAX, move |body, before| {
+        let store = store::Store::start(doors, move |body, before| {
             let (act, answer) = act(body, before);
             given.lock().expect("nobody panics with it").push(Given { body: body.into(), before, answer });
             act

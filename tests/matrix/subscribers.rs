@@ -16,16 +16,7 @@ pub fn start<'scope>(
     patterns: &'scope [String],
     secret: Option<&'scope [u8]>,
 ) -> ScopedJoinHandle<'scope, Watcher> {
-    let mut socket = connect(address).expect("the gateway listens");
-    for (id, pattern) in (1..).zip(patterns) {
-        let head = Head { kind: wire::SUBSCRIBE, want: true, id, ..Head::default() };
-        socket.write_all(&encode(head, pattern.as_bytes(), b"", secret)).expect("the gateway reads");
-    }
-    // Nobody publishes yet, so these are all that comes.
-    let mut cutter = Cutter::default();
-    for _ in patterns {
-        confirmed(&mut socket, &mut cutter, secret);
-    }
+    let mut socket = subscribed(address, patterns, secret);
     scope.spawn(move || {
         let mut watcher = Watcher { patterns: patterns.to_vec(), ..Watcher::default() };
         watcher.end = read_all(&mut socket, secret, |frame| match (frame.kind, frame.status) {
@@ -36,6 +27,21 @@ pub fn start<'scope>(
         });
         watcher
     })
+}
+
+/// Subscribes, and waits until that has taken effect.
+pub fn subscribed(address: SocketAddr, patterns: &[String], secret: Option<&[u8]>) -> TcpStream {
+    let mut socket = connect(address).expect("the gateway listens");
+    for (id, pattern) in (1..).zip(patterns) {
+        let head = Head { kind: wire::SUBSCRIBE, want: true, id, ..Head::default() };
+        socket.write_all(&encode(head, pattern.as_bytes(), b"", secret)).expect("the gateway reads");
+    }
+    // Nobody publishes yet, so these are all that comes.
+    let mut cutter = Cutter::default();
+    for _ in patterns {
+        confirmed(&mut socket, &mut cutter, secret);
+    }
+    socket
 }
 
 fn confirmed(socket: &mut TcpStream, cutter: &mut Cutter, secret: Option<&[u8]>) {

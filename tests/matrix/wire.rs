@@ -22,6 +22,8 @@ pub const REJECTED: u16 = 3;
 pub const EXPIRED: u16 = 4;
 pub const DUPLICATE: u16 = 5;
 pub const GAP: u16 = 6;
+pub const MALFORMED: u16 = 16;
+pub const TOO_LARGE: u16 = 17;
 pub const SLOW: u16 = 20;
 
 /// What names a frame: no two frames of a world have the same.
@@ -76,6 +78,14 @@ pub fn encode(head: Head, topic: &[u8], payload: &[u8], secret: Option<&[u8]>) -
     bytes.extend(payload);
     let digest = digest(secret, &bytes);
     bytes.extend(digest.0);
+    bytes
+}
+
+/// The header of a frame that is larger than any gateway takes.
+pub fn too_large() -> Vec<u8> {
+    let mut bytes = encode(Head::default(), b"", b"", None);
+    bytes.truncate(HEAD);
+    bytes[8..12].fill(0xff);
     bytes
 }
 

@@ -22,6 +22,8 @@ pub struct PhasePlan {
     pub steering: Vec<Steer>,
     /// Killed so long after it was first sent something; else it is told to end when all is done.
     pub killed_after: Option<Duration>,
+    /// Told by `ctl drain` instead of a signal.
+    pub drains_by_ctl: bool,
     /// Whether publishers first send what the gateways before did not answer, and some of what they did.
     pub sends_again: Option<Again>,
 }
@@ -50,6 +52,10 @@ pub enum Ending {
     Stays,
     /// It breaks off after so many items and half of the next.
     Reset(usize),
+    /// Behind everything it sends what is no frame.
+    Garbage,
+    /// Or a header of a frame that is too large.
+    TooLarge,
 }
 
 /// A frame of a publisher.
@@ -167,11 +173,12 @@ impl Draw<'_> {
             (!is_last && chance(self.rng, 75)).then(|| Duration::from_millis(self.rng.u64(5..250)));
         let sends_again = (life > 0).then(|| Again { told: one_of(self.rng, &[0, 10, 50]) });
         let steering = steering(self.rng, &options);
-        PhasePlan { options, lines, watchers, steering, killed_after, sends_again }
+        let drains_by_ctl = chance(self.rng, 20);
+        PhasePlan { options, lines, watchers, steering, killed_after, drains_by_ctl, sends_again }
     }
 
     fn lines(&mut self, options: &Options) -> Vec<LinePlan> {
-        let mut lines: Vec<Vec<Arc<Item>>> = vec![Vec::new(); self.rng.usize(1..=4)];
+        let mut lines: Vec<Vec<Arc<Item>>> = vec![Vec::new(); one_of(self.rng, &[1, 2, 3, 4, 4, 12])];
         for line in &mut lines {
             let most = one_of(self.rng, &[10, 60, 150]);
             let subscribes = chance(self.rng, 20);
@@ -203,9 +210,11 @@ impl Draw<'_> {
     /// A connection that sends these, and then a PING, by whose answer all before it has taken effect.
     fn line(&mut self, mut items: Vec<Arc<Item>>) -> LinePlan {
         items.push(Arc::new(self.plain(What::Ping)));
-        let ending = match self.rng.u32(..10) {
-            0 => Ending::Reset(self.rng.usize(..items.len())),
-            1..4 => Ending::Stays,
+        let ending = match self.rng.u32(..20) {
+            0 | 1 => Ending::Reset(self.rng.usize(..items.len())),
+            2 => Ending::Garbage,
+            3 => Ending::TooLarge,
+            4..8 => Ending::Stays,
             _ => Ending::HalfClose,
         };
         LinePlan { writes: writes(self.rng, items.len()), items, ending }
