@@ -25,6 +25,9 @@ pub struct Product {
     pub place: Option<(usize, usize)>,
     /// Times that it was sent.
     pub sent: u64,
+    /// It may lie in the store since before this gateway began, whose window covers that: then it is a copy, and goes
+    /// at most to the sink that has it not.
+    pub is_known: bool,
 }
 
 /// How often a product's publishers were told what.
@@ -312,6 +315,7 @@ fn nothing_yet() -> Product {
         told: Told::default(),
         place: None,
         sent: 0,
+        is_known: false,
     }
 }
 

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use world::World;
 
 /// Worlds that every test run sees.
-const WORLDS: u64 = 24;
+const WORLDS: u64 = 40;
 
 /// Worlds at once: most of the time each of them waits.
 const AT_ONCE: usize = 3;
