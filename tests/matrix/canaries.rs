@@ -13,6 +13,7 @@ use super::world::{Ending, Flaw, Item, What, ping, single};
 
 fn options() -> Options {
     Options {
+        is_in_file: false,
         workers: 1,
         max_payload: MIB,
         memory: 256 * MIB,
@@ -119,6 +120,7 @@ fn story() -> Story {
     let phase = Phase {
         options: options(),
         killed: false,
+        cut_short: false,
         lines: vec![line],
         watchers: vec![watcher(">"), watcher("a.b")],
         posts: order.iter().zip(bodies).enumerate().map(post).collect(),
@@ -185,6 +187,19 @@ fn what_is_missing_in_one_place_is_seen() {
     sees(&["tail --store gives 3"], |story| stored(story).order.truncate(3));
     sees(&["taken 0 times", "sunk.confirmed"], |story| drop(story.phases[0].posts.pop()));
     sees(&["was not answered"], |story| drop(story.phases[0].lines[0].replies.remove(0)));
+}
+
+#[test]
+fn a_hole_before_a_kill_is_seen() {
+    // Of a connection that was cut off, what came is the beginning of what it sent.
+    sees(&["subscriber 0", "is missing before"], |story| {
+        story.phases[0].killed = true;
+        story.phases[0].watchers[0].got.remove(1);
+    });
+    sees(&["store, topic 'a.b'", "is missing before"], |story| {
+        story.phases[0].killed = true;
+        stored(story).folders[0].1.remove(0);
+    });
 }
 
 #[test]

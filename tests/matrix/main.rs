@@ -117,6 +117,9 @@ fn report(world: &World, folder: &Path, faults: &[String]) -> String {
         if let Some(after) = plan.killed_after {
             said += &format!("    killed after {after:?}\n");
         }
+        if let Some(after) = plan.ended_after {
+            said += &format!("    ended after {after:?}\n");
+        }
         for steer in &plan.steering {
             said += &format!("    after {:?}: ctl {}\n", steer.after, steer.words.join(" "));
         }

@@ -45,6 +45,8 @@ pub struct Store {
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Given in a file instead of the command line.
+    pub is_in_file: bool,
     pub workers: usize,
     pub max_payload: usize,
     pub memory: usize,
@@ -87,6 +89,7 @@ impl Options {
             rejects: chance(rng, 40),
         });
         let mut options = Options {
+            is_in_file: chance(rng, 25),
             workers: rng.usize(1..=3),
             max_payload: common.max_payload,
             memory: 0,

@@ -168,6 +168,11 @@ impl<'a> Oracle<'a> {
             wrong.push(format!("{lost} frames are missing, it was told of {}", watcher.gaps));
         }
         wrong.extend(self.out_of_order(number, watcher.got.iter().map(|frame| frame.digest)));
+        if !watcher.was_cut && watcher.gaps == 0 {
+            let matches =
+                |product: &Product| watcher.patterns.iter().any(|pattern| covers(pattern, &product.topic));
+            wrong.extend(self.holes(number, &got, matches));
+        }
         self.complain(name, wrong);
     }
 
@@ -205,6 +210,33 @@ impl<'a> Oracle<'a> {
                 ));
             } else {
                 last.insert(line, (place, digest));
+            }
+        }
+        wrong
+    }
+
+    /// Of each connection the beginning comes out, however it or its gateway ended: what is missing before something
+    /// that came.
+    fn holes(&self, number: usize, got: &Counts, matches: impl Fn(&Product) -> bool) -> Vec<String> {
+        let products = &self.expected[number].products;
+        let placed = || {
+            let matching = products.iter().filter(|(_, product)| matches(product));
+            matching.filter_map(|(digest, product)| Some((digest, product, product.place?)))
+        };
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for (_, _, (line, place)) in placed().filter(|(digest, ..)| got.contains_key(digest)) {
+            let last = last.entry(line).or_default();
+            *last = place.max(*last);
+        }
+        let mut wrong = Vec::new();
+        for (digest, product, (line, place)) in placed().filter(|(digest, ..)| !got.contains_key(digest)) {
+            let comes = match product.is_message {
+                true => product.least > 0,
+                false => product.sent == 1 && !product.is_known && product.told.refused == 0,
+            };
+            if comes && last.get(&line).is_some_and(|last| place < *last) {
+                let named = named(digest, product);
+                wrong.push(format!("{named} of connection {line} at {place} is missing before what came"));
             }
         }
         wrong
@@ -470,8 +502,15 @@ impl<'a> Oracle<'a> {
         self.complain("store", wrong);
         for (topic, frames) in &stored.folders {
             let name = format!("store, topic '{}'", topic_shown(topic));
-            let order = self.stored_order(frames.iter().map(|frame| frame.digest).collect(), false);
-            self.complain(&name, order);
+            let mut wrong = self.stored_order(frames.iter().map(|frame| frame.digest).collect(), false);
+            let got = count(frames.iter().map(|frame| frame.digest));
+            for (number, phase) in self.story.phases.iter().enumerate() {
+                // What was sent again may be there already.
+                if phase.options.store.is_some() && number == 0 {
+                    wrong.extend(self.holes(number, &got, |product| product.topic == *topic));
+                }
+            }
+            self.complain(&name, wrong);
         }
         let order = self.stored_order(stored.order.clone(), true);
         self.complain("store, all topics by tail", order);

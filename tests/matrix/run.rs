@@ -54,6 +54,26 @@ pub fn args(world: &World, plan: &PhasePlan, folder: &Path, url: &str) -> Vec<St
     plan.options.args(folder, Some(url), world.secret.is_some())
 }
 
+/// The same settings in a file, and what is left of the command line.
+fn in_file(args: &[String], file: &Path) -> Vec<String> {
+    let mut text = String::new();
+    let mut left = vec!["--config".to_owned(), file.display().to_string()];
+    let mut args = args.iter().peekable();
+    while let Some(name) = args.next() {
+        let value = args.next_if(|value| !value.starts_with("--"));
+        match (name.as_str(), value) {
+            ("--json", _) => left.push(name.clone()),
+            (_, None) => text += &format!("{} = true\n", &name[2..]),
+            (_, Some(value)) if value.parse::<u64>().is_ok() => {
+                text += &format!("{} = {value}\n", &name[2..])
+            }
+            (_, Some(value)) => text += &format!("{} = {value:?}\n", &name[2..]),
+        }
+    }
+    fs::write(file, text).expect("a file");
+    left
+}
+
 /// One life of the gateway.
 fn live(
     world: &World,
@@ -66,12 +86,17 @@ fn live(
     let secret = world.secret.as_deref();
     let log = folder.join("gateway.log");
     let logged = fs::read_to_string(&log).map_or(0, |text| text.len());
-    let mut gateway = Gateway::start(&args(world, plan, folder, url), &log);
+    let mut args = args(world, plan, folder, url);
+    if plan.options.is_in_file {
+        args = in_file(&args, &folder.join("gateway.toml"));
+    }
+    let mut gateway = Gateway::start(&args, &log);
     let address = gateway.address;
     let memory = plan.steering.iter().filter_map(memory_of).fold(plan.options.memory, usize::max);
     let mut phase = Phase {
         options: plan.options.clone(),
         killed: plan.killed_after.is_some(),
+        cut_short: plan.ended_after.is_some(),
         lines: Vec::new(),
         watchers: Vec::new(),
         posts: Vec::new(),
@@ -112,7 +137,9 @@ fn live(
             None => {
                 trouble.extend(steering.join().expect("it only asks"));
                 // Nothing is ever sent: each line lets go of its end when all that it sent has taken effect.
-                if all_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                if let Some(after) = plan.ended_after {
+                    thread::sleep(after.saturating_sub(began.elapsed()));
+                } else if all_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                     let (_, said) = Gateway::ctl(gateway.admin(), &["status".into()]);
                     trouble.push(format!("nothing goes on: {said}"));
                 }

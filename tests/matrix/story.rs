@@ -22,6 +22,8 @@ pub struct Story {
 pub struct Phase {
     pub options: Options,
     pub killed: bool,
+    /// It was told to end before all was done.
+    pub cut_short: bool,
     pub lines: Vec<Line>,
     pub watchers: Vec<Watcher>,
     pub posts: Vec<Post>,

@@ -22,6 +22,8 @@ pub struct PhasePlan {
     pub steering: Vec<Steer>,
     /// Killed so long after it was first sent something; else it is told to end when all is done.
     pub killed_after: Option<Duration>,
+    /// Told to end so long after it was first sent something, whatever is not done.
+    pub ended_after: Option<Duration>,
     /// Told by `ctl drain` instead of a signal.
     pub drains_by_ctl: bool,
     /// Whether publishers first send what the gateways before did not answer, and some of what they did.
@@ -169,12 +171,22 @@ impl Draw<'_> {
             watchers.push(patterns);
         }
         let is_last = life + 1 == lives;
-        let killed_after =
-            (!is_last && chance(self.rng, 75)).then(|| Duration::from_millis(self.rng.u64(5..250)));
+        let moment = Duration::from_millis(self.rng.u64(..250));
+        let killed_after = (!is_last && chance(self.rng, 75)).then_some(moment);
+        let ended_after = (killed_after.is_none() && chance(self.rng, 15)).then_some(moment);
         let sends_again = (life > 0).then(|| Again { told: one_of(self.rng, &[0, 10, 50]) });
         let steering = steering(self.rng, &options);
         let drains_by_ctl = chance(self.rng, 20);
-        PhasePlan { options, lines, watchers, steering, killed_after, drains_by_ctl, sends_again }
+        PhasePlan {
+            options,
+            lines,
+            watchers,
+            steering,
+            killed_after,
+            ended_after,
+            drains_by_ctl,
+            sends_again,
+        }
     }
 
     fn lines(&mut self, options: &Options) -> Vec<LinePlan> {
