@@ -12,6 +12,7 @@ mod options;
 mod oracle;
 mod publishers;
 mod run;
+mod sinks;
 #[path = "../support/store.rs"]
 mod store;
 mod stores;
