@@ -21,6 +21,8 @@ pub struct Product {
     pub least: u64,
     pub most: u64,
     pub told: Told,
+    /// Why a sink refused it, as one of its publishers was told.
+    pub reason: String,
     /// The connection and the place there, where there can be but one.
     pub place: Option<(usize, usize)>,
     /// Times that it was sent.
@@ -280,6 +282,11 @@ fn told(all: &[Sent<'_>]) -> Told {
     told
 }
 
+fn reason(all: &[Sent<'_>]) -> String {
+    let refusal = all.iter().filter_map(|sent| sent.reply).find(|reply| is_by_sink(reply));
+    refusal.map(|reply| reply.text.clone()).unwrap_or_default()
+}
+
 /// A frame that is distributed as it is.
 fn whole(all: &[Sent<'_>], options: &Options) -> Product {
     let told = told(all);
@@ -299,7 +306,7 @@ fn whole(all: &[Sent<'_>], options: &Options) -> Product {
     let on_one = all.iter().all(|sent| sent.at.0 == first.0);
     let is_first = options.dedup == Dedup::Long && on_one && refused + by_sink == 0;
     let place = (all.len() == 1 || is_first).then_some(first);
-    Product { least, most, told, place, sent: all.len() as u64, ..nothing_yet() }
+    Product { least, most, told, reason: reason(all), place, sent: all.len() as u64, ..nothing_yet() }
 }
 
 fn nothing_yet() -> Product {
@@ -313,6 +320,7 @@ fn nothing_yet() -> Product {
         least: 0,
         most: 0,
         told: Told::default(),
+        reason: String::new(),
         place: None,
         sent: 0,
         is_known: false,
@@ -357,6 +365,7 @@ fn message(parts: &[Sent<'_>], options: &Options) -> (Product, Option<&'static s
         least,
         most,
         told,
+        reason: reason(parts),
         place: on_one.then_some(last),
         sent: parts.len() as u64,
         ..nothing_yet()

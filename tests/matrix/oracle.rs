@@ -390,7 +390,8 @@ impl<'a> Oracle<'a> {
 
 /// A product, for people.
 pub fn named(digest: &Digest, product: &Product) -> String {
-    let Product { topic, key, id, is_message, is_made, least, most, told, sent, .. } = product;
+    let Product { topic, key, id, is_message, is_made, least, most, told, reason, sent, .. } = product;
+    let reason = if reason.is_empty() { String::new() } else { format!(" '{reason}'") };
     let what = match (is_message, is_made) {
         (true, _) => "message",
         (_, true) => "frame of a handler",
@@ -398,6 +399,6 @@ pub fn named(digest: &Digest, product: &Product) -> String {
     };
     let topic = topic_shown(topic);
     format!(
-        "{what} {digest:?} ('{topic}', key {key}, id {id}, sent {sent} times, {least} to {most} are right, told {told})"
+        "{what} {digest:?} ('{topic}', key {key}, id {id}, sent {sent} times, {least} to {most} are right, told {told}{reason})"
     )
 }
