@@ -350,7 +350,7 @@ fn message(parts: &[Sent<'_>], options: &Options) -> (Product, Option<&'static s
         Some("all of it came, and it was refused")
     } else if ok + duplicate > 0 && expired + refused > 0 && !has_copies {
         Some("of one message some was told done and some was not")
-    } else if ok > 0 && by_sink > 0 {
+    } else if ok > 0 && by_sink > 0 && !has_copies {
         Some("of one message some was told OK and some that a sink refused it")
     } else {
         None
