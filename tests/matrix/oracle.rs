@@ -10,7 +10,7 @@ use super::world::{Ending, Flaw, What};
 
 /// What a gateway may have resident beside its memory: the program, buffers that are used again, what the
 /// allocator has not given back yet, and the digests that it remembers.
-const RESIDENT_BESIDE: usize = 64 * MIB;
+const RESIDENT_BESIDE: usize = 32 * MIB;
 
 /// Complaints of one kind that are told; the others are counted.
 const TOLD: usize = 6;
