@@ -244,7 +244,9 @@ pub fn steering(rng: &mut Rng, options: &Options) -> Vec<Steer> {
                 format!("set memory {}", options.memory.max(options.least()) + rng.usize(..16) * MIB),
             ),
             4 if options.handler.is_none() => {
-                give(after, format!("set outbox {}", rng.usize(1..=8) * 256 * KIB))
+                // More than half of the memory is refused.
+                let outbox = (rng.usize(1..=8) * 256 * KIB).min(options.memory / 2);
+                give(after, format!("set outbox {outbox}"));
             }
             4 if options.handler.is_some() => give(after, format!("set handlers {}", rng.usize(1..=2))),
             5 if options.handler.is_some() => give(after, format!("set max-queued {}", rng.usize(1..=50))),

@@ -152,7 +152,13 @@ impl World {
         let mut draw =
             Draw { rng, secret: secret.clone(), max_payload: common.max_payload, ids: 0, deaths: 0 };
         let lives = one_of(draw.rng, &[1, 1, 1, 2, 2, 3]);
-        let phases = (0..lives).map(|life| draw.phase(common, stores, posts, life, lives)).collect();
+        let mut phases: Vec<PhasePlan> =
+            (0..lives).map(|life| draw.phase(common, stores, posts, life, lives)).collect();
+        // There is one HTTP store for all of them.
+        let mut sinks = phases.iter_mut().filter_map(|phase| phase.options.http.as_mut());
+        if let Some(first) = sinks.next().map(|sink| sink.doors) {
+            sinks.for_each(|sink| sink.doors = first);
+        }
         World { seed, secret, phases }
     }
 }
