@@ -1,5 +1,6 @@
 //! A program in a process of its own, ended with the test.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -15,10 +16,25 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Process {
+        Process::start_with_log(command, None)
+    }
+
+    /// The same; what it says is written to `log` too, where it stays when the process is killed.
+    pub fn start_with_log(command: &mut Command, mut log: Option<File>) -> Process {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (to, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some(log) = &mut log {
+                    writeln!(log, "{line}").expect("there is room for a log");
+                }
+                // Nobody may listen any more; the log goes on.
+                if to.send(line).is_err() && log.is_none() {
+                    return;
+                }
+            }
+        });
         Process { child, said }
     }
 
@@ -51,8 +67,8 @@ impl Process {
         stdin.flush().unwrap();
     }
 
-    /// Waits for its end: the exit code, what it printed, and what it said since last asked.
-    pub fn end(mut self) -> (i32, String, String) {
+    /// Waits for its end: the exit code, unless a signal ended it, what it printed, and what it said since last asked.
+    pub fn finish(&mut self) -> (Option<i32>, String, String) {
         drop(self.child.stdin.take());
         let mut printed = String::new();
         if let Some(mut stdout) = self.child.stdout.take() {
@@ -60,7 +76,13 @@ impl Process {
         }
         let status = self.child.wait().unwrap();
         let said: Vec<String> = self.said.iter().collect();
-        (status.code().expect("not killed"), printed, said.join("\n"))
+        (status.code(), printed, said.join("\n"))
+    }
+
+    /// The same, of one that was not killed.
+    pub fn end(mut self) -> (i32, String, String) {
+        let (code, printed, said) = self.finish();
+        (code.expect("not killed"), printed, said)
     }
 }
 
