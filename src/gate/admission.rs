@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
-use crate::frame::HEADER;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, READ_MIN,
-    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
+    REPLIES_UNREAD, read_need,
 };
 use crate::memory::Share;
 use crate::net::Net;
@@ -151,17 +150,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
         }
         let filled_max = conn.fill_max();
-        let least = filled_max.min(HEADER + READ_MIN);
         match begun {
             _ if passes(Line::Small) && self.memory.has_room(Share::Small, read_need(filled_max)) => {
                 Admission::Read { filled_max }
             }
             // The frame that it began can always be finished.
             Some(header) => Admission::Read { filled_max: header.frame_len() },
-            // Who is first takes as little as it must, rather than keep those behind it from what they have begun.
-            None if first_in == Some(Line::Small) && self.memory.has_room(Share::Small, read_need(least)) => {
-                Admission::Read { filled_max: least }
-            }
             None => Admission::Wait(Line::Small, PauseCause::Memory),
         }
     }

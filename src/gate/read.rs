@@ -169,9 +169,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let need = match header {
             Some(header) if header.frame_len() <= READ_MAX => partial_need(header.frame_len()),
-            // A large frame gets its memory as a whole, when its turn comes; one whose header is not
-            // whole yet when it is known.
-            _ => partial_need(bytes.len()),
+            // A large frame gets its memory as a whole, when its turn comes.
+            Some(_) => partial_need(bytes.len()),
+            // The beginning of a header is what a connection costs. Were it charged, many of them could hold what one
+            // needs to be read on, and have nothing that could be finished.
+            None => 0,
         };
         let charge = self.memory.charge(Share::Small, need);
         if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {

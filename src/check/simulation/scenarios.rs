@@ -9,7 +9,7 @@ use super::network::{SimNet, World};
 use super::workers::{SimPool, Workers};
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::gate::{Config, Gate};
-use crate::limits::{INLINE_BATCH, JOBS, READ_MAX, read_need};
+use crate::limits::{INLINE_BATCH, JOBS, READ_MAX};
 use crate::memory::Memory;
 
 /// A gateway whose peers do what a test says.
@@ -103,10 +103,10 @@ fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
     assert_eq!(scene.gate.ledger().read - read, 1 + 3, "all of them go on");
 }
 
-/// Whoever reads much at a time waits for much memory, and those behind it hold that with the headers that they have
-/// begun: found by a world of a hundred connections.
+/// Many who have begun a header leave room for whoever reads much at a time, and so for each other: found by a world
+/// of a hundred connections.
 #[test]
-fn who_waits_for_much_memory_does_not_keep_others_from_what_they_began() {
+fn begun_headers_hold_no_memory() {
     let config = Config { payload_max: 3_000, ..Config::default() };
     let mut scene = Scene::new(Config { memory: Memory::least(config.frame_max()), ..config });
     let wide = scene.connect();
@@ -116,18 +116,13 @@ fn who_waits_for_much_memory_does_not_keep_others_from_what_they_began() {
         scene.finish();
     }
     let read = scene.gate.ledger().read;
-    // Each holds a part of a header; together they leave too little for a full read, and enough for a small one.
-    let beginners: Vec<usize> = (0..20).map(|_| scene.connect()).collect();
+    let beginners: Vec<usize> = (0..200).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &frame(100)[..10]));
-    assert!(scene.memory - scene.gate.describe().memory.used_bytes as usize - 3_000 < read_need(READ_MAX));
     scene.world.borrow_mut().wires[wide].arrive(&warm, scene.now);
     for &wire in &beginners {
         scene.world.borrow_mut().wires[wire].arrive(&frame(100)[10..], scene.now);
     }
     scene.finish();
-    assert_eq!(
-        scene.gate.ledger().read - read,
-        (warm.len() / 500 + beginners.len()) as u64,
-        "all of them go on"
-    );
+    let all = warm.len() / 500 + beginners.len();
+    assert_eq!(scene.gate.ledger().read - read, all as u64, "all of them go on");
 }

@@ -134,9 +134,9 @@ impl<'a> Simulation<'a> {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
         }
-        if large {
-            // Or the headers that a hundred connections have begun take all of it, and digests have no room.
-            config.memory += if dedup && !is_cramped { 1 << 22 } else { 1 << 17 };
+        if large && dedup && !is_cramped {
+            // Room for the digests of so many frames.
+            config.memory += 1 << 22;
         }
 
         let now = Instant::now();
