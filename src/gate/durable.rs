@@ -334,9 +334,10 @@ impl Durable {
 }
 
 impl Pending {
-    /// The sinks that have what was under it.
+    /// Who has what was under it: what was put was distributed, too.
     fn done(&self) -> SinkSet {
-        self.before.with(self.put.without(self.refused))
+        let had = if self.put.is_empty() { SinkSet::NONE } else { SinkSet::SUBSCRIBERS };
+        self.before.with(self.put.without(self.refused)).with(had)
     }
 }
 
@@ -361,7 +362,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(place) = durable.sinks.iter().position(|line| line.sink.name() == sink) else { return };
         digests.sort_unstable_by_key(|&(at, _)| at);
         for (at, digest) in digests {
-            dedup.remember(digest, SinkSet::one(place), at);
+            dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
         }
     }
 
@@ -475,7 +476,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             *fate += u64::from(frames);
         }
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
-            // Whoever sends it again means it: for those who do not have it.
+            // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
             for digest in &digests {
                 match done.is_empty() || whole.is_some() {
                     true => dedup.forget(digest),

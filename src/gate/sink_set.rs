@@ -1,7 +1,7 @@
-//! Some of the sinks, by their places.
+//! Some of the sinks, by their places, and whether subscribers had it.
 
-/// Sinks at once: one bit each.
-pub const SINKS_MAX: usize = 8;
+/// Sinks at once: one bit each, and one for the subscribers.
+pub const SINKS_MAX: usize = 7;
 
 /// A set of sinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,9 @@ impl SinkSet {
 
     /// Every sink that can be, whether it is there or not.
     pub const ALL: SinkSet = SinkSet(u8::MAX);
+
+    /// The subscribers of that moment, who get a frame once, whatever sinks say of it.
+    pub const SUBSCRIBERS: SinkSet = SinkSet(1 << SINKS_MAX);
 
     /// The sink in a place.
     pub fn one(place: usize) -> SinkSet {
@@ -62,5 +65,7 @@ mod tests {
         assert_eq!((first.with(second), both.without(first), both.len()), (both, second, 2));
         assert!(both.covers(first) && !first.covers(both) && SinkSet::ALL.covers(SinkSet::first(SINKS_MAX)));
         assert!(SinkSet::first(0).is_empty() && first.covers(SinkSet::NONE));
+        let nobody = SinkSet::SUBSCRIBERS.without(SinkSet::first(SINKS_MAX));
+        assert!(nobody == SinkSet::SUBSCRIBERS && SinkSet::ALL.covers(nobody));
     }
 }

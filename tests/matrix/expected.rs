@@ -15,8 +15,8 @@ pub struct Product {
     pub id: u64,
     pub want: bool,
     pub is_message: bool,
-    /// A handler made it of another.
-    pub is_made: bool,
+    /// A handler made it of this frame.
+    pub made_of: Option<Digest>,
     /// Times that it must and may be distributed in this life of the gateway.
     pub least: u64,
     pub most: u64,
@@ -57,6 +57,8 @@ pub struct Expected {
     pub without: HashMap<Digest, &'static str>,
     /// What was told and must not be.
     pub faults: Vec<String>,
+    /// What was told DUPLICATE though a handler refuses it: right where it was stored before there was a handler.
+    pub copies_refused: Vec<(Digest, String)>,
     /// Whether every frame that was sent was read, for certain.
     pub is_exact: bool,
 }
@@ -95,7 +97,7 @@ pub fn of(number: usize, phase: &Phase) -> Expected {
                     id: item.id,
                     want: item.want,
                     is_message: false,
-                    is_made: made.is_some(),
+                    made_of: made.is_some().then_some(item.digest),
                     ..whole(&all, &phase.options)
                 };
                 expected.products.insert(digest, product);
@@ -178,7 +180,10 @@ impl Expected {
             let sure = !is_void && (line.is_complete || orderly && closing.is_some());
             // Copies on one connection have one id: which reply is whose is not told, and does not matter.
             let reply = replies.get_mut(&item.id).and_then(Vec::pop);
-            if item.want && sure && reply.is_none() && !phase.killed && (orderly || line.end == "closed") {
+            // Where its connection was closed, what becomes of a held fragment is told to nobody.
+            let is_closed = closing.is_some() || matches!(line.ending, Ending::Garbage | Ending::TooLarge);
+            let is_due = item.want && sure && !(is_closed && matches!(item.what, What::Part(..)));
+            if is_due && reply.is_none() && !phase.killed && (orderly || line.end == "closed") {
                 self.faults.push(format!("{name}: {} asked and was not answered", shown(item)));
             }
             if reply.is_some() && is_void {
@@ -246,13 +251,13 @@ impl Expected {
                 (Ok(()), wire::REJECTED) => item.what != What::Data || by_sink && options.http.is_some(),
                 (Ok(()), _) => false,
             };
-            if !is_right {
-                self.faults.push(format!(
-                    "phase {number}: {} was told {}: {}",
-                    shown(item),
-                    reply.status,
-                    reply.text
-                ));
+            let said =
+                || format!("phase {number}: {} was told {}: {}", shown(item), reply.status, reply.text);
+            let is_refused = handled && copied && item.flaw == Flaw::None && item.what == What::Data;
+            if !is_right && is_refused && reply.status == wire::DUPLICATE {
+                self.copies_refused.push((item.digest, said()));
+            } else if !is_right {
+                self.faults.push(said());
             }
         }
     }
@@ -316,7 +321,7 @@ fn nothing_yet() -> Product {
         id: 0,
         want: false,
         is_message: false,
-        is_made: false,
+        made_of: None,
         least: 0,
         most: 0,
         told: Told::default(),

@@ -283,12 +283,6 @@ impl Simulation<'_> {
         self.shelves.iter().any(|shelf| shelf.borrow().refused.contains_key(&name))
     }
 
-    /// How often it may have been as new to everyone since every sink had refused it.
-    fn refused_by_all(&self, name: products::Name) -> usize {
-        let times = |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().refused.get(&name).copied().unwrap_or(0);
-        self.shelves.iter().map(times).min().unwrap_or(0)
-    }
-
     /// Handlers answer, and sinks give their word.
     fn calls_go_on(&mut self) -> bool {
         let mut went_on = false;

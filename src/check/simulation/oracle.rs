@@ -21,7 +21,7 @@ use crate::ledger::VerifiedBy;
 pub(super) struct Received {
     /// By publisher, the indices in its script.
     frames: BTreeMap<usize, Vec<usize>>,
-    /// How often each came again: it was forgotten, or every sink had refused it.
+    /// How often each came again, since it was forgotten.
     again: BTreeMap<Name, usize>,
     /// What was put together of parts.
     pub wholes: Wholes,
@@ -156,17 +156,6 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
                 );
                 if run.rules.forgets && frames.contains(&index) {
                     *received.again.entry(name).or_default() += 1;
-                    continue;
-                }
-                let refused = if run.rules.dedup { run.refused_by_all(name) } else { 0 };
-                if refused > 0 && frames.last().is_some_and(|last| *last >= index) {
-                    // It was sent again, and is new to everyone.
-                    let again = received.again.entry(name).or_default();
-                    *again += 1;
-                    assert!(
-                        *again <= refused,
-                        "2: frame {index} of peer {from} came {again} times too often"
-                    );
                     continue;
                 }
                 // Of what it lost, or did not ask for yet, it may have got a copy.
@@ -371,9 +360,7 @@ fn check_complete(
     }
     assert!(run.policy == SlowPolicy::Drop || received.lost == 0, "only the drop policy drops");
     let all_pass = !run.rules.forgets && !run.may_refuse(Status::Rejected) && !run.may_refuse(Status::Busy);
-    // What came again may be missing again.
-    let is_once = received.again.is_empty() && (!run.rules.dedup || run.shelves.is_empty());
-    if stayed && all_whole && all_pass && is_once {
+    if stayed && all_whole && all_pass {
         let (least, most) = known.missing(run, &peer.script.patterns, &received.wholes);
         let says = (missing + least..=missing + most).contains(&received.lost);
         assert!(says, "4: a GAP says {} for {missing} frames and {least} to {most} wholes", received.lost);
