@@ -11,6 +11,7 @@ mod live;
 mod log;
 mod mend;
 mod patrol;
+mod policies;
 mod post;
 mod posted;
 mod ready;

@@ -1,13 +1,13 @@
 //! What a gateway can be set to: the options of `serve`, which are also the names of its TOML file.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum, builder::PossibleValue};
-use serde::{Deserialize, Deserializer, de};
+use clap::Args;
+use serde::Deserialize;
 
+use super::policies::policy;
 use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::limits::WORKERS_MAX;
@@ -345,96 +345,6 @@ fn words(command: &str) -> Result<Vec<String>, Failure> {
 fn default_workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, WORKERS_MAX)
-}
-
-/// The same names in TOML as on the command line.
-fn policy<'de, D: Deserializer<'de>, T: ValueEnum>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    T::from_str(&name, false).map(Some).map_err(|_| {
-        let names: Vec<String> = T::value_variants().iter().map(|value| shown(value).to_string()).collect();
-        de::Error::custom(format!("'{name}' is no policy: choose {}", names.join(" or ")))
-    })
-}
-
-/// The name of a policy, as it is given.
-pub fn shown<T: ValueEnum>(policy: &T) -> impl fmt::Display {
-    policy.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
-}
-
-impl ValueEnum for SlowPolicy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            SlowPolicy::Disconnect => PossibleValue::new(self.name()).help("it is told SLOW and closed"),
-            SlowPolicy::Pause => {
-                PossibleValue::new(self.name()).help("the publishers that feed it are paused")
-            }
-            SlowPolicy::Drop => PossibleValue::new(self.name())
-                .help("its oldest frames are dropped, counted and told as a GAP"),
-        })
-    }
-}
-
-impl ValueEnum for Overflow {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Overflow::Pause, Overflow::Reject]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Overflow::Pause => {
-                PossibleValue::new("pause").help("its connection is paused until there is room")
-            }
-            Overflow::Reject => PossibleValue::new("reject")
-                .help("it is told BUSY; one that asks for no reply pauses its connection"),
-        })
-    }
-}
-
-impl ValueEnum for Pressure {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Pressure::Pause, Pressure::Expire]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            Pressure::Pause => "its connection is paused until a key is whole or its lease ends",
-            Pressure::Expire => "the lease of the key that has waited longest ends at once",
-        };
-        Some(PossibleValue::new(self.name()).help(help))
-    }
-}
-
-impl ValueEnum for SyncPolicy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[SyncPolicy::Batch, SyncPolicy::Off]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            SyncPolicy::Batch => "once it is on the disk; one sync covers all frames that wait",
-            SyncPolicy::Off => "once the system has it, which may lose it if the machine crashes",
-        };
-        Some(PossibleValue::new(self.name()).help(help))
-    }
-}
-
-impl ValueEnum for BadDigestPolicy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[BadDigestPolicy::Drop, BadDigestPolicy::Close]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            BadDigestPolicy::Drop => {
-                PossibleValue::new(self.name()).help("the frame is dropped and counted; the connection stays")
-            }
-            BadDigestPolicy::Close => PossibleValue::new("close").help("the connection closes too"),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Size;
-use super::settings::{Settings, shown};
+use super::policies::shown;
+use super::settings::Settings;
 use crate::frame;
 use crate::gate::Config;
 use crate::http::Target;
