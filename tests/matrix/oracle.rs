@@ -70,9 +70,9 @@ impl<'a> Oracle<'a> {
                 }
                 product.is_known = true;
                 product.least = match phase.options.dedup {
-                    Dedup::Long => 0,
-                    // It may have begun within the window, or not.
-                    _ => product.told.ok.min(product.least),
+                    // It may have begun within the window, or not; and an OK may be that of another sink.
+                    Dedup::Short if phase.options.http.is_none() => product.told.ok.min(product.least),
+                    _ => 0,
                 };
                 let origin = product.made_of.as_ref();
                 let is_copy = confirmed.contains(digest) || origin.is_some_and(|it| confirmed.contains(it));
