@@ -134,7 +134,7 @@ impl Setting {
             "overflow" => match value.trim() {
                 "pause" => Ok(Setting::Overflow(Overflow::Pause)),
                 "reject" => Ok(Setting::Overflow(Overflow::Reject)),
-                _ => Err(format!("overflow: '{value}' is no policy: choose pause or reject")),
+                _ => Err(format!("invalid policy '{value}' for overflow: choose pause or reject")),
             },
             "memory" => size().map(Setting::Memory),
             "outbox" => size().map(Setting::Outbox),

@@ -211,8 +211,8 @@ pub const PART_COPIED: usize = 32;
 /// 160 bytes for the reply that a part is owed, beside the memory set aside for its bytes.
 pub const PART_OWED: usize = 160;
 
-/// 144 bytes for a part that is held where there is deduplication: its digest, and its place among those that copies
-/// are looked for in.
+/// 144 bytes for a part that is held where there is deduplication, and for each frame that waits for the sinks there:
+/// its digest, and its place among those that copies are looked for in.
 pub const PART_KNOWN: usize = 144;
 
 /// 8 copies of a part that wait for what becomes of it: a publisher that connects again and sends again has one.

@@ -61,7 +61,7 @@ fn faults_of_the_files_are_named() {
         path.to_str().unwrap().to_string()
     };
     let unknown = write("unknown.toml", "memory = \"1GiB\"\nadmni = \"off\"\n");
-    let mend = "unknown.toml line 2: admni is no setting: did you mean admin?";
+    let mend = "unknown.toml line 2: unknown setting admni: did you mean admin?";
     refused(&["serve", "--config", &unknown], 2, &[mend]);
     let size = write("size.toml", "memory = \"big\"\n");
     refused(&["serve", "--config", &size], 2, &["size.toml line 1", "'big' is no size"]);

@@ -13,7 +13,7 @@ pub fn policy<'de, D: Deserializer<'de>, T: ValueEnum>(deserializer: D) -> Resul
     let name = String::deserialize(deserializer)?;
     T::from_str(&name, false).map(Some).map_err(|_| {
         let names: Vec<String> = T::value_variants().iter().map(|value| shown(value).to_string()).collect();
-        de::Error::custom(format!("'{name}' is no policy: choose {}", names.join(" or ")))
+        de::Error::custom(format!("invalid policy '{name}': choose {}", names.join(" or ")))
     })
 }
 

@@ -20,8 +20,15 @@ impl ReadyFile {
         let shown = path.display();
         let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--ready-file {shown}: {why}"));
         match fs::read(path) {
-            Ok(left) if is_ours(&left) => fs::remove_file(path).map_err(|why| wrong(&why))?,
-            Ok(_) => return Err(wrong(&"is there already and is no ready file: give another name")),
+            Ok(left) => match number_in(&left) {
+                Some(number) if is_alive(number) => {
+                    return Err(wrong(&format_args!(
+                        "it is that of the process {number}: give another name"
+                    )));
+                }
+                Some(_) => fs::remove_file(path).map_err(|why| wrong(&why))?,
+                None => return Err(wrong(&"the file exists and is not a ready file: give another name")),
+            },
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
             Err(why) => return Err(wrong(&why)),
         }
@@ -46,9 +53,11 @@ impl ReadyFile {
         Ok(())
     }
 
-    /// Removes it, where it is there.
+    /// Removes it, where it is there and this process's.
     pub fn remove(&mut self) {
+        let is_ours = || fs::read(&self.path).is_ok_and(|left| number_in(&left) == Some(process::id()));
         if std::mem::take(&mut self.is_there)
+            && is_ours()
             && let Err(why) = fs::remove_file(&self.path)
         {
             log::warn!("--ready-file {}: {why}: it stays", self.path.display());
@@ -62,9 +71,16 @@ impl Drop for ReadyFile {
     }
 }
 
-/// A number and a line break.
-fn is_ours(content: &[u8]) -> bool {
-    matches!(content, [digits @ .., b'\n'] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+/// The process of a ready file: a number and a line break.
+fn number_in(content: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(content).ok()?.strip_suffix('\n')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+fn is_alive(number: u32) -> bool {
+    let pid = i32::try_from(number).ok().and_then(rustix::process::Pid::from_raw);
+    // Who may not signal it is told so, and only where it is there.
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -85,13 +101,24 @@ mod tests {
         file.write().unwrap();
         drop(file);
         assert!(!path.exists());
-        // What a killed process left goes at the start of the next.
-        fs::write(&path, "123\n").unwrap();
+        // One process's is not another's, whichever comes and goes first.
+        let parent = std::os::unix::process::parent_id();
+        fs::write(&path, format!("{parent}\n")).unwrap();
+        let said = ReadyFile::new(&path).err().unwrap().to_string();
+        assert!(said.contains(&format!("that of the process {parent}")), "{said}");
+        fs::remove_file(&path).unwrap();
+        let mut file = ReadyFile::new(&path).unwrap();
+        file.write().unwrap();
+        fs::write(&path, format!("{parent}\n")).unwrap();
+        drop(file);
+        assert!(path.exists());
+        // What a killed process left goes at the start of the next: no process has so large a number.
+        fs::write(&path, "4194305\n").unwrap();
         drop(ReadyFile::new(&path).unwrap());
         assert!(!path.exists());
         fs::write(&path, "precious\n").unwrap();
         let said = ReadyFile::new(&path).err().unwrap().to_string();
-        assert!(said.contains("is no ready file: give another name"), "{said}");
+        assert!(said.contains("is not a ready file: give another name"), "{said}");
         assert!(path.exists() && ReadyFile::new(folder.path()).is_err());
         assert_eq!(
             ReadyFile::new(&folder.path().join("a/b")).unwrap().write().unwrap_err().exit,

@@ -329,7 +329,7 @@ fn fault(message: &str) -> String {
         Some(meant) => format!("did you mean {meant}?"),
         None => "the names are those of the options that framegate serve --help shows".to_string(),
     };
-    format!("{} is no setting: {meant}", plain(name))
+    format!("unknown setting {}: {meant}", plain(name))
 }
 
 /// A command as a shell would split it.
@@ -476,10 +476,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.toml");
         for (text, parts) in [
-            ("memory = '64MiB'\nmemroy = 1", &["line 2: memroy is no setting: did you mean memory?"][..]),
-            ("qqq = 1", &["line 1: qqq is no setting: the names are those of the options"]),
+            ("memory = '64MiB'\nmemroy = 1", &["line 2: unknown setting memroy: did you mean memory?"][..]),
+            ("qqq = 1", &["line 1: unknown setting qqq: the names are those of the options"]),
             ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
-            ("slow = 'never'", &["line 1", "'never' is no policy", "disconnect or pause or drop"]),
+            ("slow = 'never'", &["line 1", "invalid policy 'never'", "disconnect or pause or drop"]),
             ("workers = 'two'", &["line 1", "usize"]),
             ("memory 1", &["line 1"]),
         ] {

@@ -75,13 +75,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let bytes = waiting_bytes(call, header);
         let frame = call.frame.iter().next().expect("it is one frame");
         let topic = if header.kind == Kind::Data { topic } else { frame.topic };
-        if bytes == 0 || self.goes_nowhere(call.conn, topic) {
+        if bytes == 0 {
             return Some(body);
         }
         if let Some(calling) = &mut self.calling {
             calling.learn_length(bytes);
         }
-        if self.is_next(call.conn, call.seq) {
+        if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
             return Some(body);
         }
         if !self.memory.may_wait(bytes) {
@@ -167,7 +167,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// get it, so that its publisher does not wait for calls that began before it.
     pub(super) fn pass(&mut self, mut call: Call, instead: Option<Verified>, reply: Option<Parcel>) {
         let (id, seq) = (call.conn, call.seq);
-        if let Some(stored) = instead.as_ref().and_then(|made| self.stored_before(made)) {
+        if let Some(stored) = instead.as_ref().and_then(|made| self.take_stored_before(made)) {
             call.before = call.before.with(stored);
             if self.durable.as_ref().is_some_and(|durable| call.before.covers(durable.all())) {
                 let digest = call.digest;

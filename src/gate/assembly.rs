@@ -411,7 +411,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Those that came while it was hashed.
         owed.extend(copies.into_iter().map(|owed| self.end_hold(owed)));
         self.assembly.charge_copies();
-        let before = self.stored_before(&made).unwrap_or(SinkSet::NONE);
+        let before = self.take_stored_before(&made).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.remember(*digest));
         {
             let mut ledger = self.ledger.borrow_mut();
@@ -427,13 +427,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let ticket = self.ticket(before);
         if let Some(ticket) = ticket {
             self.put(ticket, from, made.body(), 1);
-            if let (Some(dedup), Some(durable)) = (&mut self.dedup, &mut self.durable) {
+            if self.dedup.is_some()
+                && let Some(durable) = &mut self.durable
+            {
                 digests.into_iter().for_each(|digest| durable.know(ticket, digest));
                 durable.know_whole(ticket, frame.digest);
-                if !before.is_empty() {
-                    // Another whole with the same bytes is another.
-                    dedup.forget(&frame.digest);
-                }
             }
         }
         match before.is_empty() {

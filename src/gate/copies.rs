@@ -90,9 +90,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let reason = "as many copies of fragments wait for their messages as may: send it again later";
             return Some(Effect::Reject(Status::Busy, reason.into()));
         }
-        let owed = self.owe_part(id, &header, Status::Duplicate, room)?;
+        let owed = self.owe_part(id, &header, Status::Duplicate, room).expect("it asks for a reply");
         let copies = &mut self.assembly.copies;
-        copies.of.get_mut(&digest)?.push(owed);
+        copies.of.get_mut(&digest).expect("the part is held").push(owed);
         copies.replies += 1;
         self.assembly.charge_copies();
         Some(Effect::Copy)

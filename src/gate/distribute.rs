@@ -377,12 +377,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// The sinks that have what was made here, though whoever sent what it is made of was not told so: it was stored
-    /// before a restart, or others refused it.
-    pub(super) fn stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
+    /// before a restart, or others refused it. That is so of one: what is made with the same bytes of something else
+    /// is another, so the digest is forgotten.
+    pub(super) fn take_stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
         let digest = made.iter().next()?.digest;
         let durable = self.durable.as_ref()?;
-        let done = self.dedup.as_mut()?.find(&digest, self.now)?;
-        (done != SinkSet::ALL && durable.unconfirmed(&digest).is_none()).then_some(done)
+        let dedup = self.dedup.as_mut()?;
+        let done = dedup.find(&digest, self.now)?;
+        let was_stored = done != SinkSet::ALL && durable.unconfirmed(&digest).is_none();
+        was_stored.then(|| dedup.forget(&digest)).map(|()| done)
     }
 
     fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {

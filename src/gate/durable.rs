@@ -19,7 +19,7 @@ use super::conn::ConnId;
 use super::owed::Owed;
 use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::frame::{Body, DIGEST, Status};
-use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, TICKET};
+use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, PART_KNOWN, TICKET};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
@@ -151,9 +151,9 @@ impl Durable {
         SinkSet::first(self.sinks.len())
     }
 
-    /// What the tickets take, in bytes.
+    /// What the tickets take, in bytes, and the digests of what is under them.
     pub fn cost(&self) -> usize {
-        self.tickets.len() * TICKET
+        self.tickets.len() * TICKET + self.digests.len() * PART_KNOWN
     }
 
     /// Has the sink of this name send at most so many requests at once; false if there is none.

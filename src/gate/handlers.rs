@@ -356,6 +356,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         handlers.seats[seat].started += 1;
         handlers.seats[seat].life = Life::Running(Box::new(running));
+        if handlers.works {
+            // It could not be started for a while; the program is known to work.
+            handlers.seats[seat].trouble = None;
+        }
         Ok(())
     }
 

@@ -101,16 +101,16 @@ fn what_one_of_two_sinks_has_goes_to_the_other() {
 
 #[test]
 fn a_whole_that_was_stored_is_known_when_its_parts_come_again() {
-    let part = |index: u16| {
-        let header =
-            Header { part_index: index, part_count: 2, id: u64::from(index), ..Header::new(Kind::Data) };
+    let part_of = |index: u16, id: u64| {
+        let header = Header { part_index: index, part_count: 2, id, ..Header::new(Kind::Data) };
         let payload = super::products::payload(0, u64::from(index), 10);
         let mut bytes = Vec::new();
         let header = Header { key: super::products::FIRST_KEY, want_reply: true, ..header };
         encode(header, b"a", &payload, &Scheme::Sha256, &mut bytes);
         bytes
     };
-    let parts = [part(0), part(1)];
+    let parts = [part_of(0, 0), part_of(1, 1)];
+    let others = [part_of(0, 10), part_of(1, 11)];
     let payloads: Vec<u8> = parts.iter().flat_map(|part| Frame::first_of(part).payload().to_vec()).collect();
     let memory = crate::memory::Memory::new(64 << 20, 1 << 20);
     let header = Header { key: super::products::FIRST_KEY, ..Header::new(Kind::Data) };
@@ -123,6 +123,9 @@ fn a_whole_that_was_stored_is_known_when_its_parts_come_again() {
     let mut gateway = Restarted::new(1, &[(Duration::ZERO, &whole)]);
     assert_eq!(gateway.send(&parts.concat()), [Status::Duplicate; 2]);
     assert_eq!((gateway.had(0), gateway.gate.ledger().in_flight()), (0, 0));
+    // The same message of other parts is another.
+    assert_eq!(gateway.send(&others.concat()), [Status::Ok; 2]);
+    assert_eq!((gateway.had(0), gateway.gate.ledger().in_flight()), (1, 0));
 
     let mut gateway = Restarted::new(2, &[(Duration::ZERO, &whole)]);
     assert_eq!(gateway.send(&parts.concat()), [Status::Ok; 2]);
