@@ -1,9 +1,11 @@
 //! The program with a store, killed and out of space: what got OK is there, once, and whole.
 #![cfg(unix)]
 
+#[path = "support/store.rs"]
+mod http_store;
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use http_store::Store;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::process::Process;
 use support::{Client, PATIENCE, data, payload};
@@ -173,28 +176,28 @@ fn size(store: &Path) -> u64 {
     entries.map_while(Result::ok).map(size).sum()
 }
 
-#[test]
-fn what_is_sent_again_after_being_killed_is_stored_once() {
-    const LINES: usize = 20_000;
+/// Sends lines through a gateway that is killed in the middle, again and again, and started with these options; each
+/// is in the store once.
+fn check_sent_through_kills(options: &[&str], kills: usize) -> Vec<String> {
+    let lines = 20_000.max(300 * kills);
     let folder = tempfile::tempdir().unwrap();
-    let (store, lines) = (folder.path().join("store"), folder.path().join("lines"));
-    let text: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
-    std::fs::write(&lines, &text).unwrap();
+    let (store, file) = (folder.path().join("store"), folder.path().join("lines"));
+    let text: Vec<String> = (0..lines).map(|n| format!("line {n}")).collect();
+    std::fs::write(&file, text.join("\n")).unwrap();
     let serve_at = |address: &str| {
         let mut command = Command::new(PROGRAM);
         let args = ["--admin", "off", "--store-rotate", "200ms", "--dedup", "1h", "--store"];
-        command.args(["serve", "--listen", address]).args(args).arg(&store);
+        command.args(["serve", "--listen", address]).args(args).arg(&store).args(options);
         Serving::start(command)
     };
     let mut serving = serve_at("127.0.0.1:0");
     let address = serving.address.to_string();
     let mut send = Command::new(PROGRAM);
-    send.args(["send", "--topic", "t", "--max-in-flight", "300", "--to", &address]).arg(&lines);
+    send.args(["send", "--topic", "t", "--max-in-flight", "300", "--to", &address]).arg(&file);
     let send = send.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // In the middle of it, four times.
-    for kill in 1..=4 {
+    for kill in 1..=kills {
         let since = Instant::now();
-        while size(&store) < (kill * LINES * 100 / 6) as u64 {
+        while size(&store) < (kill * lines * 100 / (kills + 2)) as u64 {
             assert!(since.elapsed() < PATIENCE, "{} bytes are stored", size(&store));
             thread::sleep(Duration::from_millis(1));
         }
@@ -213,7 +216,31 @@ fn what_is_sent_again_after_being_killed_is_stored_once() {
     let mut times: HashMap<&str, usize> = HashMap::new();
     printed.lines().for_each(|line| *times.entry(line).or_default() += 1);
     let twice = times.values().filter(|times| **times > 1).count();
-    assert_eq!((times.len(), twice), (LINES, 0), "{told}");
+    assert_eq!((times.len(), twice), (lines, 0), "{told}");
+    text
+}
+
+#[test]
+fn what_is_sent_again_after_being_killed_is_stored_once() {
+    check_sent_through_kills(&[], 4);
+}
+
+/// FRAMEGATE_KILLS=100 for a long one. A request that was on its way when the gateway was killed may be sent again;
+/// its key says that it is the same.
+#[test]
+fn what_is_sent_again_after_being_killed_is_in_both_sinks_once() {
+    let http = Store::start(usize::MAX, |_, _| http_store::OK);
+    let kills = std::env::var("FRAMEGATE_KILLS").map_or(4, |n| n.parse().expect("a number"));
+    let options = ["--http-sink", &http.url(), "--http-max-in-flight", "32"];
+    let lines = check_sent_through_kills(&options, kills);
+    let log = http.log();
+    let mut keys = HashSet::new();
+    for line in &lines {
+        let seen = log.seen.get(line).unwrap_or_else(|| panic!("{line} was not posted"));
+        assert!(seen.iter().all(|again| again.key == seen[0].key), "{line} has several keys");
+        assert!(keys.insert(&seen[0].key), "{line} has the key of another");
+    }
+    assert_eq!(log.seen.len(), lines.len(), "nothing else was posted");
 }
 
 #[test]
