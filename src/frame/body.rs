@@ -99,7 +99,7 @@ impl Body {
         Body::Slice { buffer: Arc::new(Buffer::charged_to(memory, share, bytes.into())), start: 0, end }
     }
 
-    /// The frames from `start` to `end`, as [`Checked::at`] and [`Checked::end`] say where they are.
+    /// The frames from `start` to `end`, as [`Checked`](super::Checked) says where they are.
     pub fn part(&self, from: usize, to: usize) -> Body {
         match self {
             Body::Slice { buffer, start, end } => {
