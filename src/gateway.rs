@@ -9,7 +9,6 @@ use crate::control::Commands;
 use crate::gate::{Config, Gate};
 use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
-use crate::limits::{DEDUP_ENTRY, DEDUP_SHARE, STORE_HELD_SHARE};
 use crate::net::Reactor;
 use crate::pool::Threads;
 use crate::sinks::Sink;
@@ -63,11 +62,11 @@ impl Gateway {
     pub fn open_store(&mut self) -> io::Result<()> {
         let Some(folder) = self.config.store.as_ref().filter(|_| self.store.is_none()) else { return Ok(()) };
         let Config { scheme, stored, store_earlier, dedup, memory, .. } = &self.config;
-        let most = (memory / DEDUP_SHARE / DEDUP_ENTRY).max(1);
+        let digests_max = self.config.digests_max();
         let options = store::Options {
             earlier: store_earlier.clone(),
-            recall: dedup.map(|window| Recall { window, most }),
-            held_max: memory / STORE_HELD_SHARE,
+            recall: dedup.zip(digests_max).map(|(window, most)| Recall { window, most }),
+            held_max: store::held_max(*memory),
             ..store::Options::new(folder, scheme.clone(), *stored)
         };
         let waker = self.reactor.waker();

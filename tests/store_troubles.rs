@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use framegate::control::Setting;
 use framegate::frame::{Body, DIGEST, Header, Kind, Scheme, Status, encode};
 use framegate::gate::Config;
 use framegate::limits::STORE_HELD_APPENDS;
 use framegate::memory::{Buffer, Memory};
-use framegate::sinks::store::{Options, Policy, Recall, StoreThread, SyncPolicy};
+use framegate::sinks::store::{Options, Policy, Recall, Stamp, StoreThread, SyncPolicy};
 use framegate::sinks::{Condition, Outcome, Put, Sink};
 
 use support::{PATIENCE, data};
@@ -132,6 +133,10 @@ fn a_store_whose_folder_is_taken_away_is_made_again_and_held_again() {
     let path = folder.path().join("store");
     let options = options(&path, PATIENCE, SyncPolicy::Batch);
     let memory = Memory::new(64 << 20, 1 << 20);
+    // Stamps ran ahead of the clock once.
+    let ages = format!("{} {}\n", Stamp(2_000_000_000), Stamp(1_000_000_000));
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join(".clock"), &ages).unwrap();
     let mut store = StoreThread::start(&options, || ()).unwrap();
     store.put(put(&memory, "a", 0));
     assert_eq!(outcome(&mut store).refusal, None);
@@ -150,6 +155,7 @@ fn a_store_whose_folder_is_taken_away_is_made_again_and_held_again() {
     drop(store);
     assert_eq!(files(&path.join("a"))[0].1, frame("a", 2));
     assert!(path.join(".schemes").exists());
+    assert_eq!(fs::read_to_string(path.join(".clock")).unwrap(), ages);
 }
 
 #[test]
@@ -182,6 +188,26 @@ fn a_topic_in_trouble_leaves_places_to_the_others() {
     drop(store);
     let expected: Vec<u8> = (0..STORE_HELD_APPENDS as u64).flat_map(|id| frame("a", id)).collect();
     assert_eq!(files(&folder.path().join("a"))[0].1, expected, "in their order");
+}
+
+#[test]
+fn what_a_topic_in_trouble_may_hold_follows_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    // An eighth of it is 4 MiB, and later 3 MiB.
+    let config = Config { store: Some(folder.path().into()), memory: 32 << 20, ..Config::default() };
+    let gateway = support::start(config);
+    fs::write(folder.path().join("a"), "in the way").unwrap();
+    let mut client = gateway.connect();
+    gateway.control().set(Setting::Memory(24 << 20)).unwrap().unwrap();
+    // 3.5 MiB.
+    for id in 0..56 {
+        client.send(data(id), b"a", &vec![0; 64 << 10]);
+    }
+    let told = client.next();
+    assert_eq!(told.status(), Some(Status::Rejected));
+    fs::remove_file(folder.path().join("a")).unwrap();
+    while client.next().header.id > 0 {}
+    gateway.stop();
 }
 
 #[test]

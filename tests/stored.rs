@@ -374,6 +374,46 @@ fn what_is_misfiled_is_found_and_put_where_it_belongs() {
 }
 
 #[test]
+fn what_belongs_in_a_damaged_segment_stays_and_the_rest_is_put_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    drop(Storing::start(folder.path(), PATIENCE));
+    let at = |n: u64, topic| (1_700_000_000_000_000_000 + n * 1_000_000_000, topic);
+    segment(folder.path(), "b", &[at(0, "b"), at(4, "b")]);
+    segment(folder.path(), "a", &[at(1, "a"), at(2, "b"), at(3, "d"), at(6, "b")]);
+    segment(folder.path(), "c", &[at(5, "d")]);
+    let [damaged] = &files(&folder.path().join("b"), "frames")[..] else { panic!("one segment") };
+    let intact = fs::read(damaged).unwrap();
+    let mut bytes = intact.clone();
+    bytes[intact.len() / 2 + 4] ^= 0xff;
+    fs::write(damaged, &bytes).unwrap();
+
+    let left = format!("left {} as it is: byte ", damaged.display());
+    for moved in [true, false] {
+        let (code, text, said) = run(&["verify", "--repair", store]);
+        assert_eq!((code, said.as_str()), (Some(1), ""), "{text}");
+        // The frame of 6 s comes after all that the damaged segment holds, by its index.
+        for line in [("b", "a"), ("d", "a"), ("d", "c")] {
+            let line = format!("moved 1 frame of '{}' out of the folder of '{}'\n", line.0, line.1);
+            assert_eq!(text.contains(&line), moved, "{text}");
+        }
+        assert!(text.contains(&left) && text.contains(": 1 frame that would go there not moved;"), "{text}");
+        assert_eq!(fs::read(damaged).unwrap(), bytes);
+        assert_eq!(files(&folder.path().join("b"), "frames").len(), 2);
+    }
+    let (_, text, _) = run(&["verify", "--repair", "--json", store]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["left"][0]["frames"], 1, "{text}");
+    fs::write(damaged, intact).unwrap();
+    let (code, text, _) = run(&["verify", "--repair", store]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("moved 1 frame of 'b' out of the folder of 'a'\n") && !text.contains("left"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_was_stored_under_several_secrets_is_read_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("store");

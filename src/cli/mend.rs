@@ -1,13 +1,16 @@
 //! `framegate verify --repair`: frames that lie in another topic's folder are put where they belong.
 
+use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::Failure;
+use crate::sinks::store::names::{Holds, file};
 use crate::sinks::store::repair::repair as put_right;
 use crate::sinks::store::{Disk, Keys, Lock, Stamp, finish_open, is_store};
+use crate::units::many;
 
 /// Frames that were moved from one topic's folder to that of another.
 #[derive(Debug, Serialize)]
@@ -20,8 +23,34 @@ pub struct Moved {
     pub frames: u64,
 }
 
-/// Repairs a store that no gateway uses. What cannot be repaired is found by the check that follows.
-pub fn repair(store: &Path, keys: &Keys) -> Result<Vec<Moved>, Failure> {
+/// A segment that was left as it is.
+#[derive(Debug, Serialize)]
+pub struct Left {
+    /// Where it lies.
+    pub file: String,
+    /// Why.
+    pub why: String,
+    /// Frames of its topic that belong there, and stay in the folders of other topics.
+    pub frames: u64,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Left { file, why, frames } = self;
+        write!(f, "left {file} as it is: {why}")?;
+        if *frames > 0 {
+            let frames = many(*frames, "frame");
+            write!(
+                f,
+                ": {frames} that would go there not moved; restore the file or move it away, and repair once more"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Repairs a store that no gateway uses; what was moved, and what was left as it is.
+pub fn repair(store: &Path, keys: &Keys) -> Result<(Vec<Moved>, Vec<Left>), Failure> {
     let shown = store.display();
     let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--repair {shown}: {why}"));
     if !is_store(store) {
@@ -41,5 +70,10 @@ pub fn repair(store: &Path, keys: &Keys) -> Result<Vec<Moved>, Failure> {
         finish_open(&mut disk, keys, Stamp::at(SystemTime::now())).map_err(|why| failed(&why))?;
     let repaired = put_right(&mut disk, keys, &schemes).map_err(|why| failed(&why))?;
     let moved = repaired.moved.into_iter().map(|((from, to), frames)| Moved { from, to, frames });
-    Ok(moved.collect())
+    let left = repaired.left.into_iter().map(|((folder, base), left)| Left {
+        file: store.join(file(&folder, base, Holds::Frames)).display().to_string(),
+        why: left.why,
+        frames: left.frames,
+    });
+    Ok((moved.collect(), left.collect()))
 }

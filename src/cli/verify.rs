@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::mend::{Moved, repair};
+use super::mend::{Left, Moved, repair};
 use super::{Exit, Failure, print, secret};
 use crate::frame::Scheme;
 use crate::load::text::many;
@@ -67,6 +67,9 @@ struct Report {
     misfiled: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     moved: Vec<Moved>,
+    /// What a repair left as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<Left>,
     bad: Vec<Bad>,
 }
 
@@ -121,17 +124,19 @@ impl Verify {
     /// Checks everything.
     pub fn run(self) -> Result<Exit, Failure> {
         let keys = secret::keys(&self.secret_file)?;
-        let mut moved = Vec::new();
+        let (mut moved, mut left) = (Vec::new(), Vec::new());
         if self.repair {
             for path in &self.paths {
-                moved.extend(repair(path, &keys)?);
+                let of_one = repair(path, &keys)?;
+                moved.extend(of_one.0);
+                left.extend(of_one.1);
             }
         }
         let mut files = Vec::new();
         for path in &self.paths {
             collect(path, &mut files)?;
         }
-        let mut report = Report { moved, ..Report::default() };
+        let mut report = Report { moved, left, ..Report::default() };
         let mut stores = Stores::default();
         for path in &files {
             report.check(path, &keys, &mut stores);
@@ -142,7 +147,7 @@ impl Verify {
         }
         let json = || serde_json::to_string(&report).expect("a report is numbers and names");
         print(&if self.json { json() } else { report.text() })?;
-        Ok(if report.bad.is_empty() { Exit::Done } else { Exit::Partly })
+        Ok(if report.bad.is_empty() && report.left.is_empty() { Exit::Done } else { Exit::Partly })
     }
 }
 
@@ -298,6 +303,9 @@ impl Report {
         for Moved { from, to, frames } in &self.moved {
             let (count, from, to) = (many(*frames as usize, "frame"), from.escape_debug(), to.escape_debug());
             let _ = writeln!(text, "moved {count} of '{to}' out of the folder of '{from}'");
+        }
+        for left in &self.left {
+            let _ = writeln!(text, "{left}");
         }
         let mut line = |what: &str, Counted { frames, bytes }: Counted| {
             let _ = writeln!(text, "{what}: {}", told([(frames, "frame"), (bytes, "byte")]));

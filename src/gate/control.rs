@@ -140,6 +140,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.change(|config| config.memory = bytes)?;
                 also = self.config.also_since(&before);
                 self.memory.set_limit(bytes);
+                if let Some(durable) = &mut self.durable {
+                    durable.set_memory(bytes);
+                }
                 if let Some(dedup) = &mut self.dedup {
                     dedup.set_memory(bytes);
                 }

@@ -162,6 +162,11 @@ impl Durable {
         named.next().map(|line| line.sink.set_max_in_flight(most)).is_some()
     }
 
+    /// Tells every sink how many bytes all buffers together have.
+    pub fn set_memory(&mut self, bytes: usize) {
+        self.sinks.iter_mut().for_each(|line| line.sink.set_memory(bytes));
+    }
+
     /// Whether every sink has given its word on everything.
     pub fn is_idle(&self) -> bool {
         self.tickets.is_empty()

@@ -41,6 +41,9 @@ pub trait Sink {
     /// From now on at most so many requests at once, where it sends some.
     fn set_max_in_flight(&mut self, _most: usize) {}
 
+    /// From now on all buffers together have so many bytes; what it holds of them is to have its share.
+    fn set_memory(&mut self, _bytes: usize) {}
+
     /// How it fares.
     fn condition(&self) -> Condition;
 

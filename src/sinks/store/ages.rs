@@ -13,7 +13,7 @@ use super::files::{self, Files};
 use super::stamp::Stamp;
 
 /// In the store's folder; no topic's folder is called like this.
-const NAME: &str = ".clock";
+pub const NAME: &str = ".clock";
 
 /// 1,000 records, of which the oldest go: a clock that is set back so often is of no use anyway.
 const RECORDS_MAX: usize = 1000;
@@ -48,6 +48,11 @@ impl Ages {
         self.0.push(Ahead { first, at });
         let surplus = self.0.len().saturating_sub(RECORDS_MAX);
         self.0.drain(..surplus);
+        self.write(files)
+    }
+
+    /// Writes it again, in a folder that was made anew.
+    pub fn write<F: Files>(&self, files: &mut F) -> io::Result<()> {
         let mut text = String::new();
         for Ahead { first, at } in &self.0 {
             let _ = writeln!(text, "{first} {at}");

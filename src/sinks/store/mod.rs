@@ -48,13 +48,13 @@ pub use keep::Keep;
 pub use layout::{Place, is_store, place};
 pub use lock::Lock;
 pub use reader::{Reader, Run};
-pub use recent::{Recall, Recent};
+pub use recent::{Recall, Recent, Short};
 pub use recover::{Cut, Recovered, Start, finish_open, recover};
 pub use scan::{Flaw, Scan, Stop, Why};
 pub use schemes::{Keys, Mark, Missing, Schemes};
 pub use segment::Trouble;
 pub use stamp::{Clock, Stamp};
-pub use thread::{Options, StoreThread};
+pub use thread::{Options, StoreThread, held_max};
 pub use warehouse::{Done, Now, Policy, Warehouse};
 
 impl SyncPolicy {

@@ -4,17 +4,17 @@
 //! was written. What comes from the flaw on is kept in a file beside the segment. Each step may be the
 //! last before the next crash; then all of it is done again.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use super::ages::Ages;
-use super::files::{Files, append_all, read_exact};
+use super::ages::{self, Ages};
+use super::files::{self, Files, append_all, is_missing, read_exact};
 use super::index::{self, Compared, ENTRY, Entry};
 use super::layout::{self, Folder};
 use super::names::{Holds, file};
 use super::repair;
 use super::scan::{Flaw, Scan, Stop, Why};
-use super::schemes::{Keys, Mark, Schemes};
+use super::schemes::{self, Keys, Mark, Schemes};
 use super::segment::Trouble;
 use super::stamp::{Clock, Stamp};
 use crate::frame::Scheme;
@@ -62,7 +62,7 @@ pub fn recover<F: Files>(
 ) -> Result<(Start, Schemes, Recovered), Trouble> {
     let (start, mut schemes, recovered) = finish_open(files, keys, now)?;
     let begun = schemes.begin(files, start.clock.next(), keys.first());
-    begun.map_err(|why| Trouble::new("write", Path::new(".schemes"), why))?;
+    begun.map_err(|why| Trouble::new("write", Path::new(schemes::NAME), why))?;
     Ok((start, schemes, recovered))
 }
 
@@ -72,8 +72,8 @@ pub fn finish_open<F: Files>(
     keys: &Keys,
     now: Stamp,
 ) -> Result<(Start, Schemes, Recovered), Trouble> {
-    let schemes = Schemes::read(files).map_err(|why| Trouble::new("read", Path::new(".schemes"), why))?;
-    let ages = Ages::read(files).map_err(|why| Trouble::new("read", Path::new(".clock"), why))?;
+    let schemes = Schemes::read(files).map_err(|why| Trouble::new("read", Path::new(schemes::NAME), why))?;
+    let ages = Ages::read(files).map_err(|why| Trouble::new("read", Path::new(ages::NAME), why))?;
     repair::finish(files)?;
     let mut clock = Clock::default();
     clock.pass(schemes.end().0);
@@ -163,16 +163,8 @@ pub fn end_of_index<F: Files>(files: &mut F, path: &Path) -> Result<u64, Trouble
 
 /// The entries of an index; none if it is not there.
 pub fn read_index<F: Files>(files: &mut F, path: &Path) -> Result<Vec<Entry>, Trouble> {
-    let mut read = || -> io::Result<Vec<u8>> {
-        let mut file = match files.open(path) {
-            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            file => file?,
-        };
-        let len = files.len(&mut file)?;
-        read_range(files, &mut file, 0, len)
-    };
-    let bytes = read().map_err(|why| Trouble { what: "read", path: path.into(), why })?;
-    Ok(index::read(&bytes, None))
+    let bytes = files::read_all(files, path).map_err(|why| Trouble::new("read", path, why))?;
+    Ok(index::read(&bytes.unwrap_or_default(), None))
 }
 
 fn read_range<F: Files>(files: &mut F, file: &mut F::File, from: u64, to: u64) -> io::Result<Vec<u8>> {
@@ -182,10 +174,7 @@ fn read_range<F: Files>(files: &mut F, file: &mut F::File, from: u64, to: u64) -
 }
 
 fn remove<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
-    match files.remove(path) {
-        Err(why) if why.kind() == ErrorKind::NotFound => Ok(()),
-        result => result.map_err(|why| Trouble { what: "remove", path: path.into(), why }),
-    }
+    files::remove(files, path).map_err(|why| Trouble::new("remove", path, why))
 }
 
 /// An open segment.
@@ -293,7 +282,7 @@ impl<F: Files> One<'_, F> {
     ) -> io::Result<()> {
         let path = self.path(Holds::Index);
         let mut file = match self.files.open(&path) {
-            Err(why) if why.kind() == ErrorKind::NotFound => self.files.create(&path)?,
+            Err(why) if is_missing(&why) => self.files.create(&path)?,
             file => file?,
         };
         self.files.truncate(&mut file, (compared.agreed().len() * ENTRY) as u64)?;

@@ -11,9 +11,13 @@
 //! Until the list is there nothing has changed, and what was written is taken away again; from then on it is gone through
 //! to its end, by whoever comes next: a repair, or a gateway that starts. Each step of it may be done twice.
 
+mod list;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+
+pub use list::{LIST, finish};
 
 use super::files::{self, Files, append_all, read_exact};
 use super::index::Entry;
@@ -26,9 +30,6 @@ use super::segment::Trouble;
 use super::stamp::Stamp;
 use crate::limits::{STORE_REPAIR_STEP, STORE_SEGMENT};
 
-/// In the store's folder: what takes whose place.
-pub const LIST: &str = ".repair";
-
 /// 1 MiB a write.
 const WRITE: usize = 1 << 20;
 
@@ -40,8 +41,31 @@ const SOURCES: usize = 64;
 pub struct Repaired {
     /// How many frames were moved, by the topics in whose folders they lay and to which they belong.
     pub moved: BTreeMap<(String, String), u64>,
-    /// Segments that were left as they are, and why.
-    pub left: Vec<(PathBuf, String)>,
+    /// Segments that were left as they are, by the folders in which they lie and what they are called by.
+    pub left: BTreeMap<(PathBuf, Stamp), Left>,
+}
+
+/// A segment that is damaged, or that cannot be judged: nothing is taken out of it, and nothing put into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Why.
+    pub why: String,
+    /// The first stamp that is certainly behind it.
+    end: Stamp,
+    /// Misfiled frames that belong between its own, and stay where they are.
+    pub frames: u64,
+}
+
+impl Repaired {
+    /// The segment, if it was left as it is, in which a frame of this topic with this stamp belongs.
+    fn left_for(&mut self, topic: &str, stamp: Stamp) -> Option<&mut Left> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let folder = names::folder(topic);
+        let ((of, _), left) = self.left.range_mut(..=(folder.clone(), stamp)).next_back()?;
+        (*of == folder && stamp < left.end).then_some(left)
+    }
 }
 
 /// A frame that lies in another topic's folder.
@@ -58,6 +82,8 @@ struct Misfiled {
 struct Source {
     folder: PathBuf,
     base: Stamp,
+    /// When it was last written to.
+    modified: Stamp,
     /// Where they are, ascending.
     taken: Vec<u64>,
 }
@@ -79,54 +105,6 @@ struct Change {
     is_new: bool,
 }
 
-/// Goes to its end with a repair that was begun, and takes away what is left of one that was not. Whether there was one.
-pub fn finish<F: Files>(files: &mut F) -> Result<bool, Trouble> {
-    let list =
-        files::read_all(files, Path::new(LIST)).map_err(|why| trouble("read", Path::new(LIST), why))?;
-    let was_begun = list.is_some();
-    let list = String::from_utf8_lossy(&list.unwrap_or_default()).into_owned();
-    for line in list.lines() {
-        let Some((what, path)) = line.split_once(' ') else { continue };
-        let path = Path::new(path);
-        let (Some(folder), Some(Ok(base))) =
-            (path.parent(), path.file_name().and_then(|name| name.to_str()).map(str::parse::<Stamp>))
-        else {
-            continue;
-        };
-        let done = match what {
-            "put" => take_place(files, folder, base, Holds::NewFrames, Holds::Frames)
-                .and_then(|()| take_place(files, folder, base, Holds::NewIndex, Holds::Index)),
-            _ => files::remove(files, &file(folder, base, Holds::Frames))
-                .and_then(|()| files::remove(files, &file(folder, base, Holds::Index))),
-        };
-        done.and_then(|()| files.sync_folder(folder))
-            .map_err(|why| trouble("put in its place", path, why))?;
-    }
-    let root = Path::new("");
-    if was_begun {
-        let ended = files::remove(files, Path::new(LIST)).and_then(|()| files.sync_folder(root));
-        ended.map_err(|why| trouble("remove", Path::new(LIST), why))?;
-    }
-    for Folder { path, .. } in layout::folders(files).map_err(|why| trouble("list", root, why))? {
-        let contents = layout::contents(files, &path).map_err(|why| trouble("list", &path, why))?;
-        for (base, holds) in contents {
-            if matches!(holds, Holds::NewFrames | Holds::NewIndex) {
-                let path = file(&path, base, holds);
-                files::remove(files, &path).map_err(|why| trouble("remove", &path, why))?;
-            }
-        }
-    }
-    Ok(was_begun)
-}
-
-fn take_place<F: Files>(files: &mut F, folder: &Path, base: Stamp, from: Holds, to: Holds) -> io::Result<()> {
-    match files.rename(&file(folder, base, from), &file(folder, base, to)) {
-        // It was done before.
-        Err(why) if files::is_missing(&why) => Ok(()),
-        result => result,
-    }
-}
-
 fn trouble(what: &'static str, path: &Path, why: io::Error) -> Trouble {
     Trouble::new(what, path, why)
 }
@@ -135,10 +113,15 @@ fn trouble(what: &'static str, path: &Path, why: io::Error) -> Trouble {
 pub fn repair<F: Files>(files: &mut F, keys: &Keys, schemes: &Schemes) -> Result<Repaired, Trouble> {
     finish(files)?;
     let mut repaired = Repaired::default();
-    let mut before = None;
+    let (mut before, mut knows_all) = (None, false);
     loop {
-        repaired.left.clear();
-        let step = look(files, keys, schemes, &mut repaired)?;
+        let known = repaired.left.len();
+        let step = look(files, keys, schemes, &mut repaired, !knows_all)?;
+        knows_all = true;
+        if repaired.left.len() > known {
+            // Frames that belong there may have been found before it was known.
+            continue;
+        }
         let Some((topic, frames)) = step.misfiled.first_key_value() else { return Ok(repaired) };
         let first = Some((topic.clone(), frames[0].stamp));
         if first == before {
@@ -162,43 +145,84 @@ pub fn repair<F: Files>(files: &mut F, keys: &Keys, schemes: &Schemes) -> Result
     }
 }
 
-/// Looks for misfiled frames: all there are, or as many as one step takes.
+/// Looks for misfiled frames that can be put where they belong: all there are, or as many as one step takes; what else
+/// is to be left as it is, it looks for in every segment, if it is told to.
 fn look<F: Files>(
     files: &mut F,
     keys: &Keys,
     schemes: &Schemes,
     repaired: &mut Repaired,
+    in_all: bool,
 ) -> Result<Step, Trouble> {
     let mut step = Step::default();
+    repaired.left.values_mut().for_each(|left| left.frames = 0);
     for Folder { topic, path } in layout::folders(files).map_err(|why| trouble("list", Path::new(""), why))? {
         let contents = layout::contents(files, &path).map_err(|why| trouble("list", &path, why))?;
-        for (base, _) in contents.into_iter().filter(|(_, holds)| *holds == Holds::Frames) {
+        let frames = contents.into_iter().filter(|(_, holds)| *holds == Holds::Frames);
+        let bases: Vec<Stamp> = frames.map(|(base, _)| base).collect();
+        for (at, &base) in bases.iter().enumerate() {
+            if repaired.left.contains_key(&(path.clone(), base)) {
+                continue;
+            }
             let found = match keys.judges(schemes.at(base)) {
                 Ok(judges) => misfiled(files, Scan::new(judges, 0), &path, &topic, base),
                 Err(missing) => Err(Stop::Read(io::Error::other(missing.to_string()))),
             };
-            let frames = file(&path, base, Holds::Frames);
-            match found {
-                Ok(found) if found.is_empty() => {}
+            let why = match found {
                 Ok(found) => {
-                    let source = step.sources.len();
-                    step.count += found.len();
-                    let taken = found.iter().map(|(_, frame)| frame.at).collect();
-                    for (topic, frame) in found {
-                        step.misfiled.entry(topic).or_default().push(Misfiled { source, ..frame });
-                    }
-                    step.sources.push(Source { folder: path.clone(), base, taken });
+                    step.add(files, repaired, &path, base, found)?;
+                    continue;
                 }
                 // What comes behind a flaw cannot be told apart: somebody is to look at it first.
-                Err(Stop::Flaw(flaw)) => repaired.left.push((frames, flaw.to_string())),
-                Err(Stop::Read(why)) => repaired.left.push((frames, why.to_string())),
-            }
-            if step.count >= STORE_REPAIR_STEP {
-                return Ok(step);
-            }
+                Err(Stop::Flaw(flaw)) => flaw.to_string(),
+                Err(Stop::Read(why)) => why.to_string(),
+            };
+            let end = end_of(files, &path, base).unwrap_or(Stamp(u64::MAX));
+            let end = bases.get(at + 1).map_or(end, |next| end.min(*next));
+            repaired.left.insert((path.clone(), base), Left { why, end, frames: 0 });
+        }
+        if step.is_full() && !in_all {
+            return Ok(step);
         }
     }
     Ok(step)
+}
+
+impl Step {
+    fn is_full(&self) -> bool {
+        self.count >= STORE_REPAIR_STEP
+    }
+
+    /// Takes what was found in a segment, if it takes any more, without what belongs where nothing can be put.
+    fn add<F: Files>(
+        &mut self,
+        files: &mut F,
+        repaired: &mut Repaired,
+        folder: &Path,
+        base: Stamp,
+        mut found: Vec<(String, Misfiled)>,
+    ) -> Result<(), Trouble> {
+        found.retain(|(topic, frame)| match repaired.left_for(topic, frame.stamp) {
+            Some(left) => {
+                left.frames += 1;
+                false
+            }
+            None => true,
+        });
+        if found.is_empty() || self.is_full() {
+            return Ok(());
+        }
+        let path = file(folder, base, Holds::Frames);
+        let modified = files.modified(&path).map_err(|why| trouble("read", &path, why))?;
+        let source = self.sources.len();
+        self.count += found.len();
+        let taken = found.iter().map(|(_, frame)| frame.at).collect();
+        for (topic, frame) in found {
+            self.misfiled.entry(topic).or_default().push(Misfiled { source, ..frame });
+        }
+        self.sources.push(Source { folder: folder.into(), base, modified, taken });
+        Ok(())
+    }
 }
 
 /// The frames of a segment that are not of its folder's topic.
@@ -279,7 +303,7 @@ fn changes<F: Files>(
     step: &Step,
 ) -> Result<BTreeMap<(PathBuf, Stamp), Change>, Trouble> {
     let mut changes: BTreeMap<(PathBuf, Stamp), Change> = BTreeMap::new();
-    for Source { folder, base, taken } in &step.sources {
+    for Source { folder, base, taken, .. } in &step.sources {
         changes.entry((folder.clone(), *base)).or_default().taken.clone_from(taken);
     }
     for (topic, misfiled) in &step.misfiled {
@@ -319,13 +343,14 @@ fn changes<F: Files>(
     Ok(changes)
 }
 
-/// The first stamp behind those of a segment. What its index does not cover may be anywhere behind.
+/// The first stamp behind those of a segment. What its index does not cover may be anywhere behind; where it speaks of
+/// more than there is, the end of the segment is gone.
 fn end_of<F: Files>(files: &mut F, folder: &Path, base: Stamp) -> Result<Stamp, Trouble> {
     let entries = read_index(files, &file(folder, base, Holds::Index))?;
     let path = file(folder, base, Holds::Frames);
     let len = files.size(&path).map_err(|why| trouble("read", &path, why))?;
     Ok(match entries.last() {
-        Some(last) if last.end == len => Stamp(last.next()),
+        Some(last) if last.end >= len => Stamp(last.next()),
         _ => Stamp(u64::MAX),
     })
 }
@@ -371,8 +396,7 @@ impl<T> Writing<'_, T> {
         }
         for frame in put {
             self.copy(files, frame, &mut out)?;
-            let Source { folder, base, .. } = &self.sources[frame.source];
-            modified = modified.max(files.modified(&file(folder, *base, Holds::Frames))?);
+            modified = modified.max(self.sources[frame.source].modified);
         }
         out.finish(files, folder, base, modified)
     }

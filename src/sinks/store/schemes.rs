@@ -16,7 +16,7 @@ use super::stamp::Stamp;
 use crate::frame::Scheme;
 
 /// In the store's folder; no topic's folder is called like this.
-const NAME: &str = ".schemes";
+pub const NAME: &str = ".schemes";
 
 /// What a fingerprint is made of.
 const TEXT: &[u8] = b"the fingerprint of a secret in a store of Framegate";

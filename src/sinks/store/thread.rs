@@ -5,22 +5,23 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
+use super::ages;
 use super::by_topic::ByTopic;
 use super::files::Disk;
 use super::lock::Lock;
-use super::recent::{Recall, recent};
-use super::schemes::{Keys, Schemes};
+use super::recent::{Recall, Short, recent};
+use super::schemes::{self, Keys, Schemes};
 use super::warehouse::{Now, Policy, Warehouse};
 use super::{Append, Puts, Recovered, Stamp, Start, Trouble, recover};
 use crate::frame::{DIGEST, Scheme};
-use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::units::{about, many};
 use crate::wake::WakeQueue;
@@ -72,6 +73,13 @@ struct Back {
     condition: Mutex<Condition>,
     /// Nothing can be stored now, of no topic.
     is_stuck: AtomicBool,
+    /// What is told the thread: how much topics in trouble may hold.
+    held_max: AtomicUsize,
+}
+
+/// Bytes that topics in trouble may hold, of so much memory for everything.
+pub fn held_max(memory: usize) -> usize {
+    memory / STORE_HELD_SHARE
 }
 
 /// Why a store cannot be used, in one line with the mend.
@@ -112,10 +120,10 @@ impl StoreThread {
             stored: WakeQueue::new(STORE_APPENDS, wake),
             condition: Mutex::default(),
             is_stuck: AtomicBool::new(false),
+            held_max: AtomicUsize::new(options.held_max),
         });
         let (end, ended) = bounded(1);
-        let mut warehouse = Warehouse::new(disk, options.policy, start, now());
-        warehouse.set_held_max(options.held_max);
+        let warehouse = Warehouse::new(disk, options.policy, start, now());
         let by_topic = warehouse.by_topic();
         let worker = Worker {
             folder: folder.into(),
@@ -157,14 +165,17 @@ fn recalled(
     match recent(disk, &start.ages, began.stamp, recall) {
         Ok(recent) => {
             let (known, took) = (recent.digests.len(), began.instant.elapsed());
-            if recent.is_cut {
-                log::warn!(
-                    "the store {folder}: the newest {known} digests are known again, in {took:.1?}; there are more of the last {window}, which --dedup does not know: more --memory or a shorter --dedup mends it"
-                );
-            } else if known > 0 {
-                log::info!(
+            match recent.cut {
+                Some(Short::Room) => log::warn!(
+                    "the store {folder}: the newest {known} digests are known again, in {took:.1?}; there are more of the last {window}, for which --dedup has no room: more --memory or a shorter --dedup mends it"
+                ),
+                Some(Short::Time) => log::warn!(
+                    "the store {folder}: {known} digests of the last {window} are known again; reading ended after {took:.1?}, so that nobody waits longer for the start, and copies of what was not read are stored again: a faster disk or a shorter --dedup mends it"
+                ),
+                None if known > 0 => log::info!(
                     "the store {folder}: {known} digests of the last {window} are known again, in {took:.1?}"
-                );
+                ),
+                None => {}
             }
             let when = |age| began.instant.checked_sub(age).unwrap_or(began.instant);
             recent.digests.into_iter().map(|(age, digest)| (when(age), digest)).collect()
@@ -240,6 +251,10 @@ impl Sink for StoreThread {
 
     fn end_sleep(&mut self) {
         self.back.stored.end_sleep();
+    }
+
+    fn set_memory(&mut self, bytes: usize) {
+        self.back.held_max.store(held_max(bytes), Relaxed);
     }
 
     fn condition(&self) -> Condition {
@@ -339,6 +354,7 @@ impl Worker {
     fn work(&mut self) -> Result<(), Trouble> {
         let now = now();
         self.hold_folder()?;
+        self.warehouse.set_held_max(self.back.held_max.load(Relaxed));
         let lost = self.warehouse.done().lost;
         let stored = &self.back.stored;
         let mut count = 0;
@@ -371,7 +387,9 @@ impl Worker {
             self.folder.display()
         );
         let written = self.schemes.write(self.warehouse.files());
-        written.map_err(|why| Trouble::new("write", Path::new(".schemes"), why))
+        written.map_err(|why| Trouble::new("write", Path::new(schemes::NAME), why))?;
+        let written = self.warehouse.write_ages();
+        written.map_err(|why| Trouble::new("write", Path::new(ages::NAME), why))
     }
 
     /// Says when it begins and ends to fail.

@@ -13,7 +13,7 @@ use super::Append;
 use super::segment::Trouble;
 use crate::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 
-/// 10 topics' troubles are said in the log; one who reads those knows.
+/// 10 topics' troubles at a time are said in the log; one who reads those knows.
 const SAID: usize = 10;
 
 /// The topics in trouble.
@@ -33,6 +33,8 @@ struct Topic {
     since: Instant,
     /// When it is tried again; none while it is.
     next: Option<Instant>,
+    /// When it is forgotten, where it may be tried and nothing of it waits.
+    forgotten: Option<Instant>,
     pause: Duration,
     why: String,
     /// A segment of it that could not be ended.
@@ -85,15 +87,17 @@ impl Troubled {
             log::debug!("the store: {why}: the frames of the topic '{shown}' wait on");
             known.pause = (2 * known.pause).min(STORE_RETRY_MAX);
             (known.next, known.why, known.ending) = (Some(now + known.pause), why, ending.or(known.ending));
+            known.forgotten = None;
             return;
         }
-        if self.topics.len() < SAID {
+        if self.len() < SAID {
             log::error!(
                 "the store: {why}: the frames of the topic '{shown}' wait until that is mended, those of other topics are stored"
             );
         }
         let (pause, waiting) = (STORE_RETRY_FIRST, VecDeque::new());
-        let known = Topic { since: now, next: Some(now + pause), pause, why, ending, waiting };
+        let known =
+            Topic { since: now, next: Some(now + pause), forgotten: None, pause, why, ending, waiting };
         self.topics.insert(topic.clone(), known);
     }
 
@@ -108,13 +112,33 @@ impl Troubled {
         }
     }
 
+    /// Nothing of this topic waits, so that nothing tells whether it works again. It is known for a while yet: what
+    /// comes and fails meanwhile is the same trouble, not one to be said anew.
+    pub fn rest(&mut self, topic: &[u8], now: Instant) {
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.forgotten = Some(now + STORE_RETRY_MAX);
+        }
+    }
+
+    /// Topics that are in trouble, or were until lately.
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// Nothing of this topic is to be stored any more.
     pub fn forget(&mut self, topic: &[u8]) {
         self.topics.remove(topic);
     }
 
-    /// The topics that are to be tried again, each with what is to be ended first.
-    pub fn due(&self, now: Instant) -> Vec<(Arc<[u8]>, Option<usize>)> {
+    /// The topics that are to be tried again, each with what is to be ended first. Those that rest are forgotten in
+    /// time: publishers choose the topics, there may be any number of them.
+    pub fn due(&mut self, now: Instant) -> Vec<(Arc<[u8]>, Option<usize>)> {
+        self.topics.retain(|_, topic| topic.forgotten.is_none_or(|at| at > now));
         let is_due = |topic: &Topic| topic.next.is_some_and(|next| next <= now);
         self.topics
             .iter()

@@ -11,7 +11,7 @@
 mod round;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -177,6 +177,11 @@ impl<F: Files> Warehouse<F> {
         &mut self.files
     }
 
+    /// Says again when stamps ran ahead of the clock, in a store's folder that was made anew.
+    pub fn write_ages(&mut self) -> io::Result<()> {
+        if self.ages == Ages::default() { Ok(()) } else { self.ages.write(&mut self.files) }
+    }
+
     /// The first stamp that may still be given.
     pub fn next_stamp(&self) -> Stamp {
         self.clock.next()
@@ -276,8 +281,10 @@ impl<F: Files> Warehouse<F> {
                 continue;
             }
             let mut first = self.troubled.take(&topic);
-            if first.is_empty() && ending.is_some() {
-                self.troubled.works(&topic, now.instant);
+            match (first.is_empty(), ending) {
+                (true, Some(_)) => self.troubled.works(&topic, now.instant),
+                (true, None) => self.troubled.rest(&topic, now.instant),
+                (false, _) => {}
             }
             first.append(waiting);
             *waiting = first;
@@ -402,6 +409,48 @@ mod tests {
     use crate::sinks::Put;
     use crate::sinks::store::{Disk, Puts};
 
+    /// A frame of a topic.
+    fn append(topic: &str, memory: &Arc<Memory>) -> Append {
+        let mut bytes = Vec::new();
+        encode(Header::new(Kind::Data), topic.as_bytes(), b"", &Scheme::Sha256, &mut bytes);
+        let end = bytes.len();
+        let buffer = Arc::new(Buffer::charged(memory, bytes.into()));
+        let put = Put { ticket: 0, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 };
+        let mut appends = Vec::new();
+        Puts::default().take(put, |append| appends.push(append));
+        appends.pop().expect("one frame is one append")
+    }
+
+    #[test]
+    fn topics_whose_frames_were_all_refused_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let begun = Instant::now();
+        let now = |seconds| Now { stamp: Stamp(1), instant: begun + Duration::from_secs(seconds) };
+        let (rotate, sync) = (Duration::from_secs(1000), SyncPolicy::Batch);
+        let policy = Policy { rotate, sync, keep: None, topics: 100 };
+        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(0));
+        // Nothing may wait.
+        warehouse.set_held_max(0);
+        let mut store = |topic: &str, at| {
+            let mut refused = None;
+            let mut waiting = VecDeque::from([append(topic, &memory)]);
+            warehouse.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
+            assert!(waiting.is_empty() && warehouse.troubled().frames() == 0);
+            (refused.is_some(), warehouse.troubled().len())
+        };
+        let topics: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
+        for (n, topic) in topics.iter().enumerate() {
+            std::fs::write(folder.path().join(topic), "in the way").unwrap();
+            assert_eq!(store(topic, 0), (true, n + 1));
+        }
+        // They are tried again, and nothing of them waits; soon after it is the same trouble still.
+        assert_eq!(store("fine", 1), (false, 20));
+        assert_eq!(store(&topics[0], 2), (true, 20));
+        assert_eq!(store("fine", 7), (false, 1), "but for the one that failed once more");
+        assert_eq!(store("fine", 20), (false, 0));
+    }
+
     #[test]
     fn each_time_that_the_clock_is_set_back_is_kept() {
         let folder = tempfile::tempdir().unwrap();
@@ -413,12 +462,7 @@ mod tests {
         let policy = Policy { rotate, sync, keep: None, topics: 1 };
         let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
         let mut store = |n| {
-            let (mut bytes, mut waiting) = (Vec::new(), VecDeque::new());
-            encode(Header::new(Kind::Data), b"a", b"", &Scheme::Sha256, &mut bytes);
-            let end = bytes.len();
-            let buffer = Arc::new(Buffer::charged(&memory, bytes.into()));
-            let put = Put { ticket: 0, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 };
-            Puts::default().take(put, |append| waiting.push_back(append));
+            let mut waiting = VecDeque::from([append("a", &memory)]);
             let mut told = 0;
             warehouse.store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none())).unwrap();
             assert_eq!(told, 1);
