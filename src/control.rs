@@ -71,6 +71,8 @@ pub struct Paused {
     pub quiet: bool,
     /// Frames that are not finished.
     pub in_flight: u64,
+    /// Frames that a sink has not confirmed.
+    pub unconfirmed: u64,
     /// Frames that wait for a handler, and will until it goes on.
     pub queued: u64,
     /// Frames of connections that wait for room for a part.

@@ -509,6 +509,22 @@ fn what_became_of_stored_frames_is_known_or_said_not_to_be() {
     assert_eq!(tail.end().1, "a 7 1 1\na 7 2 2\na 7 3 3\n");
 }
 
+/// Whatever number a stored frame has, its answer is not taken for that to a PING.
+#[test]
+fn stored_frames_are_answered_whatever_their_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw = Vec::new();
+    for id in [0, 1, u64::MAX - 1, u64::MAX] {
+        let header = Header { id, want_reply: true, ..Header::new(Kind::Data) };
+        encode(header, b"a", b"", &Scheme::Sha256, &mut raw);
+    }
+    let file = write(folder.path(), "a.frames", &raw);
+    let gateway = serve(&[]);
+    let sent = gateway.send(&["--whole", "--frames", &file], b"");
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+    assert!(printed(&sent).contains(": OK 4"), "{}", printed(&sent));
+}
+
 #[test]
 fn a_second_signal_ends_a_gateway_with_what_it_knows() {
     let mute = "sh -c 'head -c 1 >/dev/null; echo got it >&2; exec sleep 1000'";
@@ -522,7 +538,7 @@ fn a_second_signal_ends_a_gateway_with_what_it_knows() {
     let (code, ledger, said) = gateway.process.end();
     let ledger: Value = serde_json::from_str(&ledger).unwrap();
     assert_eq!((code, &ledger["read"], &ledger["delivered"]), (130, &1.into(), &0.into()));
-    let cut = "with exit code 130: the ledger is cut short, 1 frame is not finished";
+    let cut = "with exit code 130: the ledger is cut short, with 1 frame not finished";
     assert!(said.contains(cut), "{said}");
 }
 

@@ -73,9 +73,10 @@ async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
         return Err(Response::error(400, format!("wait is more than {max}: wait that long, then ask again")));
     }
     let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).await.map_err(unanswered)?;
-    let Paused { quiet, in_flight, queued, parked, held } = paused;
+    let Paused { quiet, in_flight, unconfirmed, queued, parked, held } = paused;
     let mut answer = json!({"phase": "paused", "quiet": quiet, "in_flight": in_flight, "queued": queued});
-    for (name, count) in [("parked", parked), ("held", held)].into_iter().filter(|(_, count)| *count > 0) {
+    let more = [("unconfirmed", unconfirmed), ("parked", parked), ("held", held)];
+    for (name, count) in more.into_iter().filter(|(_, count)| *count > 0) {
         answer[name] = count.into();
     }
     Ok(Response::json(200, &answer))

@@ -146,8 +146,13 @@ fn paused(answer: &Value) -> String {
     let count = |name: &str| answer[name].as_u64().unwrap_or(0);
     let plural = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     if answer["quiet"] != true {
-        let left = count("in_flight");
-        return format!("paused; {} not finished yet", plural(left, "frame is", "frames are"));
+        let left = |name, what| format!("{} {what} yet", plural(count(name), "frame is", "frames are"));
+        let finished = left("in_flight", "not finished");
+        return match (count("in_flight"), count("unconfirmed")) {
+            (_, 0) => format!("paused; {finished}"),
+            (0, _) => format!("paused; {}", left("unconfirmed", "not confirmed by the sinks")),
+            _ => format!("paused; {finished}, {}", left("unconfirmed", "not confirmed by the sinks")),
+        };
     }
     let waits: Vec<String> = [
         ("queued", "frame waits", "frames wait", "for a handler"),
@@ -261,6 +266,10 @@ mod tests {
     fn a_pause_says_what_waits_for_what() {
         for (answer, said) in [
             (json!({"quiet": false, "in_flight": 1}), "paused; 1 frame is not finished yet"),
+            (
+                json!({"quiet": false, "in_flight": 0, "unconfirmed": 5}),
+                "paused; 5 frames are not confirmed by the sinks yet",
+            ),
             (json!({"quiet": true}), "paused, and everything that was accepted is finished"),
             (
                 json!({"quiet": true, "queued": 2}),

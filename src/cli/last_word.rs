@@ -46,11 +46,12 @@ impl LastWord {
         match asked.ok().and_then(|()| from.recv_timeout(AT_ONCE).ok()) {
             Some(snapshot) => {
                 *is_said = true;
-                let left = snapshot.ledger.in_flight();
-                let are = if left == 1 { "is" } else { "are" };
+                let ledger = &snapshot.ledger;
                 complain(&format_args!(
-                    "a second signal ends it at once, with exit code {code}: the ledger is cut short, {} {are} not finished",
-                    many(left, "frame")
+                    "a second signal ends it at once, with exit code {code}: the ledger is cut short, with {} not finished \
+                     and {} not confirmed by the sinks",
+                    many(ledger.in_flight(), "frame"),
+                    many(ledger.sunk.unconfirmed(), "frame")
                 ));
                 // Nobody may be left to read it.
                 let _ = self.print(&snapshot.ledger);

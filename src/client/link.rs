@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::connect::connect;
 use super::error::{Error, explain};
 use super::replies::{self, End};
-use super::shared::{LAST_PING, Life, Shared};
+use super::shared::{LAST_PING, Life, PING, Shared};
 use super::window::Job;
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::limits::LINGER;
@@ -208,7 +208,7 @@ impl Link {
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
         if self.no_reply {
             // Nothing else would tell a gateway from what is none before the end.
-            self.ping(stream, 0)?;
+            self.ping(stream, PING)?;
         }
         while let Some(work) = self.next_work(done) {
             match work {
@@ -220,7 +220,7 @@ impl Link {
                 }
                 Work::Ping => {
                     self.say_if_silent();
-                    self.ping(stream, 0)?;
+                    self.ping(stream, PING)?;
                 }
                 Work::HalfClose => {
                     done.half_closed = true;

@@ -18,8 +18,11 @@ const BUSY_FIRST: Duration = Duration::from_millis(5);
 /// See [`BUSY_FIRST`].
 const BUSY_MAX: Duration = Duration::from_secs(1);
 
-/// The id of the PING that ends a stream without replies. Frames have ids from 1, other PINGs 0.
-pub const LAST_PING: u64 = u64::MAX;
+/// The ids of the PINGs between frames, and of the one that ends a stream without replies. Frames that are sent as they
+/// are may have any id, so these are two that nobody chooses; those made here count from 1.
+pub const PING: u64 = 0x9f3a_61c7_04d2_8be5;
+/// See [`PING`].
+pub const LAST_PING: u64 = PING + 1;
 
 /// The state, who waits for room in it (the caller) and who for work (the writer).
 pub struct Shared {
@@ -213,8 +216,7 @@ impl State {
         let Answer { id, status, ref reason } = *answer;
         self.confirmed |= id == LAST_PING;
         if self.as_they_are {
-            // PINGs have these ids too, and are always OK.
-            let is_ping = status == Status::Ok && (id == LAST_PING || id == 0);
+            let is_ping = id == LAST_PING || id == PING;
             if !is_ping {
                 self.answers.add(status, reason);
             }

@@ -75,7 +75,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Some(_) => (self.lined_up, 0),
             None => (0, self.lined_up),
         };
-        Paused { quiet: self.is_quiet(), in_flight, queued, parked, held: self.assembly.held() }
+        let unconfirmed = self.ledger.borrow().sunk.unconfirmed();
+        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
     }
 
     fn resume(&mut self) -> bool {
