@@ -85,7 +85,7 @@ pub(super) fn check<'a>(
         witnesses.push(Witness { name, items: once(received.items.iter().collect()), is_clear });
     }
     // Where something is forgotten, each sink was told of the beginning of one and the same.
-    let longest = (0..told.len()).max_by_key(|&at| told[at].len());
+    let longest = (0..told.len()).max_by_key(|&at| witnesses[at].items.len());
     let from = longest.map_or_else(HashMap::new, |at| connections(told[at]));
     for witness in &witnesses {
         story.begin_places(witness, &from);
