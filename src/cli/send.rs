@@ -178,8 +178,9 @@ impl Send {
             (None, Err(failure)) => Some(failure),
             (None, Ok(())) => None,
         };
-        // Where the configuration is wrong, there is nothing to report.
-        if failure.as_ref().is_none_or(|failure| failure.exit != Exit::Usage) {
+        // Where the configuration was wrong from the start, there is nothing to report.
+        let is_usage = failure.as_ref().is_some_and(|failure| failure.exit == Exit::Usage);
+        if !is_usage || report.answers.total() > 0 {
             let text = if self.json { sent::json(&report, seconds) } else { sent::text(&report, seconds) };
             print(&text)?;
         }
