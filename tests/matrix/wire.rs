@@ -24,6 +24,7 @@ pub const DUPLICATE: u16 = 5;
 pub const GAP: u16 = 6;
 pub const MALFORMED: u16 = 16;
 pub const TOO_LARGE: u16 = 17;
+pub const CLOSING: u16 = 19;
 pub const SLOW: u16 = 20;
 
 /// What names a frame: no two frames of a world have the same.
