@@ -71,19 +71,24 @@ fn frame(bytes: usize) -> Vec<u8> {
     frame
 }
 
-/// Whoever waits for the workers holds the memory for what it began, and may be behind someone who waits for that
-/// memory: seed 187147, and a random input before it, never finished.
-#[test]
-fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
+/// A gateway with the least memory, a connection whose reads have become large, and what it sent 20 times for that.
+fn scene_of_a_wide_reader() -> (Scene, usize, Vec<u8>) {
     let config = Config { payload_max: 3_000, ..Config::default() };
     let mut scene = Scene::new(Config { memory: Memory::least(config.frame_max()), ..config });
-    // Its reads have become large.
     let wide = scene.connect();
     let warm = frame(500).repeat(2 * READ_MAX / 500);
     for _ in 0..20 {
         scene.send(wide, &warm);
         scene.finish();
     }
+    (scene, wide, warm)
+}
+
+/// Whoever waits for the workers holds the memory for what it began, and may be behind someone who waits for that
+/// memory: seed 187147, and a random input before it, never finished.
+#[test]
+fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
+    let (mut scene, wide, warm) = scene_of_a_wide_reader();
     let begun = frame(2_900);
     let beginners: Vec<usize> = (0..3).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &begun[..1_500]));
@@ -107,14 +112,7 @@ fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
 /// of a hundred connections.
 #[test]
 fn begun_headers_hold_no_memory() {
-    let config = Config { payload_max: 3_000, ..Config::default() };
-    let mut scene = Scene::new(Config { memory: Memory::least(config.frame_max()), ..config });
-    let wide = scene.connect();
-    let warm = frame(500).repeat(2 * READ_MAX / 500);
-    for _ in 0..20 {
-        scene.send(wide, &warm);
-        scene.finish();
-    }
+    let (mut scene, wide, warm) = scene_of_a_wide_reader();
     let read = scene.gate.ledger().read;
     let beginners: Vec<usize> = (0..200).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &frame(100)[..10]));
