@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,9 +63,11 @@ pub struct Log {
     released: bool,
 }
 
+/// When it is gone, it listens no more, and keeps nothing once its connections have ended.
 pub struct Store {
     pub address: SocketAddr,
     shared: Arc<(Mutex<Log>, Condvar)>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -82,8 +85,13 @@ impl Store {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new((Mutex::new(Log::default()), Condvar::new()));
         let (log, decide): (_, Arc<Decide>) = (shared.clone(), Arc::new(decide));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = is_over.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
                 let mut locked = log.0.lock().unwrap();
                 if locked.open == most {
                     locked.refused += 1;
@@ -101,7 +109,7 @@ impl Store {
                 });
             }
         });
-        Store { address, shared }
+        Store { address, shared, is_over }
     }
 
     pub fn url(&self) -> String {
@@ -137,6 +145,14 @@ impl Store {
     pub fn release(&self) {
         self.log().released = true;
         self.shared.1.notify_all();
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        // Ends its wait for the next one.
+        let _ = TcpStream::connect(self.address);
     }
 }
 
