@@ -17,22 +17,15 @@ impl Oracle<'_> {
         let mut posts: BTreeMap<Digest, Vec<&Post>> = BTreeMap::new();
         let by_hex: HashMap<String, Digest> =
             self.expected[number].products.keys().map(|digest| (digest.hex(), *digest)).collect();
-        // What was on its way when a gateway was killed may come when the next one runs.
-        let before = number.checked_sub(1).filter(|&before| self.story.phases[before].killed);
-        let late = |post: &&Post| {
-            let products = before.map(|before| &self.expected[before].products);
-            products.is_some_and(|products| products.keys().any(|digest| digest.hex() == post.digest))
-        };
         // One without a key is no gateway's: it is the `ctl` of another world, whose port this store got.
         for post in phase.posts.iter().filter(|post| !post.digest.is_empty()) {
             match by_hex.get(&post.digest) {
-                None if late(&post) => {}
                 None => wrong.push(format!("a request {} of what nobody sent: {post:?}", post.number)),
                 Some(digest) => posts.entry(*digest).or_default().push(post),
             }
         }
         let Some(http) = &phase.options.http else {
-            let strange = phase.posts.iter().filter(|post| !post.digest.is_empty() && !late(post));
+            let strange = phase.posts.iter().filter(|post| !post.digest.is_empty());
             wrong.extend(strange.map(|post| format!("a request without a sink: {post:?}")));
             return self.complain(&format!("phase {number}, HTTP store"), wrong);
         };

@@ -1,7 +1,7 @@
 //! A store over HTTP that misbehaves as it is told, and remembers what it was sent.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +59,8 @@ pub struct Log {
     pub busy: usize,
     pub busy_max: usize,
     pub open: usize,
+    /// Who was accepted.
+    pub peers: HashSet<SocketAddr>,
     pub refused: usize,
     released: bool,
 }
@@ -93,6 +95,8 @@ impl Store {
                     return;
                 }
                 let mut locked = log.0.lock().unwrap();
+                locked.peers.extend(stream.peer_addr());
+                log.1.notify_all();
                 if locked.open == most {
                     locked.refused += 1;
                     reset(stream);
@@ -125,6 +129,16 @@ impl Store {
         let waited = self.shared.1.wait_timeout_while(self.log(), PATIENCE, |log| !is_so(log)).unwrap();
         assert!(!waited.1.timed_out(), "{what} never came");
         waited.0
+    }
+
+    /// Waits until everything that was sent by those who have gone is answered.
+    pub fn settle(&self) -> MutexGuard<'_, Log> {
+        // Connections are accepted in their order: behind all others stands this one.
+        let last = TcpStream::connect(self.address).unwrap();
+        let address = last.local_addr().unwrap();
+        drop(self.wait_until("the last connection", |log| log.peers.contains(&address)));
+        drop(last);
+        self.wait_until("the end of all connections", |log| log.open == 0)
     }
 
     /// Waits until so many requests have come.
