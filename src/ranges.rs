@@ -85,7 +85,13 @@ pub const RANGES: [Range; 58] = {
         of_command("serve", "outbox", Size(1, PIB), NONE, ROOM),
         of_command("serve", "slow-timeout", TIME, NONE, NO_TIME),
         of_command("serve", "dedup", TIME, OFF, "remembering for no time is off"),
-        of_command("serve", "patrol", Bounds::Time(PATROL_LEAST, LONGEST), OFF, "ten lines a second are enough"),
+        of_command(
+            "serve",
+            "patrol",
+            Bounds::Time(PATROL_LEAST, LONGEST),
+            OFF,
+            "ten lines a second are enough",
+        ),
         of_command("serve", "drain", TIME_OR_NONE, NONE, "0 waits for nothing"),
         of_command("serve", "handlers", Count(1, HANDLERS_MAX as u64), NONE, SLIP),
         of_command("serve", "handler-timeout", TIME, NONE, NO_TIME),
@@ -96,7 +102,13 @@ pub const RANGES: [Range; 58] = {
         of_command("serve", "parts-memory", Size(1, PIB), NONE, ROOM),
         of_command("serve", "max-parts", Count(2, u16::MAX as u64), NONE, "a header cannot say more"),
         of_command("serve", "store-rotate", TIME, NONE, NO_TIME),
-        of_command("serve", "store-keep", TimeOrSize(LONGEST, usize::MAX >> 1), NONE, "leave it out to keep all"),
+        of_command(
+            "serve",
+            "store-keep",
+            TimeOrSize(LONGEST, usize::MAX >> 1),
+            NONE,
+            "leave it out to keep all",
+        ),
         of_command("serve", "store-topics", Count(1, MANY), NONE, "each takes a folder"),
         of_command("serve", "http-max-in-flight", Count(1, REQUESTS), NONE, "each takes a connection"),
         of_command("serve", "http-timeout", TIME, NONE, "in no time nothing is answered"),
@@ -118,7 +130,13 @@ pub const RANGES: [Range; 58] = {
         of_command("frames", "idle", Count(0, 1 << 20), NONE, SLIP),
         of_command("frames", "fail-above", TIME_OR_NONE, NONE, "of a latency"),
         of_command("http", "connections", Count(1, 1 << 22), NONE, "an address has some 28,000 ports"),
-        of_command("http", "keepalive", Bounds::Time(Duration::from_secs(2), LONGEST), NONE, "half of it is to think"),
+        of_command(
+            "http",
+            "keepalive",
+            Bounds::Time(Duration::from_secs(2), LONGEST),
+            NONE,
+            "half of it is to think",
+        ),
         of_command("http", "think", TIME_OR_NONE, NONE, "0 is back to back"),
         of_command("http", "rate", RATE, NONE, "from one an hour to what a clock can tell apart"),
         of_command("http", "ramp", Count(1, 1 << 22), NONE, "none would never begin"),
@@ -209,7 +227,9 @@ impl Range {
             Bounds::Rate(least, most) => match text.parse::<f64>() {
                 Ok(rate) => (least..=most).contains(&rate),
                 Err(_) => {
-                    return Err(none(format!("'{text}' is no rate: write it as a number a second such as 500")));
+                    return Err(none(format!(
+                        "'{text}' is no rate: write it as a number a second such as 500"
+                    )));
                 }
             },
         };
@@ -261,6 +281,7 @@ impl fmt::Display for Bounds {
 }
 
 #[cfg(test)]
+#[allow(missing_docs, reason = "only tests see it")]
 pub mod tests {
     use super::*;
 
@@ -282,7 +303,9 @@ pub mod tests {
                 if range.word != Some("off") && !least.is_zero() {
                     refused.push("0".into());
                 }
-                refused.extend(least.checked_sub(Duration::from_nanos(1)).filter(|less| !less.is_zero()).map(second));
+                refused.extend(
+                    least.checked_sub(Duration::from_nanos(1)).filter(|less| !less.is_zero()).map(second),
+                );
                 (vec![second(least), second(most), Time(most).to_string()], refused)
             }
             Bounds::TimeOrSize(time, size) => (
@@ -297,12 +320,19 @@ pub mod tests {
             ),
             Bounds::Rate(least, most) => (
                 vec![least.to_string(), most.to_string()],
-                vec!["0".into(), "-1".into(), (least * 0.99).to_string(), (most * 1.01).to_string(), "1e300".into()],
+                vec![
+                    "0".into(),
+                    "-1".into(),
+                    (least * 0.99).to_string(),
+                    (most * 1.01).to_string(),
+                    "1e300".into(),
+                ],
             ),
         };
         if let Bounds::Count(..) = range.bounds {
             // Where it wraps around to a small number: 2^64, 2^64 + 1, and what no type of numbers holds.
-            let beyond = ["18446744073709551616", "18446744073709551617", "1000000000000000000000000000000000000000"];
+            let beyond =
+                ["18446744073709551616", "18446744073709551617", "1000000000000000000000000000000000000000"];
             refused.extend(beyond.map(String::from));
         }
         taken.extend(range.word.map(String::from));
@@ -333,7 +363,10 @@ pub mod tests {
         assert!(said("idle-timeout", "1e19").starts_with("allowed is 1ms to 10years ("));
         assert!(said("dedup", "11y").starts_with("allowed is off, or 1ms to 10years ("));
         assert_eq!("10years".parse(), Ok(Time(LONGEST)));
-        assert!(said("memory", "much").ends_with("or as a number of bytes"), "what is no number has no range");
+        assert!(
+            said("memory", "much").ends_with("or as a number of bytes"),
+            "what is no number has no range"
+        );
         let said = check_time("idle-timeout", Duration::MAX).unwrap_err();
         assert!(said.contains(": allowed is 1ms to 10years"), "{said}");
         assert!(check_count("max-queued", usize::MAX).is_err() && check_size("memory", usize::MAX).is_err());

@@ -29,8 +29,8 @@ const ROOMS: [(&str, &[&str]); 30] = [
     (
         "gate",
         &[
-            "limits", "order", "calls", "units", "ranges", "memory", "frame", "handler", "error", "ledger", "net",
-            "snapshot", "control", "pool", "sinks", "parts",
+            "limits", "order", "calls", "units", "ranges", "memory", "frame", "handler", "error", "ledger",
+            "net", "snapshot", "control", "pool", "sinks", "parts",
         ],
     ),
     ("gateway", &["limits", "handler", "ledger", "net", "control", "pool", "sinks", "gate"]),

@@ -275,7 +275,9 @@ mod tests {
             }
             for value in refused {
                 let line = one_line(&given(&value).expect_err(&format!("{shown} {value}")));
-                let said = line.contains(&value) && line.contains(&format!("--{name} ")) && line.contains(&range.bounds.to_string());
+                let said = line.contains(&value)
+                    && line.contains(&format!("--{name} "))
+                    && line.contains(&range.bounds.to_string());
                 assert!(said && line.len() < 300, "{shown} {value}: {line}");
             }
         }

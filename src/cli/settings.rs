@@ -456,10 +456,7 @@ mod tests {
         assert_eq!(config.slow_timeout, Duration::from_millis(4));
         assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
         assert_eq!(config.dedup, Some(Duration::from_secs(5)));
-        assert_eq!(
-            (config.drain, settings.patrol()),
-            (Duration::from_secs(6), Some(Duration::from_secs(7)))
-        );
+        assert_eq!((config.drain, settings.patrol()), (Duration::from_secs(6), Some(Duration::from_secs(7))));
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
@@ -522,7 +519,9 @@ mod tests {
             let (taken, refused) = ranges::tests::cases(range);
             // Numbers stand there with quotes or without.
             let bare = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-            let written = |text: &str, quote: &str| format!("listen = 'x:1'\n{} = {quote}{text}{quote}\n", range.option);
+            let written = |text: &str, quote: &str| {
+                format!("listen = 'x:1'\n{} = {quote}{text}{quote}\n", range.option)
+            };
             for text in taken {
                 let counts = matches!(range.bounds, ranges::Bounds::Count(..));
                 fs::write(&path, written(&text, if counts { "" } else { "'" })).unwrap();
@@ -536,7 +535,10 @@ mod tests {
                     fs::write(&path, written(&text, quote)).unwrap();
                     let said = Settings::from_file(&path).unwrap_err().to_string();
                     let name = format!("line 2: {} {text}: ", range.option);
-                    assert!(said.contains(&name) && said.contains(&range.bounds.to_string()), "{range:?}: {said}");
+                    assert!(
+                        said.contains(&name) && said.contains(&range.bounds.to_string()),
+                        "{range:?}: {said}"
+                    );
                 }
             }
         }

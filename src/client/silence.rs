@@ -88,7 +88,9 @@ impl Silence {
     /// Why a gateway is gone of which [`is_over`](Self::is_over) said so.
     pub fn reason(&self) -> String {
         let time = about(self.timeout.unwrap_or_default());
-        format!("it has said nothing for {time}, not even to a PING: it hangs, or is stopped or paused (--timeout)")
+        format!(
+            "it has said nothing for {time}, not even to a PING: it hangs, or is stopped or paused (--timeout)"
+        )
     }
 }
 
@@ -113,7 +115,11 @@ mod tests {
         // An answer after all.
         let heard = start + 31 * S;
         assert!(!silence.is_over(heard, start + 32 * S) && !silence.is_over(heard, start + 90 * S));
-        assert!(silence.reason().contains("said nothing for 30s, not even to a PING"), "{}", silence.reason());
+        assert!(
+            silence.reason().contains("said nothing for 30s, not even to a PING"),
+            "{}",
+            silence.reason()
+        );
     }
 
     #[test]

@@ -89,7 +89,14 @@ impl Reactor {
     fn without_timer() -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
-        Ok(Reactor { poll, events: Events::with_capacity(EVENTS), listener: None, reserved: None, timer: None, waker })
+        Ok(Reactor {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            listener: None,
+            reserved: None,
+            timer: None,
+            waker,
+        })
     }
 
     /// Begins a connection to `to`, from the local address `from` where one is given. Once the registered

@@ -135,7 +135,8 @@ impl Poster {
             // Before anything else begins: so many were sent and not noted as are under way, and no more.
             if let Err(why) = self.write_journals() {
                 // What cannot be noted must not be sent.
-                self.ends = Some(format!("cannot write the journal: {}: mend that and run it again", of_file(&why)));
+                self.ends =
+                    Some(format!("cannot write the journal: {}: mend that and run it again", of_file(&why)));
                 break;
             }
             let is_more_at_hand = self.pump();

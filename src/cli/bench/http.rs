@@ -125,7 +125,9 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Rate, String> {
         match text.trim().parse::<f64>() {
             Ok(rate) => Ok(Rate(rate)),
-            Err(_) => Err(format!("'{text}' is no rate: write it as a number of requests a second such as 500")),
+            Err(_) => {
+                Err(format!("'{text}' is no rate: write it as a number of requests a second such as 500"))
+            }
         }
     }
 }
