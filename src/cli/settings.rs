@@ -486,7 +486,7 @@ mod tests {
             ("qqq = 1", &["line 1: unknown setting qqq: the names are those of the options"]),
             ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
             ("slow = 'never'", &["line 1", "invalid policy 'never'", "disconnect or pause or drop"]),
-            ("workers = 'two'", &["line 1", "usize"]),
+            ("workers = 'two'", &["line 1", "'two' is no number"]),
             ("memory 1", &["line 1"]),
         ] {
             fs::write(&path, text).unwrap();

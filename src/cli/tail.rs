@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::in_range::in_range;
+use super::in_range::{in_range, parts_in_range};
 use super::live::Stop;
 use super::settings::LISTEN;
 use super::stored::Since;
@@ -32,7 +32,7 @@ pub struct Tail {
     pub(super) store: Option<PathBuf>,
     /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
-    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from", value_parser = in_range::<Since>())]
+    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from", value_parser = parts_in_range::<Since>(lengths))]
     pub(super) since: Option<Since>,
     /// Goes on with what is stored from now on [default: ends with the last stored frame]
     #[arg(long, requires = "store", conflicts_with = "from")]
@@ -76,6 +76,12 @@ Examples:
   framegate tail --format json | jq .payload
   framegate tail logs.web --ready-file ready > copy.txt & until [ -e ready ]; do sleep 0.1; done
   framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow";
+
+/// The length of time of a --since that is one, and no instant.
+fn lengths(text: &str) -> Vec<&str> {
+    let is_length = text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && !text.contains(':');
+    if is_length { vec![text] } else { Vec::new() }
+}
 
 /// How a frame is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

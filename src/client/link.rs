@@ -70,7 +70,9 @@ impl Link {
             let since = Instant::now();
             let (end, done) = self.converse(stream);
             let heard = self.shared.state.lock().heard || matches!(end, End::Closed(Some(_)));
-            mute = mute.filter(|_| !heard).map(|mute| mute + 1);
+            // One that is stopped is a gateway all the same.
+            let ended = !matches!(end, End::Silent(_));
+            mute = mute.filter(|_| !heard).map(|mute| mute + u32::from(ended));
             let why = match self.judge(end, done, mute.is_some()) {
                 Ok(None) => break None,
                 Ok(Some(why)) => why,
@@ -146,14 +148,18 @@ impl Link {
             return Ok(None);
         }
         state.unconfirmed += done.written.saturating_sub(state.refused);
+        let is_silent = matches!(end, End::Silent(_));
         let why = match end {
             End::Fatal(error) => return Err(error),
             End::Closed(None) => "it closed the connection".to_string(),
             End::Closed(Some(said)) => format!("it closed the connection, {said}"),
-            End::Lost(why) => why,
+            End::Lost(why) | End::Silent(why) => why,
         };
         match self.retry {
             None => Err(Error::Gone { to: self.to.clone(), why }),
+            Some(_) if is_silent && mute && state.is_finished() => {
+                Err(Error::Gone { to: self.to.clone(), why })
+            }
             // Nothing of it is known to have been read by a gateway.
             Some(_) if mute && state.is_finished() => {
                 let why = format!("it ended the connection without an answer ({why})");
@@ -275,7 +281,7 @@ impl Link {
             state.heard_at = now;
         }
         if done.silence.is_over(state.heard_at, now) {
-            state.ended.get_or_insert_with(|| End::Lost(done.silence.reason()));
+            state.ended.get_or_insert_with(|| End::Silent(done.silence.reason()));
         }
     }
 
@@ -323,7 +329,8 @@ impl Link {
             let began = Instant::now();
             let result = stream.write(&bytes[written..]);
             let (now, n) = (Instant::now(), *result.as_ref().unwrap_or(&0));
-            if now.saturating_duration_since(began) > Duration::from_millis(1) {
+            // What took no time waited for nobody.
+            if n == 0 || now.saturating_duration_since(began) >= Duration::from_millis(1) {
                 let mut state = self.shared.state.lock();
                 done.silence.wrote(began, now, state.heard_at, n);
                 self.give_up_silent(&mut state, done, now);

@@ -60,14 +60,13 @@ impl Silence {
 
     /// A write that began at `began` has come to an end, having written something or not.
     pub fn wrote(&mut self, began: Instant, now: Instant, heard: Instant, bytes: usize) {
-        if now.saturating_duration_since(began) < WAITED {
-            return;
-        }
-        if bytes > 0 {
+        if bytes == 0 {
+            // Nothing can be asked meanwhile, but what is to be written stands for that.
+            if self.asked.is_none_or(|asked| asked < heard) {
+                self.asked = Some(began.max(heard));
+            }
+        } else if now.saturating_duration_since(began) >= WAITED.min(self.look_every()) {
             self.moved = Some(now);
-        } else if self.asked.is_none_or(|asked| asked <= heard) {
-            // Nothing can be asked meanwhile, but what is written stands for that.
-            self.asked = Some(began);
         }
     }
 
@@ -77,7 +76,7 @@ impl Silence {
         let long = |since: Instant, time| now.saturating_duration_since(since) >= time;
         let is_silent = long(heard, timeout)
             && self.moved.is_none_or(|moved| long(moved, timeout))
-            && self.asked.is_some_and(|asked| asked > heard && long(asked, timeout / 2));
+            && self.asked.is_some_and(|asked| asked >= heard && long(asked, timeout / 2));
         if !is_silent {
             self.doubted = None;
             return false;

@@ -559,11 +559,8 @@ fn a_gateway_that_answers_pings_alone_is_there() {
     let gateway = fake(|listener| {
         let mut peer = accept(listener);
         let frames = peer.frames(3);
-        // Three times the timeout, in which PINGs come and are answered.
-        peer.stream.set_read_timeout(Some(Duration::from_millis(1200))).unwrap();
-        let nothing = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| peer.frame()));
-        assert!(nothing.is_err(), "no other frame comes, and it stays connected");
-        peer.stream.set_read_timeout(None).unwrap();
+        // They come each half of the timeout.
+        peer.pings(6);
         for frame in frames {
             peer.reply(Status::Ok, frame.header.id, "");
         }
@@ -580,7 +577,7 @@ fn a_gateway_that_reads_slowly_is_there() {
         let slow = peer.stream.try_clone().unwrap();
         Socket::from(slow).set_recv_buffer_size(16 << 10).unwrap();
         // For five times the timeout a little now and then, and not a word.
-        let mut taken = vec![0; 512 << 10];
+        let mut taken = vec![0; 1 << 20];
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(100));
             peer.stream.read_exact(&mut taken).unwrap();
@@ -591,10 +588,10 @@ fn a_gateway_that_reads_slowly_is_there() {
     });
     let mut publisher = Publisher::connect(&gateway.address, impatient(no_retry())).unwrap();
     let mut sent = 0;
-    while sent < 40 && publisher.send("t", 0, &vec![0; 512 << 10]).is_ok() {
+    while sent < 80 && publisher.send("t", 0, &vec![0; 512 << 10]).is_ok() {
         sent += 1;
     }
-    assert_eq!(sent, 40, "it is not given up as long as it takes something");
+    assert_eq!(sent, 80, "it is not given up as long as it takes something");
     // Nobody answers any more: that is the end.
     let report = publisher.finish();
     assert!(report.error.is_some() && gateway.end() > 0, "{report:?}");

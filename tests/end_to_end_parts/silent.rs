@@ -106,7 +106,7 @@ fn what_streams_ends_when_its_reader_is_gone_however_quiet_it_is() {
     replies.write(b"two\n");
     let (code, _, said) = replies.end();
     assert_eq!((code, said.as_str()), (0, ""));
-    assert!(gateway.end().contains("read 2"));
+    gateway.end();
     // Also while there is no gateway, and while one is silent.
     let gateway = serve(&[]);
     let mut away = gateway.tail(&[]);

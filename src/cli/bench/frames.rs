@@ -208,10 +208,6 @@ mod tests {
             ("100000", Some(Rate(Some(100_000.0)))),
             ("0.5", Some(Rate(Some(0.5)))),
             ("1e6", Some(Rate(Some(1e6)))),
-            ("0", None),
-            ("-1", None),
-            ("inf", None),
-            ("NaN", None),
             ("fast", None),
         ] {
             assert_eq!(text.parse().ok(), rate, "{text}");

@@ -244,14 +244,7 @@ mod tests {
 
     #[test]
     fn rates() {
-        for (text, rate) in [
-            ("500", Some(500.0)),
-            ("0.5", Some(0.5)),
-            ("0", None),
-            ("-1", None),
-            ("NaN", None),
-            ("max", None),
-        ] {
+        for (text, rate) in [("500", Some(500.0)), ("0.5", Some(0.5)), ("max", None)] {
             assert_eq!(text.parse::<Rate>().ok(), rate.map(Rate), "{text}");
         }
     }
