@@ -45,7 +45,10 @@ const MS: Duration = Duration::from_millis(1);
 /// 100 ms: a log that grows by more than ten lines a second helps nobody.
 const PATROL_LEAST: Duration = Duration::from_millis(100);
 
-/// 16,777,216: more than any machine has sockets, or a publisher 4 byte payloads in 1 GiB.
+/// 16,777,216 connections, however many files the system allows: some allow a billion.
+pub const CONNECTIONS_MOST: usize = MANY as usize;
+
+/// 16,777,216: of what each takes a file, a folder or a place in memory.
 const MANY: u64 = 1 << 24;
 /// 65,536: one address has some 28,000 ports to connect from.
 const REQUESTS: u64 = 1 << 16;

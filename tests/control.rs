@@ -106,7 +106,7 @@ fn limits_change_while_it_runs() {
     assert_eq!(set(Setting::Workers(1)), change("workers", "4", "1"));
     let refused = set(Setting::Memory(MIB)).unwrap_err();
     assert!(refused.contains("give --memory"), "{refused}");
-    assert!(set(Setting::Outbox(0)).unwrap_err().contains("outbox is 0"));
+    assert!(set(Setting::Outbox(0)).unwrap_err().contains("outbox 0: allowed is 1 to "));
 
     let snapshot = gateway.control().describe(false).unwrap();
     assert_eq!((snapshot.memory.limit_bytes, snapshot.workers.threads), (32 << 20, 1));

@@ -18,6 +18,7 @@ use crate::admin::{self, Admin};
 use crate::gate::Config;
 use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
+use crate::ranges::CONNECTIONS_MOST;
 use crate::sinks::http::HttpSink;
 
 /// Runs the gateway: publishers and subscribers connect to it.
@@ -98,6 +99,8 @@ impl Serve {
         if let Some(line) = dedup_line(&config) {
             log::info!("{line}");
         }
+        let http_sink = http_sink::options(&settings, &config)?;
+        let token = secret::token("--admin-token-file", settings.admin_token_file.as_deref())?;
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         // First what can fail or wait, with signals looked after; the port answers when everything has started.
         let mut gateway =
@@ -107,7 +110,7 @@ impl Serve {
         let starting = Starting::begin(control.clone(), last_word.clone(), &config)?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         let mut target = None;
-        if let Some(options) = http_sink::options(&settings, &config)? {
+        if let Some(options) = http_sink {
             target = Some(options.carried.target.clone());
             gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
         }
@@ -117,7 +120,7 @@ impl Serve {
         };
         let started = start_line(gateway.local_addr(), &settings, &config, target.as_ref());
         let options = admin::Options {
-            token: secret::token("--admin-token-file", settings.admin_token_file.as_deref())?,
+            token,
             hosts: settings.admin_host.unwrap_or_default(),
             gateway: gateway.local_addr(),
             log: Arc::new(journal),
@@ -179,7 +182,7 @@ fn connections_that_fit() -> usize {
         // POSIX promises no more than this where the limit cannot even be read.
         rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(256, |(soft, _)| soft)
     });
-    usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).max(1)
+    usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MOST)
 }
 
 fn failed(message: String) -> Failure {

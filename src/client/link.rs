@@ -300,7 +300,8 @@ impl Link {
         let mut ping = Vec::new();
         encode(Header { id, ..Header::new(Kind::Ping) }, b"", b"", &self.scheme, &mut ping);
         let result = self.write_all(stream, &ping, done).1;
-        done.silence.ask(Instant::now());
+        let heard = self.shared.state.lock().heard_at;
+        done.silence.ask(heard, Instant::now());
         result
     }
 

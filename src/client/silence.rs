@@ -24,8 +24,10 @@ const DOUBT: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug)]
 pub struct Silence {
     timeout: Option<Duration>,
-    /// When an answer was asked for last.
+    /// Since when an answer is asked for, if one is.
     asked: Option<Instant>,
+    /// When the last PING was sent.
+    pinged: Option<Instant>,
     /// When the other side last made room for a write that waited.
     moved: Option<Instant>,
     /// Since when it looks like the end.
@@ -35,7 +37,7 @@ pub struct Silence {
 impl Silence {
     /// On a new connection; without a timeout a gateway may be silent for ever.
     pub fn new(timeout: Option<Duration>) -> Silence {
-        Silence { timeout, asked: None, moved: None, doubted: None }
+        Silence { timeout, asked: None, pinged: None, moved: None, doubted: None }
     }
 
     /// How long there is silence before a PING.
@@ -50,21 +52,26 @@ impl Silence {
 
     /// When the next PING is due.
     pub fn ping_at(&self, heard: Instant) -> Instant {
-        self.asked.map_or(heard, |asked| asked.max(heard)) + self.ping_every()
+        self.pinged.map_or(heard, |pinged| pinged.max(heard)) + self.ping_every()
     }
 
-    /// An answer is asked for.
-    pub fn ask(&mut self, now: Instant) {
-        self.asked = Some(now);
+    /// A PING is sent: an answer is asked for, if none is yet.
+    pub fn ask(&mut self, heard: Instant, now: Instant) {
+        self.pinged = Some(now);
+        self.ask_since(heard, now);
+    }
+
+    fn ask_since(&mut self, heard: Instant, since: Instant) {
+        if self.asked.is_none_or(|asked| asked < heard) {
+            self.asked = Some(since);
+        }
     }
 
     /// A write that began at `began` has come to an end, having written something or not.
     pub fn wrote(&mut self, began: Instant, now: Instant, heard: Instant, bytes: usize) {
         if bytes == 0 {
             // Nothing can be asked meanwhile, but what is to be written stands for that.
-            if self.asked.is_none_or(|asked| asked < heard) {
-                self.asked = Some(began.max(heard));
-            }
+            self.ask_since(heard, began.max(heard));
         } else if now.saturating_duration_since(began) >= WAITED.min(self.look_every()) {
             self.moved = Some(now);
         }
@@ -105,9 +112,11 @@ mod tests {
         let mut silence = Silence::new(Some(30 * S));
         assert_eq!(silence.ping_at(start), start + 15 * S);
         assert!(!silence.is_over(start, start + 100 * S), "nobody has asked");
-        silence.ask(start + 15 * S);
+        silence.ask(start, start + 15 * S);
         assert_eq!(silence.ping_at(start), start + 30 * S);
         assert!(!silence.is_over(start, start + 29 * S));
+        // Asking again is no answer.
+        silence.ask(start, start + 29 * S);
         // First it is doubted.
         assert!(!silence.is_over(start, start + 30 * S));
         assert!(silence.is_over(start, start + 31 * S));
@@ -134,7 +143,7 @@ mod tests {
         assert!(!silence.is_over(start, start + 19 * S) && silence.is_over(start, start + 20 * S));
         // What is written at once went into a buffer of this side.
         let mut silence = Silence::new(Some(10 * S));
-        silence.ask(start + S);
+        silence.ask(start, start + S);
         silence.wrote(start + 5 * S, start + 5 * S, start, 100);
         assert!(!silence.is_over(start, start + 11 * S) && silence.is_over(start, start + 12 * S));
     }
@@ -143,7 +152,7 @@ mod tests {
     fn without_a_timeout_there_is_no_end() {
         let start = Instant::now();
         let mut silence = Silence::new(None);
-        silence.ask(start + S);
+        silence.ask(start, start + S);
         let far = start + 1_000_000 * S;
         assert!(!silence.is_over(start, far) && !silence.is_over(start, far + S));
         assert_eq!(silence.ping_every(), PING_EVERY);

@@ -293,7 +293,7 @@ impl Subscriber {
         }
         if now >= self.silence.ping_at(self.heard_at) {
             self.ping();
-            self.silence.ask(now);
+            self.silence.ask(self.heard_at, now);
         }
         Ok(())
     }

@@ -68,6 +68,7 @@ pub struct Config {
     /// What happens to a part for which there is no room.
     pub lease_pressure: Pressure,
     /// The folder in which every distributed frame is stored before its OK, if one is.
+    /// A limit of file sizes is a full disk to it, in a program that catches or ignores SIGXFSZ as `framegate` does.
     pub store: Option<PathBuf>,
     /// How it is stored there.
     pub stored: Policy,
