@@ -74,7 +74,7 @@ const fn of_command(
 }
 
 /// Every option whose value is a number or a time, in the order of `--help`.
-pub const RANGES: [Range; 58] = {
+pub static RANGES: [Range; 58] = {
     use Bounds::{Count, Size, TimeOrSize};
     const OFF: Option<&str> = Some("off");
     const NONE: Option<&str> = None;
