@@ -12,8 +12,9 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bound
 use serde::Serialize;
 
 use crate::calls::Overflow;
-use crate::limits::{ANSWER_TIMEOUT, COMMANDS, HANDLERS_MAX, WORKERS_MAX};
+use crate::limits::{ANSWER_TIMEOUT, COMMANDS};
 use crate::net::Waker;
+use crate::ranges;
 use crate::snapshot::Snapshot;
 use crate::units::{Size, nearest};
 
@@ -120,19 +121,17 @@ impl Setting {
     /// # Errors
     /// In one line, what is wrong and how to mend it.
     pub fn parse(name: &str, value: &str) -> Result<Setting, String> {
-        let size =
-            || value.parse::<Size>().map(|Size(bytes)| bytes).map_err(|wrong| format!("{name}: {wrong}"));
-        let number = |min, max| match value.trim().parse() {
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ if max == usize::MAX => Err(format!("{name}: '{value}' is no number from {min} on")),
-            _ => Err(format!("{name}: '{value}' is no number from {min} to {max}")),
-        };
+        if let Some(range) = ranges::of("serve", name).filter(|_| Self::NAMES.contains(&name)) {
+            range.check(value).map_err(|wrong| format!("{name} {}: {wrong}", value.trim()))?;
+        }
+        let size = || value.parse::<Size>().map(|Size(bytes)| bytes);
+        let number = || value.trim().parse::<usize>().map_err(|wrong| wrong.to_string());
         match name {
-            "workers" => number(1, WORKERS_MAX).map(Setting::Workers),
-            "handlers" => number(1, HANDLERS_MAX).map(Setting::Handlers),
-            "max-in-flight" => number(1, usize::MAX).map(Setting::MaxInFlight),
-            "http-max-in-flight" => number(1, usize::MAX).map(Setting::HttpMaxInFlight),
-            "max-queued" => number(0, usize::MAX).map(Setting::MaxQueued),
+            "workers" => number().map(Setting::Workers),
+            "handlers" => number().map(Setting::Handlers),
+            "max-in-flight" => number().map(Setting::MaxInFlight),
+            "http-max-in-flight" => number().map(Setting::HttpMaxInFlight),
+            "max-queued" => number().map(Setting::MaxQueued),
             "overflow" => match value.trim() {
                 "pause" => Ok(Setting::Overflow(Overflow::Pause)),
                 "reject" => Ok(Setting::Overflow(Overflow::Reject)),
@@ -182,6 +181,7 @@ pub struct Change {
 pub struct Control {
     commands: Sender<Command>,
     drain: Arc<AtomicBool>,
+    runs: Arc<AtomicBool>,
     waker: Waker,
 }
 
@@ -190,6 +190,7 @@ pub struct Control {
 pub struct Commands {
     commands: Receiver<Command>,
     drain: Arc<AtomicBool>,
+    runs: Arc<AtomicBool>,
 }
 
 /// Why there is no answer.
@@ -207,14 +208,20 @@ impl Control {
     /// A control and the gateway's end of it. `waker` ends the reactor's wait.
     pub fn new(waker: Waker) -> (Control, Commands) {
         let (to, from) = bounded(COMMANDS);
-        let drain = Arc::new(AtomicBool::new(false));
-        (Control { commands: to, drain: drain.clone(), waker }, Commands { commands: from, drain })
+        let (drain, runs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let commands = Commands { commands: from, drain: drain.clone(), runs: runs.clone() };
+        (Control { commands: to, drain, runs, waker }, commands)
     }
 
     /// Begins to drain: nothing more is taken in, what was accepted is finished, and the gateway ends.
     pub fn drain(&self) {
         self.drain.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Whether everything has started and its port answers. It still does when it drains or has ended.
+    pub fn is_running(&self) -> bool {
+        self.runs.load(Ordering::Acquire)
     }
 
     /// Takes nothing more in, and waits at most `wait` until what was accepted is finished.
@@ -267,6 +274,11 @@ impl Commands {
         self.commands.try_iter().take(COMMANDS)
     }
 
+    /// Everything has started and the port answers.
+    pub fn begin(&self) {
+        self.runs.store(true, Ordering::Release);
+    }
+
     /// Whether the gateway is told to drain.
     pub fn is_told_to_drain(&self) -> bool {
         self.drain.load(Ordering::Acquire)
@@ -293,18 +305,18 @@ mod tests {
         assert_eq!(Setting::parse("memory", "64MiB"), Ok(Setting::Memory(64 << 20)));
         assert_eq!(Setting::parse("outbox", "512"), Ok(Setting::Outbox(512)));
         for (name, value, part) in [
-            ("workers", "0", "from 1 to 4096"),
+            ("workers", "0", "workers 0: allowed is 1 to 4096 "),
             ("workers", "many", "'many' is no number"),
-            ("memory", "big", "memory: 'big' is no size"),
+            ("memory", "big", "memory big: 'big' is no size"),
             (
                 "listen",
                 "x",
                 "choose workers, memory, outbox, handlers, max-in-flight, max-queued, overflow, http-max-in-flight",
             ),
             ("memroy", "1", "'memroy' cannot be set while it runs: did you mean memory? Or choose workers, "),
-            ("handlers", "0", "from 1 to 1024"),
-            ("max-in-flight", "0", "from 1 on"),
-            ("max-queued", "-1", "from 0 on"),
+            ("handlers", "0", "1 to 1024"),
+            ("max-in-flight", "0", "1 to 16777216"),
+            ("max-queued", "-1", "0 to 1000000000"),
             ("overflow", "drop", "choose pause or reject"),
         ] {
             let message = Setting::parse(name, value).unwrap_err();
@@ -313,6 +325,15 @@ mod tests {
         for name in Setting::NAMES {
             let value = if name == "overflow" { "reject" } else { "1" };
             assert_eq!(Setting::parse(name, value).unwrap().name(), name);
+            let Some(range) = ranges::of("serve", name) else { continue };
+            let (taken, refused) = ranges::tests::cases(range);
+            for value in taken {
+                assert!(Setting::parse(name, &value).is_ok(), "{name} {value}");
+            }
+            for value in refused {
+                let said = Setting::parse(name, &value).unwrap_err();
+                assert!(said.starts_with(&format!("{name} {value}: ")), "{said}");
+            }
         }
     }
 }

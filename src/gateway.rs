@@ -35,8 +35,26 @@ impl Gateway {
     /// What the system says of the address, and [`io::ErrorKind::InvalidInput`] with the reason where
     /// the settings [cannot work](Config::check).
     pub fn bind(listen: SocketAddr, workers: usize, config: Config) -> io::Result<Gateway> {
+        Gateway::new(Reactor::bind, listen, workers, config)
+    }
+
+    /// Takes the address, and refuses who connects there until it runs and everything has started: where opening the
+    /// store or starting handlers takes long or fails, nobody is taken in who cannot be served.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind).
+    pub fn reserve(listen: SocketAddr, workers: usize, config: Config) -> io::Result<Gateway> {
+        Gateway::new(Reactor::reserve, listen, workers, config)
+    }
+
+    fn new(
+        reactor: impl FnOnce(SocketAddr) -> io::Result<Reactor>,
+        listen: SocketAddr,
+        workers: usize,
+        config: Config,
+    ) -> io::Result<Gateway> {
         check(&config)?;
-        let reactor = Reactor::bind(listen)?;
+        let reactor = reactor(listen)?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
         let (store, sinks) = (None, Vec::new());
@@ -104,7 +122,17 @@ impl Gateway {
     /// # Errors
     /// Where a worker cannot be started, or the system's poll fails; and
     /// [`io::ErrorKind::InvalidInput`] where a handler cannot be started or the store cannot be used.
-    pub fn run(mut self) -> io::Result<Ledger> {
+    pub fn run(self) -> io::Result<Ledger> {
+        self.run_and(|| ())
+    }
+
+    /// The same, and calls `started` on this thread once everything has started and the port answers; not at all where
+    /// it was told to drain before.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), and [`io::ErrorKind::AddrInUse`] where another program took a
+    /// [reserved](Self::reserve) address meanwhile.
+    pub fn run_and(mut self, started: impl FnOnce()) -> io::Result<Ledger> {
         self.open_store()?;
         let waker = self.reactor.waker();
         let pool = Threads::start(self.workers, &self.config.scheme, move || waker.wake())?;
@@ -123,6 +151,11 @@ impl Gateway {
             let message = format!("cannot start the handler {handler}: {why}: check --handler");
             io::Error::new(io::ErrorKind::InvalidInput, message)
         })?;
+        if !self.commands.is_told_to_drain() {
+            gate.listen()?;
+            self.commands.begin();
+            started();
+        }
         let mut events = Vec::new();
         while !gate.is_drained() {
             events.clear();

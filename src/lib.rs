@@ -46,6 +46,7 @@
 //! | [`post`] | records to a store over HTTP: journal, report, watched folders |
 //! | [`load`] | the load generators of `bench`, and how they report |
 //! | [`cli`] | arguments in, exit code out |
+//! | [`ranges`] | every number and time that can be set, and what it may be |
 //! | [`limits`] | every bound, with its reason |
 //! | [`error`] | what peers are told |
 //!
@@ -95,6 +96,7 @@ pub mod order;
 pub mod parts;
 pub mod pool;
 pub mod post;
+pub mod ranges;
 pub mod records;
 pub mod sinks;
 pub mod snapshot;

@@ -2,9 +2,10 @@
 //! messages say them.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -177,6 +178,22 @@ pub fn about(time: Duration) -> String {
         3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
         _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
     }
+}
+
+/// What the system says of a file that cannot be written, with the mend where it is not a matter of the disk.
+pub fn of_file(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::FileTooLarge => {
+            format!("{why}: the limit of file sizes is reached: raise it (ulimit -f, LimitFSIZE= of systemd)")
+        }
+        _ => why.to_string(),
+    }
+}
+
+/// So much after `at`. What is beyond the end of the system's clock is a hundred years after it, which is as good.
+pub fn later(at: Instant, by: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 31_557_600);
+    at.checked_add(by).unwrap_or_else(|| at + CENTURY)
 }
 
 /// The name that was probably meant by `given`, if one is near enough.

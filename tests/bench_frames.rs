@@ -254,7 +254,7 @@ fn what_cannot_be_measured_is_said_before() {
         (&["nowhere.invalid:7450"], 3, &["cannot reach a gateway at nowhere.invalid:7450"]),
         (&["--", "--max-payload", "128"], 2, &["TOO_LARGE", "--max-payload"]),
         (&["--", "--memory", "1"], 2, &["the gateway did not start", "memory"]),
-        (&["--payload", "2GiB"], 2, &["--payload 2GiB is more than 1GiB"]),
+        (&["--payload", "2GiB"], 2, &["'2GiB' for '--payload <SIZE>': allowed is 0 to 1GiB"]),
         (&["--rate", "fast"], 2, &["'fast' is no rate"]),
         (&["--duration", "0"], 2, &["--duration 0"]),
         (&["--topic", "a b"], 2, &["--topic 'a b'"]),

@@ -34,7 +34,8 @@ fn wrong_usage_is_one_line_with_the_mend() {
     refused(&["serve", "--memory", "lots"], 2, &["'lots' is no size", "16MiB"]);
     refused(&["serve", "--drain", "soon"], 2, &["'soon' is no time", "30s"]);
     refused(&["serve", "--slow", "never"], 2, &["disconnect, pause, drop"]);
-    refused(&["serve", "--workers", "0"], 2, &["workers is 0"]);
+    refused(&["serve", "--workers", "0"], 2, &["'0' for '--workers <N>'", "allowed is 1 to 4096"]);
+    refused(&["serve", "--idle-timeout", "1e19"], 2, &["'1e19'", "allowed is 1ms to 10years"]);
     refused(&["serve", "--handlers", "2"], 2, &["--handlers is for --handler alone"]);
     refused(&["serve", "--store-rotate", "1s"], 2, &["--store-rotate is for --store alone"]);
     refused(&["serve", "--http-patience", "1s"], 2, &["--http-patience is for --http-sink alone"]);

@@ -106,7 +106,7 @@ fn limits_change_while_it_runs() {
     assert_eq!(set(Setting::Workers(1)), change("workers", "4", "1"));
     let refused = set(Setting::Memory(MIB)).unwrap_err();
     assert!(refused.contains("give --memory"), "{refused}");
-    assert!(set(Setting::Outbox(0)).unwrap_err().contains("outbox is 0"));
+    assert!(set(Setting::Outbox(0)).unwrap_err().contains("outbox 0: allowed is 1 to "));
 
     let snapshot = gateway.control().describe(false).unwrap();
     assert_eq!((snapshot.memory.limit_bytes, snapshot.workers.threads), (32 << 20, 1));
@@ -243,4 +243,42 @@ fn a_gateway_that_has_ended_says_so() {
     gateway.stop();
     assert_eq!(control.resume(), Err(Unanswered::Gone));
     assert!(control.describe(true).is_err());
+}
+
+#[test]
+fn a_pause_waits_for_quiet_however_long_it_may() {
+    let gateway = start(Config::default());
+    let mut subscriber = gateway.subscriber(">");
+    let mut publisher = gateway.connect();
+    // More than the sockets on the way to the subscriber hold.
+    for _ in 0..20 {
+        publisher.send(data(1), b"t", &payload(MIB, 1));
+        assert_eq!(publisher.next().status(), Some(Status::Ok));
+    }
+    let paused = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| gateway.control().pause(Duration::MAX));
+        // It answers others meanwhile.
+        while gateway.control().describe(false).unwrap().phase != Phase::Paused {}
+        assert!(!gateway.control().pause(Duration::ZERO).unwrap().quiet);
+        (0..20).for_each(|_| drop(subscriber.next()));
+        waiting.join().unwrap().unwrap()
+    });
+    assert!(paused.quiet, "{paused:?}");
+    gateway.control().resume().unwrap();
+    gateway.stop();
+}
+
+#[test]
+fn settings_beyond_their_range_are_no_gateway() {
+    for config in [
+        Config { idle_timeout: Duration::MAX, ..Config::default() },
+        Config { drain: Duration::MAX, ..Config::default() },
+        Config { max_queued: usize::MAX, ..Config::default() },
+    ] {
+        let refused = framegate::gateway::Gateway::bind(([127, 0, 0, 1], 0).into(), 1, config).err().unwrap();
+        assert!(
+            refused.kind() == ErrorKind::InvalidInput && refused.to_string().contains("allowed is "),
+            "{refused}"
+        );
+    }
 }

@@ -1,6 +1,12 @@
 //! The program as its users run it: a gateway, senders and tails, each a process.
 #![cfg(unix)]
 
+#[path = "end_to_end_parts/ends.rs"]
+mod ends;
+#[path = "end_to_end_parts/signals.rs"]
+mod signals;
+#[path = "end_to_end_parts/silent.rs"]
+mod silent;
 mod support;
 
 use std::fs;

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 
 /// Each room, and the rooms that it may name beside itself. Whatever stands in `src/` has a line here.
-const ROOMS: [(&str, &[&str]); 29] = [
+const ROOMS: [(&str, &[&str]); 30] = [
     ("limits", &[]),
     ("order", &[]),
     ("calls", &[]),
     ("parts", &["limits"]),
     ("wake", &[]),
     ("units", &[]),
+    ("ranges", &["limits", "units"]),
     ("histogram", &[]),
     ("memory", &["limits"]),
     ("frame", &["limits", "memory"]),
@@ -20,16 +21,16 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("web", &["error", "http", "net"]),
-    ("courier", &["limits", "error", "http", "net", "web"]),
+    ("courier", &["limits", "units", "error", "http", "net", "web"]),
     ("snapshot", &["frame", "histogram", "ledger"]),
-    ("control", &["limits", "calls", "units", "net", "snapshot"]),
+    ("control", &["limits", "calls", "units", "ranges", "net", "snapshot"]),
     ("pool", &["limits", "frame", "handler", "wake", "snapshot"]),
     ("sinks", &["limits", "units", "frame", "wake", "http", "net", "web", "courier"]),
     (
         "gate",
         &[
-            "limits", "order", "calls", "units", "memory", "frame", "handler", "error", "ledger", "net",
-            "snapshot", "control", "pool", "sinks", "parts",
+            "limits", "order", "calls", "units", "ranges", "memory", "frame", "handler", "error", "ledger",
+            "net", "snapshot", "control", "pool", "sinks", "parts",
         ],
     ),
     ("gateway", &["limits", "handler", "ledger", "net", "control", "pool", "sinks", "gate"]),

@@ -377,3 +377,38 @@ fn archives_are_taken_as_they_arrive_and_put_away_by_one_of_two() {
     // Nothing of ours is left.
     assert_eq!(fs::read_dir(&inbox).unwrap().count(), 2);
 }
+
+/// Runs it with files of at most so many times 512 bytes.
+fn limited(blocks: u32, args: &[&str]) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        &format!("ulimit -f {blocks} && exec \"$0\" post \"$@\""),
+        env!("CARGO_BIN_EXE_framegate"),
+    ]);
+    shell.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("the shell starts")
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_with_its_mend() {
+    let mend = "the limit of file sizes is reached: raise it (ulimit -f, LimitFSIZE= of systemd)";
+    let folder = tempfile::tempdir().unwrap();
+    let (source, report) = (folder.path().join("a.txt"), folder.path().join("failed.jsonl"));
+    let source = lines(&source, 500);
+    let answers = Store::start(usize::MAX, |_, _| OK);
+    let output = limited(16, &[&source, &answers.url()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write the journal: ") && said.contains(mend), "{said}");
+    // With the limit raised it goes on where it was, and what was stored is not sent twice but for what was under way.
+    let (goes_on, code) = post(&[&source, &answers.url()]);
+    assert_eq!((code, goes_on["failed"].as_u64()), (0, Some(0)), "{goes_on}");
+    let refuses = Store::start(usize::MAX, |_, _| Act::Answer(400, "", "no"));
+    let source = lines(&folder.path().join("b.txt"), 500);
+    let journal = folder.path().join("journal");
+    let (report, journal) = (report.to_str().unwrap(), journal.to_str().unwrap());
+    let output = limited(64, &[&source, &refuses.url(), "--report", report, "--journal", journal]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write the ") && said.contains(mend), "{said}");
+}

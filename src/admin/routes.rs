@@ -121,6 +121,9 @@ impl Site {
     }
 
     async fn ready(&self) -> Result<Response, Response> {
+        if !self.watch.is_running() {
+            return Err(Response::text(503, "the gateway is starting\n"));
+        }
         match self.watch.look(false).await {
             Ok(snapshot) if snapshot.phase == Phase::Draining => {
                 Err(Response::text(503, "the gateway is draining\n"))

@@ -66,6 +66,11 @@ impl Watch {
         *self.last.lock().await = None;
     }
 
+    /// Whether the gateway has started.
+    pub fn is_running(&self) -> bool {
+        self.control.is_running()
+    }
+
     /// Begins to drain.
     pub fn drain(&self) {
         self.control.drain();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::in_range::in_range;
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
 use crate::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
@@ -41,7 +42,7 @@ enum Verb {
     #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
         /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
-        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h")]
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h", value_parser = in_range::<Time>())]
         wait: Option<Time>,
     },
     /// Takes in again

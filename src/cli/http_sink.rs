@@ -23,9 +23,6 @@ pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, 
     let Some(url) = &settings.http_sink else { return Ok(None) };
     let target: Target = url.parse().map_err(|why| wrong("--http-sink", &why))?;
     let timeout = settings.http_timeout.map_or(std::time::Duration::from_secs(30), |time| time.0);
-    if timeout.is_zero() {
-        return Err(Failure::usage("--http-timeout 0 lets nothing in: give it 1s or more"));
-    }
     let insecure = settings.http_insecure.unwrap_or(false);
     if insecure && !target.is_secure() {
         return Err(Failure::usage("--http-insecure is for https:// alone: leave it out"));
@@ -74,10 +71,6 @@ mod tests {
         for (settings, part) in [
             (url("h:80"), "--http-sink: "),
             (Settings { http_insecure: Some(true), ..http() }, "https:// alone"),
-            (
-                Settings { http_timeout: Some(super::super::Time(std::time::Duration::ZERO)), ..http() },
-                "give it 1s or more",
-            ),
             (Settings { http_header: Some(vec!["x".into()]), ..http() }, "--http-header: "),
             (
                 Settings { http_header: Some(vec!["content-type: x".into()]), ..http() },

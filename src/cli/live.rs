@@ -91,6 +91,7 @@ struct Live<'a, W> {
     from: &'a str,
     patterns: &'a [String],
     scheme: Scheme,
+    timeout: Option<Duration>,
     ready: Option<ReadyFile>,
     shaper: Shaper,
     out: W,
@@ -107,13 +108,14 @@ impl Tail {
             from: &self.from,
             patterns,
             scheme,
+            timeout: self.timeout.0,
             ready: self.ready_file.as_deref().map(ReadyFile::new).transpose()?,
             shaper: self.shaper(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
             bad: 0,
         };
-        let mut subscriber = Subscriber::open(&self.from, live.scheme.clone(), START_PATIENCE)?;
+        let mut subscriber = live.open(START_PATIENCE)?;
         let ending = Arc::new(Ending::default());
         ending.hold(&subscriber);
         let (by_signal, by_reader) = (ending.clone(), ending.clone());
@@ -155,6 +157,13 @@ impl Tail {
 }
 
 impl<W: Write> Live<'_, W> {
+    /// Connects, and holds no pattern yet.
+    fn open(&self, patience: Duration) -> Result<Subscriber, Error> {
+        let mut subscriber = Subscriber::open(self.from, self.scheme.clone(), patience)?;
+        subscriber.set_timeout(self.timeout)?;
+        Ok(subscriber)
+    }
+
     /// Subscribes, and says so to whoever waits for it.
     fn subscribe(&mut self, subscriber: &mut Subscriber) -> Result<(), Error> {
         subscriber.subscribe(self.patterns)?;
@@ -178,7 +187,7 @@ impl<W: Write> Live<'_, W> {
             if ending.cause().is_some() {
                 return Ok(None);
             }
-            let again = Subscriber::open(self.from, self.scheme.clone(), Duration::ZERO);
+            let again = self.open(Duration::ZERO);
             let again = again.and_then(|mut subscriber| {
                 ending.hold(&subscriber);
                 self.subscribe(&mut subscriber).map(|()| subscriber)

@@ -6,6 +6,7 @@ mod bench;
 mod ctl;
 mod failure;
 mod http_sink;
+mod in_range;
 mod last_word;
 mod live;
 mod log;
@@ -25,6 +26,7 @@ mod settings;
 mod shape;
 mod signals;
 mod started;
+mod starting;
 mod stored;
 mod stored_files;
 mod tail;
@@ -93,6 +95,7 @@ struct Log {
 
 /// Runs the command that `args` (the program's name first) ask for.
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    signals::survive_file_size_limit();
     let ended = match Cli::try_parse_from(args) {
         Ok(cli) => {
             let journal = cli.log.begin(&cli.command);
@@ -201,6 +204,84 @@ mod tests {
             let line = one_line(&error);
             assert!(!line.contains('\n') && line.len() < 250, "{args:?}: {line}");
         }
+    }
+
+    /// Every option of every command, as the words before it on the command line.
+    fn every_option() -> Vec<(Vec<String>, clap::Arg)> {
+        fn collect(command: &clap::Command, before: &[String], all: &mut Vec<(Vec<String>, clap::Arg)>) {
+            let here = [before, &[command.get_name().to_string()]].concat();
+            all.extend(command.get_arguments().map(|arg| (here.clone(), arg.clone())));
+            command.get_subcommands().for_each(|nested| collect(nested, &here, all));
+        }
+        let mut all = Vec::new();
+        collect(&Cli::command(), &[], &mut all);
+        all
+    }
+
+    /// What an option needs beside it to be read at all.
+    fn beside(words: &[String]) -> &'static [&'static str] {
+        match words.last().map(String::as_str) {
+            Some("http") => &["http://h/"],
+            Some("post") => &["a", "http://h/"],
+            _ => &[],
+        }
+    }
+
+    /// A number or a time that can be given has a range: an option of a new type is put in one list or the other.
+    #[test]
+    fn every_number_and_time_has_a_range_and_it_holds() {
+        use crate::{gate, http, sinks};
+        use std::any::TypeId;
+        let words = [
+            TypeId::of::<bool>(),
+            TypeId::of::<u8>(), // how often -v was given
+            TypeId::of::<String>(),
+            TypeId::of::<OsString>(),
+            TypeId::of::<std::path::PathBuf>(),
+            TypeId::of::<std::net::IpAddr>(),
+            TypeId::of::<gate::SlowPolicy>(),
+            TypeId::of::<gate::BadDigestPolicy>(),
+            TypeId::of::<gate::Overflow>(),
+            TypeId::of::<gate::Pressure>(),
+            TypeId::of::<sinks::store::SyncPolicy>(),
+            TypeId::of::<tail::Format>(),
+            TypeId::of::<post::What>(),
+            TypeId::of::<http::Target>(),
+            TypeId::of::<http::Field>(),
+            TypeId::of::<http::Method>(),
+            TypeId::of::<crate::courier::judge::OkWhen>(),
+        ];
+        let mut ranges = crate::ranges::RANGES.to_vec();
+        for (command, arg) in every_option() {
+            let kind = arg.get_value_parser().type_id();
+            if words.iter().any(|word| kind == *word) {
+                continue;
+            }
+            let name = arg.get_long().expect("a number is no positional argument");
+            let shown = format!("{} --{name}", command.join(" "));
+            let last = command.last().unwrap();
+            let at = ranges.iter().position(|range| range.command == last && range.option == name);
+            let range = ranges.swap_remove(at.unwrap_or_else(|| panic!("{shown} has no range in ranges.rs")));
+            let (taken, refused) = crate::ranges::tests::cases(&range);
+            let given = |value: &str| {
+                let value = if name == "fail-above" { format!("p99={value}") } else { value.to_string() };
+                let option = [format!("--{name}={value}")];
+                let beside = beside(&command).iter().map(ToString::to_string);
+                let needed = if name == "since" { vec!["--store=x".to_string()] } else { Vec::new() };
+                Cli::try_parse_from(command.iter().cloned().chain(option).chain(needed).chain(beside))
+            };
+            for value in taken {
+                assert!(given(&value).is_ok(), "{shown} {value}: {}", given(&value).unwrap_err());
+            }
+            for value in refused {
+                let line = one_line(&given(&value).expect_err(&format!("{shown} {value}")));
+                let said = line.contains(&value)
+                    && line.contains(&format!("--{name} "))
+                    && line.contains(&range.bounds.to_string());
+                assert!(said && line.len() < 300, "{shown} {value}: {line}");
+            }
+        }
+        assert!(ranges.is_empty(), "no option has these: {ranges:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use crossbeam::channel;
 
+use super::in_range::in_range;
 use super::posted::{self, Bars};
 use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
 use crate::courier::{self, Away, judge::OkWhen};
@@ -33,7 +34,7 @@ pub struct Post {
     #[arg(long, value_name = "WHAT")]
     record: Option<What>,
     /// The largest record; what an archive unpacks to more is a failed record
-    #[arg(long, value_name = "SIZE", default_value_t = Size(POST_RECORD_MAX))]
+    #[arg(long, value_name = "SIZE", default_value_t = Size(POST_RECORD_MAX), value_parser = in_range::<Size>())]
     max_record: Size,
     /// Sends just the failed records of a report again
     #[arg(long, value_name = "REPORT")]
@@ -48,22 +49,22 @@ pub struct Post {
 #[command(next_help_heading = "Requests")]
 struct Requests {
     /// Requests under way at once
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=IN_FLIGHT_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = in_range::<u32>())]
     max_in_flight: u32,
     /// Connections open at once; fewer where the store refuses so many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=IN_FLIGHT_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = in_range::<u32>())]
     max_connections: u32,
     /// Finds out how many requests at once the store takes, up to the two numbers above
     #[arg(long)]
     adaptive: bool,
     /// How long an answer may take to be whole
-    #[arg(long, value_name = "TIME", default_value = "30s")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = in_range::<Time>())]
     timeout: Time,
     /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>())]
     retries: u32,
     /// How long a store that was there may be away before it ends; with --watch it is waited for without end
-    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE))]
+    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE), value_parser = in_range::<Time>())]
     patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
     /// application/octet-stream for files]
@@ -96,12 +97,9 @@ struct Output {
     json: bool,
 }
 
-/// More is a slip of the finger: one address has some 28,000 ports to come from.
-const IN_FLIGHT_MAX: i64 = 65_536;
-
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+pub enum What {
     /// A whole file
     File,
     /// A line
@@ -215,9 +213,6 @@ impl Post {
 
     fn options(&self, url: &Target) -> Result<Options, Failure> {
         let requests = &self.requests;
-        if requests.timeout.0.is_zero() {
-            return Err(Failure::usage("--timeout 0 lets nothing in: give it 1s or more"));
-        }
         if requests.insecure && !url.is_secure() {
             return Err(Failure::usage("--insecure is for https:// alone: leave it out"));
         }

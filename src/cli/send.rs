@@ -9,11 +9,12 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
+use super::in_range::in_range;
 use super::replies::Replies;
 use super::screen::Screen;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
-use super::{Exit, Failure, print, secret, sent, signals, spawn};
+use super::{Exit, Failure, TimeOrOff, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
 use crate::limits::{PAYLOAD_MAX, START_PATIENCE};
@@ -39,15 +40,19 @@ pub struct Send {
     #[arg(long, value_name = "T", default_value = "", hide_default_value = true)]
     topic: String,
     /// The key of every frame
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u64>())]
     key: u64,
     /// Digests are HMAC-SHA-256 under the secret in this file; with --frames it may be given again, for frames that
     /// were made under earlier ones: they get a new digest under the first [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
     /// Frames that may be unanswered at once; at most 64MiB of them
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<u64>())]
     max_in_flight: u64,
+    /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
+    /// paused says nothing either: off waits for ever
+    #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(client::TIMEOUT)), value_parser = in_range::<TimeOrOff>())]
+    timeout: TimeOrOff,
     /// Asks for no replies: faster, but what the gateway refuses is not told [default: asks]
     #[arg(long)]
     no_reply: bool,
@@ -132,6 +137,7 @@ impl Send {
             replies: !self.no_reply && (!self.frames || self.confirm),
             max_in_flight: usize::try_from(self.max_in_flight).unwrap_or(usize::MAX),
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
+            timeout: self.timeout.0,
             patience: START_PATIENCE,
         };
         let mut source = if self.frames {

@@ -12,11 +12,13 @@ use super::log::Journal;
 use super::patrol;
 use super::settings::{ADMIN, LISTEN, Settings};
 use super::started::{limits_line, start_line};
-use super::{Exit, Failure, Size, alone, http_sink, print, secret, signals, spawn};
+use super::starting::Starting;
+use super::{Exit, Failure, Size, alone, http_sink, print, secret, spawn};
 use crate::admin::{self, Admin};
 use crate::gate::Config;
 use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
+use crate::ranges::CONNECTIONS_MOST;
 use crate::sinks::http::HttpSink;
 
 /// Runs the gateway: publishers and subscribers connect to it.
@@ -40,7 +42,8 @@ pub struct Serve {
 const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
 INT or TERM finishes what was accepted, prints the ledger and exits 0; a second one ends at once, prints the ledger as \
-far as it is known and exits 130.
+far as it is known and exits 130. HUP ends nothing. The port answers when everything has started, the store's recovery \
+included; from then on /readyz of --admin is 200.
 
 The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
 
@@ -71,7 +74,7 @@ impl Serve {
             .as_ref()
             .map_or(0, |_| settings.http_max_in_flight.unwrap_or(Config::default().http_max_in_flight));
         let connections_max = connections_that_fit().saturating_sub(of_sink).max(1);
-        let (workers, patrol) = (settings.workers()?, settings.patrol()?);
+        let (workers, patrol) = (settings.workers(), settings.patrol());
         let config = settings.config(connections_max)?;
         if config.connections_max > connections_max {
             log::warn!(
@@ -96,12 +99,18 @@ impl Serve {
         if let Some(line) = dedup_line(&config) {
             log::info!("{line}");
         }
+        let http_sink = http_sink::options(&settings, &config)?;
+        let token = secret::token("--admin-token-file", settings.admin_token_file.as_deref())?;
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
+        // First what can fail or wait, with signals looked after; the port answers when everything has started.
         let mut gateway =
-            bind("--listen", listen, |address| Gateway::bind(address, workers, config.clone()))?;
+            bind("--listen", listen, |address| Gateway::reserve(address, workers, config.clone()))?;
+        let control = gateway.control();
+        let last_word = Arc::new(LastWord::new(self.json));
+        let starting = Starting::begin(control.clone(), last_word.clone(), &config)?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         let mut target = None;
-        if let Some(options) = http_sink::options(&settings, &config)? {
+        if let Some(options) = http_sink {
             target = Some(options.carried.target.clone());
             gateway = gateway.with_sink(|wake| HttpSink::start(options, wake))?;
         }
@@ -111,46 +120,46 @@ impl Serve {
         };
         let started = start_line(gateway.local_addr(), &settings, &config, target.as_ref());
         let options = admin::Options {
-            token: secret::token("--admin-token-file", settings.admin_token_file.as_deref())?,
+            token,
             hosts: settings.admin_host.unwrap_or_default(),
             gateway: gateway.local_addr(),
             log: Arc::new(journal),
         };
 
-        let (control, drain) = (gateway.control(), config.drain);
         if self.until_stdin_ends {
-            print(&gateway.local_addr().to_string())?;
-            drain_when_stdin_ends(gateway.control())?;
+            drain_when_stdin_ends(control.clone())?;
         }
-        let last_word = Arc::new(LastWord::new(self.json));
-        let (asked, cut_short) = (control.clone(), last_word.clone());
-        let first = move || {
-            log::info!("draining, for at most {}; a second signal ends at once", super::Time(drain));
-            control.drain();
-        };
-        signals::on_signals(first, move || cut_short.cut_short(&asked))?;
-        // Not before: whoever waits for this line may send a signal right after it.
-        log::info!("{started}");
-        log::info!("{}", limits_line(workers, &config));
+        let page = admin.as_ref().map(Admin::local_addr);
+        // It says by /readyz that the gateway does not run yet.
         let answering = admin
-            .map(|admin| {
-                let address = admin.local_addr();
-                let running = admin.start(gateway.control(), options)?;
-                log::info!("the page, metrics and ctl on http://{address}/");
-                io::Result::Ok(running)
-            })
+            .map(|admin| admin.start(control.clone(), options))
             .transpose()
             .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
-        let patrolling = patrol.map(|every| patrol::start(gateway.control(), every));
+        let patrolling = patrol.map(|every| patrol::start(control.clone(), every));
         let patrolling = patrolling
             .transpose()
             .map_err(|why| failed(format!("cannot start the patrol: {why}: raise ulimit -u")))?;
-        let ledger = gateway.run().map_err(|why| match why.kind() {
+        let address = gateway.local_addr();
+        let mut printed = Ok(());
+        let say = || {
+            log::info!("{started}");
+            log::info!("{}", limits_line(workers, &config));
+            if let Some(page) = page {
+                log::info!("the page, metrics and ctl on http://{page}/");
+            }
+            if self.until_stdin_ends {
+                printed = print(&address.to_string());
+            }
+        };
+        starting.end();
+        let ledger = gateway.run_and(say).map_err(|why| match why.kind() {
             ErrorKind::InvalidInput => Failure::usage(why.to_string()),
+            ErrorKind::AddrInUse => Failure::usage(in_use("--listen", listen)),
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
         drop((answering, patrolling));
+        printed?;
         last_word.say(&ledger)?;
         Ok(Exit::Done)
     }
@@ -173,7 +182,7 @@ fn connections_that_fit() -> usize {
         // POSIX promises no more than this where the limit cannot even be read.
         rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(256, |(soft, _)| soft)
     });
-    usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).max(1)
+    usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MOST)
 }
 
 fn failed(message: String) -> Failure {
@@ -193,10 +202,7 @@ fn bind<T>(option: &str, name: &str, listen: impl Fn(SocketAddr) -> io::Result<T
         }
     }
     Err(Failure::usage(match last.kind() {
-        ErrorKind::AddrInUse => {
-            let off = if option == "--admin" { ", or --admin off" } else { "" };
-            format!("{name} is already in use: stop the other program or choose another {option}{off}")
-        }
+        ErrorKind::AddrInUse => in_use(option, name),
         ErrorKind::AddrNotAvailable => {
             format!("{name} is no address of this machine: choose another {option}")
         }
@@ -205,6 +211,11 @@ fn bind<T>(option: &str, name: &str, listen: impl Fn(SocketAddr) -> io::Result<T
         }
         _ => format!("cannot listen on {name}: {last}: choose another {option}"),
     }))
+}
+
+fn in_use(option: &str, name: &str) -> String {
+    let off = if option == "--admin" { ", or --admin off" } else { "" };
+    format!("{name} is already in use: stop the other program or choose another {option}{off}")
 }
 
 fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {

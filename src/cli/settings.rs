@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
+use super::in_range::in_range;
 use super::policies::policy;
 use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::limits::WORKERS_MAX;
+use crate::ranges;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::{TimeOrSize, nearest, plain};
 
@@ -19,9 +21,6 @@ pub const LISTEN: &str = "127.0.0.1:7450";
 
 /// Where the page, metrics and controls are unless it is set.
 pub const ADMIN: &str = "127.0.0.1:7451";
-
-/// 100 ms: a log that grows by more than ten lines a second helps nobody.
-const PATROL_LEAST: Duration = Duration::from_millis(100);
 
 /// Every setting, each only if it was given. The help of each ends with the default that
 /// [`Config::default`] holds; a test compares them.
@@ -41,32 +40,32 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     pub admin_host: Option<Vec<String>>,
     /// Threads that verify [default: cores - 1, at least 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub workers: Option<usize>,
     /// The largest payload; a larger one is TOO_LARGE [default: 16MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
     pub max_payload: Option<Size>,
     /// All buffered bytes together; at the limit publishers are paused, never dropped [default: 256MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
     pub memory: Option<Size>,
     /// Connections at once; further ones are closed and counted [default: what the file limit allows]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub max_connections: Option<usize>,
     /// Closes a connection that neither sends nor is sent anything for so long [default: 5m]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub idle_timeout: Option<Time>,
     /// Closes a peer that takes longer for 64KiB of a frame that it began [default: 30s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub frame_timeout: Option<Time>,
     /// How far one subscriber may fall behind [default: 32MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
     pub outbox: Option<Size>,
     /// What happens to a subscriber at that point [default: disconnect]
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub slow: Option<SlowPolicy>,
     /// With pause, closes a subscriber that takes nothing for so long [default: 10s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub slow_timeout: Option<Time>,
     /// What a wrong digest does to its connection [default: drop]
     #[arg(long, value_name = "POLICY")]
@@ -76,13 +75,13 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// Remembers accepted digests so long; the same bytes again are DUPLICATE [default: off]
-    #[arg(long, value_name = "TIME|off")]
+    #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
     pub dedup: Option<TimeOrOff>,
     /// Says in the log, each TIME, how full every queue is: connections, jobs, memory, handlers, open keys and sinks [default: off]
-    #[arg(long, value_name = "TIME|off")]
+    #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
     pub patrol: Option<TimeOrOff>,
     /// How long INT or TERM waits for what was accepted [default: 10s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub drain: Option<Time>,
     /// A program that answers every frame before it is distributed: it reads DATA frames on its standard input and
     /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
@@ -92,33 +91,33 @@ pub struct Settings {
     #[arg(long, value_name = "COMMAND")]
     pub handler: Option<String>,
     /// How many handlers are started [default: as many as workers]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub handlers: Option<usize>,
     /// How long a handler may take for the oldest of its frames; then it is replaced [default: 30s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub handler_timeout: Option<Time>,
     /// Frames with the handlers at once; as many as --handlers if each does one at a time [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub max_in_flight: Option<usize>,
     /// Frames that wait for them [default: 10000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub max_queued: Option<usize>,
     /// What happens to a frame beyond that [default: pause]
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub overflow: Option<Overflow>,
     /// How long a key may wait for its next part; then its parts are told EXPIRED [default: 30s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub lease: Option<Time>,
     /// Keys that wait for parts at once [default: 1000000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub max_keys: Option<usize>,
     /// What their parts may take of --memory, at most half of it, and never the room in which the largest frame
     /// comes; each key costs some 350 bytes beside them [default: 64MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
     pub parts_memory: Option<Size>,
     /// Parts of one key [default: 1024]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<u16>())]
     pub max_parts: Option<u16>,
     /// What happens to a part for which there is no room [default: pause]
     #[arg(long, value_name = "POLICY")]
@@ -129,17 +128,17 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// A segment of the store gets its final name this often, and at 64MiB [default: 10s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     pub store_rotate: Option<Time>,
     /// When a frame counts as stored [default: batch]
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub store_sync: Option<SyncPolicy>,
     /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
-    #[arg(long, value_name = "TIME|SIZE")]
+    #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
     pub store_keep: Option<TimeOrSize>,
     /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
     pub store_topics: Option<usize>,
     /// The secret of an earlier run, where a crash left segments open that were made under it; may be given again
     /// [default: none, such a store is refused]
@@ -151,20 +150,20 @@ pub struct Settings {
     #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
     pub http_sink: Option<String>,
     /// Requests under way at once, over as many connections; fewer where the store refuses so many [default: 100]
-    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<usize>())]
     pub http_max_in_flight: Option<usize>,
     /// One frame of a key is under way at a time, so that those of a key are stored in order; frames without a key
     /// are of one. Otherwise frames begin in order and end in any [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
     pub http_ordered: Option<bool>,
     /// How long an answer may take to be whole [default: 30s]
-    #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
+    #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
     pub http_timeout: Option<Time>,
     /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx [default: 3]
-    #[arg(long, value_name = "N", help_heading = "HTTP sink")]
+    #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<u32>())]
     pub http_retries: Option<u32>,
     /// How long a store that cannot be reached is waited for; then frames are REJECTED until it is back [default: 1m]
-    #[arg(long, value_name = "TIME", help_heading = "HTTP sink")]
+    #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
     pub http_patience: Option<Time>,
     /// A header of every request; may be given again [default: none]
     #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
@@ -186,10 +185,15 @@ impl Settings {
         let shown = path.display();
         let text = fs::read_to_string(path)
             .map_err(|why| Failure::usage(format!("--config {shown}: {why}: give a TOML file")))?;
-        toml::from_str(&text).map_err(|wrong| {
-            let at = wrong.span().map_or(0, |span| span.start);
+        let wrong = |at: usize, why: &str| {
             let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
-            Failure::usage(format!("{shown} line {line}: {}", fault(wrong.message())))
+            Failure::usage(format!("{shown} line {line}: {why}"))
+        };
+        if let Some((at, why)) = out_of_range(&text) {
+            return Err(wrong(at, &why));
+        }
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            wrong(error.span().map_or(0, |span| span.start), &fault(error.message()))
         })
     }
 
@@ -264,7 +268,7 @@ impl Settings {
             drain: time(self.drain, default.drain),
             handler: self.handler.as_deref().map_or(Ok(Vec::new()), words)?,
             function: None,
-            handlers: self.handlers.map_or_else(|| self.workers(), Ok)?,
+            handlers: self.handlers.unwrap_or_else(|| self.workers()),
             handler_timeout: time(self.handler_timeout, default.handler_timeout),
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             max_queued: self.max_queued.unwrap_or(default.max_queued),
@@ -294,29 +298,34 @@ impl Settings {
         Ok(config)
     }
 
-    /// How often the depths of the queues are logged, if at all, checked.
-    pub fn patrol(&self) -> Result<Option<Duration>, Failure> {
-        match self.patrol {
-            Some(TimeOrOff(Some(time))) if time < PATROL_LEAST => Err(Failure::usage(format!(
-                "patrol {} is less than {}: set it higher, or off",
-                Time(time),
-                Time(PATROL_LEAST)
-            ))),
-            patrol => Ok(patrol.and_then(|TimeOrOff(time)| time)),
-        }
+    /// How often the depths of the queues are logged, if at all.
+    pub fn patrol(&self) -> Option<Duration> {
+        self.patrol.and_then(|TimeOrOff(time)| time)
     }
 
-    /// Threads that verify, checked.
-    pub fn workers(&self) -> Result<usize, Failure> {
-        match self.workers {
-            None => Ok(default_workers()),
-            Some(0) => Err(Failure::usage("workers is 0: set it to 1 or more, or leave it out")),
-            Some(workers) if workers > WORKERS_MAX => Err(Failure::usage(format!(
-                "workers {workers} is more than {WORKERS_MAX}: set it lower, or leave it out"
-            ))),
-            Some(workers) => Ok(workers),
-        }
+    /// Threads that verify.
+    pub fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(default_workers)
     }
+}
+
+/// The first setting of a file that is out of its range: where, and what is allowed. What the file says otherwise is
+/// for others to judge.
+fn out_of_range(text: &str) -> Option<(usize, String)> {
+    use toml::de::{DeTable, DeValue};
+    let table = DeTable::parse(text).ok()?;
+    let wrong = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+        let name: &str = std::borrow::Cow::as_ref(name.get_ref());
+        let given = match value.get_ref() {
+            DeValue::String(given) => given,
+            DeValue::Integer(given) => given.as_str(),
+            DeValue::Float(given) => given.as_str(),
+            _ => return None,
+        };
+        let why = ranges::of("serve", name)?.check(given).err()?;
+        Some((value.span().start, format!("{name} {}: {why}", plain(given))))
+    };
+    table.get_ref().iter().filter_map(wrong).min_by_key(|(at, _)| *at)
 }
 
 /// What is wrong with the file: of a name that does not exist, which was probably meant, and not all that do.
@@ -410,7 +419,7 @@ mod tests {
         let settings = options.or(file);
         let config = settings.config(5).unwrap();
         assert_eq!((config.memory, config.outbox, config.connections_max), (128 << 20, 1024, 5));
-        assert_eq!(settings.workers().unwrap(), 3);
+        assert_eq!(settings.workers(), 3);
     }
 
     #[test]
@@ -438,7 +447,7 @@ mod tests {
         assert_eq!(settings.admin.as_deref(), Some("off"));
         assert_eq!(settings.admin_token_file.as_deref(), Some(Path::new("t")));
         assert_eq!(settings.admin_host.as_ref().map(Vec::len), Some(2));
-        assert_eq!(settings.workers().unwrap(), 2);
+        assert_eq!(settings.workers(), 2);
         let config = settings.config(1).unwrap();
         assert_eq!((config.payload_max, config.memory, config.connections_max), (1 << 20, 64 << 20, 7));
         assert_eq!((config.outbox, config.slow), (3 << 10, SlowPolicy::Drop));
@@ -447,10 +456,7 @@ mod tests {
         assert_eq!(config.slow_timeout, Duration::from_millis(4));
         assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
         assert_eq!(config.dedup, Some(Duration::from_secs(5)));
-        assert_eq!(
-            (config.drain, settings.patrol().unwrap()),
-            (Duration::from_secs(6), Some(Duration::from_secs(7)))
-        );
+        assert_eq!((config.drain, settings.patrol()), (Duration::from_secs(6), Some(Duration::from_secs(7))));
         assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
         assert_eq!(config.handler_timeout, Duration::from_secs(8));
         assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
@@ -480,7 +486,7 @@ mod tests {
             ("qqq = 1", &["line 1: unknown setting qqq: the names are those of the options"]),
             ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
             ("slow = 'never'", &["line 1", "invalid policy 'never'", "disconnect or pause or drop"]),
-            ("workers = 'two'", &["line 1", "usize"]),
+            ("workers = 'two'", &["line 1", "'two' is no number"]),
             ("memory 1", &["line 1"]),
         ] {
             fs::write(&path, text).unwrap();
@@ -504,20 +510,37 @@ mod tests {
         }
     }
 
+    /// The file is told the same as the options, with the line.
     #[test]
-    fn a_patrol_is_off_or_not_too_often() {
-        let patrol = |time| Settings { patrol: Some(TimeOrOff(time)), ..Settings::default() }.patrol();
-        assert_eq!((Settings::default().patrol().unwrap(), patrol(None).unwrap()), (None, None));
-        assert_eq!(patrol(Some(PATROL_LEAST)).unwrap(), Some(PATROL_LEAST));
-        let line = patrol(Some(Duration::from_millis(99))).unwrap_err().to_string();
-        assert!(line.contains("less than 100ms: set it higher, or off"), "{line}");
-    }
-
-    #[test]
-    fn workers_are_bounded() {
-        let workers = |workers| Settings { workers, ..Settings::default() }.workers();
-        assert!(workers(None).unwrap() >= 1);
-        assert!(workers(Some(0)).is_err() && workers(Some(WORKERS_MAX + 1)).is_err());
-        assert_eq!(workers(Some(WORKERS_MAX)).unwrap(), WORKERS_MAX);
+    fn every_range_holds_in_the_file_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        for range in ranges::RANGES.iter().filter(|range| range.command == "serve") {
+            let (taken, refused) = ranges::tests::cases(range);
+            // Numbers stand there with quotes or without.
+            let bare = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+            let written = |text: &str, quote: &str| {
+                format!("listen = 'x:1'\n{} = {quote}{text}{quote}\n", range.option)
+            };
+            for text in taken {
+                let counts = matches!(range.bounds, ranges::Bounds::Count(..));
+                fs::write(&path, written(&text, if counts { "" } else { "'" })).unwrap();
+                assert!(Settings::from_file(&path).is_ok(), "{range:?} {text}");
+            }
+            for text in refused {
+                for quote in ["'", ""] {
+                    if quote.is_empty() && !bare(&text) {
+                        continue;
+                    }
+                    fs::write(&path, written(&text, quote)).unwrap();
+                    let said = Settings::from_file(&path).unwrap_err().to_string();
+                    let name = format!("line 2: {} {text}: ", range.option);
+                    assert!(
+                        said.contains(&name) && said.contains(&range.bounds.to_string()),
+                        "{range:?}: {said}"
+                    );
+                }
+            }
+        }
     }
 }

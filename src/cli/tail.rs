@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::in_range::{in_range, parts_in_range};
 use super::live::Stop;
 use super::settings::LISTEN;
 use super::stored::Since;
-use super::{Exit, Failure, secret, shape};
+use super::{Exit, Failure, TimeOrOff, secret, shape};
+use crate::client::TIMEOUT;
 use crate::frame::{check_pattern, partial_wildcard};
 use crate::units::plain;
 
@@ -30,11 +32,15 @@ pub struct Tail {
     pub(super) store: Option<PathBuf>,
     /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
-    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from")]
+    #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from", value_parser = parts_in_range::<Since>(lengths))]
     pub(super) since: Option<Since>,
     /// Goes on with what is stored from now on [default: ends with the last stored frame]
     #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
+    /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
+    /// paused says nothing either: off waits for ever
+    #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(TIMEOUT)), conflicts_with = "store", value_parser = in_range::<TimeOrOff>())]
+    pub(super) timeout: TimeOrOff,
     /// Ends when the gateway goes away [default: connects again for 60s, and says what is missing]
     #[arg(long, conflicts_with = "store")]
     pub(super) no_retry: bool,
@@ -43,7 +49,7 @@ pub struct Tail {
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     pub(super) ready_file: Option<PathBuf>,
     /// Ends after so many frames [default: never]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     pub(super) count: Option<u64>,
     /// How a frame is printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -70,6 +76,12 @@ Examples:
   framegate tail --format json | jq .payload
   framegate tail logs.web --ready-file ready > copy.txt & until [ -e ready ]; do sleep 0.1; done
   framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow";
+
+/// The length of time of a --since that is one, and no instant.
+fn lengths(text: &str) -> Vec<&str> {
+    let is_length = text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && !text.contains(':');
+    if is_length { vec![text] } else { Vec::new() }
+}
 
 /// How a frame is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

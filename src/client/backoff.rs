@@ -3,6 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+/// 1 day: whoever wants longer pauses than that is not waiting.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Pauses that double, with jitter: a thousand clients of one gateway that went away do not come
 /// back in the same instant.
 #[derive(Clone, Debug)]
@@ -21,6 +24,7 @@ impl Backoff {
 
     /// The same pauses for the same seed.
     pub fn from_seed(first: Duration, max: Duration, seed: u64) -> Backoff {
+        let (first, max) = (first.min(LONGEST), max.min(LONGEST));
         Backoff { first, max, next: first, dice: seed }
     }
 
@@ -62,6 +66,12 @@ mod tests {
             backoff.reset();
             assert!(backoff.pause() <= first);
         }
+    }
+
+    #[test]
+    fn no_pause_is_too_long() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        assert!((0..3).all(|_| backoff.pause() <= LONGEST));
     }
 
     #[test]

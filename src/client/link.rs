@@ -10,11 +10,12 @@ use super::backoff::Backoff;
 use super::connect::connect;
 use super::error::{Error, explain};
 use super::replies::{self, End};
-use super::shared::{LAST_PING, Life, PING, Shared};
+use super::shared::{LAST_PING, Life, PING, Shared, State};
+use super::silence::Silence;
 use super::window::Job;
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::limits::LINGER;
-use crate::units::about;
+use crate::units::{about, later};
 
 /// 100 ms to 5 s between attempts to connect again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -24,10 +25,6 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// 5 connections in a row that end without an answer, where there never was one: no gateway does that. With the pauses
 /// between them that takes a second or two.
 const MUTE_MAX: u32 = 5;
-
-/// 20 s without anything to send: then a PING, so that a gateway that closes idle connections
-/// (after minutes, as a rule) sees that this one is meant to stay.
-const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// One publisher's way to its gateway.
 pub struct Link {
@@ -41,15 +38,17 @@ pub struct Link {
     pub no_reply: bool,
     /// How long to try to connect again; not at all if none.
     pub retry: Option<Duration>,
+    /// How long a gateway may say nothing, not even to a PING, until it is taken for gone.
+    pub timeout: Option<Duration>,
 }
 
 /// What one connection did, beside what the shared state knows.
-#[derive(Default)]
 struct Done {
     /// Frames without replies that were written whole.
     written: u64,
     /// Whether the gateway was asked whether it has everything, and told that no more comes.
     half_closed: bool,
+    silence: Silence,
 }
 
 enum Work {
@@ -71,7 +70,9 @@ impl Link {
             let since = Instant::now();
             let (end, done) = self.converse(stream);
             let heard = self.shared.state.lock().heard || matches!(end, End::Closed(Some(_)));
-            mute = mute.filter(|_| !heard).map(|mute| mute + 1);
+            // One that is stopped is a gateway all the same.
+            let ended = !matches!(end, End::Silent(_));
+            mute = mute.filter(|_| !heard).map(|mute| mute + u32::from(ended));
             let why = match self.judge(end, done, mute.is_some()) {
                 Ok(None) => break None,
                 Ok(Some(why)) => why,
@@ -102,14 +103,17 @@ impl Link {
     /// Uses one connection until it ends.
     fn converse(&self, stream: TcpStream) -> (End, Done) {
         let stream = Arc::new(stream);
-        let mut done = Done::default();
+        let mut done = Done { written: 0, half_closed: false, silence: Silence::new(self.timeout) };
+        // So that a write that waits for a gateway that does not read can be given up.
+        let _ = stream.set_write_timeout(self.timeout.map(|_| done.silence.look_every()));
         self.shared.state.lock().begin(stream.clone());
         thread::scope(|scope| {
             let reader = thread::Builder::new().name("replies".into()).spawn_scoped(scope, || {
                 let end = replies::collect(&stream, &self.to, &self.scheme, &self.shared);
                 // No answer will come: a write that waits for the gateway to read waits in vain.
                 let _ = stream.shutdown(Shutdown::Both);
-                self.shared.state.lock().ended = Some(end);
+                // Where the writer has given up, that is why.
+                self.shared.state.lock().ended.get_or_insert(end);
                 self.shared.work.notify_all();
             });
             if let Err(error) = reader {
@@ -144,14 +148,18 @@ impl Link {
             return Ok(None);
         }
         state.unconfirmed += done.written.saturating_sub(state.refused);
+        let is_silent = matches!(end, End::Silent(_));
         let why = match end {
             End::Fatal(error) => return Err(error),
             End::Closed(None) => "it closed the connection".to_string(),
             End::Closed(Some(said)) => format!("it closed the connection, {said}"),
-            End::Lost(why) => why,
+            End::Lost(why) | End::Silent(why) => why,
         };
         match self.retry {
             None => Err(Error::Gone { to: self.to.clone(), why }),
+            Some(_) if is_silent && mute && state.is_finished() => {
+                Err(Error::Gone { to: self.to.clone(), why })
+            }
             // Nothing of it is known to have been read by a gateway.
             Some(_) if mute && state.is_finished() => {
                 let why = format!("it ended the connection without an answer ({why})");
@@ -179,7 +187,7 @@ impl Link {
         since: Instant,
         pauses: &mut Backoff,
     ) -> Result<Option<TcpStream>, Error> {
-        let give_up = since + self.retry.unwrap_or_default();
+        let give_up = later(since, self.retry.unwrap_or_default());
         log::warn!("{}: {why}; connecting again", self.to);
         loop {
             let at = Instant::now() + pauses.pause();
@@ -208,7 +216,7 @@ impl Link {
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
         if self.no_reply {
             // Nothing else would tell a gateway from what is none before the end.
-            self.ping(stream, PING)?;
+            self.ping(stream, PING, done)?;
         }
         while let Some(work) = self.next_work(done) {
             match work {
@@ -219,12 +227,12 @@ impl Link {
                     }
                 }
                 Work::Ping => {
-                    self.say_if_silent();
-                    self.ping(stream, PING)?;
+                    self.say_if_silent(done);
+                    self.ping(stream, PING, done)?;
                 }
                 Work::HalfClose => {
                     done.half_closed = true;
-                    self.ping(stream, LAST_PING)?;
+                    self.ping(stream, LAST_PING, done)?;
                     stream.shutdown(Shutdown::Write)?;
                 }
             }
@@ -233,17 +241,22 @@ impl Link {
     }
 
     /// Waits for something to write; none if there is nothing more on this connection.
-    fn next_work(&self, done: &Done) -> Option<Work> {
+    fn next_work(&self, done: &mut Done) -> Option<Work> {
         let mut state = self.shared.state.lock();
-        let ping_at = Instant::now() + PING_EVERY;
         loop {
+            let now = Instant::now();
+            self.give_up_silent(&mut state, done, now);
             if state.life == Life::Over || state.ended.is_some() {
                 return None;
+            }
+            let ping_at = done.silence.ping_at(state.heard_at);
+            // However much there is to write: nothing else tells whether somebody is there.
+            if now >= ping_at && !done.half_closed {
+                return Some(Work::Ping);
             }
             if let Some(job) = state.window.next_job() {
                 return Some(Work::Write(job));
             }
-            let now = Instant::now();
             if state.busy_due.is_some_and(|due| due <= now) {
                 state.busy_due = None;
                 let ids = std::mem::take(&mut state.busy);
@@ -254,37 +267,53 @@ impl Link {
             if state.is_finished() && !done.half_closed {
                 return self.no_reply.then_some(Work::HalfClose);
             }
-            if now >= ping_at && !done.half_closed {
-                return Some(Work::Ping);
+            let mut until = now + done.silence.look_every();
+            if let Some(due) = state.busy_due {
+                until = until.min(due);
             }
-            let until = match state.busy_due {
-                Some(due) => due.min(ping_at),
-                None if done.half_closed => now + PING_EVERY,
-                None => ping_at,
-            };
             self.shared.work.wait_until(&mut state, until);
         }
     }
 
-    /// A gateway that is paused says nothing either, so this is no error.
-    fn say_if_silent(&self) {
+    /// Ends a connection on which the gateway says nothing any more.
+    fn give_up_silent(&self, state: &mut State, done: &mut Done, now: Instant) {
+        if state.taking {
+            state.heard_at = now;
+        }
+        if done.silence.is_over(state.heard_at, now) {
+            state.ended.get_or_insert_with(|| End::Silent(done.silence.reason()));
+        }
+    }
+
+    /// A gateway that is paused says nothing either, so this is no error yet.
+    fn say_if_silent(&self, done: &Done) {
         if !self.shared.state.lock().heard {
             log::warn!(
                 "{} has said nothing for {}: is it a gateway, and is it paused?",
                 self.to,
-                about(PING_EVERY)
+                about(done.silence.ping_every())
             );
         }
     }
 
-    fn ping(&self, mut stream: &TcpStream, id: u64) -> io::Result<()> {
+    fn ping(&self, stream: &TcpStream, id: u64, done: &mut Done) -> io::Result<()> {
         let mut ping = Vec::new();
         encode(Header { id, ..Header::new(Kind::Ping) }, b"", b"", &self.scheme, &mut ping);
-        stream.write_all(&ping)
+        let result = self.write_all(stream, &ping, done).1;
+        let heard = self.shared.state.lock().heard_at;
+        done.silence.ask(heard, Instant::now());
+        result
     }
 
     fn write_job(&self, stream: &TcpStream, job: Job, done: &mut Done) -> io::Result<()> {
-        let (bytes, result) = write_ranges(stream, &job);
+        let (mut bytes, mut result) = (0, Ok(()));
+        for range in &job.ranges {
+            let written = self.write_all(stream, &job.chunk.bytes()[range.clone()], done);
+            (bytes, result) = (bytes + written.0, written.1);
+            if result.is_err() {
+                break;
+            }
+        }
         let mut state = self.shared.state.lock();
         if self.no_reply {
             done.written += state.window.answer_written(&job, bytes) as u64;
@@ -293,24 +322,33 @@ impl Link {
         state.window.recycle(job.chunk);
         result
     }
-}
 
-/// How many bytes of the job were written, and why no more.
-fn write_ranges(mut stream: &TcpStream, job: &Job) -> (usize, io::Result<()>) {
-    let mut written = 0;
-    for range in &job.ranges {
-        let mut rest = &job.chunk.bytes()[range.clone()];
-        while !rest.is_empty() {
-            match stream.write(rest) {
-                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
-                Ok(n) => {
-                    written += n;
-                    rest = &rest[n..];
+    /// How many bytes were written, and why no more.
+    fn write_all(&self, mut stream: &TcpStream, bytes: &[u8], done: &mut Done) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        while written < bytes.len() {
+            let began = Instant::now();
+            let result = stream.write(&bytes[written..]);
+            let (now, n) = (Instant::now(), *result.as_ref().unwrap_or(&0));
+            // What took no time waited for nobody.
+            if n == 0 || now.saturating_duration_since(began) >= Duration::from_millis(1) {
+                let mut state = self.shared.state.lock();
+                done.silence.wrote(began, now, state.heard_at, n);
+                self.give_up_silent(&mut state, done, now);
+                if state.life == Life::Over || state.ended.is_some() {
+                    return (written + n, Err(io::ErrorKind::ConnectionAborted.into()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (written, Err(error)),
+            }
+            match result {
+                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => written += n,
+                Err(error) => match error.kind() {
+                    // Nobody reads yet; whether somebody is there was just asked.
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+                    _ => return (written, Err(error)),
+                },
             }
         }
+        (written, Ok(()))
     }
-    (written, Ok(()))
 }

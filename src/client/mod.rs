@@ -14,6 +14,7 @@ mod publisher;
 mod replies;
 mod report;
 mod shared;
+mod silence;
 mod subscriber;
 mod window;
 
@@ -22,4 +23,5 @@ pub use error::Error;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
 pub use report::{Answers, Report};
 pub use shared::Reply;
+pub use silence::TIMEOUT;
 pub use subscriber::{Event, Subscriber};

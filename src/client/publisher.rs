@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use super::connect::connect_within;
 use super::link::Link;
 use super::shared::{Life, Reply, Shared, State, Take};
+use super::silence::TIMEOUT;
 use super::window::{CHUNK, Chunk};
 use super::{Error, Report};
 use crate::frame::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
 use crate::limits::{PAYLOAD_MAX, SEND_WINDOW};
+use crate::units::later;
 
 /// 4 MiB between the caller and the socket where nothing has to be kept for sending it again: enough
 /// that hashing and writing do not wait for each other.
@@ -31,6 +33,9 @@ pub struct PublisherOptions {
     /// How long to try to connect again after the connection was lost. If none, not at all; then
     /// nothing is sent twice, and BUSY is an answer.
     pub retry: Option<Duration>,
+    /// How long a gateway that is connected may say nothing, not even to a PING, until it is taken for gone and the
+    /// connection for lost; for ever if none. A gateway that is paused says nothing either.
+    pub timeout: Option<Duration>,
     /// How long to try to connect at first where nobody listens, so that a gateway may be started on the line before.
     pub patience: Duration,
 }
@@ -42,6 +47,7 @@ impl Default for PublisherOptions {
             replies: true,
             max_in_flight: 1000,
             retry: Some(RETRY),
+            timeout: Some(TIMEOUT),
             patience: Duration::ZERO,
         }
     }
@@ -130,6 +136,7 @@ impl Publisher {
             scheme: options.scheme.clone(),
             no_reply: !options.replies,
             retry: options.retry,
+            timeout: options.timeout,
         };
         let link = thread::Builder::new()
             .name("publisher".into())
@@ -327,7 +334,7 @@ impl Interrupter {
     /// [`Publisher::send`] fails from now on, and [`Publisher::finish`] waits no longer than `grace` from now.
     pub fn interrupt(&self, grace: Duration) {
         let mut state = self.shared.state.lock();
-        state.deadline = Some(Instant::now() + grace);
+        state.deadline = Some(later(Instant::now(), grace));
         self.shared.room.notify_all();
     }
 }

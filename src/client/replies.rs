@@ -16,6 +16,8 @@ pub enum End {
     Closed(Option<String>),
     /// It broke.
     Lost(String),
+    /// Nothing came for so long that it was given up.
+    Silent(String),
     /// There is no point in another one.
     Fatal(Error),
 }

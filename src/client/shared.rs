@@ -95,6 +95,10 @@ pub struct State {
     pub progress: bool,
     /// Whether the gateway answered anything on the present connection, a PING too.
     pub heard: bool,
+    /// When it last sent something there; while the caller takes replies, nobody can know.
+    pub heard_at: Instant,
+    /// Whether the caller takes replies just now.
+    pub taking: bool,
     /// Whether the last PING was answered: everything before it was taken.
     pub confirmed: bool,
     /// Frames without reply that were written on the present connection and then refused.
@@ -135,6 +139,8 @@ impl Shared {
             ended: None,
             progress: false,
             heard: false,
+            heard_at: Instant::now(),
+            taking: false,
             confirmed: false,
             refused: 0,
             unconfirmed: 0,
@@ -145,13 +151,14 @@ impl Shared {
         Arc::new(Shared { state: Mutex::new(state), room, work, take: Mutex::new(take) })
     }
 
-    /// Takes the replies of one read, under one lock.
+    /// Takes the replies of one read, which may be none, under one lock.
     pub fn answer(&self, answers: &mut Vec<Answer>) {
+        let mut take = self.take.lock();
+        let mut state = self.state.lock();
+        state.heard_at = Instant::now();
         if answers.is_empty() {
             return;
         }
-        let mut take = self.take.lock();
-        let mut state = self.state.lock();
         state.heard = true;
         match &mut *take {
             None => answers.drain(..).for_each(|answer| {
@@ -160,11 +167,14 @@ impl Shared {
             Some(take) => {
                 answers.retain(|answer| state.answer(answer));
                 // Whatever the caller does with them, nobody waits for the lock meanwhile.
+                state.taking = true;
                 drop(state);
                 for Answer { id, status, reason } in answers.drain(..) {
                     take(Reply { id, status, payload: &reason });
                 }
                 state = self.state.lock();
+                state.taking = false;
+                state.heard_at = Instant::now();
             }
         }
         if state.busy_due.is_none() && !state.busy.is_empty() {
@@ -202,6 +212,7 @@ impl State {
         self.ended = None;
         self.progress = false;
         self.heard = false;
+        self.heard_at = Instant::now();
         self.confirmed = false;
         self.refused = 0;
     }

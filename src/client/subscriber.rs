@@ -2,12 +2,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Error;
 use super::connect::connect_within;
 use super::error::explain;
 use super::replies::check_reply;
+use super::silence::{Silence, TIMEOUT};
 use crate::frame::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
 use crate::limits::PAYLOAD_MAX;
 use crate::units::about;
@@ -15,10 +16,10 @@ use crate::units::about;
 /// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
 const READ: usize = 256 * 1024;
 
-/// 20 s of silence, then a PING: a subscriber sends nothing by itself, and a gateway closes idle connections.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
 const RULES: Rules = Rules { payload_max: PAYLOAD_MAX as u32, replies: true };
+
+/// 1 ms: the system takes no wait of nothing.
+const TICK: Duration = Duration::from_millis(1);
 
 /// What comes from a gateway.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,9 @@ pub struct Subscriber {
     ended: bool,
     /// Whether the gateway has said anything.
     heard: bool,
+    /// When it said something last.
+    heard_at: Instant,
+    silence: Silence,
     /// Of the next SUBSCRIBE; a PING has 0.
     next_id: u64,
 }
@@ -79,9 +83,7 @@ impl Subscriber {
     /// was started a moment ago may not listen yet.
     pub fn open(to: &str, scheme: Scheme, patience: Duration) -> Result<Subscriber, Error> {
         let stream = connect_within(to, patience).map_err(|why| Error::unreachable(to, &why))?;
-        let unreachable = |why| Error::unreachable(to, &why);
-        stream.set_read_timeout(Some(PING_EVERY)).map_err(unreachable)?;
-        Ok(Subscriber {
+        let mut subscriber = Subscriber {
             stream,
             to: to.to_string(),
             scheme,
@@ -92,8 +94,24 @@ impl Subscriber {
             fault: None,
             ended: false,
             heard: false,
+            heard_at: Instant::now(),
+            silence: Silence::new(None),
             next_id: 1,
-        })
+        };
+        subscriber.set_timeout(Some(TIMEOUT))?;
+        Ok(subscriber)
+    }
+
+    /// How long the gateway may say nothing, not even to a PING, until it is taken for gone, which is an
+    /// [`Error::Gone`]; for ever if none. Unless it is set, 30 s. A gateway that is paused says nothing either.
+    ///
+    /// # Errors
+    /// Where the system cannot wait for so long, or the connection is gone.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.silence = Silence::new(timeout);
+        let set = self.stream.set_read_timeout(Some(self.silence.look_every()));
+        let set = set.and_then(|()| self.stream.set_write_timeout(timeout.map(|time| time.max(TICK))));
+        set.map_err(|why| self.gone(&explain(&why)))
     }
 
     /// Holds further patterns; the gateway has confirmed them when it returns.
@@ -111,7 +129,11 @@ impl Subscriber {
             self.next_id += 1;
         }
         // A failure is not the last word: that is what the gateway said before it closed.
-        let _ = self.stream.write_all(&frames);
+        if let Err(why) = self.stream.write_all(&frames)
+            && matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        {
+            return Err(self.gone(&self.silence.reason()));
+        }
         let mut confirmed = 0;
         // How far from `taken`; what comes for the patterns that are confirmed first stays for later.
         let mut ahead = 0;
@@ -241,12 +263,13 @@ impl Subscriber {
                 }
                 Ok(n) => {
                     self.heard = true;
+                    self.heard_at = Instant::now();
                     self.filled += n;
                     break;
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.ping(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.look_after_silence()?,
                     _ => return Err(self.gone(&explain(&error))),
                 },
             }
@@ -262,13 +285,26 @@ impl Subscriber {
         Ok(true)
     }
 
+    /// Nothing has come for a while.
+    fn look_after_silence(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.silence.is_over(self.heard_at, now) {
+            return Err(self.gone(&self.silence.reason()));
+        }
+        if now >= self.silence.ping_at(self.heard_at) {
+            self.ping();
+            self.silence.ask(self.heard_at, now);
+        }
+        Ok(())
+    }
+
     fn ping(&mut self) {
-        // One that is paused says nothing either, so this is no error.
+        // One that is paused says nothing either, so this is no error yet.
         if !self.heard {
             log::warn!(
                 "{} has said nothing for {}: is it a gateway, and is it paused?",
                 self.to,
-                about(PING_EVERY)
+                about(self.silence.ping_every())
             );
         }
         let mut ping = Vec::new();

@@ -11,6 +11,7 @@ use super::round::Flight;
 use super::{Away, Courier, Letter, Outcome};
 use crate::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN};
 use crate::net::{Got, Link, LinkError, Net};
+use crate::units::later;
 use crate::web::{Failure, Places, Verdict as Place, resolve, without_number};
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
@@ -47,7 +48,7 @@ impl<L: Letter> Courier<L> {
             .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link))?;
         entry.insert(Conn { life: Life::Opening, link, place, due: None, armed: None, is_proven: false });
         self.opening += 1;
-        self.arm(index, self.now + self.options.connect_timeout());
+        self.arm(index, later(self.now, self.options.connect_timeout()));
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl<L: Letter> Courier<L> {
         *tries += 1;
         let busy = Busy::new(flight, self.now, self.request.exchange(), kept);
         self.conns[index].life = Life::Busy(Box::new(busy));
-        self.arm(index, self.now + self.options.timeout);
+        self.arm(index, later(self.now, self.options.timeout));
         self.write(index);
     }
 

@@ -8,10 +8,10 @@ use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
-    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
-    STORE_TOPICS_DEFAULT,
+    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, KEYS_DEFAULT, READ_MAX, STORE_TOPICS_DEFAULT,
 };
 use crate::memory::{AnswerRoom, Memory};
+use crate::ranges::{check_count, check_size, check_time};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
 
@@ -68,6 +68,7 @@ pub struct Config {
     /// What happens to a part for which there is no room.
     pub lease_pressure: Pressure,
     /// The folder in which every distributed frame is stored before its OK, if one is.
+    /// A limit of file sizes is a full disk to it, in a program that catches or ignores SIGXFSZ as `framegate` does.
     pub store: Option<PathBuf>,
     /// How it is stored there.
     pub stored: Policy,
@@ -278,13 +279,7 @@ impl Config {
 
     /// Says in one line what cannot work, and how to mend it.
     pub fn check(&self) -> Result<(), String> {
-        if self.payload_max > PAYLOAD_MAX {
-            return Err(format!(
-                "max-payload {} is more than {}: set it lower",
-                size(self.payload_max),
-                size(PAYLOAD_MAX)
-            ));
-        }
+        self.check_ranges()?;
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
             true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
@@ -305,40 +300,6 @@ impl Config {
                 ),
             });
         }
-        for (name, value) in [
-            ("outbox", self.outbox),
-            ("max-connections", self.connections_max),
-            ("handlers", self.handlers),
-            ("max-in-flight", self.max_in_flight),
-            ("max-keys", self.max_keys),
-            ("parts-memory", self.parts_memory),
-            ("http-max-in-flight", self.http_max_in_flight),
-        ] {
-            if value == 0 {
-                return Err(format!("{name} is 0: set it to 1 or more"));
-            }
-        }
-        if self.handlers > HANDLERS_MAX {
-            return Err(format!("handlers {} is more than {HANDLERS_MAX}: set it lower", self.handlers));
-        }
-        for (name, value) in [
-            ("idle-timeout", self.idle_timeout),
-            ("frame-timeout", self.frame_timeout),
-            ("slow-timeout", self.slow_timeout),
-            ("handler-timeout", self.handler_timeout),
-            ("lease", self.lease),
-            ("store-rotate", self.stored.rotate),
-        ] {
-            if value.is_zero() {
-                return Err(format!("{name} is 0: set it to 1ms or more"));
-            }
-        }
-        if self.max_parts < 2 {
-            return Err(format!("max-parts {} is less than 2: set it higher", self.max_parts));
-        }
-        if self.stored.topics == 0 {
-            return Err("store-topics is 0: set it to 1 or more, or leave it out".into());
-        }
         match self.stored.keep {
             Some(_) if self.store.is_none() => {
                 Err("store-keep without a store: give --store DIR, or leave it out".into())
@@ -348,8 +309,81 @@ impl Config {
                 Time(time),
                 Time(self.stored.rotate)
             )),
-            Some(Keep::Size(0)) => Err("store-keep is 0: give a size, or leave it out to keep all".into()),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    /// Whether every number and time is within its [range](crate::ranges).
+    fn check_ranges(&self) -> Result<(), String> {
+        // All are named, so that a new one is not forgotten here.
+        let Config {
+            payload_max,
+            memory,
+            connections_max,
+            idle_timeout,
+            frame_timeout,
+            outbox,
+            slow: _,
+            slow_timeout,
+            on_bad_digest: _,
+            scheme: _,
+            dedup,
+            drain,
+            handler: _,
+            function: _,
+            handlers,
+            handler_timeout,
+            max_in_flight,
+            max_queued,
+            overflow: _,
+            lease,
+            max_keys,
+            parts_memory,
+            max_parts,
+            lease_pressure: _,
+            store: _,
+            stored: Policy { rotate, sync: _, keep, topics },
+            store_earlier: _,
+            http_max_in_flight,
+        } = self;
+        for (name, size) in [
+            ("max-payload", payload_max),
+            ("memory", memory),
+            ("outbox", outbox),
+            ("parts-memory", parts_memory),
+        ] {
+            check_size(name, *size)?;
+        }
+        for (name, count) in [
+            ("max-connections", *connections_max),
+            ("handlers", *handlers),
+            ("max-in-flight", *max_in_flight),
+            ("max-queued", *max_queued),
+            ("max-keys", *max_keys),
+            ("max-parts", usize::from(*max_parts)),
+            ("store-topics", *topics),
+            ("http-max-in-flight", *http_max_in_flight),
+        ] {
+            check_count(name, count)?;
+        }
+        for (name, time) in [
+            ("idle-timeout", Some(*idle_timeout)),
+            ("frame-timeout", Some(*frame_timeout)),
+            ("slow-timeout", Some(*slow_timeout)),
+            ("dedup", *dedup),
+            ("drain", Some(*drain)),
+            ("handler-timeout", Some(*handler_timeout)),
+            ("lease", Some(*lease)),
+            ("store-rotate", Some(*rotate)),
+        ] {
+            time.map_or(Ok(()), |time| check_time(name, time))?;
+        }
+        match *keep {
+            Some(Keep::Time(time)) => check_time("store-keep", time),
+            Some(Keep::Size(bytes)) => check_size("store-keep", usize::try_from(bytes).unwrap_or(usize::MAX)),
+            None => Ok(()),
         }
     }
 }
@@ -371,5 +405,41 @@ mod tests {
         let mended = Config { memory: 22 << 20, ..Config::default() };
         assert_eq!(mended.check(), Ok(()));
         assert!(Config { outbox: 0, ..Config::default() }.check().is_err());
+    }
+
+    #[test]
+    fn what_no_clock_and_no_counter_holds_is_refused() {
+        let (never, zero) = (Duration::MAX, Duration::ZERO);
+        let stored = |rotate, keep, topics| Policy { rotate, keep, topics, ..Config::default().stored };
+        let (second, default) = (Duration::from_secs(1), Config::default);
+        for (config, name) in [
+            (Config { payload_max: usize::MAX, ..default() }, "max-payload"),
+            (Config { memory: usize::MAX, ..default() }, "memory"),
+            (Config { connections_max: usize::MAX, ..default() }, "max-connections"),
+            (Config { idle_timeout: never, ..default() }, "idle-timeout"),
+            (Config { idle_timeout: zero, ..default() }, "idle-timeout"),
+            (Config { frame_timeout: never, ..default() }, "frame-timeout"),
+            (Config { outbox: usize::MAX, ..default() }, "outbox"),
+            (Config { slow_timeout: never, ..default() }, "slow-timeout"),
+            (Config { dedup: Some(never), ..default() }, "dedup"),
+            (Config { dedup: Some(zero), ..default() }, "dedup"),
+            (Config { drain: never, ..default() }, "drain"),
+            (Config { handlers: usize::MAX, ..default() }, "handlers"),
+            (Config { handler_timeout: never, ..default() }, "handler-timeout"),
+            (Config { max_in_flight: usize::MAX, ..default() }, "max-in-flight"),
+            (Config { max_queued: usize::MAX, ..default() }, "max-queued"),
+            (Config { lease: never, ..default() }, "lease"),
+            (Config { max_keys: usize::MAX, ..default() }, "max-keys"),
+            (Config { parts_memory: 0, ..default() }, "parts-memory"),
+            (Config { max_parts: 1, ..default() }, "max-parts"),
+            (Config { http_max_in_flight: usize::MAX, ..default() }, "http-max-in-flight"),
+            (Config { stored: stored(never, None, 1), ..default() }, "store-rotate"),
+            (Config { stored: stored(second, None, 0), ..default() }, "store-topics"),
+            (Config { stored: stored(second, Some(Keep::Time(never)), 1), ..default() }, "store-keep"),
+            (Config { stored: stored(second, Some(Keep::Size(0)), 1), ..default() }, "store-keep"),
+        ] {
+            let said = config.check().unwrap_err();
+            assert!(said.starts_with(&format!("{name} ")) && said.contains(": allowed is "), "{said}");
+        }
     }
 }

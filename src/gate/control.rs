@@ -10,7 +10,7 @@ use crate::limits::{JOBS, WAITERS};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::snapshot::{DedupWindow, Depth, MemoryUse, Phase, Queues, Snapshot};
-use crate::units::Size;
+use crate::units::{Size, later};
 
 /// Whether the gate takes in, and who waits until it has finished what it took.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if quiet || wait.is_zero() || self.keeper.waiting.len() >= WAITERS {
             answer.give(self.paused_answer());
         } else {
-            self.keeper.waiting.push((self.now + wait, answer));
+            self.keeper.waiting.push((later(self.now, wait), answer));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Ending without losing what was accepted.
 
+use std::io;
 use std::time::Instant;
 
 use super::Gate;
@@ -11,6 +12,14 @@ use crate::net::Net;
 use crate::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
+    /// Begins to listen where the address is only reserved yet.
+    ///
+    /// # Errors
+    /// What the system says of the address.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.net.listen()
+    }
+
     /// Takes nothing more in. What was read is finished, outboxes are written until the drain
     /// timeout, and everyone is closed.
     pub fn begin_drain(&mut self, now: Instant) {

@@ -52,6 +52,9 @@ pub trait Net {
     /// Ends the sending side.
     fn shutdown_write(&mut self, socket: &mut Self::Socket);
 
+    /// Begins to listen where the address is only reserved yet.
+    fn listen(&mut self) -> io::Result<()>;
+
     /// Accepts nothing more; further connections are refused.
     fn stop_listening(&mut self);
 

@@ -38,6 +38,8 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     listener: Option<TcpListener>,
+    /// What is to be the listener, and does not listen yet.
+    reserved: Option<socket2::Socket>,
     timer: Option<Timer>,
     waker: Waker,
 }
@@ -59,16 +61,19 @@ impl Waker {
 impl Reactor {
     /// Listens on `address`.
     pub fn bind(address: SocketAddr) -> io::Result<Reactor> {
+        let mut reactor = Reactor::reserve(address)?;
+        reactor.listen()?;
+        Ok(reactor)
+    }
+
+    /// Takes `address`, and refuses who connects there until it is told to [listen](Net::listen).
+    pub fn reserve(address: SocketAddr) -> io::Result<Reactor> {
         let socket = stream_socket(address)?;
         // A restart must not wait for connections of the run before to be forgotten.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
-
         let mut reactor = Reactor::without_timer()?;
-        reactor.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        reactor.listener = Some(listener);
+        reactor.reserved = Some(socket);
         Ok(reactor)
     }
 
@@ -84,7 +89,14 @@ impl Reactor {
     fn without_timer() -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
-        Ok(Reactor { poll, events: Events::with_capacity(EVENTS), listener: None, timer: None, waker })
+        Ok(Reactor {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            listener: None,
+            reserved: None,
+            timer: None,
+            waker,
+        })
     }
 
     /// Begins a connection to `to`, from the local address `from` where one is given. Once the registered
@@ -128,7 +140,11 @@ impl Reactor {
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+        match (&self.listener, &self.reserved) {
+            (Some(listener), _) => listener.local_addr(),
+            (None, Some(socket)) => socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported.into()),
+            (None, None) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// A handle that ends a wait.
@@ -205,8 +221,17 @@ impl Net for Reactor {
         }
     }
 
+    fn listen(&mut self) -> io::Result<()> {
+        let Some(socket) = self.reserved.take() else { return Ok(()) };
+        socket.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
     fn stop_listening(&mut self) {
-        self.listener = None;
+        (self.listener, self.reserved) = (None, None);
     }
 
     fn start(&mut self, command: &[String], key: u64) -> io::Result<ChildProcess> {

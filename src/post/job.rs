@@ -9,7 +9,7 @@ use super::run::{Carried, Poster};
 use super::{Key, watch};
 use crate::courier::{Outcome as End, judge::Reason};
 use crate::records::Extent;
-use crate::units::many;
+use crate::units::{many, of_file};
 
 /// A source that is being posted.
 pub(super) struct Job {
@@ -154,7 +154,10 @@ impl Poster {
         let noted = if self.options.watches { job.note(&failed) } else { Ok(()) };
         let noted = noted.and_then(|()| self.lines.as_mut().map_or(Ok(()), |lines| lines.write(&failed)));
         if let Err(why) = noted {
-            self.ends.get_or_insert(format!("cannot write the report: {why}: make room and run it again"));
+            self.ends.get_or_insert(format!(
+                "cannot write the report: {}: make room and run it again",
+                of_file(&why)
+            ));
         }
     }
 
@@ -166,7 +169,10 @@ impl Poster {
         }
         let mut job = self.jobs.remove(index);
         if let Err(why) = job.journal.finish() {
-            self.ends.get_or_insert(format!("cannot write the journal: {why}: mend that and run it again"));
+            self.ends.get_or_insert(format!(
+                "cannot write the journal: {}: mend that and run it again",
+                of_file(&why)
+            ));
             return;
         }
         if !self.options.watches {

@@ -134,10 +134,17 @@ impl Journal {
 
     /// Hands the lines to the system: from then on only a crash of the machine can take them back.
     pub fn write(&mut self) -> io::Result<()> {
-        if !self.lines.is_empty() {
-            (&*self.file).write_all(&self.lines)?;
-            self.lines.clear();
-            self.unsynced = true;
+        while !self.lines.is_empty() {
+            match (&*self.file).write(&self.lines) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                // Where there is no room for the rest, that is what is tried again: no line is in it twice, or torn.
+                Ok(n) => {
+                    self.lines.drain(..n);
+                    self.unsynced = true;
+                }
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(why),
+            }
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::http::Field;
 use crate::limits::{POST_HELD_BYTES, POST_SYNC_EVERY, POST_TAKE_TURN, PROGRESS_EVERY};
 use crate::net::Waker;
 use crate::records::Cut;
+use crate::units::of_file;
 use crate::web::{Failed, without_number};
 
 /// A rate is that of the last 40 looks, 10 s: a store that needs seconds answers in bursts.
@@ -134,7 +135,8 @@ impl Poster {
             // Before anything else begins: so many were sent and not noted as are under way, and no more.
             if let Err(why) = self.write_journals() {
                 // What cannot be noted must not be sent.
-                self.ends = Some(format!("cannot write the journal: {why}: mend that and run it again"));
+                self.ends =
+                    Some(format!("cannot write the journal: {}: mend that and run it again", of_file(&why)));
                 break;
             }
             let is_more_at_hand = self.pump();

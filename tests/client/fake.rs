@@ -71,6 +71,22 @@ impl Peer {
         }
     }
 
+    /// Takes and answers so many PINGs, and nothing else comes.
+    pub fn pings(&mut self, count: usize) {
+        for _ in 0..count {
+            let ping = loop {
+                if let Some(taken) = self.at_hand() {
+                    break taken;
+                }
+                let n = self.stream.read(self.decoder.spare()).expect("the connection stays");
+                assert!(n > 0, "the client is still there");
+                self.decoder.advance(n);
+            };
+            assert_eq!(ping.header.kind, Kind::Ping);
+            self.reply(Status::Ok, ping.header.id, "");
+        }
+    }
+
     /// The next so many frames.
     pub fn frames(&mut self, count: usize) -> Vec<Taken> {
         (0..count).map(|_| self.frame().expect("another frame")).collect()

@@ -1,6 +1,7 @@
 //! Subscribing, whatever the gateway sends.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::time::Duration;
 
 use framegate::client::{Error, Event, Subscriber};
 use framegate::frame::{Header, Kind, Scheme, Status, encode};
@@ -156,4 +157,30 @@ fn what_answers_a_subscription_with_something_else_is_no_gateway() {
         assert!(matches!(error, Error::NoGateway { .. }) && error.to_string().contains(part), "{error}");
     }
     gateway.end();
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_a_ping_is_gone() {
+    let gateway = fake(|listener| {
+        let mut peer = accept(listener);
+        let subscribed = peer.frame().unwrap();
+        peer.reply(Status::Ok, subscribed.header.id, "");
+        // The first PING is answered, and no other.
+        let mut bytes = [0; 64];
+        peer.stream.read_exact(&mut bytes).unwrap();
+        peer.reply(Status::Ok, 0, "");
+        let mut rest = Vec::new();
+        peer.stream.read_to_end(&mut rest).unwrap();
+        rest.len()
+    });
+    let mut subscriber = Subscriber::open(&gateway.address, Scheme::Sha256, Duration::ZERO).unwrap();
+    subscriber.set_timeout(Some(Duration::from_millis(400))).unwrap();
+    subscriber.subscribe(&["a"]).unwrap();
+    let said = subscriber.next_event().unwrap_err().to_string();
+    assert!(said.contains("it has said nothing for 400ms, not even to a PING"), "{said}");
+    for timeout in [None, Some(Duration::ZERO), Some(Duration::from_nanos(1)), Some(Duration::MAX)] {
+        subscriber.set_timeout(timeout).unwrap();
+    }
+    drop(subscriber);
+    assert!(gateway.end() >= 64, "it was asked");
 }

@@ -12,9 +12,9 @@ use super::Source;
 use super::output::Output;
 use super::own::OwnGateway;
 use super::watch::Watch;
+use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
 use crate::client;
-use crate::limits::PAYLOAD_MAX;
 use crate::load::frames::{Failed, Load, Options, Report};
 use crate::load::text::{grouped, many, size};
 use crate::load::{Panel, Plot};
@@ -31,28 +31,28 @@ pub struct Frames {
     #[arg(last = true, value_name = "SERVE OPTION", conflicts_with = "gateway")]
     serve: Vec<OsString>,
     /// Connections that publish
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = in_range::<u32>())]
     publishers: u32,
     /// Connections that each get every frame
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = in_range::<u32>())]
     subscribers: u32,
     /// Bytes of each payload
-    #[arg(long, value_name = "SIZE", default_value = "256")]
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = in_range::<Size>())]
     payload: Size,
     /// Frames a second of all publishers together, or max for as fast as the gateway reads
-    #[arg(long, value_name = "N|max", default_value = "max")]
+    #[arg(long, value_name = "N|max", default_value = "max", value_parser = in_range::<Rate>())]
     rate: Rate,
     /// How long frames are sent
-    #[arg(long, value_name = "TIME", default_value = "10s")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = in_range::<Time>())]
     duration: Time,
     /// Connections that publish large frames beside, as fast as the gateway reads
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u32>())]
     big: u32,
     /// Bytes of each payload of those
-    #[arg(long, value_name = "SIZE", default_value = "8MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = in_range::<Size>())]
     big_payload: Size,
     /// Connections that say nothing
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=PUBLISHERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u32>())]
     idle: u32,
     /// The topic of the frames; large ones get it with .large behind [default: bench. and a random number]
     #[arg(long, value_name = "T")]
@@ -65,9 +65,6 @@ pub struct Frames {
     #[command(flatten)]
     output: Output,
 }
-
-/// Keys have 31 bits for the publisher; more connections of a kind are a slip of the finger.
-const PUBLISHERS_MAX: i64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 With a rate, a frame is sent when it is due whatever became of those before, and \
@@ -96,9 +93,8 @@ impl FromStr for Rate {
             return Ok(Rate(None));
         }
         match text.trim().parse::<f64>() {
-            // Slower than one an hour, or faster than any clock ticks, is a slip of the finger.
-            Ok(rate) if (1.0 / 3600.0..=1e9).contains(&rate) => Ok(Rate(Some(rate))),
-            _ => Err(format!(
+            Ok(rate) => Ok(Rate(Some(rate))),
+            Err(_) => Err(format!(
                 "'{text}' is no rate: write it as a number of frames a second such as 100000, or as max"
             )),
         }
@@ -109,18 +105,6 @@ impl Frames {
     /// Loads the gateway, and reports.
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
-        for (Size(size), option) in [(self.payload, "--payload"), (self.big_payload, "--big-payload")] {
-            if size > PAYLOAD_MAX {
-                let most = Size(PAYLOAD_MAX);
-                return Err(Failure::usage(format!(
-                    "{option} {} is more than {most}: give a smaller one",
-                    Size(size)
-                )));
-            }
-        }
-        if self.duration.0.is_zero() {
-            return Err(Failure::usage("--duration 0 measures nothing: give it 1s or more"));
-        }
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
             return Err(Failure::usage("there is nobody to publish: give --publishers, --big or --idle"));
         }
@@ -224,10 +208,6 @@ mod tests {
             ("100000", Some(Rate(Some(100_000.0)))),
             ("0.5", Some(Rate(Some(0.5)))),
             ("1e6", Some(Rate(Some(1e6)))),
-            ("0", None),
-            ("-1", None),
-            ("inf", None),
-            ("NaN", None),
             ("fast", None),
         ] {
             assert_eq!(text.parse().ok(), rate, "{text}");

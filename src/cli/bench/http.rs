@@ -10,6 +10,7 @@ use clap::Args;
 use super::Source;
 use super::output::Output;
 use super::watch::Watch;
+use crate::cli::in_range::{in_range, parts_in_range};
 use crate::cli::{Exit, Failure, Time, signals};
 use crate::http::{Field, Method, Target, parse_method};
 use crate::load::http::{Load, Options, Pace, Report, Schedule, Think};
@@ -24,22 +25,22 @@ pub struct Http {
     #[arg(value_name = "URL")]
     url: Target,
     /// How many connections to hold
-    #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = in_range::<u32>())]
     connections: u32,
     /// Each waits a random whole number of seconds, from 1 to half of this, before it sends again
-    #[arg(short, long, value_name = "TIME", default_value = "60s", conflicts_with_all = ["think", "rate"])]
+    #[arg(short, long, value_name = "TIME", default_value = "60s", conflicts_with_all = ["think", "rate"], value_parser = in_range::<Time>())]
     keepalive: Time,
     /// Waits so long instead, such as 1s..30s; 0 sends back to back [default: as --keepalive says]
-    #[arg(long, value_name = "A..B", conflicts_with = "rate")]
+    #[arg(long, value_name = "A..B", conflicts_with = "rate", value_parser = parts_in_range::<Range>(ends))]
     think: Option<Range>,
     /// Sends so many requests a second over all connections, each when it is due [default: no rate]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = in_range::<Rate>())]
     rate: Option<Rate>,
     /// Opens so many connections each --ramp-every
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = in_range::<u32>())]
     ramp: u32,
     /// See --ramp
-    #[arg(long, value_name = "TIME", default_value = "10ms")]
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = in_range::<Time>())]
     ramp_every: Time,
     /// The method [default: HEAD, or POST with a --body]
     #[arg(long, value_name = "METHOD", value_parser = parse_method)]
@@ -51,13 +52,13 @@ pub struct Http {
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     /// How long a connection may take to stand, and each response to be whole
-    #[arg(long, value_name = "TIME", default_value = "3s")]
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = in_range::<Time>())]
     timeout: Time,
     /// Ends after this long [default: when it is interrupted]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     duration: Option<Time>,
     /// Ends after so many requests [default: when it is interrupted]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     requests: Option<u64>,
     /// Does not open a connection again that ended [default: opens it again]
     #[arg(long)]
@@ -71,9 +72,6 @@ pub struct Http {
     output: Output,
 }
 
-/// There are some 28,000 ports for each source address; more than this is a slip of the finger.
-const CONNECTIONS_MAX: i64 = 4 << 20;
-
 const EXAMPLES: &str = "\
 Each connection sends a request, waits for all of the response, thinks, and sends again as long as it lives. Latency \
 counts from the write; with --rate it counts from when the request was due, on whichever connection is idle. A \
@@ -85,6 +83,11 @@ Examples:
   framegate bench http https://localhost/ --think 0 -c 64 --method GET --duration 10s --insecure
   framegate bench http http://localhost/api --rate 500 -c 100 --duration 1m --plot api.svg --fail-above p99=50ms
   framegate bench http http://localhost/ -c 50000 --bind 127.0.0.1,127.0.0.2";
+
+/// The two ends of a range as it is written.
+fn ends(text: &str) -> Vec<&str> {
+    text.splitn(2, "..").collect()
+}
 
 /// A time, or a range of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,9 +124,10 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Rate, String> {
         match text.trim().parse::<f64>() {
-            // Slower than one an hour, or faster than any clock ticks, is a slip of the finger.
-            Ok(rate) if (1.0 / 3600.0..=1e9).contains(&rate) => Ok(Rate(rate)),
-            _ => Err(format!("'{text}' is no rate: write it as a number of requests a second such as 500")),
+            Ok(rate) => Ok(Rate(rate)),
+            Err(_) => {
+                Err(format!("'{text}' is no rate: write it as a number of requests a second such as 500"))
+            }
         }
     }
 }
@@ -146,12 +150,6 @@ impl Http {
     }
 
     fn options(&self) -> Result<Options, Failure> {
-        if self.duration.is_some_and(|Time(duration)| duration.is_zero()) {
-            return Err(Failure::usage("--duration 0 measures nothing: give it 1s or more"));
-        }
-        if self.timeout.0.is_zero() {
-            return Err(Failure::usage("--timeout 0 lets nothing in: give it 1s or more"));
-        }
         if self.insecure && !self.url.is_secure() {
             return Err(Failure::usage("--insecure is for https:// alone: leave it out"));
         }
@@ -246,14 +244,7 @@ mod tests {
 
     #[test]
     fn rates() {
-        for (text, rate) in [
-            ("500", Some(500.0)),
-            ("0.5", Some(0.5)),
-            ("0", None),
-            ("-1", None),
-            ("NaN", None),
-            ("max", None),
-        ] {
+        for (text, rate) in [("500", Some(500.0)), ("0.5", Some(0.5)), ("max", None)] {
             assert_eq!(text.parse::<Rate>().ok(), rate.map(Rate), "{text}");
         }
     }

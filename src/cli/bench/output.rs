@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::threshold::Threshold;
+use crate::cli::in_range::parts_in_range;
 use crate::cli::{Exit, Failure, complain, print};
 use crate::load::{Figures, Plot};
 
@@ -22,8 +23,16 @@ pub struct Output {
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// Exits 1 above: p50, p90, p99, p999 or max=TIME, errors=N or N% [default: errors=0]
-    #[arg(long, value_name = "WHAT=MOST", value_delimiter = ',')]
+    #[arg(long, value_name = "WHAT=MOST", value_delimiter = ',', value_parser = parts_in_range::<Threshold>(times))]
     fail_above: Vec<Threshold>,
+}
+
+/// The time of a bound of a latency.
+fn times(text: &str) -> Vec<&str> {
+    match text.split_once('=') {
+        Some((what, most)) if what.trim() != "errors" => vec![most],
+        _ => Vec::new(),
+    }
 }
 
 impl Output {

@@ -15,6 +15,7 @@ use crate::frame::check_topic;
 use crate::limits::{LOAD_DRAIN, LOAD_NAP, LOAD_QUIET, LOAD_READ, LOAD_READ_TURN, LOAD_WRITE, WRITE_SLICES};
 use crate::load::{Measure, Process, Progress, Stop, Ticker, Usage, kind_of};
 use crate::net::{Event, Net, Reactor};
+use crate::units::later;
 
 /// A load that is ready to run.
 pub struct Load {
@@ -144,7 +145,7 @@ impl Load {
             self.conns[at].queued = false;
             self.enqueue(at);
         });
-        self.send(start + self.options.duration, show);
+        self.send(later(start, self.options.duration), show);
 
         let end = Instant::now();
         let is_over = self.is_over();

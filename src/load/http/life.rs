@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::run::Load;
 use crate::limits::{LOAD_READ_TURN, LOAD_REOPEN};
 use crate::net::{Got, Link, Net};
+use crate::units::later;
 use crate::web::{Failure, Verdict};
 
 impl Load {
@@ -27,7 +28,7 @@ impl Load {
         match link {
             Ok(link) => {
                 self.conns[index].link = Some(link);
-                self.arm(index, self.now + self.options.timeout);
+                self.arm(index, later(self.now, self.options.timeout));
             }
             Err(failure) => self.fail(index, failure),
         }
@@ -94,7 +95,7 @@ impl Load {
         }
         self.busy += 1;
         self.conns[index].life = Life::Busy(Busy::new(self.request.exchange(), intended));
-        self.arm(index, self.now + self.options.timeout);
+        self.arm(index, later(self.now, self.options.timeout));
         self.write(index);
     }
 

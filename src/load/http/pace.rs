@@ -8,6 +8,7 @@ use fastrand::Rng;
 use humantime::format_duration;
 
 use crate::limits::LOAD_GRID;
+use crate::units::later;
 
 /// When the next request is sent.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ impl Think {
 
     /// When a think time that begins `now` ends; one of whole seconds on a grid from `origin` on.
     pub fn end(&self, now: Instant, origin: Instant, dice: &mut Rng) -> Instant {
-        let end = now + self.draw(dice);
+        let end = later(now, self.draw(dice));
         let grid = LOAD_GRID.as_nanos() as u64;
         let beyond = (end - origin).as_nanos() as u64 % grid;
         match beyond {
@@ -151,10 +152,10 @@ impl Ramp {
         let index = self.waiting.pop_front()?;
         self.left -= 1;
         if self.left == 0 {
-            self.next += self.every;
+            self.next = later(self.next, self.every);
             // After a pause there is nothing to catch up with.
             if self.next < now {
-                self.next = now + self.every;
+                self.next = later(now, self.every);
             }
         }
         Some(index as usize)

@@ -19,6 +19,7 @@ use super::files::{Files, append_all, is_missing, read_exact, remove};
 use super::index::{ENTRY, Entry};
 use super::names::{self, Holds};
 use super::stamp::Stamp;
+use crate::units::of_file;
 
 /// A segment that is not finished.
 ///
@@ -65,7 +66,7 @@ impl Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.what, self.path.display(), self.why)
+        write!(f, "cannot {} {}: {}", self.what, self.path.display(), of_file(&self.why))
     }
 }
 

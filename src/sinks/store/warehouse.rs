@@ -31,6 +31,7 @@ use super::topics::Topics;
 use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
 use crate::limits::{STORE_CLOSE_TURN, STORE_FILES};
+use crate::units::later;
 
 /// How a warehouse stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +214,9 @@ impl<F: Files> Warehouse<F> {
         self.end_all(now)?;
         for _ in 0..STORE_CLOSE_TURN {
             match self.due.first() {
-                Some(&(begun, id)) if begun + self.policy.rotate <= now.instant => self.close(id, now)?,
+                Some(&(begun, id)) if later(begun, self.policy.rotate) <= now.instant => {
+                    self.close(id, now)?
+                }
                 _ => break,
             }
         }
@@ -224,7 +227,7 @@ impl<F: Files> Warehouse<F> {
     /// When to [`store`](Self::store) and [`rotate`](Self::rotate) again; none if there is nothing to do until
     /// something comes.
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
-        let rotation = self.due.first().map(|&(begun, _)| begun + self.policy.rotate);
+        let rotation = self.due.first().map(|&(begun, _)| later(begun, self.policy.rotate));
         let removal = self.policy.keep.map(|_| now + KEEP_EVERY);
         rotation.into_iter().chain(removal).chain(self.troubled.next()).min()
     }
