@@ -100,7 +100,7 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// See [`FRAME_TIMEOUT`].
 pub const FRAME_PROGRESS: usize = bound(64 * KIB, KIB);
 
-/// 2 s to take a last reply and close, for a peer that the gateway closes.
+/// 2 s to close, for a peer that the gateway closes and that has taken everything.
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// 100 ms: a subscriber that took something this recently is reading, only not as fast as others
@@ -136,6 +136,12 @@ pub const OUTBOX_ENTRY: usize = 128;
 /// 32 buffers of [`READ_MAX`] kept for reuse, so that a steady stream of full reads asks the
 /// allocator for nothing: 8 MiB above `--memory`.
 pub const SPARE_BUFFERS: usize = 32;
+
+/// 1 KiB charged for each connection whose socket is gone while frames of it wait: its slot, and their order.
+pub const GONE: usize = KIB;
+
+/// 64 names of connections that are no more, in a list of a few.
+pub const LISTED: usize = bound(64, 2);
 
 /// 1/4 of the memory is never given to large frames, so that small ones always pass.
 pub const SMALL_SHARE: usize = 4;
@@ -244,6 +250,10 @@ pub const WHOLE_COST: usize = bound(512, 64);
 /// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
 /// those who subscribe.
 pub const DURABLE_SHARE: usize = 2;
+
+/// 1/8 of the memory may be held beyond that by the first batches of connections that have published nothing before:
+/// one that is read to find out whether it subscribes.
+pub const FIRST_SHARE: usize = 8;
 
 /// 256 bytes for each ticket that a sink's word is waited for under: its entries, the place in the sink's
 /// queues, and what a reply of its own takes beside its bytes.

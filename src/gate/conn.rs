@@ -1,5 +1,6 @@
 //! One peer.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::pauses::Pause;
 use super::stage::Stage;
 use crate::error::CloseReason;
 use crate::frame::{Fault, Header, Status, Verified};
-use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
+use crate::limits::{LISTED, PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
 use crate::memory::Charge;
 use crate::net::Outbox;
 use crate::order::Reorder;
@@ -61,7 +62,7 @@ pub enum State {
     /// Our sending side ended too; the peer has until then to end its own. Closing at once could
     /// destroy the last reply on its way.
     Lingering(CloseReason),
-    /// The socket is dead. Only its jobs are waited for.
+    /// The socket is dead, and closed. Only what it sent, and is not distributed, is waited for.
     Gone(CloseReason),
 }
 
@@ -102,7 +103,7 @@ pub struct Crowd {
     /// Since when.
     pub since: Instant,
     /// Publishers that are not read until it has caught up or patience ends.
-    pub holding: Vec<ConnId>,
+    pub holding: VecDeque<ConnId>,
 }
 
 /// What a subscriber asked for.
@@ -123,7 +124,8 @@ pub struct Rejects {
 /// One peer. An idle one owns no buffer.
 pub struct Conn<S> {
     pub id: ConnId,
-    pub socket: S,
+    /// None once it is [gone](State::Gone).
+    pub socket: Option<S>,
     pub peer: SocketAddr,
     pub state: State,
     pub opened: Instant,
@@ -135,6 +137,8 @@ pub struct Conn<S> {
     pub read_closed: bool,
     /// The end was read.
     pub ended: bool,
+    /// The system said that the connection is no more; what is readable may still be read.
+    pub reset: bool,
     /// It is on the list of those to be read this turn or the next.
     pub queued: bool,
     /// It waits for room with the sinks.
@@ -210,13 +214,14 @@ impl<S> Conn<S> {
     fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
         Conn {
             id,
-            socket,
+            socket: Some(socket),
             peer,
             state: State::Open,
             opened: now,
             readable: false,
             read_closed: false,
             ended: false,
+            reset: false,
             queued: false,
             sink_held: false,
             waiting: None,
@@ -304,12 +309,16 @@ impl<S> Conn<S> {
         matches!(self.state, State::Open | State::Draining)
     }
 
+    /// Whether everything that it sent has been released and distributed or is held, whoever is told of it.
+    pub fn is_distributed(&self) -> bool {
+        let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.hashing);
+        self.window.is_empty() && !staged && !self.in_turn
+    }
+
     /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
     /// parts that are held.
     pub fn is_quiet(&self) -> bool {
-        let staged =
-            self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0 || stage.hashing);
-        self.window.is_empty() && !staged && !self.in_turn
+        self.is_distributed() && self.stage.as_ref().is_none_or(|stage| stage.owed == 0)
     }
 
     /// Whether it is told everything that it will be.
@@ -367,17 +376,45 @@ impl<S> Conn<S> {
 pub struct Conns<S> {
     slab: Slab<Conn<S>>,
     generation: u32,
+    /// Those without a socket.
+    gone: usize,
 }
 
 impl<S> Conns<S> {
     /// None yet.
     pub fn new() -> Conns<S> {
-        Conns { slab: Slab::new(), generation: 0 }
+        Conns { slab: Slab::new(), generation: 0, gone: 0 }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// How many have a socket: as many connections there are for everyone else.
+    pub fn sockets(&self) -> usize {
+        self.slab.len() - self.gone
+    }
+
+    /// How many have none any more, and wait for what they sent.
+    pub fn gone(&self) -> usize {
+        self.gone
+    }
+
+    /// Closes a connection's socket. Whether it had one.
+    pub fn close_socket(&mut self, id: ConnId) -> bool {
+        let had_one = self.get_mut(id).is_some_and(|conn| conn.socket.take().is_some());
+        self.gone += usize::from(had_one);
+        had_one
+    }
+
+    /// Adds a connection to a list that holds each at most once. Those that are no more leave it when they may be as
+    /// many as the others: however many come and go, a list is not much longer than there are connections.
+    pub fn enlist(&self, id: ConnId, list: &mut VecDeque<ConnId>) {
+        if list.len() >= 2 * self.len() + LISTED {
+            list.retain(|&id| self.get(id).is_some());
+        }
+        list.push_back(id);
     }
 
     /// Whether there is none.
@@ -414,7 +451,9 @@ impl<S> Conns<S> {
     /// Takes the connection out.
     pub fn remove(&mut self, id: ConnId) -> Option<Conn<S>> {
         self.get(id)?;
-        Some(self.slab.remove(id.slot()))
+        let conn = self.slab.remove(id.slot());
+        self.gone -= usize::from(conn.socket.is_none());
+        Some(conn)
     }
 
     /// Every connection.

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::Gate;
-use super::conn::ConnId;
+use super::conn::{ConnId, Conns};
 use super::owed::Owed;
 use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::frame::{Body, DIGEST, Status};
-use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, PART_KNOWN, TICKET};
+use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN, PART_KNOWN, TICKET};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
@@ -137,6 +137,13 @@ impl Durable {
         self.sinks.iter().all(takes)
     }
 
+    /// Whether a connection that has published nothing yet may be read where others may not: what first batches have
+    /// beyond the others' share is bounded, however many connections come and go.
+    pub fn has_room_for_first(&self, memory: usize) -> bool {
+        let most = memory / DURABLE_SHARE + memory / FIRST_SHARE;
+        self.sinks.iter().all(|line| line.bytes + line.puts * TICKET < most)
+    }
+
     /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
     pub fn takes_nothing(&self, silence: Duration, now: Instant) -> bool {
         let is_stuck = |line: &Line| {
@@ -178,8 +185,8 @@ impl Durable {
     }
 
     /// A connection is not read until there is room.
-    pub fn hold(&mut self, id: ConnId) {
-        self.held.push_back(id);
+    pub fn hold<S>(&mut self, id: ConnId, conns: &Conns<S>) {
+        conns.enlist(id, &mut self.held);
     }
 
     /// Before a sleep: whether nothing came meanwhile.
@@ -374,6 +381,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether publishers may be read, as far as the sinks are concerned.
     pub(super) fn sinks_have_room(&self) -> bool {
         self.durable.as_ref().is_none_or(|durable| durable.has_room(self.memory.limit()))
+    }
+
+    /// Whether a connection that has published nothing yet may be read.
+    pub(super) fn sinks_take_first(&self) -> bool {
+        self.durable.as_ref().is_none_or(|durable| durable.has_room_for_first(self.memory.limit()))
     }
 
     /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.

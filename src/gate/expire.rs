@@ -9,14 +9,12 @@ use crate::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Looks at every connection that has a deadline now.
     pub(super) fn expire(&mut self) {
-        while let Some((at, key)) = self.deadlines.pop_due(self.now) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
             let id = ConnId::from_key(key);
             let Some(conn) = self.conns.get_mut(id) else { continue };
-            if conn.armed == Some(at) {
-                conn.armed = None;
-                self.expire_one(id);
-                self.arm(id);
-            }
+            conn.armed = None;
+            self.expire_one(id);
+            self.arm(id);
         }
     }
 

@@ -41,6 +41,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         let admission = self.admission(conn, first_in);
+        if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission
+            && self.is_over_unread(id, cause)
+        {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
             self.pauses.begin(conn, cause, self.now);
@@ -53,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Some(durable) = &mut self.durable
                     && !std::mem::replace(&mut conn.sink_held, true)
                 {
-                    durable.hold(id);
+                    durable.hold(id, &self.conns);
                 }
                 false
             }
@@ -84,7 +89,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let result = self.net.read(&mut conn.socket, &mut self.scratch[tail..filled_max]);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch[tail..filled_max]);
         let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
@@ -242,7 +248,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = self.net.read(&mut conn.socket, &mut self.scratch[tail..end]);
+        let Some(socket) = &mut conn.socket else { return };
+        let result = self.net.read(socket, &mut self.scratch[tail..end]);
         let Some(n) = self.read_result(id, result, end - tail) else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Some(partial) = conn.partial.take() {
@@ -259,7 +266,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(large) = conn.larges.last_mut() else { return false };
         let spare = large.spare(&self.memory);
         let wanted = spare.len();
-        let result = self.net.read(&mut conn.socket, spare);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, spare);
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
@@ -313,7 +321,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn discard(&mut self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let wanted = self.scratch.len();
-        let result = self.net.read(&mut conn.socket, &mut self.scratch);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch);
         self.read_result(id, result, wanted).is_some()
     }
 
@@ -345,7 +354,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// The peer will send nothing more: what it sent is finished, then it is closed.
-    fn end_of_stream(&mut self, id: ConnId) {
+    pub(super) fn end_of_stream(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.ended = true;
         conn.readable = false;
