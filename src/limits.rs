@@ -1,7 +1,11 @@
 //! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
 //! asserts at the end, so that a changed number that no longer adds up does not compile.
 
+mod conns;
+
 use std::time::Duration;
+
+pub use conns::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -137,12 +141,6 @@ pub const OUTBOX_ENTRY: usize = 128;
 /// allocator for nothing: 8 MiB above `--memory`.
 pub const SPARE_BUFFERS: usize = 32;
 
-/// 1 KiB charged for each connection whose socket is gone while frames of it wait: its slot, and their order.
-pub const GONE: usize = KIB;
-
-/// 64 names of connections that are no more, in a list of a few.
-pub const LISTED: usize = bound(64, 2);
-
 /// 1/4 of the memory is never given to large frames, so that small ones always pass.
 pub const SMALL_SHARE: usize = 4;
 
@@ -250,10 +248,6 @@ pub const WHOLE_COST: usize = bound(512, 64);
 /// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
 /// those who subscribe.
 pub const DURABLE_SHARE: usize = 2;
-
-/// 1/8 of the memory may be held beyond that by the first batches of connections that have published nothing before:
-/// one that is read to find out whether it subscribes.
-pub const FIRST_SHARE: usize = 8;
 
 /// 256 bytes for each ticket that a sink's word is waited for under: its entries, the place in the sink's
 /// queues, and what a reply of its own takes beside its bytes.

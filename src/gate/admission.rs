@@ -9,8 +9,8 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
-    REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
+    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
 };
 use crate::memory::Share;
 use crate::net::Net;
@@ -134,7 +134,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
         let sinks_have_room = self.sinks_have_room();
-        if !sinks_have_room && (conn.publishes || !self.sinks_take_first()) {
+        if !sinks_have_room && (conn.publishes || !self.may_read_first()) {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.

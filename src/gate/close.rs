@@ -50,7 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         // A frame that is partly written is written to its end, and the last word behind it.
         let patience = self.config.slow_timeout.max(LINGER);
-        conn.linger_until = self.draining.unwrap_or(self.now + patience);
+        conn.linger_until = self.draining.unwrap_or(self.now + patience).into();
         conn.state = State::Closing(reason.clone());
         self.say_closed(id, &reason);
         self.leave(id);
@@ -116,7 +116,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             State::Draining => {}
             State::Closing(reason) if conn.outbox.is_empty() => {
                 conn.state = State::Lingering(reason.clone());
-                conn.linger_until = conn.linger_until.min(self.now + LINGER);
+                conn.linger_until = conn.linger_until.min((self.now + LINGER).into());
                 if conn.ended && quiet {
                     self.reap(id);
                 } else {
@@ -220,7 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         log::debug!(
             "{} closed after {}, {}, {}: {reason}",
             conn.peer,
-            about(self.now.saturating_duration_since(conn.opened)),
+            about(self.now.saturating_duration_since(conn.opened.get())),
             many(conn.frames_read, "frame"),
             many(conn.bytes_read, "byte")
         );

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::Gate;
-use super::conn::{ConnId, Conns};
+use super::conn::ConnId;
+use super::conns::Conns;
 use super::owed::Owed;
 use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::frame::{Body, DIGEST, Status};
@@ -135,13 +136,6 @@ impl Durable {
             line.waiting.is_empty() && line.sink.room() > 0 && line.bytes < memory / DURABLE_SHARE
         };
         self.sinks.iter().all(takes)
-    }
-
-    /// Whether a connection that has published nothing yet may be read where others may not: what first batches have
-    /// beyond the others' share is bounded, however many connections come and go.
-    pub fn has_room_for_first(&self, memory: usize) -> bool {
-        let most = memory / DURABLE_SHARE + memory / FIRST_SHARE;
-        self.sinks.iter().all(|line| line.bytes + line.puts * TICKET < most)
     }
 
     /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
@@ -383,9 +377,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.durable.as_ref().is_none_or(|durable| durable.has_room(self.memory.limit()))
     }
 
-    /// Whether a connection that has published nothing yet may be read.
-    pub(super) fn sinks_take_first(&self) -> bool {
-        self.durable.as_ref().is_none_or(|durable| durable.has_room_for_first(self.memory.limit()))
+    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
+    /// of the memory is bounded, however many connections come and go.
+    pub(super) fn may_read_first(&self) -> bool {
+        let limit = self.memory.limit();
+        self.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
     }
 
     /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.

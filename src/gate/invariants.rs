@@ -7,7 +7,8 @@ use super::Gate;
 use super::conn::State;
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX, REPLY_MAX,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX,
+    REPLY_MAX,
 };
 use crate::net::{Net, Outbox};
 use crate::pool::Pool;

@@ -51,7 +51,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.pauses.begin(conn, cause, self.now);
         } else if self.pauses.end(conn, self.now) {
             // The time that it could not go on is not its own.
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
         }
         let goes_on = match admission {
             Admission::Blocked(PauseCause::Sinks) => {
@@ -183,7 +183,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         let charge = self.memory.charge(Share::Small, need);
         if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
             conn.frame_mark = bytes.len() as u32;
         }
         conn.partial = Some(Box::new(Partial { bytes, header, charge }));
@@ -238,7 +238,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let number = self.large_count;
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.read_size = READ_MIN as u32;
-        conn.frame_since = self.now;
+        conn.frame_since = self.now.into();
         conn.frame_mark = first.len() as u32;
         conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
     }
@@ -275,7 +275,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         large.advance(n, &self.memory);
         if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
             conn.frame_mark = large.received() as u32;
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
         }
         let number = large.number;
         if large.is_received() {
@@ -337,7 +337,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Ok(n) => {
                 // A short read has emptied the socket; only the end may be behind it.
                 conn.readable = n == wanted || conn.read_closed;
-                conn.last_read = self.now;
+                conn.last_read = self.now.into();
                 conn.bytes_read += n as u64;
                 self.ledger.borrow_mut().bytes_read += n as u64;
                 Some(n)

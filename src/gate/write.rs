@@ -81,7 +81,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if n == 0 {
             return Ok(0);
         }
-        conn.last_write = self.now;
+        conn.last_write = self.now.into();
         let (mut items, mut copies, mut replies) = (0, 0, 0);
         conn.outbox.advance(n, |item| {
             items += 1;

@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::Moment;
+
 /// Deadlines by key: at most one of each, so that there are never more than there are owners.
 ///
 /// A deadline that moved later stays where it is: it comes early and its owner says when it is really due, so that
 /// activity costs nothing. One that moved earlier is moved. Each owner keeps the note of where its entry is.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    entries: BTreeSet<(Instant, u64)>,
+    entries: BTreeSet<(Moment, u64)>,
 }
 
 impl Deadlines {
     /// Looks at `key` again at `at`, or earlier. `armed` is its owner's note: where its entry is, if it has one.
-    pub fn arm(&mut self, key: u64, armed: &mut Option<Instant>, at: Instant) {
+    pub fn arm(&mut self, key: u64, armed: &mut Option<Moment>, at: Instant) {
+        let at = Moment::from(at);
         if armed.is_none_or(|armed| at < armed) {
             self.cancel(key, armed);
             self.entries.insert((at, key));
@@ -23,7 +26,7 @@ impl Deadlines {
     }
 
     /// Does not look at `key` again.
-    pub fn cancel(&mut self, key: u64, armed: &mut Option<Instant>) {
+    pub fn cancel(&mut self, key: u64, armed: &mut Option<Moment>) {
         if let Some(armed) = armed.take() {
             let was_there = self.entries.remove(&(armed, key));
             debug_assert!(was_there, "an owner knows where its entry is");
@@ -32,7 +35,7 @@ impl Deadlines {
 
     /// The next instant at which something may be due.
     pub fn next(&self) -> Option<Instant> {
-        self.entries.first().map(|(at, _)| *at)
+        self.entries.first().map(|(at, _)| at.get())
     }
 
     /// A key whose entry is due at `now`; its owner has none any more.
@@ -83,7 +86,7 @@ mod tests {
             deadlines.arm(7, &mut armed, at(ms));
             assert_eq!(deadlines.len(), 1);
         }
-        assert_eq!((armed, deadlines.next()), (Some(at(10)), Some(at(10))));
+        assert_eq!((armed, deadlines.next()), (Some(at(10).into()), Some(at(10))));
         deadlines.cancel(7, &mut armed);
         deadlines.cancel(7, &mut armed);
         assert!(armed.is_none() && deadlines.is_empty());

@@ -3,6 +3,7 @@
 mod deadlines;
 mod link;
 mod liveness;
+mod moment;
 mod outbox;
 mod process;
 mod reactor;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use deadlines::Deadlines;
 pub use link::{Got, Link, LinkError};
 pub use liveness::Liveness;
+pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
