@@ -69,7 +69,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// 4. A connection that broke holds no slot, whatever it was that it was not read for: not once the gateway has
+    /// A connection that broke holds no slot (4), whatever it was that it was not read for: not once the gateway has
     /// nothing more to do, nor workers for it.
     pub(super) fn check_broken(&self) {
         let goes_on = self.gate.next_deadline().is_some_and(|at| at <= self.now);
