@@ -300,15 +300,14 @@ impl Simulation<'_> {
         went_on
     }
 
-    /// A turn, if the loop would not sleep now. Whether there was one.
+    /// A turn, if the loop would not sleep now. Whether something was done.
     fn turn_if_due(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
         let has_done = self.workers.borrow().has_done() || self.shelves.iter().any(|s| s.borrow().has_done());
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
-            // It would sleep.
-            self.gate.help();
-            return false;
+            // It would sleep, unless it hashed something itself instead, which the next turn takes in.
+            return self.gate.help();
         }
         self.turn_with(&events);
         true
@@ -392,6 +391,7 @@ impl Simulation<'_> {
             }
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut self.dice);
+                moved = true;
             }
             // Only the clock can bring something.
             if !went_on
