@@ -9,7 +9,7 @@ use crate::control::Commands;
 use crate::gate::{Config, Gate};
 use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
-use crate::net::Reactor;
+use crate::net::{Liveness, Reactor};
 use crate::pool::Threads;
 use crate::sinks::Sink;
 use crate::sinks::store::{self, Recall, StoreThread};
@@ -48,13 +48,13 @@ impl Gateway {
     }
 
     fn new(
-        reactor: impl FnOnce(SocketAddr) -> io::Result<Reactor>,
+        reactor: impl FnOnce(SocketAddr, Liveness) -> io::Result<Reactor>,
         listen: SocketAddr,
         workers: usize,
         config: Config,
     ) -> io::Result<Gateway> {
         check(&config)?;
-        let reactor = reactor(listen)?;
+        let reactor = reactor(listen, Liveness::within(config.vanished_after()))?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
         let (store, sinks) = (None, Vec::new());

@@ -37,6 +37,8 @@ use std::thread::JoinHandle;
 use async_channel::Sender;
 
 use crate::control::{Change, Control};
+use crate::limits::ADMIN_STALL;
+use crate::net::Liveness;
 pub use guard::Token;
 
 /// The log of this process, as far as it can be seen and changed here.
@@ -93,6 +95,8 @@ impl Admin {
     /// What the system says of the address.
     pub fn bind(address: SocketAddr) -> io::Result<Admin> {
         let listener = TcpListener::bind(address)?;
+        // What is accepted is set as the listener is.
+        Liveness::within(ADMIN_STALL).set((&listener).into())?;
         let local_addr = listener.local_addr()?;
         Ok(Admin { listener, local_addr })
     }
@@ -125,5 +129,21 @@ impl Drop for Running {
         {
             log::error!("the admin server had panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_vanishes_is_noticed() {
+        let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _page = std::net::TcpStream::connect(admin.local_addr()).unwrap();
+        let (accepted, _) = admin.listener.accept().unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ADMIN_STALL));
     }
 }

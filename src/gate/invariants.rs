@@ -7,10 +7,12 @@ use super::Gate;
 use super::conn::State;
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX,
+    REPLY_MAX,
 };
 use crate::net::{Net, Outbox};
 use crate::pool::Pool;
+use crate::snapshot::PauseCause;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// 5. No bound is exceeded, and what is counted agrees with what is there.
@@ -22,11 +24,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// If that is not so.
     pub fn check_invariants(&self, memory_max: usize) {
         assert!(self.jobs <= JOBS);
-        assert!(self.conns.len() <= self.config.connections_max);
+        assert!(self.conns.sockets() <= self.config.connections_max);
+        let gone = self.conns.iter().filter(|conn| conn.socket.is_none()).count();
+        assert_eq!(self.conns.gone(), gone);
+        let armed = self.conns.iter().filter(|conn| conn.armed.is_some()).count();
+        assert_eq!(self.deadlines.len(), armed, "5: deadlines of nobody");
         // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes and
         // what a run of its own buffer takes more than its part of a shared one.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + gone * GONE
             + self.durable.as_ref().map_or(0, |durable| durable.cost());
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();
@@ -56,8 +63,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
             if matches!(conn.state, State::Gone(_)) {
                 assert!(
-                    Outbox::is_empty(&conn.outbox) && !conn.is_quiet(),
-                    "what is gone waits only for jobs"
+                    Outbox::is_empty(&conn.outbox) && !conn.is_distributed() && conn.socket.is_none(),
+                    "what is gone waits only for what it sent"
                 );
             }
             let crowd = conn.crowd.iter().flat_map(|crowd| &crowd.holding);
@@ -69,6 +76,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 assert!(holder.is_some_and(|crowd| crowd.holding.contains(&conn.id)), "held by nobody");
             }
         }
+        let most = 2 * self.conns.len() + LISTED + 1;
+        assert!(self.lines.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
         self.ledger.borrow().in_flight();
     }
@@ -104,6 +113,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.assembly.is_empty(), "7: parts of nothing");
         assert!(self.router.is_empty(), "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
+    }
+
+    /// How many connections were reset while they were not read for this cause.
+    pub fn reset_while(&self, cause: PauseCause) -> u64 {
+        self.reset_while[cause as usize]
     }
 
     /// Who was closed, and why.

@@ -6,6 +6,8 @@ mod again;
 mod coverage;
 mod dice;
 mod handlers;
+#[cfg(test)]
+mod hang_ups;
 mod network;
 mod oracle;
 mod peers;
@@ -116,6 +118,8 @@ struct Simulation<'a> {
     /// Sinks, whose word is waited for; they do not give it at the end.
     shelves: Vec<Rc<RefCell<Shelf>>>,
     silent: bool,
+    /// Connections break off often.
+    fragile: bool,
     /// It drains before everyone has sent everything.
     early: bool,
     /// Until then leases may be longer.
@@ -243,13 +247,13 @@ impl Simulation<'_> {
             10..13 => self.workers.borrow_mut().work(dice),
             13 => self.world.borrow_mut().wires[peer.wire].nudge(),
             14 if self.rules.resends && dice.one_in(3) => {
-                peer.break_off();
+                peer.break_off(dice.one_in(2));
                 if peer.broke {
                     let script = peer.script.resent();
                     self.connect(script, false);
                 }
             }
-            14 if dice.one_in(20) => peer.break_off(),
+            14 if dice.one_in(if self.fragile { 3 } else { 20 }) => peer.break_off(dice.one_in(2)),
             14 if dice.one_in(10) => self.world.borrow_mut().accept_fails = true,
             14 => self.steer(),
             _ if self.calm => self.now += Duration::from_micros(dice.below(200) as u64),
@@ -296,15 +300,14 @@ impl Simulation<'_> {
         went_on
     }
 
-    /// A turn, if the loop would not sleep now. Whether there was one.
+    /// A turn, if the loop would not sleep now. Whether something was done.
     fn turn_if_due(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
         let has_done = self.workers.borrow().has_done() || self.shelves.iter().any(|s| s.borrow().has_done());
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
-            // It would sleep.
-            self.gate.help();
-            return false;
+            // It would sleep, unless it hashed something itself instead, which the next turn takes in.
+            return self.gate.help();
         }
         self.turn_with(&events);
         true
@@ -323,6 +326,7 @@ impl Simulation<'_> {
         self.gate.turn(self.now, events);
         self.check_steering();
         self.check_unread(&unread);
+        self.check_broken();
         self.check_parts();
         if !self.shelves.is_empty() && self.turns.is_multiple_of(if self.rules.large { 500 } else { 8 }) {
             self.check_confirmed();
@@ -387,6 +391,7 @@ impl Simulation<'_> {
             }
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut self.dice);
+                moved = true;
             }
             // Only the clock can bring something.
             if !went_on

@@ -13,16 +13,16 @@ use crate::limits::{INLINE_BATCH, JOBS, READ_MAX};
 use crate::memory::Memory;
 
 /// A gateway whose peers do what a test says.
-struct Scene {
-    world: Rc<RefCell<World>>,
-    workers: Rc<RefCell<Workers>>,
-    gate: Gate<SimNet, SimPool>,
-    now: Instant,
+pub(super) struct Scene {
+    pub world: Rc<RefCell<World>>,
+    pub workers: Rc<RefCell<Workers>>,
+    pub gate: Gate<SimNet, SimPool>,
+    pub now: Instant,
     memory: usize,
 }
 
 impl Scene {
-    fn new(config: Config) -> Scene {
+    pub fn new(config: Config) -> Scene {
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
         let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, false)));
@@ -31,18 +31,18 @@ impl Scene {
         Scene { world, workers, gate, now, memory }
     }
 
-    fn connect(&mut self) -> usize {
+    pub fn connect(&mut self) -> usize {
         let wire = self.world.borrow_mut().connect(100_000);
         self.turns(2);
         wire
     }
 
-    fn send(&mut self, wire: usize, bytes: &[u8]) {
+    pub fn send(&mut self, wire: usize, bytes: &[u8]) {
         self.world.borrow_mut().wires[wire].arrive(bytes, self.now);
         self.turns(6);
     }
 
-    fn turns(&mut self, turns: usize) {
+    pub fn turns(&mut self, turns: usize) {
         for _ in 0..turns {
             let events = self.world.borrow_mut().take_events();
             self.gate.turn(self.now, &events);
@@ -51,7 +51,7 @@ impl Scene {
     }
 
     /// The workers do all that they have, and the gateway what comes of it.
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         for _ in 0..100 {
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut Dice::Seed(1));
@@ -65,7 +65,7 @@ impl Scene {
 }
 
 /// A DATA frame of so many bytes.
-fn frame(bytes: usize) -> Vec<u8> {
+pub(super) fn frame(bytes: usize) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(Header::new(Kind::Data), b"", &vec![7; bytes - 64], &Scheme::Sha256, &mut frame);
     frame

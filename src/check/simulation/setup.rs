@@ -139,6 +139,7 @@ impl<'a> Simulation<'a> {
             config.memory += 1 << 22;
         }
 
+        let fragile = dice.one_in(8);
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary == Some(Canary::Verdicts))));
@@ -172,6 +173,7 @@ impl<'a> Simulation<'a> {
             hurries: canary == Some(Canary::Copy),
             shelves,
             silent: false,
+            fragile,
             early: false,
             kept_until: now,
             was_paused: false,
