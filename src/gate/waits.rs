@@ -24,7 +24,7 @@ use super::conn::ConnId;
 use super::handlers::Life;
 use super::notices::Notice;
 use crate::frame::{Header, Kind, Status};
-use crate::limits::{BUFFER_OVERHEAD, CALL};
+use crate::limits::{BUFFER_OVERHEAD, CALL, STEP};
 use crate::memory::Memory;
 use crate::net::{Net, Process};
 use crate::pool::Pool;
@@ -40,7 +40,7 @@ impl<H: Process> Calling<H> {
 
     /// Whether another call may begin that is not next in its connection's order.
     pub fn may_begin_ahead(&self, memory: &Memory) -> bool {
-        memory.may_wait(self.length.saturating_mul(self.ahead + 1))
+        memory.may_wait(self.length.max(STEP).saturating_mul(self.ahead + 1))
     }
 
     /// An answer came that took, or would have taken, so many bytes while it waited.
@@ -77,7 +77,8 @@ pub(super) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
         Kind::Data => true,
         _ => answer.status == Status::Ok as u16 && call.header.want_reply && answer.payload_len > 0,
     };
-    if is_kept { answer.frame_len() + BUFFER_OVERHEAD } else { 0 }
+    // Where nothing is kept but the step, its room was asked for when the call began.
+    if is_kept { answer.frame_len() + BUFFER_OVERHEAD + STEP } else { 0 }
 }
 
 impl<N: Net, P: Pool> Gate<N, P> {
