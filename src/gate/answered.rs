@@ -84,7 +84,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
             return Some(body);
         }
-        if !self.memory.may_wait(bytes) {
+        if self.calling.as_ref().is_some_and(|calling| !calling.may_keep(&self.memory, bytes)) {
             return None;
         }
         call.waiting = Some(self.memory.wait(bytes));

@@ -129,6 +129,13 @@ impl<H: Process> Calling<H> {
         assert!(self.ahead <= self.queue.in_flight());
     }
 
+    /// Calls that have begun and have not taken their places in the order: those that are with handlers, that wait for
+    /// others with the same bytes, and whose answers are hashed.
+    #[cfg(any(test, feature = "check"))]
+    pub fn begun_now(&self) -> usize {
+        self.queue.in_flight() + self.twins.values().map(Vec::len).sum::<usize>() + self.drafts.len()
+    }
+
     /// Whether nothing is left.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {

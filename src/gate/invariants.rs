@@ -94,7 +94,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             assert!(stage.lined_up() <= stage.frames);
             assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
             let held = stage.answered / STEP + stage.controls;
-            let most = 2 * (self.calls_in_flight().0 + held) + 1;
+            let most = 2 * (self.calling.as_ref().map_or(0, |calling| calling.begun_now()) + held);
             assert!(stage.steps.entries() <= most, "5: {} entries of steps", stage.steps.entries());
             let is_owed = stage.owed > 0 || stage.held > 0;
             let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
