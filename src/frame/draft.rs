@@ -447,7 +447,7 @@ mod tests {
             for (at, len) in lengths.into_iter().enumerate() {
                 let piece = vec![at as u8; len].into_boxed_slice();
                 payload.extend_from_slice(&piece);
-                addresses.push((len > 0).then(|| piece.as_ptr()));
+                addresses.push((len > 0).then_some(piece.as_ptr()));
                 draft.payload_piece(piece, &memory);
                 if at == 5 {
                     draft.payload_of(large.body(), &of);
