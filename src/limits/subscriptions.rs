@@ -21,7 +21,7 @@ pub const CONN_SHAPES: usize = 64;
 pub const SUBSCRIPTIONS_SHARE: usize = bound(8, 2);
 
 /// 64 KiB at least for them, some 100 subscribers: beside that the least memory has room for one frame of each kind.
-pub const SUBSCRIPTIONS_MIN: usize = bound(64 * KIB, 16 * KIB);
+pub const SUBSCRIPTIONS_MIN: usize = bound(64 * KIB, 8 * KIB);
 
 /// 1/4 of that for remembered topics.
 pub const TOPICS_SHARE: usize = 4;
