@@ -1,15 +1,13 @@
 //! Which subscribers a topic goes to: the patterns by their shapes, and who holds them.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::rc::Rc;
 
 use hashbrown::HashTable;
 
+use super::pattern_limits::{Full, Limits};
 use super::shapes::{Keys, Shapes};
-use crate::limits::{
-    CONN_PATTERNS, CONN_SHAPES, PATTERN_COST, PATTERN_HELD, PATTERNS, SHAPES, SUBSCRIBER_COST,
-};
+use crate::limits::{PATTERN_COST, PATTERN_HELD, SUBSCRIBER_COST};
 
 /// 64 tables for the patterns: with as many as there may be, one that grows or shrinks moves some 4,000, in less than
 /// half a millisecond.
@@ -22,70 +20,6 @@ const TABLE_BITS: u32 = 40;
 pub trait Holder: Copy + Ord {
     /// A small number of its own among those who hold patterns now.
     fn slot(self) -> usize;
-}
-
-/// How many patterns may be held.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// (Pattern, holder) pairs.
-    pub pairs: usize,
-    /// Of one holder.
-    pub pairs_each: usize,
-    /// Shapes of patterns.
-    pub shapes: usize,
-    /// Of the patterns of one holder.
-    pub shapes_each: usize,
-    /// What all of it may take, in bytes.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            pairs: PATTERNS,
-            pairs_each: CONN_PATTERNS,
-            shapes: SHAPES,
-            shapes_each: CONN_SHAPES,
-            bytes: usize::MAX,
-        }
-    }
-}
-
-/// Why a pattern was not added: the limit that it would exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// [`Limits::pairs`].
-    Pairs(usize),
-    /// [`Limits::pairs_each`].
-    PairsEach(usize),
-    /// [`Limits::shapes`].
-    Shapes(usize),
-    /// [`Limits::shapes_each`].
-    ShapesEach(usize),
-    /// [`Limits::bytes`].
-    Bytes(usize),
-}
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Full::Pairs(max) => write!(f, "the gateway holds {max} patterns already"),
-            Full::PairsEach(max) => write!(f, "a connection holds at most {max} patterns"),
-            Full::Shapes(max) => {
-                write!(f, "the gateway's patterns have {max} shapes (tokens, places of '*', '>') already")
-            }
-            Full::ShapesEach(max) => {
-                write!(f, "a connection's patterns have at most {max} shapes (tokens, places of '*', '>')")
-            }
-            Full::Bytes(max) => {
-                write!(
-                    f,
-                    "patterns take the {} KiB that they may: unsubscribe, or give more --memory",
-                    max / 1024
-                )
-            }
-        }
-    }
 }
 
 /// Patterns and who holds them. `T` names a holder; each (pattern, holder) is held once.
@@ -598,15 +532,5 @@ mod tests {
         patterns.set_bytes_max(taken);
         assert_eq!(patterns.insert("a.b", 2), Ok(true));
         patterns.check_invariants();
-        let most = usize::MAX;
-        for full in [
-            Full::Pairs(PATTERNS),
-            Full::PairsEach(4096),
-            Full::Shapes(SHAPES),
-            Full::ShapesEach(CONN_SHAPES),
-            Full::Bytes(most >> 10),
-        ] {
-            assert!(full.to_string().len() <= crate::limits::REASON_MAX, "{full} is cut off");
-        }
     }
 }
