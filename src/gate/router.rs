@@ -246,6 +246,7 @@ mod tests {
         router.unsubscribe("b", id(1));
         router.unsubscribe("x.>", id(1));
         assert_eq!((router.topics[&b"b"[..]].at, router.changes), (1, 1));
+        assert_eq!(*router.route(b"a").unwrap(), [id(1), id(2)]);
         router.leave(id(1));
         assert_eq!(*router.route(b"a").unwrap(), [id(2)]);
         router.check_invariants();
