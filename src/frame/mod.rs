@@ -8,11 +8,13 @@ mod draft;
 mod fault;
 mod header;
 mod pairs;
+mod pattern_limits;
 mod patterns;
 #[cfg(target_arch = "aarch64")]
 mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+mod shapes;
 mod stream;
 mod topic;
 
@@ -23,5 +25,6 @@ pub use digest::{Scheme, implementation};
 pub use draft::Draft;
 pub use fault::Fault;
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
-pub use patterns::Patterns;
-pub use topic::{TopicError, check_pattern, check_topic, matches, partial_wildcard};
+pub use pattern_limits::{Full, Limits};
+pub use patterns::{Holder, Patterns};
+pub use topic::{TopicError, check_pattern, check_topic, is_exact, matches, partial_wildcard};

@@ -29,7 +29,7 @@ impl ConnId {
         ConnId::from_key(u64::from(generation) << 32 | u64::from(slot))
     }
 
-    /// Its slot.
+    /// The slot, which no other connection has at that time.
     pub fn slot(self) -> usize {
         (self.key() & u64::from(u32::MAX)) as usize
     }
@@ -107,12 +107,6 @@ pub struct Crowd {
     pub holding: VecDeque<ConnId>,
 }
 
-/// What a subscriber asked for.
-#[derive(Debug, Default)]
-pub struct Subscription {
-    pub patterns: Vec<Box<str>>,
-}
-
 /// Frames of one peer that were refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejects {
@@ -182,8 +176,6 @@ pub struct Conn<S> {
     pub last_write: Moment,
 
     // Subscribing
-    /// None without patterns.
-    pub subscription: Option<Box<Subscription>>,
     /// Frames dropped for it since the last GAP.
     pub lost: u64,
     pub crowd: Option<Box<Crowd>>,
@@ -207,11 +199,6 @@ pub struct Conn<S> {
 }
 
 impl<S> Conn<S> {
-    /// What it subscribes to.
-    pub fn patterns(&self) -> &[Box<str>] {
-        self.subscription.as_ref().map_or(&[], |subscription| &subscription.patterns)
-    }
-
     /// One that was just accepted.
     pub fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
         let moment = Moment::from(now);
@@ -248,7 +235,6 @@ impl<S> Conn<S> {
             outbox: Outbox::default(),
             replies_pending: 0,
             last_write: moment,
-            subscription: None,
             lost: 0,
             crowd: None,
             held_by: None,

@@ -7,8 +7,8 @@ use super::Gate;
 use super::conn::State;
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX,
-    REPLY_MAX, STEP, STEPS_ASIDE,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
+    STEPS_ASIDE,
 };
 use crate::net::{Net, Outbox};
 use crate::pool::Pool;
@@ -29,13 +29,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert_eq!(self.conns.gone(), gone);
         let armed = self.conns.iter().filter(|conn| conn.armed.is_some()).count();
         assert_eq!(self.deadlines.len(), armed, "5: deadlines of nobody");
-        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes and
-        // what a run of its own buffer takes more than its part of a shared one.
+        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
+        // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
             + self.unasked_of_calls()
-            + self.durable.as_ref().map_or(0, |durable| durable.cost());
+            + self.durable.as_ref().map_or(0, |durable| durable.cost())
+            + self.memory.subscriptions();
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();
         // Under a limit that was lowered, answers have their room all the same: nothing is given back before they
@@ -44,6 +45,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let beside = if lowered { answers } else { 0 };
         assert!(used - beside <= memory_max + unasked, "5: {used} bytes of {memory_max}");
         self.check_calls();
+        self.router.check_invariants();
+        let held = self.config.subscriptions_max();
+        assert!(self.router.bytes() <= held, "5: subscriptions take {} of {held}", self.router.bytes());
         self.assembly.check_invariants();
         if let Some(durable) = &self.durable {
             durable.check_invariants();
@@ -58,7 +62,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 (conn.bytes_in_flight as usize) < CONN_BYTES + READ_MAX,
                 "5: one read after the last credit"
             );
-            assert!(conn.patterns().len() <= CONN_PATTERNS);
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
@@ -123,7 +126,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
         assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
         assert!(self.assembly.is_empty(), "7: parts of nothing");
-        assert!(self.router.is_empty(), "7: patterns of nobody");
+        assert!(self.router.is_empty() && self.router.bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
     }
 
