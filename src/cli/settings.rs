@@ -1,7 +1,6 @@
 //! What a gateway can be set to: the options of `serve`, which are also the names of its TOML file.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +11,7 @@ use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::limits::WORKERS_MAX;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
-use crate::units::{TimeOrSize, nearest, plain};
+use crate::units::TimeOrSize;
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -181,18 +180,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads a TOML file.
-    pub fn from_file(path: &Path) -> Result<Settings, Failure> {
-        let shown = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|why| Failure::usage(format!("--config {shown}: {why}: give a TOML file")))?;
-        toml::from_str(&text).map_err(|wrong| {
-            let at = wrong.span().map_or(0, |span| span.start);
-            let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
-            Failure::usage(format!("{shown} line {line}: {}", fault(wrong.message())))
-        })
-    }
-
     /// These settings, and where they say nothing, `others`.
     pub fn or(self, others: Settings) -> Settings {
         Settings {
@@ -319,19 +306,6 @@ impl Settings {
     }
 }
 
-/// What is wrong with the file: of a name that does not exist, which was probably meant, and not all that do.
-fn fault(message: &str) -> String {
-    let Some(name) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
-        return message.to_string();
-    };
-    let command = Settings::augment_args(clap::Command::new("serve"));
-    let meant = match nearest(name, command.get_arguments().filter_map(|arg| arg.get_long())) {
-        Some(meant) => format!("did you mean {meant}?"),
-        None => "the names are those of the options that framegate serve --help shows".to_string(),
-    };
-    format!("unknown setting {}: {meant}", plain(name))
-}
-
 /// A command as a shell would split it.
 fn words(command: &str) -> Result<Vec<String>, Failure> {
     match shlex::split(command) {
@@ -351,6 +325,8 @@ fn default_workers() -> usize {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
 
     /// The defaults that the help names, by option.
     fn defaults_in_help() -> BTreeMap<String, String> {
@@ -469,29 +445,6 @@ mod tests {
         assert_eq!(settings.http_header.as_ref().map(Vec::len), Some(1));
         assert_eq!(settings.http_content_type.as_deref(), Some("text/plain"));
         assert_eq!(settings.http_ok_when.as_deref(), Some("code=0"));
-    }
-
-    #[test]
-    fn faults_of_the_file_name_the_line_and_the_mend() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("gateway.toml");
-        for (text, parts) in [
-            ("memory = '64MiB'\nmemroy = 1", &["line 2: unknown setting memroy: did you mean memory?"][..]),
-            ("qqq = 1", &["line 1: unknown setting qqq: the names are those of the options"]),
-            ("\n\nmemory = 'much'", &["line 3", "'much' is no size", "16MiB"]),
-            ("slow = 'never'", &["line 1", "invalid policy 'never'", "disconnect or pause or drop"]),
-            ("workers = 'two'", &["line 1", "usize"]),
-            ("memory 1", &["line 1"]),
-        ] {
-            fs::write(&path, text).unwrap();
-            let line = Settings::from_file(&path).unwrap_err().to_string();
-            assert!(!line.contains('\n'), "{line}");
-            for part in parts {
-                assert!(line.contains(part), "{line} should say {part}");
-            }
-        }
-        let missing = Settings::from_file(&folder.path().join("none.toml")).unwrap_err().to_string();
-        assert!(missing.contains("none.toml") && missing.contains("give a TOML file"), "{missing}");
     }
 
     #[test]
