@@ -141,7 +141,8 @@ impl Run {
         let _ = self.warehouse.rotate(self.now);
         self.disk.restart();
         match choices.below(4) {
-            0 => self.jump(choices),
+            // Where stamps run ahead of the clock since it was set back, nothing tells a start how old they are.
+            0 if !self.was_set_back => self.jump(choices),
             1 => self.set_right(),
             _ => {}
         }
