@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::frame::Status;
 use crate::limits::NAMED_LOSERS;
+use crate::units::many;
 
 /// The counts since the start. All are of frames, where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -33,6 +34,8 @@ pub struct Ledger {
     /// Not written to a subscriber whose connection ended first, or not distributed since their own
     /// connection was closed.
     pub undelivered: u64,
+    /// Of those, the ones that no handler had answered when the time to drain was over, and what came behind them.
+    pub unanswered: u64,
     /// Bytes read from peers.
     pub bytes_read: u64,
     /// Bytes written to peers.
@@ -51,6 +54,8 @@ pub struct Ledger {
     pub calls: Calls,
     /// Frames that were put into the sinks, where there are some.
     pub sunk: Sunk,
+    /// How many sinks there are.
+    pub sinks: u64,
 }
 
 /// Distributed frames by what the sinks said of them: what is put and neither is not confirmed yet.
@@ -170,6 +175,19 @@ impl Ledger {
         self.read + self.wholes == self.fates()
     }
 
+    /// What was accepted and is not done, since the time to drain was over: frames that no handler has answered, and
+    /// frames that a sink has not confirmed. None, if that is nothing.
+    pub fn left_by_drain(&self) -> Option<String> {
+        let left = [
+            (self.unanswered, "not answered by a handler"),
+            (self.sunk.unconfirmed(), "not confirmed by the sinks"),
+        ];
+        let said = left.iter().filter(|(count, _)| *count > 0);
+        let said: Vec<String> =
+            said.map(|(count, what)| format!("{} {what}", many(*count, "frame"))).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+
     fn fates(&self) -> u64 {
         self.delivered
             + self.control
@@ -211,6 +229,9 @@ impl fmt::Display for Ledger {
             write!(f, " + assembled {}", self.assembled)?;
         }
         write!(f, " + dropped {} + undelivered {}", self.dropped, self.undelivered)?;
+        if self.unanswered > 0 {
+            write!(f, " (waiting for a handler {})", self.unanswered)?;
+        }
         if !self.is_balanced() {
             write!(f, " + in flight {}", self.in_flight())?;
         }
@@ -224,7 +245,7 @@ impl fmt::Display for Ledger {
                 write!(f, ", called twice for want of room {repeated}")?;
             }
         }
-        if self.sunk != Sunk::default() {
+        if self.sinks > 0 {
             let Sunk { put, confirmed, refused } = self.sunk;
             let open = self.sunk.unconfirmed();
             write!(
@@ -272,6 +293,20 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::to_value(&ledger).unwrap()["rejected"]["BAD_DIGEST"], 2);
+    }
+
+    #[test]
+    fn it_says_what_handlers_and_sinks_left() {
+        let nothing = Ledger { sinks: 1, ..Ledger::default() };
+        let line = "\nsinks: put 0 = confirmed 0 + refused 0 + not confirmed 0\n";
+        assert!(nothing.to_string().contains(line), "{nothing}");
+        assert!(!Ledger::default().to_string().contains("sinks"));
+        assert_eq!(nothing.left_by_drain(), None);
+        let sunk = Sunk { put: 3, confirmed: 1, refused: 0 };
+        let left = Ledger { read: 1, undelivered: 1, unanswered: 1, sunk, ..nothing };
+        assert!(left.to_string().contains(" + undelivered 1 (waiting for a handler 1)\n"), "{left}");
+        let said = "1 frame not answered by a handler, 2 frames not confirmed by the sinks";
+        assert_eq!(left.left_by_drain().as_deref(), Some(said));
     }
 
     #[test]

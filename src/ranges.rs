@@ -163,6 +163,11 @@ pub fn of(command: &str, option: &str) -> Option<&'static Range> {
     RANGES.iter().find(|range| range.command == command && range.option == option)
 }
 
+/// Whether a text begins as numbers do.
+pub fn is_like_a_number(text: &str) -> bool {
+    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+}
+
 /// Says of a number of a setting of `serve` that it is out of its range.
 ///
 /// # Errors
@@ -205,18 +210,17 @@ impl Range {
             return Ok(());
         }
         // What begins like a number may be one that is beyond what its type can say.
-        let like_a_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-        let none = |wrong: String| match like_a_number {
+        let none = |wrong: String| match is_like_a_number(text) {
             true => format!("{wrong}; {}", self.allowed()),
             false => wrong,
         };
         let allowed = match self.bounds {
             Bounds::Count(..) => {
-                let number: u64 = match text.parse() {
+                let number: i128 = match text.parse() {
                     Ok(number) => number,
                     Err(_) => return Err(none(format!("'{text}' is no number: write it in digits"))),
                 };
-                self.bounds.allow_count(number)
+                u64::try_from(number).is_ok_and(|number| self.bounds.allow_count(number))
             }
             Bounds::Size(..) => self.bounds.allow_size(text.parse::<Size>().map_err(none)?.0),
             Bounds::Time(..) => {

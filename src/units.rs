@@ -97,12 +97,27 @@ impl FromStr for TimeOrOff {
     }
 }
 
+/// The units of sizes, the decimal ones as far as somebody would write them.
+const UNITS: [(&str, usize); 5] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000)];
+
+/// A size that was computed, as somebody would write it: `8.7MiB`, not `9174465`.
+pub fn rounded(bytes: usize) -> String {
+    let exact = Size(bytes).to_string();
+    match UNITS[..3].iter().find(|(_, one)| bytes >= *one) {
+        Some((unit, one)) if exact.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{:.1}{unit}", bytes as f64 / *one as f64).replace(".0", "")
+        }
+        _ => exact,
+    }
+}
+
 /// The largest unit that divides it exactly, so that what is shown can be given back.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-            if self.0 != 0 && self.0.trailing_zeros() >= shift {
-                return write!(f, "{}{unit}", self.0 >> shift);
+        for (unit, one) in UNITS {
+            if self.0 != 0 && self.0.is_multiple_of(one) {
+                return write!(f, "{}{unit}", self.0 / one);
             }
         }
         write!(f, "{}", self.0)
@@ -349,8 +364,17 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_given_back() {
-        for bytes in [0, 1, 1023, 1024, 1536, 16 << 20, 3 << 30, (1 << 20) + 1] {
+        for bytes in [0, 1, 1023, 1024, 1536, 16 << 20, 3 << 30, (1 << 20) + 1, 300_000_000] {
             assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+        }
+        for (bytes, exact, about) in [
+            (9_174_465, "9174465", "8.7MiB"),
+            (300_000_000, "300MB", "300MB"),
+            ((1 << 20) + 1, "1048577", "1MiB"),
+            (64 << 20, "64MiB", "64MiB"),
+            (1023, "1023", "1023"),
+        ] {
+            assert_eq!((Size(bytes).to_string().as_str(), rounded(bytes).as_str()), (exact, about));
         }
         for ms in [1, 250, 1_000, 90_000, 86_400_001] {
             let time = Time(Duration::from_millis(ms));

@@ -101,6 +101,32 @@ fn what_a_handler_passed_and_one_sink_refused_likewise() {
     });
 }
 
+#[test]
+fn what_one_sink_refuses_is_told_before_the_other_has_spoken() {
+    let (keeper, judge) = (Desk::new("keeper", false), Desk::new("judge", true));
+    let gateway = start_with(config(), |gateway| judge.add_to(keeper.add_to(gateway)));
+    let bytes = gateway.connect().frame(data(1), b"a", b"first");
+    let mut publisher = sent_again(&gateway, &bytes);
+    assert_eq!(judge.judge(Some("no")), bytes);
+    assert_eq!(told(&mut publisher), (1, Status::Rejected, "judge: no".into()));
+    // Who has the frame is not settled: what comes again waits for that, and goes to nobody.
+    let mut copy = sent_again(&gateway, &bytes);
+    says_nothing_yet(&mut copy);
+    assert_eq!((keeper.count(), judge.count()), (1, 1));
+    assert_eq!(keeper.judge(None), bytes);
+    assert_eq!(told(&mut copy), (1, Status::Rejected, "judge: no".into()));
+    let mut again = sent_again(&gateway, &bytes);
+    assert_eq!(judge.judge(None), bytes);
+    assert_eq!(told(&mut again).1, Status::Ok);
+    assert_eq!(told(&mut sent_again(&gateway, &bytes)).1, Status::Duplicate);
+    assert_eq!((keeper.count(), judge.count()), (1, 2));
+    says_nothing_yet(&mut publisher);
+    drop((publisher, copy, again));
+    let ledger = gateway.stop();
+    let sunk = ledger.sunk;
+    assert_eq!((sunk.put, sunk.confirmed, sunk.refused), (2, 1, 1), "{ledger}");
+}
+
 /// What a handler made and the store had before a restart is known once, as that of one frame.
 #[test]
 fn what_a_handler_makes_of_another_frame_is_another_though_it_looks_the_same() {

@@ -301,7 +301,7 @@ fn a_second_signal_does_not_wait() {
     let mut peer = mute.accept().unwrap().0;
     peer.read_exact(&mut [0; 32 + 5 + 32]).unwrap();
     send.signal("INT");
-    send.says("a second signal ends at once");
+    send.says("a second signal ends it at once");
     send.signal("TERM");
     let (code, report, _) = send.end();
     assert_eq!((code, report.as_str()), (130, ""));

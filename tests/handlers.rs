@@ -426,13 +426,45 @@ fn a_frame_that_kills_a_handler_first_of_all_is_found_once_another_was_answered(
     let gateway = start(shell(&script));
     let mut poisoner = gateway.connect();
     poisoner.send(data(1), PROOF_TOPIC.as_bytes(), b"poison");
-    let calls = until(&gateway, |calls| calls.handlers[0].failed >= 3);
-    assert!(trouble(&calls).is_some_and(|said| said.contains("exited with status 9")), "{calls:?}");
+    until(&gateway, |calls| trouble(calls).is_some_and(|said| said.contains("exited with status 9")));
     assert_eq!(gateway.connect().publish(PROOF_TOPIC, b"health").0, Status::Ok);
     let (id, status, reason) = reply(&mut poisoner);
     assert_eq!((id, status), (1, Status::Rejected));
     assert!(reason.contains("two handlers failed with it"), "{reason}");
     gateway.stop();
+}
+
+#[test]
+fn frames_that_kill_every_handler_first_of_all_are_found_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "frame='{}'/$$; while head -c {PROOF_LEN} > $frame && [ -s $frame ]; do \
+         grep -q poison $frame && exit 9; cat $frame; done",
+        folder.path().display()
+    );
+    // One in every place where a frame can be before a handler has answered anything, and some more.
+    let gateway = start(Config { handlers: 2, max_in_flight: 4, ..shell(&script) });
+    let mut poisoner = gateway.connect();
+    for id in 1..=6 {
+        poisoner.send(data(id), PROOF_TOPIC.as_bytes(), b"poison");
+    }
+    until(&gateway, |calls| calls.handlers.iter().any(|handler| handler.failed >= 1));
+    let mut other = gateway.connect();
+    other.send(data(7), PROOF_TOPIC.as_bytes(), b"health");
+    let mut told = Vec::new();
+    for _ in 1..=6 {
+        let (id, status, reason) = reply(&mut poisoner);
+        assert!(reason.contains("two handlers failed with it; the second "), "{reason}");
+        assert_eq!(status, Status::Rejected);
+        told.push(id);
+    }
+    told.sort_unstable();
+    assert_eq!(told, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(reply(&mut other).1, Status::Ok);
+    let calls = until(&gateway, |calls| trouble(calls).is_none());
+    assert!(calls.handlers.iter().map(|handler| handler.failed).sum::<u64>() > 6, "{calls:?}");
+    let ledger = gateway.stop();
+    assert_eq!((ledger.calls.failed, ledger.delivered, ledger.rejected.total()), (6, 1, 6), "{ledger}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("frame", &["limits", "memory"]),
     ("handler", &["memory", "frame"]),
     ("error", &["limits", "units", "frame"]),
-    ("ledger", &["limits", "frame"]),
+    ("ledger", &["limits", "units", "frame"]),
     ("http", &["limits", "error"]),
     ("net", &["limits", "ledger"]),
     ("web", &["error", "http", "net"]),

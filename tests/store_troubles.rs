@@ -79,6 +79,39 @@ fn done(condition: &Condition, what: &str) -> u64 {
 }
 
 #[test]
+fn what_is_moved_away_and_brought_back_stands_nowhere_twice() {
+    for (sync, first) in [(SyncPolicy::Batch, 1), (SyncPolicy::Batch, 0), (SyncPolicy::Off, 1)] {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = options(folder.path(), PATIENCE, sync);
+        let memory = Memory::new(64 << 20, 1 << 20);
+        let mut store = StoreThread::start(&options, || ()).unwrap();
+        for id in 0..=first {
+            store.put(put(&memory, "a", id));
+            assert_eq!(outcome(&mut store).refusal, None);
+        }
+        let (a, away) = (folder.path().join("a"), elsewhere.path().join("a"));
+        fs::rename(&a, &away).unwrap();
+        for id in [10, 11] {
+            store.put(put(&memory, "a", id));
+            assert_eq!(outcome(&mut store).refusal, None);
+        }
+        drop(store);
+        // What was confirmed there is there, and nothing else.
+        let confirmed: Vec<u8> = (0..=first).flat_map(|id| frame("a", id)).collect();
+        let open = files(&away).into_iter().find(|(name, _)| name.ends_with(".open")).unwrap();
+        assert!(open.1 == confirmed, "{sync:?}: {} bytes of {}", open.1.len(), confirmed.len());
+        for (name, bytes) in files(&away) {
+            fs::write(a.join(name), bytes).unwrap();
+        }
+        drop(StoreThread::start(&options, || ()).unwrap());
+        let finished = files(&a).into_iter().filter(|(name, _)| name.ends_with(".frames"));
+        let stored: Vec<u8> = finished.flat_map(|(_, bytes)| bytes).collect();
+        let all: Vec<u8> = (0..=first).chain([10, 11]).flat_map(|id| frame("a", id)).collect();
+        assert!(stored == all, "{sync:?}: {} bytes of {}", stored.len(), all.len());
+    }
+}
+
+#[test]
 fn what_somebody_takes_away_is_said_and_begun_anew() {
     for (what, lost) in [("folder", 2), ("made again", 2), ("open", 2), ("index", 0), ("touched", 2)] {
         let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 
 mod alone;
 mod bench;
+mod config_file;
 mod ctl;
 mod failure;
 mod http_sink;
@@ -61,7 +62,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration; \
 3 the other side could not be reached or went away; 130 ended by a signal (serve: 0, since it finishes what it \
-accepted, and 130 at a second signal).";
+accepted, or 1 where --drain was over before that, and 130 at a second signal).";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -14,11 +14,12 @@ use super::replies::Replies;
 use super::screen::Screen;
 use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
-use super::{Exit, Failure, TimeOrOff, print, secret, sent, signals, spawn};
+use super::{Exit, Failure, Time, TimeOrOff, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::frame::check_topic;
 use crate::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
+use crate::units::many;
 
 /// 5 s after a signal for what is in flight.
 const GRACE: Duration = Duration::from_secs(5);
@@ -161,8 +162,9 @@ impl Send {
 
         let interrupted = Arc::new(AtomicBool::new(false));
         let (interrupter, flag) = (publisher.interrupter(), interrupted.clone());
+        let asks = !self.no_reply && (!self.frames || self.confirm);
         signals::on_signal(move || {
-            log::info!("finishing what is in flight; a second signal ends at once");
+            log::warn!("{}", waiting(interrupter.in_flight(), asks));
             flag.store(true, Relaxed);
             drop(stopper);
             interrupter.interrupt(GRACE);
@@ -240,6 +242,20 @@ impl Send {
             }
         }
     }
+}
+
+/// What is said at a first signal: what it still waits for, how long, and how to end that.
+fn waiting(frames: usize, asks: bool) -> String {
+    if frames == 0 {
+        return "interrupted: nothing more is read; a second signal ends it at once".into();
+    }
+    let frames = many(frames as u64, "frame");
+    let what =
+        if asks { format!("the replies to {frames}") } else { format!("the gateway to take {frames}") };
+    format!(
+        "interrupted: nothing more is read; waiting for {what}, for {} at most; a second signal ends it at once",
+        Time(GRACE)
+    )
 }
 
 /// The frames before it are sent; so part of the work is done.

@@ -20,6 +20,7 @@ use crate::gateway::{Control, Gateway};
 use crate::limits::RESERVED_FILES;
 use crate::ranges::CONNECTIONS_MOST;
 use crate::sinks::http::HttpSink;
+use crate::units::rounded;
 
 /// Runs the gateway: publishers and subscribers connect to it.
 #[derive(Args, Debug)]
@@ -41,9 +42,10 @@ pub struct Serve {
 
 const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
-INT or TERM finishes what was accepted, prints the ledger and exits 0; a second one ends at once, prints the ledger as \
-far as it is known and exits 130. HUP ends nothing. The port answers when everything has started, the store's recovery \
-included; from then on /readyz of --admin is 200.
+INT or TERM finishes what was accepted, prints the ledger and exits 0, or 1 where --drain was over before the handlers \
+and sinks had done everything; a second one ends at once, prints the ledger as far as it is known and exits 130. HUP \
+ends nothing. The port answers when everything has started, the store's recovery included; from then on /readyz of \
+--admin is 200.
 
 The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
 
@@ -86,14 +88,14 @@ impl Serve {
             log::warn!(
                 "outbox {} is more than half of the memory: {} is used; raise --memory",
                 Size(config.outbox),
-                Size(config.outbox_max())
+                rounded(config.outbox_max())
             );
         }
         if settings.parts_memory.is_some() && config.parts_max() < config.parts_memory {
             log::warn!(
                 "parts-memory {} is more than the memory leaves for parts: {} is used; raise --memory",
                 Size(config.parts_memory),
-                Size(config.parts_max())
+                rounded(config.parts_max())
             );
         }
         if let Some(line) = dedup_line(&config) {
@@ -161,7 +163,9 @@ impl Serve {
         drop((answering, patrolling));
         printed?;
         last_word.say(&ledger)?;
-        Ok(Exit::Done)
+        let Some(left) = ledger.left_by_drain() else { return Ok(Exit::Done) };
+        log::error!("--drain {} was over: {left}; give it longer", super::Time(config.drain));
+        Ok(Exit::Partly)
     }
 }
 

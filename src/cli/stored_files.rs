@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::client::Publisher;
 use crate::frame::{DIGEST, Frame, Kind, check_topic};
 use crate::records::Input;
-use crate::sinks::store::{Keys, Scan, Stop};
+use crate::sinks::store::{Flaw, Keys, Scan, Stop, Why};
 
 use super::verify::Stores;
 
@@ -74,8 +74,20 @@ impl StoredFiles {
                             Stop::Flaw(flaw) => flaw,
                             Stop::Read(why) => why,
                         };
+                        let hint = match &stop {
+                            // As a whole file that was made under a secret begins.
+                            Stop::Flaw(Flaw { why: Why::Digest, .. }) if scan.at() == 0 => {
+                                match self.keys.first().is_keyed() {
+                                    true => {
+                                        "; if it was made under another secret, give that too, as a further --secret-file"
+                                    }
+                                    false => "; if it was made under a secret, give that as --secret-file",
+                                }
+                            }
+                            _ => "",
+                        };
                         return Err(partly(&format_args!(
-                            "{}: {what}: what comes before is sent, nothing after",
+                            "{}: {what}{hint}: what comes before is sent, nothing after",
                             input.name()
                         )));
                     }

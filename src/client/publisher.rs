@@ -331,6 +331,11 @@ impl Drop for Publisher {
 }
 
 impl Interrupter {
+    /// Frames that were handed over and are neither answered nor, without replies, written.
+    pub fn in_flight(&self) -> usize {
+        self.shared.state.lock().window.frames()
+    }
+
     /// [`Publisher::send`] fails from now on, and [`Publisher::finish`] waits no longer than `grace` from now.
     pub fn interrupt(&self, grace: Duration) {
         let mut state = self.shared.state.lock();

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::conn::{Busy, Conn, Life};
 use super::judge::{Reason, Verdict, is_overload, judge};
+use super::refusing::Refusal;
 use super::retry::pause;
 use super::round::Flight;
 use super::{Away, Courier, Letter, Outcome};
@@ -79,9 +80,11 @@ impl<L: Letter> Courier<L> {
         self.places.reached(conn.place);
         conn.life = Life::Idle;
         conn.due = None;
+        // It was opened to see whether the store is back, and no letter is there for it: that it ends says nothing.
+        conn.is_proven = self.refusal.as_ref().is_some_and(Refusal::looks);
         self.opening -= 1;
         self.is_reached = true;
-        (self.trouble, self.is_refusing) = (None, false);
+        self.reached();
         self.doors.stood();
         self.counts.connections_max = self.counts.connections_max.max(self.conns.len() - self.opening);
         self.idle.push(index);
@@ -92,6 +95,7 @@ impl<L: Letter> Courier<L> {
         let kept = if self.options.ok_when.is_some() { COURIER_ANSWER_MAX } else { 4 * COURIER_QUOTE_MAX };
         self.busy += 1;
         self.counts.requests += 1;
+        self.silence.get_or_insert((self.now, 0));
         let Flight { tries, free, .. } = &mut self.flights[flight];
         self.counts.retries += u64::from(*tries + *free > 0);
         *tries += 1;
@@ -193,10 +197,12 @@ impl<L: Letter> Courier<L> {
         let Life::Busy(busy) = life else { return };
         self.busy -= 1;
         conn.due = None;
+        self.silence = None;
         let is_first = !std::mem::replace(&mut conn.is_proven, true);
         if is_first {
             self.doors.took(self.now, self.conns.len() - self.opening);
         }
+        self.answered();
         let answer = busy.answer(SystemTime::now());
         if is_overload(answer.status) {
             self.pace.overloaded(self.busy);
@@ -225,7 +231,8 @@ impl<L: Letter> Courier<L> {
     /// A letter may be tried again, if it was not tried too often.
     fn try_again(&mut self, flight: usize, reason: Reason, asked: Option<Duration>) {
         let tries = self.flights[flight].tries;
-        if tries > self.options.retries {
+        // While the store is known to be away, nothing waits for it.
+        if tries > self.options.retries || self.refusal.is_some() {
             self.end_flight(flight, Outcome::Failed(reason));
         } else if self.is_ending() {
             self.end_flight(flight, Outcome::Unsent);
@@ -278,7 +285,7 @@ impl<L: Letter> Courier<L> {
         let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
         self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
         let Some((tried, since)) = self.doors.tried() else { return };
-        let trouble = format!("cannot reach {}: {failure}", self.options.target);
+        let trouble = Reason::of(failure.kind(), format!("cannot reach {}: {failure}", self.options.target));
         let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
         let is_long = self.now.duration_since(since) >= self.options.patience;
         let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
@@ -289,9 +296,8 @@ impl<L: Letter> Courier<L> {
             Away::Ends if is_over => {
                 self.gone = Some(format!("{trouble}: run it again to go on"));
             }
-            Away::Fails if is_hopeless || is_long => {
-                self.is_refusing = true;
-                self.fail_ready(&Reason::of(failure.kind(), &trouble));
+            Away::Fails if is_hopeless || is_long || self.refusal.is_some() => {
+                self.refuse(trouble.clone(), tried, since, None);
             }
             _ => log::debug!("{trouble}"),
         }
@@ -334,6 +340,11 @@ impl<L: Letter> Courier<L> {
             }
         } else if is_timeout && self.options.adaptive {
             self.pace.overloaded(self.busy);
+        }
+        if busy.has_begun() {
+            self.silence = None;
+        } else if is_timeout {
+            self.not_answered(busy.began, failure);
         }
         let reason = Reason::of(failure.kind(), failure.to_string());
         let is_ending = self.is_ending();

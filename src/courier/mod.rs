@@ -15,6 +15,7 @@ pub mod doors;
 pub mod judge;
 mod life;
 pub mod pace;
+mod refusing;
 pub mod retry;
 mod round;
 
@@ -74,7 +75,7 @@ pub enum Away {
     Waits,
     /// It is waited for, if it was there before; then nothing more is carried.
     Ends,
-    /// It is waited for; then what waits fails, and what comes later soon does too.
+    /// It is waited for; then what waits fails, and what comes later does so at once, until it is back.
     Fails,
 }
 
@@ -98,6 +99,8 @@ pub struct Ended<L> {
     pub tries: u32,
     /// What became of it.
     pub outcome: Outcome,
+    /// Whether it was given up because the store is away, whatever its own tries came to.
+    pub is_away: bool,
 }
 
 /// What a courier did so far.

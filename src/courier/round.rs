@@ -13,6 +13,7 @@ use super::conn::{Conn, Life};
 use super::doors::Doors;
 use super::judge::Reason;
 use super::pace::Pace;
+use super::refusing::Refusal;
 use super::{Counts, Ended, Letter, Options, Outcome};
 use crate::http::{Method, Request};
 use crate::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
@@ -64,10 +65,12 @@ pub struct Courier<L> {
     pub(super) counts: Counts,
     /// Whether a connection ever stood.
     pub(super) is_reached: bool,
-    /// Why the store cannot be reached now.
-    pub(super) trouble: Option<String>,
-    /// Whether it was waited for long enough: what comes now fails soon.
-    pub(super) is_refusing: bool,
+    /// Why the store cannot be reached now, or does not answer.
+    pub(super) trouble: Option<Reason>,
+    /// Since when the store has answered nothing of what it was sent, and how many requests it let time out.
+    pub(super) silence: Option<(Instant, u32)>,
+    /// It was waited for long enough: what comes now fails at once.
+    pub(super) refusal: Option<Refusal>,
     /// Why it is given up.
     pub(super) gone: Option<String>,
     /// Whether nothing more begins.
@@ -109,7 +112,8 @@ impl<L: Letter> Courier<L> {
             counts: Counts::default(),
             is_reached: false,
             trouble: None,
-            is_refusing: false,
+            silence: None,
+            refusal: None,
             gone: None,
             is_ending: false,
             net,
@@ -138,6 +142,10 @@ impl<L: Letter> Courier<L> {
     /// Whether another letter may be given.
     pub fn has_room(&self) -> bool {
         let waiting_max = (COURIER_WAITING * self.options.max_in_flight).max(COURIER_WAITING_MIN);
+        if self.refusal.is_some() {
+            // It does not stay.
+            return true;
+        }
         // As many as may be under way, and those that a refusal put back stay in line before others come.
         self.busy + self.ready.len() < self.pace.limit() && self.waiting.len() < waiting_max
     }
@@ -186,12 +194,12 @@ impl<L: Letter> Courier<L> {
 
     /// Why the store cannot be reached, while it cannot.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.trouble.as_ref().map(|why| why.text.as_str())
     }
 
     /// Whether it is waited for no longer: what waits fails, and so does what comes, until it is back.
     pub fn is_refusing(&self) -> bool {
-        self.is_refusing
+        self.refusal.is_some()
     }
 
     /// Why the store is given up.
@@ -223,14 +231,13 @@ impl<L: Letter> Courier<L> {
 
     pub(super) fn end_flight(&mut self, flight: usize, outcome: Outcome) {
         let Flight { letter, tries, .. } = self.flights.remove(flight);
-        self.ended.push(Ended { letter, tries, outcome });
+        self.ended.push(Ended { letter, tries, outcome, is_away: false });
     }
 
-    /// What waits for the store fails, however often it was tried.
-    pub(super) fn fail_ready(&mut self, reason: &Reason) {
-        for flight in mem::take(&mut self.ready) {
-            self.end_flight(flight, Outcome::Failed(reason.clone()));
-        }
+    /// What waits for a store that is away fails, however often it was tried.
+    pub(super) fn end_away(&mut self, flight: usize, reason: Reason) {
+        let Flight { letter, tries, .. } = self.flights.remove(flight);
+        self.ended.push(Ended { letter, tries, outcome: Outcome::Failed(reason), is_away: true });
     }
 
     /// Does what is due: what took too long is given up, what has waited is ready again.
@@ -250,6 +257,7 @@ impl<L: Letter> Courier<L> {
             self.waiting.pop();
             self.ready.push_back(flight);
         }
+        self.look_at_patience();
     }
 
     fn time_out(&mut self, index: usize) {
@@ -269,6 +277,9 @@ impl<L: Letter> Courier<L> {
 
     /// Begins what is ready, on connections that are idle, and opens others, as far as there is room.
     pub fn begin(&mut self) {
+        if self.refusal.is_some() {
+            return self.begin_refusing();
+        }
         while !self.ready.is_empty() && self.busy < self.pace.limit() {
             if let Some(index) = self.idle.pop() {
                 let flight = self.ready.pop_front().expect("it is not empty");
@@ -315,7 +326,14 @@ impl<L: Letter> Courier<L> {
 
     fn next_due(&self) -> Option<Instant> {
         let again = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let door = if self.ready.is_empty() { None } else { self.doors.next() };
-        [self.deadlines.next(), again, door].into_iter().flatten().min()
+        [self.deadlines.next(), again, self.next_door(), self.patience_ends()].into_iter().flatten().min()
+    }
+
+    /// When another connection may be opened, if one is wanted.
+    fn next_door(&self) -> Option<Instant> {
+        // One that is being opened to a store that was away says by itself what comes of it.
+        let is_open = self.doors.tried().is_none() || self.conns.is_empty();
+        let is_wanted = !self.ready.is_empty() || self.refusal.as_ref().is_some_and(Refusal::looks);
+        self.doors.next().filter(|_| is_open && is_wanted)
     }
 }

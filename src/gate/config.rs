@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::memory::{AnswerRoom, Memory};
 use crate::ranges::{check_count, check_size, check_time};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
-use crate::units::{Size, Time, TimeOrOff, TimeOrSize};
+use crate::units::{Size, Time, TimeOrOff, TimeOrSize, rounded};
 
 /// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -249,7 +249,7 @@ impl Config {
         let changed = bounds.into_iter().filter(|(_, old, new)| old != new);
         let also: Vec<String> = changed
             .map(|(name, old, new)| {
-                format!("{name}, which depends on it, is {} instead of {}", Size(new), Size(old))
+                format!("{name}, which depends on it, is {} instead of {}", rounded(new), rounded(old))
             })
             .collect();
         (!also.is_empty()).then(|| also.join(", and "))
@@ -263,7 +263,7 @@ impl Config {
             ("max-connections", self.connections_max.to_string()),
             ("idle-timeout", Time(self.idle_timeout).to_string()),
             ("frame-timeout", Time(self.frame_timeout).to_string()),
-            ("outbox", Size(self.outbox_max()).to_string()),
+            ("outbox", rounded(self.outbox_max())),
             ("slow", self.slow.name().into()),
             ("slow-timeout", Time(self.slow_timeout).to_string()),
             ("on-bad-digest", self.on_bad_digest.name().into()),
@@ -278,7 +278,7 @@ impl Config {
             ("overflow", self.overflow.name().into()),
             ("lease", Time(self.lease).to_string()),
             ("max-keys", self.max_keys.to_string()),
-            ("parts-memory", Size(self.parts_max()).to_string()),
+            ("parts-memory", rounded(self.parts_max())),
             ("max-parts", self.max_parts.to_string()),
             ("lease-pressure", self.lease_pressure.name().into()),
             ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),

@@ -10,7 +10,7 @@ use crate::limits::{JOBS, WAITERS};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::snapshot::{DedupWindow, Depth, MemoryUse, Phase, Queues, Snapshot};
-use crate::units::{Size, later};
+use crate::units::{Size, later, rounded};
 
 /// Whether the gate takes in, and who waits until it has finished what it took.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn set(&mut self, setting: Setting) -> Result<Change, String> {
         let (old, new): (&dyn Display, &dyn Display);
-        let (old_size, new_size, old_count, new_count);
+        let (old_size, old_about, new_size, old_count, new_count);
         let mut also = None;
         match setting {
             Setting::Workers(workers) => {
@@ -176,10 +176,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         Size(max)
                     ));
                 }
-                (old_size, new_size) = (Size(self.config.outbox_max()), Size(bytes));
+                (old_about, new_size) = (rounded(self.config.outbox_max()), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
                 self.reconsider_crowds();
-                (old, new) = (&old_size, &new_size);
+                (old, new) = (&old_about, &new_size);
             }
         }
         Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string(), also })

@@ -55,6 +55,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn drain_on(&mut self) {
         let Some(deadline) = self.draining else { return };
         if self.now >= deadline {
+            if self.calling.is_some() {
+                // A frame waits in a stage for its own answer, or for that of one before it.
+                self.ledger.borrow_mut().unanswered += self.staged;
+            }
             for id in self.conns.ids() {
                 self.lose(id, CloseReason::Draining);
                 self.reap(id);

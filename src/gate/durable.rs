@@ -1,7 +1,8 @@
 //! What sinks have, and what waits for their word.
 //!
 //! Frames are put under a ticket. It is over when every sink has given its word on every put under it: then
-//! the replies that are owed are sent, OK or, where a sink has refused, REJECTED.
+//! the replies that are owed are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
+//! since no word of another can change it; the ticket and its digests stay until all have spoken.
 //!
 //! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
 //! same bytes go to those alone the next time, under a ticket of their own; subscribers have had them.
@@ -363,6 +364,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let durable = self.durable.get_or_insert_with(|| Box::new(Durable::new()));
         assert!(durable.sinks.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
         durable.sinks.push(Line { sink, waiting, puts, bytes, heard });
+        self.ledger.borrow_mut().sinks += 1;
     }
 
     /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
@@ -462,9 +464,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 && let Some(outcome) = durable.sinks[at].collect(self.now)
             {
                 left -= 1;
+                let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
                 if let Some(pending) = durable.take(at, outcome) {
                     left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
+                } else if let Some(ticket) = refused {
+                    self.tell_refused(ticket);
                 }
             }
             if let Some(durable) = &mut self.durable {
@@ -481,6 +486,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 conn.sink_held = false;
             }
             self.mark_runnable(id);
+        }
+    }
+
+    /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
+    fn tell_refused(&mut self, ticket: Ticket) {
+        let Some(pending) = self.durable.as_mut().and_then(|durable| durable.get(ticket)) else { return };
+        let Some(why) = pending.refusal.clone() else { return };
+        for owed in std::mem::take(&mut pending.owed) {
+            self.refuse(owed, Status::Rejected, &why);
         }
     }
 

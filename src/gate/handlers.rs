@@ -8,6 +8,10 @@
 //!
 //! A process that fails is to blame on the frame that it had only if the program as such works, and that is known
 //! once any process of it has answered a frame. Before that, it does not start: frames wait for it.
+//!
+//! It may be that every frame that came so far kills its handler. So once a process has died before any answer, the
+//! next ones are given nothing until they have been up for longer than those that died, and one that is still there then
+//! shows that the program does start: what it dies of from there on is the frame, too.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -30,6 +34,9 @@ use crate::snapshot::HandlerUse;
 /// 50 ms for a handler that closed a pipe to end, so that it can be said how.
 const CLOSED_GRACE: Duration = Duration::from_millis(50);
 
+/// 1 s at least for a process to stay up with nothing to do, where others have died before any answer.
+const TRIAL_LEAST: Duration = Duration::from_secs(1);
+
 /// 1 ms until the first look at a process that ends, twice as long to each next.
 const LOOK_FIRST: Duration = Duration::from_millis(1);
 /// 64 ms between two looks at most.
@@ -47,6 +54,10 @@ pub struct Handlers<H> {
     started: u64,
     /// Some process has answered something: the program works.
     works: bool,
+    /// Some process stayed up through its trial: the program starts.
+    stays: bool,
+    /// How long the trial of a new process is, where others have died before any answer.
+    trial: Option<Duration>,
 }
 
 /// The place of one handler, which one process after the other may fill.
@@ -79,6 +90,9 @@ pub struct Running<H> {
     log: LogLines,
     /// Since when it takes no more, or answers no more.
     pub closed: Option<Instant>,
+    started: Instant,
+    /// It is given nothing before then: it is to show that it stays up.
+    trial_until: Option<Instant>,
     pub outbox: Outbox<Parcel>,
     pub intake: Intake,
     /// The calls that it has, by their numbers and so in the order in which it got them.
@@ -105,7 +119,9 @@ impl<H: Process> Handlers<H> {
     /// `wanted` handlers of a program, none of them started. The first of a handler's calls may take `timeout`.
     pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Handlers<H> {
         let (seats, leaving) = (Vec::new(), Vec::new());
-        let mut handlers = Handlers { command, timeout, wanted: 0, seats, leaving, started: 0, works: false };
+        let (works, stays, trial) = (false, false, None);
+        let mut handlers =
+            Handlers { command, timeout, wanted: 0, seats, leaving, started: 0, works, stays, trial };
         handlers.set_wanted(wanted, now);
         handlers
     }
@@ -124,9 +140,9 @@ impl<H: Process> Handlers<H> {
         self.open().next().is_some()
     }
 
-    /// Whether some process takes calls, and it is not known yet that the program works.
+    /// Whether some process takes calls, and it is not known yet that the program works, or starts.
     pub fn tries(&self) -> bool {
-        !self.works && self.is_open()
+        !self.works && !self.stays && self.is_open()
     }
 
     /// The seat that gets the next call: the least busy one. While calls wait to be tried alone, the least
@@ -146,7 +162,9 @@ impl<H: Process> Handlers<H> {
 
     fn open(&self) -> impl Iterator<Item = (usize, &Running<H>)> {
         self.seats.iter().take(self.wanted).enumerate().filter_map(|(at, seat)| match &seat.life {
-            Life::Running(running) if running.closed.is_none() => Some((at, &**running)),
+            Life::Running(running) if running.closed.is_none() && running.trial_until.is_none() => {
+                Some((at, &**running))
+            }
             _ => None,
         })
     }
@@ -215,13 +233,29 @@ impl<H: Process> Handlers<H> {
     /// The process in a seat has answered a call.
     pub fn count_answer(&mut self, seat: usize) {
         if !std::mem::replace(&mut self.works, true) {
-            // Whatever fails now does so for a reason of its own.
-            self.seats.iter_mut().for_each(|seat| seat.trouble = None);
+            self.end_trials();
         }
         let seat = &mut self.seats[seat];
         seat.done += 1;
         seat.failures = 0;
         seat.trouble = None;
+    }
+
+    /// The program works, or starts at least: whatever fails now does so for a reason of its own.
+    fn end_trials(&mut self) {
+        for seat in &mut self.seats {
+            seat.trouble = None;
+            if let Life::Running(running) = &mut seat.life {
+                running.trial_until = None;
+            }
+        }
+    }
+
+    /// A process ended before any had answered. How long the next ones are to stay up to show that the program starts:
+    /// longer than it did, but not longer than a frame may take, after which a process would be replaced as well.
+    fn learn_trial(&mut self, life: Duration) {
+        let trial = (2 * life).min(self.timeout).max(TRIAL_LEAST);
+        self.trial = self.trial.max(Some(trial));
     }
 
     /// Each handler, for people.
@@ -253,7 +287,8 @@ impl<H: Process> Handlers<H> {
             // It is not wanted any more.
             Life::Running(running) if at >= self.wanted && running.calls.is_empty() => Some(now),
             Life::Running(running) => {
-                (!running.calls.is_empty()).then_some(running.first_since + self.timeout)
+                let answer = (!running.calls.is_empty()).then_some(running.first_since + self.timeout);
+                [answer, running.trial_until].into_iter().flatten().min()
             }
         });
         seats.chain(self.leaving.iter().map(|leaving| leaving.look_at)).min()
@@ -354,6 +389,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         handlers.started += 1;
         let process = self.net.start(&handlers.command, handlers.started)?;
         log::debug!("handler {} ({}) is started", seat + 1, process.id());
+        let trial = handlers.trial.filter(|_| !handlers.works && !handlers.stays);
         let running = Running {
             process,
             key: handlers.started,
@@ -362,6 +398,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             log_readable: false,
             log: LogLines::default(),
             closed: None,
+            started: self.now,
+            trial_until: trial.map(|trial| self.now + trial),
             outbox: Outbox::default(),
             intake: Intake::default(),
             calls: BTreeMap::new(),
@@ -371,7 +409,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         handlers.seats[seat].started += 1;
         handlers.seats[seat].life = Life::Running(Box::new(running));
-        if handlers.works {
+        if handlers.works || handlers.stays {
             // It could not be started for a while; the program is known to work.
             handlers.seats[seat].trouble = None;
         }
@@ -421,8 +459,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
             } else if self.now >= since + CLOSED_GRACE {
                 self.fail_handler(seat, "closed its pipe");
             }
+        } else if running.trial_until.is_some_and(|until| until <= self.now) {
+            log::info!(
+                "handler {} ({}) stays up while it has nothing to do: the program starts, and a frame that two handlers die of is REJECTED",
+                seat + 1,
+                running.process.id()
+            );
+            calling.handlers.stays = true;
+            calling.handlers.end_trials();
         } else if !running.calls.is_empty() && self.now >= running.first_since + timeout {
-            self.fail_handler(seat, format_args!("gave no answer for {timeout:?}"));
+            self.replace_handler(seat, true, format_args!("gave no answer for {timeout:?}"));
         }
     }
 
@@ -442,19 +488,31 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
     /// each alone, so that the one which is to blame is known and the others are done. If none of its processes has
-    /// ever answered, nothing is known of the calls: they wait until one does, each alone in its turn, so that a frame
-    /// that no handler survives does not keep the others from showing that the program works.
+    /// ever answered, nothing is known of the calls: they wait until one does, or one at least stays up, each alone in
+    /// its turn, so that a frame that no handler survives does not keep the others from showing that the program works.
     pub(super) fn fail_handler(&mut self, seat: usize, why: impl Display) {
+        self.replace_handler(seat, false, why);
+    }
+
+    /// The same; `hangs` if it was still up. That a process is up and answers nothing is what a program does that is no
+    /// handler at all, so it is no frame's fault before one has answered.
+    fn replace_handler(&mut self, seat: usize, hangs: bool, why: impl Display) {
         let Some(calling) = &mut self.calling else { return };
         let handlers = &mut calling.handlers;
         let Some(mut running) = handlers.stand_up(seat, self.now) else { return };
         let about = About { number: seat + 1, now: self.now, memory: &self.memory };
         let said = running.log.read_last(&mut running.process, about, &mut self.scratch);
         let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
-        let (works, pid) = (handlers.works, running.process.id());
+        if !handlers.works && !hangs {
+            handlers.learn_trial(self.now.saturating_duration_since(running.started));
+        }
+        let (works, pid) = (handlers.works || handlers.stays && !hangs, running.process.id());
         let place = &mut handlers.seats[seat];
         place.failed += 1;
-        place.failures += u32::from(running.answered == 0);
+        // Of one that died alone with a frame it is the frame that is found out, and many may be to come.
+        let is_found = works && running.alone;
+        let unproven = u32::from(running.answered == 0);
+        place.failures = if is_found { unproven } else { place.failures + unproven };
         let pause = pause(place.failures);
         place.life = Life::Vacant(self.now + pause);
         let calls = std::mem::take(&mut running.calls);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -247,18 +248,74 @@ fn a_store_that_stays_away_is_waited_for_no_longer() {
     });
     gate.wait_for(50);
     assert!(began.elapsed() >= patience);
-    let why = format!("cannot reach {url}: cannot connect: Connection refused");
-    assert!(gate.outcomes.values().all(|said| said.as_deref() == Some(&*why)), "{:?}", gate.outcomes);
-    // What comes then is refused at the next look for it, until one finds it.
-    gate.put(0, "too early");
-    gate.wait_for(51);
-    assert_eq!(gate.outcomes[&51].as_deref(), Some(&*why));
-    gate.until(|gate| gate.said("refused") == 51);
+    assert!(began.elapsed() < patience + Duration::from_secs(2), "nobody waits for the next look for it");
+    // Where, why, and how often it was tried.
+    let why = format!("cannot reach {url}: cannot connect: Connection refused (");
+    let is_said = |said: &Option<String>| {
+        said.as_deref().is_some_and(|said| {
+            said.starts_with(&why) && (said.contains(" tries in ") || said.ends_with("(1 try)"))
+        })
+    };
+    assert!(gate.outcomes.values().all(is_said), "{:?}", gate.outcomes);
+    // What comes then is refused at once, one after the other, and none waits for a look for it.
+    let began = Instant::now();
+    for number in 51..=200 {
+        gate.put(0, "too early");
+        gate.wait_for(number);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?} for 150 refusals", began.elapsed());
+    assert!(gate.outcomes.values().all(is_said), "{:?}", gate.outcomes);
+    gate.until(|gate| gate.said("refused") == 200);
+    // That it is back is found out without any frame.
     let store = Store::at(free, usize::MAX, |_, _| OK);
-    gate.put(0, "again");
-    gate.wait_for(52);
-    assert_eq!((gate.outcomes[&52].as_deref(), store.times("again")), (None, 1));
-    assert_eq!(gate.sink.condition().trouble, None);
+    gate.until(|gate| gate.sink.condition().trouble.is_none());
+    (0..200).for_each(|n| {
+        gate.put(0, &format!("again {n}"));
+    });
+    gate.wait_for(400);
+    assert!(gate.outcomes.range(201..).all(|(_, said)| said.is_none()), "{:?}", gate.outcomes);
+    assert_eq!((store.requests(), gate.sink.condition().trouble), (200, None));
+}
+
+#[test]
+fn a_store_that_takes_connections_and_answers_nothing_is_away_too() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let is_hanging = hangs.clone();
+    let store = Store::start(usize::MAX, move |_, _| if is_hanging.load(Relaxed) { Act::Hang } else { OK });
+    let (patience, timeout) = (Duration::from_millis(500), Duration::from_millis(300));
+    let carried = courier::Options { patience, timeout, retries: 100, ..options(&store.url()).carried };
+    let mut gate = Gate::start(sized(Options { carried, ..options(&store.url()) }, 5));
+    let began = Instant::now();
+    (0..50).for_each(|n| {
+        gate.put(0, &n.to_string());
+    });
+    gate.wait_for(50);
+    assert!(began.elapsed() >= patience);
+    let why = format!("{} does not answer: no whole response within 300ms (", store.url());
+    let mut own = 0;
+    for said in gate.outcomes.values().map(|said| said.as_deref().expect("it is refused")) {
+        own += usize::from(said.starts_with("no whole response within 300ms ("));
+        assert!(said.starts_with("no whole response") || said.starts_with(&why), "{said}");
+    }
+    assert!(own <= 5, "{own} were under way");
+    // One at a time finds out whether it answers again; nobody waits for that one.
+    let began = Instant::now();
+    (0..1000).for_each(|_| {
+        gate.put(0, "too early");
+    });
+    gate.wait_for(1049);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?} for 999 refusals", began.elapsed());
+    gate.wait_for(1050);
+    hangs.store(false, Relaxed);
+    let began = Instant::now();
+    while gate.sink.condition().trouble.is_some() {
+        assert!(began.elapsed() < PATIENCE, "it is not found to be back");
+        let put = gate.put(0, "again");
+        gate.wait_for(put as usize);
+    }
+    let put = gate.put(0, "done");
+    gate.wait_for(put as usize);
+    assert_eq!((gate.outcomes[&put].as_deref(), store.times("done")), (None, 1));
 }
 
 #[test]

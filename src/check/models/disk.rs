@@ -41,6 +41,8 @@ struct State {
     /// Says that a sync is done without doing it.
     lies: bool,
     dice: u64,
+    /// What files are said to be written to at.
+    time: Stamp,
 }
 
 #[derive(Default)]
@@ -99,6 +101,7 @@ impl SimDisk {
             stopped: false,
             lies: false,
             dice: 1,
+            time: Stamp(0),
         })))
     }
 
@@ -108,6 +111,11 @@ impl SimDisk {
         let disk = SimDisk::new();
         disk.0.borrow_mut().lies = true;
         disk
+    }
+
+    /// The calendar says this.
+    pub fn set_time(&self, time: Stamp) {
+        self.0.borrow_mut().time = time;
     }
 
     /// Something goes wrong after so many further calls; `dice` chooses how.
@@ -402,7 +410,9 @@ impl Files for SimDisk {
             _ => roll(dice, all.len() + 1),
         };
         let n = if called.is_ok() { n.max(1) } else { n };
+        let time = state.time;
         state.files[*file].append(&all[..n]);
+        state.files[*file].modified = time;
         called.map(|()| n)
     }
 

@@ -329,7 +329,7 @@ impl Run {
 }
 
 /// A start.
-fn begin(disk: &SimDisk, now: Stamp) -> Result<(Start, Recovered), Trouble> {
+pub(super) fn begin(disk: &SimDisk, now: Stamp) -> Result<(Start, Recovered), Trouble> {
     let keys = Keys::new(vec![Scheme::Sha256]);
     recover(&mut disk.clone(), &keys, now).map(|(start, _, recovered)| (start, recovered))
 }
@@ -344,7 +344,7 @@ fn ids_of(body: &Body) -> Vec<u64> {
 }
 
 /// The ids of the whole frames that bytes begin with.
-fn ids_in(bytes: &[u8]) -> Vec<u64> {
+pub(super) fn ids_in(bytes: &[u8]) -> Vec<u64> {
     let (mut rest, mut ids) = (bytes, Vec::new());
     while let Some(header) = rest.first_chunk().and_then(|head| Header::decode(head).ok()) {
         let Some(behind) = rest.get(header.frame_len()..) else { break };

@@ -20,7 +20,7 @@ const CORPORA: [(&str, &[Check]); 12] = [
     ("http", &[check_http]),
     ("outbox", &[check_outbox]),
     ("parts", &[check_parts]),
-    ("store", &[check_store, check_recovery, check_repair]),
+    ("store", &[check_store, check_recovery, check_repair, check_clocks]),
     ("journal", &[check_journal, check_any_journal]),
     ("archive", &[check_archive]),
     ("gateway", &[check_schedule]),
@@ -119,6 +119,11 @@ proptest! {
     #[test]
     fn the_store_holds_what_it_confirmed(data in vec(any::<u8>(), 0..1500)) {
         check_store(&data);
+    }
+
+    #[test]
+    fn nothing_is_removed_early_whatever_clocks_do(data in vec(any::<u8>(), 0..600)) {
+        check_clocks(&data);
     }
 
     #[test]

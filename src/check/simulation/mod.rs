@@ -166,7 +166,7 @@ impl Simulation<'_> {
         }
         // Who subscribed before anyone published must get everything.
         self.finish(|peer| peer.has_all_replies());
-        if self.rules.poison {
+        if self.rules.proven {
             let script = Script::harmless(self.peers.len(), &self.rules);
             self.connect(script, false);
             self.finish(|peer| peer.is_subscriber || peer.is_closed());

@@ -428,7 +428,7 @@ fn check_answered(
 fn check_handlers(run: &Simulation<'_>) {
     let world = run.world.borrow();
     // Two that fail with it, and once more if an answer found no room; as long as none works, as often as one starts.
-    let most = match run.rules.poison || !run.chaos {
+    let most = match run.rules.proven || !run.chaos && !run.rules.poison {
         true => 2 + usize::from(run.gate.ledger().calls.repeated > 0),
         false => usize::MAX,
     };

@@ -129,6 +129,8 @@ pub struct Rules {
     pub handlers: bool,
     /// They die of some frames.
     pub poison: bool,
+    /// They have answered one before any that they die of can come.
+    pub proven: bool,
     /// Parts of one product.
     pub parts_max: u16,
 }

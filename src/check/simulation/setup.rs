@@ -46,7 +46,7 @@ impl<'a> Simulation<'a> {
         };
         let is_cramped = dedup && !handlers && dice.one_in(4);
         let large = dice.one_in(LARGE);
-        // Or the first frames find out whether the handlers work, and those must not all be ones of which they die.
+        // Or the first frames find out whether the handlers work, even where they die of all of those.
         let proven = handlers && !dice.one_in(4);
         let rules = Rules {
             scheme: scheme.clone(),
@@ -59,7 +59,8 @@ impl<'a> Simulation<'a> {
             frames_max: if large { *dice.pick(&[40, 100]) } else { 40 },
             large,
             handlers,
-            poison: proven,
+            poison: handlers,
+            proven,
             parts_max: *dice.pick(&[1024, 1024, 9, 3]),
         };
         // What becomes of a copy depends on what became of the first, so that must be certain.

@@ -248,6 +248,8 @@ impl Worker {
                 End::Stored => None,
                 End::Failed(reason) => {
                     let tries = match ended.tries {
+                        // How often the store was tried stands there, which is what counts.
+                        _ if ended.is_away => String::new(),
                         0 => String::new(),
                         1 => " (1 try)".into(),
                         tries => format!(" ({tries} tries)"),

@@ -181,7 +181,8 @@ fn size_of<F: Files>(files: &mut F, path: &Path) -> io::Result<u64> {
     }
 }
 
-fn later(stamp: Stamp, time: Duration) -> Stamp {
+/// So much later, or at the end of what a stamp can say.
+pub(super) fn later(stamp: Stamp, time: Duration) -> Stamp {
     Stamp(stamp.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
 }
 

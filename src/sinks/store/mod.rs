@@ -12,7 +12,7 @@
 //! DIR/orders.eu/20260728T101520.000000042Z.cut       what a crash left that is no frame
 //! ```
 //!
-//! In DIR itself lie also `.schemes`, under what the frames were made, and, where clocks went wrong, `.clock`.
+//! In DIR itself lie also `.schemes`, under what the frames were made, and, where clocks went wrong, `.clock` and `.jump`.
 //!
 //! Files are called by the [stamp](Stamp) of their first frame. Stamps are unique and ascend in the order
 //! in which frames were stored, whatever their topics.
@@ -25,6 +25,7 @@ mod append;
 mod by_topic;
 mod files;
 pub mod index;
+mod jump;
 mod keep;
 mod layout;
 mod lock;

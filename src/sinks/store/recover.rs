@@ -28,6 +28,8 @@ pub struct Start {
     pub topics: usize,
     /// When stamps ran ahead of the clock.
     pub ages: Ages,
+    /// What was stored before was stamped with less, before anything of it was finished now.
+    pub newest: Stamp,
 }
 
 /// What was found and done at a start.
@@ -103,6 +105,8 @@ pub fn finish_open<F: Files>(
         }
     }
     open.sort();
+    // What a crash left without an index gets stamps of now.
+    let newest = clock.next();
     let mut recovered = Recovered::default();
     // Whether all of them can be judged is known before any is touched.
     let mut judged = Vec::new();
@@ -115,7 +119,7 @@ pub fn finish_open<F: Files>(
         recovered.segments += 1;
         one.finish(&mut clock, now, &mut recovered)?;
     }
-    Ok((Start { clock, topics, ages }, schemes, recovered))
+    Ok((Start { clock, topics, ages, newest }, schemes, recovered))
 }
 
 /// By which schemes an open segment is judged. A secret that is not known is no reason to cut anything off.

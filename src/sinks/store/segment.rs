@@ -194,6 +194,19 @@ impl<T> Segment<T> {
         is_there.map(|is| !is).map_err(|why| self.failed("look for", why))
     }
 
+    /// Its file was moved away: what was written to it and is not stored is cut off there, since it is stored elsewhere
+    /// and must not stand twice where the file is brought back. It is done while the file is open; later nobody finds it.
+    pub fn cut_off<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
+        let (written, stored) = (self.written, self.stored);
+        let Some(pair) = self.files.as_mut().filter(|_| self.broken || written > stored) else {
+            return Ok(());
+        };
+        files.truncate(&mut pair.frames, stored)?;
+        files.sync(&mut pair.frames)?;
+        self.written = stored;
+        Ok(())
+    }
+
     /// Takes away what is left of a segment whose frames are gone.
     pub fn clear<F: Files<File = T>>(&mut self, files: &mut F) {
         self.files = None;
@@ -217,6 +230,10 @@ impl<T> Segment<T> {
     /// nothing. Whether it can be finished. It may be tried again after any failure.
     pub fn mend<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
         if self.stored == 0 {
+            // Where it lies somewhere else by now, it is empty when it comes back.
+            if let Err(why) = self.cut_off(files) {
+                log::debug!("the store: cannot empty {}: {why}", self.path(Holds::OpenFrames).display());
+            }
             self.files = None;
             for holds in [Holds::OpenFrames, Holds::Index] {
                 let path = self.path(holds);

@@ -23,6 +23,7 @@ use slab::Slab;
 use super::ages::Ages;
 use super::by_topic::ByTopic;
 use super::files::{Files, is_missing};
+use super::jump::Watch;
 use super::keep::{Keep, Keeper};
 use super::recover::Start;
 use super::segment::{Segment, Trouble};
@@ -106,6 +107,8 @@ pub struct Warehouse<F: Files> {
     /// Segments whose files are open.
     hot: Vec<usize>,
     keeper: Keeper,
+    /// Where frames are kept for a time.
+    watch: Option<Watch>,
     troubled: Troubled,
     stored_topics: Topics,
     ages: Ages,
@@ -128,8 +131,12 @@ struct Open<T> {
 
 impl<F: Files> Warehouse<F> {
     /// A warehouse without open segments, that begins where a [start](super::recover()) has left it.
-    pub fn new(files: F, policy: Policy, start: Start, now: Now) -> Warehouse<F> {
-        let Start { clock, topics, ages } = start;
+    pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> Warehouse<F> {
+        let Start { clock, topics, ages, newest } = start;
+        let watch = match policy.keep {
+            Some(Keep::Time(time)) => Some(Watch::begin(&mut files, time, newest, now)),
+            Some(Keep::Size(_)) | None => None,
+        };
         let mut warehouse = Warehouse {
             files,
             policy,
@@ -140,6 +147,7 @@ impl<F: Files> Warehouse<F> {
             ending: Vec::new(),
             hot: Vec::new(),
             keeper: Keeper::new(policy.keep),
+            watch,
             troubled: Troubled::default(),
             stored_topics: Topics::new(topics, policy.topics),
             ages,
@@ -178,8 +186,11 @@ impl<F: Files> Warehouse<F> {
         &mut self.files
     }
 
-    /// Says again when stamps ran ahead of the clock, in a store's folder that was made anew.
+    /// Says again what clocks did, in a store's folder that was made anew.
     pub fn write_ages(&mut self) -> io::Result<()> {
+        if let Some(watch) = &self.watch {
+            watch.write(&mut self.files)?;
+        }
         if self.ages == Ages::default() { Ok(()) } else { self.ages.write(&mut self.files) }
     }
 
@@ -220,7 +231,9 @@ impl<F: Files> Warehouse<F> {
                 _ => break,
             }
         }
-        self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp, &self.ages);
+        if self.watch.as_mut().is_none_or(|watch| watch.may_remove(&mut self.files, now)) {
+            self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp, &self.ages);
+        }
         Ok(())
     }
 
@@ -365,6 +378,12 @@ impl<F: Files> Warehouse<F> {
                     segment.folder(),
                     ErrorKind::NotFound.into(),
                 ));
+            }
+            // What of it failed in a round before, and was not cut off yet.
+            if let Err(why) = segment.cut_off(&mut self.files) {
+                log::error!(
+                    "the store: cannot cut off what is not confirmed in a segment that was moved away: {why}"
+                );
             }
             segment.clear(&mut self.files);
             self.done.lost += frames;

@@ -287,7 +287,17 @@ impl<F: Files> Warehouse<F> {
                 Fate::Planned => {}
                 // What was written and not stored is of no use: nobody knows what the disk made of it.
                 Fate::Written | Fate::Gone | Fate::Failed(_) => {
-                    self.segments[*segment].segment.give_up();
+                    let given_up = &mut self.segments[*segment].segment;
+                    given_up.give_up();
+                    if let Fate::Gone = fate
+                        && let Err(why) = given_up.cut_off(&mut self.files)
+                    {
+                        let topic = String::from_utf8_lossy(topic);
+                        log::error!(
+                            "the store: the open segment of the topic '{}' was moved away, and what was not confirmed in it cannot be cut off: {why}: if it is moved back, some frames stand twice",
+                            topic.escape_debug()
+                        );
+                    }
                     self.retire(*segment);
                 }
             }

@@ -1,0 +1,352 @@
+//! The configuration file: TOML with the names of the options, and what is said where something in it is wrong.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, ArgAction, Args, Command};
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
+
+use super::Failure;
+use super::serve::Serve;
+use super::settings::Settings;
+use crate::ranges;
+use crate::units::{nearest, plain};
+
+impl Settings {
+    /// Reads a TOML file.
+    pub fn from_file(path: &Path) -> Result<Settings, Failure> {
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .map_err(|why| Failure::usage(format!("--config {shown}: {why}: give a TOML file")))?;
+        read(&text).map_err(|(at, wrong)| {
+            let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+            Failure::usage(format!("{shown} line {line}: {wrong}"))
+        })
+    }
+}
+
+/// A setting as it stands in the file.
+struct Entry {
+    name: String,
+    at: usize,
+    end: usize,
+    value: Value,
+}
+
+/// What the file says; or where something is wrong, and what.
+fn read(text: &str) -> Result<Settings, (usize, String)> {
+    if let Some(wrong) = out_of_range(text) {
+        return Err(wrong);
+    }
+    let entries = toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(text);
+    let entries = entries.map_err(|wrong| {
+        let at = wrong.span().map_or(0, |span| span.start);
+        (at, no_toml(text, at, wrong.message()))
+    })?;
+    let entry = |(name, value): (Spanned<String>, Spanned<Value>)| {
+        let (at, end) = (name.span().start, value.span().end);
+        Entry { name: name.into_inner(), at, end, value: value.into_inner() }
+    };
+    let mut entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+    entries.sort_by_key(|entry| entry.at);
+    let command = Settings::augment_args(Command::new("serve"));
+    let names: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+    for Entry { name, at, value, .. } in &entries {
+        let wrong = match command.get_arguments().find(|arg| arg.get_long() == Some(name)) {
+            Some(arg) => wrong_kind(arg, name, value, &names),
+            None => Some(unknown(name, value, &names)),
+        };
+        if let Some(wrong) = wrong {
+            return Err((*at, wrong));
+        }
+    }
+    toml::from_str(text).map_err(|wrong| {
+        let at = wrong.span().map_or(0, |span| span.start);
+        let of = entries.iter().find(|entry| (entry.at..entry.end).contains(&at));
+        let said = |entry: &Entry| format!("{}: {}", entry.name, wrong.message());
+        (at, of.map_or(wrong.message().to_string(), said))
+    })
+}
+
+/// A name that is no setting: which was probably meant, and not all that are.
+fn unknown(name: &str, value: &Value, names: &[&str]) -> String {
+    let shown = plain(name);
+    if let Some(meant) = of_table(name, value, names) {
+        return format!("unknown setting {shown}: did you mean {meant}?");
+    }
+    let is_table = |value: &Value| value.is_table();
+    if is_table(value) || value.as_array().is_some_and(|list| list.iter().any(is_table)) {
+        return format!(
+            "[{shown}]: the file has no tables: leave this line out and write its settings at the top"
+        );
+    }
+    let serve = Serve::augment_args(Command::new("serve"));
+    let is_option = serve.get_arguments().any(|arg| arg.get_long() == Some(name) && !arg.is_hide_set());
+    if is_option || matches!(name, "verbose" | "quiet") {
+        return format!(
+            "{shown} is for the command line alone: leave it out, and start framegate serve --{shown}"
+        );
+    }
+    match nearest(name, names.iter().copied()) {
+        Some(meant) => format!("unknown setting {shown}: did you mean {meant}?"),
+        None => format!(
+            "unknown setting {shown}: the names are those of the options that framegate serve --help shows"
+        ),
+    }
+}
+
+/// `store.keep`, or `keep` in `[store]`, which is called `store-keep`.
+fn of_table(name: &str, value: &Value, names: &[&str]) -> Option<String> {
+    let mut within = value.as_table()?.keys();
+    within.find_map(|key| {
+        let joined = format!("{name}-{key}");
+        names.contains(&joined.as_str()).then_some(joined)
+    })
+}
+
+/// What is said of a value of another kind than the setting's.
+fn wrong_kind(arg: &Arg, name: &str, value: &Value, names: &[&str]) -> Option<String> {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let Expected { what, example, takes } = expected(arg, name);
+    let (what, example) = match is_list {
+        false => (what, example),
+        true => (format!("a list of {what}"), format!("[{example}]")),
+    };
+    let is_right = match (is_list, value) {
+        (true, Value::Array(all)) => all.iter().all(takes),
+        (true, _) => false,
+        (false, value) => takes(value),
+    };
+    if is_right {
+        return None;
+    }
+    let given = match value {
+        Value::Table(_) => match of_table(name, value, names) {
+            Some(meant) => return Some(format!("{name} is no table: did you mean {meant}?")),
+            None => "a table".to_string(),
+        },
+        Value::Array(_) => "a list".into(),
+        Value::Datetime(date) => format!("the date {date}"),
+        value => plain(&value.to_string()),
+    };
+    // A list may hold what is wrong.
+    let given = if is_list && value.is_array() { "a list of something else".into() } else { given };
+    Some(format!("{name} is {given}: expected {what}, such as {name} = {example}"))
+}
+
+/// What a setting takes.
+struct Expected {
+    what: String,
+    example: String,
+    takes: fn(&Value) -> bool,
+}
+
+fn expected(arg: &Arg, name: &str) -> Expected {
+    let value_name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    let number_or_text: fn(&Value) -> bool =
+        |value| matches!(value, Value::String(_) | Value::Integer(_) | Value::Float(_));
+    let (what, example, takes): (&str, &str, fn(&Value) -> bool) = match value_name {
+        "N" => ("a whole number", "4", Value::is_integer),
+        "SIZE" => ("a size in quotes, or a number of bytes", "\"64MiB\"", number_or_text),
+        "TIME" => ("a time in quotes, or a number of seconds", "\"30s\"", number_or_text),
+        "TIME|off" => ("a time in quotes, a number of seconds, or \"off\"", "\"30s\"", number_or_text),
+        "TIME|SIZE" => ("a time or a size in quotes, with its unit", "\"7d\"", number_or_text),
+        "BOOL" => ("true or false", "true", Value::is_bool),
+        "POLICY" => {
+            let names: Vec<_> =
+                arg.get_possible_values().iter().map(|value| format!("\"{}\"", value.get_name())).collect();
+            let example = names.first().cloned().unwrap_or_default();
+            return Expected { what: names.join(" or "), example, takes: Value::is_str };
+        }
+        other => {
+            let example = match (name, other) {
+                ("admin", _) => super::settings::ADMIN,
+                (_, "ADDR") => super::settings::LISTEN,
+                (_, "COMMAND") => "python3 thumbnails.py",
+                (_, "URL") => "http://store:8080/frames",
+                ("store", _) => "/var/lib/framegate",
+                (_, "FILE") => "/etc/framegate/secret",
+                (_, "NAME") => "gateway.example.com",
+                (_, "'K: V'") => "X-From: framegate",
+                (_, "FIELD=VALUE") => "code=0",
+                _ => "text/plain",
+            };
+            return Expected {
+                what: "text in quotes".into(),
+                example: format!("\"{example}\""),
+                takes: Value::is_str,
+            };
+        }
+    };
+    Expected { what: what.into(), example: example.into(), takes }
+}
+
+/// The first number, size or time that is out of its range: where, and what is allowed. Numbers are looked at as they
+/// are written, since some are more than any type holds. What is wrong otherwise is for others to say.
+fn out_of_range(text: &str) -> Option<(usize, String)> {
+    let table = DeTable::parse(text).ok()?;
+    let wrong = |(name, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        let range = ranges::of("serve", name.get_ref())?;
+        let given = match (range.bounds, value.get_ref()) {
+            (_, DeValue::Integer(given)) => given.as_str(),
+            (ranges::Bounds::Count(..), _) => return None,
+            (_, DeValue::Float(given)) => given.as_str(),
+            (_, DeValue::String(given)) if ranges::is_like_a_number(given) => given,
+            _ => return None,
+        };
+        let why = range.check(given).err()?;
+        // Some of what is said begins with what was given.
+        let given = if why.starts_with('\'') { String::new() } else { format!(" {}", plain(given)) };
+        Some((value.span().start, format!("{}{given}: {why}", name.get_ref())))
+    };
+    table.get_ref().iter().filter_map(wrong).min_by_key(|(at, _)| *at)
+}
+
+/// What is said where it is no TOML, with the mend that most of it needs.
+fn no_toml(text: &str, at: usize, message: &str) -> String {
+    let begin = text[..at].rfind('\n').map_or(0, |before| before + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let line = line.split('#').next().unwrap_or_default();
+    let mend = match line.split_once('=') {
+        Some((name, value)) => {
+            let (name, value) = (name.trim(), value.trim());
+            let quoted = format!("{name} = \"{value}\"");
+            let is_toml = |text: &str| text.parse::<toml::Table>().is_ok();
+            let is_mended = !value.is_empty() && !is_toml(&format!("{name} = {value}")) && is_toml(&quoted);
+            is_mended.then(|| format!(": text stands in quotes: {}", plain(&quoted)))
+        }
+        None if message.contains("duplicate") => None,
+        None => Some(": a setting is written NAME = VALUE".into()),
+    };
+    format!("{message}{}", mend.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        fs::write(&path, text).unwrap();
+        let said = Settings::from_file(&path).unwrap_err().to_string();
+        assert!(!said.contains('\n'), "{said}");
+        let (_, said) = said.split_once("gateway.toml ").expect("it names the file");
+        said.to_string()
+    }
+
+    #[test]
+    fn faults_of_the_file_name_the_line_and_the_mend() {
+        for (text, expected) in [
+            ("memory = '64MiB'\nmemroy = 1", "line 2: unknown setting memroy: did you mean memory?"),
+            (
+                "qqq = 1",
+                "line 1: unknown setting qqq: the names are those of the options that framegate serve --help shows",
+            ),
+            (
+                "\n[serve]\nmemory = '64MiB'",
+                "line 2: [serve]: the file has no tables: leave this line out and write its settings at the top",
+            ),
+            (
+                "[[listener]]\naddress = 'x'",
+                "line 1: [listener]: the file has no tables: leave this line out and write its settings at the top",
+            ),
+            (
+                "json = true",
+                "line 1: json is for the command line alone: leave it out, and start framegate serve --json",
+            ),
+            ("max_payload = 1", "line 1: unknown setting max_payload: did you mean max-payload?"),
+            ("[store]\nkeep = '7d'", "line 1: store is no table: did you mean store-keep?"),
+            ("http.timeout = 3", "line 1: unknown setting http: did you mean http-timeout?"),
+            ("workers = 'two'", "line 1: workers is \"two\": expected a whole number, such as workers = 4"),
+            ("workers = 1.5", "line 1: workers is 1.5: expected a whole number, such as workers = 4"),
+            ("workers = -1", "line 1: workers -1: allowed is 1 to 4096 (more is a slip of the finger)"),
+            ("workers = true", "line 1: workers is true: expected a whole number, such as workers = 4"),
+            ("workers = [1]", "line 1: workers is a list: expected a whole number, such as workers = 4"),
+            (
+                "workers = 1979-05-27",
+                "line 1: workers is the date 1979-05-27: expected a whole number, such as workers = 4",
+            ),
+            (
+                "max-parts = 65536",
+                "line 1: max-parts 65536: allowed is 2 to 65535 (a header cannot say more)",
+            ),
+            (
+                "memory = true",
+                "line 1: memory is true: expected a size in quotes, or a number of bytes, such as memory = \"64MiB\"",
+            ),
+            (
+                "memory = ['1GiB']",
+                "line 1: memory is a list: expected a size in quotes, or a number of bytes, such as memory = \"64MiB\"",
+            ),
+            (
+                "drain = {}",
+                "line 1: drain is a table: expected a time in quotes, or a number of seconds, such as drain = \"30s\"",
+            ),
+            (
+                "dedup = false",
+                "line 1: dedup is false: expected a time in quotes, a number of seconds, or \"off\", such as dedup = \"30s\"",
+            ),
+            (
+                "slow = 3",
+                "line 1: slow is 3: expected \"disconnect\" or \"pause\" or \"drop\", such as slow = \"disconnect\"",
+            ),
+            (
+                "listen = 7450",
+                "line 1: listen is 7450: expected text in quotes, such as listen = \"127.0.0.1:7450\"",
+            ),
+            (
+                "admin = false",
+                "line 1: admin is false: expected text in quotes, such as admin = \"127.0.0.1:7451\"",
+            ),
+            (
+                "http-ordered = 'yes'",
+                "line 1: http-ordered is \"yes\": expected true or false, such as http-ordered = true",
+            ),
+            (
+                "http-header = 'a: b'",
+                "line 1: http-header is \"a: b\": expected a list of text in quotes, such as http-header = [\"X-From: framegate\"]",
+            ),
+            (
+                "http-header = [1]",
+                "line 1: http-header is a list of something else: expected a list of text in quotes, such as http-header = [\"X-From: framegate\"]",
+            ),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+        for (text, parts) in [
+            ("\n\nmemory = 'much'", &["line 3: memory: 'much' is no size", "16MiB"][..]),
+            ("memory = -1", &["line 1: memory: '-1' is no size"]),
+            ("drain = -1", &["line 1: drain: '-1' is no time"]),
+            ("store-keep = 7", &["line 1: store-keep: '7' is no time and no size", "with its unit"]),
+            ("slow = 'never'", &["line 1: slow: invalid policy 'never'", "disconnect or pause or drop"]),
+            ("memory = 64MiB # enough", &["line 1: ", ": text stands in quotes: memory = \"64MiB\""]),
+            ("memory 1", &["line 1: ", ": a setting is written NAME = VALUE"]),
+            ("memory = 1\nmemory = 2", &["line 2: ", "duplicate"]),
+        ] {
+            let said = said(text);
+            assert!(parts.iter().all(|part| said.contains(part)), "{said} should say {parts:?}");
+        }
+        let missing = Settings::from_file(Path::new("/nowhere/none.toml")).unwrap_err().to_string();
+        assert!(missing.contains("none.toml") && missing.contains("give a TOML file"), "{missing}");
+    }
+
+    #[test]
+    fn every_setting_says_what_it_takes() {
+        let command = Settings::augment_args(Command::new("serve"));
+        let mut count = 0;
+        for arg in command.get_arguments() {
+            let name = arg.get_long().expect("it is an option");
+            // A date is nothing that any of them takes; what is said to be right, is.
+            let said = said(&format!("{name} = 1979-05-27"));
+            let (_, example) = said.split_once(", such as ").expect("an example");
+            assert!(said.contains("expected ") && !said.contains("usize"), "{said}");
+            read(example).unwrap_or_else(|wrong| panic!("{example}: {wrong:?}"));
+            count += 1;
+        }
+        assert!(count > 40);
+    }
+}
