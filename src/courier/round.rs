@@ -13,6 +13,7 @@ use super::conn::{Conn, Life};
 use super::doors::Doors;
 use super::judge::Reason;
 use super::pace::Pace;
+use super::taken::Untaken;
 use super::{Counts, Ended, Letter, Options, Outcome};
 use crate::http::{Method, Request};
 use crate::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
@@ -52,6 +53,7 @@ pub struct Courier<L> {
     pub(super) busy: usize,
     pub(super) pace: Pace,
     pub(super) doors: Doors,
+    pub(super) untaken: Untaken,
     pub(super) deadlines: Deadlines,
     /// Connections that had more to read when their turn was over.
     pub(super) runnable: Vec<usize>,
@@ -68,6 +70,9 @@ pub struct Courier<L> {
     pub(super) trouble: Option<String>,
     /// Whether it was waited for long enough: what comes now fails soon.
     pub(super) is_refusing: bool,
+    /// Whether a connection carries one letter after another: not where the store sends bytes that no answer
+    /// announced, which would be taken for the next answer.
+    pub(super) reuses: bool,
     /// Why it is given up.
     pub(super) gone: Option<String>,
     /// Whether nothing more begins.
@@ -99,6 +104,7 @@ impl<L: Letter> Courier<L> {
             busy: 0,
             pace: Pace::new(options.max_in_flight, options.adaptive),
             doors: Doors::new(options.max_connections),
+            untaken: Untaken::default(),
             deadlines: Deadlines::default(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
@@ -110,6 +116,7 @@ impl<L: Letter> Courier<L> {
             is_reached: false,
             trouble: None,
             is_refusing: false,
+            reuses: true,
             gone: None,
             is_ending: false,
             net,
@@ -177,6 +184,11 @@ impl<L: Letter> Courier<L> {
     /// Connections that stand.
     pub fn connections(&self) -> usize {
         self.conns.len() - self.opening
+    }
+
+    /// How many connections it opens at once, from what it learned of the store.
+    pub fn connections_allowed(&self) -> usize {
+        self.doors.allowed()
     }
 
     /// What it did so far.
@@ -247,6 +259,7 @@ impl<L: Letter> Courier<L> {
                 }
             }
         }
+        self.give_up_untaken();
         while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
             && at <= self.now
         {
@@ -321,7 +334,8 @@ impl<L: Letter> Courier<L> {
 
     fn next_due(&self) -> Option<Instant> {
         let again = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let door = if self.ready.is_empty() { None } else { self.doors.next() };
-        [self.deadlines.next(), again, door].into_iter().flatten().min()
+        // What is due by now was looked at.
+        let door = self.doors.next().filter(|at| !self.ready.is_empty() && *at > self.now);
+        [self.deadlines.next(), again, door, self.untaken.due()].into_iter().flatten().min()
     }
 }
