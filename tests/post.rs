@@ -412,3 +412,44 @@ fn a_limit_of_file_sizes_is_an_error_with_its_mend() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write the ") && said.contains(mend), "{said}");
 }
+
+#[test]
+fn what_comes_behind_an_answer_makes_no_stored_record_failed() {
+    for answer in [
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nmore than that", ""),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", "}"),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 500 Oh\r\n\r\n"),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\r\n", ""),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "\r\n"),
+        Act::Raw("HTTP/1.1 204 No Content\r\n\r\n0\r\n\r\n", ""),
+        Act::Raw("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", "{}"),
+        Act::Raw("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n"),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", ""),
+        Act::Raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ""),
+    ] {
+        let Act::Raw(first, then) = answer else { unreachable!() };
+        let store = Store::start(usize::MAX, move |_, _| answer);
+        let folder = tempfile::tempdir().unwrap();
+        let file = lines(&folder.path().join("a.txt"), 30);
+        let (report, exit) = post(&[&file, &store.url(), "--retries=0", "--max-in-flight=3"]);
+        assert_eq!((exit, &report["stored"]), (0, &30.into()), "{first:?} then {then:?}: {report}");
+        if then.is_empty() {
+            assert_eq!(report["requests"], 30, "none was sent again: {first:?}: {report}");
+        }
+    }
+}
+
+#[test]
+fn connections_that_a_store_never_accepts_hold_up_nothing() {
+    let store = Store::accepts(4, |_, _| Act::Later(Duration::from_millis(5)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = lines(&folder.path().join("a.txt"), 400);
+    let began = Instant::now();
+    let (report, exit) = post(&[&file, &store.url(), "--max-in-flight=50", "--max-connections=50"]);
+    assert_eq!((exit, &report["stored"], &report["failed"]), (0, &400.into(), &0.into()), "{report}");
+    // Each of those that wait would otherwise have the 30 s of its timeout.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}: {report}", began.elapsed());
+    assert!(report["not_taken"].as_u64().unwrap() >= 1, "{report}");
+    let log = store.log();
+    assert!(log.seen.values().all(|seen| seen.len() == 1), "what was not accepted was not worked on");
+}

@@ -54,6 +54,17 @@ pub fn text(report: &Report) -> String {
         if report.refused > 0 { format!(", {} refused", grouped(report.refused)) } else { String::new() };
     let most = grouped(report.connections_max as u64);
     page.row("requests", format!("{}, over {most} connections at most{refused}", grouped(report.requests)));
+    if report.not_taken > 0 {
+        page.row(
+            "",
+            format!(
+                "{} more connections waited in vain to be accepted, and their requests went over others: the store takes \
+                 some {} at once",
+                grouped(report.not_taken),
+                grouped(report.connections_allowed as u64)
+            ),
+        );
+    }
     page.to_string().trim_end().to_owned()
 }
 
@@ -180,6 +191,8 @@ mod tests {
             requests: 10_006,
             connections_max: 100,
             refused: 5,
+            not_taken: 768,
+            connections_allowed: 232,
             seconds: 20.0,
             failures: vec![kind],
             first: vec![failed],
@@ -191,7 +204,9 @@ mod tests {
              failed       2\n                     2  503 Service Unavailable\n\
              of these     a.zip: b.json: 503 Service Unavailable: busy (4 tries)\n             \
              and 1 more; --report FILE names them all\n\
-             requests     10,006, over 100 connections at most, 5 refused"
+             requests     10,006, over 100 connections at most, 5 refused\n             \
+             768 more connections waited in vain to be accepted, and their requests went over others: the store takes \
+             some 232 at once"
         );
         let parsed: serde_json::Value = serde_json::from_str(&json(&report)).unwrap();
         assert_eq!((&parsed["failed"], &parsed["first"][0]["status"]), (&2.into(), &503.into()));

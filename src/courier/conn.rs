@@ -14,6 +14,8 @@ pub struct Conn {
     pub life: Life,
     /// Its socket.
     pub link: Link,
+    /// Which of all connections it is.
+    pub serial: usize,
     /// Which of the addresses it goes to.
     pub place: usize,
     /// When it is given up, whatever it does.
@@ -52,8 +54,15 @@ pub struct Busy {
     seen: Seen,
 }
 
+impl Conn {
+    /// Whether its first request is under way, and nothing of the answer has come.
+    pub fn awaits_first_answer(&self) -> bool {
+        !self.is_proven && matches!(&self.life, Life::Busy(busy) if !busy.has_begun())
+    }
+}
+
 impl Life {
-    /// Bytes came.
+    /// Bytes came. An error behind an answer leaves the answer [done](Busy::is_done).
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Life::Busy(busy) => busy.take(bytes),
@@ -110,8 +119,10 @@ impl Busy {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.is_done = self.exchange.feed_all(bytes, &mut self.seen)?;
-        Ok(())
+        let fed = self.exchange.feed_all(bytes, &mut self.seen);
+        // What comes behind an answer does not undo it.
+        self.is_done = self.exchange.is_done();
+        fed.map(|_| ()).map_err(Failure::from)
     }
 }
 

@@ -4,11 +4,19 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{COURIER_AWAY_MAX, COURIER_PROBE_FIRST, COURIER_PROBE_MAX};
 
+/// 5 connections are opened in a millisecond, beside one for each that was answered meanwhile: as many as the
+/// smallest queue of connections to accept in use (that of Python's `http.server`) holds at once.
+const BURST: usize = 5;
+/// See [`BURST`].
+const TICK: Duration = Duration::from_millis(1);
+
 /// How many connections may be open: at most what was asked for, fewer where the store refuses more. What stands
 /// when one is refused is what the store takes; now and then one more is tried. 1 ≤ allowed ≤ most.
 ///
 /// Where a connection cannot be made and none stands, the store is away: one connection at a time is tried, with
 /// growing pauses.
+///
+/// They are opened a few at a time, since a store's system drops those that its program does not accept in time.
 #[derive(Clone, Debug)]
 pub struct Doors {
     most: usize,
@@ -17,6 +25,9 @@ pub struct Doors {
     probe: Option<Instant>,
     pause: Duration,
     away: Option<Away>,
+    /// When this [`TICK`] began, and how many were opened in it without an answer since.
+    tick: Option<Instant>,
+    unanswered: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +41,15 @@ impl Doors {
     /// At most `most` connections.
     pub fn new(most: usize) -> Doors {
         let most = most.max(1);
-        Doors { most, allowed: most, probe: None, pause: COURIER_PROBE_FIRST, away: None }
+        Doors {
+            most,
+            allowed: most,
+            probe: None,
+            pause: COURIER_PROBE_FIRST,
+            away: None,
+            tick: None,
+            unanswered: 0,
+        }
     }
 
     /// At most `most` connections from now on.
@@ -49,12 +68,22 @@ impl Doors {
             self.probe = None;
             self.allowed = (self.allowed + 1).min(self.most);
         }
-        self.allowed.saturating_sub(open)
+        if self.tick.is_some_and(|tick| now >= tick + TICK) {
+            (self.tick, self.unanswered) = (None, 0);
+        }
+        self.allowed.saturating_sub(open).min(BURST.saturating_sub(self.unanswered))
+    }
+
+    /// A connection was begun.
+    pub fn opened(&mut self, now: Instant) {
+        self.tick.get_or_insert(now);
+        self.unanswered += 1;
     }
 
     /// When there may be more room.
     pub fn next(&self) -> Option<Instant> {
-        self.away.map(|away| away.next).or(self.probe)
+        let tick = self.tick.filter(|_| self.unanswered >= BURST).map(|tick| tick + TICK);
+        self.away.map(|away| away.next).or([tick, self.probe].into_iter().flatten().min())
     }
 
     /// How many are allowed.
@@ -65,10 +94,11 @@ impl Doors {
     /// A connection was refused while `standing` others stood.
     pub fn refused(&mut self, now: Instant, standing: usize) {
         self.allowed = self.allowed.min(standing).max(1);
-        if self.probe.is_none_or(|at| at <= now + self.pause) {
+        // Many that are refused together are one that is.
+        if self.probe.is_none_or(|at| at <= now) {
             self.probe = Some(now + self.pause);
+            self.pause = (2 * self.pause).min(COURIER_PROBE_MAX);
         }
-        self.pause = (2 * self.pause).min(COURIER_PROBE_MAX);
     }
 
     /// A connection could not be made, and none stands.
@@ -92,6 +122,7 @@ impl Doors {
 
     /// A new connection brought an answer, so the store took it: where there are fewer than wanted, more may follow.
     pub fn took(&mut self, now: Instant, open: usize) {
+        self.unanswered = self.unanswered.saturating_sub(1);
         if self.allowed < self.most && open >= self.allowed {
             self.pause = COURIER_PROBE_FIRST;
             self.probe = Some(now + COURIER_PROBE_FIRST);
@@ -108,7 +139,7 @@ mod tests {
     fn what_stands_is_what_the_store_takes() {
         let now = Instant::now();
         let mut doors = Doors::new(1000);
-        assert_eq!(doors.room(now, 0), 1000);
+        assert_eq!(doors.room(now, 0), BURST);
         for standing in (100..1000).rev() {
             doors.refused(now, standing);
         }
@@ -126,7 +157,7 @@ mod tests {
         at = doors.next().unwrap();
         assert_eq!(doors.room(at, 100), 1);
         doors.took(at, 101);
-        assert_eq!(doors.room(at, 101), 10);
+        assert_eq!((doors.allowed(), doors.room(at, 101)), (111, BURST));
     }
 
     #[test]
@@ -142,6 +173,19 @@ mod tests {
         doors.away(now + pause, pause);
         assert_eq!(doors.tried(), Some((2, now)));
         doors.stood();
-        assert_eq!((doors.tried(), doors.room(now, 1)), (None, 9));
+        assert_eq!((doors.tried(), doors.room(now, 6), doors.room(now, 1)), (None, 4, BURST));
+    }
+
+    #[test]
+    fn a_few_are_opened_at_a_time_and_one_for_each_that_is_answered() {
+        let start = Instant::now();
+        let mut doors = Doors::new(1000);
+        (0..BURST).for_each(|_| doors.opened(start));
+        assert_eq!((doors.room(start, BURST), doors.next()), (0, Some(start + TICK)));
+        doors.took(start, BURST);
+        assert_eq!(doors.room(start, BURST), 1);
+        doors.opened(start);
+        assert_eq!((doors.room(start, BURST + 1), doors.room(start + TICK, BURST + 1)), (0, BURST));
+        assert_eq!(doors.next(), None);
     }
 }

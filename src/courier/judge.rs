@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::http::status_text;
 use crate::limits::{COURIER_ANSWER_MAX, COURIER_QUOTE_MAX};
 
 /// An answer, as far as it counts.
@@ -73,7 +74,7 @@ impl fmt::Display for Reason {
 
 /// Judges an answer.
 pub fn judge(answer: &Answer<'_>, ok_when: Option<&OkWhen>) -> Verdict {
-    let named = named(answer.status);
+    let named = status_text(answer.status);
     match answer.status {
         200..=299 => match ok_when.map(|ok_when| ok_when.check(answer)) {
             None | Some(Ok(())) => Verdict::Stored,
@@ -103,11 +104,6 @@ pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
-}
-
-fn named(status: u16) -> String {
-    let known = ::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    known.map_or_else(|| format!("status {status}"), |name| format!("{status} {name}"))
 }
 
 /// The first characters of a body, in one line.

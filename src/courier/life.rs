@@ -9,7 +9,9 @@ use super::judge::{Reason, Verdict, is_overload, judge};
 use super::refusing::Refusal;
 use super::retry::pause;
 use super::round::Flight;
+use super::taken::First;
 use super::{Away, Courier, Letter, Outcome};
+use crate::http::Fault;
 use crate::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN};
 use crate::net::{Got, Link, LinkError, Net};
 use crate::units::later;
@@ -37,7 +39,9 @@ impl<L: Letter> Courier<L> {
     }
 
     fn open_to(&mut self, place: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<(), Failure> {
+        let serial = self.opened;
         self.opened += 1;
+        self.doors.opened(self.now);
         let entry = self.conns.vacant_entry();
         let index = entry.key();
         let begun = self.net.connect(to, from).and_then(|mut socket| {
@@ -47,7 +51,15 @@ impl<L: Letter> Courier<L> {
         let link = begun
             .map_err(Failure::Connect)
             .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link))?;
-        entry.insert(Conn { life: Life::Opening, link, place, due: None, armed: None, is_proven: false });
+        entry.insert(Conn {
+            life: Life::Opening,
+            link,
+            serial,
+            place,
+            due: None,
+            armed: None,
+            is_proven: false,
+        });
         self.opening += 1;
         self.arm(index, later(self.now, self.options.connect_timeout()));
         Ok(())
@@ -100,7 +112,11 @@ impl<L: Letter> Courier<L> {
         self.counts.retries += u64::from(*tries + *free > 0);
         *tries += 1;
         let busy = Busy::new(flight, self.now, self.request.exchange(), kept);
-        self.conns[index].life = Life::Busy(Box::new(busy));
+        let conn = &mut self.conns[index];
+        conn.life = Life::Busy(Box::new(busy));
+        if !conn.is_proven {
+            self.untaken.began(First { at: self.now, index, serial: conn.serial });
+        }
         self.arm(index, later(self.now, self.options.timeout));
         self.write(index);
     }
@@ -161,11 +177,16 @@ impl<L: Letter> Courier<L> {
     pub(super) fn read(&mut self, index: usize, until_end: bool) {
         let mut turn = LOAD_READ_TURN;
         loop {
-            let Some(Conn { life, link, .. }) = self.conns.get_mut(index) else { return };
+            let Some(Conn { life, link, is_proven, .. }) = self.conns.get_mut(index) else { return };
+            let is_proven = *is_proven;
             let got = link.read(&mut self.net, &mut self.buffer, |bytes| life.take(bytes));
             let got = match got {
                 Ok(got) => got,
-                Err(failure) => return self.fail(index, failure),
+                Err(failure) => {
+                    let is_done = matches!(life, Life::Busy(busy) if busy.is_done);
+                    self.look_for_surplus(is_proven, &failure);
+                    return if is_done { self.finish(index, true) } else { self.fail(index, failure) };
+                }
             };
             let has_agreed = matches!(life, Life::Opening) && !link.is_handshaking();
             if let Got::End { said } = got {
@@ -203,18 +224,20 @@ impl<L: Letter> Courier<L> {
             self.doors.took(self.now, self.conns.len() - self.opening);
         }
         self.answered();
+        let took = self.now.saturating_duration_since(busy.began);
+        self.untaken.answered(busy.began, took);
         let answer = busy.answer(SystemTime::now());
         if is_overload(answer.status) {
             self.pace.overloaded(self.busy);
         } else {
-            self.pace.answered(self.now.saturating_duration_since(busy.began), self.busy);
+            self.pace.answered(took, self.busy);
         }
         match judge(&answer, self.options.ok_when.as_ref()) {
             Verdict::Stored => self.end_flight(busy.flight, Outcome::Stored),
             Verdict::Failed(reason) => self.end_flight(busy.flight, Outcome::Failed(reason)),
             Verdict::Again(reason, asked) => self.try_again(busy.flight, reason, asked),
         }
-        if busy.keeps_alive() && !is_closed {
+        if busy.keeps_alive() && !is_closed && self.reuses {
             // What follows on it begins when this outcome is written.
             self.idle.push(index);
         } else {
@@ -226,6 +249,25 @@ impl<L: Letter> Courier<L> {
         let mut conn = self.conns.remove(index);
         self.deadlines.cancel(index as u64, &mut conn.armed);
         conn
+    }
+
+    /// A store that sends more than its answers announce does so behind each: from now on a connection carries one
+    /// letter.
+    fn look_for_surplus(&mut self, is_proven: bool, failure: &Failure) {
+        let is_surplus = matches!(failure, Failure::Response(Fault::Surplus(_)));
+        // The rest of the answer before may have been taken for the beginning of this one.
+        if !(is_surplus || is_proven && is_no_answer(failure)) {
+            return;
+        }
+        if std::mem::replace(&mut self.reuses, false) {
+            log::warn!(
+                "{} sends more than its answers announce ({failure}): each request gets a connection of its own",
+                self.options.target
+            );
+            for index in std::mem::take(&mut self.idle) {
+                self.remove(index);
+            }
+        }
     }
 
     /// A letter may be tried again, if it was not tried too often.
@@ -314,6 +356,42 @@ impl<L: Letter> Courier<L> {
         }
     }
 
+    /// Requests on connections that the store has not taken go elsewhere, and it is tried with fewer.
+    pub(super) fn give_up_untaken(&mut self) {
+        let conns = &self.conns;
+        self.untaken.leave_out(|first| {
+            conns
+                .get(first.index)
+                .is_some_and(|conn| conn.serial == first.serial && conn.awaits_first_answer())
+        });
+        let mut any = false;
+        while let Some(First { index, serial, .. }) = self.untaken.next_by(self.now) {
+            let is_it = |conn: &Conn| conn.serial == serial && conn.awaits_first_answer();
+            if !self.conns.get(index).is_some_and(is_it) {
+                continue;
+            }
+            let Conn { life: Life::Busy(busy), link, .. } = self.remove(index) else { continue };
+            // What waits to be accepted shall not be worked on.
+            link.abort();
+            self.busy -= 1;
+            self.counts.not_taken += 1;
+            let flight = &mut self.flights[busy.flight];
+            (flight.tries, flight.free) = (flight.tries - 1, flight.free.saturating_add(1));
+            if self.is_ending() {
+                self.end_flight(busy.flight, Outcome::Unsent);
+            } else {
+                self.ready.push_front(busy.flight);
+            }
+            any = true;
+        }
+        if any {
+            self.doors.refused(self.now, self.conns.len() - self.opening);
+            if self.options.adaptive {
+                self.pace.overloaded(self.busy);
+            }
+        }
+    }
+
     /// The store does not take as many connections.
     fn refused(&mut self) {
         self.counts.refused += 1;
@@ -329,7 +407,10 @@ impl<L: Letter> Courier<L> {
             matches!(failure.kind(), "reset" | "closed" | "TLS" | "timed out" | "unreachable" | "system");
         let is_timeout = matches!(failure, Failure::Timeout(_));
         let mut free = 0;
-        if !busy.has_begun() && is_loss && !is_timeout {
+        if is_proven && is_no_answer(failure) {
+            // See `look_for_surplus`.
+            free = 1;
+        } else if !busy.has_begun() && is_loss && !is_timeout {
             if is_proven {
                 // It may have closed an idle connection in the same moment.
                 free = 1;
@@ -359,6 +440,11 @@ impl<L: Letter> Courier<L> {
             self.end_flight(busy.flight, Outcome::Failed(reason));
         }
     }
+}
+
+/// Whether what came is no answer, other than for want of its end.
+fn is_no_answer(failure: &Failure) -> bool {
+    matches!(failure, Failure::Response(fault) if !matches!(fault, Fault::Closed(_)))
 }
 
 #[cfg(test)]

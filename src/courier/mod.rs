@@ -7,8 +7,8 @@
 //! ```
 //!
 //! How many requests are under way is [`pace`]'s to say, how many connections [`doors`]' is; what an answer means is
-//! [`judge`]'s, and how long to wait before another try [`retry`]'s. These four are pure: told the time and given
-//! dice.
+//! [`judge`]'s, how long to wait before another try [`retry`]'s, and which connections the store never took
+//! [`taken`]'s. These five are pure: told the time and given dice.
 
 mod conn;
 pub mod doors;
@@ -18,6 +18,7 @@ pub mod pace;
 mod refusing;
 pub mod retry;
 mod round;
+pub mod taken;
 
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ pub struct Counts {
     pub retries: u64,
     /// Connections that the store refused.
     pub refused: u64,
+    /// Connections that the store's system agreed to and its program did not take.
+    pub not_taken: u64,
     /// Connections that were open at once, at most.
     pub connections_max: usize,
 }

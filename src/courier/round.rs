@@ -14,6 +14,7 @@ use super::doors::Doors;
 use super::judge::Reason;
 use super::pace::Pace;
 use super::refusing::Refusal;
+use super::taken::Untaken;
 use super::{Counts, Ended, Letter, Options, Outcome};
 use crate::http::{Method, Request};
 use crate::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
@@ -53,6 +54,7 @@ pub struct Courier<L> {
     pub(super) busy: usize,
     pub(super) pace: Pace,
     pub(super) doors: Doors,
+    pub(super) untaken: Untaken,
     pub(super) deadlines: Deadlines,
     /// Connections that had more to read when their turn was over.
     pub(super) runnable: Vec<usize>,
@@ -71,6 +73,9 @@ pub struct Courier<L> {
     pub(super) silence: Option<(Instant, u32)>,
     /// It was waited for long enough: what comes now fails at once.
     pub(super) refusal: Option<Refusal>,
+    /// Whether a connection carries one letter after another: not where the store sends bytes that no answer
+    /// announced, which would be taken for the next answer.
+    pub(super) reuses: bool,
     /// Why it is given up.
     pub(super) gone: Option<String>,
     /// Whether nothing more begins.
@@ -102,6 +107,7 @@ impl<L: Letter> Courier<L> {
             busy: 0,
             pace: Pace::new(options.max_in_flight, options.adaptive),
             doors: Doors::new(options.max_connections),
+            untaken: Untaken::default(),
             deadlines: Deadlines::default(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
@@ -114,6 +120,7 @@ impl<L: Letter> Courier<L> {
             trouble: None,
             silence: None,
             refusal: None,
+            reuses: true,
             gone: None,
             is_ending: false,
             net,
@@ -187,6 +194,11 @@ impl<L: Letter> Courier<L> {
         self.conns.len() - self.opening
     }
 
+    /// How many connections it opens at once, from what it learned of the store.
+    pub fn connections_allowed(&self) -> usize {
+        self.doors.allowed()
+    }
+
     /// What it did so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -251,6 +263,7 @@ impl<L: Letter> Courier<L> {
                 None => {}
             }
         }
+        self.give_up_untaken();
         while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
             && at <= self.now
         {
@@ -326,7 +339,10 @@ impl<L: Letter> Courier<L> {
 
     fn next_due(&self) -> Option<Instant> {
         let again = self.waiting.peek().map(|Reverse((at, _))| *at);
-        [self.deadlines.next(), again, self.next_door(), self.patience_ends()].into_iter().flatten().min()
+        [self.deadlines.next(), again, self.next_door(), self.patience_ends(), self.untaken.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When another connection may be opened, if one is wanted.
@@ -334,6 +350,7 @@ impl<L: Letter> Courier<L> {
         // One that is being opened to a store that was away says by itself what comes of it.
         let is_open = self.doors.tried().is_none() || self.conns.is_empty();
         let is_wanted = !self.ready.is_empty() || self.refusal.as_ref().is_some_and(Refusal::looks);
-        self.doors.next().filter(|_| is_open && is_wanted)
+        // What is due by now was looked at.
+        self.doors.next().filter(|at| is_open && is_wanted && *at > self.now)
     }
 }

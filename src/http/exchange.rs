@@ -30,6 +30,9 @@ pub enum Fed {
     },
 }
 
+/// Line breaks before a response that are taken for the rest of what the server sent before.
+const STRAY_MAX: u8 = 4;
+
 /// The response to one request.
 ///
 /// ```text
@@ -45,6 +48,8 @@ pub struct Exchange {
     head_only: bool,
     keep_alive: bool,
     interims: u8,
+    /// Bytes of line breaks that came before a head.
+    stray: u8,
     /// Bytes of `partial` that were looked at.
     parsed: u32,
     /// The head so far, if it came in pieces; at most [`HTTP_HEAD_MAX`].
@@ -68,6 +73,7 @@ impl Exchange {
             head_only,
             keep_alive: false,
             interims: 0,
+            stray: 0,
             parsed: 0,
             partial: Vec::new(),
         }
@@ -77,8 +83,13 @@ impl Exchange {
     pub fn feed(&mut self, bytes: &[u8], receive: &mut impl Receive) -> Result<Fed, Fault> {
         let mut rest = bytes;
         loop {
+            let stray = rest.first().is_some_and(|&byte| self.is_stray(byte));
             match &mut self.state {
                 State::Head if rest.is_empty() => return Ok(Fed::More),
+                State::Head if stray => {
+                    self.stray += 1;
+                    rest = &rest[1..];
+                }
                 State::Head => self.take_head(&mut rest, receive)?,
                 State::Exact(left) => {
                     let n = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
@@ -115,7 +126,8 @@ impl Exchange {
     /// Whether the response is whole.
     ///
     /// # Errors
-    /// Those of [`feed`](Self::feed), and a [`Fault::surplus`].
+    /// Those of [`feed`](Self::feed), and a [`Fault::surplus`] behind a response that [is whole](Self::is_done)
+    /// all the same.
     pub fn feed_all(&mut self, bytes: &[u8], receive: &mut impl Receive) -> Result<bool, Fault> {
         match self.feed(bytes, receive)? {
             Fed::More => Ok(false),
@@ -140,12 +152,23 @@ impl Exchange {
 
     /// Whether anything of the response has come.
     pub fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Head) || !self.partial.is_empty() || self.interims > 0
+        !matches!(self.state, State::Head) || !self.partial.is_empty() || self.interims > 0 || self.stray > 0
+    }
+
+    /// Whether the response is whole.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
     }
 
     /// Whether the connection may carry another exchange when this one is done.
     pub fn keeps_alive(&self) -> bool {
         self.keep_alive
+    }
+
+    /// Whether a byte before a head is a line break that some servers send behind a response, as clients once did
+    /// behind a request: RFC 9112, section 2.2.
+    fn is_stray(&self, byte: u8) -> bool {
+        self.partial.is_empty() && self.stray < STRAY_MAX && matches!(byte, b'\r' | b'\n')
     }
 
     /// Takes bytes of the head from the beginning of `rest`, which is not empty.
@@ -200,7 +223,7 @@ impl Exchange {
                 }
             }
             Next::Body { framing, keep_alive } => {
-                self.keep_alive = keep_alive;
+                self.keep_alive = keep_alive && self.stray == 0;
                 self.state = match framing {
                     Framing::Exact(0) => State::Done,
                     Framing::Exact(bytes) => State::Exact(bytes),
@@ -275,6 +298,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, 200, "", 0, true),
             ("HTTP/1.1 404 No\nContent-Length: 3\n\nabc", false, 404, "abc", 0, true),
             ("HTTP/1.1 204\r\n\r\n", false, 204, "", 0, true),
+            ("\r\n\nHTTP/1.1 204\r\n\r\n\r\n", false, 204, "", 2, false),
             ("HTTP/1.1 200 OK\r\n\r\nto the end", false, 200, "to the end", 0, false),
             ("HTTP/1.0 200 OK\r\n\r\n", false, 200, "", 0, false),
             (
@@ -343,6 +367,16 @@ mod tests {
         assert_eq!(exchange.feed(b"HTTP/1.1 ", &mut Seen::default()), Ok(Fed::More));
         assert!(matches!(exchange.feed(b"so-so OK\r\n", &mut Seen::default()), Err(Fault::StatusLine(_))));
         assert!(matches!(Exchange::new(false).feed(b"S", &mut Seen::default()), Err(Fault::NotHttp(_))));
+    }
+
+    #[test]
+    fn stray_line_breaks_at_their_limit_and_one_more() {
+        let stream = |n| format!("{}HTTP/1.1 204\r\n\r\n", "\n".repeat(n));
+        assert!(fed(stream(STRAY_MAX.into()).as_bytes(), false, 3).is_ok());
+        assert!(matches!(
+            fed(stream(usize::from(STRAY_MAX) + 1).as_bytes(), false, 3),
+            Err(Fault::NotHttp(_))
+        ));
     }
 
     #[test]

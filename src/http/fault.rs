@@ -30,10 +30,8 @@ pub enum Fault {
     Upgrade,
     /// A Content-Length that is no number.
     Length,
-    /// Content-Length twice.
-    LengthTwice,
-    /// Content-Length and Transfer-Encoding.
-    LengthAndCoding,
+    /// Content-Length more than once, and not always the same.
+    LengthsDiffer,
     /// Transfer-Encoding of chunked twice, or in HTTP/1.0.
     Coding,
     /// The size of a chunk, or what follows it.
@@ -149,8 +147,7 @@ impl fmt::Display for Fault {
             Fault::TooManyInterims => write!(f, "more than {HTTP_INTERIM_MAX} interim responses (1xx)"),
             Fault::Upgrade => f.write_str("101, the switch to another protocol, which was not asked for"),
             Fault::Length => f.write_str("a Content-Length that is no number"),
-            Fault::LengthTwice => f.write_str("more than one Content-Length"),
-            Fault::LengthAndCoding => f.write_str("both Content-Length and Transfer-Encoding"),
+            Fault::LengthsDiffer => f.write_str("more than one Content-Length, and they differ"),
             Fault::Coding => f.write_str("a Transfer-Encoding that cannot be: chunked twice, or in HTTP/1.0"),
             Fault::ChunkSize => f.write_str("a chunk's size is no hexadecimal number on a line of its own"),
             Fault::ChunkLineTooLong => {

@@ -94,7 +94,10 @@ pub(super) fn read(
     } else {
         said.framing(is_http_1_1)?
     };
-    let keep_alive = framing != Framing::UntilClose && !said.close && (is_http_1_1 || said.keep_alive);
+    let keep_alive = framing != Framing::UntilClose
+        && !said.close
+        && !said.is_doubtful(status)
+        && (is_http_1_1 || said.keep_alive);
     show(&Head { status, is_http_1_1, fields: response.headers });
     Ok(Some((len, Next::Body { framing, keep_alive })))
 }
@@ -115,7 +118,9 @@ fn fault(error: httparse::Error, bytes: &[u8]) -> Fault {
 #[derive(Clone, Copy, Debug, Default)]
 struct Said<'a> {
     length: Option<&'a [u8]>,
-    length_twice: bool,
+    /// Whether the length was said more than once, always the same.
+    length_again: bool,
+    lengths_differ: bool,
     coded: bool,
     chunked: bool,
     /// Whether chunked is the last coding.
@@ -138,7 +143,14 @@ impl<'a> Said<'a> {
                     }
                 }
                 14 if field.name.eq_ignore_ascii_case("content-length") => {
-                    said.length_twice |= said.length.replace(field.value).is_some();
+                    // One field with a list is several fields: section 6.3, rule 5.
+                    for length in field.value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                        match said.length.replace(length) {
+                            Some(before) if decimal(before) != decimal(length) => said.lengths_differ = true,
+                            Some(_) => said.length_again = true,
+                            None => {}
+                        }
+                    }
                 }
                 17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
                     said.coded = true;
@@ -155,14 +167,20 @@ impl<'a> Said<'a> {
         said
     }
 
+    /// Whether a response of this status may be followed by bytes of which nobody knows whose they are: someone may
+    /// have tried to hide a response in another, or the server announces a body where none may be.
+    fn is_doubtful(&self, status: u16) -> bool {
+        let has_body = self.coded || self.length.is_some_and(|length| decimal(length) != Some(0));
+        self.length_again || (self.coded && self.length.is_some()) || (status == 204 && has_body)
+    }
+
     fn framing(&self, is_http_1_1: bool) -> Result<Framing, Fault> {
         match (self.coded, self.length) {
-            // Someone may have tried to hide a response in another: section 6.3, rule 3.
-            (true, Some(_)) => Err(Fault::LengthAndCoding),
-            (true, None) if self.chunked_twice || !is_http_1_1 => Err(Fault::Coding),
-            (true, None) if self.chunked_last => Ok(Framing::Chunked),
-            (true, None) | (false, None) => Ok(Framing::UntilClose),
-            (false, Some(_)) if self.length_twice => Err(Fault::LengthTwice),
+            // The coding is what counts, where a length is said too: section 6.3, rule 3.
+            (true, _) if self.chunked_twice || !is_http_1_1 => Err(Fault::Coding),
+            (true, _) if self.chunked_last => Ok(Framing::Chunked),
+            (true, _) | (false, None) => Ok(Framing::UntilClose),
+            (false, Some(_)) if self.lengths_differ => Err(Fault::LengthsDiffer),
             (false, Some(digits)) => decimal(digits).map(Framing::Exact).ok_or(Fault::Length),
         }
     }
@@ -214,7 +232,12 @@ mod tests {
             ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked, gzip\n\n", UntilClose, false),
             ("HTTP/1.1 200 OK\n\n", UntilClose, false),
             ("HTTP/1.0 200 OK\nConnection: keep-alive\n\n", UntilClose, false),
-            ("HTTP/1.1 204 No Content\nContent-Length: 5\n\n", Exact(0), true),
+            ("HTTP/1.1 204 No Content\nContent-Length: 0\n\n", Exact(0), true),
+            ("HTTP/1.1 204 No Content\nContent-Length: 5\n\n", Exact(0), false),
+            ("HTTP/1.1 204 No Content\nTransfer-Encoding: chunked\n\n", Exact(0), false),
+            ("HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 5\n\n", Exact(5), false),
+            ("HTTP/1.1 200 OK\nContent-Length: 5, 05\n\n", Exact(5), false),
+            ("HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", Chunked, false),
             ("HTTP/1.1 304 Not Modified\nTransfer-Encoding: chunked\n\n", Exact(0), true),
             ("HTTP/1.1 205 Reset Content\nContent-Length: 0\n\n", Exact(0), true),
             ("HTTP/1.1 200 OK\nContent-Length: 5\nConnection: close\n\n", Exact(5), false),
@@ -237,14 +260,15 @@ mod tests {
     #[test]
     fn what_cannot_be() {
         for (head, fault) in [
-            ("HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 5\n\n", Fault::LengthTwice),
-            ("HTTP/1.1 200 OK\nContent-Length: 5, 5\n\n", Fault::Length),
+            ("HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\n", Fault::LengthsDiffer),
+            ("HTTP/1.1 200 OK\nContent-Length: 5, 6, 5\n\n", Fault::LengthsDiffer),
+            ("HTTP/1.1 200 OK\nContent-Length: 5,\n\n", Fault::LengthsDiffer),
+            ("HTTP/1.1 200 OK\nContent-Length: x, x\n\n", Fault::Length),
             ("HTTP/1.1 200 OK\nContent-Length:\n\n", Fault::Length),
             ("HTTP/1.1 200 OK\nContent-Length: +5\n\n", Fault::Length),
             ("HTTP/1.1 200 OK\nContent-Length: -1\n\n", Fault::Length),
             ("HTTP/1.1 200 OK\nContent-Length: 0x5\n\n", Fault::Length),
             ("HTTP/1.1 200 OK\nContent-Length: 18446744073709551616\n\n", Fault::Length),
-            ("HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", Fault::LengthAndCoding),
             ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked, gzip, chunked\n\n", Fault::Coding),
             ("HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n", Fault::Coding),
             ("HTTP/1.1 101 Switching Protocols\nUpgrade: h2c\n\n", Fault::Upgrade),

@@ -37,6 +37,7 @@ mod fault;
 mod field;
 mod head;
 mod request;
+mod status;
 mod target;
 
 pub use exchange::{Exchange, Fed, Receive};
@@ -44,4 +45,5 @@ pub use fault::{Fault, Missing};
 pub use field::{Field, FieldError};
 pub use head::Head;
 pub use request::{Method, MethodError, Request, parse_method};
+pub use status::status_text;
 pub use target::{Target, TargetError};

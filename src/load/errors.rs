@@ -4,6 +4,9 @@ use serde::{Serialize, Serializer};
 
 use crate::limits::EXAMPLE_MAX;
 
+/// The kind of a response that says that something is wrong. It is done, too: alone of all kinds.
+pub const BAD_STATUS: &str = "bad status";
+
 /// Errors by kind, each with the first that came as an example. Kinds are words of the program, so
 /// there are few.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

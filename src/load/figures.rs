@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::text::{Page, bytes, grouped, time};
-use super::{Doubt, Errors, Interval, Measure, Own, Percentiles, Spent};
+use super::{BAD_STATUS, Doubt, Errors, Interval, Measure, Own, Percentiles, Spent};
 
 /// What every load reports, beside what it alone does. The keys of the JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -82,6 +82,11 @@ impl Figures {
         };
         figures.doubts = Doubt::find(&figures);
         figures
+    }
+
+    /// Things that were tried: done, or ended with an error.
+    pub fn tried(&self) -> u64 {
+        self.done + self.errors.total() - self.errors.of(BAD_STATUS)
     }
 
     /// The rows about what went wrong.

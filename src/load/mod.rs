@@ -24,7 +24,7 @@ mod usage;
 
 pub use crate::error::{is_out_of_files, kind_of};
 pub use doubts::Doubt;
-pub use errors::Errors;
+pub use errors::{BAD_STATUS, Errors};
 pub use figures::{Connections, Figures};
 pub use latency::{Latency, Percentiles};
 pub use measure::Measure;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Write};
+use std::time::Duration;
 
 use rustls::{CertificateError, ClientConnection, InvalidMessage};
 
@@ -44,6 +45,12 @@ impl Link {
     pub fn new(socket: Socket, tls: Option<&Tls>) -> Result<Link, LinkError> {
         let session = tls.map(Tls::session).transpose().map_err(LinkError::Tls)?;
         Ok(Link { socket, session: session.map(Box::new) })
+    }
+
+    /// Ends the connection at once: the peer is told to forget all of it, what it has not read included.
+    pub fn abort(self) {
+        // Without that it ends as others do, which the peer notices later.
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
 
     /// Whether the connection stands; not yet, where the event was about something else.

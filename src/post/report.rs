@@ -107,6 +107,10 @@ pub struct Report {
     pub connections_max: usize,
     /// Connections that the store refused.
     pub refused: u64,
+    /// Connections that the store's system agreed to and its program did not take in time.
+    pub not_taken: u64,
+    /// Connections that were opened at once at the end, from what was learned of the store.
+    pub connections_allowed: usize,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Failures by kind, in the order in which they came.

@@ -183,6 +183,8 @@ impl Poster {
         let counts = self.courier.counts();
         self.report.requests = counts.requests;
         self.report.refused = counts.refused;
+        self.report.not_taken = counts.not_taken;
+        self.report.connections_allowed = self.courier.connections_allowed();
         self.report.connections_max = counts.connections_max;
         self.report.seconds = self.began.elapsed().as_secs_f64();
         self.report.error = self.ends.take();

@@ -109,7 +109,7 @@ mod tests {
                 "closed",
                 "closed by the server before it answered",
             ),
-            (Failure::Response(Fault::LengthTwice), "bad response", "more than one Content-Length"),
+            (Failure::Response(Fault::LengthsDiffer), "bad response", "more than one Content-Length"),
             (
                 Failure::Unconfirmed,
                 "TLS",

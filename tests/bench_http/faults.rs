@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framegate::http::Method;
-use framegate::load::http::{Load, Options, Pace, Report, Schedule, Think};
+use framegate::load::http::{Load, OkStatus, Options, Pace, Report, Schedule, Think};
 use framegate::web::Failed;
 
 use super::server::{Asked, OK, Server};
@@ -29,6 +29,7 @@ fn options(url: &str) -> Options {
         duration: None,
         requests: Some(40),
         reconnect: true,
+        ok_status: OkStatus::default(),
         sources: Vec::new(),
         insecure: false,
         seed: 1,
@@ -178,16 +179,56 @@ fn a_server_that_talks_nonsense() {
         ("\x15\x03\x01\0\x02\x02F", "use https://"),
         ("HTTP/2.0 200 OK\r\n\r\n", "a version of HTTP"),
         (
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
             "more than one Content-Length",
         ),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nmore than that", "no request asked for"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "a chunk's size"),
     ] {
         let answer = move |asked: &mut Asked| asked.send(bytes) && asked.wait();
         let report = load(answer, |options| options.requests = Some(8));
         only(&report, "bad response", part);
         assert_eq!((report.figures.done, report.figures.errors.total()), (0, 8), "{bytes:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_response_undoes_nothing_and_ends_the_connection() {
+    let answer = |asked: &mut Asked| {
+        asked.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nmore than that") && asked.wait()
+    };
+    let report = load(answer, |options| options.requests = Some(8));
+    only(&report, "bad response", "no request asked for");
+    assert_eq!((report.figures.done, report.figures.errors.total()), (8, 8), "{report}");
+
+    for doubtful in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 1\r\n\r\n",
+    ] {
+        let report = load(move |asked: &mut Asked| asked.send(doubtful) && asked.wait(), |_| ());
+        assert_eq!((report.figures.done, report.figures.errors.total()), (40, 0), "{doubtful:?}: {report}");
+        assert_eq!(report.closes.announced, 40, "a connection each: {doubtful:?}");
+    }
+}
+
+#[test]
+fn a_bad_status_is_an_error_unless_it_is_said_to_be_right() {
+    let answer = |asked: &mut Asked| {
+        let status = ["200 OK", "500 Oh", "404 No", "302 Found"][asked.request % 4];
+        asked.send(&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"))
+    };
+    let one = |options: &mut Options| options.connections = 1;
+    let report = load(answer, one);
+    only(&report, "bad status", "500 Internal Server Error");
+    assert_eq!((report.figures.done, report.figures.errors.total(), report.figures.tried()), (40, 20, 40));
+    for (ranges, errors) in [(&["200-499"][..], 10), (&["404", "5xx"], 20), (&["200-999"], 0)] {
+        let ok = OkStatus::new(ranges.iter().map(|range| range.parse().unwrap()).collect());
+        let report = load(answer, |options| {
+            one(options);
+            options.ok_status = ok;
+        });
+        assert_eq!((report.figures.done, report.figures.errors.total()), (40, errors), "{ranges:?}");
     }
 }
 

@@ -6,8 +6,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// Longer than anything takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +31,8 @@ pub enum Act {
     Cut,
     /// Answers in another language.
     Babble,
+    /// Answers with these bytes, and a moment later with those.
+    Raw(&'static str, &'static str),
 }
 
 pub const OK: Act = Act::Answer(200, "", "{\"code\":0}");
@@ -70,6 +74,15 @@ pub struct Store {
     pub address: SocketAddr,
     shared: Arc<(Mutex<Log>, Condvar)>,
     is_over: Arc<AtomicBool>,
+    acceptor: Thread,
+}
+
+/// Whom a store takes in.
+struct Doors {
+    /// So many connections at once; it breaks off all others.
+    most: usize,
+    /// So many connections in all; the others wait to be accepted for ever.
+    accepts: usize,
 }
 
 impl Store {
@@ -83,21 +96,36 @@ impl Store {
         most: usize,
         decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static,
     ) -> Store {
-        let listener = TcpListener::bind(address).unwrap();
+        Store::over(TcpListener::bind(address).unwrap(), Doors { most, accepts: usize::MAX }, decide)
+    }
+
+    /// A store that accepts so many connections and no more. The system lets five others wait.
+    pub fn accepts(accepts: usize, decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static) -> Store {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(5).unwrap();
+        Store::over(socket.into(), Doors { most: usize::MAX, accepts }, decide)
+    }
+
+    fn over(
+        listener: TcpListener,
+        doors: Doors,
+        decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static,
+    ) -> Store {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new((Mutex::new(Log::default()), Condvar::new()));
         let (log, decide): (_, Arc<Decide>) = (shared.clone(), Arc::new(decide));
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+        let acceptor = thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok).take(doors.accepts) {
                 if over.load(Ordering::Acquire) {
                     return;
                 }
                 let mut locked = log.0.lock().unwrap();
                 locked.peers.extend(stream.peer_addr());
                 log.1.notify_all();
-                if locked.open == most {
+                if locked.open == doors.most {
                     locked.refused += 1;
                     reset(stream);
                     continue;
@@ -112,8 +140,12 @@ impl Store {
                     log.1.notify_all();
                 });
             }
+            // What waits to be accepted is broken off when nobody listens any more.
+            while !over.load(Ordering::Acquire) {
+                thread::park();
+            }
         });
-        Store { address, shared, is_over }
+        Store { address, shared, is_over, acceptor: acceptor.thread().clone() }
     }
 
     pub fn url(&self) -> String {
@@ -165,8 +197,9 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
-        // Ends its wait for the next one.
-        let _ = TcpStream::connect(self.address);
+        self.acceptor.unpark();
+        // Ends its wait for the next one, if it waits for one.
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_millis(100));
     }
 }
 
@@ -241,6 +274,14 @@ fn act_on(act: Act, stream: &mut TcpStream, log: &Mutex<Log>, changed: &Condvar)
         Act::Hang | Act::Reset => return Ok(false),
         Act::Cut => {
             return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").map(|()| false);
+        }
+        Act::Raw(first, then) => {
+            stream.write_all(first.as_bytes())?;
+            if !then.is_empty() {
+                thread::sleep(Duration::from_millis(5));
+                stream.write_all(then.as_bytes())?;
+            }
+            return Ok(true);
         }
         Act::Babble => return stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").map(|()| false),
     };

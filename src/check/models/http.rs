@@ -209,8 +209,11 @@ fn reference(stream: &[u8], head_only: bool) -> Outcome {
 
 /// Reads a response from a stream of which all is there.
 fn read(stream: &[u8], head_only: bool) -> Result<Outcome, Stop> {
-    let mut at = 0;
+    let (mut at, mut stray) = (0, 0);
     for _ in 0..=HTTP_INTERIM_MAX {
+        while stray < 4 && matches!(stream.get(at), Some(b'\r' | b'\n')) {
+            (at, stray) = (at + 1, stray + 1);
+        }
         let head = read_head(&stream[at..])?;
         at += head.len;
         match head.status {
@@ -225,7 +228,16 @@ fn read(stream: &[u8], head_only: bool) -> Result<Outcome, Stop> {
         };
         let tokens = head.list("connection");
         let has = |token: &str| tokens.iter().any(|other| other == token);
-        let keep_alive = !until_close && !has("close") && (head.minor == 1 || has("keep-alive"));
+        let lengths: Vec<String> = head.lengths();
+        let coded = !head.all("transfer-encoding").is_empty();
+        let announced = coded || lengths.first().is_some_and(|length| number(length) != Some(0));
+        let doubtful =
+            lengths.len() > 1 || (coded && !lengths.is_empty()) || (head.status == 204 && announced);
+        let keep_alive = !until_close
+            && !doubtful
+            && stray == 0
+            && !has("close")
+            && (head.minor == 1 || has("keep-alive"));
         return Ok(whole(Some(head.status), head.fields, body, at + len, keep_alive));
     }
     Err(Stop::Faulty)
@@ -242,6 +254,11 @@ impl RefHead {
     fn all(&self, name: &str) -> Vec<String> {
         let named = self.fields.iter().filter(|(other, _)| other.to_lowercase() == name);
         named.map(|(_, value)| value.iter().map(|&byte| char::from(byte)).collect()).collect()
+    }
+
+    fn lengths(&self) -> Vec<String> {
+        let values = self.all("content-length");
+        values.iter().flat_map(|value| value.split(',').map(|one| one.trim().to_owned())).collect()
     }
 
     fn list(&self, name: &str) -> Vec<String> {
@@ -339,11 +356,11 @@ fn read_head(stream: &[u8]) -> Result<RefHead, Stop> {
 
 /// The body, how many bytes it takes, and whether the connection ends with it.
 fn read_body(head: &RefHead, stream: &[u8]) -> Result<(Vec<u8>, usize, bool), Stop> {
-    let lengths = head.all("content-length");
+    let lengths = head.lengths();
     let codings = head.list("transfer-encoding");
     if !head.all("transfer-encoding").is_empty() {
         let chunked = codings.iter().filter(|coding| *coding == "chunked").count();
-        if !lengths.is_empty() || chunked > 1 || head.minor == 0 {
+        if chunked > 1 || head.minor == 0 {
             return Err(Stop::Faulty);
         }
         if codings.last().is_some_and(|last| last == "chunked") {
@@ -352,16 +369,16 @@ fn read_body(head: &RefHead, stream: &[u8]) -> Result<(Vec<u8>, usize, bool), St
         }
         return Ok((stream.to_vec(), stream.len(), true));
     }
-    match &lengths[..] {
-        [] => Ok((stream.to_vec(), stream.len(), true)),
-        [digits] if !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit()) => {
-            let len: u64 = digits.parse().map_err(|_| Stop::Faulty)?;
-            let len = usize::try_from(len).map_err(|_| Stop::Short)?;
-            let body = stream.get(..len).ok_or(Stop::Short)?;
-            Ok((body.to_vec(), len, false))
-        }
-        _ => Err(Stop::Faulty),
-    }
+    let Some(first) = lengths.first() else { return Ok((stream.to_vec(), stream.len(), true)) };
+    let len = number(first).filter(|len| lengths.iter().all(|other| number(other) == Some(*len)));
+    let len = usize::try_from(len.ok_or(Stop::Faulty)?).map_err(|_| Stop::Short)?;
+    let body = stream.get(..len).ok_or(Stop::Short)?;
+    Ok((body.to_vec(), len, false))
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
+    if is_number { digits.parse().ok() } else { None }
 }
 
 fn read_chunks(stream: &[u8]) -> Result<(Vec<u8>, usize), Stop> {

@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::cli::in_range::{in_range, parts_in_range};
 use crate::cli::{Exit, Failure, Time, signals};
 use crate::http::{Field, Method, Target, parse_method};
-use crate::load::http::{Load, Options, Pace, Report, Schedule, Think};
+use crate::load::http::{Load, OkStatus, Options, Pace, Report, Schedule, StatusRange, Think};
 use crate::load::{Panel, Plot};
 
 /// Holds many keep-alive connections to a web server, sends requests on them as people would, and reports what
@@ -60,6 +60,9 @@ pub struct Http {
     /// Ends after so many requests [default: when it is interrupted]
     #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     requests: Option<u64>,
+    /// Statuses that are no errors, and no others: 404, 200-299 or 2xx [default: below 400]
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    ok_status: Vec<StatusRange>,
     /// Does not open a connection again that ended [default: opens it again]
     #[arg(long)]
     no_reconnect: bool,
@@ -76,7 +79,8 @@ const EXAMPLES: &str = "\
 Each connection sends a request, waits for all of the response, thinks, and sends again as long as it lives. Latency \
 counts from the write; with --rate it counts from when the request was due, on whichever connection is idle. A \
 connection that the server ends unannounced counts as an error (refused, timed out, reset, closed, bad response, \
-TLS) and is opened again. Exits 0 without errors, 1 with some, 3 if the server never took a connection.
+TLS) and is opened again; a response with a status of 400 or more counts as one too (bad status), unless --ok-status \
+says otherwise. Exits 0 without errors, 1 with some, 3 if the server never took a connection.
 
 Examples:
   framegate bench http http://localhost:8080/ -c 10000 -k 60s --duration 2m
@@ -177,6 +181,7 @@ impl Http {
             duration: self.duration.map(|Time(duration)| duration),
             requests: self.requests,
             reconnect: !self.no_reconnect,
+            ok_status: OkStatus::new(self.ok_status.clone()),
             sources: self.source.bind.clone(),
             insecure: self.insecure,
             seed: fastrand::u64(..),

@@ -74,7 +74,7 @@ impl Threshold {
                 (errors > most).then(|| format!("{} errors are more than {}", grouped(errors), grouped(most)))
             }
             Threshold::ErrorsPercent(most) => {
-                let percent = 100.0 * errors as f64 / (figures.done + errors).max(1) as f64;
+                let percent = 100.0 * errors as f64 / figures.tried().max(1) as f64;
                 (percent > most).then(|| format!("{percent:.3} % of errors is above {most} %"))
             }
         }

@@ -75,7 +75,7 @@ impl Life {
         matches!(self, Life::Idle { .. } | Life::Busy(_))
     }
 
-    /// Bytes came.
+    /// Bytes came. An error behind a response leaves the response [done](Busy::done).
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Life::Busy(busy) => busy.take(bytes),
@@ -113,8 +113,10 @@ impl Busy {
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.bytes += bytes.len() as u64;
-        self.done = self.exchange.feed_all(bytes, &mut Status(&mut self.status))?;
-        Ok(())
+        let fed = self.exchange.feed_all(bytes, &mut Status(&mut self.status));
+        // What comes behind a response does not undo it.
+        self.done = self.exchange.is_done();
+        fed.map(|_| ()).map_err(Failure::from)
     }
 }
 
@@ -149,10 +151,10 @@ mod tests {
         assert!(life.take(b"HTTP/1.1 204\r\n\r\n").is_ok());
         assert!(matches!(&life, Life::Busy(busy) if busy.done && busy.status == 204 && busy.bytes == 16));
         assert!(matches!(life.take(b"x"), Err(Failure::Response(Fault::Surplus(_)))));
-        assert!(matches!(
-            busy(true).take(b"HTTP/1.1 204\r\n\r\nx"),
-            Err(Failure::Response(Fault::Surplus(_)))
-        ));
+        let mut life = busy(true);
+        let surplus = life.take(b"HTTP/1.1 204\r\n\r\nx");
+        assert!(matches!(surplus, Err(Failure::Response(Fault::Surplus(_)))));
+        assert!(matches!(&life, Life::Busy(busy) if busy.done && busy.status == 204));
     }
 
     #[test]

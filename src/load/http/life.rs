@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::conn::{Busy, Conn, Life};
 use super::pace::Pace;
 use super::run::Load;
+use crate::http::status_text;
 use crate::limits::{LOAD_READ_TURN, LOAD_REOPEN};
+use crate::load::BAD_STATUS;
 use crate::net::{Got, Link, Net};
 use crate::units::later;
 use crate::web::{Failure, Verdict};
@@ -125,7 +127,12 @@ impl Load {
             self.now = Instant::now();
             let got = match got {
                 Ok(got) => got,
-                Err(failure) => return self.fail(index, failure),
+                Err(failure) => {
+                    if matches!(life, Life::Busy(busy) if busy.done) {
+                        self.count(index);
+                    }
+                    return self.fail(index, failure);
+                }
             };
             let agreed = matches!(life, Life::Opening { .. }) && !link.is_handshaking();
             if let Got::End { said } = got {
@@ -152,15 +159,24 @@ impl Load {
         }
     }
 
-    /// A response is whole; `closed` if the server has closed the connection behind it.
-    fn finish(&mut self, index: usize, closed: bool) {
+    /// Counts a response that is whole; its connection is idle.
+    fn count(&mut self, index: usize) -> Option<Busy> {
         let life = mem::replace(&mut self.conns[index].life, Life::Idle { since: self.now });
-        let Life::Busy(busy) = life else { return };
+        let Life::Busy(busy) = life else { return None };
         self.busy -= 1;
         self.measure.done(self.now, self.now.saturating_duration_since(busy.intended), 1, busy.bytes);
         if !self.measure.is_closed() {
             self.statuses.add(busy.status);
+            if !self.options.ok_status.holds(busy.status) {
+                self.measure.errors(self.now, BAD_STATUS, 1, || status_text(busy.status));
+            }
         }
+        Some(busy)
+    }
+
+    /// A response is whole; `closed` if the server has closed the connection behind it.
+    fn finish(&mut self, index: usize, closed: bool) {
+        let Some(busy) = self.count(index) else { return };
         // An answer to half a request ends the connection as well as one that says so.
         let goes_on = busy.keeps_alive() && busy.written == self.bytes.len();
         match (goes_on, closed) {

@@ -13,6 +13,7 @@ mod life;
 mod pace;
 mod report;
 mod run;
+mod status;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::web::Failed;
 pub use pace::{Pace, Schedule, Think};
 pub use report::{Closes, LeftOut, Report};
 pub use run::Load;
+pub use status::{OkStatus, StatusRange};
 
 /// What to load a server with.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Options {
     pub requests: Option<u64>,
     /// Whether a connection that ended is opened again.
     pub reconnect: bool,
+    /// Statuses that are no errors.
+    pub ok_status: OkStatus,
     /// Local addresses to connect from, in turn; the system's choice if there are none.
     pub sources: Vec<IpAddr>,
     /// Whether anybody's certificate will do.

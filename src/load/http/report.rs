@@ -151,15 +151,7 @@ impl Report {
                 grouped(self.behind)
             ));
         }
-        let (moved, failed) = (self.statuses.count(300..400), self.statuses.count(400..1000));
-        if failed > 0 {
-            doubts.push(format!(
-                "{} of {} responses have a status of 400 or more",
-                grouped(failed),
-                grouped(all)
-            ));
-        }
-        if moved > all / 2 {
+        if self.statuses.count(300..400) > all / 2 {
             doubts.push("most responses point elsewhere (3xx): load what they point to".to_owned());
         }
         for LeftOut { address, why } in &self.left_out {

@@ -297,6 +297,7 @@ impl Worker {
             ("requests", counts.requests),
             ("retries", counts.retries),
             ("connections_refused", counts.refused),
+            ("connections_not_taken", counts.not_taken),
         ]);
         condition.now.clear();
         condition.now.extend([
