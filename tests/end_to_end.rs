@@ -264,7 +264,7 @@ fn draining_ends_a_tail_after_its_last_frame() {
     assert!(ledger.is_object());
     let (code, shown, said) = tail.end();
     assert_eq!((code, shown.as_str()), (3, " 0 1 hello\n"));
-    assert!(said.contains(" drains and ends (CLOSING)"), "{said}");
+    assert!(said.contains(" drains and ends (CLOSING)") && !said.contains("connecting again"), "{said}");
 }
 
 #[test]
@@ -424,12 +424,45 @@ fn a_tail_lets_go_of_a_gateway_that_ends() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
+/// Whatever has taken the gateway's place will not become one.
+#[test]
+fn a_tail_gives_up_on_what_is_no_gateway_after_one_that_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tail = start(&["tail", "--from", &listener.local_addr().unwrap().to_string()], Stdio::null());
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    let mut bytes = Vec::new();
+    let header = Header { id: 1, status: Status::Ok as u16, ..Header::new(Kind::Reply) };
+    encode(header, b"", b"", &Scheme::Sha256, &mut bytes);
+    stream.write_all(&bytes).unwrap();
+    drop(stream);
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    let (code, _, said) = tail.end();
+    assert!(code == 3 && said.contains(" is no gateway: ") && !said.contains("gave up"), "{code} {said}");
+}
+
 #[test]
 fn a_pattern_that_can_hardly_be_meant_is_told() {
     let gateway = serve(&[]);
     let tail = start(&["tail", "--from", &gateway.address, "ok.*", "logs.a*"], Stdio::null());
     let said = tail.says("WARN");
     assert!(said.contains("the pattern 'logs.a*': * and > stand for whole tokens"), "{said}");
+}
+
+#[test]
+fn what_the_deduplication_window_holds_is_said() {
+    let options = ["--dedup", "1h", "--max-payload", "1MiB", "--memory", "8MiB"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
+    let process = start(&[&serve[..], &options].concat(), Stdio::null());
+    let line = process.says("dedup 1h: up to ");
+    let most: usize = line.split(' ').find_map(|word| word.parse().ok()).expect("a number of digests");
+    let gateway = Gateway { address: process.address(), process };
+    let lines: String = (0..=most).map(|n| format!("{n}\n")).collect();
+    assert_eq!(gateway.send(&[], lines.as_bytes()).status.code(), Some(0));
+    let line = gateway.process.says("the deduplication window is full");
+    assert!(line.contains("more --memory or a shorter --dedup mends it"), "{line}");
 }
 
 #[test]
@@ -523,6 +556,85 @@ fn stored_frames_are_answered_whatever_their_ids() {
     let sent = gateway.send(&["--whole", "--frames", &file], b"");
     assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
     assert!(printed(&sent).contains(": OK 4"), "{}", printed(&sent));
+}
+
+/// What was answered before the secret changed is done, and said to be.
+#[test]
+fn what_was_answered_before_the_secret_changed_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = write(folder.path(), "old", b"the secret of yesterday\n");
+    let new = write(folder.path(), "new", b"the secret of today\n");
+    let mut gateway = serve(&["--secret-file", &old]);
+    let address = gateway.address.clone();
+    let send = ["send", "--to", &address, "--secret-file", &old, "--replies"];
+    let mut send = start(&send, Stdio::piped());
+    send.write(b"1\n");
+    let mut printed = BufReader::new(send.child.stdout.take().unwrap());
+    let mut reply = String::new();
+    printed.read_line(&mut reply).unwrap();
+    assert!(reply.starts_with("1 OK"), "{reply}");
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let _gateway = serve_at(&address, &["--secret-file", &new]);
+    send.write(b"2\n");
+    drop(send.child.stdin.take());
+    let mut report = String::new();
+    printed.read_to_string(&mut report).unwrap();
+    let (code, _, said) = send.end();
+    assert!(code == 2 && said.contains("secret"), "{code} {said}");
+    assert!(report.starts_with("sent 2 frames, ") && report.contains(": OK 1, "), "{report:?} {said}");
+}
+
+/// Neither bytes as they are nor a payload as text or JSON drives a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_comes_does_not_drive_a_terminal() {
+    let on_a_terminal = |args: &str| {
+        let command = format!("{} {args}", env!("CARGO_BIN_EXE_framegate"));
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        script.stderr(Stdio::piped()).spawn()
+    };
+    let Ok(raw) = on_a_terminal("tail --format raw --from 127.0.0.1:1") else {
+        assert!(std::env::var_os("FRAMEGATE_TOOLS_REQUIRED").is_none(), "script is missing");
+        return eprintln!("skipped: without script there is no terminal");
+    };
+    let raw = raw.wait_with_output().unwrap();
+    assert_eq!(raw.status.code(), Some(2), "{}", printed(&raw));
+    assert!(printed(&raw).contains("bytes that a terminal would obey"), "{}", printed(&raw));
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let gateway = serve(&[]);
+    for (format, shown) in
+        [("text", "\\u{9b}2J\\u{7f}"), ("payload", "\\u{9b}2J\\u{7f}"), ("json", "\\u009b2J\\u007f")]
+    {
+        let args = format!(
+            "tail --from {} --count 1 --format {format} --ready-file {}",
+            gateway.address,
+            ready.display()
+        );
+        let tail = on_a_terminal(&args).unwrap();
+        wait_for(&ready, true);
+        assert_eq!(gateway.send(&[], "\u{9b}2J\x7f\n".as_bytes()).status.code(), Some(0));
+        let tail = tail.wait_with_output().unwrap();
+        assert!(printed(&tail).contains(shown), "{format}: {:?}", printed(&tail));
+    }
+    // Nor does what a handler has answered.
+    let file = write(folder.path(), "x", b"x");
+    for (format, shown) in [("", "\\u{9b}2J\\u{7f}"), ("--json", "\\u009b2J\\u007f")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let send = on_a_terminal(&format!("send --to {address} --whole {file} --replies {format}")).unwrap();
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+        let header = Header { id: 1, status: Status::Ok as u16, ..Header::new(Kind::Reply) };
+        let mut bytes = Vec::new();
+        encode(header, b"", "\u{9b}2J\x7f".as_bytes(), &Scheme::Sha256, &mut bytes);
+        stream.write_all(&bytes).unwrap();
+        drop(stream);
+        let send = send.wait_with_output().unwrap();
+        assert!(printed(&send).contains(shown), "{format}: {:?}", printed(&send));
+    }
 }
 
 #[test]
