@@ -518,7 +518,7 @@ fn copies_of_connections_that_ended_make_room_for_others() {
 /// No lease ends while publishers are kept from sending, though the sink that keeps them gives its word all the time.
 #[test]
 fn no_lease_ends_while_a_sink_has_no_room() {
-    let lease = Duration::from_millis(400);
+    let lease = Duration::from_secs(1);
     let disk = Desk::new("disk", true);
     let gateway = start_with(Config { lease, dedup: None, ..config() }, |gateway| disk.add_to(gateway));
     let mut client = gateway.connect();
@@ -568,13 +568,13 @@ fn leases_end_though_frames_come_now_and_then() {
 /// A sink in trouble keeps a lease at once, however little of it is left.
 #[test]
 fn a_lease_that_is_about_to_end_waits_for_a_sink_in_trouble() {
-    let lease = Duration::from_secs(1);
+    let lease = Duration::from_secs(2);
     let disk = Desk::new("disk", false);
     disk.set_trouble(true);
     let gateway = start_with(Config { lease, ..config() }, |gateway| disk.add_to(gateway));
     let mut client = gateway.connect();
     client.send(part(1, 0, 2), b"a", b"held");
-    look_until(&gateway, "an old fragment", |snapshot| snapshot.parts.oldest > lease * 3 / 4);
+    look_until(&gateway, "an old fragment", |snapshot| snapshot.parts.oldest > lease * 3 / 5);
     client.send(data(9), b"a", b"to be stored");
     disk.wait_for(1);
     look_until(&gateway, "an older one", |snapshot| snapshot.parts.oldest > 2 * lease);

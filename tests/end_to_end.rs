@@ -585,58 +585,6 @@ fn what_was_answered_before_the_secret_changed_is_reported() {
     assert!(report.starts_with("sent 2 frames, ") && report.contains(": OK 1, "), "{report:?} {said}");
 }
 
-/// Neither bytes as they are nor a payload as text or JSON drives a terminal.
-#[test]
-#[cfg(target_os = "linux")]
-fn what_comes_does_not_drive_a_terminal() {
-    let on_a_terminal = |args: &str| {
-        let command = format!("{} {args}", env!("CARGO_BIN_EXE_framegate"));
-        let mut script = Command::new("script");
-        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        script.stderr(Stdio::piped()).spawn()
-    };
-    let Ok(raw) = on_a_terminal("tail --format raw --from 127.0.0.1:1") else {
-        assert!(std::env::var_os("FRAMEGATE_TOOLS_REQUIRED").is_none(), "script is missing");
-        return eprintln!("skipped: without script there is no terminal");
-    };
-    let raw = raw.wait_with_output().unwrap();
-    assert_eq!(raw.status.code(), Some(2), "{}", printed(&raw));
-    assert!(printed(&raw).contains("bytes that a terminal would obey"), "{}", printed(&raw));
-    let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
-    let gateway = serve(&[]);
-    for (format, shown) in
-        [("text", "\\u{9b}2J\\u{7f}"), ("payload", "\\u{9b}2J\\u{7f}"), ("json", "\\u009b2J\\u007f")]
-    {
-        let args = format!(
-            "tail --from {} --count 1 --format {format} --ready-file {}",
-            gateway.address,
-            ready.display()
-        );
-        let tail = on_a_terminal(&args).unwrap();
-        wait_for(&ready, true);
-        assert_eq!(gateway.send(&[], "\u{9b}2J\x7f\n".as_bytes()).status.code(), Some(0));
-        let tail = tail.wait_with_output().unwrap();
-        assert!(printed(&tail).contains(shown), "{format}: {:?}", printed(&tail));
-    }
-    // Nor does what a handler has answered.
-    let file = write(folder.path(), "x", b"x");
-    for (format, shown) in [("", "\\u{9b}2J\\u{7f}"), ("--json", "\\u009b2J\\u007f")] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let send = on_a_terminal(&format!("send --to {address} --whole {file} --replies {format}")).unwrap();
-        let mut stream = listener.accept().unwrap().0;
-        stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
-        let header = Header { id: 1, status: Status::Ok as u16, ..Header::new(Kind::Reply) };
-        let mut bytes = Vec::new();
-        encode(header, b"", "\u{9b}2J\x7f".as_bytes(), &Scheme::Sha256, &mut bytes);
-        stream.write_all(&bytes).unwrap();
-        drop(stream);
-        let send = send.wait_with_output().unwrap();
-        assert!(printed(&send).contains(shown), "{format}: {:?}", printed(&send));
-    }
-}
-
 #[test]
 fn a_second_signal_ends_a_gateway_with_what_it_knows() {
     let mute = "sh -c 'head -c 1 >/dev/null; echo got it >&2; exec sleep 1000'";

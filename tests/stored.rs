@@ -163,24 +163,14 @@ fn tail_follows_what_is_stored() {
     }
     assert_eq!((tail.wait().unwrap().code(), printed.next().is_none()), (Some(0), true));
     // Nobody reads it any more, and nothing comes that would show that.
-    let mut unread = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
-    let mut stdout = BufReader::new(unread.stdout.take().unwrap());
+    let unread = ["tail", "--store", store, "--follow"];
+    let mut unread = support::process::Process::start(&mut framegate(&unread));
+    let mut stdout = BufReader::new(unread.child.stdout.take().unwrap());
     for _ in 1..storing.next {
         stdout.read_line(&mut String::new()).unwrap();
     }
     drop(stdout);
-    let since = Instant::now();
-    let code = loop {
-        if let Some(status) = unread.try_wait().unwrap() {
-            break status.code();
-        }
-        if since.elapsed() >= PATIENCE {
-            unread.kill().unwrap();
-            panic!("it goes on though nobody reads it");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert_eq!(code, Some(0));
+    assert_eq!(unread.end().0, 0);
     let tail = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
     let pid = tail.id().to_string();
     assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
