@@ -328,8 +328,10 @@ fn free_address() -> String {
 #[test]
 fn what_is_started_before_its_gateway_finds_it() {
     let (address, admin) = (free_address(), free_address());
-    let mut send = start(&["send", "-v", "--to", &address], Stdio::piped());
-    let tail = start(&["tail", "-v", "--from", &address, "--count", "1"], Stdio::null());
+    let load = ["bench", "frames", &address, "-q", "--duration", "200ms", "--rate", "1000"];
+    let mut load = framegate(&load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut send = start(&["send", "-v", "--to", &address, "--topic", "a"], Stdio::piped());
+    let tail = start(&["tail", "a", "-v", "--from", &address, "--count", "1"], Stdio::null());
     let mut status = framegate(&["ctl", "status", "--admin", &admin]).spawn().unwrap();
     // Both were refused once, and nobody is told of that but for -v.
     send.says("trying again for 3s");
@@ -339,8 +341,9 @@ fn what_is_started_before_its_gateway_finds_it() {
     gateway.address();
     tail.says("subscribed to");
     send.write(b"hello\n");
-    assert_eq!((send.end().0, tail.end().1.as_str()), (0, " 0 1 hello\n"));
+    assert_eq!((send.end().0, tail.end().1.as_str()), (0, "a 0 1 hello\n"));
     assert_eq!(status.wait().unwrap().code(), Some(0));
+    assert_eq!(load.wait().unwrap().code(), Some(0));
 }
 
 #[test]
