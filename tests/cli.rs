@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use framegate::frame::Status;
+
 fn framegate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_framegate"))
         .args(args)
@@ -205,6 +207,15 @@ fn help_and_version_are_not_errors() {
         let output = framegate(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_readme_says_what_each_status_means() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    for status in Status::ALL {
+        let row = format!("\n| {} | {} | ", status as u16, status.name());
+        assert!(readme.contains(&row), "the README has no row {row:?}");
     }
 }
 

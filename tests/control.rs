@@ -29,6 +29,38 @@ fn eventually(gateway: &Running, mut seen: impl FnMut(&Survey) -> bool) -> Surve
     }
 }
 
+/// What is shown is what counts, where the memory leaves less than what was asked for.
+#[test]
+fn the_settings_are_those_in_force() {
+    let gateway =
+        start(Config { memory: 40 * MIB, outbox: 30 * MIB, parts_memory: 30 * MIB, ..Config::default() });
+    let settings = gateway.control().describe(false).unwrap().settings;
+    let of = |name| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    assert_eq!((of("outbox"), of("memory")), (Some("20MiB"), Some("40MiB")));
+    assert_ne!(of("parts-memory"), Some("30MiB"));
+    gateway.stop();
+}
+
+/// What a turn took until all that it read was verified, and what it took from then on, are parts of it.
+#[test]
+fn reading_and_writing_are_timed_apart() {
+    const FRAMES: u64 = 200;
+    let gateway = start(Config::default());
+    let mut subscriber = gateway.subscriber(">");
+    let mut publisher = gateway.connect();
+    for id in 0..FRAMES {
+        publisher.send(silent(id), b"t", &payload(2000, 1));
+        subscriber.next();
+    }
+    let stages = gateway.control().describe(false).unwrap().stages;
+    let (read, written) = (&stages.read_to_verified, &stages.verified_to_written);
+    assert!(read.count() >= FRAMES - 1 && written.count() >= FRAMES - 1, "{stages:?}");
+    // Each is rounded up.
+    let parts = read.sum() + written.sum();
+    assert!(parts <= stages.turn.sum() + 2 * (FRAMES + 1), "{parts} µs in turns of {} µs", stages.turn.sum());
+    gateway.stop();
+}
+
 #[test]
 fn a_pause_takes_nothing_in_and_loses_nothing() {
     let gateway = start(Config::default());

@@ -94,6 +94,28 @@ fn what_one_sink_refused_goes_to_that_one_alone() {
     check_refused_by_one(|gateway| gateway);
 }
 
+/// What comes again has its place among what comes with it, in the sink that did not have it.
+#[test]
+fn what_goes_to_one_sink_alone_keeps_its_place() {
+    let (keeper, judge) = (Desk::new("keeper", false), Desk::new("judge", false));
+    let gateway = start_with(config(), |gateway| judge.add_to(keeper.add_to(gateway)));
+    let client = gateway.connect();
+    let [before, again, behind] = [1, 2, 3].map(|id| client.frame(data(id), b"a", b"x"));
+    let mut publisher = sent_again(&gateway, &again);
+    assert_eq!((keeper.judge(None), judge.judge(Some("no"))), (again.clone(), again.clone()));
+    assert_eq!(told(&mut publisher).1, Status::Rejected);
+    let mut publisher = sent_again(&gateway, &[&before[..], &again, &behind].concat());
+    assert_eq!(
+        [judge.judge(None), judge.judge(None), judge.judge(None)],
+        [before.clone(), again, behind.clone()]
+    );
+    assert_eq!([keeper.judge(None), keeper.judge(None)], [before, behind]);
+    for _ in 0..3 {
+        assert_eq!(told(&mut publisher).1, Status::Ok);
+    }
+    gateway.stop();
+}
+
 #[test]
 fn what_a_handler_passed_and_one_sink_refused_likewise() {
     check_refused_by_one(|gateway| {
@@ -226,9 +248,9 @@ fn a_message_that_one_sink_refused_goes_to_that_one_when_its_fragments_come_agai
     assert_eq!(keeper.judge(None), judge.judge(None));
     assert_eq!([told(&mut publisher).1, told(&mut publisher).1], [Status::Ok; 2]);
     assert_eq!(subscriber.next().bytes, subscriber.next().bytes);
-    drop(subscriber);
     let ledger = gateway.stop();
     assert_eq!((ledger.wholes, ledger.assembled), (4, 8), "{ledger}");
+    assert!(subscriber.rest().iter().all(|got| got.status().is_some()), "each came once");
 }
 
 #[test]
@@ -468,5 +490,122 @@ fn it_is_shown_how_far_back_the_window_reaches() {
     let beyond = look_until(&gateway, "a look", |_| true);
     assert_eq!((beyond.queues.dedup.now, window(&beyond).forgotten_early), (max, 1));
     assert!(window(&beyond).reach < LONG);
+    gateway.stop();
+}
+
+/// Copies that wait take their part of what open messages may, and no more than all of it.
+#[test]
+fn copies_that_wait_take_part_of_the_memory_of_parts() {
+    let parts_memory = 16 << 10;
+    let gateway = start(Config { payload_max: 4 << 10, parts_memory, max_parts: 2, ..config() });
+    let mut client = gateway.connect();
+    let parts: Vec<Vec<u8>> = (0..10).map(|key| client.frame(part(key, 0, 2), b"a", b"")).collect();
+    client.write(&parts.concat());
+    look_until(&gateway, "the fragments", |snapshot| snapshot.parts.held == 10);
+    let mut waiting = Vec::new();
+    for bytes in parts.iter().flat_map(|bytes| [bytes; 8]) {
+        let mut copy = sent_again(&gateway, bytes);
+        copy.send(Header { id: 7_777, ..Header::new(Kind::Ping) }, b"", b"");
+        let (id, status, _) = told(&mut copy);
+        if id != 7_777 {
+            assert_eq!(status, Status::Busy);
+            break;
+        }
+        waiting.push(copy);
+    }
+    assert!((8..80).contains(&waiting.len()), "{} copies found room", waiting.len());
+    // Nor is there room for another fragment then.
+    client.send(part(1_000, 0, 2), b"a", &[0; 1_000]);
+    look_until(&gateway, "one that waits", |snapshot| snapshot.parts.parked == 1);
+    gateway.stop();
+}
+
+/// A copy of a connection that is gone waits for nothing, and takes nobody's place.
+#[test]
+fn copies_of_connections_that_ended_make_room_for_others() {
+    let gateway = start(config());
+    let mut client = gateway.connect();
+    let bytes = client.frame(part(1, 0, 2), b"a", b"again and again");
+    client.write(&bytes);
+    look_until(&gateway, "the fragment", |snapshot| snapshot.parts.held == 1);
+    for _ in 0..8 {
+        let mut lost = sent_again(&gateway, &bytes);
+        says_nothing_yet(&mut lost);
+        reset(lost.socket);
+    }
+    look_until(&gateway, "their ends", |snapshot| snapshot.queues.connections.now == 1);
+    let mut copy = sent_again(&gateway, &bytes);
+    says_nothing_yet(&mut copy);
+    client.send(part(1, 1, 2), b"a", b"");
+    assert_eq!(told(&mut copy).1, Status::Duplicate);
+    gateway.stop();
+}
+
+/// No lease ends while publishers are kept from sending, though the sink that keeps them gives its word all the time.
+#[test]
+fn no_lease_ends_while_a_sink_has_no_room() {
+    let lease = Duration::from_secs(1);
+    let disk = Desk::new("disk", true);
+    let gateway = start_with(Config { lease, dedup: None, ..config() }, |gateway| disk.add_to(gateway));
+    let mut client = gateway.connect();
+    client.send(part(1, 0, 2), b"a", b"held");
+    let frames: Vec<u8> = (0..500).flat_map(|id| client.frame(silent(id), b"a", b"to be stored")).collect();
+    client.write(&frames);
+    disk.wait_for(500);
+    disk.set_full(true);
+    let mut left = 500;
+    while look_until(&gateway, "a look", |_| true).parts.oldest < 4 * lease {
+        disk.judge(None);
+        left -= 1;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(look_until(&gateway, "a look", |_| true).parts.held, 1);
+    disk.set_full(false);
+    (0..left).for_each(|_| drop(disk.judge(None)));
+    assert_eq!(told(&mut client).1, Status::Expired);
+    gateway.stop();
+}
+
+/// A sink that had nothing for long is not silent when it gets something.
+#[test]
+fn leases_end_though_frames_come_now_and_then() {
+    let lease = Duration::from_millis(400);
+    let disk = Desk::new("disk", false);
+    let gateway = start_with(Config { lease, ..config() }, |gateway| disk.add_to(gateway));
+    let (mut client, mut other) = (gateway.connect(), gateway.connect());
+    client.send(part(1, 0, 2), b"a", b"held");
+    client.socket.set_read_timeout(Some(3 * lease / 4)).unwrap();
+    for id in 0.. {
+        match client.try_next() {
+            Ok(got) => {
+                assert_eq!(got.expect("it stays").status(), Some(Status::Expired));
+                break;
+            }
+            Err(why) => assert_eq!(why.kind(), std::io::ErrorKind::WouldBlock),
+        }
+        assert!(id < 20, "it is held for ever");
+        other.send(data(id), b"a", b"now and then");
+        disk.judge(None);
+        assert_eq!(told(&mut other).1, Status::Ok);
+    }
+    gateway.stop();
+}
+
+/// A sink in trouble keeps a lease at once, however little of it is left.
+#[test]
+fn a_lease_that_is_about_to_end_waits_for_a_sink_in_trouble() {
+    let lease = Duration::from_secs(2);
+    let disk = Desk::new("disk", false);
+    disk.set_trouble(true);
+    let gateway = start_with(Config { lease, ..config() }, |gateway| disk.add_to(gateway));
+    let mut client = gateway.connect();
+    client.send(part(1, 0, 2), b"a", b"held");
+    look_until(&gateway, "an old fragment", |snapshot| snapshot.parts.oldest > lease * 3 / 5);
+    client.send(data(9), b"a", b"to be stored");
+    disk.wait_for(1);
+    look_until(&gateway, "an older one", |snapshot| snapshot.parts.oldest > 2 * lease);
+    disk.set_trouble(false);
+    disk.judge(None);
+    assert_eq!([told(&mut client).1, told(&mut client).1], [Status::Ok, Status::Expired]);
     gateway.stop();
 }

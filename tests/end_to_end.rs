@@ -270,7 +270,7 @@ fn draining_ends_a_tail_after_its_last_frame() {
     assert!(ledger.is_object());
     let (code, shown, said) = tail.end();
     assert_eq!((code, shown.as_str()), (3, " 0 1 hello\n"));
-    assert!(said.contains(" drains and ends (CLOSING)"), "{said}");
+    assert!(said.contains(" drains and ends (CLOSING)") && !said.contains("connecting again"), "{said}");
 }
 
 #[test]
@@ -334,8 +334,10 @@ fn free_address() -> String {
 #[test]
 fn what_is_started_before_its_gateway_finds_it() {
     let (address, admin) = (free_address(), free_address());
-    let mut send = start(&["send", "-v", "--to", &address], Stdio::piped());
-    let tail = start(&["tail", "-v", "--from", &address, "--count", "1"], Stdio::null());
+    let load = ["bench", "frames", &address, "-q", "--duration", "200ms", "--rate", "1000"];
+    let mut load = framegate(&load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut send = start(&["send", "-v", "--to", &address, "--topic", "a"], Stdio::piped());
+    let tail = start(&["tail", "a", "-v", "--from", &address, "--count", "1"], Stdio::null());
     let mut status = framegate(&["ctl", "status", "--admin", &admin]).spawn().unwrap();
     // Both were refused once, and nobody is told of that but for -v.
     send.says("trying again for 3s");
@@ -345,8 +347,9 @@ fn what_is_started_before_its_gateway_finds_it() {
     gateway.address();
     tail.says("subscribed to");
     send.write(b"hello\n");
-    assert_eq!((send.end().0, tail.end().1.as_str()), (0, " 0 1 hello\n"));
+    assert_eq!((send.end().0, tail.end().1.as_str()), (0, "a 0 1 hello\n"));
     assert_eq!(status.wait().unwrap().code(), Some(0));
+    assert_eq!(load.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -430,12 +433,45 @@ fn a_tail_lets_go_of_a_gateway_that_ends() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
+/// Whatever has taken the gateway's place will not become one.
+#[test]
+fn a_tail_gives_up_on_what_is_no_gateway_after_one_that_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tail = start(&["tail", "--from", &listener.local_addr().unwrap().to_string()], Stdio::null());
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    let mut bytes = Vec::new();
+    let header = Header { id: 1, status: Status::Ok as u16, ..Header::new(Kind::Reply) };
+    encode(header, b"", b"", &Scheme::Sha256, &mut bytes);
+    stream.write_all(&bytes).unwrap();
+    drop(stream);
+    let mut stream = listener.accept().unwrap().0;
+    stream.read_exact(&mut [0; 32 + 1 + 32]).unwrap();
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    let (code, _, said) = tail.end();
+    assert!(code == 3 && said.contains(" is no gateway: ") && !said.contains("gave up"), "{code} {said}");
+}
+
 #[test]
 fn a_pattern_that_can_hardly_be_meant_is_told() {
     let gateway = serve(&[]);
     let tail = start(&["tail", "--from", &gateway.address, "ok.*", "logs.a*"], Stdio::null());
     let said = tail.says("WARN");
     assert!(said.contains("the pattern 'logs.a*': * and > stand for whole tokens"), "{said}");
+}
+
+#[test]
+fn what_the_deduplication_window_holds_is_said() {
+    let options = ["--dedup", "1h", "--max-payload", "1MiB", "--memory", "8MiB"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
+    let process = start(&[&serve[..], &options].concat(), Stdio::null());
+    let line = process.says("dedup 1h: up to ");
+    let most: usize = line.split(' ').find_map(|word| word.parse().ok()).expect("a number of digests");
+    let gateway = Gateway { address: process.address(), process };
+    let lines: String = (0..=most).map(|n| format!("{n}\n")).collect();
+    assert_eq!(gateway.send(&[], lines.as_bytes()).status.code(), Some(0));
+    let line = gateway.process.says("the deduplication window is full");
+    assert!(line.contains("more --memory or a shorter --dedup mends it"), "{line}");
 }
 
 #[test]
@@ -529,6 +565,33 @@ fn stored_frames_are_answered_whatever_their_ids() {
     let sent = gateway.send(&["--whole", "--frames", &file], b"");
     assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
     assert!(printed(&sent).contains(": OK 4"), "{}", printed(&sent));
+}
+
+/// What was answered before the secret changed is done, and said to be.
+#[test]
+fn what_was_answered_before_the_secret_changed_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = write(folder.path(), "old", b"the secret of yesterday\n");
+    let new = write(folder.path(), "new", b"the secret of today\n");
+    let mut gateway = serve(&["--secret-file", &old]);
+    let address = gateway.address.clone();
+    let send = ["send", "--to", &address, "--secret-file", &old, "--replies"];
+    let mut send = start(&send, Stdio::piped());
+    send.write(b"1\n");
+    let mut printed = BufReader::new(send.child.stdout.take().unwrap());
+    let mut reply = String::new();
+    printed.read_line(&mut reply).unwrap();
+    assert!(reply.starts_with("1 OK"), "{reply}");
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let _gateway = serve_at(&address, &["--secret-file", &new]);
+    send.write(b"2\n");
+    drop(send.child.stdin.take());
+    let mut report = String::new();
+    printed.read_to_string(&mut report).unwrap();
+    let (code, _, said) = send.end();
+    assert!(code == 2 && said.contains("secret"), "{code} {said}");
+    assert!(report.starts_with("sent 2 frames, ") && report.contains(": OK 1, "), "{report:?} {said}");
 }
 
 #[test]

@@ -434,6 +434,30 @@ fn a_frame_that_kills_a_handler_first_of_all_is_found_once_another_was_answered(
     gateway.stop();
 }
 
+/// One that was there at the start and is not any more.
+#[test]
+fn a_program_that_goes_away_is_said_and_frames_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("handler");
+    let make = || std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+    make();
+    let config = Config { handler: vec![program.display().to_string()], ..Config::default() };
+    let gateway = start(config);
+    let mut client = gateway.connect();
+    assert_eq!(client.publish("a", b"before").0, Status::Ok);
+    std::fs::remove_file(&program).unwrap();
+    let pid = until(&gateway, |calls| calls.handlers[0].pid.is_some()).handlers[0].pid.unwrap();
+    assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    let calls = until(&gateway, |calls| trouble(calls).is_some());
+    let said = trouble(&calls).unwrap();
+    assert!(said.starts_with("it cannot be started: No such file"), "{said}");
+    client.send(data(2), b"a", b"meanwhile");
+    make();
+    assert_eq!(reply(&mut client).1, Status::Ok);
+    until(&gateway, |calls| trouble(calls).is_none());
+    gateway.stop();
+}
+
 #[test]
 fn frames_that_kill_every_handler_first_of_all_are_found_too() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,9 +13,10 @@ use support::{Client, PATIENCE, Running, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;
 
-/// `sh` with this script as the handler.
+/// `sh` with this script as the handler; one that waits for its gate is not ended for that.
 fn shell(script: &str) -> Config {
-    Config { handler: ["sh", "-c", script].map(String::from).to_vec(), ..Config::default() }
+    let (handler, handler_timeout) = (["sh", "-c", script].map(String::from).to_vec(), PATIENCE);
+    Config { handler, handler_timeout, ..Config::default() }
 }
 
 fn calls(gateway: &Running) -> CallsUse {
@@ -93,6 +94,11 @@ fn settings_that_leave_no_room_for_answers_are_refused_with_the_mend() {
     let wrong = gateway.control().set(Setting::Memory(40 * MIB)).unwrap().unwrap_err();
     assert!(wrong.contains("--memory 45MiB"), "{wrong}");
     gateway.control().set(Setting::Memory(45 * MIB)).unwrap().unwrap();
+    // Beside what a call takes there is room for its answer: 4 KiB each.
+    gateway.control().set(Setting::Memory(56 * MIB)).unwrap().unwrap();
+    let wrong = gateway.control().set(Setting::MaxInFlight(4_000)).unwrap().unwrap_err();
+    assert!(wrong.contains("give --memory 71MiB"), "{wrong}");
+    gateway.control().set(Setting::MaxInFlight(1_500)).unwrap().unwrap();
     // Each of more frames at once may have to wait for others.
     let wrong = gateway.control().set(Setting::MaxInFlight(10_000)).unwrap().unwrap_err();
     assert!(wrong.contains("is too little for"), "{wrong}");
@@ -122,6 +128,40 @@ fn answers_that_cannot_wait_stay_with_their_handler() {
     let ledger = gateway.stop();
     assert_eq!((ledger.delivered, ledger.rejected.total()), (FRAMES, 0), "{ledger}");
     assert_eq!(ledger.calls.repeated, 0, "none is answered twice: {ledger}");
+}
+
+/// So do those to calls that began when nobody knew how long answers are.
+#[test]
+fn answers_that_nobody_expected_stay_with_their_handler() {
+    const FRAMES: u64 = 24;
+    let folder = tempfile::tempdir().unwrap();
+    let [first, gate, all] =
+        ["first", "gate", "all"].map(|name| folder.path().join(name).display().to_string());
+    assert!(std::process::Command::new("mkfifo").arg(&gate).status().expect("mkfifo runs").success());
+    // One of the two answers nothing until the gate is open, the other once it has its half of the frames.
+    let half = FRAMES as usize / 2 * (64 + MIB);
+    let script = format!(
+        "if mkdir '{first}' 2> /dev/null; then read line < '{gate}'; else head -c {half} > '{all}'; cat '{all}'; fi; \
+         exec cat"
+    );
+    let gateway = start(Config { memory: 48 * MIB, payload_max: 4 * MIB, handlers: 2, ..shell(&script) });
+    until(&gateway, |calls| calls.handlers.iter().all(|handler| handler.pid.is_some()));
+    let mut subscriber = gateway.subscriber(">");
+    let client = gateway.connect();
+    let frames: Vec<u8> =
+        (0..FRAMES).flat_map(|id| client.frame(silent(id), b"", &payload(MIB, id as usize))).collect();
+    let (_client, writing) = publish(&gateway, frames);
+    // It answers as far as there is room.
+    until(&gateway, |calls| calls.handlers.iter().any(|handler| handler.done >= 5));
+    // So many turns it has for what it is not to do: none is read and thrown away.
+    for _ in 0..2000 {
+        assert_eq!(gateway.control().describe(false).expect("it answers").ledger.calls.repeated, 0);
+    }
+    std::fs::write(&gate, "go\n").unwrap();
+    take(&mut subscriber, FRAMES);
+    writing.join().unwrap();
+    let ledger = gateway.stop();
+    assert_eq!((ledger.delivered, ledger.rejected.total()), (FRAMES, 0), "{ledger}");
 }
 
 #[test]
@@ -168,6 +208,8 @@ fn copies_of_a_frame_leave_the_room_for_its_answer() {
     let (_client, writing) = publish(&gateway, [frame, copies].concat());
     // As many as may wait for the first do; others are in line.
     until(&gateway, |calls| calls.in_flight.now == 2 && calls.queued.now >= 5_000);
+    let memory = gateway.control().describe(false).unwrap().memory;
+    assert!(memory.answers_bytes <= memory.limit_bytes / 2, "{memory:?}");
     std::fs::write(&gate, "go\n").unwrap();
     assert_eq!([subscriber.next().header.id, subscriber.next().header.id], [7, 8]);
     writing.join().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use framegate::frame::{Decoder, Header, Rules, Status};
 use framegate::gate::{Config, Pressure};
 use framegate::sinks::store::{Reader, Stamp, SyncPolicy, names};
-use support::{Client, Got, data, payload, silent, start};
+use support::{Client, Got, PATIENCE, data, payload, silent, start};
 
 /// A lease that does not end in a test.
 const LONG: Duration = Duration::from_secs(3600);
@@ -306,4 +306,47 @@ fn many_keys_open_and_expire() {
     );
     let ledger = gateway.stop();
     assert_eq!(ledger.rejected.of(Status::Expired), keys);
+}
+
+/// In a pause nobody can send the other parts: the time of it is none of a lease, and neither is the lease that follows
+/// it, whether anything happened meanwhile or not.
+#[test]
+fn no_lease_ends_in_a_pause_or_at_once_after_it() {
+    let lease = Duration::from_millis(500);
+    for is_looked_at in [true, false] {
+        let gateway = start(Config { lease, ..config() });
+        let mut client = gateway.connect();
+        send(&mut client, part(1, 0, 2, 1), 5);
+        let paused = Instant::now();
+        while gateway.control().describe(false).unwrap().parts.held == 0 {
+            assert!(paused.elapsed() < PATIENCE, "it is not held");
+        }
+        gateway.control().pause(Duration::ZERO).unwrap();
+        // Time passes, and that is all.
+        while is_looked_at && paused.elapsed() < 4 * lease {
+            assert_eq!(gateway.control().describe(false).unwrap().parts.held, 1, "in the pause");
+        }
+        std::thread::sleep((4 * lease).saturating_sub(paused.elapsed()));
+        let resumed = Instant::now();
+        gateway.control().resume().unwrap();
+        assert_eq!(told(&mut client).1, Status::Expired);
+        assert!(resumed.elapsed() >= lease, "{:?} after the pause", resumed.elapsed());
+        gateway.stop();
+    }
+}
+
+/// A connection that waits for what becomes of its part is not idle.
+#[test]
+fn who_waits_for_the_other_parts_is_not_idle() {
+    let gateway = start(Config { idle_timeout: Duration::from_millis(500), ..config() });
+    let mut waits = gateway.connect();
+    send(&mut waits, part(1, 0, 2, 1), 5);
+    // Two that are idle, one after the other.
+    for _ in 0..2 {
+        gateway.connect().rest();
+    }
+    let mut other = gateway.connect();
+    send(&mut other, part(1, 1, 2, 2), 5);
+    assert_eq!((told(&mut other).1, told(&mut waits).1), (Status::Ok, Status::Ok));
+    gateway.stop();
 }

@@ -163,9 +163,14 @@ fn tail_follows_what_is_stored() {
     }
     assert_eq!((tail.wait().unwrap().code(), printed.next().is_none()), (Some(0), true));
     // Nobody reads it any more, and nothing comes that would show that.
-    let mut unread = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
-    drop(unread.stdout.take());
-    assert_eq!(unread.wait().unwrap().code(), Some(0));
+    let unread = ["tail", "--store", store, "--follow"];
+    let mut unread = support::process::Process::start(&mut framegate(&unread));
+    let mut stdout = BufReader::new(unread.child.stdout.take().unwrap());
+    for _ in 1..storing.next {
+        stdout.read_line(&mut String::new()).unwrap();
+    }
+    drop(stdout);
+    assert_eq!(unread.end().0, 0);
     let tail = framegate(&["tail", "--store", store, "--follow"]).spawn().unwrap();
     let pid = tail.id().to_string();
     assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
@@ -374,6 +379,42 @@ fn what_is_misfiled_is_found_and_put_where_it_belongs() {
 }
 
 #[test]
+fn a_start_says_what_lies_in_the_folder_of_another_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    drop(Storing::start(folder.path(), PATIENCE));
+    let at = |n: u64, topic| (1_700_000_000_000_000_000 + n, topic);
+    segment(folder.path(), "a", &[at(0, "a"), at(1, "b"), at(2, "b")]);
+    // What a crash leaves.
+    let [frames] = &files(folder.path(), "frames")[..] else { panic!("one segment") };
+    fs::rename(frames, frames.with_extension("open")).unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store", store];
+    let process = support::process::Process::start(&mut framegate(&args));
+    let line = process.says("lie in the folder of another topic");
+    assert!(line.contains(": 2 frames lie") && line.contains("verify --repair"), "{line}");
+    process.says(" listening on ");
+    process.signal("TERM");
+    assert_eq!(process.end().0, 0);
+}
+
+#[test]
+fn a_repair_that_was_not_finished_is_said_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let mut storing = Storing::start(folder.path(), PATIENCE);
+    storing.put("a");
+    drop(storing);
+    let base = files(folder.path(), "frames")[0].file_stem().unwrap().to_str().unwrap().to_owned();
+    let list = folder.path().join(".repair");
+    fs::write(&list, format!("put a/{base}\n")).unwrap();
+    let (code, text, _) = run(&["verify", store]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("a repair was not finished: run framegate verify --repair once more"), "{text}");
+    let (code, text, _) = run(&["verify", "--repair", store]);
+    assert!(code == Some(0) && text.ends_with("all intact\n") && !list.exists(), "{text}");
+}
+
+#[test]
 fn what_belongs_in_a_damaged_segment_stays_and_the_rest_is_put_right() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().to_str().unwrap();
@@ -469,6 +510,46 @@ fn what_was_stored_under_several_secrets_is_read_as_a_whole() {
     assert!(code == Some(1) && text.contains("a digest that does not match"), "{text}");
     let (code, _, said) = run(&["tail", "--secret-file", &old, "--secret-file", &new]);
     assert!(code == Some(2) && said.contains("that is for --store alone"), "{said}");
+}
+
+#[test]
+fn a_tail_that_follows_learns_that_the_secret_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let secret = |name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, name).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let (old, new) = (secret("old"), secret("new"));
+    let mut storing = Storing::start_under(&root, PATIENCE, Scheme::keyed(b"old"));
+    storing.put("a");
+    let mut args = vec!["tail", "--store", root.to_str().unwrap(), "--follow", "--count", "2"];
+    args.extend(["--secret-file", &new, "--secret-file", &old]);
+    let mut tail = support::process::Process::start(&mut framegate(&args));
+    let mut printed = BufReader::new(tail.child.stdout.take().unwrap());
+    let mut line = String::new();
+    printed.read_line(&mut line).unwrap();
+    assert_eq!(line, "a 0 1 payload 1\n");
+    let next = storing.next;
+    drop(storing);
+    let mut storing = Storing::start_under(&root, PATIENCE, Scheme::keyed(b"new"));
+    storing.next = next;
+    storing.put("a");
+    // Of a frame that it took for damaged it would say so and wait for ever.
+    let watched = std::thread::spawn(move || {
+        let mut line = String::new();
+        printed.read_line(&mut line).unwrap();
+        line
+    });
+    let since = Instant::now();
+    while !watched.is_finished() {
+        assert!(since.elapsed() < PATIENCE, "the frame under the new secret is not printed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(watched.join().unwrap(), "a 0 2 payload 2\n");
+    let (code, _, said) = tail.end();
+    assert!(code == 0 && !said.contains("left out"), "{said}");
 }
 
 #[test]

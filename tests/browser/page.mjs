@@ -44,12 +44,14 @@ async function end(gateway, signal = "SIGKILL") {
   children.delete(gateway.child);
 }
 
-function frame(topic, payload, { kind = 0, wantReply = false } = {}) {
+function frame(topic, payload, { kind = 0, wantReply = false, part = [0, 0] } = {}) {
   const name = Buffer.from(topic);
   const body = Buffer.alloc(32 + name.length + payload.length);
   body.write("FG");
   body.set([1, kind, wantReply ? 1 : 0, name.length], 2);
   body.writeUInt32BE(payload.length, 8);
+  body.writeUInt16BE(part[0], 12);
+  body.writeUInt16BE(part[1], 14);
   body.set(name, 32);
   body.set(payload, 32 + name.length);
   return Buffer.concat([body, createHash("sha256").update(body).digest()]);
@@ -193,6 +195,38 @@ const tests = {
     [stuck, forger].forEach((load) => { load.stop(); load.socket.destroy(); });
     frozen.destroy();
     await page.waitForFunction(() => document.querySelectorAll("#slow tbody tr, #paused tbody tr").length === 0);
+  },
+
+  async "the ledger adds up with messages of parts, and says what nobody has and what the window forgets"() {
+    const other = await serve("127.0.0.1:0", "127.0.0.1:0", ["--dedup", "1h", "--max-payload", "1MiB", "--memory", "8MiB"]);
+    const view = await browser.newPage();
+    await view.goto(other.admin);
+    const socket = await connect(other);
+    const message = [0, 1].map((index) => frame("t", Buffer.alloc(10), { part: [index, 2] }));
+    socket.write(Buffer.concat([...message, frame("t", Buffer.alloc(10))]));
+    await view.waitForFunction(() => document.querySelector('[data-ledger="read"]')?.dataset.raw === "3");
+    assert.equal(await text(view, "#balance"), "✓ balanced");
+    assert.ok((await text(view, "#rejections")).includes("2 delivered matched no subscriber: nobody has them"));
+    const { queues } = await other.status();
+    socket.write(Buffer.concat([...Array(queues.dedup.max).keys()].map((n) => frame("t", Buffer.from(`${n}`)))));
+    await attention(view, "Copies are recognised for ");
+    await view.close();
+    await end(other);
+  },
+
+  async "a handler that does not start is said, and the bar of the memory leaves nothing out"() {
+    const other = await serve("127.0.0.1:0", "127.0.0.1:0", ["--handler", "sh -c 'echo no such model >&2; head -c 1 >/dev/null; exit 3'"]);
+    const view = await browser.newPage();
+    await view.goto(other.admin);
+    const socket = await connect(other);
+    socket.write(frame("t", Buffer.alloc(100)));
+    await attention(view, "Handler 1 does not start: it ");
+    await attention(view, "no such model. Frames wait for it.");
+    const { memory } = await other.status();
+    assert.ok(memory.answers_bytes > 0, JSON.stringify(memory));
+    await view.waitForFunction((used) => document.querySelector('[aria-label="Memory"]').getAttribute("aria-valuenow") === `${used}`, memory.used_bytes);
+    await view.close();
+    await end(other);
   },
 
   async "the keyboard suffices"({ page }) {

@@ -607,3 +607,33 @@ fn no_time_is_too_long() {
     publisher.interrupter().interrupt(Duration::MAX);
     assert_eq!((ok(&publisher.finish()), gateway.end()), (1, 1));
 }
+
+/// A gateway that was killed is none that never was one, though nothing asked it for a reply.
+#[test]
+fn a_gateway_that_goes_away_is_one_though_nothing_asked_for_a_reply() {
+    let gateway = fake(|listener| {
+        let mut peer = accept(listener);
+        // It answers PINGs alone.
+        peer.frames(3);
+    });
+    let report = publish(&gateway.address, 3, no_reply());
+    assert_eq!((&report.error, report.unconfirmed), (&None, 3), "{report:?}");
+    gateway.end();
+}
+
+/// Whatever it does then: what has answered once is a gateway.
+#[test]
+fn a_gateway_that_closes_each_connection_after_an_answer_is_one() {
+    const CONNECTIONS: usize = 7;
+    let gateway = fake(|listener| {
+        for _ in 0..CONNECTIONS {
+            let mut peer = accept(listener);
+            let id = peer.frame().expect("a frame").header.id;
+            peer.reply(Status::Ok, id, "");
+            peer.close();
+        }
+    });
+    let report = publish(&gateway.address, CONNECTIONS, PublisherOptions::default());
+    assert_eq!((ok(&report), &report.error), (CONNECTIONS as u64, &None), "{report:?}");
+    gateway.end();
+}

@@ -26,6 +26,7 @@ struct State {
     puts: VecDeque<Put>,
     done: VecDeque<Outcome>,
     trouble: bool,
+    full: bool,
     /// Puts that it ever got.
     count: usize,
 }
@@ -54,6 +55,11 @@ impl Desk {
     /// Something is in its way, or not.
     pub fn set_trouble(&self, trouble: bool) {
         self.0.state.lock().unwrap().trouble = trouble;
+    }
+
+    /// It takes nothing more, or does again.
+    pub fn set_full(&self, full: bool) {
+        self.0.state.lock().unwrap().full = full;
     }
 
     /// Gives its word on the oldest put, once there is one, and returns its bytes.
@@ -92,7 +98,7 @@ impl Sink for DeskSink {
 
     fn room(&self) -> usize {
         let state = self.0.state.lock().unwrap();
-        1_000 - state.puts.len() - state.done.len()
+        if state.full { 0 } else { 1_000 - state.puts.len() - state.done.len() }
     }
 
     fn put(&mut self, put: Put) {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use super::PATIENCE;
@@ -70,11 +70,21 @@ impl Process {
     /// Waits for its end: the exit code, unless a signal ended it, what it printed, and what it said since last asked.
     pub fn finish(&mut self) -> (Option<i32>, String, String) {
         drop(self.child.stdin.take());
+        // One that never ends is killed, and that is seen.
+        let (ended, is_ended) = mpsc::channel::<()>();
+        let pid = self.child.id().to_string();
+        let watch = thread::spawn(move || {
+            if is_ended.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            }
+        });
         let mut printed = String::new();
         if let Some(mut stdout) = self.child.stdout.take() {
             stdout.read_to_string(&mut printed).unwrap();
         }
         let status = self.child.wait().unwrap();
+        drop(ended);
+        watch.join().expect("it waits or kills");
         let said: Vec<String> = self.said.iter().collect();
         (status.code(), printed, said.join("\n"))
     }
@@ -82,7 +92,7 @@ impl Process {
     /// The same, of one that was not killed.
     pub fn end(mut self) -> (i32, String, String) {
         let (code, printed, said) = self.finish();
-        (code.expect("not killed"), printed, said)
+        (code.expect("it ends by itself"), printed, said)
     }
 }
 
