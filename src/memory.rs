@@ -222,6 +222,12 @@ impl Memory {
         self.spare.lock().pop().unwrap_or_else(|| vec![0; READ_MAX].into_boxed_slice())
     }
 
+    /// How many buffers are spare.
+    #[cfg(any(test, feature = "check"))]
+    pub fn spare(&self) -> usize {
+        self.spare.lock().len()
+    }
+
     fn give_back(&self, bytes: Box<[u8]>) {
         let mut spare = self.spare.lock();
         if spare.len() < SPARE_BUFFERS {

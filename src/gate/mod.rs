@@ -50,6 +50,8 @@ use std::time::{Duration, Instant};
 
 pub use crate::calls::Overflow;
 pub use config::{BadDigestPolicy, Config, Pressure, SlowPolicy};
+#[cfg(any(test, feature = "check"))]
+pub use invariants::Holdings;
 
 use accept::Acceptor;
 use admission::Lines;

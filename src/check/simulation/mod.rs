@@ -3,9 +3,11 @@
 //! come of it.
 
 mod again;
+mod charged;
 mod coverage;
 mod dice;
 mod handlers;
+mod interim;
 mod network;
 mod oracle;
 mod peers;
@@ -20,17 +22,22 @@ mod shelf;
 mod steering;
 mod story;
 mod watch;
+#[cfg(test)]
+mod uncharged;
 mod wholes;
 mod workers;
+mod worlds;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::check::heap;
 use crate::frame::Status;
 use crate::gate::{Gate, Overflow, Pressure, SlowPolicy};
 use crate::net::Event;
 
+use charged::Account;
 pub use coverage::Coverage;
 use dice::Dice;
 use handlers::Seen;
@@ -40,6 +47,7 @@ use script::{Rules, Script};
 use shelf::Shelf;
 use steering::Steering;
 use workers::{SimPool, Workers};
+use worlds::Kind;
 
 /// Turns within which everything must be finished once faults stop.
 const TURNS_MAX: usize = 20_000;
@@ -92,6 +100,10 @@ enum Canary {
     Order,
     /// It tells a copy at once that all is done.
     Copy,
+    /// It keeps something of every turn, and charges nothing for it.
+    Leak,
+    /// It is not told of resets while it is paused.
+    Deaf,
 }
 
 struct Simulation<'a> {
@@ -140,6 +152,13 @@ struct Simulation<'a> {
     peers: Vec<Peer>,
     frame_max: usize,
     steering: Steering,
+    account: Account,
+    /// What it may have allocated beside.
+    uncharged: usize,
+    /// What a gateway that leaks has kept.
+    leak: Option<Vec<Box<[u8]>>>,
+    /// Connections that came and went.
+    passed: usize,
     turns: u64,
 }
 
@@ -160,6 +179,12 @@ impl Simulation<'_> {
             let script = Script::subscriber(index, &self.rules, &mut self.dice);
             self.connect(script, true);
         }
+        if self.rules.kind == Kind::Collecting {
+            for _ in 0..1 + self.dice.below(6) {
+                let script = Script::collector(self.peers.len(), &self.rules, &mut self.dice);
+                self.connect(script, true);
+            }
+        }
         // Who subscribed before anyone published must get everything.
         self.finish(|peer| peer.has_all_replies());
         if self.rules.poison {
@@ -167,7 +192,7 @@ impl Simulation<'_> {
             self.connect(script, false);
             self.finish(|peer| peer.is_subscriber || peer.is_closed());
         }
-        let publishers = 1 + self.dice.below(if self.rules.large { 150 } else { 4 });
+        let publishers = 1 + self.dice.below(self.rules.kind.publishers());
         let hands = match self.parts {
             true => products::deal(publishers, &self.rules, &mut self.dice),
             false => (0..publishers).map(|_| Vec::new()).collect(),
@@ -180,7 +205,7 @@ impl Simulation<'_> {
             let peer = self.peers.last_mut().expect("just pushed");
             (peer.lie, peer.received) = (lie, hurried.unwrap_or_default());
         }
-        for _ in 0..self.dice.below(if self.rules.large { 8_000 } else { 400 }) {
+        for _ in 0..self.dice.below(self.rules.kind.steps()) {
             if self.dice.is_used_up() {
                 break;
             }
@@ -215,11 +240,21 @@ impl Simulation<'_> {
         let room = *self.dice.pick(&[100, 1_000, 10_000]);
         let wire = self.world.borrow_mut().connect(room);
         let frozen = self.dice.one_in(4);
+        let tokens: usize = script.patterns.iter().map(|pattern| pattern.split('.').count()).sum();
+        self.uncharged += tokens * interim::TOKEN + interim::ENDED;
+        if self.rules.handlers {
+            self.uncharged += script.sent.len() * interim::OVERTAKEN;
+        }
         self.peers.push(Peer::new(wire, script, is_subscriber, frozen, self.world.clone()));
     }
 
     /// Something happens: to a peer, to a handler, to the workers, to the clock.
     fn step(&mut self) {
+        if let Kind::Passing(after) = self.rules.kind
+            && self.dice.one_in(4)
+        {
+            return self.come_and_go(after);
+        }
         if self.rules.handlers && self.dice.below(3) > 0 {
             return self.step_calls();
         }
@@ -235,6 +270,8 @@ impl Simulation<'_> {
                 let n = *dice.pick(&[1, 10, 100, 1_000, 10_000]);
                 peer.send(dice.below(n) + 1);
             }
+            // It stalls for a while, or goes on.
+            7..10 if dice.one_in(32) => peer.frozen = !peer.frozen,
             7..10 if !peer.frozen => {
                 let n = *dice.pick(&[1, 100, 10_000]);
                 peer.read(n);
@@ -303,11 +340,17 @@ impl Simulation<'_> {
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
             // It would sleep.
-            self.gate.help();
+            self.within(|gate, _| gate.help());
             return false;
         }
         self.turn_with(&events);
         true
+    }
+
+    /// The gateway does something: what it allocates for that is its own.
+    fn within<T>(&mut self, act: impl FnOnce(&mut Gate<SimNet, SimPool>, Instant) -> T) -> T {
+        let _scope = heap::gateway();
+        act(&mut self.gate, self.now)
     }
 
     /// The turn that follows a command.
@@ -320,11 +363,16 @@ impl Simulation<'_> {
         self.turns += 1;
         self.world.borrow_mut().now = self.now;
         let unread = self.unread_while_full();
-        self.gate.turn(self.now, events);
+        self.within(|gate, now| gate.turn(now, events));
+        if let Some(leak) = &mut self.leak {
+            let _scope = heap::gateway();
+            leak.push(vec![0; 100].into());
+        }
         self.check_steering();
+        self.account.check(&self.gate, self.uncharged);
         self.check_unread(&unread);
         self.check_parts();
-        if !self.shelves.is_empty() && self.turns.is_multiple_of(if self.rules.large { 500 } else { 8 }) {
+        if !self.shelves.is_empty() && self.turns.is_multiple_of(if self.rules.kind.is_large() { 500 } else { 8 }) {
             self.check_confirmed();
         }
         self.gate.check_invariants(self.steering.memory_max);
@@ -366,12 +414,12 @@ impl Simulation<'_> {
     }
 
     fn turns_max(&self) -> usize {
-        if self.rules.large { 10 * TURNS_MAX } else { TURNS_MAX }
+        if self.rules.kind.is_large() { 10 * TURNS_MAX } else { TURNS_MAX }
     }
 
     fn drain(&mut self) {
         let began = self.now;
-        self.gate.begin_drain(began);
+        self.within(|gate, now| gate.begin_drain(now));
         self.turn();
         for turns in 0.. {
             assert!(turns < self.turns_max(), "draining does not end");
@@ -434,6 +482,7 @@ mod tests {
         for seed in seeds.clone() {
             all += check_seed(seed);
         }
+        super::charged::STATS.with_borrow(|s| println!("{s:?}"));
         let rate = (seeds.end - seeds.start) as f64 / start.elapsed().as_secs_f64();
         println!("seeds {seeds:?}, {rate:.0} a second: {all:#?}");
         if seeds.end - seeds.start < SEEDS {
@@ -469,6 +518,8 @@ mod tests {
             (Canary::Mixed, "are put as of one topic"),
             (Canary::Order, "in another place than"),
             (Canary::Copy, "is told DUPLICATE before"),
+            (Canary::Leak, "are allocated"),
+            (Canary::Deaf, "have reset in a pause"),
         ] {
             let caught = (0..300).any(|seed| {
                 let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();
