@@ -14,6 +14,8 @@
 //! waiting         ≤ floor − one answer
 //! ```
 //!
+//! `limit` is what buffers have: where digests are remembered, their part of the memory is not in it.
+//!
 //! Of the answers, *waiting* are those that are held until an earlier frame of their connection is answered: they
 //! never take the room in which that answer is read. Under a limit that was lowered, what is held already may be more
 //! than it; answers still have their floor then, since nothing is given back before they come.
@@ -59,6 +61,8 @@ impl AnswerRoom {
 #[derive(Debug)]
 pub struct Memory {
     limit: AtomicUsize,
+    /// What buffers do not have of it.
+    kept: AtomicUsize,
     large_floor: usize,
     /// What one answer takes, and what is held beside it; 0 without handlers.
     answer_min: AtomicUsize,
@@ -118,6 +122,7 @@ impl Memory {
     fn with_floors(limit: usize, large_floor: usize, answer_min: usize, waiting_min: usize) -> Arc<Memory> {
         Arc::new(Memory {
             limit: AtomicUsize::new(limit),
+            kept: AtomicUsize::new(0),
             large_floor,
             answer_min: AtomicUsize::new(answer_min),
             waiting_min: AtomicUsize::new(waiting_min),
@@ -139,6 +144,22 @@ impl Memory {
     /// enough is given back.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Relaxed);
+    }
+
+    /// Keeps `bytes` of the limit from everything that is charged. The configuration checks that what is left is
+    /// enough.
+    pub fn keep(&self, bytes: usize) {
+        self.kept.store(bytes, Relaxed);
+    }
+
+    /// Bytes that nothing is charged to, since something else has them.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Relaxed)
+    }
+
+    /// What may be charged in all.
+    fn for_buffers(&self) -> usize {
+        self.limit().saturating_sub(self.kept())
     }
 
     /// Changes what is kept for handlers beside the answer that is read.
@@ -163,7 +184,7 @@ impl Memory {
         let large = self.large.load(Relaxed);
         let answers = self.answers.load(Relaxed);
         let kept = answers.max(self.answer_floor());
-        let limit = self.limit();
+        let limit = self.for_buffers();
         match share {
             Share::Small => small + large.max(self.large_floor) + kept + bytes <= limit,
             Share::Large => large + small.max(limit / SMALL_SHARE) + kept + bytes <= limit,
@@ -200,7 +221,7 @@ impl Memory {
     pub fn answer_floor(&self) -> usize {
         match self.answer_min.load(Relaxed) {
             0 => 0,
-            least => (least + self.waiting_min.load(Relaxed)).max(self.limit() / ANSWER_SHARE),
+            least => (least + self.waiting_min.load(Relaxed)).max(self.for_buffers() / ANSWER_SHARE),
         }
     }
 

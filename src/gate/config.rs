@@ -8,8 +8,8 @@ use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
-    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT, PAYLOAD_MAX, READ_MAX,
-    STORE_TOPICS_DEFAULT,
+    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, DEDUP_ENTRY, DEDUP_SHARE, FRAME_TIMEOUT, HANDLERS_MAX, KEYS_DEFAULT,
+    PAYLOAD_MAX, READ_MAX, STORE_TOPICS_DEFAULT,
 };
 use crate::memory::{AnswerRoom, Memory};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
@@ -188,6 +188,16 @@ impl Config {
         self.dedup.map(|_| Dedup::max_in(self.memory))
     }
 
+    /// What they take at most, which is no buffer's.
+    pub fn digests_bytes(&self) -> usize {
+        self.digests_max().map_or(0, |digests| digests * DEDUP_ENTRY)
+    }
+
+    /// What buffers have of the memory.
+    fn buffers(&self) -> usize {
+        self.memory.saturating_sub(self.digests_bytes())
+    }
+
     /// The largest frame, in bytes.
     pub fn frame_max(&self) -> usize {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
@@ -214,7 +224,7 @@ impl Config {
     /// What parts may really take: at most half of the memory, and beside it there is room for the largest frame
     /// and for small ones, so that what makes them whole can be read.
     pub fn parts_max(&self) -> usize {
-        let beside = Memory::beside_one_of_each(self.memory, self.frame_max());
+        let beside = Memory::beside_one_of_each(self.buffers(), self.frame_max());
         self.parts_memory.min(self.memory / 2).min(beside)
     }
 
@@ -289,7 +299,10 @@ impl Config {
             false => Memory::least(self.frame_max()),
             true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
         };
-        if self.memory < least {
+        if self.buffers() < least {
+            // One of so many parts of the memory is the digests'.
+            let least =
+                if self.dedup.is_some() { least.div_ceil(DEDUP_SHARE - 1) * DEDUP_SHARE } else { least };
             let mib = least.div_ceil(1 << 20);
             let (memory, payload) = (size(self.memory), size(self.payload_max));
             return Err(match self.calls() {
@@ -370,6 +383,11 @@ mod tests {
         assert!(message.contains("--memory 22MiB"), "{message}");
         let mended = Config { memory: 22 << 20, ..Config::default() };
         assert_eq!(mended.check(), Ok(()));
+        // The digests that are remembered have an eighth of it.
+        let dedup = Config { dedup: Some(Duration::from_secs(1)), ..mended };
+        let message = dedup.check().unwrap_err();
+        assert!(message.contains("--memory 25MiB"), "{message}");
+        assert_eq!(Config { memory: 25 << 20, ..dedup }.check(), Ok(()));
         assert!(Config { outbox: 0, ..Config::default() }.check().is_err());
     }
 }

@@ -25,6 +25,9 @@ use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
 use crate::snapshot::{SinkUse, SinksUse, TopicUse};
 
+/// Room for this many tickets, and for this many puts that wait for a sink, is kept where there are none.
+const KEEP: usize = 64;
+
 /// Names what is confirmed together. One that is over is never named again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
@@ -99,6 +102,9 @@ impl Line {
             && let Some(put) = self.waiting.pop_front()
         {
             self.sink.put(put);
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > KEEP {
+            self.waiting = VecDeque::new();
         }
     }
 
@@ -307,6 +313,12 @@ impl Durable {
         });
         while self.ages.front().is_some_and(|&(_, ticket)| !is_open(&self.tickets, ticket)) {
             self.ages.pop_front();
+        }
+        if self.tickets.is_empty() && self.tickets.capacity() > KEEP {
+            // What a sink in trouble left behind is charged to nobody any more.
+            self.tickets = Slab::new();
+            self.ages = VecDeque::new();
+            self.digests = HashMap::new();
         }
         Some(pending)
     }

@@ -15,7 +15,7 @@ use crate::pool::Pool;
 /// What a gate has taken of the memory, and what it has beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
-    /// Bytes charged to the memory.
+    /// Bytes charged to the memory, and what is kept of it for digests.
     pub charged: usize,
     /// Bytes that are kept to be read into: at most so many buffers, whatever is charged.
     pub spare: usize,
@@ -31,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What it holds, by its own account.
     pub fn holdings(&self) -> Holdings {
         Holdings {
-            charged: self.memory.used(),
+            charged: self.memory.used() + self.memory.kept(),
             spare: self.memory.spare() * READ_MAX,
             slots: self.conns.slots() * (size_of::<Conn<N::Socket>>() + size_of::<usize>()),
             connections: self.conns.len(),

@@ -143,6 +143,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             false => Memory::new(config.memory, config.frame_max()),
             true => Memory::with_answers(config.memory, config.frame_max(), config.answer_room()),
         };
+        memory.keep(config.digests_bytes());
         Gate {
             net,
             pool,

@@ -21,9 +21,9 @@ mod setup;
 mod shelf;
 mod steering;
 mod story;
-mod watch;
 #[cfg(test)]
 mod uncharged;
+mod watch;
 mod wholes;
 mod workers;
 mod worlds;
@@ -372,7 +372,9 @@ impl Simulation<'_> {
         self.account.check(&self.gate, self.uncharged);
         self.check_unread(&unread);
         self.check_parts();
-        if !self.shelves.is_empty() && self.turns.is_multiple_of(if self.rules.kind.is_large() { 500 } else { 8 }) {
+        if !self.shelves.is_empty()
+            && self.turns.is_multiple_of(if self.rules.kind.is_large() { 500 } else { 8 })
+        {
             self.check_confirmed();
         }
         self.gate.check_invariants(self.steering.memory_max);
@@ -482,7 +484,6 @@ mod tests {
         for seed in seeds.clone() {
             all += check_seed(seed);
         }
-        super::charged::STATS.with_borrow(|s| println!("{s:?}"));
         let rate = (seeds.end - seeds.start) as f64 / start.elapsed().as_secs_f64();
         println!("seeds {seeds:?}, {rate:.0} a second: {all:#?}");
         if seeds.end - seeds.start < SEEDS {
@@ -518,7 +519,7 @@ mod tests {
             (Canary::Mixed, "are put as of one topic"),
             (Canary::Order, "in another place than"),
             (Canary::Copy, "is told DUPLICATE before"),
-            (Canary::Leak, "are allocated"),
+            (Canary::Leak, "are allocated and charged to nobody"),
             (Canary::Deaf, "have reset in a pause"),
         ] {
             let caught = (0..300).any(|seed| {

@@ -59,7 +59,13 @@ impl<'a> Simulation<'a> {
             window: (dedup && !is_cramped).then_some(Duration::from_millis(window)),
             on_bad_digest,
             payload_max,
-            resends: dedup && !handlers && !parts && window == FOR_EVER && !is_cramped && !large && dice.one_in(2),
+            resends: dedup
+                && !handlers
+                && !parts
+                && window == FOR_EVER
+                && !is_cramped
+                && !large
+                && dice.one_in(2),
             frames_max: kind.frames(&mut dice),
             kind,
             slow: handlers && dice.one_in(3),
@@ -132,6 +138,10 @@ impl<'a> Simulation<'a> {
             false => Memory::least(config.frame_max()),
             true => Memory::least_with_answers(config.frame_max(), most_calls().answer_room()),
         } + more;
+        if dedup {
+            // An eighth is the digests'.
+            config.memory = config.memory.div_ceil(7) * 8;
+        }
         if parts && !dice.one_in(4) {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;

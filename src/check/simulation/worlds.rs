@@ -88,12 +88,12 @@ impl Simulation<'_> {
         let script = Script::publisher(at, &[], &rules, &mut self.dice);
         self.connect(script, false);
         self.turn();
-        self.peers[at].send(usize::MAX);
+        self.peers[at].send(1 << 30);
         self.turn();
         match self.dice.one_in(4) {
             true => self.peers[at].break_off(),
             false => {
-                self.peers[at].send(usize::MAX);
+                self.peers[at].send(1 << 30);
             }
         }
         self.peers[at].read(usize::MAX);
