@@ -47,12 +47,14 @@ pub struct Calls {
     in_flight: usize,
     waiting: usize,
     lines: HashMap<u64, Line>,
+    /// Numbers the lines.
+    count: u64,
     /// Connections with calls that wait, the next first.
-    ring: VecDeque<u64>,
+    ring: Queue,
     /// Connections with calls beyond the bound, the next first.
-    beyond: VecDeque<u64>,
+    beyond: Queue,
     /// Connections that would be read if there were room, the next first.
-    readers: VecDeque<u64>,
+    readers: Queue,
     /// Connections all of whose calls were let in since they were asked for.
     let_in: Vec<u64>,
 }
@@ -60,11 +62,65 @@ pub struct Calls {
 /// The calls of one connection. One that has none and waits for nothing has no line.
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
+    /// No other line ever has it.
+    number: u64,
     waiting: usize,
     beyond: usize,
     /// It is not called, for a reason of its own.
     aside: bool,
     reader: bool,
+}
+
+/// Connections in the order of their turns, with the numbers of their lines. One that is forgotten leaves its entry
+/// behind, which is passed over; where more than half are such, all of them are swept out. So it costs a constant time
+/// to forget one, and no memory for long.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<(u64, u64)>,
+    /// How many of them were forgotten.
+    forgotten: usize,
+    /// Entries that were looked at.
+    #[cfg(test)]
+    looks: usize,
+}
+
+impl Queue {
+    fn push(&mut self, conn: u64, line: &Line) {
+        self.entries.push_back((conn, line.number));
+    }
+
+    fn pop(&mut self, lines: &HashMap<u64, Line>) -> Option<u64> {
+        while let Some(entry) = self.entries.pop_front() {
+            #[cfg(test)]
+            (self.looks += 1);
+            if is_of(lines, entry) {
+                return Some(entry.0);
+            }
+            self.forgotten -= 1;
+        }
+        None
+    }
+
+    /// One of those that stand in it has no line any more.
+    fn forget_one(&mut self, lines: &HashMap<u64, Line>) {
+        self.forgotten += 1;
+        if self.forgotten > self.entries.len() / 2 {
+            #[cfg(test)]
+            (self.looks += self.entries.len());
+            self.entries.retain(|&entry| is_of(lines, entry));
+            self.entries.shrink_to(2 * self.entries.len());
+            self.forgotten = 0;
+        }
+    }
+
+    #[cfg(any(test, feature = "check"))]
+    fn is_empty(&self) -> bool {
+        self.entries.len() == self.forgotten
+    }
+}
+
+fn is_of(lines: &HashMap<u64, Line>, (conn, number): (u64, u64)) -> bool {
+    lines.get(&conn).is_some_and(|line| line.number == number)
 }
 
 impl Calls {
@@ -78,9 +134,10 @@ impl Calls {
             in_flight: 0,
             waiting: 0,
             lines: HashMap::new(),
-            ring: VecDeque::new(),
-            beyond: VecDeque::new(),
-            readers: VecDeque::new(),
+            count: 0,
+            ring: Queue::default(),
+            beyond: Queue::default(),
+            readers: Queue::default(),
             let_in: Vec::new(),
         }
     }
@@ -125,9 +182,9 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let line = self.lines.entry(conn).or_default();
+        let line = line_of(&mut self.lines, &mut self.count, conn);
         if line.beyond == 0 {
-            self.beyond.push_back(conn);
+            self.beyond.push(conn, line);
         }
         line.beyond += n;
     }
@@ -139,10 +196,10 @@ impl Calls {
 
     /// A connection would be read if there were room.
     pub fn wait_to_read(&mut self, conn: u64) {
-        let line = self.lines.entry(conn).or_default();
+        let line = line_of(&mut self.lines, &mut self.count, conn);
         if !line.reader {
             line.reader = true;
-            self.readers.push_back(conn);
+            self.readers.push(conn, line);
         }
     }
 
@@ -151,7 +208,7 @@ impl Calls {
     pub fn wake(&mut self, mut go: impl FnMut(u64)) {
         self.let_in.drain(..).for_each(&mut go);
         for _ in 0..self.room() {
-            let Some(conn) = self.readers.pop_front() else { break };
+            let Some(conn) = self.readers.pop(&self.lines) else { break };
             if let Some(line) = self.lines.get_mut(&conn) {
                 line.reader = false;
             }
@@ -166,7 +223,7 @@ impl Calls {
         if !self.open || self.in_flight >= self.in_flight_max {
             return None;
         }
-        while let Some(conn) = self.ring.pop_front() {
+        while let Some(conn) = self.ring.pop(&self.lines) {
             let line = self.lines.get_mut(&conn).expect("whoever is in the ring has calls");
             if !ready(conn) {
                 line.aside = true;
@@ -174,7 +231,7 @@ impl Calls {
             }
             line.waiting -= 1;
             if line.waiting > 0 {
-                self.ring.push_back(conn);
+                self.ring.push(conn, line);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -188,7 +245,7 @@ impl Calls {
     pub fn resume(&mut self, conn: u64) {
         let Some(line) = self.lines.get_mut(&conn) else { return };
         if std::mem::take(&mut line.aside) && line.waiting > 0 {
-            self.ring.push_back(conn);
+            self.ring.push(conn, line);
         }
         self.tidy(conn);
     }
@@ -203,8 +260,14 @@ impl Calls {
     pub fn forget(&mut self, conn: u64) {
         let Some(line) = self.lines.remove(&conn) else { return };
         self.waiting -= line.waiting;
-        for list in [&mut self.ring, &mut self.beyond, &mut self.readers] {
-            list.retain(|&other| other != conn);
+        if line.waiting > 0 && !line.aside {
+            self.ring.forget_one(&self.lines);
+        }
+        if line.beyond > 0 {
+            self.beyond.forget_one(&self.lines);
+        }
+        if line.reader {
+            self.readers.forget_one(&self.lines);
         }
         self.let_in_beyond();
     }
@@ -231,9 +294,9 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let line = self.lines.entry(conn).or_default();
+        let line = line_of(&mut self.lines, &mut self.count, conn);
         if line.waiting == 0 && !line.aside {
-            self.ring.push_back(conn);
+            self.ring.push(conn, line);
         }
         line.waiting += n;
         self.waiting += n;
@@ -242,12 +305,12 @@ impl Calls {
     /// One call of each connection in turn, as long as there is room.
     fn let_in_beyond(&mut self) {
         while self.room() > 0
-            && let Some(conn) = self.beyond.pop_front()
+            && let Some(conn) = self.beyond.pop(&self.lines)
         {
             let line = self.lines.get_mut(&conn).expect("whoever is beyond has calls");
             line.beyond -= 1;
             if line.beyond > 0 {
-                self.beyond.push_back(conn);
+                self.beyond.push(conn, line);
             } else {
                 self.let_in.push(conn);
             }
@@ -256,7 +319,7 @@ impl Calls {
     }
 
     fn tidy(&mut self, conn: u64) {
-        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false }) = self.lines.get(&conn) {
+        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false, .. }) = self.lines.get(&conn) {
             self.lines.remove(&conn);
         }
     }
@@ -264,8 +327,17 @@ impl Calls {
     /// Whether nothing is counted for anyone.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.lines.is_empty() && self.ring.is_empty() && self.beyond.is_empty()
+        let queues = [&self.ring, &self.beyond, &self.readers];
+        self.in_flight == 0 && self.lines.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
+}
+
+/// The line of a connection, which it has from now on.
+fn line_of<'a>(lines: &'a mut HashMap<u64, Line>, count: &mut u64, conn: u64) -> &'a mut Line {
+    lines.entry(conn).or_insert_with(|| {
+        *count += 1;
+        Line { number: *count, ..Line::default() }
+    })
 }
 
 #[cfg(test)]
@@ -375,6 +447,41 @@ mod tests {
         calls.set_open(false);
         calls.done();
         assert_eq!(calls.begin(|_| true), None);
+    }
+
+    #[test]
+    fn however_many_connections_end_together_each_costs_a_constant_time() {
+        const CONNS: u64 = 10_000;
+        let mut calls = open(0, CONNS as usize);
+        for conn in 0..CONNS {
+            assert_eq!(calls.arrive(conn, 1), 1);
+            calls.wait_to_read(conn);
+        }
+        for conn in 0..CONNS {
+            calls.leave_beyond(conn, 1);
+        }
+        // From the back, so that nobody who is forgotten is first in a line.
+        for conn in (0..CONNS).rev() {
+            calls.set_waiting_max(0);
+            calls.forget(conn);
+            let left = conn as usize;
+            for queue in [&calls.ring, &calls.beyond, &calls.readers] {
+                assert!(queue.entries.len() <= 2 * left + 1, "{} for {left}", queue.entries.len());
+                assert!(queue.looks <= 3 * CONNS as usize, "{} looks", queue.looks);
+            }
+        }
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_forgotten_and_comes_again_has_one_turn() {
+        let mut calls = open(9, 9);
+        for conn in [1, 2, 3] {
+            calls.arrive(conn, 1);
+        }
+        calls.forget(1);
+        calls.arrive(1, 1);
+        assert_eq!(begin_all(&mut calls), [2, 3, 1]);
     }
 
     #[test]

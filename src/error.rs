@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 use crate::frame::{Fault, Status};
+use crate::units::plain;
 
 /// Why a connection was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +83,9 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
 }
 
-/// A text of somebody else in one line: nothing in it breaks a line or moves a cursor.
+/// A text of somebody else in one line, as [`plain`] has it.
 pub fn one_line(text: &str) -> String {
-    let tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    tidy.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ impl Gateway {
     /// Runs on this thread until it has drained. Returns what became of every frame.
     ///
     /// # Errors
-    /// Where a worker cannot be started, or the system's poll fails; and
+    /// Where a worker cannot be started, or the system's poll fails; that the thread of a worker or of a sink panicked,
+    /// where panics unwind: connections would wait for it for ever, so all of them end here; and
     /// [`io::ErrorKind::InvalidInput`] where a handler cannot be started or the store cannot be used.
     pub fn run(mut self) -> io::Result<Ledger> {
         self.open_store()?;

@@ -33,7 +33,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::frame::{Body, Draft, HEADER, Header, Kind, Scheme, Status, Verified, check_topic};
 use crate::memory::Memory;
@@ -42,8 +43,17 @@ use crate::memory::Memory;
 ///
 /// It is called by several workers at once, and as long as it runs its worker verifies nothing: what takes
 /// long wants more workers than there are cores, or a program of its own (`--handler`).
+///
+/// A call that takes longer than [`handler_timeout`](crate::gate::Config::handler_timeout) has its frame REJECTED, and
+/// what is behind that frame goes on. The thread itself cannot be ended: what it answers later is thrown away, and until
+/// it returns it counts as a call in flight, and is missing among the workers. Where every worker is kept so, further
+/// calls wait for one. A drain waits for them no longer than it is told to, and then leaves such threads behind.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one frame. A panic refuses it.
+    /// Answers one frame.
+    ///
+    /// Where panics unwind, as they do unless a program is built otherwise, a panic in it has the frame REJECTED, and
+    /// nothing else happens: whatever state it left behind is the handler's own affair. In a program that is built with
+    /// `panic = "abort"` it ends the process.
     fn handle(&self, call: &Call<'_>) -> Answer;
 }
 
@@ -102,6 +112,8 @@ pub struct Task {
     pub(crate) frame: Body,
     pub(crate) payload_max: usize,
     pub(crate) memory: Arc<Memory>,
+    /// When a worker began it.
+    pub(crate) begun: Arc<OnceLock<Instant>>,
 }
 
 /// What came of a call.

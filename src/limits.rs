@@ -154,6 +154,14 @@ pub const ANSWER_MIN: usize = 3 * READ_MAX + 4 * BUFFER_OVERHEAD + CALL;
 /// connection's order of it and of what follows it, and what its replies take beside their bytes.
 pub const CALL: usize = 1024;
 
+/// 384 bytes charged for each step that is held in a connection's order behind a call that takes long: its entries, and
+/// what it is beside its bytes. Steps that are over and done take none: however many there are, they are one run.
+pub const STEP: usize = 384;
+
+/// 64 such steps of a connection that are no calls (a SUBSCRIBE, a PING, a frame that is refused): then no more of its
+/// calls begin, and it is not read, until the call that they wait for is done.
+pub const STEPS_ASIDE: usize = bound(64, 3);
+
 /// 4 KiB, for each frame that may be with the handlers: the least room for answers that wait for those to earlier
 /// frames. With more memory it is what a quarter of that leaves beside the largest answer.
 pub const ANSWER_WAITS: usize = bound(4 * KIB, CALL);
@@ -581,4 +589,5 @@ const _: () = {
     assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
     assert!(ANSWER_WAITS >= CALL, "a copy of a frame that is with a handler can wait for it");
+    assert!(CALL >= STEP, "what a call leaves behind takes the room of the call");
 };

@@ -186,13 +186,19 @@ pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     near.filter(|(likeness, _)| *likeness > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
-/// Text from elsewhere, fit for a line on a terminal: control characters are shown instead of obeyed.
+/// Text from elsewhere, fit for a line on a terminal or in a log: what would be obeyed there is shown instead.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// Whether a character is not shown but obeyed: a terminal moves or changes its colours, the line ends, or what follows
+/// is written in another direction.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Reads a string or a bare number as the command line would.

@@ -27,6 +27,7 @@ impl LogLevel for NoLog {
     }
 
     fn set_level(&self, level: &str) -> Result<Change, String> {
+        assert_ne!(level, "a bug", "there is one");
         Ok(Change { name: "log".into(), old: "info".into(), new: level.into(), also: None })
     }
 }
@@ -140,6 +141,23 @@ fn printed(output: &Output) -> String {
 
 fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_panic_of_the_admin_server_ends_one_request_and_nothing_else() {
+    let site = site(Config::default());
+    for _ in 0..2 {
+        let request = "POST /ctl/set HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                       Content-Length: 30\r\n\r\n{\"name\":\"log\",\"value\":\"a bug\"}";
+        let mut socket = site.connect();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(site.gateway.connect().publish("a", b"x").0, Status::Ok, "the gateway goes on");
+        assert_eq!(site.get("/healthz").status, 200, "it answers again");
+    }
+    site.gateway.stop();
 }
 
 #[test]

@@ -34,9 +34,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use async_channel::Sender;
+use async_channel::{Receiver, Sender};
 
 use crate::control::{Change, Control};
+use crate::limits::ACCEPT_BACKOFF;
+use crate::units::plain;
+use crate::wake::Panicked;
 pub use guard::Token;
 
 /// The log of this process, as far as it can be seen and changed here.
@@ -109,21 +112,45 @@ impl Admin {
     pub fn start(self, control: Control, options: Options) -> io::Result<Running> {
         let (stop, stopped) = async_channel::bounded(1);
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
-            if let Err(why) = server::run(self.listener, self.local_addr, control, options, stopped) {
-                log::error!("the admin server has stopped: {why}; the gateway goes on");
-            }
+            self.run(&control, &options, &stopped);
         })?;
         Ok(Running { thread: Some(thread), stop })
+    }
+}
+
+impl Admin {
+    /// Answers until it is stopped. A panic in it ends the requests of that moment and nothing else, where panics do
+    /// not end the process: it begins anew.
+    fn run(&self, control: &Control, options: &Options, stopped: &Receiver<()>) {
+        loop {
+            let mut ended = Ok(());
+            let panicked = Panicked::default();
+            let run = || {
+                ended = self.listener.try_clone().and_then(|listener| {
+                    server::run(listener, self.local_addr, control.clone(), options, stopped.clone())
+                });
+            };
+            if !panicked.guard(run) {
+                if let Err(why) = ended {
+                    log::error!("the admin server has stopped: {why}; the gateway goes on");
+                }
+                return;
+            }
+            let said = plain(panicked.said().unwrap_or_default());
+            log::error!(
+                "the admin server panicked, which is a bug: {said}: it begins anew; the gateway goes on"
+            );
+            // One that panics at once must not take a whole core.
+            std::thread::sleep(ACCEPT_BACKOFF);
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.close();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the admin server had panicked");
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("its panics are caught");
         }
     }
 }

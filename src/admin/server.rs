@@ -32,11 +32,11 @@ pub fn run(
     listener: TcpListener,
     address: SocketAddr,
     control: Control,
-    options: Options,
+    options: &Options,
     stopped: Receiver<()>,
 ) -> io::Result<()> {
     let guard = Guard::new(address, options.token.clone(), &options.hosts);
-    let site = Rc::new(Site::new(Watch::new(control), guard, &options));
+    let site = Rc::new(Site::new(Watch::new(control), guard, options));
     let listener = Async::new(listener)?;
     let executor = Rc::new(LocalExecutor::new());
     let server =

@@ -125,7 +125,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
 
 /// What came from outside, fit for a line of an answer or a log.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
+    crate::units::plain(&text.chars().take(64).collect::<String>())
 }
 
 /// Why there is no answer, as a response.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_stays_on_its_line() {
-        assert_eq!(plain("a\nb\u{1b}[2J"), "ab[2J");
+        assert_eq!(plain("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J");
         assert_eq!(plain(&"x".repeat(1000)).len(), 64);
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use super::screen;
 use crate::admin::LogLevel;
 use crate::control::Change;
+use crate::units::plain;
 
 /// The log of this process.
 #[derive(Clone)]
@@ -47,7 +48,14 @@ impl Log for Journal {
     fn log(&self, record: &Record<'_>) {
         let filtered = self.0.read();
         if filtered.logger.matches(record) {
-            screen::above(|| filtered.logger.log(record));
+            // Whatever it names (a topic, a file, what a server says): nothing in it breaks a line or is obeyed.
+            let text = plain(&record.args().to_string());
+            let args = format_args!("{text}");
+            let (metadata, module, file, line) =
+                (record.metadata().clone(), record.module_path(), record.file(), record.line());
+            let mut shown = Record::builder();
+            shown.metadata(metadata).module_path(module).file(file).line(line);
+            screen::above(|| filtered.logger.log(&shown.args(args).build()));
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::tail::Format;
 use crate::frame::Frame;
+use crate::units::is_obeyed;
 
 /// Prints frames in a format.
 pub struct Shaper {
@@ -83,7 +84,7 @@ pub fn shown(bytes: &[u8], terminal: bool, line: &mut Vec<u8>) {
     if terminal {
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if c.is_control() {
+                if is_obeyed(c) {
                     line.extend(c.escape_default().map(|c| c as u8));
                 } else {
                     line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -121,7 +122,8 @@ pub fn json(value: &impl Serialize, terminal: bool, line: &mut Vec<u8>) {
     }
     let text = serde_json::to_string(value).expect("it is numbers and text");
     for c in text.chars() {
-        if c.is_control() {
+        if is_obeyed(c) {
+            // It is one unit of UTF-16.
             line.extend(format!("\\u{:04x}", u32::from(c)).into_bytes());
         } else {
             line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());

@@ -8,10 +8,12 @@ use super::body::{Body, Rope};
 use super::digest::Scheme;
 use super::header::{DIGEST, HEADER, Header};
 use super::stream::Stream;
-use crate::memory::{Buffer, Memory, Share};
+use crate::limits::{BUFFER_OVERHEAD, PIECE};
+use crate::memory::{Buffer, Charge, Memory, Share};
 
 /// A frame in the making: a header of its own, then bytes of frames at hand, which are not copied, then
-/// the digest of both, which is made a piece at a time.
+/// the digest of both, which is made a piece at a time. Small pieces of its own are put together in that way, too, so
+/// that nobody copies more at once than is hashed at once.
 pub struct Draft {
     header: Header,
     head: [u8; HEADER],
@@ -23,7 +25,26 @@ pub struct Draft {
     at: (usize, usize),
     scheme: Scheme,
     stream: Option<Stream>,
+    /// Where there are small pieces to be put together.
+    gathered: Option<Box<Gathered>>,
 }
+
+/// What small pieces become, as they are hashed.
+struct Gathered {
+    /// What takes the place of the spans that are hashed.
+    spans: Vec<Span>,
+    /// The buffer that is being filled, of [`PIECE`] bytes at most.
+    open: Vec<u8>,
+    /// Bytes of pieces that lie side by side, at the end of what was added.
+    run: usize,
+    /// Bytes of pieces that are not put together yet.
+    left: usize,
+    /// For the pieces, and for the buffers that they become.
+    charge: Charge,
+}
+
+/// 64 bytes charged for a small piece beside its bytes: its span, and the allocation's header.
+const SMALL_PIECE: usize = 64;
 
 /// A frame that was made of a [`Draft`].
 #[derive(Debug)]
@@ -37,8 +58,16 @@ pub struct Made {
 /// Some bytes of a frame at hand.
 #[derive(Clone, Debug)]
 pub(super) enum Span {
-    Slice { buffer: Arc<Buffer>, range: Range<usize> },
-    Rope { rope: Arc<Rope>, range: Range<usize> },
+    Slice {
+        buffer: Arc<Buffer>,
+        range: Range<usize>,
+    },
+    Rope {
+        rope: Arc<Rope>,
+        range: Range<usize>,
+    },
+    /// A small piece that is not put together with others yet. No frame that is made holds one.
+    Small(Box<[u8]>),
 }
 
 impl Draft {
@@ -48,7 +77,7 @@ impl Draft {
         let (head, scheme) = ([0; HEADER], scheme.clone());
         // Most have a topic and a payload that lies together.
         let spans = Vec::with_capacity(2);
-        Draft { header, head, spans, len: 0, hashed: 0, at: (0, 0), scheme, stream: None }
+        Draft { header, head, spans, len: 0, hashed: 0, at: (0, 0), scheme, stream: None, gathered: None }
     }
 
     /// Takes the topic of the one frame in `body`, whose header is `of`. Before any payload.
@@ -87,6 +116,34 @@ impl Draft {
         let len = more.and_then(|more| self.header.payload_len.checked_add(more));
         self.header.payload_len = len.expect("a payload has at most 4 GiB");
         self.add_bytes(bytes, memory);
+    }
+
+    /// Adds a piece to the payload, as one of many. It is put together with those beside it when it is hashed, and not
+    /// here.
+    ///
+    /// # Panics
+    /// As [`payload_of`](Self::payload_of).
+    pub fn payload_piece(&mut self, bytes: Box<[u8]>, memory: &Arc<Memory>) {
+        assert!(self.stream.is_none(), "hashing begins with the whole header");
+        let more = u32::try_from(bytes.len()).ok();
+        let len = more.and_then(|more| self.header.payload_len.checked_add(more));
+        self.header.payload_len = len.expect("a payload has at most 4 GiB");
+        if bytes.is_empty() {
+            return;
+        }
+        self.len += bytes.len();
+        let is_beside = matches!(self.spans.last(), Some(Span::Small(_)));
+        let gathered = self.gathered.get_or_insert_with(|| {
+            let charge = memory.charge(Share::Answer, 0);
+            Box::new(Gathered { spans: Vec::new(), open: Vec::new(), run: 0, left: 0, charge })
+        });
+        let before = if is_beside { gathered.run } else { 0 };
+        gathered.run = before + bytes.len();
+        gathered.left += bytes.len();
+        let buffers = gathered.run.div_ceil(PIECE) - before.div_ceil(PIECE);
+        let more = bytes.len() + SMALL_PIECE + buffers * BUFFER_OVERHEAD;
+        gathered.charge.resize(gathered.charge.bytes() + more);
+        self.spans.push(Span::Small(bytes));
     }
 
     fn add_bytes(&mut self, bytes: Vec<u8>, memory: &Arc<Memory>) {
@@ -146,15 +203,21 @@ impl Draft {
         });
         let mut left = max.min(self.len - self.hashed);
         while left > 0 {
-            let span = &self.spans[self.at.0];
+            let span = &mut self.spans[self.at.0];
             let bytes = span.slice_at(self.at.1);
-            let n = bytes.len().min(left);
+            let mut n = bytes.len().min(left);
+            if let (Some(gathered), Span::Small(_)) = (&mut self.gathered, &*span) {
+                n = gathered.take(&bytes[..n]);
+            }
             stream.update(&bytes[..n]);
             left -= n;
             self.hashed += n;
             self.at.1 += n;
             if self.at.1 == span.len() {
                 self.at = (self.at.0 + 1, 0);
+                if let Some(gathered) = &mut self.gathered {
+                    gathered.go_on(std::mem::replace(span, Span::Small(Box::default())));
+                }
             }
         }
     }
@@ -170,7 +233,48 @@ impl Draft {
         self.hash(0);
         assert_eq!(self.unhashed(), 0, "a digest is about the whole frame");
         let digest = self.stream.expect("it was begun").finish();
-        Verified::made(Made { head: self.head, spans: self.spans, len: self.len, digest })
+        let spans = self.gathered.map_or(self.spans, |gathered| gathered.finish());
+        Verified::made(Made { head: self.head, spans, len: self.len, digest })
+    }
+}
+
+impl Gathered {
+    /// Copies the beginning of some bytes into the open buffer: how many.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        if self.open.capacity() == 0 {
+            self.open.reserve_exact(self.left.min(PIECE));
+        }
+        let n = bytes.len().min(self.open.capacity() - self.open.len());
+        self.open.extend_from_slice(&bytes[..n]);
+        self.left -= n;
+        if self.open.len() == self.open.capacity() {
+            self.close();
+        }
+        n
+    }
+
+    /// A span is hashed. Small pieces are in the open buffer already, and are let go here, one by one.
+    fn go_on(&mut self, span: Span) {
+        if !matches!(span, Span::Small(_)) {
+            self.close();
+            self.spans.push(span);
+        }
+    }
+
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.open).into_boxed_slice();
+        let range = 0..bytes.len();
+        // The buffer may be shorter than was thought, where others' bytes came between.
+        let charge = self.charge.split(bytes.len() + BUFFER_OVERHEAD);
+        self.spans.push(Span::Slice { buffer: Arc::new(Buffer::new(bytes, charge)), range });
+    }
+
+    fn finish(mut self) -> Vec<Span> {
+        self.close();
+        self.spans
     }
 }
 
@@ -208,13 +312,18 @@ impl Span {
     fn len(&self) -> usize {
         match self {
             Span::Slice { range, .. } | Span::Rope { range, .. } => range.len(),
+            Span::Small(bytes) => bytes.len(),
         }
     }
 
     fn part(&self, part: Range<usize>) -> Span {
         let mut span = self.clone();
-        let (Span::Slice { range, .. } | Span::Rope { range, .. }) = &mut span;
-        *range = range.start + part.start..range.start + part.end;
+        match &mut span {
+            Span::Slice { range, .. } | Span::Rope { range, .. } => {
+                *range = range.start + part.start..range.start + part.end;
+            }
+            Span::Small(_) => unreachable!("a frame that is made has none"),
+        }
         span
     }
 
@@ -223,6 +332,7 @@ impl Span {
         match self {
             Span::Slice { buffer, range } => &buffer[range.start + offset..range.end],
             Span::Rope { rope, range } => rope.slice_at(range.start + offset..range.end),
+            Span::Small(bytes) => &bytes[offset..],
         }
     }
 
@@ -319,6 +429,56 @@ mod tests {
         assert_eq!(made.body().bytes(32..37).as_ref(), &b"a.b\x03\x03"[..]);
         drop(made);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn small_pieces_are_put_together_as_they_are_hashed_and_not_before() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let [_, large] = bodies(&memory, &[9; 300]);
+        let of = large.iter().next().unwrap().header;
+        // What is beside each other, and what is between; many buffers, and a part of one.
+        let lengths = [1, 700, PIECE, 0, 3, PIECE - 3, 2 * PIECE / 3, PIECE, 5];
+        for step in [1, 333, PIECE - 1, PIECE, 10 * PIECE] {
+            let beside = memory.used();
+            let mut draft = Draft::new(header(), &Scheme::Sha256);
+            draft.topic(b"a.b".to_vec(), &memory);
+            let mut payload = Vec::new();
+            let mut addresses = Vec::new();
+            for (at, len) in lengths.into_iter().enumerate() {
+                let piece = vec![at as u8; len].into_boxed_slice();
+                payload.extend_from_slice(&piece);
+                addresses.push((len > 0).then(|| piece.as_ptr()));
+                draft.payload_piece(piece, &memory);
+                if at == 5 {
+                    draft.payload_of(large.body(), &of);
+                    payload.extend_from_slice(&[9; 300]);
+                }
+            }
+            // Whoever adds them copies nothing: they are where they were.
+            let held = draft.spans.iter().filter_map(|span| match span {
+                Span::Small(bytes) => Some(bytes.as_ptr()),
+                _ => None,
+            });
+            assert!(held.eq(addresses.into_iter().flatten()));
+            let pieces = memory.used() - beside;
+            assert!(pieces > payload.len() - 300, "they are charged");
+            let mut copied = 0;
+            while draft.unhashed() > 0 {
+                draft.hash(step);
+                let gathered = draft.gathered.as_ref().unwrap();
+                let now = gathered.open.len() + gathered.spans.iter().map(Span::len).sum::<usize>();
+                assert!(now - copied <= step.max(3) + 300, "as much is copied as is hashed");
+                assert!(memory.used() - beside <= pieces, "what they become takes no more");
+                copied = now;
+            }
+            let made = draft.finish();
+            let mut expected = Vec::new();
+            encode(header(), b"a.b", &payload, &Scheme::Sha256, &mut expected);
+            assert_eq!(bytes(&made), expected);
+            let Body::Made(made) = made.body() else { panic!("it was made") };
+            assert!(made.spans().len() <= 1 + 3 + 1 + 4, "{} spans", made.spans().len());
+            assert!(memory.used() - beside <= payload.len() + 9 * BUFFER_OVERHEAD);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::calling::Calling;
 use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
@@ -120,7 +121,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.replies_pending >= REPLIES_UNREAD {
             return Admission::Blocked(PauseCause::Replies);
         }
-        if self.calling.as_ref().is_some_and(|calling| !calling.may_read(conn.id)) {
+        let may_read = |calling: &Calling<N::Process>| calling.may_read(conn.id) && !conn.is_overtaken();
+        if !self.calling.as_deref().is_none_or(may_read) {
             return Admission::Blocked(PauseCause::Handlers);
         }
         if self.calling.is_none() && conn.is_parked() {

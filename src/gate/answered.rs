@@ -9,11 +9,11 @@ use super::distribute::encode_reply;
 use super::drafts::Purpose;
 use super::durable::Ticket;
 use super::parcel::Parcel;
-use super::stage::{Passed, Step};
+use super::stage::Passed;
 use super::waits::waiting_bytes;
 use crate::frame::{Body, Checked, DIGEST, Draft, Header, Kind, Status, Verified, check_topic};
 use crate::handler::Performed;
-use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX};
+use crate::limits::{BUFFER_OVERHEAD, REPLY_MAX, STEP};
 use crate::memory::{Buffer, Share};
 use crate::net::Net;
 use crate::pool::Pool;
@@ -84,7 +84,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
             return Some(body);
         }
-        if !self.memory.may_wait(bytes) {
+        if self.calling.as_ref().is_some_and(|calling| !calling.may_keep(&self.memory, bytes)) {
             return None;
         }
         call.waiting = Some(self.memory.wait(bytes));
@@ -94,7 +94,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A worker has called the handler in Rust.
     pub(super) fn function_answered(&mut self, number: u64, performed: Performed) {
         let Some(calling) = &mut self.calling else { return };
-        let Some(mut call) = calling.with_workers.remove(&number) else { return };
+        let Some(call) = calling.with_workers.remove(number) else { return };
+        let Some(mut call) = call.map(|call| *call) else {
+            // It was refused when it was late.
+            return calling.queue.done();
+        };
         calling.done(&mut call);
         let parcel = |made: Verified| Parcel::Frame(made.body().clone());
         match performed {
@@ -180,16 +184,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
             instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, Parcel::reply_bytes);
         let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
         let at_once = self.goes_nowhere(id, frame.topic);
-        let waits = written > 0 && !at_once && !self.is_next(id, seq);
+        let waits = !at_once && !self.is_next(id, seq);
         // What a worker made is there already. So is what nobody was to get when it was answered.
-        let waiting =
-            call.waiting.take().or_else(|| waits.then(|| self.memory.wait(written + BUFFER_OVERHEAD)));
+        let bytes = STEP + if written > 0 { written + BUFFER_OVERHEAD } else { 0 };
+        let waiting = call.waiting.take().or_else(|| waits.then(|| self.memory.wait(bytes)));
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
-        let Call { digest, frame, before, .. } = call;
+        let Call { digest, frame, before, mut charge, .. } = call;
+        charge.resize(STEP);
         let ticket =
             digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest, before));
         let frame = instead.unwrap_or(frame);
-        let passed = Passed { frame, reply, ticket, before, _waiting: waiting.filter(|_| waits) };
+        let (_waiting, _charge) = (waiting.filter(|_| waits), waits.then_some(charge));
+        let passed = Passed { frame, reply, ticket, before, _waiting, _charge };
         if let Some(digest) = digest {
             self.remember(digest);
         }
@@ -200,9 +206,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if at_once {
             self.unstage(id, 1);
             self.distribute_answered(id, passed);
-            self.complete(id, seq, Step::Done);
+            self.complete_at_once(id, seq);
         } else {
-            self.complete(id, seq, Step::Answered(passed));
+            self.complete(id, seq, passed);
         }
         self.refuse_twins(digest, Status::Duplicate, "");
     }
@@ -229,7 +235,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             if let Some(reply) = reply {
                 self.push_reply(id, reply);
             }
-            self.complete(id, seq, Step::Done);
+            self.complete_at_once(id, seq);
         }
         if status != Status::Duplicate {
             self.refuse_twins(digest, status, "the same frame was refused just now");
@@ -256,7 +262,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.count_rejected(id, Status::Duplicate);
             self.unstage(id, 1);
             self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
-            self.complete(id, seq, Step::Done);
+            self.complete_at_once(id, seq);
         }
     }
 }

@@ -9,10 +9,15 @@ use super::Gate;
 use super::handlers::{Life, Running};
 use super::large::Large;
 use crate::frame::{Batch, HEADER, Header, Piecewise, Rest, Rules, Scheme, Verified, cut, verify};
-use crate::limits::{BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, JOBS, LARGE_BACKLOG, PIECE, READ_MAX};
+use crate::limits::{
+    BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, JOBS, LARGE_BACKLOG, PIECE, READ_MAX, STEP,
+};
 use crate::memory::{Buffer, Charge, Share, Waiting};
 use crate::net::{Net, Process};
 use crate::pool::{Job, Pool, Ticket, Work};
+
+/// What an answer takes beside its bytes as long as it waits.
+const KEPT: usize = BUFFER_OVERHEAD + STEP;
 
 /// The tickets of what is hashed for handlers. No connection has this key.
 pub(super) const ANSWERS: u64 = 1 << 63;
@@ -82,10 +87,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn next_read(&self, seat: usize) -> Next {
-        let Some(Life::Running(running)) = self.calling.as_ref().map(|calling| calling.handlers.life(seat))
-        else {
-            return Next::Wait;
-        };
+        let Some(calling) = &self.calling else { return Next::Wait };
+        let Life::Running(running) = calling.handlers.life(seat) else { return Next::Wait };
         let intake = &running.intake;
         if !running.readable || running.closed.is_some() || intake.verifying || self.jobs >= JOBS {
             return Next::Wait;
@@ -113,7 +116,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let filled = len.max(begun + HANDLER_READ).min(READ_MAX);
                 match header {
                     // All of them may have to wait.
-                    _ if self.memory.may_wait(filled + running.calls.len() * BUFFER_OVERHEAD) => filled,
+                    _ if calling.may_keep(&self.memory, filled + running.calls.len() * KEPT) => filled,
                     // One at a time, then.
                     None => HEADER,
                     Some(header) if self.may_read(seat, &header) => len,
@@ -170,7 +173,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.take_verified(seat, verified);
         }
         let since = self.now;
-        let waiting = self.memory.wait(batch.len() + batch.frames() as usize * BUFFER_OVERHEAD);
+        let waiting = self.memory.wait(batch.len() + batch.frames() as usize * KEPT);
         let Some(running) = self.handler(seat) else { return };
         running.intake.verifying = true;
         running.intake.waiting = Some(waiting);
@@ -211,8 +214,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let total = header.frame_len();
         let charge = self.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
         let piece = self.memory.charge(Share::Answer, 0);
-        let waiting = (self.is_ahead(seat, &header) && self.memory.may_wait(total + BUFFER_OVERHEAD))
-            .then(|| self.memory.wait(total + BUFFER_OVERHEAD));
+        let waits = self.is_ahead(seat, &header)
+            && self.calling.as_ref().is_some_and(|calling| calling.may_keep(&self.memory, total + KEPT));
+        let waiting = waits.then(|| self.memory.wait(total + KEPT));
         let now = self.now;
         let Some(running) = self.handler(seat) else { return };
         let (key, intake) = (running.key, &mut running.intake);

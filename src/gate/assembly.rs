@@ -322,22 +322,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
         draft.topic(product.topic.to_vec(), &self.memory);
         let mut whole =
             Whole { from, parts: product.parts.len() as u64, cost: 0, owed: Vec::new(), digests: Vec::new() };
-        // Small parts lie together in one buffer.
-        let mut together = Vec::new();
         for part in product.parts {
             let owed = part.owed.map(|owed| self.end_hold(*owed));
             whole.owed.extend(owed);
             whole.digests.extend(part.digest.map(|digest| *digest));
             match part.payload {
-                Payload::Own(bytes) if together.is_empty() => together = bytes.into_vec(),
-                Payload::Own(bytes) => together.extend_from_slice(&bytes),
-                Payload::Large(body, header) => {
-                    draft.payload(std::mem::take(&mut together), &self.memory);
-                    draft.payload_of(&body, &header);
-                }
+                // Small parts lie together once they are hashed.
+                Payload::Own(bytes) => draft.payload_piece(bytes, &self.memory),
+                Payload::Large(body, header) => draft.payload_of(&body, &header),
             }
         }
-        draft.payload(together, &self.memory);
         whole.digests.iter().for_each(|digest| self.end_hold_of_copies(digest));
         let bytes = draft.unhashed();
         if bytes <= INLINE_BATCH.min(self.inline_left) {

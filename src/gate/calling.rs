@@ -10,6 +10,7 @@ use super::distribute::Seen;
 use super::drafts::Purpose;
 use super::handlers::Handlers;
 use super::sink_set::SinkSet;
+use super::with_workers::WithWorkers;
 use super::{Config, Gate, Overflow};
 use crate::calls::Calls;
 use crate::frame::{DIGEST, Draft, Header, Scheme, Status, Verified};
@@ -19,6 +20,7 @@ use crate::memory::{Charge, Share, Waiting};
 use crate::net::{Net, Process};
 use crate::pool::{Job, Pool, Ticket, Work};
 use crate::snapshot::{CallsUse, Depth};
+use crate::units::plain;
 
 /// The calls that wait, those that have begun, and who answers them.
 pub struct Calling<H> {
@@ -27,7 +29,7 @@ pub struct Calling<H> {
     pub handlers: Handlers<H>,
     /// The handler in Rust, if there is one, and the calls that it has.
     function: Option<Function>,
-    pub with_workers: HashMap<u64, Call>,
+    pub with_workers: WithWorkers,
     /// Calls that a handler has failed with, to be tried alone.
     pub alone: VecDeque<Call>,
     /// Calls that were answered before their turn with no room for the answer: they are called again in it.
@@ -67,7 +69,7 @@ pub struct Call {
     pub before: SinkSet,
     /// Handlers that failed with it.
     failed: u32,
-    _charge: Charge,
+    pub charge: Charge,
 }
 
 impl<H: Process> Calling<H> {
@@ -80,7 +82,7 @@ impl<H: Process> Calling<H> {
             overflow: config.overflow,
             handlers: Handlers::new(handler.clone(), programs, *handler_timeout, now),
             function: config.function.clone(),
-            with_workers: HashMap::new(),
+            with_workers: WithWorkers::new(*handler_timeout),
             alone: VecDeque::new(),
             again: Vec::new(),
             begun: 0,
@@ -125,6 +127,13 @@ impl<H: Process> Calling<H> {
         let elsewhere = self.alone.len() + self.again.len() + self.with_workers.len();
         assert_eq!(self.queue.in_flight(), self.handlers.calls() + elsewhere);
         assert!(self.ahead <= self.queue.in_flight());
+    }
+
+    /// Calls that have begun and have not taken their places in the order: those that are with handlers, that wait for
+    /// others with the same bytes, and whose answers are hashed.
+    #[cfg(any(test, feature = "check"))]
+    pub fn begun_now(&self) -> usize {
+        self.queue.in_flight() + self.twins.values().map(Vec::len).sum::<usize>() + self.drafts.len()
     }
 
     /// Whether nothing is left.
@@ -199,7 +208,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
         let begun = self.calling.as_mut().map_or(0, |calling| calling.count());
         let (before, waiting, failed) = (SinkSet::NONE, None, 0);
-        let _charge = self.memory.charge(Share::Answer, CALL);
+        let charge = self.memory.charge(Share::Answer, CALL);
         let mut call = Call {
             conn: id,
             seq,
@@ -211,7 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             before,
             waiting,
             failed,
-            _charge,
+            charge,
         };
         let Some(calling) = &mut self.calling else { return };
         if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
@@ -279,8 +288,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         calling.numbers += 1;
         let number = calling.numbers;
         let (header, frame) = (call.header, call.frame.body().clone());
-        calling.with_workers.insert(number, call);
-        let task = Box::new(Task { function, header, frame, payload_max, memory });
+        let begun = calling.with_workers.insert(number, call);
+        let task = Box::new(Task { function, header, frame, payload_max, memory, begun });
         let ticket = Ticket { conn: ANSWERS, number, since: self.now };
         self.submit(Job { ticket, work: Work::Call(task) });
     }
@@ -326,7 +335,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",
             call.header.id,
             peer.as_deref().unwrap_or("a connection that ended"),
-            String::from_utf8_lossy(frame.topic),
+            plain(&String::from_utf8_lossy(frame.topic)),
             call.header.key,
             call.header.payload_len,
         );

@@ -49,7 +49,7 @@ pub struct Config {
     pub function: Option<Function>,
     /// How many programs are started.
     pub handlers: usize,
-    /// How long a handler may take for a frame; then it is replaced.
+    /// How long a handler may take for a frame; then it is replaced or, where it is in Rust, the frame is refused.
     pub handler_timeout: Duration,
     /// Frames with the handlers at once.
     pub max_in_flight: usize,

@@ -130,6 +130,11 @@ impl Durable {
         }
     }
 
+    /// Why some sink will never give its word again, if that is so.
+    pub fn failure(&self) -> Option<String> {
+        self.sinks.iter().find_map(|line| line.sink.failure())
+    }
+
     /// Whether some sink wants each frame alone.
     pub fn judges_frames(&self) -> bool {
         self.sinks.iter().any(|line| line.sink.judges_frames())

@@ -12,15 +12,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gate;
 use super::answers::Intake;
 use super::calling::Call;
-use super::log_lines::LogLines;
+use super::log_lines::{About, LogLines};
 use super::notices::Notice;
 use super::parcel::Parcel;
 use crate::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX, WRITE_SLICES, WRITE_TURN};
+use crate::memory::Memory;
 use crate::net::{Net, Outbox, Pipe, Process};
 use crate::pool::Pool;
 use crate::snapshot::HandlerUse;
@@ -157,6 +159,17 @@ impl<H: Process> Handlers<H> {
         })
     }
 
+    /// Bytes that are charged for what the processes logged last.
+    #[cfg(any(test, feature = "check"))]
+    pub fn logged(&self) -> usize {
+        let leaving = self.leaving.iter().map(|leaving| &leaving.log);
+        let seated = self.seats.iter().filter_map(|seat| match &seat.life {
+            Life::Running(running) => Some(&running.log),
+            Life::Vacant(_) => None,
+        });
+        leaving.chain(seated).map(LogLines::charged).sum()
+    }
+
     /// Calls that the processes have.
     #[cfg(any(test, feature = "check"))]
     pub fn calls(&self) -> usize {
@@ -285,13 +298,15 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Looks after those that leave, and reaps those that have ended.
-    fn see_off(&mut self, now: Instant, scratch: &mut [u8]) {
+    fn see_off(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
         self.leaving.retain_mut(|leaving| {
             if leaving.look_at > now {
                 return true;
             }
-            leaving.log.read(&mut leaving.process, leaving.number, scratch);
+            let about = About { number: leaving.number, now, memory };
+            leaving.log.read(&mut leaving.process, about, scratch);
             if let Some(how) = leaving.process.ended() {
+                leaving.log.say_left_out(about);
                 log::debug!("handler {} ({}) {how}", leaving.number, leaving.process.id());
                 return false;
             }
@@ -371,7 +386,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if let Some(calling) = &mut self.calling {
             calling.handlers.retire(self.now);
-            calling.handlers.see_off(self.now, &mut self.scratch);
+            calling.handlers.see_off(self.now, &self.memory, &mut self.scratch);
         }
     }
 
@@ -389,7 +404,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         };
         if std::mem::take(&mut running.log_readable) {
-            running.log_readable = running.log.read(&mut running.process, seat + 1, &mut self.scratch);
+            let about = About { number: seat + 1, now: self.now, memory: &self.memory };
+            running.log_readable = running.log.read(&mut running.process, about, &mut self.scratch);
         }
         self.read_answers(seat);
         let is_kept_waiting = self.is_kept_waiting(seat);
@@ -432,7 +448,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(calling) = &mut self.calling else { return };
         let handlers = &mut calling.handlers;
         let Some(mut running) = handlers.stand_up(seat, self.now) else { return };
-        let said = running.log.read_last(&mut running.process, seat + 1, &mut self.scratch);
+        let about = About { number: seat + 1, now: self.now, memory: &self.memory };
+        let said = running.log.read_last(&mut running.process, about, &mut self.scratch);
         let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
         let (works, pid) = (handlers.works, running.process.id());
         let place = &mut handlers.seats[seat];

@@ -7,7 +7,8 @@ use super::Gate;
 use super::conn::{Conn, State};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
+    STEPS_ASIDE,
 };
 use crate::net::{Net, Outbox};
 use crate::pool::Pool;
@@ -53,6 +54,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // what a run of its own buffer takes more than its part of a shared one.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + self.unasked_of_calls()
             + self.durable.as_ref().map_or(0, |durable| durable.cost());
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();
@@ -99,6 +101,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ledger.borrow().in_flight();
     }
 
+    /// What is charged for steps that are no calls, which are few, and for what handlers logged.
+    fn unasked_of_calls(&self) -> usize {
+        let controls = self.conns.iter().filter_map(|conn| conn.stage.as_ref()).map(|stage| stage.controls);
+        let logged = self.calling.as_ref().map_or(0, |calling| calling.handlers.logged());
+        controls.sum::<usize>() * STEP + logged
+    }
+
     /// What is counted of calls agrees with what is there.
     fn check_calls(&self) {
         let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
@@ -109,6 +118,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
+            assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
+            let held = stage.answered / STEP + stage.controls;
+            let most = 2 * (self.calling.as_ref().map_or(0, |calling| calling.begun_now()) + held);
+            assert!(stage.steps.entries() <= most, "5: {} entries of steps", stage.steps.entries());
             let is_owed = stage.owed > 0 || stage.held > 0;
             let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
             assert!(is_used, "an empty stage is kept");

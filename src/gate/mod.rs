@@ -40,6 +40,7 @@ mod stage;
 mod survey;
 mod timing;
 mod waits;
+mod with_workers;
 mod write;
 
 use std::cell::RefCell;
@@ -187,6 +188,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Waits from `now` until there is something to do, then adds what the network says to `events`.
+    ///
+    /// # Errors
+    /// What the system says; or that a thread beside this one panicked.
     pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) -> std::io::Result<()> {
         self.timing.end_turn(now.saturating_duration_since(self.now));
         let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
@@ -203,7 +207,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(durable) = &mut self.durable {
             durable.end_sleep();
         }
+        self.check_threads()?;
         result
+    }
+
+    /// A thread that panicked brings nothing back any more, so its connections would stand still for ever.
+    fn check_threads(&self) -> std::io::Result<()> {
+        let failure = self.pool.failure();
+        let failure = failure.or_else(|| self.durable.as_ref().and_then(|durable| durable.failure()));
+        failure.map_or(Ok(()), |why| Err(std::io::Error::other(why)))
     }
 
     /// Rather than wait for workers that cannot keep up, does one of the jobs that wait for them. Whether
@@ -226,6 +238,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.collect();
         self.collect_outcomes();
         self.tend_handlers();
+        self.refuse_late_calls();
         self.read_runnable();
         if self.timing.has_verified() {
             self.timing.end_reading(self.net.now().saturating_duration_since(now));
@@ -263,6 +276,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.keeper.next_deadline(),
             self.assembly.next_deadline(self.now),
             self.calling.as_ref().and_then(|calling| calling.handlers.next_deadline(self.now)),
+            self.calling.as_ref().and_then(|calling| calling.with_workers.next_deadline(self.now)),
         ]
         .into_iter()
         .flatten()

@@ -11,6 +11,10 @@
 //! A batch waits as a whole, so that a call costs nothing but its bytes before its turn comes. Then each
 //! call takes a place in the order of steps, and what stands between calls (a SUBSCRIBE, a PING, a frame
 //! that is refused, the end of the stream) takes one behind them. Without a handler there are no stages.
+//!
+//! A call may take long, and what comes behind it may be answered meanwhile. What is over then leaves no trace; what
+//! must wait for its turn is charged, and bounded for each connection: by bytes where it was answered, by number where
+//! it is no call. At the bound no more calls of the connection begin, and so it is not read for long.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -24,10 +28,10 @@ use super::sink_set::SinkSet;
 use super::{BadDigestPolicy, Gate, Overflow};
 use crate::error::CloseReason;
 use crate::frame::{Checked, Kind, Status, Verified};
-use crate::limits::{CALLED_BYTES, REPLIES_UNREAD};
-use crate::memory;
+use crate::limits::{CALLED_BYTES, REPLIES_UNREAD, STEP, STEPS_ASIDE};
+use crate::memory::{self, Charge, Share};
 use crate::net::Net;
-use crate::order::Reorder;
+use crate::order::Steps;
 use crate::pool::Pool;
 
 /// What a connection has between release and distribution. One that has nothing there has no stage.
@@ -36,10 +40,10 @@ pub struct Stage {
     /// Not begun. The first frame of the first is a call, once it was looked at.
     pub waiting: VecDeque<Waiting>,
     /// Begun, and not distributed.
-    pub steps: Reorder<Step>,
+    pub steps: Steps<Step>,
     /// Frames in both.
     pub frames: u64,
-    /// Bytes of frames that were answered and are not distributed, and of what was answered.
+    /// Bytes of frames that were answered and are not distributed, of what was answered, and of their steps.
     pub answered: usize,
     /// Steps that may change who gets what comes behind them.
     pub controls: usize,
@@ -67,12 +71,10 @@ pub struct Waiting {
 /// What takes effect in its turn.
 #[derive(Debug)]
 pub enum Step {
-    /// What is no call.
-    Item(Item),
+    /// What is no call, and what is charged for its step.
+    Item(Box<Item>, Charge),
     /// A frame that was answered.
-    Answered(Passed),
-    /// It took effect before.
-    Done,
+    Answered(Box<Passed>),
 }
 
 /// A frame that a handler let pass, or put in the place of another.
@@ -85,13 +87,14 @@ pub struct Passed {
     pub ticket: Option<Ticket>,
     /// Sinks that have it; where there are some, it was distributed before.
     pub before: SinkSet,
-    /// What a handler wrote, as long as it waits for its turn.
+    /// What a handler wrote and the step itself, as long as they wait for their turn; and what is charged for the step.
     pub _waiting: Option<memory::Waiting>,
+    pub _charge: Option<Charge>,
 }
 
 impl Passed {
     fn len(&self) -> usize {
-        self.frame.len() + self.reply.as_ref().map_or(0, Parcel::reply_bytes)
+        self.frame.len() + self.reply.as_ref().map_or(0, Parcel::reply_bytes) + STEP
     }
 }
 
@@ -121,7 +124,12 @@ impl<S> Conn<S> {
     /// Whether its calls may begin: it takes its replies, and not too much of it waits for an earlier call.
     pub fn may_call(&self) -> bool {
         let answered = self.stage.as_ref().map_or(0, |stage| stage.answered);
-        self.replies_pending < REPLIES_UNREAD && answered < CALLED_BYTES
+        self.replies_pending < REPLIES_UNREAD && answered < CALLED_BYTES && !self.is_overtaken()
+    }
+
+    /// Whether as much waits behind a call as may of what is no call.
+    pub fn is_overtaken(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.controls >= STEPS_ASIDE)
     }
 
     /// Whether its next call would be next in its order.
@@ -129,6 +137,10 @@ impl<S> Conn<S> {
         self.stage.as_ref().is_none_or(|stage| stage.steps.is_empty())
     }
 }
+
+/// 16 times that a batch is parted where calls that are told BUSY and frames that are no calls take turns: what is
+/// behind them waits to be let in.
+const LOTS: usize = 16;
 
 /// What becomes of a run of frames that arrive when no more calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,13 +216,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.line_up(id, Item::Frames(verified), true);
         }
         let mut rest = Some(verified);
+        let mut lots = 0;
         while let Some(batch) = rest.take() {
             let (lot, frames) = next_lot(&mut self.router, &batch, &mut left);
-            if lot == Lot::Beyond {
-                // What is behind it waits with it.
+            lots += 1;
+            if lot == Lot::Beyond || lots > LOTS {
+                // What is behind it waits with it, but for what is let in already.
                 let calls = count_calls(&mut self.router, &batch);
                 if let Some(calling) = &mut self.calling {
-                    calling.queue.leave_beyond(id.key(), calls);
+                    calling.queue.leave_beyond(id.key(), calls - left);
                 }
                 return self.line_up(id, Item::Frames(batch), true);
             }
@@ -234,9 +248,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.push_replies(id, replies, room, None);
     }
 
-    /// What is first in line and no call takes effect, or its place behind the calls that have begun.
+    /// What is first in line and no call takes effect, or its place behind the calls that have begun, where it may.
     pub(super) fn stage_on(&mut self, id: ConnId) {
         while let Some(conn) = self.conns.get_mut(id)
+            && !conn.is_overtaken()
             && let Some(stage) = &mut conn.stage
             && let Some(first) = stage.waiting.pop_front()
         {
@@ -264,7 +279,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let seq = stage.steps.begin();
         stage.controls += 1;
-        stage.steps.insert(seq, Step::Item(item));
+        let charge = self.memory.charge(Share::Small, STEP);
+        stage.steps.hold(seq, Step::Item(Box::new(item), charge));
     }
 
     fn take_effect(&mut self, id: ConnId, item: Item) {
@@ -279,29 +295,47 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.staged -= frames;
     }
 
-    /// A step is complete: whatever is next in the order takes effect.
-    pub(super) fn complete(&mut self, id: ConnId, seq: u64, step: Step) {
+    /// A call was answered: its frame takes effect in its turn, and then whatever is next in the order.
+    pub(super) fn complete(&mut self, id: ConnId, seq: u64, passed: Passed) {
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
-        if let Step::Answered(passed) = &step {
+        if stage.steps.is_next(seq) {
+            stage.steps.done(seq);
+            self.unstage(id, 1);
+            self.distribute_answered(id, passed);
+        } else {
             stage.answered += passed.len();
+            stage.steps.hold(seq, Step::Answered(Box::new(passed)));
         }
-        stage.steps.insert(seq, step);
+        self.release_steps(id);
+    }
+
+    /// A call is over, and its frame took effect or has none: whatever is next in the order takes effect.
+    pub(super) fn complete_at_once(&mut self, id: ConnId, seq: u64) {
+        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
+        stage.steps.done(seq);
+        self.release_steps(id);
+    }
+
+    fn release_steps(&mut self, id: ConnId) {
+        let was_overtaken = self.conns.get(id).is_some_and(|conn| conn.is_overtaken());
         while let Some(conn) = self.conns.get_mut(id)
             && let Some(stage) = &mut conn.stage
             && let Some(step) = stage.steps.release()
         {
             match step {
-                Step::Done => {}
-                Step::Item(item) => {
+                Step::Item(item, _charge) => {
                     stage.controls -= 1;
-                    self.take_effect(id, item);
+                    self.take_effect(id, *item);
                 }
                 Step::Answered(passed) => {
                     stage.answered -= passed.len();
                     self.unstage(id, 1);
-                    self.distribute_answered(id, passed);
+                    self.distribute_answered(id, *passed);
                 }
             }
+        }
+        if was_overtaken {
+            self.mark_runnable(id);
         }
         self.resume_calls_of(id);
         self.stage_on(id);

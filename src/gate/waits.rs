@@ -24,7 +24,7 @@ use super::conn::ConnId;
 use super::handlers::Life;
 use super::notices::Notice;
 use crate::frame::{Header, Kind, Status};
-use crate::limits::{BUFFER_OVERHEAD, CALL};
+use crate::limits::{BUFFER_OVERHEAD, CALL, STEP};
 use crate::memory::Memory;
 use crate::net::{Net, Process};
 use crate::pool::Pool;
@@ -35,12 +35,18 @@ const LENGTH_FADES: usize = 16;
 impl<H: Process> Calling<H> {
     /// Whether another call may begin: what it takes finds room, or nothing waits for anything.
     pub fn may_begin(&self, memory: &Memory) -> bool {
-        memory.waiting() == 0 || memory.may_wait(CALL)
+        memory.waiting() == 0 || self.may_keep(memory, CALL)
     }
 
     /// Whether another call may begin that is not next in its connection's order.
     pub fn may_begin_ahead(&self, memory: &Memory) -> bool {
-        memory.may_wait(self.length.saturating_mul(self.ahead + 1))
+        memory.may_wait(self.length.max(STEP).saturating_mul(self.ahead + 1))
+    }
+
+    /// Whether `bytes` more may wait, beside the steps that calls may leave behind which are not next: those are not
+    /// asked for again.
+    pub fn may_keep(&self, memory: &Memory, bytes: usize) -> bool {
+        memory.may_wait(bytes.saturating_add(self.ahead * STEP))
     }
 
     /// An answer came that took, or would have taken, so many bytes while it waited.
@@ -77,7 +83,8 @@ pub(super) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
         Kind::Data => true,
         _ => answer.status == Status::Ok as u16 && call.header.want_reply && answer.payload_len > 0,
     };
-    if is_kept { answer.frame_len() + BUFFER_OVERHEAD } else { 0 }
+    // Where nothing is kept but the step, its room was asked for when the call began.
+    if is_kept { answer.frame_len() + BUFFER_OVERHEAD + STEP } else { 0 }
 }
 
 impl<N: Net, P: Pool> Gate<N, P> {
@@ -96,7 +103,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let bytes = waiting_bytes(call, answer);
         bytes == 0
             || self.is_next(call.conn, call.seq)
-            || self.memory.may_wait(bytes)
+            || calling.may_keep(&self.memory, bytes)
             || self.reaches_nobody(call.conn)
             // What is hashed may be the answer for which the others wait.
             || calling.drafts.is_empty() && calling.is_urgent(seat)

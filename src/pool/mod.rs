@@ -42,6 +42,12 @@ pub trait Pool {
 
     /// How busy they were until `now`.
     fn usage(&self, now: Instant) -> WorkersUse;
+
+    /// Why some job will never be done, if that is so: a worker panicked. The gateway ends with that, since the
+    /// connection that the job is of would stand still for ever; so it must have woken the reactor.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Work for a worker.

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select_biased};
 
 use super::idle::Idle;
 use super::{Done, Job, Pool, Work, perform};
 use crate::frame::Scheme;
 use crate::limits::{JOBS, WORKERS_MAX};
 use crate::snapshot::WorkersUse;
-use crate::wake::WakeQueue;
+use crate::wake::{Panicked, WakeQueue};
+
+/// 5 s for the workers to end at the end. Verifying takes milliseconds: who takes longer is with a handler in Rust.
+const END: Duration = Duration::from_secs(5);
 
 /// Worker threads that verify.
 pub struct Threads {
@@ -29,6 +32,8 @@ pub struct Threads {
     count: usize,
     /// Of workers that ended.
     busy_before: Duration,
+    /// Is disconnected once every worker has ended.
+    ended: Receiver<()>,
 }
 
 /// Batches and pieces wait apart: a small frame waits for at most one piece of a large one. And so do the
@@ -63,7 +68,9 @@ impl Threads {
         let (ends, told_to_end) = bounded(WORKERS_MAX);
         let done = Arc::new(WakeQueue::new(JOBS, wake));
         let jobs = Queues { batches: batch_jobs, pieces: piece_jobs, calls: call_jobs };
-        let template = Worker { jobs, ends: told_to_end, scheme: scheme.clone(), done };
+        let (living, ended) = bounded(0);
+        let (scheme, panicked, living) = (scheme.clone(), Arc::default(), Some(living));
+        let template = Worker { jobs, ends: told_to_end, scheme, done, panicked, living };
         let mut threads = Threads {
             queues: Some(Queues { batches, pieces, calls }),
             ends,
@@ -73,6 +80,7 @@ impl Threads {
             started: Instant::now(),
             count: 0,
             busy_before: Duration::ZERO,
+            ended,
         };
         threads.set_workers(workers)?;
         Ok(threads)
@@ -156,20 +164,31 @@ impl Pool for Threads {
         let living: Duration = self.handles.iter().map(|(_, idle)| idle.busy(now)).sum();
         WorkersUse { threads: self.workers, busy: self.busy_before + living }
     }
+
+    fn failure(&self) -> Option<String> {
+        self.template.panicked.said().map(|said| format!("a worker thread panicked, which is a bug: {said}"))
+    }
 }
 
-/// Workers finish what is queued, then end.
+/// Workers finish what is queued, then end. One that a handler keeps is left behind.
 impl Drop for Threads {
     fn drop(&mut self) {
         self.queues = None;
+        self.template.living = None;
+        if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+            let kept = self.handles.iter().filter(|(_, idle)| !idle.is_finished()).count();
+            log::error!(
+                "{kept} of the workers are with a handler that does not return: they are left behind"
+            );
+            self.handles.retain(|(_, idle)| idle.is_finished());
+        }
         self.handles.drain(..).for_each(|(handle, _)| join(handle));
     }
 }
 
 fn join(handle: JoinHandle<()>) {
-    if handle.join().is_err() {
-        log::error!("a worker had panicked");
-    }
+    // Its jobs' panics are caught.
+    handle.join().expect("a worker ends in peace");
 }
 
 #[derive(Clone)]
@@ -178,12 +197,21 @@ struct Worker {
     ends: Receiver<()>,
     scheme: Scheme,
     done: Arc<WakeQueue<Done>>,
+    panicked: Arc<Panicked>,
+    /// Dropped when it ends.
+    living: Option<Sender<()>>,
 }
 
 impl Worker {
     fn run(self, idle: &Idle) {
         while let Some(job) = self.next(idle) {
-            self.perform(job);
+            if let Work::Call(task) = &job.work {
+                // It is begun once.
+                let _ = task.begun.set(Instant::now());
+            }
+            // Where panics abort, the process ends here. Where they unwind, what is broken is never used again: the
+            // gateway is told, and ends.
+            self.panicked.guard(|| self.perform(job));
             self.done.wake();
         }
         idle.finish(Instant::now());
@@ -247,6 +275,31 @@ mod tests {
         let done: Vec<_> = std::iter::from_fn(|| pool.collect()).collect();
         let told: Vec<_> = done.iter().map(|done| (done.ticket.number, done.paired)).collect();
         assert_eq!(told, [(0, true), (1, true), (2, false)]);
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_told_of_and_wakes_the_reactor() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let mut pool = Threads::start(1, &Scheme::Sha256, move || unparker.unpark()).unwrap();
+        assert!(pool.prepare_sleep() && pool.failure().is_none());
+        // Two frames where there is none.
+        let batch = Batch::new(Buffer::charged(&memory, Box::default()), 0, 2, None);
+        let ticket = Ticket { conn: 1, number: 0, since: Instant::now() };
+        pool.submit(Job { ticket, work: Work::Batch(batch) });
+        parker.park();
+        pool.end_sleep();
+        assert!(pool.collect().is_none());
+        let failure = pool.failure().expect("it is told");
+        assert!(failure.starts_with("a worker thread panicked"), "{failure}");
+        // The others go on, so that what is under way can end.
+        pool.submit(job(&memory, 1));
+        while pool.collect().is_none() {
+            std::thread::yield_now();
+        }
+        drop(pool);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

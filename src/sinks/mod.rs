@@ -47,6 +47,12 @@ pub trait Sink {
     /// How it fares.
     fn condition(&self) -> Condition;
 
+    /// Why it will never give its word again, if that is so: its thread panicked. The gateway ends with that, since
+    /// publishers would wait for ever; so it must have woken the reactor. It is asked often.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Whether it confirms nothing now, since something is in its way. It is asked often.
     fn is_in_trouble(&self) -> bool {
         self.condition().trouble.is_some()

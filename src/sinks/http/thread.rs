@@ -15,7 +15,7 @@ use crate::http::Field;
 use crate::limits::HTTP_PUTS;
 use crate::net::Waker;
 use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::wake::WakeQueue;
+use crate::wake::{Panicked, WakeQueue};
 use crate::web::{Failed, without_number};
 
 /// 10 s: how long whoever ends the sink waits for its thread.
@@ -48,6 +48,7 @@ struct Shared {
     outcomes: WakeQueue<Outcome>,
     max_in_flight: AtomicUsize,
     condition: Mutex<Condition>,
+    panicked: Panicked,
 }
 
 impl HttpSink {
@@ -65,6 +66,7 @@ impl HttpSink {
             outcomes: WakeQueue::new(HTTP_PUTS, wake),
             max_in_flight: AtomicUsize::new(max_in_flight),
             condition: Mutex::default(),
+            panicked: Panicked::default(),
         });
         let (end, ended) = bounded(1);
         let worker = Worker {
@@ -78,9 +80,14 @@ impl HttpSink {
             is_refusing: false,
             _end: end,
         };
+        let told = shared.clone();
         thread::Builder::new()
             .name("http".into())
-            .spawn(move || worker.run())
+            .spawn(move || {
+                if told.panicked.guard(|| worker.run()) {
+                    told.outcomes.wake();
+                }
+            })
             .map_err(|why| Failed::Refused(format!("cannot start a thread: {why}: raise ulimit -u")))?;
         Ok(HttpSink { given: 0, shared, waker, ended })
     }
@@ -126,6 +133,14 @@ impl Sink for HttpSink {
 
     fn condition(&self) -> Condition {
         self.shared.condition.lock().clone()
+    }
+
+    fn failure(&self) -> Option<String> {
+        let said = self.shared.panicked.said()?;
+        Some(format!(
+            "the HTTP sink's thread panicked, which is a bug: {said}: start again, and what was not confirmed is sent \
+             again by its publishers"
+        ))
     }
 
     fn is_in_trouble(&self) -> bool {
@@ -295,5 +310,45 @@ impl Worker {
         ]);
         condition.failures = self.counted.refused + counts.retries;
         condition.trouble.clone_from(&self.trouble);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Body;
+    use crate::memory::{Buffer, Memory};
+    use crossbeam::sync::Parker;
+
+    #[test]
+    fn a_thread_that_panics_is_told_of_and_wakes_the_reactor() {
+        let carried = courier::Options {
+            target: "http://127.0.0.1:9/".parse().unwrap(),
+            fields: Vec::new(),
+            max_in_flight: 1,
+            max_connections: 1,
+            adaptive: false,
+            timeout: Duration::from_secs(30),
+            retries: 0,
+            ok_when: None,
+            insecure: false,
+            away: courier::Away::Fails,
+            patience: Duration::from_secs(60),
+            seed: 1,
+        };
+        let content_type = "Content-Type: text/plain".parse().unwrap();
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let options = Options { carried, content_type, ordered: false };
+        let mut sink = HttpSink::start(options, move || unparker.unpark()).unwrap();
+        assert!(sink.prepare_sleep() && sink.failure().is_none());
+        // A frame where there is none.
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let buffer = Arc::new(Buffer::charged(&memory, vec![0; 8].into()));
+        let body = Body::Slice { buffer, start: 0, end: 8 };
+        sink.put(Put { ticket: 1, from: 1, body, frames: 1 });
+        parker.park();
+        let failure = sink.failure().expect("it is told");
+        assert!(failure.starts_with("the HTTP sink's thread panicked"), "{failure}");
     }
 }

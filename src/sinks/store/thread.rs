@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use super::ages;
@@ -24,7 +24,7 @@ use crate::frame::{DIGEST, Scheme};
 use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::units::{about, many};
-use crate::wake::WakeQueue;
+use crate::wake::{Panicked, WakeQueue};
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
 const END: Duration = Duration::from_secs(10);
@@ -75,6 +75,7 @@ struct Back {
     is_stuck: AtomicBool,
     /// What is told the thread: how much topics in trouble may hold.
     held_max: AtomicUsize,
+    panicked: Panicked,
 }
 
 /// Bytes that topics in trouble may hold, of so much memory for everything.
@@ -121,6 +122,7 @@ impl StoreThread {
             condition: Mutex::default(),
             is_stuck: AtomicBool::new(false),
             held_max: AtomicUsize::new(options.held_max),
+            panicked: Panicked::default(),
         });
         let (end, ended) = bounded(1);
         let warehouse = Warehouse::new(disk, options.policy, start, now());
@@ -139,9 +141,14 @@ impl StoreThread {
             lock,
             _end: end,
         };
+        let told = back.clone();
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || worker.run())
+            .spawn(move || {
+                if told.panicked.guard(|| worker.run()) {
+                    told.stored.wake();
+                }
+            })
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
         Ok(StoreThread { puts: Some(puts), recent, given: 0, back, by_topic, ended })
     }
@@ -235,8 +242,9 @@ impl Sink for StoreThread {
     fn put(&mut self, put: Put) {
         self.given += 1;
         let queue = self.puts.as_ref().expect("open until it is dropped");
-        let sent = queue.try_send(put);
-        sent.expect("there is room for as many as may be given");
+        // Nobody takes it where the thread panicked: the gateway is about to end with that.
+        let is_full = matches!(queue.try_send(put), Err(TrySendError::Full(_)));
+        assert!(!is_full, "there is room for as many as may be given");
     }
 
     fn collect(&mut self) -> Option<Outcome> {
@@ -260,6 +268,14 @@ impl Sink for StoreThread {
     fn condition(&self) -> Condition {
         let topics = self.by_topic.lock().busiest(STORE_BUSIEST);
         Condition { topics, ..self.back.condition.lock().clone() }
+    }
+
+    fn failure(&self) -> Option<String> {
+        let said = self.back.panicked.said()?;
+        Some(format!(
+            "the store's thread panicked, which is a bug: {said}: what was confirmed is on the disk; start again, and \
+             what was not is sent again by its publishers"
+        ))
     }
 
     fn is_in_trouble(&self) -> bool {
@@ -467,6 +483,24 @@ mod tests {
             .collect();
         files.sort();
         files
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_told_of_and_wakes_the_reactor() {
+        let (folder, parker) = (tempfile::tempdir().unwrap(), Parker::new());
+        let unparker = parker.unparker().clone();
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let options = options(folder.path(), PATIENCE, SyncPolicy::Off);
+        let mut store = StoreThread::start(&options, move || unparker.unpark()).unwrap();
+        assert!(store.prepare_sleep() && store.failure().is_none());
+        // A frame where there is none.
+        let buffer = Arc::new(Buffer::charged(&memory, vec![0; 8].into()));
+        store.put(Put { ticket: 1, from: 0, body: Body::Slice { buffer, start: 0, end: 8 }, frames: 1 });
+        parker.park();
+        let failure = store.failure().expect("it is told");
+        assert!(failure.starts_with("the store's thread panicked"), "{failure}");
+        // Whatever is put before the gateway has ended is nobody's.
+        (2..=STORE_APPENDS as u64).for_each(|id| store.put(put(&memory, "a", id)));
     }
 
     #[test]
