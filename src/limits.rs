@@ -1,7 +1,11 @@
 //! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
 //! asserts at the end, so that a changed number that no longer adds up does not compile.
 
+mod subscriptions;
+
 use std::time::Duration;
+
+pub use subscriptions::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -112,18 +116,6 @@ pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 
 /// 1 s without room for anyone: then memory is taken back from a peer that has stalled for as long.
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
-
-/// 4,096 patterns a connection.
-pub const CONN_PATTERNS: usize = bound(4096, 4);
-
-/// 262,144 patterns in all: at most 100 MB where each is as long as a topic can be.
-pub const PATTERNS: usize = 262_144;
-
-/// 16,384 topics whose subscribers are remembered; beyond that the memory starts over.
-pub const TOPICS_CACHED: usize = bound(16_384, 4);
-
-/// 1 M subscriber entries in all remembered lists (8 MB), likewise.
-pub const TARGETS_CACHED: usize = bound(1 << 20, 8);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
 /// place in a queue, a run and the ledger's part of it.
@@ -588,6 +580,7 @@ const _: () = {
     assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
     assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
     assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
+    assert!(CONN_SHAPES <= SHAPES && SUBSCRIPTIONS_SHARE >= 2);
     assert!(ANSWER_WAITS >= CALL, "a copy of a frame that is with a handler can wait for it");
     assert!(CALL >= STEP, "what a call leaves behind takes the room of the call");
 };

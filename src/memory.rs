@@ -6,15 +6,18 @@
 //! handler cannot take the room in which its answer comes. No share can take the last of another's:
 //!
 //! ```text
-//! small + entries ≤ limit − max(large, one frame)                     − max(answers, floor)
-//! large           ≤ limit − max(small + entries, limit / SMALL_SHARE) − max(answers, floor)
-//! answers         ≤ max(limit − small − entries − large, floor, one answer + waiting)
-//! floor           = max(limit / ANSWER_SHARE, one answer + the least that may wait), 0 without handlers
-//! one answer      = one frame + one read + what is held beside it
-//! waiting         ≤ floor − one answer
+//! small   ≤ limit − max(large, one frame)           − max(answers, floor)
+//! large   ≤ limit − max(small, limit / SMALL_SHARE) − max(answers, floor)
+//! answers ≤ max(limit − small − large, floor, one answer + waiting)
+//! small   = batches, unfinished small frames and replies + entries + subscriptions
+//! floor   = max(limit / ANSWER_SHARE, one answer + the least that may wait), 0 without handlers
+//! one answer = one frame + one read + what is held beside it
+//! waiting ≤ floor − one answer
 //! ```
 //!
 //! `limit` is what buffers have: where digests are remembered, their part of the memory is not in it.
+//! Subscriptions stay for as long as their connections do, so they have a bound of their own
+//! ([`Memory::for_subscriptions`]), beside which everything else can go on.
 //!
 //! Of the answers, *waiting* are those that are held until an earlier frame of their connection is answered: they
 //! never take the room in which that answer is read. Under a limit that was lowered, what is held already may be more
@@ -27,7 +30,11 @@ use parking_lot::Mutex;
 
 use crate::limits::{
     ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
+    SUBSCRIPTIONS_MIN, SUBSCRIPTIONS_SHARE,
 };
+
+/// What is kept for small frames beside a large one, and what subscriptions may always take of it.
+const SMALL_FLOOR: usize = SMALL_MIN + SUBSCRIPTIONS_MIN;
 
 /// Whose bytes they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,7 @@ pub struct Memory {
     large: AtomicUsize,
     answers: AtomicUsize,
     entries: AtomicUsize,
+    subscriptions: AtomicUsize,
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
@@ -80,17 +88,27 @@ impl Memory {
     /// The least limit that lets a frame of `frame_max` bytes pass beside small ones.
     pub fn least(frame_max: usize) -> usize {
         let large = frame_max + BUFFER_OVERHEAD;
-        let for_small = large + SMALL_MIN;
+        let for_small = large + SMALL_FLOOR;
         // large ≤ limit − limit / SMALL_SHARE
         let for_large = large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE;
         for_small.max(for_large)
     }
 
-    /// What may be held for long under a limit: beside that, a frame of `frame_max` bytes and small ones pass.
+    /// What may be held for long under a limit: beside that and the subscriptions, a frame of `frame_max` bytes and
+    /// small ones pass.
     pub fn beside_one_of_each(limit: usize, frame_max: usize) -> usize {
         // large ≤ limit − limit / SMALL_SHARE
         let left = (limit - limit / SMALL_SHARE).min(limit.saturating_sub(SMALL_MIN));
-        left.saturating_sub(frame_max + BUFFER_OVERHEAD)
+        left.saturating_sub(frame_max + BUFFER_OVERHEAD + Self::for_subscriptions(limit, frame_max, None))
+    }
+
+    /// What subscriptions may take under a limit: beside that, a frame of `frame_max` bytes and small ones pass, and
+    /// where there are handlers, what is kept for their answers.
+    pub fn for_subscriptions(limit: usize, frame_max: usize, room: Option<AnswerRoom>) -> usize {
+        let large = frame_max + BUFFER_OVERHEAD;
+        let answers = room.map_or(0, |room| (large + ANSWER_MIN + room.sum()).max(limit / ANSWER_SHARE));
+        let beside = limit.saturating_sub(large + SMALL_MIN + answers);
+        (limit / SUBSCRIPTIONS_SHARE).min(beside).max(SUBSCRIPTIONS_MIN)
     }
 
     /// The least limit where there are handlers, for which `room` is kept beside the answer that is read.
@@ -98,9 +116,9 @@ impl Memory {
         let large = frame_max + BUFFER_OVERHEAD;
         let answer = large + ANSWER_MIN + room.sum();
         // The floor is either of two; both must leave room for a large frame and for small ones.
-        let beside_least = (large + SMALL_MIN).max(large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE);
+        let beside_least = (large + SMALL_FLOOR).max(large.div_ceil(SMALL_SHARE - 1) * SMALL_SHARE);
         let beside_share = beside_least.div_ceil(ANSWER_SHARE - 1) * ANSWER_SHARE;
-        (large + SMALL_MIN + answer)
+        (large + SMALL_FLOOR + answer)
             .max((large + answer).div_ceil(SMALL_SHARE - 1) * SMALL_SHARE)
             .max(beside_share)
             .max(large.div_ceil(SMALL_SHARE - 2) * SMALL_SHARE)
@@ -131,6 +149,7 @@ impl Memory {
             large: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
             entries: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
             spare: Mutex::new(Vec::new()),
         })
     }
@@ -238,6 +257,16 @@ impl Memory {
         self.entries.store(bytes, Relaxed);
     }
 
+    /// Sets what subscriptions take. Whoever subscribes is not asked to wait: what is read after that is.
+    pub fn set_subscriptions(&self, bytes: usize) {
+        self.subscriptions.store(bytes, Relaxed);
+    }
+
+    /// What subscriptions take.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Relaxed)
+    }
+
     /// A buffer of [`READ_MAX`] bytes with any content, reused if one is spare.
     pub fn buffer(&self) -> Box<[u8]> {
         self.spare.lock().pop().unwrap_or_else(|| vec![0; READ_MAX].into_boxed_slice())
@@ -257,7 +286,7 @@ impl Memory {
     }
 
     fn small_used(&self) -> usize {
-        self.small.load(Relaxed) + self.entries.load(Relaxed)
+        self.small.load(Relaxed) + self.entries.load(Relaxed) + self.subscriptions()
     }
 
     fn of(&self, share: Share) -> &AtomicUsize {
@@ -402,7 +431,33 @@ mod tests {
         for frame in [64, 4096, READ_MAX, 16 * MIB, 1024 * MIB] {
             let memory = Memory::new(Memory::least(frame), frame);
             assert!(memory.has_room(Share::Large, frame + BUFFER_OVERHEAD));
-            assert!(memory.has_room(Share::Small, SMALL_MIN));
+            assert!(memory.has_room(Share::Small, SMALL_FLOOR));
+        }
+    }
+
+    #[test]
+    fn subscriptions_leave_room_for_one_of_each() {
+        for frame in [64, 4096, READ_MAX, 16 * MIB] {
+            let room = AnswerRoom { beside: frame / 3, waiting: frame / 5 };
+            let large = frame + BUFFER_OVERHEAD;
+            for (least, room) in
+                [(Memory::least(frame), None), (Memory::least_with_answers(frame, room), Some(room))]
+            {
+                for limit in [least, least + 10_000, 3 * least, 64 * least] {
+                    let memory = match room {
+                        Some(room) => Memory::with_answers(limit, frame, room),
+                        None => Memory::new(limit, frame),
+                    };
+                    let subscriptions = Memory::for_subscriptions(limit, frame, room);
+                    assert!(subscriptions >= SUBSCRIPTIONS_MIN);
+                    memory.set_subscriptions(subscriptions);
+                    assert_eq!(memory.used(), subscriptions);
+                    assert!(memory.has_room(Share::Small, SMALL_MIN), "{frame} in {limit}");
+                    let small = memory.charge(Share::Small, SMALL_MIN);
+                    assert!(memory.has_room(Share::Large, large), "{frame} in {limit}");
+                    drop(small);
+                }
+            }
         }
     }
 
@@ -413,6 +468,7 @@ mod tests {
             for limit in [Memory::least(frame), Memory::least(frame) + 10_000, 64 * MIB] {
                 let memory = Memory::new(limit, frame);
                 let held = Memory::beside_one_of_each(limit, frame);
+                memory.set_subscriptions(Memory::for_subscriptions(limit, frame, None));
                 for share in [Share::Small, Share::Large] {
                     let _held = memory.charge(share, held);
                     assert!(memory.has_room(Share::Large, large), "{frame} in {limit}");

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub queues: Queues,
     /// Bytes charged, and their bound.
     pub memory: MemoryUse,
+    /// Patterns and those who hold them.
+    pub subscriptions: SubscriptionsUse,
     /// The threads that verify.
     pub workers: WorkersUse,
     /// How long things take and how large they are.
@@ -203,10 +205,23 @@ pub struct MemoryUse {
     pub answers_bytes: u64,
     /// Charged for the entries of outboxes.
     pub entries_bytes: u64,
+    /// Charged for patterns, those who hold them, and remembered topics.
+    pub subscriptions_bytes: u64,
     /// All of them.
     pub used_bytes: u64,
     /// The bound.
     pub limit_bytes: u64,
+}
+
+/// Patterns and those who hold them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SubscriptionsUse {
+    /// Patterns, each counted for every connection that holds it.
+    pub patterns: Depth,
+    /// Their shapes.
+    pub shapes: Depth,
+    /// What they take, in bytes.
+    pub bytes: Depth,
 }
 
 /// The threads that verify.

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::process::Process;
 use crate::frame::Status;
 use crate::histogram::Histogram;
-use crate::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot};
+use crate::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot, SubscriptionsUse};
 
 /// The media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -176,15 +176,29 @@ impl Out<'_> {
         let memory = &snapshot.memory;
         self.gauges(
             "framegate_memory_used_bytes",
-            "Bytes charged: for small frames and replies, for large frames, for handlers' answers, for outboxes' entries",
+            "Bytes charged: for small frames and replies, for large frames, for handlers' answers, for outboxes' entries, for subscriptions",
             [
                 ([("for", "small")], memory.small_bytes),
                 ([("for", "large")], memory.large_bytes),
                 ([("for", "answers")], memory.answers_bytes),
                 ([("for", "entries")], memory.entries_bytes),
+                ([("for", "subscriptions")], memory.subscriptions_bytes),
             ],
         )?;
         self.gauge("framegate_memory_limit_bytes", "Their bound", memory.limit_bytes, &NONE)?;
+        let SubscriptionsUse { patterns, shapes, bytes } = snapshot.subscriptions;
+        let help = "Patterns, each counted for every connection that holds it";
+        self.gauge("framegate_subscriptions", help, patterns.now, &NONE)?;
+        self.gauge("framegate_subscriptions_max", "Patterns at most", patterns.max, &NONE)?;
+        self.gauge("framegate_subscription_shapes", "Shapes of patterns", shapes.now, &NONE)?;
+        self.gauge("framegate_subscription_shapes_max", "Shapes at most", shapes.max, &NONE)?;
+        self.gauge(
+            "framegate_subscriptions_bytes",
+            "What patterns and those who hold them take",
+            bytes.now,
+            &NONE,
+        )?;
+        self.gauge("framegate_subscriptions_bytes_max", "What they may take", bytes.max, &NONE)?;
         self.gauge("framegate_workers", "Threads that verify", snapshot.workers.threads as u64, &NONE)?;
         let help = "Time that they were busy, of all of them together";
         self.counter("framegate_worker_busy_seconds", help, snapshot.workers.busy.as_secs_f64())
@@ -469,6 +483,10 @@ mod tests {
             "framegate_paused_connections{cause=\"subscriber\"} 3",
             "framegate_paused_seconds_total{cause=\"subscriber\"} 1.5",
             "framegate_memory_used_bytes{for=\"small\"} 100",
+            "framegate_memory_used_bytes{for=\"subscriptions\"} 0",
+            "framegate_subscriptions 6",
+            "framegate_subscription_shapes_max 10",
+            "framegate_subscriptions_bytes 700",
             "framegate_worker_busy_seconds_total 2.0",
             "framegate_turn_seconds_bucket{le=\"+Inf\"} 3",
             "framegate_turn_seconds_count 3",

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::history::{History, Sample};
 use crate::ledger::Ledger;
 use crate::snapshot::{
-    CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, Survey, WorkersUse,
+    CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, SubscriptionsUse, Survey,
+    WorkersUse,
 };
 
 /// A gateway's state, for programs.
@@ -27,6 +28,7 @@ pub struct Status<'a> {
     rates: Option<&'a Sample>,
     queues: &'a Queues,
     memory: &'a MemoryUse,
+    subscriptions: &'a SubscriptionsUse,
     workers: &'a WorkersUse,
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +94,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         rates,
         queues: &snapshot.queues,
         memory: &snapshot.memory,
+        subscriptions: &snapshot.subscriptions,
         workers: &snapshot.workers,
         calls: snapshot.calls.as_ref(),
         parts: &snapshot.parts,

@@ -163,6 +163,11 @@ pub mod tests {
                 limit_bytes: 1000,
                 ..MemoryUse::default()
             },
+            subscriptions: SubscriptionsUse {
+                patterns: Depth { now: 6, max: 100 },
+                shapes: Depth { now: 2, max: 10 },
+                bytes: Depth { now: 700, max: 1000 },
+            },
             workers: WorkersUse { threads: 2, busy: Duration::from_secs(2) },
             stages,
             parts: PartsUse { keys: Depth { now: 4, max: 9 }, held: 5, ..PartsUse::default() },

@@ -95,6 +95,7 @@ mod tests {
             ledger: Ledger::default(),
             queues: Queues { connections: Depth { now: 8, max: 1000 }, in_flight: 2, ..Queues::default() },
             memory: MemoryUse { used_bytes: 3 << 20, limit_bytes: 256 << 20, ..MemoryUse::default() },
+            subscriptions: Default::default(),
             workers: WorkersUse::default(),
             stages: Stages::default(),
             calls: None,

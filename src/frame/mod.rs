@@ -13,6 +13,7 @@ mod patterns;
 mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+mod shapes;
 mod stream;
 mod topic;
 
@@ -23,5 +24,5 @@ pub use digest::{Scheme, implementation};
 pub use draft::Draft;
 pub use fault::Fault;
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
-pub use patterns::Patterns;
-pub use topic::{TopicError, check_pattern, check_topic, matches, partial_wildcard};
+pub use patterns::{Full, Holder, Limits, Patterns};
+pub use topic::{TopicError, check_pattern, check_topic, is_exact, matches, partial_wildcard};

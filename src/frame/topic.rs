@@ -61,6 +61,11 @@ pub fn check_pattern(pattern: &[u8]) -> Result<&str, TopicError> {
     Ok(text)
 }
 
+/// Whether a checked pattern matches one topic alone.
+pub fn is_exact(pattern: &str) -> bool {
+    tokens(pattern).all(|token| token != "*" && token != ">")
+}
+
 /// The first token of a pattern that holds a `*` or `>` beside other characters. It stands for itself alone: topics
 /// may hold such tokens too, but who writes `a*` nearly always means something else.
 pub fn partial_wildcard(pattern: &str) -> Option<&str> {

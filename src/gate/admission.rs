@@ -191,10 +191,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// Charges the outboxes' entries as they are now.
+    /// Charges the outboxes' entries and the subscriptions as they are now.
     pub(super) fn charge_entries(&self) {
         let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
         self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + self.assembly.cost());
+        self.memory.set_subscriptions(self.router.bytes());
     }
 
     /// Whether some connection went on.

@@ -146,12 +146,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// It subscribes to nothing more, and holds nobody up.
     fn leave(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        for pattern in
-            conn.subscription.take().map(|subscription| subscription.patterns).into_iter().flatten()
-        {
-            self.router.unsubscribe(&pattern, id);
-        }
+        self.router.leave(id);
         self.uncrowd(id);
     }
 

@@ -228,6 +228,13 @@ impl Config {
         self.parts_memory.min(self.memory / 2).min(beside)
     }
 
+    /// What patterns, their subscribers and remembered topics may take: a share of the memory, beside which all else
+    /// can go on.
+    pub fn subscriptions_max(&self) -> usize {
+        let answers = self.calls().then(|| self.answer_room());
+        Memory::for_subscriptions(self.memory, self.frame_max(), answers)
+    }
+
     /// What is kept of the store, as it is written.
     fn keep(&self) -> Option<TimeOrSize> {
         self.stored.keep.map(|keep| match keep {

@@ -28,7 +28,8 @@ impl ConnId {
         ConnId(u64::from(generation) << 32 | u64::from(slot))
     }
 
-    fn slot(self) -> usize {
+    /// The slot, which no other connection has at that time.
+    pub fn slot(self) -> usize {
         (self.0 & u64::from(u32::MAX)) as usize
     }
 
@@ -105,12 +106,6 @@ pub struct Crowd {
     pub holding: Vec<ConnId>,
 }
 
-/// What a subscriber asked for.
-#[derive(Debug, Default)]
-pub struct Subscription {
-    pub patterns: Vec<Box<str>>,
-}
-
 /// Frames of one peer that were refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejects {
@@ -177,8 +172,6 @@ pub struct Conn<S> {
     pub last_write: Instant,
 
     // Subscribing
-    /// None without patterns.
-    pub subscription: Option<Box<Subscription>>,
     /// Frames dropped for it since the last GAP.
     pub lost: u64,
     pub crowd: Option<Box<Crowd>>,
@@ -202,11 +195,6 @@ pub struct Conn<S> {
 }
 
 impl<S> Conn<S> {
-    /// What it subscribes to.
-    pub fn patterns(&self) -> &[Box<str>] {
-        self.subscription.as_ref().map_or(&[], |subscription| &subscription.patterns)
-    }
-
     fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
         Conn {
             id,
@@ -240,7 +228,6 @@ impl<S> Conn<S> {
             outbox: Outbox::default(),
             replies_pending: 0,
             last_write: now,
-            subscription: None,
             lost: 0,
             crowd: None,
             held_by: None,

@@ -187,9 +187,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
-        let Some(calling) = &mut self.calling else {
+        if self.calling.is_none() {
             return Err("there is no handler: start the gateway with --handler".into());
-        };
+        }
         let mut config = (*self.config).clone();
         let listed = |config: &Config| {
             let mut all = config.listed().into_iter();
@@ -204,7 +204,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) | Setting::HttpMaxInFlight(_) => {}
         }
         config.check()?;
-        calling.configure(&config, self.now);
+        self.bound_subscriptions(&config)?;
+        if let Some(calling) = &mut self.calling {
+            calling.configure(&config, self.now);
+        }
         self.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
         self.config = Rc::new(config);
@@ -216,6 +219,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut config = (*self.config).clone();
         change(&mut config);
         config.check()?;
+        self.bound_subscriptions(&config)?;
         self.config = Rc::new(config);
         Ok(())
     }
@@ -259,6 +263,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }),
             },
             memory: self.memory_use(),
+            subscriptions: self.router.describe(),
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
             calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
@@ -277,7 +282,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             large_bytes: large,
             answers_bytes: answers,
             entries_bytes: entries,
-            used_bytes: small + large + answers + entries,
+            subscriptions_bytes: self.memory.subscriptions() as u64,
+            used_bytes: self.memory.used() as u64,
             limit_bytes: self.memory.limit() as u64,
         }
     }

@@ -16,7 +16,7 @@ use crate::error::CloseReason;
 use crate::frame::{
     Body, Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
 };
-use crate::limits::{BUFFER_OVERHEAD, CONN_PATTERNS, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
+use crate::limits::{BUFFER_OVERHEAD, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::memory::{Buffer, Charge, Share};
 use crate::net::Net;
 use crate::pool::Pool;
@@ -389,26 +389,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {
-        let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };
         if frame.header.payload_len > 0 {
             return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
         if frame.header.kind == Kind::Unsubscribe {
-            if let Some(subscription) = &mut conn.subscription {
-                subscription.patterns.retain(|held| **held != *pattern);
-                conn.subscription.take_if(|subscription| subscription.patterns.is_empty());
-            }
             self.router.unsubscribe(pattern, id);
             return Ok(());
         }
-        if conn.patterns().len() >= CONN_PATTERNS {
-            return Err(format!("a connection holds at most {CONN_PATTERNS} patterns"));
-        }
-        if self.router.subscribe(pattern, id)? {
-            conn.subscription.get_or_insert_default().patterns.push(pattern.into());
-        }
-        Ok(())
+        self.router.subscribe(pattern, id).map_err(|full| full.to_string())
     }
 
     /// Hands a run to its subscribers.

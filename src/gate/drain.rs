@@ -37,6 +37,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.draining.is_some()
             && self.conns.is_empty()
             && self.assembly.is_empty()
+            && !self.router.is_leaving()
             && handlers_are_gone
             && sinks_are_idle
     }
@@ -67,7 +68,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     continue;
                 }
                 let mut last = Vec::new();
-                if conn.publishes || conn.subscription.is_some() || conn.readable || conn.begun().is_some() {
+                if conn.publishes || self.router.has(id) || conn.readable || conn.begun().is_some() {
                     let reason = CloseReason::Draining.to_string();
                     encode_reply(conn.begun_id(), Status::Closing, &reason, &self.config.scheme, &mut last);
                 }

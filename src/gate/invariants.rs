@@ -7,7 +7,7 @@ use super::Gate;
 use super::conn::{Conn, State};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, CONN_PATTERNS, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
     STEPS_ASIDE,
 };
 use crate::net::{Net, Outbox};
@@ -50,12 +50,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn check_invariants(&self, memory_max: usize) {
         assert!(self.jobs <= JOBS);
         assert!(self.conns.len() <= self.config.connections_max);
-        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes and
-        // what a run of its own buffer takes more than its part of a shared one.
+        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
+        // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + self.unasked_of_calls()
-            + self.durable.as_ref().map_or(0, |durable| durable.cost());
+            + self.durable.as_ref().map_or(0, |durable| durable.cost())
+            + self.memory.subscriptions();
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();
         // Under a limit that was lowered, answers have their room all the same: nothing is given back before they
@@ -64,6 +65,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let beside = if lowered { answers } else { 0 };
         assert!(used - beside <= memory_max + unasked, "5: {used} bytes of {memory_max}");
         self.check_calls();
+        self.router.check_invariants();
+        let held = self.config.subscriptions_max();
+        assert!(self.router.bytes() <= held, "5: subscriptions take {} of {held}", self.router.bytes());
         self.assembly.check_invariants();
         if let Some(durable) = &self.durable {
             durable.check_invariants();
@@ -78,7 +82,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 (conn.bytes_in_flight as usize) < CONN_BYTES + READ_MAX,
                 "5: one read after the last credit"
             );
-            assert!(conn.patterns().len() <= CONN_PATTERNS);
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
@@ -141,7 +144,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
         assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
         assert!(self.assembly.is_empty(), "7: parts of nothing");
-        assert!(self.router.is_empty(), "7: patterns of nobody");
+        assert!(self.router.is_empty() && self.router.bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
     }
 

@@ -153,7 +153,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             notices: Notices::default(),
             conns: Conns::new(),
             acceptor: Acceptor::default(),
-            router: Router::default(),
+            router: Router::new(config.subscriptions_max()),
             dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
             deadlines: Deadlines::default(),
             draining: None,
@@ -250,6 +250,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.expire();
         self.tend_parts();
         self.drain_on();
+        self.router.sweep(self.conns.is_empty());
         self.charge_entries();
         self.answer_quiet();
         self.survey_on();
@@ -262,6 +263,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.acceptor.is_ready(self.now)
             || self.surveyor.is_asked()
             || self.assembly.has_to_hash()
+            || self.router.is_leaving()
             || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
             || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
         if at_once || self.has_answers() || self.has_calls_to_write() || self.has_calls_to_repeat() {

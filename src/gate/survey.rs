@@ -94,7 +94,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get(id) else { return };
         let now = self.now;
         let found = &mut self.surveyor.found;
-        found.subscribers += u64::from(conn.subscription.is_some());
+        found.subscribers += u64::from(self.router.has(id));
         found.publishers += u64::from(conn.publishes);
         let first = conn.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
         let queued = first.map(|first| now.saturating_duration_since(first.since));

@@ -34,7 +34,8 @@ pub struct Unsent<T> {
     pub written: usize,
 }
 
-/// An outbox that emptied keeps room for this many items; a burst's memory is given back.
+/// An outbox that emptied keeps room for this many items; a burst's memory is given back, most of it while it drains: a
+/// peer that takes all but the last item would keep the room of as many as it ever had, charged to nobody.
 const KEEP: usize = 64;
 
 impl<T> Default for Outbox<T> {
@@ -136,6 +137,7 @@ impl<T: Segments> Outbox<T> {
             at += 1;
         }
         self.items.drain(kept..at);
+        self.release_room();
         self.invariants();
     }
 
@@ -161,8 +163,13 @@ impl<T: Segments> Outbox<T> {
     }
 
     fn release_room(&mut self) {
-        if self.items.is_empty() && self.items.capacity() > KEEP {
+        if self.items.capacity() <= KEEP {
+            return;
+        }
+        if self.items.is_empty() {
             self.items = VecDeque::new();
+        } else if self.items.len() < self.items.capacity() / 8 {
+            self.items.shrink_to(self.items.capacity() / 4);
         }
     }
 
@@ -234,6 +241,20 @@ mod tests {
         assert_eq!(gathered(&outbox, 64, false), "a|rr|dd");
         assert_eq!(gathered(&outbox, 64, true), "a");
         assert_eq!(outbox.pending(), 5);
+    }
+
+    #[test]
+    fn what_a_burst_took_is_given_back_before_the_last_item() {
+        let burst = [(&["a"][..], true); 10_000];
+        let mut all = outbox(&burst);
+        for left in (1..10_000).rev() {
+            all.advance(1, |_| ());
+            assert!(all.items.capacity() <= (8 * left + 8).max(KEEP), "{left} of {}", all.items.capacity());
+        }
+        let mut dropped = outbox(&burst);
+        dropped.drop_oldest(3, |_| ());
+        assert_eq!(dropped.len(), 3);
+        assert!(dropped.items.capacity() <= 10_000 / 2, "a quarter is enough");
     }
 
     #[test]

@@ -278,6 +278,8 @@ function showMeters(status) {
   meter("Queue to the workers", [queues.jobs.now], queues.jobs.max, count, " jobs");
   meter("Furthest behind of the outboxes", [status.pending_bytes_max ?? 0], outboxMax(status), inBytes);
   meter("Connections", [queues.connections.now], queues.connections.max, count, status.subscribers === undefined ? "" : `, ${plural(status.subscribers, "subscriber", "subscribers")}`);
+  const { patterns, bytes } = status.subscriptions;
+  if (patterns.now > 0) meter("Memory for patterns", [bytes.now], bytes.max, inBytes, `, ${plural(patterns.now, "pattern", "patterns")}`);
   if (status.calls) {
     // As many as may be is how it works best.
     meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames", false);

@@ -22,12 +22,13 @@ struct Model {
     large: usize,
     answers: usize,
     entries: usize,
+    subscriptions: usize,
 }
 
 impl Model {
     /// Less than nothing where answers have taken what is kept for others.
     fn room(&self, share: Share) -> isize {
-        let small = self.small + self.entries;
+        let small = self.small + self.entries + self.subscriptions;
         let answers = self.answers.max(self.answer_floor);
         let (used, kept) = match share {
             Share::Small => (small, self.large.max(self.floor) + answers),
@@ -52,8 +53,8 @@ pub fn check_memory(data: &[u8]) {
     let frame = FRAMES[choices.below(FRAMES.len())];
     let (more, floor) = (choices.below(1 << 24), frame + BUFFER_OVERHEAD);
     let answers = choices.flip();
+    let room = AnswerRoom { beside: choices.below(1 << 20), waiting: choices.below(1 << 16) };
     let (memory, answer_floor) = if answers {
-        let room = AnswerRoom { beside: choices.below(1 << 20), waiting: choices.below(1 << 16) };
         let limit = Memory::least_with_answers(frame, room) + more;
         let least = floor + ANSWER_MIN + room.beside + room.waiting;
         (Memory::with_answers(limit, frame, room), least.max(limit / ANSWER_SHARE))
@@ -61,7 +62,9 @@ pub fn check_memory(data: &[u8]) {
         (Memory::new(Memory::least(frame) + more, frame), 0)
     };
     let limit = memory.limit();
-    let mut model = Model { limit, floor, answer_floor, small: 0, large: 0, answers: 0, entries: 0 };
+    let (small, large, entries) = (0, 0, 0);
+    let mut model = Model { limit, floor, answer_floor, small, large, answers: 0, entries, subscriptions: 0 };
+    let subscriptions_max = Memory::for_subscriptions(limit, frame, answers.then_some(room));
     let mut charges: Vec<(Share, Charge)> = Vec::new();
     let mut buffers: Vec<Buffer> = Vec::new();
     while !choices.is_empty() {
@@ -78,7 +81,7 @@ pub fn check_memory(data: &[u8]) {
         };
         let room = memory.has_room(share, bytes);
         assert_eq!(room, bytes as isize <= model.room(share), "{share:?} {bytes}");
-        match choices.below(6) {
+        match choices.below(7) {
             0 | 1 if room && charges.len() < HELD => {
                 let charge = memory.charge(share, bytes);
                 assert_eq!(charge.bytes(), bytes);
@@ -108,6 +111,14 @@ pub fn check_memory(data: &[u8]) {
                 }
             }
             5 => {
+                // Beside what they may take, all else goes on.
+                let growth = bytes.saturating_sub(model.subscriptions);
+                if bytes <= subscriptions_max && memory.has_room(Share::Small, growth) {
+                    memory.set_subscriptions(bytes);
+                    model.subscriptions = bytes;
+                }
+            }
+            6 => {
                 let buffer = if bytes % 2 == 0 { memory.buffer() } else { vec![0; bytes % 5000].into() };
                 let takes = buffer.len() + BUFFER_OVERHEAD;
                 assert!(bytes % 2 == 1 || buffer.len() == READ_MAX);
@@ -124,11 +135,13 @@ pub fn check_memory(data: &[u8]) {
     }
     drop((charges, buffers));
     memory.set_entries(0);
+    memory.set_subscriptions(0);
     assert_eq!(memory.used(), 0, "all of it was given back");
 }
 
 fn check(memory: &Memory, model: &Model) {
-    assert_eq!(memory.used(), model.small + model.entries + model.large + model.answers);
+    let small = model.small + model.entries + model.subscriptions;
+    assert_eq!(memory.used(), small + model.large + model.answers);
     assert!(memory.used() <= memory.limit(), "whoever asks first stays within the bound");
     if model.answers == 0 && model.answer_floor > 0 {
         assert!(memory.has_room(Share::Answer, model.answer_floor), "frames never keep their answers out");
@@ -142,9 +155,11 @@ fn check(memory: &Memory, model: &Model) {
     }
     if model.small + model.entries == 0 {
         let least = (model.limit / SMALL_SHARE).min(model.limit - model.floor - model.answer_floor);
-        assert!(
-            memory.has_room(Share::Small, least.min(SMALL_MIN)),
-            "large ones never keep small frames out"
-        );
+        let least = match model.large {
+            // Nor do subscriptions, where no large frame has come before them.
+            0 => SMALL_MIN,
+            _ => least.saturating_sub(model.subscriptions).min(SMALL_MIN),
+        };
+        assert!(memory.has_room(Share::Small, least), "large ones never keep small frames out");
     }
 }

@@ -1,10 +1,11 @@
-//! The tree of patterns against a list of them, and the checks of topics and patterns against the
+//! The table of patterns against a list of them, and the checks of topics and patterns against the
 //! protocol's sentence.
 
 use std::collections::BTreeSet;
 
 use super::choices::Choices;
-use crate::frame::{Patterns, check_pattern, check_topic, matches};
+use crate::frame::{Full, Holder, Limits, Patterns, check_pattern, check_topic, is_exact, matches};
+use crate::limits::{PATTERN_COST, PATTERN_HELD, SUBSCRIBER_COST};
 
 /// Few tokens, so that patterns and topics meet; some that only look like wildcards.
 const TOKENS: [&str; 10] = ["a", "b", "*", ">", "c", "aa", "a*", ">>", "ä", ""];
@@ -12,50 +13,162 @@ const TOKENS: [&str; 10] = ["a", "b", "*", ">", "c", "aa", "a*", ">>", "ä", ""]
 /// At an end of a text, each but the last makes it invalid.
 const ENDS: [&str; 8] = [" ", "\0", "\u{7f}", "\u{80}", "\u{a0}", "\u{2028}", ".", "\u{200b}"];
 
-/// (pattern, holder) pairs at once; more finds nothing new.
-const HELD: usize = 200;
+/// Names a holder: who left is never asked again by that name, though another has its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    number: u32,
+    slot: u8,
+}
 
-/// A topic goes to those who hold a pattern that matches it, whatever came and went before.
+impl Holder for Named {
+    fn slot(self) -> usize {
+        usize::from(self.slot)
+    }
+}
+
+/// Few enough to be met.
+const LIMITS: Limits = Limits { pairs: 36, pairs_each: 9, shapes: 16, shapes_each: 6, bytes: 12_000 };
+
+/// Patterns as a list, and their limits as the documentation has them.
+#[derive(Default)]
+struct Model {
+    pairs: BTreeSet<(String, Named)>,
+    /// Pairs of those who left and are not swept.
+    left: Vec<(String, Named)>,
+}
+
+impl Model {
+    fn texts(&self) -> BTreeSet<&str> {
+        self.pairs.iter().chain(&self.left).map(|(pattern, _)| pattern.as_str()).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = self.texts();
+        let holders: BTreeSet<Named> =
+            self.pairs.iter().chain(&self.left).map(|&(_, holder)| holder).collect();
+        texts.iter().map(|text| PATTERN_COST + text.len()).sum::<usize>()
+            + (self.pairs.len() + self.left.len()) * PATTERN_HELD
+            + holders.len() * SUBSCRIBER_COST
+    }
+
+    fn insert(&mut self, pattern: &str, holder: Named, bytes_max: usize) -> Result<bool, Full> {
+        let pair = (pattern.to_owned(), holder);
+        if self.pairs.contains(&pair) {
+            return Ok(false);
+        }
+        let of_its: Vec<&str> = self
+            .pairs
+            .iter()
+            .filter(|(_, other)| *other == holder)
+            .map(|(pattern, _)| pattern.as_str())
+            .collect();
+        let shapes = |texts: &mut dyn Iterator<Item = &str>| texts.map(shape).collect::<BTreeSet<_>>();
+        let own = shapes(&mut of_its.iter().copied());
+        let all = shapes(&mut self.texts().into_iter());
+        if of_its.len() >= LIMITS.pairs_each {
+            return Err(Full::PairsEach(LIMITS.pairs_each));
+        }
+        if !own.contains(&shape(pattern)) && own.len() >= LIMITS.shapes_each {
+            return Err(Full::ShapesEach(LIMITS.shapes_each));
+        }
+        if self.pairs.len() + self.left.len() >= LIMITS.pairs {
+            return Err(Full::Pairs(LIMITS.pairs));
+        }
+        if !all.contains(&shape(pattern)) && all.len() >= LIMITS.shapes {
+            return Err(Full::Shapes(LIMITS.shapes));
+        }
+        self.pairs.insert(pair.clone());
+        if self.bytes() > bytes_max {
+            self.pairs.remove(&pair);
+            return Err(Full::Bytes(bytes_max));
+        }
+        Ok(true)
+    }
+}
+
+/// The number of tokens before a last `>`, where they are `*`, and whether it is there.
+fn shape(pattern: &str) -> (Vec<bool>, bool) {
+    let mut stars: Vec<bool> = split(pattern).iter().map(|token| *token == "*").collect();
+    let rest = split(pattern).last() == Some(&">");
+    stars.truncate(stars.len() - usize::from(rest));
+    (stars, rest)
+}
+
+/// A topic goes to those who hold a pattern that matches it, whatever came and went before; and all that is held is
+/// charged and bounded.
 pub fn check_topics(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let mut patterns = Patterns::default();
-    let mut model: BTreeSet<(String, u8)> = BTreeSet::new();
+    let mut patterns = Patterns::new(LIMITS);
+    let mut model = Model::default();
+    let mut names = [0, 1, 2, 3, 4].map(|slot| Named { number: slot.into(), slot });
+    let mut bytes_max = LIMITS.bytes;
     while !choices.is_empty() {
-        let operation = choices.below(4);
+        let operation = choices.below(8);
         let text = text(&mut choices);
         let valid_topic = check_text(&text, false);
         let valid_pattern = check_text(&text, true);
-        let holder = choices.byte() % 5;
+        let slot = choices.below(names.len());
+        let holder = names[slot];
         let Some(text) = valid_pattern else { continue };
+        assert_eq!(is_exact(text), valid_topic.is_some(), "{text}");
         match operation {
-            0 | 1 if model.len() < HELD => {
-                assert_eq!(patterns.insert(text, holder), model.insert((text.to_owned(), holder)));
-            }
-            2 => {
+            0..4 => assert_eq!(
+                patterns.insert(text, holder),
+                model.insert(text, holder, bytes_max),
+                "{text} for {holder:?}"
+            ),
+            4 => {
                 // Mostly one that is held: a random one seldom is.
-                let held = choices.below(model.len().max(1));
-                let pair = match model.iter().nth(held) {
+                let held = choices.below(model.pairs.len().max(1));
+                let pair = match model.pairs.iter().nth(held) {
                     Some(pair) if choices.flip() => pair.clone(),
                     _ => (text.to_owned(), holder),
                 };
-                assert_eq!(patterns.remove(&pair.0, pair.1), model.remove(&pair));
+                assert_eq!(patterns.remove(&pair.0, pair.1), model.pairs.remove(&pair));
+            }
+            5 if choices.below(4) == 0 => {
+                let (left, stay) =
+                    std::mem::take(&mut model.pairs).into_iter().partition(|(_, of)| *of == holder);
+                model.pairs = stay;
+                assert_eq!(patterns.leave(holder), !BTreeSet::is_empty(&left));
+                model.left.extend(left);
+                names[slot].number += 10;
+            }
+            // What of those who left is swept first is nobody's business; all of it at once is as good.
+            5 if choices.flip() => {
+                let (all, some) = (model.left.len(), choices.below(3));
+                assert_eq!(patterns.sweep(some), some < all);
+                patterns.check_invariants();
+                while patterns.sweep(1) {}
+                model.left.clear();
+            }
+            5 => {
+                bytes_max = choices.below(2 * LIMITS.bytes);
+                patterns.set_bytes_max(bytes_max);
             }
             _ => {
                 if let Some(topic) = valid_topic {
-                    check_matching(&patterns, &model, topic);
+                    check_matching(&mut patterns, &model.pairs, topic);
                 }
             }
         }
-        assert_eq!((patterns.len(), patterns.is_empty()), (model.len(), model.is_empty()));
+        patterns.check_invariants();
+        let held = |holder| model.pairs.iter().filter(|(_, other)| *other == holder).count();
+        assert_eq!(patterns.held_by(holder), held(holder));
+        assert_eq!((patterns.len(), patterns.bytes()), (model.pairs.len() + model.left.len(), model.bytes()));
+        assert_eq!(
+            (patterns.is_empty(), patterns.is_leaving()),
+            (model.pairs.is_empty(), !model.left.is_empty())
+        );
     }
     for topic in ["", "a", "a.b", "a.a.a"] {
-        check_matching(&patterns, &model, topic);
+        check_matching(&mut patterns, &model.pairs, topic);
     }
-    for (pattern, holder) in model {
+    for (pattern, holder) in model.pairs {
         assert!(patterns.remove(&pattern, holder));
     }
-    let empty: Patterns<u8> = Patterns::default();
-    assert_eq!(format!("{patterns:?}"), format!("{empty:?}"), "what is taken back leaves nothing behind");
+    while patterns.sweep(7) {}
+    assert_eq!((patterns.len(), patterns.bytes(), patterns.shapes()), (0, 0, 0), "all of it is given back");
 }
 
 /// Tokens of the few, or any bytes.
@@ -69,7 +182,7 @@ fn text(choices: &mut Choices) -> Vec<u8> {
     [tokens.join(".").as_bytes(), end.as_bytes()].concat()
 }
 
-fn check_matching(patterns: &Patterns<u8>, model: &BTreeSet<(String, u8)>, topic: &str) {
+fn check_matching(patterns: &mut Patterns<Named>, model: &BTreeSet<(String, Named)>, topic: &str) {
     let mut expected = BTreeSet::new();
     for (pattern, holder) in model {
         let slow = matches_slowly(pattern, topic);

@@ -108,8 +108,9 @@ fn scene_of_a_wide_reader() -> (Scene, usize, Vec<u8>) {
 #[test]
 fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
     let (mut scene, wide, warm) = scene_of_a_wide_reader();
+    const BEGINNERS: usize = 6;
     let begun = frame(2_900);
-    let beginners: Vec<usize> = (0..3).map(|_| scene.connect()).collect();
+    let beginners: Vec<usize> = (0..BEGINNERS).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &begun[..1_500]));
     for _ in 0..JOBS {
         let filler = scene.connect();
@@ -124,7 +125,7 @@ fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
         "the workers have all that they may, and nobody is read"
     );
     scene.finish();
-    assert_eq!(scene.gate.ledger().read - read, 1 + 3, "all of them go on");
+    assert_eq!(scene.gate.ledger().read - read, 1 + BEGINNERS as u64, "all of them go on");
 }
 
 /// Many who have begun a header leave room for whoever reads much at a time, and so for each other: found by a world

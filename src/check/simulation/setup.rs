@@ -146,6 +146,10 @@ impl<'a> Simulation<'a> {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
         }
+        if large {
+            // Room for the patterns of so many: what is refused for want of it would need a model of its own here.
+            config.memory += 1 << 17;
+        }
         if large && dedup && !is_cramped {
             // Room for the digests of so many frames.
             config.memory += 1 << 23;

@@ -103,6 +103,11 @@ fn fullness(status: &Value, out: &mut String) {
     let memory = &status["memory"];
     let [used, limit] = ["used_bytes", "limit_bytes"].map(|name| bytes(&memory[name]));
     line(out, format_args!("  {:20}{used:>14}{limit:>14}", "memory"));
+    let subscriptions = &status["subscriptions"];
+    if subscriptions["patterns"]["now"].as_u64().unwrap_or(0) > 0 {
+        let held = ["now", "max"].map(|field| bytes(&subscriptions["bytes"][field]));
+        line(out, format_args!("  {:20}{:>14}{:>14}", "of it, patterns", held[0], held[1]));
+    }
     for (name, depth) in [
         ("with the handlers", &status["calls"]["in_flight"]),
         ("waiting for them", &status["calls"]["queued"]),
@@ -364,6 +369,7 @@ mod tests {
                 "dedup": {"now": 50, "max": 50},
                 "dedup_window": {"window_seconds": 3600.0, "reach_seconds": 90.5, "forgotten_early": 7},
             },
+            "subscriptions": {"patterns": {"now": 3, "max": 9}, "bytes": {"now": 2048, "max": 4096}},
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
             "calls": {"handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
@@ -381,6 +387,7 @@ mod tests {
             "delivered, but matching no subscriber: 1\n",
             "paused connections: 2 by in flight",
             "  digests remembered              50            50",
+            "  of it, patterns            2.0 KiB       4.0 KiB",
             "copies are recognised for 1m 30s, not for the 1h of --dedup",
             "2.0 KiB wait",
             "4 frames dropped",
