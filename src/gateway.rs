@@ -9,7 +9,7 @@ use crate::control::Commands;
 use crate::gate::{Config, Gate};
 use crate::handler::{Function, Handler};
 use crate::ledger::Ledger;
-use crate::net::Reactor;
+use crate::net::{Liveness, Reactor};
 use crate::pool::Threads;
 use crate::sinks::Sink;
 use crate::sinks::store::{self, Recall, StoreThread};
@@ -36,7 +36,7 @@ impl Gateway {
     /// the settings [cannot work](Config::check).
     pub fn bind(listen: SocketAddr, workers: usize, config: Config) -> io::Result<Gateway> {
         check(&config)?;
-        let reactor = Reactor::bind(listen)?;
+        let reactor = Reactor::bind(listen, Liveness::within(config.vanished_after()))?;
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
         let (store, sinks) = (None, Vec::new());

@@ -1,10 +1,12 @@
 //! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
 //! asserts at the end, so that a changed number that no longer adds up does not compile.
 
+mod conns;
 mod subscriptions;
 
 use std::time::Duration;
 
+pub use conns::*;
 pub use subscriptions::*;
 
 const KIB: usize = 1024;
@@ -104,7 +106,7 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// See [`FRAME_TIMEOUT`].
 pub const FRAME_PROGRESS: usize = bound(64 * KIB, KIB);
 
-/// 2 s to take a last reply and close, for a peer that the gateway closes.
+/// 2 s to close, for a peer that the gateway closes and that has taken everything.
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// 100 ms: a subscriber that took something this recently is reading, only not as fast as others

@@ -33,9 +33,9 @@ const ROOMS: [(&str, &[&str]); 29] = [
         ],
     ),
     ("gateway", &["limits", "handler", "ledger", "net", "control", "pool", "sinks", "gate"]),
-    ("admin", &["limits", "wake", "units", "histogram", "frame", "ledger", "snapshot", "control"]),
+    ("admin", &["limits", "wake", "units", "histogram", "frame", "ledger", "net", "snapshot", "control"]),
     ("records", &["limits", "frame", "error"]),
-    ("client", &["limits", "units", "frame", "error", "records"]),
+    ("client", &["limits", "units", "frame", "error", "net", "records"]),
     ("post", &["limits", "units", "error", "http", "net", "web", "courier", "records"]),
     // Never a gate or a pool: what a load measures is another program.
     ("load", &["limits", "units", "memory", "frame", "error", "ledger", "http", "net", "web"]),

@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,4 +56,36 @@ fn the_memory_of_keys_that_expired_is_given_back() {
         assert!(Instant::now() < deadline, "{after} MiB, {} at most, {} before", most / MIB, before / MIB);
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+const CONNECTIONS: u64 = 10_000;
+
+/// What so many idle connections may take, right after they came: as much as the README says.
+const IDLE: u64 = 5 * MIB;
+
+#[test]
+fn idle_connections_cost_what_the_readme_says() {
+    // A socket here and one there, and what both need beside.
+    let files = rlimit::increase_nofile_limit(u64::MAX).expect("it can be read");
+    if files < CONNECTIONS + 1_000 {
+        eprintln!("skipped: {files} open files are too few for {CONNECTIONS} connections: raise ulimit -n");
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).env_remove("RUST_LOG");
+    let serving = Process::start(command.stdout(Stdio::null()));
+    let address = serving.address().parse().unwrap();
+    // What a first use touches is not what each of them costs.
+    assert_eq!(Client::connect(address, Scheme::Sha256).publish("first", &[7; 256]).0, Status::Ok);
+    let before = memory(&serving, "VmRSS:");
+    let idle: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut client = Client::connect(address, Scheme::Sha256);
+            assert_eq!(client.publish("idle", &[7; 256]).0, Status::Ok);
+            client.socket
+        })
+        .collect();
+    let after = memory(&serving, "VmRSS:");
+    let added = after - before;
+    assert!(added <= IDLE, "{} connections took {} KiB", idle.len(), added / 1024);
 }

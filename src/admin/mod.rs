@@ -37,7 +37,8 @@ use std::thread::JoinHandle;
 use async_channel::{Receiver, Sender};
 
 use crate::control::{Change, Control};
-use crate::limits::ACCEPT_BACKOFF;
+use crate::limits::{ACCEPT_BACKOFF, ADMIN_STALL};
+use crate::net::Liveness;
 use crate::units::plain;
 use crate::wake::Panicked;
 pub use guard::Token;
@@ -96,6 +97,8 @@ impl Admin {
     /// What the system says of the address.
     pub fn bind(address: SocketAddr) -> io::Result<Admin> {
         let listener = TcpListener::bind(address)?;
+        // What is accepted is set as the listener is.
+        Liveness::within(ADMIN_STALL).set((&listener).into())?;
         let local_addr = listener.local_addr()?;
         Ok(Admin { listener, local_addr })
     }
@@ -152,5 +155,21 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("its panics are caught");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_vanishes_is_noticed() {
+        let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _page = std::net::TcpStream::connect(admin.local_addr()).unwrap();
+        let (accepted, _) = admin.listener.accept().unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ADMIN_STALL));
     }
 }

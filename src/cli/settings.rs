@@ -52,7 +52,7 @@ pub struct Settings {
     /// Connections at once; further ones are closed and counted [default: what the file limit allows]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<usize>,
-    /// Closes a connection that neither sends nor is sent anything for so long [default: 5m]
+    /// Closes a connection that neither sends nor is sent anything for so long, and one whose peer has vanished [default: 5m]
     #[arg(long, value_name = "TIME")]
     pub idle_timeout: Option<Time>,
     /// Closes a peer that takes longer for 64KiB of a frame that it began [default: 30s]
@@ -65,7 +65,7 @@ pub struct Settings {
     #[arg(long, value_name = "POLICY")]
     #[serde(deserialize_with = "policy")]
     pub slow: Option<SlowPolicy>,
-    /// With pause, closes a subscriber that takes nothing for so long [default: 10s]
+    /// With pause, closes a subscriber that takes nothing for so long; whoever is closed has as long for the rest of a frame and its last word [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub slow_timeout: Option<Time>,
     /// What a wrong digest does to its connection [default: drop]

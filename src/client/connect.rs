@@ -5,20 +5,16 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{SockRef, TcpKeepalive};
-
 use crate::limits::START_PAUSE;
+use crate::net::Liveness;
 use crate::units::about;
 
 /// 5 s for each address of a name: longer than any gateway in reach takes to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// 15 s of silence, then three probes 5 s apart: a peer that vanished without a word (a pulled plug, a
-/// forgetful firewall) is noticed within half a minute, even where nothing is to be sent.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(15))
-    .with_interval(Duration::from_secs(5))
-    .with_retries(3);
+/// 30 s: a gateway that vanished without a word (a pulled plug, a forgetful firewall) is noticed within half a minute,
+/// even where nothing is to be sent.
+const VANISHED_AFTER: Duration = Duration::from_secs(30);
 
 /// The same as [`connect`], and where nobody listens tries again until `patience` is over: a gateway that was started a
 /// moment ago may not listen yet.
@@ -50,11 +46,27 @@ pub fn connect(to: &str) -> io::Result<TcpStream> {
             Ok(stream) => {
                 // What is written is complete: waiting for more to fill a packet only adds delay.
                 stream.set_nodelay(true)?;
-                SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+                Liveness::within(VANISHED_AFTER).set((&stream).into())?;
                 return Ok(stream);
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_vanishes_is_noticed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(&listener.local_addr().unwrap().to_string()).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), VANISHED_AFTER / 2);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(VANISHED_AFTER));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use super::judge::{Answer, retry_after};
 use crate::http::{Exchange, Fault, Head, Receive};
 use crate::limits::COURIER_QUOTE_MAX;
-use crate::net::Link;
+use crate::net::{Link, Moment};
 use crate::web::Failure;
 
 /// One connection. While it is idle, it owns a socket and nothing else.
@@ -19,7 +19,7 @@ pub struct Conn {
     /// When it is given up, whatever it does.
     pub due: Option<Instant>,
     /// The earliest entry among the deadlines that will look at it.
-    pub armed: Option<Instant>,
+    pub armed: Option<Moment>,
     /// Whether an answer ever came on it.
     pub is_proven: bool,
 }

@@ -211,8 +211,14 @@ impl<L: Letter> Courier<L> {
             // What follows on it begins when this outcome is written.
             self.idle.push(index);
         } else {
-            self.conns.remove(index);
+            self.remove(index);
         }
+    }
+
+    fn remove(&mut self, index: usize) -> Conn {
+        let mut conn = self.conns.remove(index);
+        self.deadlines.cancel(index as u64, &mut conn.armed);
+        conn
     }
 
     /// A letter may be tried again, if it was not tried too often.
@@ -230,7 +236,7 @@ impl<L: Letter> Courier<L> {
 
     /// A connection ended without an answer that was due, or when none was.
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
-        let conn = self.conns.remove(index);
+        let conn = self.remove(index);
         match conn.life {
             Life::Opening => {
                 self.opening -= 1;

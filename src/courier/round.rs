@@ -235,16 +235,13 @@ impl<L: Letter> Courier<L> {
 
     /// Does what is due: what took too long is given up, what has waited is ready again.
     pub fn do_what_is_due(&mut self) {
-        while let Some((at, key)) = self.deadlines.pop_due(self.now) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
             let Some(conn) = self.conns.get_mut(key as usize) else { continue };
-            // A later entry than the one that counts has nothing to say.
-            if conn.armed == Some(at) {
-                conn.armed = None;
-                match conn.due {
-                    Some(due) if due <= self.now => self.time_out(key as usize),
-                    Some(due) => self.arm(key as usize, due),
-                    None => {}
-                }
+            conn.armed = None;
+            match conn.due {
+                Some(due) if due <= self.now => self.time_out(key as usize),
+                Some(due) => self.arm(key as usize, due),
+                None => {}
             }
         }
         while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
@@ -267,10 +264,7 @@ impl<L: Letter> Courier<L> {
     pub(super) fn arm(&mut self, index: usize, due: Instant) {
         let conn = &mut self.conns[index];
         conn.due = Some(due);
-        if conn.armed.is_none_or(|armed| due < armed) {
-            conn.armed = Some(due);
-            self.deadlines.push(due, index as u64);
-        }
+        self.deadlines.arm(index as u64, &mut conn.armed, due);
     }
 
     /// Begins what is ready, on connections that are idle, and opens others, as far as there is room.
@@ -311,7 +305,7 @@ impl<L: Letter> Courier<L> {
             self.read(index, true);
         }
         for event in events.drain(..) {
-            if let Event::Socket { key, readable, writable, read_closed } = event {
+            if let Event::Socket { key, readable, writable, read_closed, .. } = event {
                 self.on_event(key as usize, readable, writable, read_closed);
             }
         }

@@ -66,7 +66,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn admit(&mut self, mut socket: N::Socket, peer: std::net::SocketAddr) {
-        if self.conns.len() >= self.config.connections_max {
+        if self.conns.sockets() >= self.config.connections_max {
             self.ledger.borrow_mut().connections.refused += 1;
             let max = self.config.connections_max;
             let message = format_args!(

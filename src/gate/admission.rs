@@ -10,8 +10,8 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
-    REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
+    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
 };
 use crate::memory::Share;
 use crate::net::Net;
@@ -78,6 +78,12 @@ impl Lines {
         [&self.workers, &self.small, &self.large].into_iter().any(|line| line.contains(&id))
     }
 
+    /// How long the longest of them is.
+    #[cfg(any(test, feature = "check"))]
+    pub fn longest(&self) -> usize {
+        [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
+    }
+
     fn of(&mut self, line: Line) -> &mut VecDeque<ConnId> {
         match line {
             Line::Workers => &mut self.workers,
@@ -128,8 +134,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.calling.is_none() && conn.is_parked() {
             return Admission::Blocked(PauseCause::Parts);
         }
-        // Whoever has published nothing yet may subscribe, or publish a first batch.
-        if conn.publishes && !self.sinks_have_room() {
+        // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
+        let sinks_have_room = self.sinks_have_room();
+        if !sinks_have_room && (conn.publishes || !self.may_read_first()) {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
@@ -145,6 +152,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let begun = conn.partial.as_ref().and_then(|partial| partial.header);
         if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
+            if !sinks_have_room {
+                return Admission::Blocked(PauseCause::Sinks);
+            }
             let need = header.frame_len() + BUFFER_OVERHEAD;
             return match passes(Line::Large) && self.memory.has_room(Share::Large, need) {
                 true => Admission::BeginLarge,
@@ -167,7 +177,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.waiting.is_none() {
             conn.waiting = Some(line);
-            self.lines.of(line).push_back(id);
+            self.conns.enlist(id, self.lines.of(line));
             self.lines.starved_since.get_or_insert(self.now);
             self.lines.reclaim_at.get_or_insert(self.now + RECLAIM_AFTER);
         }
@@ -194,7 +204,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Charges the outboxes' entries and the subscriptions as they are now.
     pub(super) fn charge_entries(&self) {
         let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
-        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + self.assembly.cost());
+        let gone = self.conns.gone() * GONE;
+        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
         self.memory.set_subscriptions(self.router.bytes());
     }
 
@@ -245,20 +256,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
             SlowPolicy::Pause => conn.replies_pending,
             SlowPolicy::Disconnect | SlowPolicy::Drop => conn.outbox.pending(),
         };
-        let mut bytes = 0;
-        if matches!(conn.state, State::Open | State::Draining) {
-            if stalled(conn.unread_for(self.now)) {
-                bytes += unread;
+        match conn.state {
+            State::Open | State::Draining => {
+                let unread = if stalled(conn.unread_for(self.now)) { unread } else { 0 };
+                let begun = if stalled(conn.stalled_for(self.now)) { conn.begun_charge() } else { 0 };
+                unread + begun
             }
-            if stalled(conn.stalled_for(self.now)) {
-                bytes += conn.begun_charge();
-            }
+            // It was to have time for its last word.
+            State::Closing(_) if stalled(conn.unread_for(self.now)) => conn.outbox.pending(),
+            State::Closing(_) | State::Lingering(_) | State::Gone(_) => 0,
         }
-        bytes
     }
 
     fn give_up_stalled(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id) else { return };
+        if matches!(conn.state, State::Closing(_)) {
+            return self.lose(id, CloseReason::Reclaimed);
+        }
         let behind = conn.unread_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
         let begun = conn.stalled_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
         if begun {

@@ -48,7 +48,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !conn.is_written() {
             return;
         }
-        conn.linger_until = self.draining.unwrap_or(self.now + LINGER);
+        // A frame that is partly written is written to its end, and the last word behind it.
+        let patience = self.config.slow_timeout.max(LINGER);
+        conn.linger_until = self.draining.unwrap_or(self.now + patience).into();
         conn.state = State::Closing(reason.clone());
         self.say_closed(id, &reason);
         self.leave(id);
@@ -86,6 +88,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.state = State::Gone(reason);
             conn.readable = false;
+            self.pauses.end(conn, self.now);
+            self.deadlines.cancel(id.key(), &mut conn.armed);
+        }
+        // Others may have its place: what it sent is finished without it.
+        if self.conns.close_socket(id) {
+            self.ledger.borrow_mut().connections.closed += 1;
         }
         self.settle(id);
     }
@@ -94,6 +102,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn settle(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let (quiet, answered) = (conn.is_quiet(), conn.is_answered());
+        let distributed = conn.is_distributed();
         match &conn.state {
             State::Open => {}
             State::Draining if conn.ended && answered => {
@@ -107,18 +116,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
             State::Draining => {}
             State::Closing(reason) if conn.outbox.is_empty() => {
                 conn.state = State::Lingering(reason.clone());
-                conn.linger_until = conn.linger_until.min(self.now + LINGER);
+                conn.linger_until = conn.linger_until.min((self.now + LINGER).into());
                 if conn.ended && quiet {
                     self.reap(id);
                 } else {
-                    self.net.shutdown_write(&mut conn.socket);
+                    conn.socket.iter_mut().for_each(|socket| self.net.shutdown_write(socket));
                     self.arm(id);
                 }
             }
             State::Closing(_) => {}
             State::Lingering(_) if conn.ended && quiet => self.reap(id),
             State::Lingering(_) => {}
-            State::Gone(_) if quiet => self.reap(id),
+            // What it is told is for nobody.
+            State::Gone(_) if distributed => self.reap(id),
             State::Gone(_) => {}
         }
     }
@@ -130,6 +140,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.abandon(id);
         let Some(mut conn) = self.conns.remove(id) else { return };
         self.pauses.end(&mut conn, self.now);
+        self.deadlines.cancel(id.key(), &mut conn.armed);
         self.in_flight -= conn.window.len();
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
         self.staged -= staged;
@@ -139,7 +150,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             calling.queue.forget(id.key());
         }
         let mut ledger = self.ledger.borrow_mut();
-        ledger.connections.closed += 1;
+        ledger.connections.closed += u64::from(conn.socket.is_some());
         // At the end of draining there may be some; else its window is empty, and its stage.
         ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
     }
@@ -204,7 +215,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         log::debug!(
             "{} closed after {}, {}, {}: {reason}",
             conn.peer,
-            about(self.now.saturating_duration_since(conn.opened)),
+            about(self.now.saturating_duration_since(conn.opened.get())),
             many(conn.frames_read, "frame"),
             many(conn.bytes_read, "byte")
         );

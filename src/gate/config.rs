@@ -178,6 +178,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// After how long a peer that has vanished without a word is given up: nothing is heard of it for the idle timeout,
+    /// but it may take as long as a slow subscriber for what is sent to it.
+    pub fn vanished_after(&self) -> Duration {
+        self.idle_timeout.max(self.slow_timeout)
+    }
+
     /// Whether frames are answered before they are distributed.
     pub fn calls(&self) -> bool {
         self.function.is_some() || !self.handler.is_empty()
@@ -232,7 +238,7 @@ impl Config {
     /// can go on.
     pub fn subscriptions_max(&self) -> usize {
         let answers = self.calls().then(|| self.answer_room());
-        Memory::for_subscriptions(self.memory, self.frame_max(), answers)
+        Memory::for_subscriptions(self.buffers(), self.frame_max(), answers)
     }
 
     /// What is kept of the store, as it is written.

@@ -1,9 +1,9 @@
 //! One peer.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
-
-use slab::Slab;
 
 use super::admission::Line;
 use super::config::{Config, SlowPolicy};
@@ -15,32 +15,33 @@ use crate::error::CloseReason;
 use crate::frame::{Fault, Header, Status, Verified};
 use crate::limits::{PATIENCE_IDLE, PATIENCE_TOTAL, READ_MAX, READ_MIN};
 use crate::memory::Charge;
-use crate::net::Outbox;
+use crate::net::{Moment, Outbox};
 use crate::order::Reorder;
 
 /// Names a connection for ever: a slot that is used again has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(u64);
+pub struct ConnId(NonZeroU64);
 
 impl ConnId {
-    fn new(slot: usize, generation: u32) -> ConnId {
+    /// The slot's connection of this generation, which is not 0.
+    pub fn new(slot: usize, generation: u32) -> ConnId {
         let slot = u32::try_from(slot).expect("file descriptors are fewer");
-        ConnId(u64::from(generation) << 32 | u64::from(slot))
+        ConnId::from_key(u64::from(generation) << 32 | u64::from(slot))
     }
 
-    /// The slot, which no other connection has at that time.
+    /// Its slot.
     pub fn slot(self) -> usize {
-        (self.0 & u64::from(u32::MAX)) as usize
+        (self.key() & u64::from(u32::MAX)) as usize
     }
 
     /// As a key for sockets and jobs.
     pub fn key(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
-    /// What [`key`](Self::key) gave.
+    /// What [`key`](Self::key) gave, which is never 0.
     pub fn from_key(key: u64) -> ConnId {
-        ConnId(key)
+        ConnId(NonZeroU64::new(key).unwrap_or(NonZeroU64::MAX))
     }
 }
 
@@ -62,7 +63,7 @@ pub enum State {
     /// Our sending side ended too; the peer has until then to end its own. Closing at once could
     /// destroy the last reply on its way.
     Lingering(CloseReason),
-    /// The socket is dead. Only its jobs are waited for.
+    /// The socket is dead, and closed. Only what it sent, and is not distributed, is waited for.
     Gone(CloseReason),
 }
 
@@ -103,7 +104,7 @@ pub struct Crowd {
     /// Since when.
     pub since: Instant,
     /// Publishers that are not read until it has caught up or patience ends.
-    pub holding: Vec<ConnId>,
+    pub holding: VecDeque<ConnId>,
 }
 
 /// Frames of one peer that were refused.
@@ -118,10 +119,11 @@ pub struct Rejects {
 /// One peer. An idle one owns no buffer.
 pub struct Conn<S> {
     pub id: ConnId,
-    pub socket: S,
+    /// None once it is [gone](State::Gone).
+    pub socket: Option<S>,
     pub peer: SocketAddr,
     pub state: State,
-    pub opened: Instant,
+    pub opened: Moment,
 
     // Reading
     /// The socket may have something to read.
@@ -130,6 +132,8 @@ pub struct Conn<S> {
     pub read_closed: bool,
     /// The end was read.
     pub ended: bool,
+    /// The system said that the connection is no more; what is readable may still be read.
+    pub reset: bool,
     /// It is on the list of those to be read this turn or the next.
     pub queued: bool,
     /// It waits for room with the sinks.
@@ -145,9 +149,9 @@ pub struct Conn<S> {
     pub partial: Option<Box<Partial>>,
     /// Large frames: those being hashed, and last the one that is being read.
     pub larges: Vec<Large>,
-    pub last_read: Instant,
+    pub last_read: Moment,
     /// When the frame that is being read began, or came a good piece further.
-    pub frame_since: Instant,
+    pub frame_since: Moment,
     /// How far it was then, in bytes.
     pub frame_mark: u32,
 
@@ -169,7 +173,7 @@ pub struct Conn<S> {
     pub dirty: bool,
     pub outbox: Outbox<Parcel>,
     pub replies_pending: usize,
-    pub last_write: Instant,
+    pub last_write: Moment,
 
     // Subscribing
     /// Frames dropped for it since the last GAP.
@@ -178,9 +182,9 @@ pub struct Conn<S> {
     pub held_by: Option<ConnId>,
 
     /// The earliest entry it has among the deadlines.
-    pub armed: Option<Instant>,
+    pub armed: Option<Moment>,
     /// When Closing and Lingering end, whatever the peer does.
-    pub linger_until: Instant,
+    pub linger_until: Moment,
     /// Frames and bytes that came and went, for people.
     pub frames_read: u64,
     pub bytes_read: u64,
@@ -195,16 +199,19 @@ pub struct Conn<S> {
 }
 
 impl<S> Conn<S> {
-    fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
+    /// One that was just accepted.
+    pub fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
+        let moment = Moment::from(now);
         Conn {
             id,
-            socket,
+            socket: Some(socket),
             peer,
             state: State::Open,
-            opened: now,
+            opened: moment,
             readable: false,
             read_closed: false,
             ended: false,
+            reset: false,
             queued: false,
             sink_held: false,
             waiting: None,
@@ -213,8 +220,8 @@ impl<S> Conn<S> {
             frame_len: 0,
             partial: None,
             larges: Vec::new(),
-            last_read: now,
-            frame_since: now,
+            last_read: moment,
+            frame_since: moment,
             frame_mark: 0,
             authorized,
             window: Reorder::default(),
@@ -227,12 +234,12 @@ impl<S> Conn<S> {
             dirty: false,
             outbox: Outbox::default(),
             replies_pending: 0,
-            last_write: now,
+            last_write: moment,
             lost: 0,
             crowd: None,
             held_by: None,
             armed: None,
-            linger_until: now,
+            linger_until: moment,
             frames_read: 0,
             bytes_read: 0,
             frames_written: 0,
@@ -291,12 +298,16 @@ impl<S> Conn<S> {
         matches!(self.state, State::Open | State::Draining)
     }
 
+    /// Whether everything that it sent has been released and distributed or is held, whoever is told of it.
+    pub fn is_distributed(&self) -> bool {
+        let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.hashing);
+        self.window.is_empty() && !staged && !self.in_turn
+    }
+
     /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
     /// parts that are held.
     pub fn is_quiet(&self) -> bool {
-        let staged =
-            self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.owed > 0 || stage.hashing);
-        self.window.is_empty() && !staged && !self.in_turn
+        self.is_distributed() && self.stage.as_ref().is_none_or(|stage| stage.owed == 0)
     }
 
     /// Whether it is told everything that it will be.
@@ -312,17 +323,17 @@ impl<S> Conn<S> {
 
     fn patience_ends(&self) -> Option<Instant> {
         let crowd = self.crowd.as_ref()?;
-        Some((crowd.since + PATIENCE_TOTAL).min(self.last_write.max(crowd.since) + PATIENCE_IDLE))
+        Some((crowd.since + PATIENCE_TOTAL).min(self.slow_since(crowd) + PATIENCE_IDLE))
     }
 
     /// The next instant at which this connection must be looked at.
     pub fn deadline(&self, config: &Config) -> Option<Instant> {
         match self.state {
             State::Gone(_) => None,
-            State::Closing(_) | State::Lingering(_) => Some(self.linger_until),
+            State::Closing(_) | State::Lingering(_) => Some(self.linger_until.get()),
             State::Open | State::Draining => {
-                let idle = self.last_read.max(self.last_write) + config.idle_timeout;
-                let frame = self.begun().map(|_| self.frame_since + config.frame_timeout);
+                let idle = self.last_read.max(self.last_write).get() + config.idle_timeout;
+                let frame = self.begun().map(|_| self.frame_since.get() + config.frame_timeout);
                 let crowd = self.crowd.as_ref().and_then(|crowd| match config.slow {
                     SlowPolicy::Pause => Some(self.slow_since(crowd) + config.slow_timeout),
                     _ if crowd.holding.is_empty() => None,
@@ -335,93 +346,18 @@ impl<S> Conn<S> {
 
     /// When a crowded subscriber last took something.
     pub fn slow_since(&self, crowd: &Crowd) -> Instant {
-        self.last_write.max(crowd.since)
+        self.last_write.get().max(crowd.since)
     }
 
     /// For how long the peer has not taken what is meant for it, if something is.
     pub fn unread_for(&self, now: Instant) -> Option<Duration> {
-        (!self.outbox.is_empty()).then(|| now.saturating_duration_since(self.last_write))
+        (!self.outbox.is_empty()).then(|| now.saturating_duration_since(self.last_write.get()))
     }
 
     /// For how long the peer has not gone on with a frame that it began, if it did.
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let stalled = self.begun().is_some() && !self.readable && self.paused.is_none();
-        stalled.then(|| now.saturating_duration_since(self.last_read))
-    }
-}
-
-/// All connections.
-pub struct Conns<S> {
-    slab: Slab<Conn<S>>,
-    generation: u32,
-}
-
-impl<S> Conns<S> {
-    /// None yet.
-    pub fn new() -> Conns<S> {
-        Conns { slab: Slab::new(), generation: 0 }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.slab.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
-    /// Adds a connection whose socket is made ready under its name; not if that fails.
-    pub fn insert<E>(
-        &mut self,
-        peer: SocketAddr,
-        authorized: bool,
-        now: Instant,
-        ready: impl FnOnce(ConnId) -> Result<S, E>,
-    ) -> Result<ConnId, E> {
-        // The first bit is for keys that are no connection's.
-        self.generation = (self.generation + 1) & (u32::MAX >> 1);
-        let entry = self.slab.vacant_entry();
-        let id = ConnId::new(entry.key(), self.generation);
-        entry.insert(Conn::new(id, ready(id)?, peer, authorized, now));
-        Ok(id)
-    }
-
-    /// The connection, if it still is.
-    pub fn get(&self, id: ConnId) -> Option<&Conn<S>> {
-        self.slab.get(id.slot()).filter(|conn| conn.id == id)
-    }
-
-    /// The connection, if it still is.
-    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn<S>> {
-        self.slab.get_mut(id.slot()).filter(|conn| conn.id == id)
-    }
-
-    /// Takes the connection out.
-    pub fn remove(&mut self, id: ConnId) -> Option<Conn<S>> {
-        self.get(id)?;
-        Some(self.slab.remove(id.slot()))
-    }
-
-    /// Every connection.
-    pub fn iter(&self) -> impl Iterator<Item = &Conn<S>> {
-        self.slab.iter().map(|(_, conn)| conn)
-    }
-
-    /// Slots, used or not: every connection is in one below.
-    pub fn slots(&self) -> usize {
-        self.slab.capacity()
-    }
-
-    /// The connection in a slot, if there is one.
-    pub fn in_slot(&self, slot: usize) -> Option<&Conn<S>> {
-        self.slab.get(slot)
-    }
-
-    /// Every connection's name.
-    pub fn ids(&self) -> Vec<ConnId> {
-        self.iter().map(|conn| conn.id).collect()
+        stalled.then(|| now.saturating_duration_since(self.last_read.get()))
     }
 }
 
@@ -430,23 +366,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_used_again_is_another_connection() {
-        let mut conns = Conns::new();
-        let (peer, now) = (([127, 0, 0, 1], 1).into(), Instant::now());
-        let insert = |conns: &mut Conns<()>| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap();
-        let first = insert(&mut conns);
-        assert!(conns.remove(first).is_some());
-        let second = insert(&mut conns);
-        assert!(conns.insert(peer, true, now, |_| Err(())).is_err());
-        assert_eq!(conns.len(), 1);
-        assert_eq!(first.slot(), second.slot());
-        assert!(conns.get(first).is_none() && conns.remove(first).is_none());
-        assert!(conns.get(ConnId::from_key(second.key())).is_some());
-    }
-
-    #[test]
     fn an_idle_connection_is_small() {
-        // 10,000 of them are to add at most 5 MB.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 472, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        // 10,000 of them, with a deadline each, are to add at most 5 MiB.
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 408, "{}", size_of::<Conn<mio::net::TcpStream>>());
     }
 }

@@ -250,7 +250,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             uptime: self.now.saturating_duration_since(self.started),
             ledger: self.ledger(),
             queues: Queues {
-                connections: depth(self.conns.len(), self.config.connections_max),
+                connections: depth(self.conns.sockets(), self.config.connections_max),
                 jobs: depth(self.jobs, JOBS),
                 in_flight: self.in_flight as u64,
                 outbox_items: self.entries as u64,

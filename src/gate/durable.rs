@@ -16,10 +16,11 @@ use slab::Slab;
 
 use super::Gate;
 use super::conn::ConnId;
+use super::conns::Conns;
 use super::owed::Owed;
 use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::frame::{Body, DIGEST, Status};
-use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, OUTCOMES_TURN, PART_KNOWN, TICKET};
+use crate::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN, PART_KNOWN, TICKET};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
@@ -189,8 +190,8 @@ impl Durable {
     }
 
     /// A connection is not read until there is room.
-    pub fn hold(&mut self, id: ConnId) {
-        self.held.push_back(id);
+    pub fn hold<S>(&mut self, id: ConnId, conns: &Conns<S>) {
+        conns.enlist(id, &mut self.held);
     }
 
     /// Before a sleep: whether nothing came meanwhile.
@@ -391,6 +392,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether publishers may be read, as far as the sinks are concerned.
     pub(super) fn sinks_have_room(&self) -> bool {
         self.durable.as_ref().is_none_or(|durable| durable.has_room(self.memory.limit()))
+    }
+
+    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
+    /// of the memory is bounded, however many connections come and go.
+    pub(super) fn may_read_first(&self) -> bool {
+        let limit = self.memory.limit();
+        self.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
     }
 
     /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.

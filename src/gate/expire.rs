@@ -9,14 +9,12 @@ use crate::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Looks at every connection that has a deadline now.
     pub(super) fn expire(&mut self) {
-        while let Some((at, key)) = self.deadlines.pop_due(self.now) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
             let id = ConnId::from_key(key);
             let Some(conn) = self.conns.get_mut(id) else { continue };
-            if conn.armed == Some(at) {
-                conn.armed = None;
-                self.expire_one(id);
-                self.arm(id);
-            }
+            conn.armed = None;
+            self.expire_one(id);
+            self.arm(id);
         }
     }
 
@@ -25,7 +23,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Gone(_) => {}
             State::Closing(_) | State::Lingering(_) => {
-                if self.now >= conn.linger_until {
+                if self.now >= conn.linger_until.get() {
                     self.lose(id, CloseReason::Finished);
                 }
             }
@@ -37,11 +35,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         // Where bytes are there and were not read, the gateway is what the peer waits for.
         let is_ours = conn.readable || conn.paused.is_some();
-        if conn.begun().is_some() && self.now >= conn.frame_since + self.config.frame_timeout {
+        if conn.begun().is_some() && self.now >= conn.frame_since.get() + self.config.frame_timeout {
             if !is_ours {
                 return self.lose(id, CloseReason::FrameTimeout);
             }
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
         }
         if let Some(crowd) = &conn.crowd {
             if self.config.slow == SlowPolicy::Pause {
@@ -53,12 +51,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if self.now >= conn.last_read.max(conn.last_write) + self.config.idle_timeout {
+        if self.now >= conn.last_read.max(conn.last_write).get() + self.config.idle_timeout {
             // While the gateway is paused it gives nobody anything either.
             if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
                 return self.lose(id, CloseReason::Idle);
             }
-            conn.last_read = self.now;
+            conn.last_read = self.now.into();
         }
     }
 }

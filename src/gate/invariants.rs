@@ -7,11 +7,12 @@ use super::Gate;
 use super::conn::{Conn, State};
 use crate::error::CloseReason;
 use crate::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, JOBS, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
     STEPS_ASIDE,
 };
 use crate::net::{Net, Outbox};
 use crate::pool::Pool;
+use crate::snapshot::PauseCause;
 
 /// What a gate has taken of the memory, and what it has beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +50,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// If that is not so.
     pub fn check_invariants(&self, memory_max: usize) {
         assert!(self.jobs <= JOBS);
-        assert!(self.conns.len() <= self.config.connections_max);
-        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
-        // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
+        assert!(self.conns.sockets() <= self.config.connections_max);
+        let gone = self.conns.iter().filter(|conn| conn.socket.is_none()).count();
+        assert_eq!(self.conns.gone(), gone);
+        let armed = self.conns.iter().filter(|conn| conn.armed.is_some()).count();
+        assert_eq!(self.deadlines.len(), armed, "5: deadlines of nobody");
+        // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes and
+        // what a run of its own buffer takes more than its part of a shared one.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
-            + self.unasked_of_calls()
+            + gone * GONE
             + self.durable.as_ref().map_or(0, |durable| durable.cost())
+            + self.unasked_of_calls()
             + self.memory.subscriptions();
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();
@@ -87,8 +93,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
             if matches!(conn.state, State::Gone(_)) {
                 assert!(
-                    Outbox::is_empty(&conn.outbox) && !conn.is_quiet(),
-                    "what is gone waits only for jobs"
+                    Outbox::is_empty(&conn.outbox) && !conn.is_distributed() && conn.socket.is_none(),
+                    "what is gone waits only for what it sent"
                 );
             }
             let crowd = conn.crowd.iter().flat_map(|crowd| &crowd.holding);
@@ -100,6 +106,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 assert!(holder.is_some_and(|crowd| crowd.holding.contains(&conn.id)), "held by nobody");
             }
         }
+        let most = 2 * self.conns.len() + LISTED + 1;
+        assert!(self.lines.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
         self.ledger.borrow().in_flight();
     }
@@ -146,6 +154,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.assembly.is_empty(), "7: parts of nothing");
         assert!(self.router.is_empty() && self.router.bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
+    }
+
+    /// How many connections were reset while they were not read for this cause.
+    pub fn reset_while(&self, cause: PauseCause) -> u64 {
+        self.reset_while[cause as usize]
     }
 
     /// Who was closed, and why.

@@ -14,6 +14,7 @@ mod calling;
 mod close;
 mod config;
 mod conn;
+mod conns;
 mod control;
 mod copies;
 pub(crate) mod dedup;
@@ -23,6 +24,7 @@ mod drain;
 mod durable;
 mod expire;
 mod handlers;
+mod hang_up;
 #[cfg(any(test, feature = "check"))]
 mod invariants;
 mod large;
@@ -58,7 +60,8 @@ use accept::Acceptor;
 use admission::Lines;
 use assembly::Assembly;
 use calling::Calling;
-use conn::{ConnId, Conns, State};
+use conn::{ConnId, State};
+use conns::Conns;
 use control::Gatekeeper;
 use dedup::Dedup;
 use durable::Durable;
@@ -107,6 +110,9 @@ pub struct Gate<N: Net, P: Pool> {
     /// Who was closed and why, for the simulation.
     #[cfg(any(test, feature = "check"))]
     closed: Vec<(std::net::SocketAddr, crate::error::CloseReason)>,
+    /// Connections that were reset while they were not read, by the cause of that, likewise.
+    #[cfg(any(test, feature = "check"))]
+    reset_while: [u64; crate::snapshot::PauseCause::ALL.len()],
 
     /// This turn's instant.
     now: Instant,
@@ -168,6 +174,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             history: History::default(),
             #[cfg(any(test, feature = "check"))]
             closed: Vec::new(),
+            #[cfg(any(test, feature = "check"))]
+            reset_while: Default::default(),
             now,
             runnable: VecDeque::new(),
             dirty: Vec::new(),
@@ -301,14 +309,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         calling.handlers.notice(key, pipe);
                     }
                 }
-                Event::Socket { key, readable, writable, read_closed } => {
+                Event::Socket { key, readable, writable, read_closed, reset } => {
                     let id = ConnId::from_key(key);
-                    let Some(conn) = self.conns.get_mut(id) else { continue };
+                    let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.socket.is_some()) else {
+                        continue;
+                    };
                     conn.readable |= readable;
                     conn.read_closed |= read_closed;
                     if writable && !conn.writable {
                         conn.writable = true;
                         self.mark_dirty(id);
+                    }
+                    if reset {
+                        self.hang_up(id);
                     }
                     if readable {
                         self.mark_runnable(id);
@@ -345,10 +358,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn arm(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
             && let Some(at) = conn.deadline(&self.config)
-            && conn.armed.is_none_or(|armed| at < armed)
         {
-            conn.armed = Some(at);
-            self.deadlines.push(at, id.key());
+            self.deadlines.arm(id.key(), &mut conn.armed, at);
         }
     }
 }

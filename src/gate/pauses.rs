@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conn::Conn;
+use crate::net::Moment;
 use crate::snapshot::{PauseCause, PausedBy};
 
 /// A connection that is not read.
@@ -11,7 +12,7 @@ pub struct Pause {
     /// Why, at its last try.
     pub cause: PauseCause,
     /// Since when it is for that cause.
-    pub since: Instant,
+    pub since: Moment,
 }
 
 /// Connections paused and the time they spent so, by cause.
@@ -43,7 +44,7 @@ impl Pauses {
             return;
         }
         self.end(conn, now);
-        conn.paused = Some(Pause { cause, since: now });
+        conn.paused = Some(Pause { cause, since: now.into() });
         let by = &mut self.by[cause as usize];
         by.now += 1;
         by.begun += now.saturating_duration_since(self.start);
@@ -52,7 +53,7 @@ impl Pauses {
     /// The connection is read, or ends. Whether it was paused.
     pub fn end<S>(&mut self, conn: &mut Conn<S>, now: Instant) -> bool {
         let Some(Pause { cause, since }) = conn.paused.take() else { return false };
-        let by = &mut self.by[cause as usize];
+        let (by, since) = (&mut self.by[cause as usize], since.get());
         by.now -= 1;
         by.begun -= since.saturating_duration_since(self.start);
         by.ended += now.saturating_duration_since(since);

@@ -41,19 +41,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         let admission = self.admission(conn, first_in);
+        if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission
+            && self.is_over_unread(id, cause)
+        {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
             self.pauses.begin(conn, cause, self.now);
         } else if self.pauses.end(conn, self.now) {
             // The time that it could not go on is not its own.
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
         }
         let goes_on = match admission {
             Admission::Blocked(PauseCause::Sinks) => {
                 if let Some(durable) = &mut self.durable
                     && !std::mem::replace(&mut conn.sink_held, true)
                 {
-                    durable.hold(id);
+                    durable.hold(id, &self.conns);
                 }
                 false
             }
@@ -84,7 +89,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let result = self.net.read(&mut conn.socket, &mut self.scratch[tail..filled_max]);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch[tail..filled_max]);
         let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
@@ -177,7 +183,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         let charge = self.memory.charge(Share::Small, need);
         if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
             conn.frame_mark = bytes.len() as u32;
         }
         conn.partial = Some(Box::new(Partial { bytes, header, charge }));
@@ -232,7 +238,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let number = self.large_count;
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.read_size = READ_MIN as u32;
-        conn.frame_since = self.now;
+        conn.frame_since = self.now.into();
         conn.frame_mark = first.len() as u32;
         conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
     }
@@ -242,7 +248,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = self.net.read(&mut conn.socket, &mut self.scratch[tail..end]);
+        let Some(socket) = &mut conn.socket else { return };
+        let result = self.net.read(socket, &mut self.scratch[tail..end]);
         let Some(n) = self.read_result(id, result, end - tail) else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Some(partial) = conn.partial.take() {
@@ -259,7 +266,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(large) = conn.larges.last_mut() else { return false };
         let spare = large.spare(&self.memory);
         let wanted = spare.len();
-        let result = self.net.read(&mut conn.socket, spare);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, spare);
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
         let Some(conn) = self.conns.get_mut(id) else { return false };
@@ -267,7 +275,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         large.advance(n, &self.memory);
         if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
             conn.frame_mark = large.received() as u32;
-            conn.frame_since = self.now;
+            conn.frame_since = self.now.into();
         }
         let number = large.number;
         if large.is_received() {
@@ -313,7 +321,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn discard(&mut self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let wanted = self.scratch.len();
-        let result = self.net.read(&mut conn.socket, &mut self.scratch);
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch);
         self.read_result(id, result, wanted).is_some()
     }
 
@@ -328,7 +337,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Ok(n) => {
                 // A short read has emptied the socket; only the end may be behind it.
                 conn.readable = n == wanted || conn.read_closed;
-                conn.last_read = self.now;
+                conn.last_read = self.now.into();
                 conn.bytes_read += n as u64;
                 self.ledger.borrow_mut().bytes_read += n as u64;
                 Some(n)
@@ -345,7 +354,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// The peer will send nothing more: what it sent is finished, then it is closed.
-    fn end_of_stream(&mut self, id: ConnId) {
+    pub(super) fn end_of_stream(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.ended = true;
         conn.readable = false;

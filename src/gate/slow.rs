@@ -6,6 +6,8 @@
 //! frozen holds them for the blink that it takes to notice, once. Past its whole outbox, and past
 //! patience, the policy applies.
 
+use std::collections::VecDeque;
+
 use super::conn::{ConnId, Crowd};
 use super::notices::Notice;
 use super::parcel::Parcel;
@@ -34,7 +36,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if pending <= mark || !conn.is_written() {
             return;
         }
-        conn.crowd.get_or_insert_with(|| Box::new(Crowd { since: self.now, holding: Vec::new() }));
+        conn.crowd.get_or_insert_with(|| Box::new(Crowd { since: self.now, holding: VecDeque::new() }));
         if self.config.slow == SlowPolicy::Pause || conn.is_patient(self.now) {
             self.hold(publisher, id);
         } else if pending > self.config.outbox_max() {
@@ -50,8 +52,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         conn.held_by = Some(subscriber);
+        let Some(crowd) = self.conns.get_mut(subscriber).and_then(|conn| conn.crowd.as_mut()) else { return };
+        let mut holding = std::mem::take(&mut crowd.holding);
+        self.conns.enlist(publisher, &mut holding);
         if let Some(crowd) = self.conns.get_mut(subscriber).and_then(|conn| conn.crowd.as_mut()) {
-            crowd.holding.push(publisher);
+            crowd.holding = holding;
         }
     }
 

@@ -106,7 +106,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             rank(&mut found.slow, pending, |slow| slow.pending_bytes, || slow(conn, now));
         }
         if let Some(pause) = conn.paused.filter(|_| conn.state == State::Open)
-            && let time = now.saturating_duration_since(pause.since)
+            && let time = now.saturating_duration_since(pause.since.get())
             // Every busy publisher waits for its own frames again and again.
             && (pause.cause != PauseCause::InFlight || time >= IN_FLIGHT_LONG)
         {
@@ -150,7 +150,7 @@ impl<S> Conn<S> {
     pub(super) fn described(&self, now: Instant) -> Peer {
         Peer {
             address: self.peer,
-            age: now.saturating_duration_since(self.opened),
+            age: now.saturating_duration_since(self.opened.get()),
             frames_read: self.frames_read,
             bytes_read: self.bytes_read,
             frames_written: self.frames_written,

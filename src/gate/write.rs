@@ -68,11 +68,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn write_once(&mut self, id: ConnId, enough: usize) -> io::Result<usize> {
         self.tell_gap(id);
         let Some(conn) = self.conns.get_mut(id) else { return Ok(0) };
+        let Some(socket) = &mut conn.socket else { return Ok(0) };
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         // While frames are missing behind the first item, the GAP comes before all others.
         let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-        let n = match self.net.write(&mut conn.socket, &slices[..count]) {
+        let n = match self.net.write(socket, &slices[..count]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
@@ -80,7 +81,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if n == 0 {
             return Ok(0);
         }
-        conn.last_write = self.now;
+        conn.last_write = self.now.into();
         let (mut items, mut copies, mut replies) = (0, 0, 0);
         conn.outbox.advance(n, |item| {
             items += 1;

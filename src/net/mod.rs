@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod link;
+mod liveness;
+mod moment;
 mod outbox;
 mod process;
 mod reactor;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 
 pub use deadlines::Deadlines;
 pub use link::{Got, Link, LinkError};
+pub use liveness::Liveness;
+pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
@@ -48,6 +52,12 @@ pub trait Net {
 
     /// Writes the slices in order, as many bytes as the socket takes.
     fn write(&mut self, socket: &mut Self::Socket, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether the peer has ended its sending side and nothing is left to read before that end.
+    fn is_at_end(&mut self, socket: &mut Self::Socket) -> bool;
+
+    /// Why the system gave the connection up, where it did. It may tell only once.
+    fn failure(&mut self, socket: &mut Self::Socket) -> Option<io::ErrorKind>;
 
     /// Ends the sending side.
     fn shutdown_write(&mut self, socket: &mut Self::Socket);
@@ -119,5 +129,7 @@ pub enum Event {
         writable: bool,
         /// The peer has ended its sending side: after what is readable comes the end.
         read_closed: bool,
+        /// The connection is no more, in either direction: it was reset, or its peer has vanished.
+        reset: bool,
     },
 }

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::process::ChildProcess;
 use super::timer::Timer;
-use super::{Event, Net, Pipe};
+use super::{Event, Liveness, Net, Pipe};
 use crate::limits::{BACKLOG, EVENTS};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -57,9 +57,11 @@ impl Waker {
 }
 
 impl Reactor {
-    /// Listens on `address`.
-    pub fn bind(address: SocketAddr) -> io::Result<Reactor> {
+    /// Listens on `address`, for peers that are given up when they vanish.
+    pub fn bind(address: SocketAddr, liveness: Liveness) -> io::Result<Reactor> {
         let socket = stream_socket(address)?;
+        // What is accepted is set as the listener is: there it would cost calls for each connection.
+        liveness.set((&socket).into())?;
         // A restart must not wait for connections of the run before to be forgotten.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
@@ -165,6 +167,7 @@ impl Net for Reactor {
                 readable: event.is_readable() || event.is_error(),
                 writable: event.is_writable() || event.is_error(),
                 read_closed: event.is_read_closed() || event.is_error(),
+                reset: event.is_error() || event.is_read_closed() && event.is_write_closed(),
             }),
         }));
         Ok(())
@@ -196,6 +199,14 @@ impl Net for Reactor {
 
     fn write(&mut self, socket: &mut TcpStream, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         uninterrupted(|| socket.write_vectored(slices))
+    }
+
+    fn is_at_end(&mut self, socket: &mut TcpStream) -> bool {
+        uninterrupted(|| socket.peek(&mut [0])).is_ok_and(|n| n == 0)
+    }
+
+    fn failure(&mut self, socket: &mut TcpStream) -> Option<io::ErrorKind> {
+        socket.take_error().ok().flatten().map(|error| error.kind())
     }
 
     fn shutdown_write(&mut self, socket: &mut TcpStream) {
@@ -286,6 +297,72 @@ mod tests {
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let nowhere = reactor.connect(gone, Some([192, 0, 2, 1].into())).unwrap_err();
         assert_eq!(nowhere.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn what_is_accepted_notices_a_peer_that_vanishes() {
+        for (within, idle, between) in [(20, 10, 3), (300, 150, 50)] {
+            let liveness = Liveness::within(Duration::from_secs(within));
+            let mut reactor = Reactor::bind("127.0.0.1:0".parse().unwrap(), liveness).unwrap();
+            let peer = std::net::TcpStream::connect(reactor.local_addr().unwrap()).unwrap();
+            let mut events = Vec::new();
+            while !events.contains(&Event::Accept) {
+                reactor.poll(Some(PATIENCE), &mut events).unwrap();
+            }
+            let (accepted, address) = reactor.accept().unwrap();
+            assert_eq!(address, peer.local_addr().unwrap());
+            let socket = socket2::SockRef::from(&accepted);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(between));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(within)));
+        }
+    }
+
+    #[test]
+    fn a_reset_is_an_event_of_its_own_and_an_end_is_not() {
+        let liveness = Liveness::within(PATIENCE);
+        let mut reactor = Reactor::bind("127.0.0.1:0".parse().unwrap(), liveness).unwrap();
+        for is_reset in [false, true] {
+            let peer = std::net::TcpStream::connect(reactor.local_addr().unwrap()).unwrap();
+            let mut events = Vec::new();
+            while !events.contains(&Event::Accept) {
+                reactor.poll(Some(PATIENCE), &mut events).unwrap();
+            }
+            let (mut accepted, _) = reactor.accept().unwrap();
+            reactor.register(&mut accepted, 5).unwrap();
+            (&peer).write_all(b"unread").unwrap();
+            assert!(!reactor.is_at_end(&mut accepted));
+            if is_reset {
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+            } else {
+                peer.shutdown(std::net::Shutdown::Write).unwrap();
+                // It stays half open for as long as the other direction does.
+                std::mem::forget(peer);
+            }
+            let mut ended = None;
+            while ended.is_none() {
+                let mut events = Vec::new();
+                reactor.poll(Some(PATIENCE), &mut events).unwrap();
+                assert!(!events.is_empty(), "nothing happened");
+                ended = events.iter().find_map(|event| match event {
+                    Event::Socket { key: 5, read_closed: true, reset, .. } => Some(*reset),
+                    _ => None,
+                });
+            }
+            assert_eq!(ended, Some(is_reset));
+            assert!(!reactor.is_at_end(&mut accepted), "something is unread");
+            if is_reset {
+                assert_eq!(reactor.failure(&mut accepted), Some(io::ErrorKind::ConnectionReset));
+            } else {
+                assert_eq!(reactor.failure(&mut accepted), None);
+                assert_eq!(reactor.read(&mut accepted, &mut [0; 100]).unwrap(), 6);
+                assert!(reactor.is_at_end(&mut accepted));
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Coverage {
     pub parts: [u64; 9],
     /// Pauses that became quiet, settings changed, looks at every connection.
     pub steered: [u64; 3],
+    /// Connections that broke while they were not read: for want of memory, of a subscriber, of reading their replies,
+    /// of handlers, of room for parts, of sinks; and since an operator paused the gateway.
+    pub broken: [u64; 7],
     /// Turns.
     pub turns: u64,
 }
@@ -41,7 +44,7 @@ impl Coverage {
     /// Each count.
     pub fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
         let Coverage { frames, delivered, again, verified, losses, closed, calls, .. } = self;
-        let Coverage { sunk, shelved, wholes, parts, steered, turns, .. } = self;
+        let Coverage { sunk, shelved, wholes, parts, steered, broken, turns, .. } = self;
         [frames, delivered, turns]
             .into_iter()
             .chain(again)
@@ -54,6 +57,7 @@ impl Coverage {
             .chain(wholes)
             .chain(parts)
             .chain(steered)
+            .chain(broken)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Wire {
     pub arrived: VecDeque<u8>,
     pub peer_ended: bool,
     pub reset: bool,
+    /// What had arrived before a reset can still be read.
+    keeps_unread: bool,
     /// From the gateway, not read by the peer yet, and how much of that fits.
     pub to_peer: VecDeque<u8>,
     pub room: usize,
@@ -91,7 +93,8 @@ impl World {
             let writable = std::mem::take(&mut wire.writable_edge);
             if (readable || writable) && !(wire.reset && self.deaf) {
                 let read_closed = wire.peer_ended || wire.reset;
-                events.push(Event::Socket { key, readable, writable, read_closed });
+                let reset = wire.reset;
+                events.push(Event::Socket { key, readable, writable, read_closed, reset });
             }
         }
         self.programs.iter_mut().for_each(|program| program.take_events(&mut events));
@@ -113,9 +116,10 @@ impl Wire {
         self.readable_edge = true;
     }
 
-    /// The connection breaks.
-    pub fn break_off(&mut self) {
+    /// The connection breaks. Systems differ in whether what had arrived can still be read.
+    pub fn break_off(&mut self, keeps_unread: bool) {
         self.reset = true;
+        self.keeps_unread = keeps_unread;
         self.readable_edge = true;
         self.writable_edge = true;
     }
@@ -127,6 +131,11 @@ impl Wire {
         let bytes = self.to_peer.drain(..n).collect();
         self.writable_edge |= was_full && n > 0;
         bytes
+    }
+
+    /// Whether the gateway has been told that the connection broke, and still has its socket.
+    pub fn is_held_broken(&self) -> bool {
+        self.reset && self.key.is_some() && !self.readable_edge && !self.writable_edge
     }
 
     /// An event without a reason, which a system may give at any time.
@@ -219,7 +228,7 @@ impl Net for SimNet {
         let _scope = heap::world();
         assert!(!bytes.is_empty(), "a read for nothing could not be told from the end");
         let wire = &mut self.0.borrow_mut().wires[socket.wire];
-        if wire.reset {
+        if wire.reset && (!wire.keeps_unread || wire.arrived.is_empty()) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if wire.arrived.is_empty() {
@@ -242,6 +251,15 @@ impl Net for SimNet {
         let written = write(slices, &mut wire.to_peer, wire.room)?;
         note(&mut wire.answers, written, world.now);
         Ok(written)
+    }
+
+    fn is_at_end(&mut self, socket: &mut SimSocket) -> bool {
+        let wire = &self.0.borrow().wires[socket.wire];
+        wire.arrived.is_empty() && wire.peer_ended && !wire.reset
+    }
+
+    fn failure(&mut self, socket: &mut SimSocket) -> Option<io::ErrorKind> {
+        self.0.borrow().wires[socket.wire].reset.then_some(io::ErrorKind::ConnectionReset)
     }
 
     fn shutdown_write(&mut self, socket: &mut SimSocket) {

@@ -15,6 +15,7 @@ use crate::error::CloseReason;
 use crate::frame::{Kind, NO_SUBSCRIBER, Status, matches};
 use crate::gate::{BadDigestPolicy, SlowPolicy};
 use crate::ledger::VerifiedBy;
+use crate::snapshot::PauseCause;
 
 /// What one peer received.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub(super) struct Received {
     pub items: Vec<Item>,
     pub replies: Vec<Reply>,
     pub lost: u64,
+    /// Bytes of whole frames.
+    pub bytes: usize,
 }
 
 /// What one peer was told.
@@ -69,6 +72,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
     for (at, (peer, received)) in run.peers.iter().zip(&received_by).enumerate() {
         let reason = reasons.get(&peer.wire);
         check_reason(run, peer, reason);
+        check_end(run, peer, received, reason);
         check_replies(run, at, received, reason);
         if peer.is_subscriber {
             check_complete(run, peer, received, &received_by, &reasons, &known);
@@ -114,6 +118,16 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         ],
         parts,
         steered: run.steering.done,
+        broken: [
+            PauseCause::Memory,
+            PauseCause::Subscriber,
+            PauseCause::Replies,
+            PauseCause::Handlers,
+            PauseCause::Parts,
+            PauseCause::Sinks,
+            PauseCause::Operator,
+        ]
+        .map(|cause| run.gate.reset_while(cause)),
         turns: run.turns,
     }
 }
@@ -127,6 +141,7 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
         assert!(frame.is_intact(&run.rules.scheme), "3: a frame with a wrong digest came out");
         let header = frame.header;
         end += frame.bytes.len();
+        received.bytes = end;
         received.items.extend(Item::of(&frame));
         match header.kind {
             Kind::Reply => match Status::from_u16(header.status).expect("a status that exists") {
@@ -215,6 +230,18 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
         CloseReason::Idle | CloseReason::FrameTimeout | CloseReason::Reclaimed => {
             assert!(!run.calm || run.silent, "4: {reason}")
         }
+    }
+}
+
+/// 4. Whoever is written to until the gateway ends its side gets whole frames, and the last word where there is one.
+fn check_end(run: &Simulation<'_>, peer: &Peer, received: &Received, reason: Option<&CloseReason>) {
+    if !run.world.borrow().wires[peer.wire].gate_ended || peer.broke {
+        return;
+    }
+    assert_eq!(received.bytes, peer.received.len(), "4: {reason:?} in the middle of a frame");
+    if let Some(status) = reason.and_then(CloseReason::status).filter(|status| *status == Status::Slow) {
+        let last = received.replies.last().filter(|reply| reply.end == received.bytes);
+        assert_eq!(last.map(|reply| reply.status), Some(status), "4: not the last word");
     }
 }
 

@@ -71,10 +71,10 @@ impl Peer {
         self.read(usize::MAX) || sent
     }
 
-    pub fn break_off(&mut self) {
+    pub fn break_off(&mut self, keeps_unread: bool) {
         if !self.is_subscriber {
             self.broke = true;
-            self.world.borrow_mut().wires[self.wire].break_off();
+            self.world.borrow_mut().wires[self.wire].break_off(keeps_unread);
         }
     }
 

@@ -17,8 +17,8 @@ use crate::memory::Memory;
 /// A gateway whose peers do what a test says.
 pub(super) struct Scene {
     pub world: Rc<RefCell<World>>,
-    workers: Rc<RefCell<Workers>>,
-    gate: Gate<SimNet, SimPool>,
+    pub workers: Rc<RefCell<Workers>>,
+    pub gate: Gate<SimNet, SimPool>,
     pub now: Instant,
     memory: usize,
     account: Account,
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     /// The workers do all that they have, and the gateway what comes of it.
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         for _ in 0..100 {
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut Dice::Seed(1));
@@ -84,7 +84,7 @@ impl Scene {
 }
 
 /// A DATA frame of so many bytes.
-fn frame(bytes: usize) -> Vec<u8> {
+pub(super) fn frame(bytes: usize) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(Header::new(Kind::Data), b"", &vec![7; bytes - 64], &Scheme::Sha256, &mut frame);
     frame

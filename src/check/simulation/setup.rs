@@ -159,6 +159,7 @@ impl<'a> Simulation<'a> {
             config.memory += 1 << 23;
         }
 
+        let fragile = dice.one_in(8);
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
         world.borrow_mut().deaf = canary == Some(Canary::Deaf);
@@ -204,6 +205,7 @@ impl<'a> Simulation<'a> {
             hurries: canary == Some(Canary::Copy),
             shelves,
             silent: false,
+            fragile,
             early: false,
             kept_until: now,
             was_paused: false,

@@ -117,8 +117,7 @@ impl Simulation<'_> {
         let paused = from.try_recv().expect("it came");
         assert_eq!((paused.quiet, paused.in_flight), (true, 0), "what was accepted is not finished");
         // What waits for a handler, or for room for a fragment, has its connection until it goes on.
-        let looks = !super::interim::RESETS_WAIT || self.world.borrow().deaf;
-        if looks && !self.rules.handlers && !self.parts {
+        if !self.rules.handlers && !self.parts {
             self.check_resets();
         }
         self.steering.done[0] += 1;

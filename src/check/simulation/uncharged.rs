@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::handlers::Seen;
-use super::interim;
 use super::scenarios::Scene;
 use super::script::{Decision, Rules};
 use super::worlds;
@@ -27,7 +26,6 @@ fn subscriptions_are_charged() {
         let wire = scene.connect();
         for number in 0..CONN_PATTERNS {
             let pattern = format!("{subscriber}-{number}{}", ".x".repeat(120));
-            scene.uncharged += 121 * interim::TOKEN;
             scene.send(wire, &frame(Kind::Subscribe, pattern.as_bytes(), b""));
         }
     }
@@ -62,7 +60,6 @@ fn the_order_behind_a_slow_call_is_charged() {
     let frame = frame(Kind::Data, b"a", &[payload]);
     let (wire, mut seen, mut dice) = (scene.connect(), Seen::new(), Dice::Seed(1));
     for _ in 0..2_000 {
-        scene.uncharged += 4 * interim::OVERTAKEN;
         scene.send(wire, &frame.repeat(4));
         let program = &mut scene.world.borrow_mut().programs[0];
         program.overtake(&rules, &mut seen, &mut dice);
@@ -77,7 +74,6 @@ fn connections_that_end_leave_nothing() {
     let mut scene = Scene::new(Config { memory: 16 << 20, payload_max: 3_000, ..Config::default() });
     for _ in 0..5_000 {
         let wire = scene.connect();
-        scene.uncharged += interim::ENDED;
         scene.world.borrow_mut().wires[wire].end();
         scene.now += Duration::from_millis(1);
         scene.turns(2);

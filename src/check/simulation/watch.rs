@@ -69,6 +69,19 @@ impl Simulation<'_> {
         }
     }
 
+    /// A connection that broke holds no slot (4), whatever it was that it was not read for: not once the gateway has
+    /// nothing more to do, nor workers for it.
+    pub(super) fn check_broken(&self) {
+        let goes_on = self.gate.next_deadline().is_some_and(|at| at <= self.now);
+        let workers = self.workers.borrow();
+        if goes_on || workers.has_work() || workers.has_done() {
+            return;
+        }
+        for (at, wire) in self.world.borrow().wires.iter().enumerate() {
+            assert!(!wire.is_held_broken(), "4: connection {at} broke and holds its slot");
+        }
+    }
+
     /// Who was told OK was told so after every sink had confirmed.
     pub(super) fn check_confirmed(&self) {
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| !peer.is_subscriber) {

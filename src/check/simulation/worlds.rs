@@ -91,7 +91,10 @@ impl Simulation<'_> {
         self.peers[at].send(1 << 30);
         self.turn();
         match self.dice.one_in(4) {
-            true => self.peers[at].break_off(),
+            true => {
+                let keeps_unread = self.dice.one_in(2);
+                self.peers[at].break_off(keeps_unread);
+            }
             false => {
                 self.peers[at].send(1 << 30);
             }
@@ -105,7 +108,8 @@ impl Simulation<'_> {
     pub(super) fn break_some_off(&mut self) {
         for at in 0..self.peers.len() {
             if self.dice.one_in(4) {
-                self.peers[at].break_off();
+                let keeps_unread = self.dice.one_in(2);
+                self.peers[at].break_off(keeps_unread);
             }
         }
     }
@@ -115,6 +119,6 @@ impl Simulation<'_> {
         let world = self.world.borrow();
         let stays = |at: &usize| self.peers[*at].broke && !world.wires[self.peers[*at].wire].gate_closed;
         let stay: Vec<usize> = (0..self.peers.len()).filter(stays).collect();
-        assert!(stay.is_empty(), "7: peers {stay:?} have reset in a pause, and hold their connections");
+        assert!(stay.is_empty(), "4: peers {stay:?} broke, and each holds its slot");
     }
 }

@@ -277,7 +277,7 @@ impl Load {
 
     /// Notes what became possible.
     pub(super) fn note(&mut self, event: Event) {
-        let Event::Socket { key, readable, writable, read_closed } = event else { return };
+        let Event::Socket { key, readable, writable, read_closed, .. } = event else { return };
         let at = key as usize;
         let conn = &mut self.conns[at];
         conn.readable |= readable;

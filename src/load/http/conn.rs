@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::http::{Exchange, Fault, Head, Receive};
-use crate::net::Link;
+use crate::net::{Link, Moment};
 use crate::web::Failure;
 
 /// One connection. While nobody speaks, it owns a socket and nothing else.
@@ -17,7 +17,7 @@ pub struct Conn {
     /// When something is due: it is opened, gives up, or sends.
     pub due: Option<Instant>,
     /// The earliest entry among the deadlines that will look at it.
-    pub armed: Option<Instant>,
+    pub armed: Option<Moment>,
     /// Whether it stands in the line of those that a request may go to.
     pub in_line: bool,
 }

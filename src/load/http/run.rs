@@ -143,7 +143,7 @@ impl Load {
                 self.read(index as usize, true);
             }
             for event in events.drain(..) {
-                if let Event::Socket { key, readable, writable, read_closed } = event {
+                if let Event::Socket { key, readable, writable, read_closed, .. } = event {
                     self.on_event(key as usize, readable, writable, read_closed);
                 }
             }
@@ -193,17 +193,14 @@ impl Load {
     }
 
     fn do_what_is_due(&mut self) {
-        while let Some((at, key)) = self.deadlines.pop_due(self.now) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
             let index = key as usize;
             let conn = &mut self.conns[index];
-            // A later entry than the one that counts has nothing to say.
-            if conn.armed == Some(at) {
-                conn.armed = None;
-                match conn.due {
-                    Some(due) if due <= self.now => self.fire(index, due),
-                    Some(due) => self.arm(index, due),
-                    None => {}
-                }
+            conn.armed = None;
+            match conn.due {
+                Some(due) if due <= self.now => self.fire(index, due),
+                Some(due) => self.arm(index, due),
+                None => {}
             }
         }
         while !self.measure.is_closed()
@@ -220,10 +217,7 @@ impl Load {
         conn.due = Some(due);
         // What was due earlier finds nothing and goes on to this: a timeout that never comes costs an entry
         // each time that it would have, not each response.
-        if conn.armed.is_none_or(|armed| due < armed) {
-            conn.armed = Some(due);
-            self.deadlines.push(due, index as u64);
-        }
+        self.deadlines.arm(index as u64, &mut conn.armed, due);
     }
 
     /// What was due for a connection has come.

@@ -1,0 +1,16 @@
+//! Bounds of what connections cost that are idle, gone or new.
+
+use super::{KIB, bound};
+
+/// 256 connections that get their room at once, 100 KB; it is let go of when they have ended.
+pub const CONNS_CHUNK: usize = bound(256, 3);
+
+/// 64 names of connections that are no more, in a list of a few.
+pub const LISTED: usize = bound(64, 2);
+
+/// 1 KiB charged for each connection whose socket is gone while frames of it wait: its slot, and their order.
+pub const GONE: usize = KIB;
+
+/// 1/8 of the memory beside that may be in use and a connection that has published nothing yet is still read, to find
+/// out whether it subscribes: what it publishes is a first batch at most.
+pub const FIRST_SHARE: usize = 8;
