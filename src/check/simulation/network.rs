@@ -138,6 +138,11 @@ impl Wire {
         self.reset && self.key.is_some() && !self.readable_edge && !self.writable_edge
     }
 
+    /// Whether the gateway has it.
+    pub fn is_accepted(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// An event without a reason, which a system may give at any time.
     pub fn nudge(&mut self) {
         self.readable_edge = true;

@@ -486,7 +486,7 @@ impl Script {
                     self.held.remove(pattern);
                     Fate::Control
                 }
-                Ok(_) if self.held.len() >= CONN_PATTERNS => refused,
+                Ok(pattern) if self.held.len() >= CONN_PATTERNS && !self.held.contains(pattern) => refused,
                 Ok(pattern) => {
                     self.held.insert(pattern.to_string());
                     self.patterns.insert(pattern.to_string());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 
-use super::Simulation;
+use super::{Simulation, worlds};
 use crate::control::{Answer, Change, Command, Paused, Setting};
 use crate::memory::Memory;
 use crate::snapshot::{Phase, Snapshot};
@@ -35,8 +35,8 @@ impl Simulation<'_> {
                 self.pause(wait);
             }
             2 | 3 => self.resume(),
-            // The headers that a hundred connections have begun take more than the least memory.
-            4 if !self.rules.dedup && !self.rules.kind.is_large() => {
+            // The headers that a hundred connections have begun take more than the least memory, and so may patterns.
+            4 if !self.rules.dedup && self.rules.kind == worlds::Kind::Small => {
                 let more = *self.dice.pick(&[0, 1 << 12, 1 << 16, 1 << 20]);
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }

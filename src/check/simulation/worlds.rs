@@ -117,7 +117,10 @@ impl Simulation<'_> {
     /// 7. Who has reset is gone, though nobody is read: what it held is for others.
     pub(super) fn check_resets(&self) {
         let world = self.world.borrow();
-        let stays = |at: &usize| self.peers[*at].broke && !world.wires[self.peers[*at].wire].gate_closed;
+        let stays = |at: &usize| {
+            let wire = &world.wires[self.peers[*at].wire];
+            wire.reset && wire.is_accepted()
+        };
         let stay: Vec<usize> = (0..self.peers.len()).filter(stays).collect();
         assert!(stay.is_empty(), "4: peers {stay:?} broke, and each holds its slot");
     }
