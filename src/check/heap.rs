@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The system's allocator, with a header before each block.
-struct Counting;
+/// The system's allocator, with a header before each block. A fuzz target may allocate with it, too.
+pub struct Counting;
 
 /// Bytes before a block: the run that it is counted in (0: none), and where it was allocated.
 const HEADER: usize = 16;

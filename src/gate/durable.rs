@@ -287,7 +287,12 @@ impl Durable {
 
     /// Owes replies until the ticket is over.
     pub fn owe(&mut self, ticket: Ticket, owed: Owed) {
-        self.get(ticket).expect("it is not over").owed.push(owed);
+        let all = &mut self.get(ticket).expect("it is not over").owed;
+        if all.is_empty() {
+            // Most have one: the room of four would be charged to nobody.
+            all.reserve_exact(1);
+        }
+        all.push(owed);
     }
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.

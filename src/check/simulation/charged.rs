@@ -1,4 +1,4 @@
-//! 8. What is allocated is charged: after every turn, what the gateway has allocated is no more than what it has charged
+//! What is allocated is charged (8): after every turn, what the gateway has allocated is no more than what it has charged
 //! to its memory, so much for each connection, and what is fixed.
 
 use super::network::SimNet;
