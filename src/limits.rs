@@ -189,8 +189,8 @@ pub const fn partial_need(total: usize) -> usize {
 /// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
 pub const DEDUP_SHARE: usize = 8;
 
-/// 112 bytes for each remembered digest: 64 in the list, some 8 in the table, and half as much again for the slack of
-/// both.
+/// 112 bytes for each remembered digest: 64 in the list, which grows by a quarter, and up to 12 in the table, which
+/// doubles; the rest is an allocator's.
 pub const DEDUP_ENTRY: usize = 112;
 
 /// 100 subscribers that lost frames are named in the ledger; further ones are added up.

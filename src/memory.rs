@@ -15,6 +15,7 @@
 //! waiting ≤ floor − one answer
 //! ```
 //!
+//! `limit` is what buffers have: where digests are remembered, their part of the memory is not in it.
 //! Subscriptions stay for as long as their connections do, so they have a bound of their own
 //! ([`Memory::for_subscriptions`]), beside which everything else can go on.
 //!
@@ -67,6 +68,8 @@ impl AnswerRoom {
 #[derive(Debug)]
 pub struct Memory {
     limit: AtomicUsize,
+    /// What buffers do not have of it.
+    kept: AtomicUsize,
     large_floor: usize,
     /// What one answer takes, and what is held beside it; 0 without handlers.
     answer_min: AtomicUsize,
@@ -137,6 +140,7 @@ impl Memory {
     fn with_floors(limit: usize, large_floor: usize, answer_min: usize, waiting_min: usize) -> Arc<Memory> {
         Arc::new(Memory {
             limit: AtomicUsize::new(limit),
+            kept: AtomicUsize::new(0),
             large_floor,
             answer_min: AtomicUsize::new(answer_min),
             waiting_min: AtomicUsize::new(waiting_min),
@@ -161,6 +165,22 @@ impl Memory {
         self.limit.store(limit, Relaxed);
     }
 
+    /// Keeps `bytes` of the limit from everything that is charged. The configuration checks that what is left is
+    /// enough.
+    pub fn keep(&self, bytes: usize) {
+        self.kept.store(bytes, Relaxed);
+    }
+
+    /// Bytes that nothing is charged to, since something else has them.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Relaxed)
+    }
+
+    /// What may be charged in all.
+    fn for_buffers(&self) -> usize {
+        self.limit().saturating_sub(self.kept())
+    }
+
     /// Changes what is kept for handlers beside the answer that is read.
     pub fn set_answer_room(&self, room: AnswerRoom) {
         self.answer_min.store(self.large_floor + ANSWER_MIN + room.beside, Relaxed);
@@ -183,7 +203,7 @@ impl Memory {
         let large = self.large.load(Relaxed);
         let answers = self.answers.load(Relaxed);
         let kept = answers.max(self.answer_floor());
-        let limit = self.limit();
+        let limit = self.for_buffers();
         match share {
             Share::Small => small + large.max(self.large_floor) + kept + bytes <= limit,
             Share::Large => large + small.max(limit / SMALL_SHARE) + kept + bytes <= limit,
@@ -220,7 +240,7 @@ impl Memory {
     pub fn answer_floor(&self) -> usize {
         match self.answer_min.load(Relaxed) {
             0 => 0,
-            least => (least + self.waiting_min.load(Relaxed)).max(self.limit() / ANSWER_SHARE),
+            least => (least + self.waiting_min.load(Relaxed)).max(self.for_buffers() / ANSWER_SHARE),
         }
     }
 
@@ -250,6 +270,12 @@ impl Memory {
     /// A buffer of [`READ_MAX`] bytes with any content, reused if one is spare.
     pub fn buffer(&self) -> Box<[u8]> {
         self.spare.lock().pop().unwrap_or_else(|| vec![0; READ_MAX].into_boxed_slice())
+    }
+
+    /// How many buffers are spare.
+    #[cfg(any(test, feature = "check"))]
+    pub fn spare(&self) -> usize {
+        self.spare.lock().len()
     }
 
     fn give_back(&self, bytes: Box<[u8]>) {

@@ -87,9 +87,11 @@ fn every_file_keeps_to_its_room() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions.
+/// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions, and the
+/// allocator that counts for the simulation, which is a trait with four such functions and what they call.
 /// The files' own first lines say why each is sound.
-const UNSAFE: [(&str, usize); 2] = [("src/frame/sha_aarch64.rs", 1), ("src/frame/sha_ni.rs", 1)];
+const UNSAFE: [(&str, usize); 3] =
+    [("src/check/heap.rs", 12), ("src/frame/sha_aarch64.rs", 1), ("src/frame/sha_ni.rs", 1)];
 
 #[test]
 fn nothing_more_is_unsafe() {

@@ -8,7 +8,8 @@ use crate::calls::Overflow;
 use crate::frame::{DIGEST, HEADER, Scheme};
 use crate::handler::Function;
 use crate::limits::{
-    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, FRAME_TIMEOUT, KEYS_DEFAULT, READ_MAX, STORE_TOPICS_DEFAULT,
+    ANSWER_WAITS, BUFFER_OVERHEAD, CALL, DEDUP_ENTRY, DEDUP_SHARE, FRAME_TIMEOUT, KEYS_DEFAULT, READ_MAX,
+    STORE_TOPICS_DEFAULT,
 };
 use crate::memory::{AnswerRoom, Memory};
 use crate::ranges::{check_count, check_size, check_time};
@@ -195,6 +196,16 @@ impl Config {
         self.dedup.map(|_| Dedup::max_in(self.memory))
     }
 
+    /// What they take at most, which is no buffer's.
+    pub fn digests_bytes(&self) -> usize {
+        self.digests_max().map_or(0, |digests| digests * DEDUP_ENTRY)
+    }
+
+    /// What buffers have of the memory.
+    fn buffers(&self) -> usize {
+        self.memory.saturating_sub(self.digests_bytes())
+    }
+
     /// The largest frame, in bytes.
     pub fn frame_max(&self) -> usize {
         HEADER + u8::MAX as usize + self.payload_max + DIGEST
@@ -221,7 +232,7 @@ impl Config {
     /// What parts may really take: at most half of the memory, and beside it there is room for the largest frame
     /// and for small ones, so that what makes them whole can be read.
     pub fn parts_max(&self) -> usize {
-        let beside = Memory::beside_one_of_each(self.memory, self.frame_max());
+        let beside = Memory::beside_one_of_each(self.buffers(), self.frame_max());
         self.parts_memory.min(self.memory / 2).min(beside)
     }
 
@@ -229,7 +240,7 @@ impl Config {
     /// can go on.
     pub fn subscriptions_max(&self) -> usize {
         let answers = self.calls().then(|| self.answer_room());
-        Memory::for_subscriptions(self.memory, self.frame_max(), answers)
+        Memory::for_subscriptions(self.buffers(), self.frame_max(), answers)
     }
 
     /// What is kept of the store, as it is written.
@@ -297,7 +308,10 @@ impl Config {
             false => Memory::least(self.frame_max()),
             true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
         };
-        if self.memory < least {
+        if self.buffers() < least {
+            // One of so many parts of the memory is the digests'.
+            let least =
+                if self.dedup.is_some() { least.div_ceil(DEDUP_SHARE - 1) * DEDUP_SHARE } else { least };
             let mib = least.div_ceil(1 << 20);
             let (memory, payload) = (size(self.memory), size(self.payload_max));
             return Err(match self.calls() {
@@ -417,6 +431,11 @@ mod tests {
         assert!(message.contains("--memory 22MiB"), "{message}");
         let mended = Config { memory: 22 << 20, ..Config::default() };
         assert_eq!(mended.check(), Ok(()));
+        // The digests that are remembered have an eighth of it.
+        let dedup = Config { dedup: Some(Duration::from_secs(1)), ..mended };
+        let message = dedup.check().unwrap_err();
+        assert!(message.contains("--memory 25MiB"), "{message}");
+        assert_eq!(Config { memory: 25 << 20, ..dedup }.check(), Ok(()));
         assert!(Config { outbox: 0, ..Config::default() }.check().is_err());
     }
 

@@ -141,6 +141,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.change(|config| config.memory = bytes)?;
                 also = self.config.also_since(&before);
                 self.memory.set_limit(bytes);
+                self.memory.keep(self.config.digests_bytes());
                 if let Some(durable) = &mut self.durable {
                     durable.set_memory(bytes);
                 }

@@ -393,6 +393,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
+        if !self.conns.get(id).is_some_and(|conn| conn.is_written()) {
+            // It has left: what it held is being given up, and nobody would get what it asks for.
+            return Ok(());
+        }
         if frame.header.kind == Kind::Unsubscribe {
             self.router.unsubscribe(pattern, id);
             return Ok(());

@@ -27,6 +27,9 @@ use crate::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
 use crate::snapshot::{SinkUse, SinksUse, TopicUse};
 
+/// Room for this many tickets, and for this many puts that wait for a sink, is kept where there are none.
+const KEEP: usize = 64;
+
 /// Names what is confirmed together. One that is over is never named again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
@@ -101,6 +104,9 @@ impl Line {
             && let Some(put) = self.waiting.pop_front()
         {
             self.sink.put(put);
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > KEEP {
+            self.waiting = VecDeque::new();
         }
     }
 
@@ -282,7 +288,12 @@ impl Durable {
 
     /// Owes replies until the ticket is over.
     pub fn owe(&mut self, ticket: Ticket, owed: Owed) {
-        self.get(ticket).expect("it is not over").owed.push(owed);
+        let all = &mut self.get(ticket).expect("it is not over").owed;
+        if all.is_empty() {
+            // Most have one: the room of four would be charged to nobody.
+            all.reserve_exact(1);
+        }
+        all.push(owed);
     }
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
@@ -314,6 +325,12 @@ impl Durable {
         });
         while self.ages.front().is_some_and(|&(_, ticket)| !is_open(&self.tickets, ticket)) {
             self.ages.pop_front();
+        }
+        if self.tickets.is_empty() && self.tickets.capacity() > KEEP {
+            // What a sink in trouble left behind is charged to nobody any more.
+            self.tickets = Slab::new();
+            self.ages = VecDeque::new();
+            self.digests = HashMap::new();
         }
         Some(pending)
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use super::Gate;
-use super::conn::State;
+use super::conn::{Conn, State};
 use crate::error::CloseReason;
 use crate::limits::{
     BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LISTED, OUTBOX_ENTRY, READ_MAX, REPLY_MAX, STEP,
@@ -14,7 +14,33 @@ use crate::net::{Net, Outbox};
 use crate::pool::Pool;
 use crate::snapshot::PauseCause;
 
+/// What a gate has taken of the memory, and what it has beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Bytes charged to the memory, and what is kept of it for digests.
+    pub charged: usize,
+    /// Bytes that are kept to be read into: at most so many buffers, whatever is charged.
+    pub spare: usize,
+    /// Bytes of the slots of connections; they are not given back when connections end.
+    pub slots: usize,
+    /// Connections now.
+    pub connections: usize,
+    /// Bytes that it notes for the simulation alone.
+    pub noted: usize,
+}
+
 impl<N: Net, P: Pool> Gate<N, P> {
+    /// What it holds, by its own account.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            charged: self.memory.used() + self.memory.kept(),
+            spare: self.memory.spare() * READ_MAX,
+            slots: self.conns.slots() * (size_of::<Conn<N::Socket>>() + size_of::<usize>()),
+            connections: self.conns.len(),
+            noted: self.closed.capacity() * size_of::<(SocketAddr, CloseReason)>(),
+        }
+    }
+
     /// 5. No bound is exceeded, and what is counted agrees with what is there.
     ///
     /// `memory_max` is the memory's limit, or what was charged when that was lowered and is not given
@@ -34,8 +60,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
-            + self.unasked_of_calls()
             + self.durable.as_ref().map_or(0, |durable| durable.cost())
+            + self.unasked_of_calls()
             + self.memory.subscriptions();
         let used = self.memory.used();
         let [.., answers, _] = self.memory.charged();

@@ -53,6 +53,8 @@ use std::time::{Duration, Instant};
 
 pub use crate::calls::Overflow;
 pub use config::{BadDigestPolicy, Config, Pressure, SlowPolicy};
+#[cfg(any(test, feature = "check"))]
+pub use invariants::Holdings;
 
 use accept::Acceptor;
 use admission::Lines;
@@ -148,6 +150,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             false => Memory::new(config.memory, config.frame_max()),
             true => Memory::with_answers(config.memory, config.frame_max(), config.answer_room()),
         };
+        memory.keep(config.digests_bytes());
         Gate {
             net,
             pool,

@@ -221,7 +221,8 @@ mod tests {
     use super::*;
 
     fn id(number: u64) -> ConnId {
-        ConnId::from_key(number)
+        // No key is 0.
+        ConnId::from_key(1 << 32 | number)
     }
 
     fn router() -> Router {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::dice::Dice;
 use super::network::{World, write};
 use super::script::{Decision, Rules};
+use crate::check::heap;
 use crate::frame::{Decoder, Header, Kind, Scheme, Status, encode};
 use crate::net::{Event, Pipe, Process};
 
@@ -116,11 +117,13 @@ impl Program {
     }
 
     /// Answers one of its calls. Whether there was one.
-    fn answer(&mut self, dice: &mut Dice<'_>) -> bool {
-        if self.held.is_empty() {
+    fn answer(&mut self, first: bool, dice: &mut Dice<'_>) -> bool {
+        // The first is kept back where others are answered before it.
+        let from = usize::from(!first);
+        if self.held.len() <= from {
             return false;
         }
-        let (_, answer, decision) = self.held.swap_remove(dice.below(self.held.len()));
+        let (_, answer, decision) = self.held.swap_remove(from + dice.below(self.held.len() - from));
         match decision {
             Decision::Poison => self.end("choked"),
             _ => self.pending.extend(answer),
@@ -182,7 +185,8 @@ impl Program {
                 self.read_calls(n, rules, seen);
             }
             9..15 => {
-                self.answer(dice);
+                let first = !rules.slow || dice.one_in(200);
+                self.answer(first, dice);
             }
             15..22 => {
                 self.write(n);
@@ -196,13 +200,21 @@ impl Program {
         }
     }
 
+    /// Reads all of its calls, and answers all but the first.
+    #[cfg(test)]
+    pub fn overtake(&mut self, rules: &Rules, seen: &mut Seen, dice: &mut Dice<'_>) {
+        self.read_calls(usize::MAX, rules, seen);
+        while self.answer(false, dice) {}
+        self.write(usize::MAX);
+    }
+
     /// Without faults: answers all there is.
     pub fn go_on(&mut self, rules: &Rules, seen: &mut Seen, dice: &mut Dice<'_>) -> bool {
         if !self.is_busy() {
             return false;
         }
         let mut went_on = self.read_calls(usize::MAX, rules, seen);
-        while self.is_alive() && self.answer(dice) {
+        while self.is_alive() && self.answer(true, dice) {
             went_on = true;
         }
         went_on |= self.write(usize::MAX);
@@ -225,6 +237,7 @@ pub struct SimProcess {
 
 impl SimProcess {
     fn with<T>(&self, act: impl FnOnce(&mut Program) -> T) -> T {
+        let _scope = heap::world();
         act(&mut self.world.borrow_mut().programs[self.at])
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::handlers::{Program, SimProcess};
+use crate::check::heap;
 use crate::net::{Event, Net};
 
 /// Both ends of every connection.
@@ -23,6 +24,8 @@ pub struct World {
     /// The next accept fails, as without file descriptors.
     pub accept_fails: bool,
     accept_event: bool,
+    /// Nobody is told of resets.
+    pub deaf: bool,
 }
 
 /// One connection, as the kernel sees it.
@@ -60,6 +63,7 @@ impl World {
             listening: true,
             accept_fails: false,
             accept_event: false,
+            deaf: false,
         }
     }
 
@@ -87,7 +91,7 @@ impl World {
             let Some(key) = wire.key else { continue };
             let readable = std::mem::take(&mut wire.readable_edge);
             let writable = std::mem::take(&mut wire.writable_edge);
-            if readable || writable {
+            if (readable || writable) && !(wire.reset && self.deaf) {
                 let read_closed = wire.peer_ended || wire.reset;
                 let reset = wire.reset;
                 events.push(Event::Socket { key, readable, writable, read_closed, reset });
@@ -132,6 +136,11 @@ impl Wire {
     /// Whether the gateway has been told that the connection broke, and still has its socket.
     pub fn is_held_broken(&self) -> bool {
         self.reset && self.key.is_some() && !self.readable_edge && !self.writable_edge
+    }
+
+    /// Whether the gateway has it.
+    pub fn is_accepted(&self) -> bool {
+        self.key.is_some()
     }
 
     /// An event without a reason, which a system may give at any time.
@@ -198,6 +207,7 @@ impl Net for SimNet {
     }
 
     fn accept(&mut self) -> io::Result<(SimSocket, SocketAddr)> {
+        let _scope = heap::world();
         let mut world = self.0.borrow_mut();
         if !world.listening {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -211,6 +221,7 @@ impl Net for SimNet {
     }
 
     fn register(&mut self, socket: &mut SimSocket, key: u64) -> io::Result<()> {
+        let _scope = heap::world();
         let wire = &mut self.0.borrow_mut().wires[socket.wire];
         wire.key = Some(key);
         wire.writable_edge = true;
@@ -219,6 +230,7 @@ impl Net for SimNet {
     }
 
     fn read(&mut self, socket: &mut SimSocket, bytes: &mut [u8]) -> io::Result<usize> {
+        let _scope = heap::world();
         assert!(!bytes.is_empty(), "a read for nothing could not be told from the end");
         let wire = &mut self.0.borrow_mut().wires[socket.wire];
         if wire.reset && (!wire.keeps_unread || wire.arrived.is_empty()) {
@@ -233,6 +245,7 @@ impl Net for SimNet {
     }
 
     fn write(&mut self, socket: &mut SimSocket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let _scope = heap::world();
         let world = &mut *self.0.borrow_mut();
         let wire = &mut world.wires[socket.wire];
         assert!(!wire.gate_ended, "nothing is written after the end");
@@ -263,6 +276,7 @@ impl Net for SimNet {
     }
 
     fn stop_listening(&mut self) {
+        let _scope = heap::world();
         let mut world = self.0.borrow_mut();
         world.listening = false;
         for wire in std::mem::take(&mut world.backlog) {
@@ -272,6 +286,7 @@ impl Net for SimNet {
     }
 
     fn start(&mut self, _: &[String], key: u64) -> io::Result<SimProcess> {
+        let _scope = heap::world();
         let mut world = self.0.borrow_mut();
         if std::mem::take(&mut world.start_fails) {
             return Err(io::Error::other("too many processes"));

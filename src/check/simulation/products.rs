@@ -9,7 +9,7 @@ use crate::frame::Header;
 pub type Name = (u64, u64);
 
 /// The key of the first product; the lower ones are those of peers.
-pub const FIRST_KEY: u64 = 1000;
+pub const FIRST_KEY: u64 = 100_000;
 
 /// Bytes of a name, and of how long the payload is that it begins.
 const TAG: usize = 6;
@@ -53,7 +53,7 @@ pub fn parts_of(mut payload: &[u8]) -> Vec<(Name, &[u8])> {
 pub fn deal(publishers: usize, rules: &Rules, dice: &mut Dice<'_>) -> Vec<Vec<Dealt>> {
     let mut hands: Vec<Vec<Dealt>> = (0..publishers).map(|_| Vec::new()).collect();
     let mut key = FIRST_KEY;
-    for _ in 0..dice.below(if rules.large { 100 } else { 7 }) {
+    for _ in 0..dice.below(if rules.kind.is_large() { 100 } else { 7 }) {
         if !dice.one_in(6) {
             key += 1;
         }

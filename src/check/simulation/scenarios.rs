@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::charged::Account;
 use super::dice::Dice;
 use super::network::{SimNet, World};
 use super::workers::{SimPool, Workers};
+use crate::check::heap;
 use crate::frame::{Header, Kind, Scheme, encode};
 use crate::gate::{Config, Gate};
 use crate::limits::{INLINE_BATCH, JOBS, READ_MAX};
@@ -19,16 +21,29 @@ pub(super) struct Scene {
     pub gate: Gate<SimNet, SimPool>,
     pub now: Instant,
     memory: usize,
+    account: Account,
+    /// What it may have allocated beside.
+    pub uncharged: usize,
 }
 
 impl Scene {
     pub fn new(config: Config) -> Scene {
         let now = Instant::now();
+        let mut account = Account::begin();
         let world = Rc::new(RefCell::new(World::listening(now)));
         let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, false)));
         let memory = config.memory;
-        let gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
-        Scene { world, workers, gate, now, memory }
+        let calls = config.calls();
+        let mut gate = {
+            let _scope = heap::gateway();
+            Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now)
+        };
+        if calls {
+            let _scope = heap::gateway();
+            gate.start_handlers().expect("they start");
+        }
+        account.built();
+        Scene { world, workers, gate, now, memory, account, uncharged: 0 }
     }
 
     pub fn connect(&mut self) -> usize {
@@ -45,8 +60,12 @@ impl Scene {
     pub fn turns(&mut self, turns: usize) {
         for _ in 0..turns {
             let events = self.world.borrow_mut().take_events();
-            self.gate.turn(self.now, &events);
+            {
+                let _scope = heap::gateway();
+                self.gate.turn(self.now, &events);
+            }
             self.gate.check_invariants(self.memory);
+            self.account.check(&self.gate, self.uncharged);
         }
     }
 

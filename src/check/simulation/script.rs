@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::products::{self, Dealt};
+use super::worlds;
 use crate::frame::{DIGEST, HEADER, Header, Kind, Scheme, Status, check_pattern, check_topic, encode};
 use crate::gate::BadDigestPolicy;
 use crate::limits::{CONN_PATTERNS, READ_MAX};
@@ -122,9 +123,11 @@ pub struct Rules {
     pub payload_max: usize,
     /// Who breaks off sends everything again.
     pub resends: bool,
-    /// Frames of one publisher, and connections by the hundred.
+    /// Frames of one publisher are fewer, and what is out of the ordinary beside.
     pub frames_max: usize,
-    pub large: bool,
+    pub kind: worlds::Kind,
+    /// Handlers leave what they got first until nothing else is left.
+    pub slow: bool,
     /// Handlers decide what becomes of DATA.
     pub handlers: bool,
     /// They die of some frames.
@@ -170,6 +173,23 @@ impl Script {
         for _ in 0..1 + dice.below(3) {
             let pattern = *dice.pick(&PATTERNS);
             script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
+        }
+        script
+    }
+
+    /// Asks for as many patterns as it may, each as costly as one can be, and takes some back.
+    pub fn collector(peer: usize, rules: &Rules, dice: &mut Dice<'_>) -> Script {
+        let mut script = Script::default();
+        for number in 0..CONN_PATTERNS + 2 {
+            // Of tokens that no other has, so that nothing is shared; no topic matches it.
+            let first = format!("{peer}-{number}");
+            let token = *dice.pick(&[".x", ".*", ".xyz"]);
+            let room = *dice.pick(&[255, 255, 20]) - first.len();
+            let pattern = format!("{first}{}", token.repeat(room / token.len()));
+            script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
+            if dice.one_in(4) {
+                script.add(peer, Kind::Unsubscribe, true, pattern.as_bytes(), 0, rules);
+            }
         }
         script
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::charged::Account;
 use super::dice::Dice;
 use super::handlers::Seen;
 use super::network::{SimNet, World};
@@ -11,16 +12,15 @@ use super::script::Rules;
 use super::shelf::{Shelf, SimSink};
 use super::steering::Steering;
 use super::workers::{SimPool, Workers};
+use super::worlds::Kind;
 use super::{Canary, DRAIN, Simulation};
+use crate::check::heap;
 use crate::frame::Scheme;
 use crate::gate::{BadDigestPolicy, Config, Gate, Overflow, Pressure, SlowPolicy};
 use crate::memory::Memory;
 
 /// A window that does not end during a run, in milliseconds.
 const FOR_EVER: u64 = 100_000_000;
-
-/// One world in so many has a hundred connections: it takes as long as all the others together.
-const LARGE: usize = 500;
 
 /// As many handlers and calls as there are ever set to be.
 fn most_calls() -> Config {
@@ -45,7 +45,11 @@ impl<'a> Simulation<'a> {
             false => FOR_EVER,
         };
         let is_cramped = dedup && !handlers && dice.one_in(4);
-        let large = dice.one_in(LARGE);
+        // What becomes of a copy depends on what became of the first, so that must be certain.
+        let certain = handlers && dedup;
+        let calm = certain || dice.one_in(2);
+        let kind = Kind::draw(&mut dice, calm);
+        let large = kind.is_large();
         // Or the first frames find out whether the handlers work, even where they die of all of those.
         let proven = handlers && !dice.one_in(4);
         let rules = Rules {
@@ -55,17 +59,21 @@ impl<'a> Simulation<'a> {
             window: (dedup && !is_cramped).then_some(Duration::from_millis(window)),
             on_bad_digest,
             payload_max,
-            resends: dedup && !handlers && !parts && window == FOR_EVER && !is_cramped && dice.one_in(2),
-            frames_max: if large { *dice.pick(&[40, 100]) } else { 40 },
-            large,
+            resends: dedup
+                && !handlers
+                && !parts
+                && window == FOR_EVER
+                && !is_cramped
+                && !large
+                && dice.one_in(2),
+            frames_max: kind.frames(&mut dice),
+            kind,
+            slow: handlers && dice.one_in(3),
             handlers,
             poison: handlers,
             proven,
             parts_max: *dice.pick(&[1024, 1024, 9, 3]),
         };
-        // What becomes of a copy depends on what became of the first, so that must be certain.
-        let certain = handlers && rules.dedup;
-        let calm = certain || dice.one_in(2);
         let patient = calm && parts && dice.one_in(3);
         let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
         let mut config = Config {
@@ -131,6 +139,10 @@ impl<'a> Simulation<'a> {
             false => Memory::least(config.frame_max()),
             true => Memory::least_with_answers(config.frame_max(), most_calls().answer_room()),
         } + more;
+        if dedup {
+            // An eighth is the digests'.
+            config.memory = config.memory.div_ceil(7) * 8;
+        }
         if parts && !dice.one_in(4) {
             // Or there is hardly room for a product.
             config.memory += 1 << 18;
@@ -141,17 +153,29 @@ impl<'a> Simulation<'a> {
         }
         if large && dedup && !is_cramped {
             // Room for the digests of so many frames.
-            config.memory += 1 << 22;
+            config.memory += 1 << 23;
+        }
+        if kind == Kind::Collecting {
+            // Room for what they subscribe to.
+            config.memory += 1 << 23;
         }
 
         let fragile = dice.one_in(8);
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
+        world.borrow_mut().deaf = canary == Some(Canary::Deaf);
         let workers = Rc::new(RefCell::new(Workers::new(scheme, canary == Some(Canary::Verdicts))));
         let (lease, pressure) = (config.lease, config.lease_pressure);
         let (frame_max, steering) = (config.frame_max(), Steering::default());
-        let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now);
-        gate.start_handlers().expect("they start");
+        let mut account = Account::begin();
+        let mut gate = {
+            let _scope = heap::gateway();
+            Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now)
+        };
+        {
+            let _scope = heap::gateway();
+            gate.start_handlers().expect("they start");
+        }
         let mut shelves = Vec::new();
         for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 2, 2]) {
             let (alone, room) = (dice.one_in(2), *dice.pick(&[1, 3, 100]));
@@ -160,9 +184,13 @@ impl<'a> Simulation<'a> {
             let shelf = Shelf::new(alone, refuses, rules.dedup, room, canary);
             let shelf = shelf.in_world(rules.forgets, *dice.pick(&[8, 8, 200]));
             let shelf = Rc::new(RefCell::new(shelf));
-            gate.add_sink(Box::new(SimSink(shelf.clone())));
+            let sink = Box::new(SimSink(shelf.clone()));
+            let _scope = heap::gateway();
+            gate.add_sink(sink);
+            let _scope = heap::world();
             shelves.push(shelf);
         }
+        account.built();
         Simulation {
             dice,
             rules,
@@ -195,6 +223,10 @@ impl<'a> Simulation<'a> {
             peers: Vec::new(),
             frame_max,
             steering,
+            account,
+            uncharged: 0,
+            leak: (canary == Some(Canary::Leak)).then(Vec::new),
+            passed: 0,
             turns: 0,
         }
     }

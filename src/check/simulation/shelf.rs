@@ -9,6 +9,7 @@ use super::Canary;
 use super::dice::Dice;
 use super::products::{FIRST_KEY, Name, parts_of};
 use super::story::Item;
+use crate::check::heap;
 use crate::frame::Frame;
 use crate::sinks::{Condition, Outcome, Put, Sink};
 
@@ -220,6 +221,7 @@ impl Sink for SimSink {
     }
 
     fn put(&mut self, put: Put) {
+        let _scope = heap::world();
         assert!(self.room() > 0, "5: there is no room for another put");
         let mut shelf = self.0.borrow_mut();
         assert!(!shelf.alone || put.frames == 1);
@@ -242,6 +244,7 @@ impl Sink for SimSink {
     }
 
     fn collect(&mut self) -> Option<Outcome> {
+        let _scope = heap::world();
         self.0.borrow_mut().done.pop_front()
     }
 
@@ -252,6 +255,7 @@ impl Sink for SimSink {
     fn end_sleep(&mut self) {}
 
     fn condition(&self) -> Condition {
+        let _scope = heap::world();
         let trouble = self.0.borrow().trouble.then(|| "the disk is full".into());
         Condition { trouble, ..Condition::default() }
     }

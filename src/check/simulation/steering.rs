@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 
-use super::Simulation;
+use super::{Simulation, worlds};
 use crate::control::{Answer, Change, Command, Paused, Setting};
 use crate::memory::Memory;
 use crate::snapshot::{Phase, Snapshot};
@@ -35,8 +35,8 @@ impl Simulation<'_> {
                 self.pause(wait);
             }
             2 | 3 => self.resume(),
-            // The headers that a hundred connections have begun take more than the least memory.
-            4 if !self.rules.dedup && !self.rules.large => {
+            // The headers that a hundred connections have begun take more than the least memory, and so may patterns.
+            4 if !self.rules.dedup && self.rules.kind == worlds::Kind::Small => {
                 let more = *self.dice.pick(&[0, 1 << 12, 1 << 16, 1 << 20]);
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
@@ -55,7 +55,7 @@ impl Simulation<'_> {
             }
             _ => {
                 let (answer, from) = Answer::new();
-                self.gate.command(Command::Describe { survey: true, answer }, self.now);
+                self.command(Command::Describe { survey: true, answer });
                 self.steering.looks.push(from);
             }
         }
@@ -77,9 +77,13 @@ impl Simulation<'_> {
         self.set(setting).expect("it is fine");
     }
 
+    fn command(&mut self, command: Command) {
+        self.within(|gate, now| gate.command(command, now));
+    }
+
     fn pause(&mut self, wait: Duration) {
         let (answer, from) = Answer::new();
-        self.gate.command(Command::Pause(wait, answer), self.now);
+        self.command(Command::Pause(wait, answer));
         self.steering.pauses.push(from);
         self.steering.read.get_or_insert(self.gate.ledger().read);
         assert_eq!(self.gate.describe().phase, Phase::Paused);
@@ -87,7 +91,7 @@ impl Simulation<'_> {
 
     pub(super) fn resume(&mut self) {
         let (answer, from) = Answer::new();
-        self.gate.command(Command::Resume(answer), self.now);
+        self.command(Command::Resume(answer));
         let was_paused = self.steering.read.take().is_some();
         assert_eq!(from.try_recv(), Ok(was_paused));
         assert_eq!(self.gate.describe().phase, Phase::Running);
@@ -97,7 +101,7 @@ impl Simulation<'_> {
         let used = self.gate.describe().memory.used_bytes as usize;
         self.steering.memory_max = self.steering.memory_max.max(used);
         let (answer, from) = Answer::new();
-        self.gate.command(Command::Set(setting, answer), self.now);
+        self.command(Command::Set(setting, answer));
         self.steering.done[1] += 1;
         from.try_recv().expect("it is answered at once")
     }
@@ -106,14 +110,22 @@ impl Simulation<'_> {
     pub(super) fn pause_until_quiet(&mut self) {
         self.pause(LONG);
         let from = self.steering.pauses.pop().expect("just pushed");
+        if !self.rules.resends {
+            self.break_some_off();
+        }
         self.finish(|_| !from.is_empty());
         let paused = from.try_recv().expect("it came");
         assert_eq!((paused.quiet, paused.in_flight), (true, 0), "what was accepted is not finished");
+        // What waits for a handler, or for room for a fragment, has its connection until it goes on.
+        if !self.rules.handlers && !self.parts {
+            self.check_resets();
+        }
         self.steering.done[0] += 1;
     }
 
     /// After each turn.
     pub(super) fn check_steering(&mut self) {
+        self.take_looks();
         let snapshot = self.gate.describe();
         if let Some(read) = self.steering.read {
             assert_eq!(snapshot.ledger.read, read, "a frame was read in a pause");
@@ -124,15 +136,23 @@ impl Simulation<'_> {
         self.steering.memory_max = self.steering.memory_max.min(used).max(limit);
     }
 
+    /// Takes the answers to looks: they are no longer the gateway's.
+    fn take_looks(&mut self) {
+        let done = &mut self.steering.done[2];
+        self.steering.looks.retain(|look| {
+            let Ok(snapshot) = look.try_recv() else { return true };
+            assert!(snapshot.survey.is_some());
+            *done += 1;
+            false
+        });
+    }
+
     /// At the end, nobody waits for an answer.
     pub(super) fn check_answered(&mut self) {
         for paused in self.steering.pauses.drain(..) {
             paused.try_recv().expect("a pause is answered");
         }
-        for look in self.steering.looks.drain(..) {
-            let snapshot = look.try_recv().expect("a look is answered");
-            assert!(snapshot.survey.is_some());
-            self.steering.done[2] += 1;
-        }
+        self.take_looks();
+        assert!(self.steering.looks.is_empty(), "a look is answered");
     }
 }

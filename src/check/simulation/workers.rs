@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::dice::Dice;
+use crate::check::heap;
 use crate::frame::Scheme;
 use crate::limits::{JOBS, PIECE};
 use crate::pool::{Done, Job, Pool, Work, perform};
@@ -67,7 +68,12 @@ impl Workers {
             let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
             jobs.iter().position(same_kind).map(|at| jobs.remove(at))
         };
-        perform(job, another, scheme, |one| done.push_back(one));
+        // What comes of it is the gateway's.
+        let _scope = heap::gateway();
+        perform(job, another, scheme, |one| {
+            let _scope = heap::world();
+            done.push_back(one);
+        });
     }
 }
 
@@ -76,16 +82,19 @@ pub struct SimPool(pub Rc<RefCell<Workers>>);
 
 impl Pool for SimPool {
     fn submit(&mut self, job: Job) {
+        let _scope = heap::world();
         let mut workers = self.0.borrow_mut();
         workers.jobs.push(job);
         assert!(workers.jobs.len() + workers.done.len() <= JOBS, "more jobs than the queues hold");
     }
 
     fn collect(&mut self) -> Option<Done> {
+        let _scope = heap::world();
         self.0.borrow_mut().done.pop_front()
     }
 
     fn help(&mut self) -> bool {
+        let _scope = heap::world();
         let mut workers = self.0.borrow_mut();
         // One worker, and one job that it might be at.
         let waits = workers.jobs.len() > 1;
