@@ -247,7 +247,7 @@ pub const WHOLE_COST: usize = bound(512, 64);
 /// those who subscribe.
 pub const DURABLE_SHARE: usize = 2;
 
-/// 256 bytes for each ticket that a sink's word is waited for under: its entries, the place in the sink's
+/// 256 bytes for each ticket that a sink's word is waited for under, beside its places in tables: the place in the sink's
 /// queues, and what a reply of its own takes beside its bytes.
 pub const TICKET: usize = 256;
 

@@ -352,7 +352,7 @@ fn wrong_bodies_say_what_is_wrong() {
         ("set", "{\"name\":\"memory\",\"value\":\"big\"}", 400, "'big' is no size"),
         ("set", "{\"name\":\"listen\",\"value\":\"x\"}", 400, "choose workers, memory, outbox"),
         ("set", "{\"name\":\"memory\",\"value\":1}", 400, "too little"),
-        ("set", "{\"name\":\"a\\u0000\\nb\",\"value\":1}", 400, "'ab' cannot be set"),
+        ("set", "{\"name\":\"a\\u0000\\nb\",\"value\":1}", 400, "'a\\u{0}\\nb' cannot be set"),
         ("pause", "{\"wait\":\"2h\"}", 400, "more than 1m"),
         ("pause", "{\"wiat\":\"2s\"}", 400, "unknown field"),
         ("pause", "[[[[", 400, "the body is wrong"),

@@ -256,7 +256,7 @@ fn what_cannot_be_measured_is_said_before() {
         (&["--", "--memory", "1"], 2, &["the gateway did not start", "memory"]),
         (&["--payload", "2GiB"], 2, &["'2GiB' for '--payload <SIZE>': allowed is 0 to 1GiB"]),
         (&["--rate", "fast"], 2, &["'fast' is no rate"]),
-        (&["--duration", "0"], 2, &["--duration 0"]),
+        (&["--duration", "0"], 2, &["'0' for '--duration <TIME>': allowed is 1ms to"]),
         (&["--topic", "a b"], 2, &["--topic 'a b'"]),
         (&["--publishers", "0"], 2, &["nobody to publish"]),
         (&["--idle", "1000000"], 2, &["1,000,009 connections", "ulimit -n"]),

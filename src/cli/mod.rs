@@ -62,7 +62,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 all done; 1 the work was done and part of it failed; 2 wrong usage or configuration; \
 3 the other side could not be reached or went away; 130 ended by a signal (serve: 0, since it finishes what it \
-accepted, or 1 where --drain was over before that, and 130 at a second signal).";
+accepted, or 1 where --drain was over before handlers and sinks had done all of it, and 130 at a second signal).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -251,6 +251,7 @@ mod tests {
             TypeId::of::<http::Field>(),
             TypeId::of::<http::Method>(),
             TypeId::of::<crate::courier::judge::OkWhen>(),
+            TypeId::of::<crate::load::http::StatusRange>(),
         ];
         let mut ranges = crate::ranges::RANGES.to_vec();
         for (command, arg) in every_option() {

@@ -164,9 +164,20 @@ impl Durable {
         SinkSet::first(self.sinks.len())
     }
 
+    /// The tables of tickets keep the room of the most that there were until there is none, and then next to nothing.
+    fn tables(&self) -> usize {
+        if self.tickets.is_empty() {
+            return 0;
+        }
+        let waiting: usize = self.sinks.iter().map(|line| line.waiting.capacity()).sum();
+        self.tickets.capacity() * size_of::<Pending>()
+            + self.ages.capacity() * size_of::<(Instant, Ticket)>()
+            + waiting * size_of::<Put>()
+    }
+
     /// What the tickets take, in bytes, and the digests of what is under them.
     pub fn cost(&self) -> usize {
-        self.tickets.len() * TICKET + self.digests.len() * PART_KNOWN
+        self.tickets.len() * TICKET + self.digests.len() * PART_KNOWN + self.tables()
     }
 
     /// Has the sink of this name send at most so many requests at once; false if there is none.

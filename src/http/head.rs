@@ -171,7 +171,10 @@ impl<'a> Said<'a> {
     /// have tried to hide a response in another, or the server announces a body where none may be.
     fn is_doubtful(&self, status: u16) -> bool {
         let has_body = self.coded || self.length.is_some_and(|length| decimal(length) != Some(0));
-        self.length_again || (self.coded && self.length.is_some()) || (status == 204 && has_body)
+        self.length_again
+            || self.lengths_differ
+            || (self.coded && self.length.is_some())
+            || (status == 204 && has_body)
     }
 
     fn framing(&self, is_http_1_1: bool) -> Result<Framing, Fault> {

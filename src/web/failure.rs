@@ -109,7 +109,11 @@ mod tests {
                 "closed",
                 "closed by the server before it answered",
             ),
-            (Failure::Response(Fault::LengthsDiffer), "bad response", "more than one Content-Length"),
+            (
+                Failure::Response(Fault::LengthsDiffer),
+                "bad response",
+                "more than one Content-Length, and they differ",
+            ),
             (
                 Failure::Unconfirmed,
                 "TLS",

@@ -97,7 +97,7 @@ fn what_cannot_work_is_said_in_one_line() {
     for (args, code, part) in [
         (&["localhost:80"][..], 2, "write it as http://localhost:80"),
         (&["ftp://h/"], 2, "neither http:// nor https://"),
-        (&[&url, "-k", "1s"], 2, "give it 2s or more"),
+        (&[&url, "-k", "1s"], 2, "'1s' for '--keepalive <TIME>': allowed is 2s to"),
         (&[&url, "--think", "5..1"], 2, "write it as 1s..5s"),
         (&[&url, "--think", "1", "--rate", "5"], 2, "cannot be used with"),
         (&[&url, "-c", "0"], 2, "--connections"),
@@ -107,7 +107,7 @@ fn what_cannot_work_is_said_in_one_line() {
         (&[&url, "--method", "CONNECT"], 2, "a tunnel"),
         (&[&url, "--body", "/nonexistent"], 2, "give a file that can be read"),
         (&[&url, "--insecure"], 2, "for https:// alone"),
-        (&[&url, "--duration", "0"], 2, "give it 1s or more"),
+        (&[&url, "--duration", "0"], 2, "'0' for '--duration <TIME>': allowed is 1ms to"),
         (&[&url, "--bind", "::1"], 2, "--bind holds no address"),
         (&[&url, "-c", "1000000", "--bind", "127.0.0.1"], 2, "1,000,0"),
         (&["http://nowhere.invalid/"], 3, "cannot find nowhere.invalid"),
