@@ -315,7 +315,8 @@ impl Post {
                 metadata.is_file() || metadata.is_dir()
             };
             // What comes through a pipe comes once: there is nothing beside it, and nothing to go on with.
-            let journal = (is_kept || given.is_some()).then(|| place(given, are_many, &path, url, self.named()));
+            let journal =
+                (is_kept || given.is_some()).then(|| place(given, are_many, &path, url, self.named()));
             Ok(Source { path, journal, only })
         });
         sources.collect()
@@ -349,7 +350,9 @@ fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
         });
         if let Some(above) = above {
             let (path, above) = (path.display(), above.display());
-            return Err(Failure::usage(format!("{path} is in {above}, which is given too: name one of them")));
+            return Err(Failure::usage(format!(
+                "{path} is in {above}, which is given too: name one of them"
+            )));
         }
     }
     Ok(())
@@ -358,7 +361,11 @@ fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
 /// A source of a report; one that was put away is where its report is.
 fn found(source: &Path, report: &Path) -> PathBuf {
     match source.file_name() {
-        Some(name) if source != Path::new(STDIN) && !source.exists() && report.with_file_name(name).exists() => report.with_file_name(name),
+        Some(name)
+            if source != Path::new(STDIN) && !source.exists() && report.with_file_name(name).exists() =>
+        {
+            report.with_file_name(name)
+        }
         _ => source.to_owned(),
     }
 }

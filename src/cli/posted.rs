@@ -51,7 +51,8 @@ pub fn text(report: &Report) -> String {
             let (source, name) = (left_out.source.display(), one_line(&left_out.record));
             page.row("", format!("{source}: {name}: {}", left_out.left_out));
         }
-        let named: u64 = report.left_out_kinds.iter().filter(|kind| kind.is_named).map(|kind| kind.count).sum();
+        let named: u64 =
+            report.left_out_kinds.iter().filter(|kind| kind.is_named).map(|kind| kind.count).sum();
         let unnamed = named - report.first_left_out.len() as u64;
         if unnamed > 0 {
             page.row("", format!("and {} more; --report FILE names them all", grouped(unnamed)));

@@ -312,6 +312,7 @@ impl Reading<'_> {
                 let flaw = match why {
                     RecordError::Refused { why, .. } => Flaw::Refused(why),
                     RecordError::Read { why, .. } => Flaw::Incomplete(why.to_string()),
+                    RecordError::Open { why, .. } => Flaw::Unreadable(why.to_string()),
                     why => Flaw::Unreadable(why.to_string()),
                 };
                 self.found(name.to_owned(), Found::Flawed(flaw), is_wanted)

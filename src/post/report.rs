@@ -172,7 +172,7 @@ impl Report {
 
     /// Whether nothing was done, because no source could be taken.
     pub fn is_untouched(&self) -> bool {
-        self.requests == 0 && self.stored_before == 0 && self.failed == 0
+        self.requests == 0 && self.stored_before == 0 && self.failed == 0 && self.left_out == 0
     }
 
     /// Records stored a second.
@@ -206,7 +206,11 @@ impl Report {
         }
         match self.left_out_kinds.iter_mut().find(|known| known.kind == what.kind()) {
             Some(known) => known.count += 1,
-            None => self.left_out_kinds.push(LeftOutKind { kind: what.kind(), count: 1, is_named: what.is_named() }),
+            None => self.left_out_kinds.push(LeftOutKind {
+                kind: what.kind(),
+                count: 1,
+                is_named: what.is_named(),
+            }),
         }
     }
 

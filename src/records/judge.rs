@@ -28,14 +28,14 @@ fn extension(name: &str) -> Option<&str> {
 fn said(name: &str) -> Said {
     let Some(extension) = extension(name) else { return Said::Nothing };
     match extension.to_ascii_lowercase().as_str() {
-        "zip" | "jar" | "war" | "tar" | "tgz" | "taz" | "tbz" | "tbz2" | "txz" | "tzst" | "7z" | "rar" | "cab"
-        | "cpio" | "iso" | "deb" | "rpm" => Said::Archive,
+        "zip" | "jar" | "war" | "tar" | "tgz" | "taz" | "tbz" | "tbz2" | "txz" | "tzst" | "7z" | "rar"
+        | "cab" | "cpio" | "iso" | "deb" | "rpm" => Said::Archive,
         "gz" | "bz2" | "xz" | "zst" | "zstd" | "lzma" | "lz" | "lz4" | "z" | "br" => Said::Packed,
-        "xls" | "xlsx" | "xlsm" | "ods" | "doc" | "docx" | "odt" | "ppt" | "pptx" | "odp" | "epub" | "pdf"
-        | "png" | "jpg" | "jpeg" | "gif" | "parquet" | "avro" => Said::Document,
+        "xls" | "xlsx" | "xlsm" | "ods" | "doc" | "docx" | "odt" | "ppt" | "pptx" | "odp" | "epub"
+        | "pdf" | "png" | "jpg" | "jpeg" | "gif" | "parquet" | "avro" => Said::Document,
         "csv" | "tsv" => Said::Table,
-        "txt" | "text" | "log" | "json" | "jsonl" | "ndjson" | "xml" | "html" | "htm" | "md" | "yaml" | "yml"
-        | "sql" => Said::Text,
+        "txt" | "text" | "log" | "json" | "jsonl" | "ndjson" | "xml" | "html" | "htm" | "md" | "yaml"
+        | "yml" | "sql" => Said::Text,
         _ => Said::Nothing,
     }
 }
@@ -49,6 +49,11 @@ pub(super) fn unpacked_name(name: &str) -> String {
         _ if said(name) == Said::Packed => before.to_owned(),
         _ => name.to_owned(),
     }
+}
+
+/// What a name says that stands between the fields of a table.
+pub(super) fn delimiter(name: &str) -> Option<u8> {
+    extension(name).filter(|extension| extension.eq_ignore_ascii_case("tsv")).map(|_| b'\t')
 }
 
 fn mend(name: &str) -> String {
@@ -84,7 +89,9 @@ pub(super) fn other(
                 return Err(format!("it is {what}, which is not read here: unpack it and give the folder"));
             }
             Sort::Packed => {
-                return Err(format!("it is {what}, which is not read here: unpack it, or pack it with gzip or zstd"));
+                return Err(format!(
+                    "it is {what}, which is not read here: unpack it, or pack it with gzip or zstd"
+                ));
             }
             Sort::Document if cut == Some(Cut::File) => {}
             Sort::Document => return Err(format!("it is {what}, not lines of text: {AS_ONE}")),
@@ -97,7 +104,9 @@ pub(super) fn other(
         return Err(format!("it is {encoding}: convert it, with iconv -f {encoding} -t UTF-8"));
     }
     if head.contains(&0) {
-        return Err(format!("it is neither text nor an archive that is read here, for it holds NULs: {AS_ONE}"));
+        return Err(format!(
+            "it is neither text nor an archive that is read here, for it holds NULs: {AS_ONE}"
+        ));
     }
     if let Some(cut) = cut {
         return Ok(cut);
@@ -120,11 +129,16 @@ pub(super) fn other(
                 shown(head)
             ));
         }
-        Said::Table if matches!(first_line(head).trim_ascii_start(), [b'{' | b'[', ..]) && is_json(first_line(head)) => {
+        Said::Table
+            if matches!(first_line(head).trim_ascii_start(), [b'{' | b'[', ..])
+                && is_json(first_line(head)) =>
+        {
             return Err(format!("{} and it holds JSON: rename it, or say --record line", mend(name)));
         }
         _ if is_json_over_lines(name, head) => {
-            return Err(format!("it is one JSON document over several lines: {AS_ONE}, --record line its lines"));
+            return Err(format!(
+                "it is one JSON document over several lines: {AS_ONE}, --record line its lines"
+            ));
         }
         _ => {}
     }
@@ -254,9 +268,13 @@ mod tests {
 
     #[test]
     fn names_of_what_is_packed() {
-        for (name, expected) in
-            [("a.csv.gz", "a.csv"), ("a.tgz", "a.tar"), ("data.csv", "data.csv"), ("a.b/c", "a.b/c"), ("x", "x")]
-        {
+        for (name, expected) in [
+            ("a.csv.gz", "a.csv"),
+            ("a.tgz", "a.tar"),
+            ("data.csv", "data.csv"),
+            ("a.b/c", "a.b/c"),
+            ("x", "x"),
+        ] {
             assert_eq!(unpacked_name(name), expected);
         }
     }

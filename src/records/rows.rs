@@ -34,7 +34,16 @@ pub(super) fn walk<R: BufRead>(
     delimiter: Option<u8>,
     visit: Visit<'_>,
 ) -> Result<ControlFlow<()>, Broken> {
-    let delimiter = delimiter.unwrap_or_else(|| likeliest(head.first(), head.is_all()));
+    let delimiter = delimiter.unwrap_or_else(|| {
+        let found = likeliest(head.first(), head.is_all());
+        if found != DELIMITERS[0] {
+            log::info!(
+                "the fields of a table are taken to be separated by {:?}; --delimiter says otherwise",
+                char::from(found)
+            );
+        }
+        found
+    });
     // What it has read ahead belongs to the next row already; and the largest row may be written in quotes
     // that are doubled.
     let allowance = 2 * max + 2 * BLOCK;
@@ -150,7 +159,8 @@ fn object(names: &[String], row: &ByteRecord) -> Result<Vec<u8>, Flaw> {
         return Err(Flaw::Fields { expected: names.len(), got: row.len() });
     }
     let values: Option<Vec<&str>> = row.iter().map(|value| str::from_utf8(value).ok()).collect();
-    let values = values.filter(|values| !values.iter().any(|value| value.contains('\0'))).ok_or(Flaw::NotText)?;
+    let values =
+        values.filter(|values| !values.iter().any(|value| value.contains('\0'))).ok_or(Flaw::NotText)?;
     let mut json = Vec::new();
     // In the order of the columns, which a map would not keep.
     serde_json::Serializer::new(&mut json)
@@ -200,7 +210,9 @@ impl<R: Read> Read for Ended<'_, R> {
         if self.ending.borrow().is_none() {
             match self.read.read(buffer) {
                 Ok(0) if !buffer.is_empty() => *self.ending.borrow_mut() = Some(Ok(())),
-                Err(why) if why.kind() != io::ErrorKind::Interrupted => *self.ending.borrow_mut() = Some(Err(why)),
+                Err(why) if why.kind() != io::ErrorKind::Interrupted => {
+                    *self.ending.borrow_mut() = Some(Err(why))
+                }
                 read => return read,
             }
         }

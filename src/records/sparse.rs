@@ -37,11 +37,15 @@ pub(super) fn of<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> io:
             b"major" => version.0 = number()?,
             b"minor" => version.1 = number()?,
             b"offset" => begins = Some(number()?),
-            b"numbytes" => pieces.push((begins.take().ok_or_else(|| wrong("a piece has no place"))?, number()?)),
+            b"numbytes" => {
+                pieces.push((begins.take().ok_or_else(|| wrong("a piece has no place"))?, number()?))
+            }
             b"map" => {
                 let numbers: Vec<u64> = match value {
                     b"" => Vec::new(),
-                    value => value.split(|byte| *byte == b',').map(self::number).collect::<io::Result<_>>()?,
+                    value => {
+                        value.split(|byte| *byte == b',').map(self::number).collect::<io::Result<_>>()?
+                    }
                 };
                 if numbers.len() % 2 != 0 {
                     return Err(wrong("its map is cut"));
@@ -124,7 +128,8 @@ impl<R: Read> Read for Expanded<R> {
                 None => self.piece = (self.size, self.size + 1),
             }
         }
-        let (is_hole, end) = if self.at < self.piece.0 { (true, self.piece.0) } else { (false, self.piece.1) };
+        let (is_hole, end) =
+            if self.at < self.piece.0 { (true, self.piece.0) } else { (false, self.piece.1) };
         if self.at >= self.size {
             return Ok(0);
         }

@@ -56,7 +56,9 @@ fn member<R: Read>(
     let kind = entry.header().entry_type();
     let left_out = match kind {
         // As it was before there was a type for it.
-        EntryType::Regular if entry.header().as_bytes()[156] == 0 && name.ends_with('/') => Some(LeftOut::Folder),
+        EntryType::Regular if entry.header().as_bytes()[156] == 0 && name.ends_with('/') => {
+            Some(LeftOut::Folder)
+        }
         EntryType::Directory => Some(LeftOut::Folder),
         EntryType::Symlink => Some(LeftOut::Link(link_of(entry))),
         EntryType::Link => Some(LeftOut::HardLink(link_of(entry))),
@@ -79,9 +81,10 @@ fn member<R: Read>(
             let why = "it began in another volume: put the volumes together first".to_owned();
             visit(name, Found::Flawed(Flaw::Incomplete(why)))
         }
-        (None, kind) => {
-            visit(name, Found::Flawed(Flaw::UnknownType(char::from(kind.as_byte()).escape_default().to_string())))
-        }
+        (None, kind) => visit(
+            name,
+            Found::Flawed(Flaw::UnknownType(char::from(kind.as_byte()).escape_default().to_string())),
+        ),
     };
     if ended.is_break() {
         return Ok(ended);

@@ -116,7 +116,9 @@ impl<R: BufRead> Unpacked<R> {
         match why.kind() {
             io::ErrorKind::UnexpectedEof => format!("the {name} data ends too early: it was cut off"),
             io::ErrorKind::OutOfMemory => {
-                format!("the {name} data needs more than {POST_UNPACK_MEMORY} bytes to unpack: unpack it first")
+                format!(
+                    "the {name} data needs more than {POST_UNPACK_MEMORY} bytes to unpack: unpack it first"
+                )
             }
             _ => format!("the {name} data is damaged: {why}"),
         }
@@ -164,7 +166,8 @@ impl<R: BufRead> Read for Unpacked<R> {
                     self.state = State::Ended;
                     if self.is_begun && !self.has_given {
                         let name = self.packing.name();
-                        self.rest = Some(format!("what stands behind the end of the {name} data is none: {why}"));
+                        self.rest =
+                            Some(format!("what stands behind the end of the {name} data is none: {why}"));
                         return Ok(0);
                     }
                     return Err(io::Error::new(why.kind(), self.said(&why)));
@@ -236,7 +239,10 @@ mod tests {
             for rest in [&b"garbage"[..], b"\0\0\0\0x", &second[..5]] {
                 let (bytes, wrong, said) = unpacked(packing, &[&one[..], rest].concat());
                 assert_eq!((bytes, wrong), (b"one\n".to_vec(), None), "{packing:?} {rest:?}");
-                assert!(said.is_some_and(|said| said.contains("behind the end of the")), "{packing:?} {rest:?}");
+                assert!(
+                    said.is_some_and(|said| said.contains("behind the end of the")),
+                    "{packing:?} {rest:?}"
+                );
             }
         }
     }

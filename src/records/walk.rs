@@ -141,7 +141,7 @@ impl Walk {
         let file = File::open(path).map_err(open)?;
         let metadata = file.metadata().map_err(open)?;
         self.extent.0.files.fetch_add(1, Relaxed);
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        let file_name = shown(path.file_name().unwrap_or_default().as_encoded_bytes());
         let place = Place { name: &file_name, member: None, depth: 0 };
         let walked = if metadata.is_file() {
             self.seekable(file, metadata.len(), place, visit)
@@ -224,7 +224,9 @@ impl Walk {
                 Ok(zip::walk(file, self, visit)?)
             }
             Kind::Tar => {
-                judge::archive(place.name, "a tar", self.cut).map_err(Broken::Refused)?;
+                let is_zeros = source.first().iter().all(|byte| *byte == 0);
+                let what = if is_zeros { "of zeros, as a tar of nothing is" } else { "a tar" };
+                judge::archive(place.name, what, self.cut).map_err(Broken::Refused)?;
                 Ok(tape::walk(source, self, visit)?)
             }
             Kind::Packed(packing) => self.packed(packing, place, source, visit),
@@ -241,7 +243,9 @@ impl Walk {
         visit: Visit<'_>,
     ) -> Result<ControlFlow<()>, Broken> {
         if place.depth == DEPTH_MAX {
-            return Err(Broken::Refused(format!("it is packed more than {DEPTH_MAX} times: unpack it first")));
+            return Err(Broken::Refused(format!(
+                "it is packed more than {DEPTH_MAX} times: unpack it first"
+            )));
         }
         let name = judge::unpacked_name(place.name);
         let mut unpacked = Unpacked::new(packing, source);
@@ -264,11 +268,12 @@ impl Walk {
         let cut = judge::other(place.name, source.first(), source.is_all(), foreign, self.cut);
         let before = place.member.map_or(String::new(), |member| format!("{member} "));
         Ok(match cut.map_err(Broken::Refused)? {
-            Cut::File => {
-                visit(place.member.unwrap_or(place.name), whole(source, self.max))
-            }
+            Cut::File => visit(place.member.unwrap_or(place.name), whole(source, self.max)),
             Cut::Line => lines::walk(&before, source, self.max, self.keep_blank, visit)?,
-            Cut::Row => rows::walk(&before, source, self.max, self.delimiter, visit)?,
+            Cut::Row => {
+                let delimiter = self.delimiter.or_else(|| judge::delimiter(place.name));
+                rows::walk(&before, source, self.max, delimiter, visit)?
+            }
         })
     }
 
@@ -367,17 +372,27 @@ mod tests {
 
     pub type All = Vec<(String, Result<String, Flaw>)>;
 
-    pub fn walk(name: &str, bytes: &[u8], cut: Option<Cut>, max: usize) -> Result<All, String> {
+    /// What is found in a file of this name, and why it is not read to its end; what is left out in angle brackets.
+    pub fn found(name: &str, bytes: &[u8], walk: &Walk) -> (All, Option<String>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let mut all = Vec::new();
-        let walk = Walk { cut, max, extent: Extent::default() };
-        let walked = walk.file(&path, &mut |_, name, body| {
-            all.push((name.to_owned(), body.map(|body| String::from_utf8(body).unwrap())));
+        let walked = walk.file(&path, &mut |name, found| {
+            let found = match found {
+                Found::Record(_, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+                Found::Flawed(flaw) => Err(flaw),
+                Found::LeftOut(what) => Ok(format!("<{what}>")),
+            };
+            all.push((name.to_owned(), found));
             ControlFlow::Continue(())
         });
-        walked.map(|_| all).map_err(|why| why.to_string())
+        (all, walked.err().map(|why| why.to_string()))
+    }
+
+    pub fn walk(name: &str, bytes: &[u8], cut: Option<Cut>, max: usize) -> Result<All, String> {
+        let (all, wrong) = found(name, bytes, &Walk::new(cut, max));
+        wrong.map_or(Ok(all), Err)
     }
 
     fn ok(name: &str, body: &str) -> (String, Result<String, Flaw>) {
@@ -392,18 +407,69 @@ mod tests {
 
     #[test]
     fn lines_of_text() {
-        let all = walk("a.log", b"one\n\nthree\nlong line\nlast", None, 5).unwrap();
-        let long = ("line 4".to_owned(), Err(Flaw::TooLarge(5)));
-        assert_eq!(
-            all,
-            [ok("line 1", "one"), ok("line 2", ""), ok("line 3", "three"), long, ok("line 5", "last")]
-        );
+        assert_eq!(walk("a.log", b"\xef\xbb\xbfone\r\n", None, 5).unwrap(), [ok("line 1", "one")]);
+        assert!(walk("a.log", b"one\n\xff\n", None, 5).unwrap_err().contains("its line 2 is no UTF-8"));
+        let text = b"\xef\xbb\xbfone\r\n\r\nthree\nlong line\n\xff\n \nlast";
+        let blank = |line: usize| (format!("line {line}"), Ok("<blank line>".to_owned()));
+        let expected = [
+            ok("line 1", "one"),
+            blank(2),
+            ok("line 3", "three"),
+            ("line 4".to_owned(), Err(Flaw::TooLarge(5))),
+            ("line 5".to_owned(), Err(Flaw::NotText)),
+            blank(6),
+            ok("line 7", "last"),
+        ];
+        assert_eq!(walk("a.log", text, Some(Cut::Line), 5).unwrap(), expected);
+        let kept = Walk { keep_blank: true, ..Walk::new(None, 5) };
+        let (all, _) = found("a.log", b"a\r\n\r\n \n", &kept);
+        assert_eq!(all, [ok("line 1", "a"), ok("line 2", ""), ok("line 3", " ")]);
         assert_eq!(walk("a.log", b"", None, 5).unwrap(), []);
         let packed = gzip(b"one\ntwo\n");
         assert_eq!(walk("a.log.gz", &packed, None, 5).unwrap(), [ok("line 1", "one"), ok("line 2", "two")]);
+        assert_eq!(walk("a.csv", &gzip(b"a\n1\n"), None, 50).unwrap(), [ok("row 1", r#"{"a":"1"}"#)]);
         assert_eq!(walk("a.log", b"one\ntwo\n", Some(Cut::File), 50).unwrap(), [ok("a.log", "one\ntwo\n")]);
-        let broken = walk("a.log.gz", &packed[..packed.len() - 9], None, 5).unwrap_err();
-        assert!(broken.contains("cannot read") && broken.contains("to its end"), "{broken}");
+        let mut nested = b"one\n".to_vec();
+        for _ in 0..=DEPTH_MAX {
+            nested = gzip(&nested);
+        }
+        assert!(walk("a", &nested, None, 5).unwrap_err().contains("packed more than 4 times"));
+    }
+
+    #[test]
+    fn what_is_cut_is_posted_as_far_as_it_is_whole() {
+        // Whether it is small or not, and for the lack of a line break the last line is one.
+        for lines in [3, 30_000] {
+            let text: String = (0..lines).map(|n| format!("line of text {n}\n")).collect();
+            let text = text.trim_end();
+            let packed = gzip(text.as_bytes());
+            let (all, wrong) = found("a.gz", &packed, &Walk::new(None, 100));
+            assert_eq!((all.len(), wrong), (lines, None));
+            let (all, wrong) = found("a.gz", &[&packed[..], b"garbage"].concat(), &Walk::new(None, 100));
+            assert_eq!(all.len(), lines);
+            assert!(all.iter().all(|(_, found)| found.is_ok()));
+            let wrong = wrong.unwrap();
+            assert!(
+                wrong.contains("cannot read") && wrong.contains("behind the end of the gzip data"),
+                "{wrong}"
+            );
+            let (all, wrong) = found("a.gz", &packed[..packed.len() - 9], &Walk::new(None, 100));
+            assert!(wrong.unwrap().contains("to its end: the gzip data ends too early: it was cut off"));
+            let whole = all.iter().filter(|(_, found)| found.is_ok()).count();
+            assert_eq!(whole, all.len() - 1, "the last is not whole");
+            assert!(matches!(&all[whole].1, Err(Flaw::Incomplete(_))), "{:?}", all[whole]);
+            for (n, (name, body)) in all[..whole].iter().enumerate() {
+                assert_eq!((name, body), (&format!("line {}", n + 1), &Ok(format!("line of text {n}"))));
+            }
+        }
+        let table = gzip(b"a,b\n1,2\n3,4\n5,6\n");
+        let (all, wrong) = found("a.csv.gz", &table[..table.len() - 9], &Walk::new(None, 100));
+        assert!(wrong.is_some() && all.len() < 4, "{all:?}");
+        let whole = all.iter().take_while(|(_, found)| found.is_ok()).count();
+        assert!(whole >= all.len() - 1, "{all:?}");
+        let (all, wrong) = found("a.gz", &table[..table.len() - 1], &Walk::new(Some(Cut::File), 100));
+        assert!(matches!(&all[..], [(name, Err(Flaw::Incomplete(_)))] if name == "a"), "{all:?}");
+        assert_eq!(wrong, None);
     }
 
     #[test]
@@ -417,8 +483,37 @@ mod tests {
         );
         let all = walk("a.txt", b"a\n123456789\n1\n", Some(Cut::Row), 10).unwrap();
         assert_eq!(all, [("row 1".to_owned(), Err(Flaw::TooLarge(10))), ok("row 2", r#"{"a":"1"}"#)]);
-        let all = walk("a.csv", b"a\n\xff\n", None, 10).unwrap();
+        let all = walk("a.csv", b"a\n\xff\n", Some(Cut::Row), 10).unwrap();
         assert_eq!(all, [("row 1".to_owned(), Err(Flaw::NotText))]);
+        let all = walk("a.tsv", b"a\tb\n1,5\t2\n", None, 100).unwrap();
+        assert_eq!(all, [ok("row 1", r#"{"a":"1,5","b":"2"}"#)]);
+        let tilde = Walk { delimiter: Some(b'~'), ..Walk::new(None, 100) };
+        assert_eq!(found("a.csv", b"a~b\n1~2", &tilde).0, [ok("row 1", r#"{"a":"1","b":"2"}"#)]);
+        let twice = walk("a.csv", b"a,b,a\n1,2,3\n", None, 100).unwrap_err();
+        assert!(twice.contains("is not posted: two of its columns are called 'a': rename one"), "{twice}");
+    }
+
+    #[test]
+    fn a_quote_that_is_left_open_is_a_failed_row() {
+        let open = |row: usize| (format!("row {row}"), Err(Flaw::OpenQuote));
+        for (table, expected) in [
+            (&b"a,b\n1,\"2\n3,4\n5,6\n"[..], vec![open(1)]),
+            (b"a,b\n1,2\n3,\"4\"\"\n", vec![ok("row 1", r#"{"a":"1","b":"2"}"#), open(2)]),
+            (b"a,b\n1,2\n\"", vec![ok("row 1", r#"{"a":"1","b":"2"}"#), open(2)]),
+            (b"a,b\n1,\"2\n3\"\n", vec![ok("row 1", r#"{"a":"1","b":"2\n3"}"#)]),
+            (b"a,b\n1,\"\"\"\"", vec![ok("row 1", r#"{"a":"1","b":"\""}"#)]),
+            (b"a,b", vec![]),
+        ] {
+            assert_eq!(walk("a.csv", table, None, 100).unwrap(), expected, "{}", table.escape_ascii());
+        }
+        assert!(
+            walk("a.csv", b"a,\"b\n1,2\n", None, 100).unwrap_err().contains("its header is no whole row")
+        );
+        // One that is longer than a row may be is told of before all of it is in memory.
+        let long = [&b"a,b\n1,\""[..], &[b'x'; 100_000]].concat();
+        let (all, wrong) = found("a.csv", &long, &Walk::new(None, 100));
+        assert_eq!(all, [open(1)]);
+        assert!(wrong.unwrap().contains("larger than --max-record"));
     }
 
     #[test]
@@ -441,14 +536,27 @@ mod tests {
         assert_eq!(tidy(walk("a.tgz", &gzip(&bytes), None, 10).unwrap()), expected);
         let lines = walk("a.tar", &bytes, Some(Cut::Line), 10).unwrap();
         assert_eq!(lines[..2], [ok("a line 1", "one"), ok("a line 2", "two")]);
-        assert!(walk("a.tar", &bytes[..1500], None, 10).is_err());
+        let cut = |len: usize| found("a.tar", &bytes[..len], &Walk::new(None, 10));
+        let at = bytes.windows(6).position(|window| window == b"second").unwrap();
+        for (len, whole, flawed) in [(at + 3, 1, 1), (at + 6, 2, 0), (at.next_multiple_of(512) + 512, 2, 0)] {
+            let (all, wrong) = cut(len);
+            assert_eq!(all.iter().filter(|(_, found)| found.is_ok()).count(), whole, "{len}: {all:?}");
+            assert_eq!(all.len(), whole + flawed, "{len}: {all:?}");
+            assert!(wrong.is_some(), "{len}");
+        }
+        // Tars one behind the other, with more zeros between them than headers may have bytes.
+        let two = [&bytes[..], &vec![0; 2 << 20], &bytes].concat();
+        assert_eq!(walk("a.tar", &two, None, 10).unwrap().len(), 6);
+        let (all, wrong) = found("a.tar", &[&bytes[..], &[b'x'; 512]].concat(), &Walk::new(None, 10));
+        assert!(all.len() == 3 && wrong.unwrap().contains("after c: "));
     }
 
     #[test]
-    fn names_that_lead_out() {
-        for (name, is) in [("a/b", false), ("../a", true), ("a/../../b", true), ("/a", true), ("a..b", false)]
-        {
-            assert_eq!(leads_out(name), is, "{name}");
-        }
+    fn a_name_of_any_bytes_is_shown_as_no_other() {
+        assert_eq!(shown(b"a/\xc3\xbc"), "a/\u{fc}");
+        assert_ne!(shown(b"\xe4"), shown(b"\xf6"));
+        assert!(
+            is_mac_metadata("__MACOSX/a/._b") && is_mac_metadata("a/.DS_Store") && !is_mac_metadata("a/._b")
+        );
     }
 }

@@ -8,7 +8,8 @@ use bzip2::read::BzDecoder;
 use flate2::read::DeflateDecoder;
 use lzma_rust2::{LzmaReader, XzReader, lzma_get_memory_usage_by_props};
 use rawzip::{
-    CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipFileHeaderRecord, ZipLocator,
+    CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipFileHeaderRecord,
+    ZipLocator,
 };
 use zstd::stream::read::Decoder as ZstdDecoder;
 
@@ -26,7 +27,8 @@ const ENTRY: &[u8; 4] = b"PK\x01\x02";
 /// Whether the file ends as zips do, whatever it begins with.
 pub(super) fn ends_one(file: &File) -> bool {
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-    file.try_clone().is_ok_and(|file| locate(file, &mut buffer).is_ok_and(|archive| archive.entries_hint() > 0))
+    file.try_clone()
+        .is_ok_and(|file| locate(file, &mut buffer).is_ok_and(|archive| archive.entries_hint() > 0))
 }
 
 /// Finds the end of the directory. The mark that it begins with may stand in the comment behind it as well: of those
@@ -84,8 +86,13 @@ pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<Cont
 fn around(archive: &ZipArchive<FileReader>, buffer: &mut [u8], first: u64) -> io::Result<()> {
     let reader = archive.get_ref();
     let mut mark = [0; 4];
-    let begins_one = first != u64::MAX && first > 0 && reader.read_exact_at(&mut mark, 0).is_ok() && mark == *b"PK\x03\x04";
-    if begins_one && ZipLocator::new().max_search_space(END_MAX).locate_in_reader(reader, buffer, first).is_ok() {
+    let begins_one = first != u64::MAX
+        && first > 0
+        && reader.read_exact_at(&mut mark, 0).is_ok()
+        && mark == *b"PK\x03\x04";
+    if begins_one
+        && ZipLocator::new().max_search_space(END_MAX).locate_in_reader(reader, buffer, first).is_ok()
+    {
         let why = format!("another zip stands in its first {first} bytes: take the two apart");
         return Err(io::Error::other(why));
     }
@@ -186,7 +193,7 @@ fn broken(why: &rawzip::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::Extent;
+    use crate::records::Cut;
     use rawzip::ZipArchiveWriter;
     use std::io::Write;
 
@@ -218,9 +225,15 @@ mod tests {
         let path = folder.path().join("a");
         std::fs::write(&path, bytes).unwrap();
         let mut all = Vec::new();
-        let walk = Walk { cut, max, extent: Extent::default() };
-        let walked = walk.file(&path, &mut |_, name, body| {
-            all.push((name.to_owned(), body.map(|body| body.len())));
+        let walked = Walk::new(cut, max).file(&path, &mut |name, found| {
+            all.push((
+                name.to_owned(),
+                match found {
+                    Found::Record(_, body) => Ok(body.len()),
+                    Found::Flawed(flaw) => Err(flaw),
+                    Found::LeftOut(what) => panic!("{what}"),
+                },
+            ));
             ControlFlow::Continue(())
         });
         walked.map(|_| all).map_err(|why| why.to_string())
