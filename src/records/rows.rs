@@ -63,6 +63,8 @@ pub(super) fn walk<R: BufRead>(
         }
         let ending = ending.borrow();
         let last = row.iter().next_back().unwrap_or_default();
+        // In quotes, its line break is in them, too.
+        let last = last.strip_suffix(b"\n").unwrap_or(last);
         Ok(match &*ending {
             Some(_) if row.len() == 1 && last == END => Next::End,
             Some(Ok(())) if last.ends_with(END) => Next::Flawed(Flaw::OpenQuote),

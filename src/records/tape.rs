@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use tar::{Entry, EntryType, PaxExtensions};
 
-use super::walk::{Found, Visit, Walk, is_mac_metadata, shown};
+use super::walk::{Found, Visit, Walk, damage, is_mac_metadata, shown};
 use super::{Flaw, LeftOut, sparse};
 use crate::limits::POST_TAR_HEADERS_MAX;
 
@@ -122,10 +122,10 @@ fn plain<R: Read>(
             let full = sparse.size;
             match sparse.expand(counted, size) {
                 Ok(expanded) => walk.member(&name, expanded, full, visit),
-                Err(why) => visit(&name, Found::Flawed(Flaw::Damaged(why.to_string()))),
+                Err(why) => visit(&name, Found::Flawed(damage(&why))),
             }
         }
-        Err(why) => visit(name, Found::Flawed(Flaw::Damaged(why.to_string()))),
+        Err(why) => visit(name, Found::Flawed(damage(&why))),
     }
 }
 

@@ -310,7 +310,8 @@ impl Broken {
     }
 }
 
-fn damage(why: &io::Error) -> Flaw {
+/// What is wrong with a file that cannot be read to its end.
+pub(super) fn damage(why: &io::Error) -> Flaw {
     match why.kind() {
         io::ErrorKind::UnexpectedEof => Flaw::Incomplete(why.to_string()),
         _ => Flaw::Damaged(why.to_string()),

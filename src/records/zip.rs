@@ -31,11 +31,25 @@ pub(super) fn ends_one(file: &File) -> bool {
         .is_ok_and(|file| locate(file, &mut buffer).is_ok_and(|archive| archive.entries_hint() > 0))
 }
 
+/// A file, read from where the zip in it begins: its offsets count from there, as a rule.
+struct Within {
+    file: FileReader,
+    begins: u64,
+}
+
+impl ReaderAt for Within {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let at = self.begins.checked_add(offset).ok_or(io::ErrorKind::InvalidInput)?;
+        self.file.read_at(buffer, at)
+    }
+}
+
 /// Finds the end of the directory. The mark that it begins with may stand in the comment behind it as well: of those
 /// that are found from the end on, the first that leads to a directory counts.
-fn locate(file: File, buffer: &mut [u8]) -> io::Result<ZipArchive<FileReader>> {
-    let mut reader = FileReader::from(file);
-    let len = reader.seek(SeekFrom::End(0))?;
+fn locate(file: File, buffer: &mut [u8]) -> io::Result<ZipArchive<Within>> {
+    let mut file = FileReader::from(file);
+    let len = file.seek(SeekFrom::End(0))?;
+    let mut reader = Within { file, begins: 0 };
     let mut before = len;
     loop {
         let space = END_MAX.saturating_sub(len - before);
@@ -50,15 +64,39 @@ fn locate(file: File, buffer: &mut [u8]) -> io::Result<ZipArchive<FileReader>> {
                 None => return Err(broken(&why)),
             },
         };
-        let mut mark = [0; ENTRY.len()];
-        let is_there = archive.get_ref().read_exact_at(&mut mark, archive.directory_offset()).is_ok();
         let is_empty = archive.entries_hint() == 0 && archive.end_offset() == len;
-        if is_empty || is_there && mark == *ENTRY {
+        if !is_empty && !is_directory(archive.get_ref(), archive.directory_offset()) {
+            before = archive.eocd_offset();
+            reader = archive.into_inner();
+            continue;
+        }
+        // What its offsets lead to in this file may belong to another zip before it.
+        let begins = begins(&archive)?;
+        if begins == 0 {
             return Ok(archive);
         }
-        before = archive.eocd_offset();
         reader = archive.into_inner();
+        reader.begins = begins;
+        return locator.locate_in_reader(reader, buffer, before - begins).map_err(|(_, why)| broken(&why));
     }
+}
+
+fn is_directory(reader: &Within, at: u64) -> bool {
+    let mut mark = [0; ENTRY.len()];
+    reader.read_exact_at(&mut mark, at).is_ok() && mark == *ENTRY
+}
+
+/// How many bytes there are before the zip: its directory stands right before its end.
+fn begins(archive: &ZipArchive<Within>) -> io::Result<u64> {
+    let mut numbers = [0; 8];
+    archive.get_ref().read_exact_at(&mut numbers, archive.eocd_offset() + 12)?;
+    let [size, offset] = [0, 4]
+        .map(|at| u64::from(u32::from_le_bytes(numbers[at..at + 4].try_into().expect("it is 4 bytes"))));
+    let directory = archive.eocd_offset().checked_sub(size);
+    Ok(match directory.and_then(|directory| directory.checked_sub(offset)) {
+        Some(begins) if size > 0 && is_directory(archive.get_ref(), begins + offset) => begins,
+        _ => 0,
+    })
 }
 
 pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<ControlFlow<()>> {
@@ -83,17 +121,14 @@ pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<Cont
 }
 
 /// That there is no other zip before it, and nothing but zeros behind it.
-fn around(archive: &ZipArchive<FileReader>, buffer: &mut [u8], first: u64) -> io::Result<()> {
+fn around(archive: &ZipArchive<Within>, buffer: &mut [u8], first: u64) -> io::Result<()> {
     let reader = archive.get_ref();
+    let before = first.checked_add(reader.begins).filter(|_| first < u64::MAX).unwrap_or(0);
     let mut mark = [0; 4];
-    let begins_one = first != u64::MAX
-        && first > 0
-        && reader.read_exact_at(&mut mark, 0).is_ok()
-        && mark == *b"PK\x03\x04";
-    if begins_one
-        && ZipLocator::new().max_search_space(END_MAX).locate_in_reader(reader, buffer, first).is_ok()
-    {
-        let why = format!("another zip stands in its first {first} bytes: take the two apart");
+    let begins_one = before > 0 && reader.file.read_exact_at(&mut mark, 0).is_ok() && mark == *b"PK\x03\x04";
+    let locator = ZipLocator::new().max_search_space(END_MAX);
+    if begins_one && locator.locate_in_reader(&reader.file, buffer, before).is_ok() {
+        let why = format!("another zip stands in its first {before} bytes: take the two apart");
         return Err(io::Error::other(why));
     }
     let mut at = archive.end_offset();
@@ -110,7 +145,7 @@ fn around(archive: &ZipArchive<FileReader>, buffer: &mut [u8], first: u64) -> io
 }
 
 fn member(
-    archive: &ZipArchive<FileReader>,
+    archive: &ZipArchive<Within>,
     entry: &ZipFileHeaderRecord<'_>,
     walk: &Walk,
     visit: Visit<'_>,
@@ -274,7 +309,7 @@ mod tests {
         bytes[flags] |= 1;
         assert_eq!(all(&bytes, None, 10).unwrap()[0].1, Err(Flaw::Encrypted));
         bytes[flags] &= !1;
-        bytes[method] = 14;
+        bytes[method] = 98;
         assert!(matches!(&all(&bytes, None, 10).unwrap()[0].1, Err(Flaw::Method(_))));
         let cut = all(&bytes[..bytes.len() - 30], None, 10).unwrap_err();
         assert!(cut.contains("no whole zip"), "{cut}");
