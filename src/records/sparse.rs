@@ -47,7 +47,7 @@ pub(super) fn of<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> io:
                         value.split(|byte| *byte == b',').map(self::number).collect::<io::Result<_>>()?
                     }
                 };
-                if numbers.len() % 2 != 0 {
+                if !numbers.len().is_multiple_of(2) {
                     return Err(wrong("its map is cut"));
                 }
                 pieces = numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();

@@ -80,20 +80,8 @@ impl<R: BufRead> Unpacked<R> {
 
     /// The next member, if there is one.
     fn begin(&mut self, mut read: R) -> io::Result<State<R>> {
-        let mut zeros = 0;
-        while self.is_begun {
-            let bytes = read.fill_buf()?;
-            if bytes.is_empty() {
-                return Ok(State::Ended);
-            }
-            let len = bytes.iter().take_while(|byte| **byte == 0).count();
-            let is_over = len < bytes.len();
-            read.consume(len);
-            zeros += len;
-            if is_over {
-                log::debug!("{zeros} zeros behind a member");
-                break;
-            }
+        if self.is_begun && skip_zeros(&mut read)? {
+            return Ok(State::Ended);
         }
         self.has_given = false;
         Ok(match self.packing {
@@ -121,6 +109,22 @@ impl<R: BufRead> Unpacked<R> {
                 )
             }
             _ => format!("the {name} data is damaged: {why}"),
+        }
+    }
+}
+
+/// Whether there is nothing behind them.
+fn skip_zeros(read: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = read.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        let len = bytes.iter().take_while(|byte| **byte == 0).count();
+        let is_over = len < bytes.len();
+        read.consume(len);
+        if is_over {
+            return Ok(false);
         }
     }
 }

@@ -27,8 +27,7 @@ const ENTRY: &[u8; 4] = b"PK\x01\x02";
 /// Whether the file ends as zips do, whatever it begins with.
 pub(super) fn ends_one(file: &File) -> bool {
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-    file.try_clone()
-        .is_ok_and(|file| locate(file, &mut buffer).is_ok_and(|archive| archive.entries_hint() > 0))
+    file.try_clone().is_ok_and(|file| locate(file, &mut buffer).is_ok())
 }
 
 /// A file, read from where the zip in it begins: its offsets count from there, as a rule.
@@ -64,8 +63,11 @@ fn locate(file: File, buffer: &mut [u8]) -> io::Result<ZipArchive<Within>> {
                 None => return Err(broken(&why)),
             },
         };
-        let is_empty = archive.entries_hint() == 0 && archive.end_offset() == len;
-        if !is_empty && !is_directory(archive.get_ref(), archive.directory_offset()) {
+        let is_empty = is_empty(&archive)?;
+        if is_empty && archive.end_offset() == len {
+            return Ok(archive);
+        }
+        if is_empty || !is_directory(archive.get_ref(), archive.directory_offset()) {
             before = archive.eocd_offset();
             reader = archive.into_inner();
             continue;
@@ -86,14 +88,24 @@ fn is_directory(reader: &Within, at: u64) -> bool {
     reader.read_exact_at(&mut mark, at).is_ok() && mark == *ENTRY
 }
 
-/// How many bytes there are before the zip: its directory stands right before its end.
-fn begins(archive: &ZipArchive<Within>) -> io::Result<u64> {
+/// Whether there is nothing in it. A count of 0 alone may be one of 65,536.
+fn is_empty(archive: &ZipArchive<Within>) -> io::Result<bool> {
+    Ok(archive.entries_hint() == 0 && directory(archive)?.0 == 0)
+}
+
+/// How long its directory is, and where it says that this begins.
+fn directory(archive: &ZipArchive<Within>) -> io::Result<(u64, u64)> {
     let mut numbers = [0; 8];
     archive.get_ref().read_exact_at(&mut numbers, archive.eocd_offset() + 12)?;
-    let [size, offset] = [0, 4]
-        .map(|at| u64::from(u32::from_le_bytes(numbers[at..at + 4].try_into().expect("it is 4 bytes"))));
-    let directory = archive.eocd_offset().checked_sub(size);
-    Ok(match directory.and_then(|directory| directory.checked_sub(offset)) {
+    let [a, b, c, d, rest @ ..] = numbers;
+    Ok((u32::from_le_bytes([a, b, c, d]).into(), u32::from_le_bytes(rest).into()))
+}
+
+/// How many bytes there are before the zip: its directory stands right before its end.
+fn begins(archive: &ZipArchive<Within>) -> io::Result<u64> {
+    let (size, offset) = directory(archive)?;
+    let at = archive.eocd_offset().checked_sub(size);
+    Ok(match at.and_then(|at| at.checked_sub(offset)) {
         Some(begins) if size > 0 && is_directory(archive.get_ref(), begins + offset) => begins,
         _ => 0,
     })
@@ -104,9 +116,10 @@ pub(super) fn walk(file: File, walk: &Walk, visit: Visit<'_>) -> io::Result<Cont
     let archive = locate(file, &mut buffer)?;
     let announced = archive.entries_hint();
     walk.extent.set_entries(announced);
-    let mut entries = archive.entries(&mut buffer);
     let (mut seen, mut first) = (0, u64::MAX);
-    while let Some(entry) = entries.next_entry().map_err(|why| broken(&why))? {
+    let is_empty = is_empty(&archive)?;
+    let mut entries = archive.entries(&mut buffer);
+    while !is_empty && let Some(entry) = entries.next_entry().map_err(|why| broken(&why))? {
         seen += 1;
         first = first.min(entry.local_header_offset());
         if member(&archive, &entry, walk, visit).is_break() {

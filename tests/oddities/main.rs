@@ -72,6 +72,7 @@ const ODDITIES: &[(&str, &str, &str)] = &[
     ("two-zips.zip", "b:4", "b:4; broken"),
     ("wrong-crc.zip", "a error; b:4", "a!damaged; b:4"),
     ("wrong-size.zip", "a error; b:4", "a!damaged; b:4"),
+    ("no-count.zip", "a:4; b:4", "a:4; b:4"),
     ("cut.zip", "error", "broken"),
     ("cut-in-data.zip", "error", "broken"),
     ("lines.txt.gz", "one; two", "one; two"),

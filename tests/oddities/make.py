@@ -154,6 +154,8 @@ BAD = zip_of(("a", b"one\n"), ("b", b"two\n"))
 write("wrong-crc.zip", BAD.replace(b"one\n", b"ONE\n"))
 CRC = struct.pack("<L", zlib.crc32(b"one\n"))
 write("wrong-size.zip", BAD.replace(CRC + struct.pack("<LL", 4, 4), CRC + struct.pack("<LL", 3, 3)))
+# As of 65,536 entries, for some old programs.
+write("no-count.zip", BAD[:-14], b"\0\0\0\0", BAD[-10:])
 write("cut.zip", BAD[:-30])
 write("cut-in-data.zip", BAD[:40])
 
