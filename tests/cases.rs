@@ -173,7 +173,7 @@ fn one_that_cannot_be_read_in_a_folder_does_not_keep_the_others() {
     fs::write(path(".hidden"), "x").unwrap();
     // Whoever runs this as root is refused nothing: then somebody else posts.
     fs::create_dir(path("closed")).unwrap();
-    let closed = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0));
+    let closed: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     fs::set_permissions(path("closed"), closed).unwrap();
     let failed = folder.path().join("failed.jsonl");
     let store = Store::start(usize::MAX, |_, _| OK);
