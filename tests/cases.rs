@@ -166,7 +166,7 @@ fn one_that_cannot_be_read_in_a_folder_does_not_keep_the_others() {
     let path = |name: &str| source.join(name);
     fs::write(path("a.txt"), "one\n").unwrap();
     fs::write(path("sub/z.txt"), "two\nthree\n").unwrap();
-    fs::copy(case("one-pixel.png"), path("b.png")).unwrap();
+    fs::copy(case("one-pixel.png"), path("b.txt")).unwrap();
     fs::copy(case("cut.tar"), path("c.tar")).unwrap();
     symlink("nowhere", path("dangling")).unwrap();
     symlink(".", path("sub/loop")).unwrap();
@@ -197,7 +197,7 @@ fn one_that_cannot_be_read_in_a_folder_does_not_keep_the_others() {
         .map(|failed| (failed["record"].as_str().unwrap(), failed["reason"].as_str().unwrap()))
         .collect();
     for (at, name, why) in [
-        (0, "b.png", "it is a PNG picture"),
+        (0, "b.txt", "it is a PNG picture"),
         (1, "c.tar first.txt", "incomplete"),
         (2, "c.tar", "incomplete: the archive ends in first.txt"),
         (3, "closed", "cannot be read: Permission denied"),
@@ -207,7 +207,7 @@ fn one_that_cannot_be_read_in_a_folder_does_not_keep_the_others() {
         assert!(named[at].0 == name && named[at].1.starts_with(why), "{:?}, not {name}", named[at]);
     }
     // Once it is mended, all of what failed as a file is sent.
-    fs::write(path("b.png"), "four\nfive\n").unwrap();
+    fs::write(path("b.txt"), "four\nfive\n").unwrap();
     let (exit, report, _) = posted(&["--retry-failed", failed.to_str().unwrap(), &store.url()], b"");
     assert_eq!((exit, &report["stored"]), (1, &2.into()), "{report}");
 }
