@@ -254,6 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_under_the_name_of_something_else_is_refused() {
+        for name in ["a.csv", "a.txt", "a.JSONL", "a.xlsx"] {
+            let why = archive(name, "a zip", None).unwrap_err();
+            assert!(why.contains("and it is a zip") && why.contains("--record file"), "{why}");
+            assert!(archive(name, "a zip", Some(Cut::File)).is_ok());
+        }
+        for name in ["a.zip", "a.tar", "a.tar.gz", "a", "a.bin", ""] {
+            assert!(archive(name, "a zip", None).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_known_and_not_read_is_refused_by_name() {
         let png = Some(Foreign { what: "a PNG picture", sort: Sort::Document });
         let seven = Some(Foreign { what: "a 7z archive", sort: Sort::Archive });

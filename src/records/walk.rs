@@ -537,6 +537,13 @@ mod tests {
         assert_eq!(tidy(walk("a.tgz", &gzip(&bytes), None, 10).unwrap()), expected);
         let lines = walk("a.tar", &bytes, Some(Cut::Line), 10).unwrap();
         assert_eq!(lines[..2], [ok("a line 1", "one"), ok("a line 2", "two")]);
+        // Whatever a tar is packed in, it is judged by the name.
+        for (name, packed) in [("a.csv", bytes.clone()), ("a.txt.gz", gzip(&bytes)), ("a.xlsx", gzip(&bytes))]
+        {
+            let why = walk(name, &packed, None, 10).unwrap_err();
+            assert!(why.contains("is not posted: its name ends in") && why.contains("it is a tar"), "{why}");
+            assert_eq!(walk(name, &packed, Some(Cut::File), 10).unwrap().len(), 3);
+        }
         let cut = |len: usize| found("a.tar", &bytes[..len], &Walk::new(None, 10));
         let at = bytes.windows(6).position(|window| window == b"second").unwrap();
         for (len, whole, flawed) in [(at + 3, 1, 1), (at + 6, 2, 0), (at.next_multiple_of(512) + 512, 2, 0)] {
