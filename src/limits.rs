@@ -497,6 +497,12 @@ pub const POST_RECORD_MAX: usize = 16 * MIB;
 /// systems keep beside a file 64 KiB each.
 pub const POST_TAR_HEADERS_MAX: u64 = MIB as u64;
 
+/// 128 MiB that unpacking may take: what `xz -9` and `zstd --ultra -22` want, where most want 8.
+pub const POST_UNPACK_MEMORY: usize = 128 * MIB + MIB;
+
+/// The same as the power of two that zstd counts in: 2^27 bytes.
+pub const POST_UNPACK_WINDOW_LOG: u32 = 27;
+
 /// 1,024 records read ahead of the sending.
 pub const POST_AHEAD: usize = 1024;
 

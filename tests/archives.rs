@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use framegate::records::{Extent, Flaw, Walk};
+use framegate::records::{Flaw, Found, Walk};
 
 /// Runs a script in `folder`; false where there is no Python. In CI there must be.
 fn python(folder: &Path, script: &str) -> bool {
@@ -26,9 +26,12 @@ type All = Vec<(String, Result<Vec<u8>, Flaw>)>;
 
 fn records(path: &Path) -> (All, Result<(), String>) {
     let mut all = Vec::new();
-    let walk = Walk { cut: None, max: 1 << 20, extent: Extent::default() };
-    let walked = walk.file(path, &mut |_, name, body| {
-        all.push((name.to_owned(), body));
+    let walked = Walk::new(None, 1 << 20).file(path, &mut |name, found| {
+        match found {
+            Found::Record(_, body) => all.push((name.to_owned(), Ok(body))),
+            Found::Flawed(flaw) => all.push((name.to_owned(), Err(flaw))),
+            Found::LeftOut(_) => {}
+        }
         ControlFlow::Continue(())
     });
     (all, walked.map(drop).map_err(|why| why.to_string()))

@@ -1,6 +1,8 @@
 //! `framegate post`: every record of archives, files or a watched folder to a store.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -14,15 +16,16 @@ use crate::http::{Field, Target};
 use crate::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
 use crate::post::report::{Lines, failed_records};
 use crate::post::watch::Watcher;
-use crate::post::{self, Options, Poster, Source, journal_of};
-use crate::records::{Cut, Extent, Walk};
+use crate::post::{self, Options, Poster, STDIN, Source, journal_of};
+use crate::records::{Cut, Walk};
 
 /// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
 /// one whether it was stored.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Post {
-    /// Zip, tar, tar.gz or text files, or folders of them, with --watch one folder; and last, where records go
+    /// Zips, tars, tables or text, plain or packed with gzip, bzip2, xz or zstd, or folders of them; - is standard
+    /// input; with --watch one folder; and last, where records go
     #[arg(value_name = "SOURCE... URL", required = true)]
     sources_and_url: Vec<PathBuf>,
     /// Takes archives as they arrive complete in the folder, but for names that begin with a dot or end in .part,
@@ -30,9 +33,16 @@ pub struct Post {
     /// their report [default: posts what is there, and ends]
     #[arg(long)]
     watch: bool,
-    /// What a record is [default: a file of an archive, a row of a .csv file, a line of other text]
+    /// What a record is [default: a file of an archive, a row of a .csv or .tsv file, a line of other text]
     #[arg(long, value_name = "WHAT")]
     record: Option<What>,
+    /// What stands between the fields of a table: a character, tab, or auto, which finds commas, semicolons, tabs and
+    /// pipes
+    #[arg(long, value_name = "C", default_value = "auto", allow_hyphen_values = true)]
+    delimiter: Delimiter,
+    /// Posts blank lines of text, too [default: they are left out and counted]
+    #[arg(long)]
+    keep_blank: bool,
     /// The largest record; what an archive unpacks to more is a failed record
     #[arg(long, value_name = "SIZE", default_value_t = Size(POST_RECORD_MAX), value_parser = in_range::<Size>())]
     max_record: Size,
@@ -108,6 +118,23 @@ pub enum What {
     Csv,
 }
 
+/// What stands between the fields of a table; none: it is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Delimiter(Option<u8>);
+
+impl FromStr for Delimiter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Delimiter, String> {
+        match text.as_bytes() {
+            b"auto" => Ok(Delimiter(None)),
+            b"tab" | b"\\t" => Ok(Delimiter(Some(b'\t'))),
+            [byte] if byte.is_ascii() && !b"\"\r\n\0".contains(byte) => Ok(Delimiter(Some(*byte))),
+            _ => Err("expected one ASCII character other than a quote, tab, or auto".to_owned()),
+        }
+    }
+}
+
 const USAGE: &str = "\
 framegate post [OPTIONS] <SOURCE>... <URL>
        framegate post [OPTIONS] --watch <FOLDER> <URL>
@@ -118,11 +145,16 @@ Every request carries an Idempotency-Key: the SHA-256 of source name, record nam
 each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with \
 the same key. A source whose journal says that all is done is not sent again: remove the journal for that.
 
+What is in a source is posted, failed or left out, and the report counts and names each: links, devices and what macOS \
+keeps beside files are left out. What is neither text nor an archive that is read here, or not what its name says, is \
+refused unless --record says what is meant.
+
 Exits 0 if every record is stored, 1 if some failed (the report says which and why), 3 if the store cannot be reached.
 
 Examples:
   framegate post orders.zip http://store:8080/orders --max-in-flight 1000 --max-connections 1000
   framegate post people.csv events.jsonl https://store/ --ok-when code=0 --report failed.jsonl
+  zstdcat events.jsonl.zst | grep eu | framegate post - https://store/
   framegate post --retry-failed failed.jsonl https://store/
   framegate post --watch /var/spool/orders http://store:8080/orders --header 'Authorization: Bearer x'";
 
@@ -135,6 +167,9 @@ impl Post {
         let url = url.to_string();
         let sources = self.sources(paths, &url)?;
         let count = sources.len() as u64;
+        if self.watch && paths.iter().any(|path| path == Path::new(STDIN)) {
+            return Err(Failure::usage("--watch takes a folder, not standard input: give just that"));
+        }
         let watcher = match paths {
             [folder] if self.watch => Some(Watcher::new(folder).map_err(Failure::usage)?),
             _ if self.watch => return Err(Failure::usage("--watch takes one folder: give just that")),
@@ -149,8 +184,11 @@ impl Post {
 
         let (sync, to_sync) = channel::bounded(64);
         let poster = Poster::new(options, sync, lines.transpose()?)?;
-        let walk =
-            Walk { cut: self.record.map(Into::into), max: self.max_record.0, extent: Extent::default() };
+        let walk = Walk {
+            delimiter: self.delimiter.0,
+            keep_blank: self.keep_blank,
+            ..Walk::new(self.record.map(Into::into), self.max_record.0)
+        };
         let (to, from) = channel::bounded(1);
         let (feed, intake) = post::feed(from, walk, url.clone(), poster.waker());
         spawn("records", move || feed.run())?;
@@ -262,11 +300,18 @@ impl Post {
             let mend = "give a folder that is there";
             return Err(Failure::usage(format!("--journal {}: several sources: {mend}", journal.display())));
         }
+        check_apart(paths)?;
         let sources = wanted.into_iter().map(|(path, only)| {
-            path.metadata().map_err(|why| {
-                Failure::usage(format!("cannot open {}: {why}: check its name and mode", path.display()))
-            })?;
-            let journal = place(self.output.journal.as_deref(), are_many, &path, url, self.named());
+            let given = self.output.journal.as_deref();
+            let is_kept = path != Path::new(STDIN) && {
+                let metadata = path.metadata().map_err(|why| {
+                    Failure::usage(format!("cannot open {}: {why}: check its name and mode", path.display()))
+                })?;
+                metadata.is_file() || metadata.is_dir()
+            };
+            // What comes through a pipe comes once: there is nothing beside it, and nothing to go on with.
+            let journal =
+                (is_kept || given.is_some()).then(|| place(given, are_many, &path, url, self.named()));
             Ok(Source { path, journal, only })
         });
         sources.collect()
@@ -282,10 +327,40 @@ impl Post {
     }
 }
 
+/// Each source is given once: what is posted twice would be under another key.
+fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut seen: HashSet<PathBuf> = HashSet::new();
+    for path in paths {
+        // What cannot be opened is told of elsewhere.
+        let real = if path == Path::new(STDIN) { Ok(path.clone()) } else { path.canonicalize() };
+        if let Ok(real) = real
+            && !seen.insert(real)
+        {
+            return Err(Failure::usage(format!("{} is given twice: name it once", path.display())));
+        }
+    }
+    for path in paths {
+        let above = path.canonicalize().ok().and_then(|real| {
+            real.ancestors().skip(1).find(|above| seen.contains(*above)).map(Path::to_owned)
+        });
+        if let Some(above) = above {
+            let (path, above) = (path.display(), above.display());
+            return Err(Failure::usage(format!(
+                "{path} is in {above}, which is given too: name one of them"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A source of a report; one that was put away is where its report is.
 fn found(source: &Path, report: &Path) -> PathBuf {
     match source.file_name() {
-        Some(name) if !source.exists() && report.with_file_name(name).exists() => report.with_file_name(name),
+        Some(name)
+            if source != Path::new(STDIN) && !source.exists() && report.with_file_name(name).exists() =>
+        {
+            report.with_file_name(name)
+        }
         _ => source.to_owned(),
     }
 }

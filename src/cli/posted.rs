@@ -9,6 +9,7 @@ use super::screen::Screen;
 use crate::error::one_line;
 use crate::load::text::{Page, bytes, grouped};
 use crate::post::{Part, Progress, Report};
+use crate::units::many;
 
 /// 10 s between two lines of a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -44,6 +45,19 @@ pub fn text(report: &Report) -> String {
     if unnamed > 0 {
         page.row("", format!("and {} more; --report FILE names them all", grouped(unnamed)));
     }
+    if report.left_out > 0 {
+        page.row("left out", left_out(report));
+        for left_out in &report.first_left_out {
+            let (source, name) = (left_out.source.display(), one_line(&left_out.record));
+            page.row("", format!("{source}: {name}: {}", left_out.left_out));
+        }
+        let named: u64 =
+            report.left_out_kinds.iter().filter(|kind| kind.is_named).map(|kind| kind.count).sum();
+        let unnamed = named - report.first_left_out.len() as u64;
+        if unnamed > 0 {
+            page.row("", format!("and {} more; --report FILE names them all", grouped(unnamed)));
+        }
+    }
     if report.unsent > 0 {
         page.row(
             "unsent",
@@ -65,7 +79,36 @@ pub fn text(report: &Report) -> String {
             ),
         );
     }
+    page.row("in all", in_all(report));
     page.to_string().trim_end().to_owned()
+}
+
+/// What was left out, by kind.
+fn left_out(report: &Report) -> String {
+    let kinds: Vec<String> = report.left_out_kinds.iter().map(|kind| many(kind.count, kind.kind)).collect();
+    kinds.join(", ")
+}
+
+/// What was found, and that it is all told of.
+fn in_all(report: &Report) -> String {
+    let parts = [
+        (report.stored, "stored"),
+        (report.stored_before, "stored before"),
+        (report.failed, "failed"),
+        (report.left_out, "left out"),
+        (report.unsent, "unsent"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(count)))
+        .collect();
+    let more = match report.broken_sources {
+        0 => String::new(),
+        count => format!("; {} not read to the end may hold more", many(count, "source")),
+    };
+    let sum = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(" + ")) };
+    format!("{} found{sum}{more}", grouped(report.found))
 }
 
 /// The same as one JSON object.
@@ -171,7 +214,8 @@ fn line(progress: &Progress, of: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::report::{FailedRecord, FailureKind};
+    use crate::post::report::{FailedRecord, FailureKind, LeftOutKind, LeftOutRecord};
+    use crate::records::LeftOut;
 
     #[test]
     fn what_failed_is_named_with_its_reason() {
@@ -183,10 +227,23 @@ mod tests {
             tries: 4,
             reason: "503 Service Unavailable: busy".into(),
         };
+        let left_out = LeftOutRecord {
+            source: "a.tar".into(),
+            record: "c".into(),
+            left_out: LeftOut::HardLink("d".into()).to_string(),
+        };
         let kind = FailureKind { kind: "503 Service Unavailable".into(), count: 2, example: String::new() };
         let report = Report {
+            found: 10_007,
             stored: 9_998,
             failed: 2,
+            left_out: 7,
+            left_out_kinds: vec![
+                LeftOutKind { kind: LeftOut::Folder.kind(), count: 4, is_named: false },
+                LeftOutKind { kind: LeftOut::HardLink(String::new()).kind(), count: 2, is_named: true },
+                LeftOutKind { kind: LeftOut::Device.kind(), count: 1, is_named: true },
+            ],
+            first_left_out: vec![left_out],
             bytes: 1_500_000,
             requests: 10_006,
             connections_max: 100,
@@ -204,9 +261,12 @@ mod tests {
              failed       2\n                     2  503 Service Unavailable\n\
              of these     a.zip: b.json: 503 Service Unavailable: busy (4 tries)\n             \
              and 1 more; --report FILE names them all\n\
+             left out     4 folders, 2 hard links, 1 device\n             a.tar: c: hard link to d\n             \
+             and 2 more; --report FILE names them all\n\
              requests     10,006, over 100 connections at most, 5 refused\n             \
              768 more connections waited in vain to be accepted, and their requests went over others: the store takes \
-             some 232 at once"
+             some 232 at once\n\
+             in all       10,007 found: 9,998 stored + 2 failed + 7 left out"
         );
         let parsed: serde_json::Value = serde_json::from_str(&json(&report)).unwrap();
         assert_eq!((&parsed["failed"], &parsed["first"][0]["status"]), (&2.into(), &503.into()));

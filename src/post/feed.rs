@@ -1,4 +1,5 @@
-//! The side that reads: sources in, records that are still to be sent out, read ahead within a bound.
+//! The side that reads: sources in, records that are still to be sent out, read ahead within a bound. Whatever is in
+//! a source comes out as one item: to be sent, known from an earlier run, failed or left out.
 //!
 //! It runs on a thread that its caller starts, and rings the poster's bell only when that waits for more.
 
@@ -13,20 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 use parking_lot::{Condvar, Mutex};
 
-use super::Key;
+use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
+use super::{Key, STDIN};
 use crate::courier::judge::Reason;
 use crate::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::net::Waker;
-use crate::records::{Cut, Extent, Flaw, Walk};
+use crate::records::{Cut, Extent, Flaw, Found, LeftOut, RecordError, Walk, shown};
 
 /// A source that is to be posted.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its file or folder.
+    /// Its file or folder, or `-`: standard input.
     pub path: PathBuf,
-    /// Where its journal is.
-    pub journal: PathBuf,
+    /// Where its journal is; none: what became of it is not noted, and nothing goes on where it was.
+    pub journal: Option<PathBuf>,
     /// The records that are wanted; none: all.
     pub only: Option<Arc<HashSet<String>>>,
 }
@@ -60,6 +62,13 @@ pub enum Item {
         name: String,
         /// Why.
         flaw: Flaw,
+    },
+    /// What is in the source and is no record.
+    LeftOut {
+        /// Its name.
+        name: String,
+        /// What it is.
+        what: LeftOut,
     },
     /// The source that began last ends; with an error, before its end.
     End(Option<String>),
@@ -179,9 +188,11 @@ impl Feed {
 
     fn read(&self, source: Source) -> ControlFlow<()> {
         let path = source.path.clone();
-        let (name, is_folder) = match (name_of(&path), fs::metadata(&path)) {
-            (Ok(name), Ok(metadata)) => (name, metadata.is_dir()),
-            (Err(why), _) | (_, Err(why)) => {
+        let is_stdin = path == Path::new(STDIN);
+        let opened = name_of(&path).and_then(|name| Ok((name, !is_stdin && fs::metadata(&path)?.is_dir())));
+        let (name, is_folder) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
                 let why = format!("cannot open {}: {why}: check its name and mode", path.display());
                 return self.give(Item::Refused { path, why: JournalError::Unfit(why) });
             }
@@ -193,12 +204,16 @@ impl Feed {
             Some(Cut::Row) => "csv",
         };
         let identity = Identity { source: name.clone(), url: self.url.clone(), record: record.into() };
-        let (journal, known) = match Journal::open(&source.journal, &identity) {
+        let opened = match &source.journal {
+            Some(journal) => Journal::open(journal, &identity),
+            None => Ok((Journal::none(), Known::none())),
+        };
+        let (journal, known) = match opened {
             Ok(opened) => opened,
             Err(why) => return self.give(Item::Refused { path, why }),
         };
         // Whoever held the journal before may have put the source away, which comes before its journal's end.
-        if !path.exists() {
+        if !is_stdin && !path.exists() {
             let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
             if let Err(why) = journal.remove() {
                 log::debug!("the journal of {}: {why}", path.display());
@@ -210,7 +225,10 @@ impl Feed {
         let own_journal = source.journal.clone();
         self.give(Item::Begin { source, journal, extent: walk.extent.clone() })?;
         let mut reading = Reading { feed: self, walk, name, known, only };
-        let walked = if is_folder { reading.folder(&path, &own_journal) } else { reading.file(&path, "") };
+        let walked = match is_folder {
+            true => reading.folder(&path, own_journal.as_deref()),
+            false => reading.source(&path).map_err(|why| why.to_string()),
+        };
         match walked {
             Ok(flow) => flow?,
             Err(why) => return self.give(Item::End(Some(why))),
@@ -243,7 +261,7 @@ fn name_of(path: &Path) -> io::Result<String> {
         Some(name) => name.to_owned(),
         None => path.canonicalize()?.file_name().unwrap_or_default().to_owned(),
     };
-    Ok(named.to_string_lossy().into_owned())
+    Ok(shown(named.as_encoded_bytes()))
 }
 
 /// A source that is being read.
@@ -256,51 +274,77 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Every file below a folder, by name, but for hidden ones.
-    fn folder(&mut self, path: &Path, journal: &Path) -> Result<ControlFlow<()>, String> {
-        let mut files = Vec::new();
-        collect(path, &mut files).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
-        files.retain(|file| file != journal);
-        files.sort();
-        // One that cannot be read does not keep the others from being sent.
-        let mut broken = None;
-        for file in files {
-            let below = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
-            match self.file(&file, &below) {
-                Ok(ControlFlow::Continue(())) => {}
-                Ok(flow) => return Ok(flow),
-                Err(why) => broken = broken.or(Some(why)),
+    /// Everything below a folder, by name. What cannot be read does not keep the rest from being sent.
+    fn folder(&mut self, path: &Path, journal: Option<&Path>) -> Result<ControlFlow<()>, String> {
+        let below = folder::list(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        for (file, found) in below {
+            if Some(file.as_path()) == journal {
+                continue;
+            }
+            let name = shown(file.strip_prefix(path).unwrap_or(&file).as_os_str().as_encoded_bytes());
+            let flow = match found {
+                Below::File => self.file(&file, &name),
+                Below::Unreadable(why) => self.found(name, Found::Flawed(Flaw::Unreadable(why)), false),
+                Below::LeftOut(what) => self.found(name, Found::LeftOut(what), false),
+            };
+            if flow.is_break() {
+                return Ok(flow);
             }
         }
-        broken.map_or(Ok(ControlFlow::Continue(())), Err)
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// The records of a file; `below` is its name in the folder that is the source.
-    fn file(&mut self, path: &Path, below: &str) -> Result<ControlFlow<()>, String> {
+    /// What is in a file of the folder that is the source, in which it is called `name`.
+    fn file(&mut self, path: &Path, name: &str) -> ControlFlow<()> {
+        // Where it failed as such, all of it is wanted again.
+        let is_wanted = self.only.as_ref().is_some_and(|only| only.contains(name));
+        let file_name = shown(path.file_name().unwrap_or_default().as_encoded_bytes());
+        self.expect(path);
+        let walk = self.walk.clone();
+        let walked = walk.file(path, &mut |inner, found| {
+            // All of a file has the file's name.
+            let whole = if inner == file_name { name.to_owned() } else { format!("{name} {inner}") };
+            self.found(whole, found, is_wanted)
+        });
+        match walked {
+            Ok(flow) => flow,
+            Err(why) => {
+                let flaw = match why {
+                    RecordError::Refused { why, .. } => Flaw::Refused(why),
+                    RecordError::Read { why, .. } => Flaw::Incomplete(why.to_string()),
+                    RecordError::Open { why, .. } => Flaw::Unreadable(why.to_string()),
+                    why => Flaw::Unreadable(why.to_string()),
+                };
+                self.found(name.to_owned(), Found::Flawed(flaw), is_wanted)
+            }
+        }
+    }
+
+    /// What is in a source that is no folder.
+    fn source(&mut self, path: &Path) -> Result<ControlFlow<()>, RecordError> {
+        let walk = self.walk.clone();
+        let is_stdin = path == Path::new(STDIN);
+        if !is_stdin {
+            self.expect(path);
+        }
+        let mut visit = |name: &str, found| self.found(name.to_owned(), found, false);
+        if is_stdin { walk.stdin(&mut visit) } else { walk.file(path, &mut visit) }
+    }
+
+    fn expect(&self, path: &Path) {
         if let Ok(metadata) = fs::metadata(path) {
             self.walk.extent.add_bytes(metadata.len());
         }
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let walk = self.walk.clone();
-        let walked = walk.file(path, &mut |cut, name, body| {
-            let name = match below {
-                "" => name.to_owned(),
-                // All of a file of a folder.
-                below if name == file_name => below.to_owned(),
-                below => format!("{below} {name}"),
-            };
-            self.record(cut, name, body)
-        });
-        walked.map_err(|why| why.to_string())
     }
 
-    fn record(&mut self, cut: Cut, name: String, body: Result<Vec<u8>, Flaw>) -> ControlFlow<()> {
-        if self.only.as_ref().is_some_and(|only| !only.contains(&name)) {
+    fn found(&mut self, name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
+        if !is_wanted && self.only.as_ref().is_some_and(|only| !only.contains(&name)) {
             return ControlFlow::Continue(());
         }
-        let body = match body {
-            Ok(body) => body,
-            Err(flaw) => return self.feed.give(Item::Flawed { name, flaw }),
+        let (cut, body) = match found {
+            Found::Record(cut, body) => (cut, body),
+            Found::Flawed(flaw) => return self.feed.give(Item::Flawed { name, flaw }),
+            Found::LeftOut(what) => return self.feed.give(Item::LeftOut { name, what }),
         };
         let key = Key::of(&self.name, &name, &body);
         let known = self.known.outcome(&key).unwrap_or_else(|why| {
@@ -315,26 +359,6 @@ impl Reading<'_> {
             None => Item::Record(Record { name, key, cut, body }),
         })
     }
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if is_hidden(&path) {
-            continue;
-        }
-        match fs::metadata(&path)? {
-            found if found.is_dir() => collect(&path, files)?,
-            found if found.is_file() => files.push(path),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether a name begins with a dot, as journals' do.
-pub(super) fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'))
 }
 
 impl From<&Flaw> for Reason {

@@ -4,11 +4,11 @@ use std::io;
 
 use super::feed::{Item, Source};
 use super::journal::{Journal, JournalError, Outcome};
-use super::report::{FailedRecord, Lines, Part, failed_record};
+use super::report::{FailedRecord, LeftOutRecord, Lines, Part, failed_record};
 use super::run::{Carried, Poster};
 use super::{Key, watch};
 use crate::courier::{Outcome as End, judge::Reason};
-use crate::records::Extent;
+use crate::records::{Extent, LeftOut};
 use crate::units::{many, of_file};
 
 /// A source that is being posted.
@@ -47,7 +47,7 @@ impl Job {
     fn note(&mut self, record: &FailedRecord) -> io::Result<()> {
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => none.insert(Lines::create(&watch::report_of(&self.source.journal))?),
+            none => none.insert(Lines::create(&watch::report_of(self.journal.path()))?),
         };
         lines.write(record)
     }
@@ -94,6 +94,10 @@ impl Poster {
                 let job = self.read_one();
                 self.failed(job, &name, None, 0, &Reason::from(&flaw));
             }
+            Item::LeftOut { name, what } => {
+                self.report.found += 1;
+                self.left_out(name, &what);
+            }
             Item::End(error) => {
                 let job = self.current.take().expect("a source begins before it ends");
                 if let Some(why) = &error {
@@ -108,7 +112,21 @@ impl Poster {
     fn read_one(&mut self) -> usize {
         let job = self.current.expect("a source begins before its records");
         self.jobs[job].read += 1;
+        self.report.found += 1;
         job
+    }
+
+    fn left_out(&mut self, name: String, what: &LeftOut) {
+        let job = &self.jobs[self.current.expect("a source begins before what is in it")];
+        let left_out =
+            LeftOutRecord { source: job.source.path.clone(), record: name, left_out: what.to_string() };
+        log::debug!("{}: {}: left out, a {what}", left_out.source.display(), left_out.record);
+        let written = match &mut self.lines {
+            Some(lines) if what.is_named() => lines.write(&left_out),
+            _ => Ok(()),
+        };
+        self.report.add_left_out(left_out, what);
+        self.check_report(written);
     }
 
     fn refuse_source(&mut self, path: &str, why: JournalError) {
@@ -153,7 +171,11 @@ impl Poster {
         self.report.add_failed(&failed, &reason.kind);
         let noted = if self.options.watches { job.note(&failed) } else { Ok(()) };
         let noted = noted.and_then(|()| self.lines.as_mut().map_or(Ok(()), |lines| lines.write(&failed)));
-        if let Err(why) = noted {
+        self.check_report(noted);
+    }
+
+    fn check_report(&mut self, written: io::Result<()>) {
+        if let Err(why) = written {
             self.ends.get_or_insert(format!(
                 "cannot write the report: {}: make room and run it again",
                 of_file(&why)

@@ -44,7 +44,8 @@ pub struct Known {
     stored: Vec<u128>,
     /// Where the lines of what failed begin.
     failed: HashMap<u128, u64>,
-    lines: File,
+    /// None where there is no journal.
+    lines: Option<File>,
 }
 
 /// An outcome of an earlier run.
@@ -60,7 +61,8 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: Arc<File>,
+    /// None where nothing is noted.
+    file: Option<Arc<File>>,
     /// Lines that are not written yet; a turn's worth.
     lines: Vec<u8>,
     /// Whether something was written that may not be on the disk yet.
@@ -70,6 +72,11 @@ pub struct Journal {
 const MARK: &str = "framegate-journal-1";
 
 impl Journal {
+    /// Notes nothing: for what cannot be read again.
+    pub fn none() -> Journal {
+        Journal { path: PathBuf::new(), file: None, lines: Vec::new(), unsynced: false }
+    }
+
     /// Opens the journal at `path`, or begins it, and reads what it holds.
     pub fn open(path: &Path, identity: &Identity) -> Result<(Journal, Known), JournalError> {
         let unfit = |why: io::Error| {
@@ -93,9 +100,9 @@ impl Journal {
             Err(TryLockError::Error(why)) => return Err(unfit(why)),
         }
         let expected = format!("{MARK} {}", serde_json::to_string(identity).expect("it is three names"));
-        let mut known =
-            Known { stored: Vec::new(), failed: HashMap::new(), lines: file.try_clone().map_err(unfit)? };
-        let whole = match known.read(&expected).map_err(unfit)? {
+        let mut known = Known::none();
+        let lines = file.try_clone().map_err(unfit)?;
+        let whole = match known.read(lines, &expected).map_err(unfit)? {
             Some(whole) => whole,
             None => {
                 return Err(JournalError::Unfit(format!(
@@ -106,7 +113,7 @@ impl Journal {
         };
         file.set_len(whole).map_err(unfit)?;
         let mut journal =
-            Journal { path: path.to_owned(), file: Arc::new(file), lines: Vec::new(), unsynced: false };
+            Journal { path: path.to_owned(), file: Some(Arc::new(file)), lines: Vec::new(), unsynced: false };
         if whole == 0 {
             journal.line(&expected);
             journal.write().map_err(unfit)?;
@@ -134,8 +141,12 @@ impl Journal {
 
     /// Hands the lines to the system: from then on only a crash of the machine can take them back.
     pub fn write(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            self.lines.clear();
+            return Ok(());
+        };
         while !self.lines.is_empty() {
-            match (&*self.file).write(&self.lines) {
+            match (&**file).write(&self.lines) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 // Where there is no room for the rest, that is what is tried again: no line is in it twice, or torn.
                 Ok(n) => {
@@ -151,7 +162,7 @@ impl Journal {
 
     /// The file, if it holds what may not be on the disk yet; for [`File::sync_data`] on another thread.
     pub fn to_sync(&mut self) -> Option<Arc<File>> {
-        std::mem::take(&mut self.unsynced).then(|| self.file.clone())
+        self.file.clone().filter(|_| std::mem::take(&mut self.unsynced))
     }
 
     /// The sync could not begin: it is due as before.
@@ -162,7 +173,7 @@ impl Journal {
     /// Writes everything, to the disk too.
     pub fn finish(&mut self) -> io::Result<()> {
         self.write()?;
-        self.file.sync_data()
+        self.file.as_ref().map_or(Ok(()), |file| file.sync_data())
     }
 
     /// Where it is.
@@ -172,14 +183,20 @@ impl Journal {
 
     /// Removes it: its source is done for good.
     pub fn remove(self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+        if self.file.is_some() { fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
 impl Known {
+    /// No earlier run.
+    pub fn none() -> Known {
+        Known { stored: Vec::new(), failed: HashMap::new(), lines: None }
+    }
+
     /// Reads the whole lines; where the last of them ends. None if the journal is another's.
-    fn read(&mut self, expected: &str) -> io::Result<Option<u64>> {
-        let mut reader = BufReader::new(self.lines.try_clone()?);
+    fn read(&mut self, lines: File, expected: &str) -> io::Result<Option<u64>> {
+        let mut reader = BufReader::new(lines.try_clone()?);
+        self.lines = Some(lines);
         let mut line = Vec::new();
         let (mut at, mut whole) = (0, 0);
         // Lines that are not whole, and how many of them others follow.
@@ -228,8 +245,8 @@ impl Known {
     /// What became of a record in an earlier run.
     pub fn outcome(&self, key: &Key) -> io::Result<Option<Outcome>> {
         let half = key.half();
-        if let Some(&at) = self.failed.get(&half) {
-            let mut reader = BufReader::new(&self.lines);
+        if let (Some(&at), Some(lines)) = (self.failed.get(&half), &self.lines) {
+            let mut reader = BufReader::new(lines);
             reader.seek(SeekFrom::Start(at))?;
             let mut line = Vec::new();
             io::Read::take(&mut reader, POST_JOURNAL_LINE_MAX).read_until(b'\n', &mut line)?;

@@ -13,6 +13,7 @@
 //! The requests themselves are a [`courier`]'s.
 
 pub mod feed;
+mod folder;
 mod job;
 pub mod journal;
 mod key;
@@ -34,6 +35,9 @@ pub use feed::{Feed, Intake, Source, feed};
 pub use key::Key;
 pub use report::{Part, Progress, Report};
 pub use run::{Poster, Stop};
+
+/// How standard input is called where a source is named.
+pub const STDIN: &str = "-";
 
 /// How records are posted.
 #[derive(Clone, Debug)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::courier::judge::Reason;
 use crate::limits::{POST_KINDS, POST_NAMED};
+use crate::records::LeftOut;
 
 /// A record that was not stored: a line of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,10 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
     <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
 }
 
+fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
 #[cfg(not(unix))]
 fn path_of(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
@@ -88,15 +93,44 @@ pub struct FailureKind {
     pub example: String,
 }
 
+/// What is in a source and is no record: a line of a report, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOutRecord {
+    /// The source.
+    #[serde(serialize_with = "lossy")]
+    pub source: PathBuf,
+    /// Its name in there.
+    pub record: String,
+    /// What it is.
+    pub left_out: String,
+}
+
+/// What was left out, of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOutKind {
+    /// What one is called.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// Whether each has a name.
+    #[serde(skip)]
+    pub is_named: bool,
+}
+
 /// What became of all records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
+    /// What was found in the sources, of any kind: the sum of what was stored, stored before, failed, left out and
+    /// not sent.
+    pub found: u64,
     /// Records that were stored in this run.
     pub stored: u64,
     /// Records that earlier runs had stored.
     pub stored_before: u64,
     /// Records that were not stored, in this run or an earlier one.
     pub failed: u64,
+    /// What is no record: links, devices, folders, blank lines and the like.
+    pub left_out: u64,
     /// Records that were taken and not ended, because the run was.
     pub unsent: u64,
     /// Bytes of the records that were stored in this run.
@@ -117,8 +151,14 @@ pub struct Report {
     pub failures: Vec<FailureKind>,
     /// The first records that failed.
     pub first: Vec<FailedRecord>,
-    /// Sources that could not be taken, or not be read to their end, and why.
+    /// What was left out by kind, in the order in which it came.
+    pub left_out_kinds: Vec<LeftOutKind>,
+    /// The first that was left out and has a name.
+    pub first_left_out: Vec<LeftOutRecord>,
+    /// The first sources that could not be taken, or not be read to their end, and why.
     pub broken: Vec<String>,
+    /// How many sources could not.
+    pub broken_sources: u64,
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// Why it ended before everything was done.
@@ -131,12 +171,12 @@ pub struct Report {
 impl Report {
     /// Whether every record is stored.
     pub fn is_complete(&self) -> bool {
-        self.failed == 0 && self.unsent == 0 && self.broken.is_empty() && self.error.is_none()
+        self.failed == 0 && self.unsent == 0 && self.broken_sources == 0 && self.error.is_none()
     }
 
     /// Whether nothing was done, because no source could be taken.
     pub fn is_untouched(&self) -> bool {
-        self.requests == 0 && self.stored_before == 0 && self.failed == 0
+        self.requests == 0 && self.stored_before == 0 && self.failed == 0 && self.left_out == 0
     }
 
     /// Records stored a second.
@@ -163,7 +203,28 @@ impl Report {
         }
     }
 
+    pub(super) fn add_left_out(&mut self, left_out: LeftOutRecord, what: &LeftOut) {
+        self.left_out += 1;
+        if what.is_named() && self.first_left_out.len() < POST_NAMED {
+            self.first_left_out.push(left_out);
+        }
+        match self.left_out_kinds.iter_mut().find(|known| known.kind == what.kind()) {
+            Some(known) => known.count += 1,
+            None => self.left_out_kinds.push(LeftOutKind {
+                kind: what.kind(),
+                count: 1,
+                is_named: what.is_named(),
+            }),
+        }
+    }
+
+    /// Whether everything that was found is told of.
+    pub fn adds_up(&self) -> bool {
+        self.found == self.stored + self.stored_before + self.failed + self.left_out + self.unsent
+    }
+
     pub(super) fn add_broken(&mut self, why: String) {
+        self.broken_sources += 1;
         if self.broken.len() < POST_NAMED {
             self.broken.push(why);
         }
@@ -202,6 +263,17 @@ pub(super) struct LastLine<'a> {
     pub summary: &'a Report,
 }
 
+/// A line of a report's file that tells of one record.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ReportLine {
+    LeftOut {
+        #[serde(rename = "left_out")]
+        _what: String,
+    },
+    Failed(FailedRecord),
+}
+
 /// The failed records of a report's file, source by source.
 ///
 /// # Errors
@@ -216,8 +288,9 @@ pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, String
         if line.starts_with("{\"summary\"") {
             continue;
         }
-        let failed: FailedRecord =
+        let line: ReportLine =
             serde_json::from_str(&line).map_err(|why| wrong(format!("line {}: {why}", index + 1)))?;
+        let ReportLine::Failed(failed) = line else { continue };
         match sources.iter_mut().find(|(source, _)| *source == failed.source) {
             Some((_, records)) => records.push(failed.record),
             None => sources.push((failed.source, vec![failed.record])),
@@ -296,6 +369,8 @@ mod tests {
             report.add_failed(&failed, "503 x");
             lines.write(&failed).unwrap();
         }
+        let link = LeftOutRecord { source: "a".into(), record: "l".into(), left_out: "link".into() };
+        lines.write(&link).unwrap();
         lines.write(&LastLine { summary: &report }).unwrap();
         lines.finish().unwrap();
         let expected = [("a", vec!["1", "2"]), ("b", vec!["x\ny"])]

@@ -188,6 +188,7 @@ impl Poster {
         self.report.connections_max = counts.connections_max;
         self.report.seconds = self.began.elapsed().as_secs_f64();
         self.report.error = self.ends.take();
+        debug_assert!(self.report.adds_up(), "{:?}", self.report);
         if let Some(mut lines) = self.lines.take() {
             let written = lines.write(&super::report::LastLine { summary: &self.report });
             if let Err(why) = written.and_then(|()| lines.finish().map(drop)) {

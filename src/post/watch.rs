@@ -17,7 +17,8 @@ use crossbeam::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError}
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::feed::{Source, is_hidden};
+use super::feed::Source;
+use super::folder::is_hidden;
 use super::journal::Journal;
 use super::report::Lines;
 use crate::limits::{POST_LOOK_EVERY, POST_SETTLE};
@@ -113,7 +114,7 @@ impl Watcher {
                 }
             };
             for path in complete {
-                let mut source = Source { journal: journal_of(&path), path, only: None };
+                let mut source = Source { journal: Some(journal_of(&path)), path, only: None };
                 loop {
                     match to.send_timeout(source, POST_LOOK_EVERY) {
                         Ok(()) => break,
@@ -241,7 +242,7 @@ pub(super) fn put_away(
     if !is_done {
         let mut lines = match lines {
             Some(lines) => lines,
-            None => Lines::create(&report_of(&source.journal))?,
+            None => Lines::create(&report_of(journal.path()))?,
         };
         lines.write(&serde_json::json!({ "summary": { "error": error } }))?;
         let written = lines.finish()?;
@@ -339,13 +340,14 @@ mod tests {
     fn sources_are_put_away_under_their_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.zip");
-        let source = Source { journal: folder.path().join(".a.journal"), path: path.clone(), only: None };
+        let own = folder.path().join(".a.journal");
+        let source = Source { journal: Some(own.clone()), path: path.clone(), only: None };
         let identity = Identity { source: "a.zip".into(), url: "u".into(), record: "file".into() };
         let put = |error: Option<&str>| {
             fs::write(&path, "x").unwrap();
-            let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
+            let (journal, _) = Journal::open(&own, &identity).unwrap();
             let to = put_away(&source, journal, None, error).unwrap().unwrap();
-            assert!(!path.exists() && !source.journal.exists() && to.exists());
+            assert!(!path.exists() && !own.exists() && to.exists());
             to.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!(put(None), "done/a.zip");
@@ -354,8 +356,8 @@ mod tests {
         let report = fs::read_to_string(folder.path().join("failed/a.zip.report.jsonl")).unwrap();
         assert_eq!(report, "{\"summary\":{\"error\":\"torn\"}}\n");
         // Somebody was faster.
-        let (journal, _) = Journal::open(&source.journal, &identity).unwrap();
+        let (journal, _) = Journal::open(&own, &identity).unwrap();
         assert_eq!(put_away(&source, journal, None, None).unwrap(), None);
-        assert!(!source.journal.exists());
+        assert!(!own.exists());
     }
 }

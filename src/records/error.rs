@@ -20,6 +20,13 @@ pub enum RecordError {
         /// Its name.
         name: String,
     },
+    /// An input is not what it should be, and nothing of it is taken.
+    Refused {
+        /// The input's name.
+        name: String,
+        /// Why, and the mend.
+        why: String,
+    },
     /// Reading failed on the way.
     Read {
         /// The input's name.
@@ -45,6 +52,7 @@ impl fmt::Display for RecordError {
                 write!(f, "cannot open {name}: {why}: check its name and mode")
             }
             RecordError::Folder { name } => write!(f, "{name} is a folder: name the files in it"),
+            RecordError::Refused { name, why } => write!(f, "{name} is not posted: {}", one_line(why)),
             RecordError::Read { name, why } => {
                 // Of a damaged archive it may quote anything.
                 write!(f, "cannot read {name} to its end: {}", one_line(&why.to_string()))

@@ -15,8 +15,10 @@ pub enum Flaw {
     Method(String),
     /// Its bytes are not what the archive says of them, and why.
     Damaged(String),
-    /// Its name leads out of the archive.
-    Name,
+    /// Its source ends, or cannot be read on, within it, and why.
+    Incomplete(String),
+    /// It is a member of an archive of a type that is not known.
+    UnknownType(String),
     /// A row has another number of fields than the header.
     Fields {
         /// In the header.
@@ -24,8 +26,14 @@ pub enum Flaw {
         /// In the row.
         got: usize,
     },
-    /// A row is no UTF-8, which JSON has to be.
+    /// A row begins a quote that never ends.
+    OpenQuote,
+    /// A line or a row is no UTF-8, or holds a NUL.
     NotText,
+    /// A file cannot be opened or read, and why.
+    Unreadable(String),
+    /// All of a file is neither text nor an archive that is read here, or not what its name says, and why.
+    Refused(String),
 }
 
 impl Flaw {
@@ -36,9 +44,13 @@ impl Flaw {
             Flaw::Encrypted => "encrypted",
             Flaw::Method(_) => "unknown compression",
             Flaw::Damaged(_) => "damaged",
-            Flaw::Name => "bad name",
+            Flaw::Incomplete(_) => "incomplete",
+            Flaw::UnknownType(_) => "unknown type",
             Flaw::Fields { .. } => "wrong number of fields",
-            Flaw::NotText => "not UTF-8",
+            Flaw::OpenQuote => "open quote",
+            Flaw::NotText => "not text",
+            Flaw::Unreadable(_) => "unreadable",
+            Flaw::Refused(_) => "not understood",
         }
     }
 }
@@ -49,12 +61,20 @@ impl fmt::Display for Flaw {
             Flaw::TooLarge(max) => write!(f, "larger than {max} bytes: raise --max-record"),
             Flaw::Encrypted => f.write_str("encrypted: decrypt the archive first"),
             Flaw::Method(method) => {
-                write!(f, "packed with {method}: only stored and deflate are read; pack it again")
+                write!(f, "packed with {method}, which is not read here: pack it again with deflate or zstd")
             }
             Flaw::Damaged(why) => write!(f, "damaged: {}", one_line(why)),
-            Flaw::Name => f.write_str("its name leads out of the archive: rename it"),
+            Flaw::Incomplete(why) => write!(f, "incomplete: {}", one_line(why)),
+            Flaw::UnknownType(kind) => {
+                write!(f, "a member of type {kind}, which is not read here: pack the archive again")
+            }
             Flaw::Fields { expected, got } => write!(f, "{got} fields where the header has {expected}"),
-            Flaw::NotText => f.write_str("not UTF-8, which JSON has to be: convert the file"),
+            Flaw::OpenQuote => {
+                f.write_str("a quote is left open, so the rest of the table is in this row: close it")
+            }
+            Flaw::NotText => f.write_str("not UTF-8, or it holds a NUL: convert the file, with iconv"),
+            Flaw::Unreadable(why) => write!(f, "cannot be read: {}", one_line(why)),
+            Flaw::Refused(why) => f.write_str(&one_line(why)),
         }
     }
 }

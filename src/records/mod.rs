@@ -1,14 +1,22 @@
 //! What `send` and `post` read.
 //!
 //! For `send`, [`Records`]: the lines of standard input or of files, or whole files. For `post`, a [`Walk`]:
-//! archives, text and tables, where what is wrong with one record is a value and the rest goes on. Reading is for a thread of its own, so that whoever takes the records can do something else (send
+//! archives, text and tables, where what is wrong with one record is a value and the rest goes on. Everything that is
+//! in a source is a record, a [`Flaw`] or [`LeftOut`]: nothing is passed over in silence. Reading is for a thread of its own, so that whoever takes the records can do something else (send
 //! what it has, see a signal) when none is at hand. The caller starts it: this room has no threads.
 
 mod error;
 mod flaw;
+mod head;
+mod judge;
+mod kind;
+mod left_out;
+mod lines;
 mod rows;
 mod source;
+mod sparse;
 mod tape;
+mod unpack;
 mod walk;
 mod zip;
 
@@ -22,9 +30,10 @@ use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
 
 pub use error::RecordError;
 pub use flaw::Flaw;
+pub use left_out::LeftOut;
 use source::Piece;
 pub use source::Reader;
-pub use walk::{Cut, Extent, Visit, Walk};
+pub use walk::{Cut, Extent, Found, Visit, Walk, shown};
 
 /// 4 blocks read ahead: reading is rarely what everything waits for, and a block is a read.
 const AHEAD: usize = 4;

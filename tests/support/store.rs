@@ -226,7 +226,7 @@ fn serve(stream: TcpStream, (log, changed): &(Mutex<Log>, Condvar), decide: &Dec
         let len = fields.get("content-length").map_or(0, |len| len.parse().unwrap());
         let mut body = vec![0; len];
         reader.read_exact(&mut body)?;
-        let body = String::from_utf8(body).unwrap();
+        let body = String::from_utf8_lossy(&body).into_owned();
         let mut locked = log.lock().unwrap();
         let key = fields.get("idempotency-key").cloned().unwrap_or_default();
         let seen = Seen { at: Instant::now(), key, fields, number: locked.requests };

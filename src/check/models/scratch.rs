@@ -16,6 +16,12 @@ impl Scratch {
         Scratch(std::env::temp_dir().join(name))
     }
 
+    /// The same under a name that ends in this.
+    pub fn called(extension: &str) -> Scratch {
+        let Scratch(path) = &Scratch::new();
+        Scratch(path.with_extension(extension))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
