@@ -144,7 +144,7 @@ fn answers_that_nobody_expected_stay_with_their_handler() {
         "if mkdir '{first}' 2> /dev/null; then read line < '{gate}'; else head -c {half} > '{all}'; cat '{all}'; fi; \
          exec cat"
     );
-    let gateway = start(Config { memory: 48 * MIB, payload_max: 4 * MIB, handlers: 2, ..shell(&script) });
+    let gateway = start(Config { memory: 55 * MIB, payload_max: 4 * MIB, handlers: 2, ..shell(&script) });
     until(&gateway, |calls| calls.handlers.iter().all(|handler| handler.pid.is_some()));
     let mut subscriber = gateway.subscriber(">");
     let client = gateway.connect();

@@ -252,6 +252,7 @@ mod tests {
             TypeId::of::<http::Method>(),
             TypeId::of::<crate::courier::judge::OkWhen>(),
             TypeId::of::<crate::load::http::StatusRange>(),
+            TypeId::of::<post::Delimiter>(),
         ];
         let mut ranges = crate::ranges::RANGES.to_vec();
         for (command, arg) in every_option() {

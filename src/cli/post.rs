@@ -120,7 +120,7 @@ pub enum What {
 
 /// What stands between the fields of a table; none: it is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Delimiter(Option<u8>);
+pub struct Delimiter(Option<u8>);
 
 impl FromStr for Delimiter {
     type Err = String;

@@ -158,7 +158,14 @@ impl Send {
             }
             None => (Publisher::connect(&self.to, options)?, None),
         };
-        let stopper = source.begin()?;
+        let stopper = Arc::new(Mutex::new(source.begin()?));
+
+        // Where nothing more can be sent, nothing more is waited for.
+        let (over, stops) = (publisher.interrupter(), stopper.clone());
+        spawn("over", move || {
+            over.wait_until_over();
+            drop(stops.lock().take());
+        })?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
         let (interrupter, flag) = (publisher.interrupter(), interrupted.clone());
@@ -166,7 +173,7 @@ impl Send {
         signals::on_signal(move || {
             log::warn!("{}", waiting(interrupter.in_flight(), asks));
             flag.store(true, Relaxed);
-            drop(stopper);
+            drop(stopper.lock().take());
             interrupter.interrupt(GRACE);
         })?;
 

@@ -336,6 +336,15 @@ impl Interrupter {
         self.shared.state.lock().window.frames()
     }
 
+    /// Waits until the publisher has ended, or can send nothing more: for whoever must end what it waits for otherwise,
+    /// such as a standard input on which nothing comes.
+    pub fn wait_until_over(&self) {
+        let mut state = self.shared.state.lock();
+        while state.life != Life::Over {
+            self.shared.over.wait(&mut state);
+        }
+    }
+
     /// [`Publisher::send`] fails from now on, and [`Publisher::finish`] waits no longer than `grace` from now.
     pub fn interrupt(&self, grace: Duration) {
         let mut state = self.shared.state.lock();

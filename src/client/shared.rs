@@ -32,6 +32,8 @@ pub struct Shared {
     pub room: Condvar,
     /// The writer waits here.
     pub work: Condvar,
+    /// Who waits for the end of it all waits here.
+    pub over: Condvar,
     /// Gets every final reply, on the reader's thread.
     take: Mutex<Option<Take>>,
 }
@@ -147,8 +149,8 @@ impl Shared {
             resent: 0,
             error: None,
         };
-        let (room, work) = (Condvar::new(), Condvar::new());
-        Arc::new(Shared { state: Mutex::new(state), room, work, take: Mutex::new(take) })
+        let (room, work, over) = (Condvar::new(), Condvar::new(), Condvar::new());
+        Arc::new(Shared { state: Mutex::new(state), room, work, over, take: Mutex::new(take) })
     }
 
     /// Takes the replies of one read, which may be none, under one lock.
@@ -198,6 +200,7 @@ impl Shared {
         }
         self.room.notify_all();
         self.work.notify_all();
+        self.over.notify_all();
     }
 }
 

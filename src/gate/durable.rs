@@ -337,13 +337,17 @@ impl Durable {
         while self.ages.front().is_some_and(|&(_, ticket)| !is_open(&self.tickets, ticket)) {
             self.ages.pop_front();
         }
+        self.give_back();
+        Some(pending)
+    }
+
+    /// Where no ticket is left, what a sink in trouble left behind is charged to nobody any more.
+    fn give_back(&mut self) {
         if self.tickets.is_empty() && self.tickets.capacity() > KEEP {
-            // What a sink in trouble left behind is charged to nobody any more.
             self.tickets = Slab::new();
             self.ages = VecDeque::new();
             self.digests = HashMap::new();
         }
-        Some(pending)
     }
 
     /// What the sinks have, for people.
@@ -565,7 +569,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         durable.promised = 0;
         for line in &mut durable.sinks {
             line.puts -= line.waiting.len();
-            line.bytes -= line.waiting.drain(..).map(|put| put.body.len()).sum::<usize>();
+            line.bytes -=
+                std::mem::take(&mut line.waiting).into_iter().map(|put| put.body.len()).sum::<usize>();
         }
+        durable.give_back();
     }
 }

@@ -101,7 +101,7 @@ fn what_cannot_work_is_said_in_one_line() {
         (&[&url, "--think", "5..1"], 2, "write it as 1s..5s"),
         (&[&url, "--think", "1", "--rate", "5"], 2, "cannot be used with"),
         (&[&url, "-c", "0"], 2, "--connections"),
-        (&[&url, "--rate", "0"], 2, "'0' is no rate"),
+        (&[&url, "--rate", "0"], 2, "'0' for '--rate <N>': allowed is"),
         (&[&url, "--header", "no colon"], 2, "write it as 'Name: value'"),
         (&[&url, "--header", "Content-Length: 1"], 2, "cannot be set"),
         (&[&url, "--method", "CONNECT"], 2, "a tunnel"),

@@ -57,7 +57,10 @@ fn a_gateway_serves_at_both_ends_of_every_range() {
             let _ = stream.read(&mut [0; 64]);
             gateway.process.signal("TERM");
             let (code, ledger, said) = gateway.process.end();
-            assert_eq!(code, 0, "{option}: {said}");
+            // Where nobody is there to take it, what was accepted is left when the drain is over.
+            let is_left =
+                option.starts_with("--http-") && said.contains("1 frame not confirmed by the sinks");
+            assert_eq!(code, i32::from(is_left), "{option}: {said}");
             assert!(ledger.starts_with("frames: read "), "{option}: {ledger}");
         }
     }

@@ -123,7 +123,7 @@ fn what_streams_ends_when_its_reader_is_gone_however_quiet_it_is() {
 
 #[test]
 fn what_prints_once_does_not_mind_that_nobody_reads() {
-    let gateway = serve(&["--admin", "127.0.0.1:0"]);
+    let gateway = serve(&[]);
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "a.frames", b"");
     for args in [

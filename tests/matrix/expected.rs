@@ -246,7 +246,11 @@ impl Expected {
                 (Err(_), _) => false,
                 (Ok(()), wire::OK) => true,
                 (Ok(()), wire::DUPLICATE) => copied,
-                (Ok(()), wire::BUSY) => may_be_busy,
+                (Ok(()), wire::BUSY) => {
+                    // At most so many copies of fragments wait to hear what becomes of their message.
+                    let is_crowded = reply.text.starts_with("as many copies of fragments wait");
+                    may_be_busy || copied && is_crowded && matches!(item.what, What::Part(..))
+                }
                 // What is not certain of messages is looked at with all of their fragments.
                 (Ok(()), wire::EXPIRED) => item.what != What::Data,
                 (Ok(()), wire::REJECTED) => item.what != What::Data || by_sink && options.http.is_some(),

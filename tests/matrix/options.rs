@@ -140,6 +140,8 @@ impl Options {
             memory: self.memory,
             outbox: self.outbox,
             parts_memory: self.parts_memory,
+            // What is remembered has its share, however long.
+            dedup: (self.dedup != Dedup::Off).then_some(Duration::from_secs(1)),
             ..Config::default()
         };
         match &self.handler {

@@ -175,7 +175,9 @@ fn steer(admin: &str, steering: &[Steer]) -> Vec<String> {
 /// What is said where it is not taken.
 fn asked(admin: &str, words: &[String]) -> Option<String> {
     let (code, said) = Gateway::ctl(admin, words);
-    (code != 0).then(|| format!("ctl {}: exit {code}: {said}", words.join(" ")))
+    // What would leave no room for what is needed is refused, as at the start.
+    let is_refused = words[0] == "set" && said.contains(" is too little for ");
+    (code != 0 && !is_refused).then(|| format!("ctl {}: exit {code}: {said}", words.join(" ")))
 }
 
 fn memory_of(steer: &Steer) -> Option<usize> {
