@@ -160,7 +160,6 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
         (9, 2),
         (10, 2),
         (11, 1),
-        (12, 1),
         (13, 2),
         (14, 2),
         (15, 2),
@@ -171,6 +170,8 @@ fn every_record_of_a_store_that_misbehaves_has_the_right_outcome() {
     ] {
         assert_eq!(store.times(&format!("record {number}")), times, "record {number}");
     }
+    // On a connection that was used before, that may have been the rest of the answer before: then it was sent again.
+    assert!((1..=2).contains(&store.times("record 12")));
     let log = store.log();
     assert!(log.seen.values().all(|seen| seen.iter().all(|one| one.key == seen[0].key)));
     let asked = &log.seen["record 2"];
