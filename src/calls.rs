@@ -256,6 +256,11 @@ impl Calls {
         self.let_in_beyond();
     }
 
+    /// Nobody waits any more for what is in flight.
+    pub fn give_up(&mut self) {
+        self.in_flight = 0;
+    }
+
     /// The connection is no more, nor are its calls that have not begun.
     pub fn forget(&mut self, conn: u64) {
         let Some(line) = self.lines.remove(&conn) else { return };

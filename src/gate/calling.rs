@@ -363,5 +363,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         calling.drafts.clear();
         calling.unhashed.clear();
         calling.twins.clear();
+        calling.queue.give_up();
     }
 }
