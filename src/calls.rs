@@ -204,16 +204,19 @@ impl Calls {
     }
 
     /// Names the connections that may be read again: all of whose calls were let in, and of those that wait
-    /// for room as many as there is room for.
-    pub fn wake(&mut self, mut go: impl FnMut(u64)) {
-        self.let_in.drain(..).for_each(&mut go);
-        for _ in 0..self.room() {
+    /// for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
+    pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
+        for conn in self.let_in.drain(..) {
+            go(conn);
+        }
+        let mut room = self.room();
+        while room > 0 {
             let Some(conn) = self.readers.pop(&self.lines) else { break };
             if let Some(line) = self.lines.get_mut(&conn) {
                 line.reader = false;
             }
             self.tidy(conn);
-            go(conn);
+            room -= usize::from(go(conn));
         }
     }
 
@@ -394,7 +397,10 @@ mod tests {
         for expected in [&[][..], &[2], &[1]] {
             calls.done();
             woken.clear();
-            calls.wake(|conn| woken.push(conn));
+            calls.wake(|conn| {
+                woken.push(conn);
+                true
+            });
             assert_eq!(woken, expected);
             assert_eq!(begin_all(&mut calls).len(), 1);
         }
@@ -409,13 +415,22 @@ mod tests {
             calls.wait_to_read(conn);
         }
         let mut woken = Vec::new();
-        calls.wake(|conn| woken.push(conn));
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
         assert!(woken.is_empty());
         calls.done();
-        calls.wake(|conn| woken.push(conn));
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
         assert_eq!(woken, [1]);
         calls.set_in_flight_max(9);
-        calls.wake(|conn| woken.push(conn));
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
         assert_eq!(woken, [1, 2, 3]);
     }
 
@@ -476,6 +491,22 @@ mod tests {
             }
         }
         assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_not_to_be_read_any_more_takes_nobodys_room() {
+        let mut calls = open(1, 0);
+        assert_eq!(calls.arrive(1, 1), 1);
+        assert_eq!(calls.begin(|_| true), Some(1));
+        calls.wait_to_read(2);
+        calls.wait_to_read(3);
+        calls.done();
+        let mut woken = Vec::new();
+        calls.wake(|conn| {
+            woken.push(conn);
+            conn != 2
+        });
+        assert_eq!(woken, [2, 3]);
     }
 
     #[test]

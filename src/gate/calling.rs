@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use super::answers::ANSWERS;
-use super::conn::{ConnId, Item};
+use super::conn::{ConnId, Item, State};
 use super::distribute::Seen;
 use super::drafts::Purpose;
 use super::handlers::Handlers;
@@ -189,7 +189,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let mut woken = Vec::new();
         if let Some(calling) = &mut self.calling {
-            calling.queue.wake(|key| woken.push(ConnId::from_key(key)));
+            let conns = &self.conns;
+            calling.queue.wake(|key| {
+                let id = ConnId::from_key(key);
+                woken.push(id);
+                // One that ends, or of which nothing is left to read, would not use the room that another waits for.
+                conns.get(id).is_some_and(|conn| conn.readable && conn.state == State::Open)
+            });
         }
         woken.into_iter().for_each(|id| self.mark_runnable(id));
     }

@@ -137,7 +137,10 @@ pub fn check_calls(data: &[u8]) {
         let woken = calls.room().min(readers.len());
         let expected: Vec<usize> = let_in.into_iter().chain(readers.drain(..woken)).collect();
         let mut named = Vec::new();
-        calls.wake(|conn| named.push(conn as usize));
+        calls.wake(|conn| {
+            named.push(conn as usize);
+            true
+        });
         assert_eq!(named, expected);
     }
     (0..in_flight).for_each(|_| calls.done());

@@ -459,8 +459,9 @@ mod tests {
 
     /// Seeds that once failed, and what they found. A seed means another world once worlds are drawn otherwise; where
     /// a fault has a test of its own beside the code as well, that is what keeps it away.
-    const KNOWN: [(u64, &str); 5] = [
+    const KNOWN: [(u64, &str); 6] = [
         (162_099, "tables of handlers that leave"),
+        (187_636, "who is gone is told of room, and nobody else is"),
         (687_314, "calls are in flight when a drain is over"),
         (187_147, "not everything is done after 20000 turns without faults"),
         (2_051, "a connection that had left subscribed once more to what it was about to give up"),
