@@ -36,6 +36,17 @@ fn until(gateway: &Running, done: impl Fn(&CallsUse) -> bool) {
     }
 }
 
+/// Publishes so many frames of 1 MiB, as [`publish`] does.
+fn publish_large(
+    gateway: &Running,
+    frames: u64,
+    header: impl Fn(u64) -> Header,
+) -> (Client, std::thread::JoinHandle<()>) {
+    let encoder = gateway.connect();
+    let frame = |id| encoder.frame(header(id), b"", &payload(MIB, id as usize));
+    publish(gateway, (0..frames).flat_map(frame).collect())
+}
+
 /// Publishes from a thread of its own, since the gateway may stop reading.
 fn publish(gateway: &Running, frames: Vec<u8>) -> (Client, std::thread::JoinHandle<()>) {
     let client = gateway.connect();
@@ -116,10 +127,7 @@ fn answers_that_cannot_wait_stay_with_their_handler() {
     let gateway = start(Config { memory: 64 * MIB, payload_max: 4 * MIB, handlers: 2, ..shell(&script) });
     until(&gateway, |calls| calls.handlers.iter().all(|handler| handler.pid.is_some()));
     let mut subscriber = gateway.subscriber(">");
-    let client = gateway.connect();
-    let frames: Vec<u8> =
-        (0..FRAMES).flat_map(|id| client.frame(silent(id), b"", &payload(MIB, id as usize))).collect();
-    let (_client, writing) = publish(&gateway, frames);
+    let (_client, writing) = publish_large(&gateway, FRAMES, silent);
     // The other goes ahead as far as its answers find room.
     until(&gateway, |calls| calls.handlers.iter().any(|handler| handler.done >= 3));
     std::fs::write(&gate, "go\n").unwrap();
@@ -147,10 +155,7 @@ fn answers_that_nobody_expected_stay_with_their_handler() {
     let gateway = start(Config { memory: 55 * MIB, payload_max: 4 * MIB, handlers: 2, ..shell(&script) });
     until(&gateway, |calls| calls.handlers.iter().all(|handler| handler.pid.is_some()));
     let mut subscriber = gateway.subscriber(">");
-    let client = gateway.connect();
-    let frames: Vec<u8> =
-        (0..FRAMES).flat_map(|id| client.frame(silent(id), b"", &payload(MIB, id as usize))).collect();
-    let (_client, writing) = publish(&gateway, frames);
+    let (_client, writing) = publish_large(&gateway, FRAMES, silent);
     // It answers as far as there is room.
     until(&gateway, |calls| calls.handlers.iter().any(|handler| handler.done >= 5));
     // So many turns it has for what it is not to do: none is read and thrown away.
@@ -178,10 +183,7 @@ fn answers_in_the_reverse_order_that_find_no_room_are_asked_for_again() {
     let config = Config { memory: 96 * MIB, max_in_flight: FRAMES as usize, ..shell(&script) };
     let gateway = start(config);
     let mut subscriber = gateway.subscriber(">");
-    let client = gateway.connect();
-    let frames: Vec<u8> =
-        (0..FRAMES).flat_map(|id| client.frame(data(id), b"", &payload(MIB, id as usize))).collect();
-    let (mut client, writing) = publish(&gateway, frames);
+    let (mut client, writing) = publish_large(&gateway, FRAMES, data);
     take(&mut subscriber, FRAMES);
     writing.join().unwrap();
     assert!(client.rest().iter().all(|got| got.status() == Some(Status::Ok)));
@@ -231,10 +233,7 @@ fn under_a_limit_that_was_lowered_what_waits_is_answered() {
     let gateway = start(shell(&format!("read line < '{gate}'; exec cat")));
     let mut subscriber = gateway.subscriber(">");
     let header = |id| Header { key: id, ..silent(id) };
-    let client = gateway.connect();
-    let frames: Vec<u8> =
-        (0..FRAMES).flat_map(|id| client.frame(header(id), b"", &payload(MIB, id as usize))).collect();
-    let (_client, writing) = publish(&gateway, frames);
+    let (_client, writing) = publish_large(&gateway, FRAMES, header);
     until(&gateway, |calls| calls.in_flight.now == 100);
     gateway.control().set(Setting::Memory(64 * MIB)).unwrap().unwrap();
     std::fs::write(&gate, "go\n").unwrap();

@@ -358,18 +358,11 @@ impl<L: Letter> Courier<L> {
 
     /// Requests on connections that the store has not taken go elsewhere, and it is tried with fewer.
     pub(super) fn give_up_untaken(&mut self) {
-        let conns = &self.conns;
-        self.untaken.leave_out(|first| {
-            conns
-                .get(first.index)
-                .is_some_and(|conn| conn.serial == first.serial && conn.awaits_first_answer())
-        });
         let mut any = false;
-        while let Some(First { index, serial, .. }) = self.untaken.next_by(self.now) {
-            let is_it = |conn: &Conn| conn.serial == serial && conn.awaits_first_answer();
-            if !self.conns.get(index).is_some_and(is_it) {
-                continue;
-            }
+        while let Some(First { index, .. }) = self.untaken.next_by(self.now, |first| {
+            let conn = self.conns.get(first.index);
+            conn.is_some_and(|conn| conn.serial == first.serial && conn.awaits_first_answer())
+        }) {
             let Conn { life: Life::Busy(busy), link, .. } = self.remove(index) else { continue };
             // What waits to be accepted shall not be worked on.
             link.abort();
@@ -385,16 +378,17 @@ impl<L: Letter> Courier<L> {
             any = true;
         }
         if any {
-            self.doors.refused(self.now, self.conns.len() - self.opening);
-            if self.options.adaptive {
-                self.pace.overloaded(self.busy);
-            }
+            self.open_fewer();
         }
     }
 
     /// The store does not take as many connections.
     fn refused(&mut self) {
         self.counts.refused += 1;
+        self.open_fewer();
+    }
+
+    fn open_fewer(&mut self) {
         self.doors.refused(self.now, self.conns.len() - self.opening);
         if self.options.adaptive {
             self.pace.overloaded(self.busy);
@@ -474,21 +468,7 @@ mod tests {
     fn an_address_that_fails_at_once_holds_up_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut courier = Courier::new(Options {
-            target: format!("http://{address}/").parse().unwrap(),
-            fields: Vec::new(),
-            max_in_flight: 1,
-            max_connections: 1,
-            adaptive: false,
-            timeout: Duration::from_secs(30),
-            retries: 0,
-            ok_when: None,
-            insecure: false,
-            away: Away::Fails,
-            patience: Duration::from_secs(60),
-            seed: 1,
-        })
-        .unwrap();
+        let mut courier = Courier::new(Options::one_at_a_time(&format!("http://{address}/"))).unwrap();
         // As where a name has addresses of a family that this machine has not: there is no TCP to a group.
         courier.places = Places::new(&["224.0.0.1:80".parse().unwrap(), address], &[]).unwrap();
         courier.give(Empty);

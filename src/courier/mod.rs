@@ -120,6 +120,25 @@ pub struct Counts {
 }
 
 impl Options {
+    /// One request at a time to `url`, tried once: what most tests want.
+    #[cfg(test)]
+    pub(crate) fn one_at_a_time(url: &str) -> Options {
+        Options {
+            target: url.parse().expect("a test knows its URL"),
+            fields: Vec::new(),
+            max_in_flight: 1,
+            max_connections: 1,
+            adaptive: false,
+            timeout: Duration::from_secs(30),
+            retries: 0,
+            ok_when: None,
+            insecure: false,
+            away: Away::Fails,
+            patience: Duration::from_secs(60),
+            seed: 1,
+        }
+    }
+
     fn connect_timeout(&self) -> Duration {
         self.timeout.min(COURIER_CONNECT)
     }

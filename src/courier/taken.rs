@@ -50,15 +50,11 @@ impl Untaken {
         self.slowest = took.max(self.slowest - self.slowest / FORGOTTEN);
     }
 
-    /// Leaves out those at the front that wait no longer.
-    pub fn leave_out(&mut self, waits: impl Fn(&First) -> bool) {
+    /// The next one that still `waits` and is given up by `now`, if there is one.
+    pub fn next_by(&mut self, now: Instant, waits: impl Fn(&First) -> bool) -> Option<First> {
         while self.line.front().is_some_and(|first| !waits(first)) {
             self.line.pop_front();
         }
-    }
-
-    /// The next one that is given up by `now`, if there is one.
-    pub fn next_by(&mut self, now: Instant) -> Option<First> {
         self.line
             .pop_front_if(|first| is_over(first.at, self.newest, self.slowest).is_some_and(|at| at <= now))
     }
@@ -87,16 +83,16 @@ mod tests {
         (0..3).for_each(|index| untaken.began(first(index, 10 * index as u64)));
         // Alone, an answer to what was begun before says nothing of it.
         untaken.answered(ms(0), Duration::from_millis(600));
-        untaken.leave_out(|first| first.index != 0);
-        assert_eq!((untaken.due(), untaken.next_by(ms(60_000))), (None, None));
+        let waits = |first: &First| first.index != 0;
+        assert_eq!((untaken.next_by(ms(60_000), waits), untaken.due()), (None, None));
         // Answers to what was begun later do, after three times the slowest of them.
         untaken.answered(ms(15), Duration::from_millis(200));
         let slowest = Duration::from_millis(600) - Duration::from_millis(600) / FORGOTTEN;
         assert_eq!(untaken.due(), Some(ms(10) + 3 * slowest));
-        assert_eq!(untaken.next_by(ms(1000)), None);
-        assert_eq!(untaken.next_by(ms(10) + 3 * slowest), Some(first(1, 10)));
+        assert_eq!(untaken.next_by(ms(1000), waits), None);
+        assert_eq!(untaken.next_by(ms(10) + 3 * slowest, waits), Some(first(1, 10)));
         // The third one was begun after all that was answered.
-        assert_eq!((untaken.due(), untaken.next_by(ms(60_000))), (None, None));
+        assert_eq!((untaken.due(), untaken.next_by(ms(60_000), waits)), (None, None));
     }
 
     #[test]

@@ -325,20 +325,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_is_told_of_and_wakes_the_reactor() {
-        let carried = courier::Options {
-            target: "http://127.0.0.1:9/".parse().unwrap(),
-            fields: Vec::new(),
-            max_in_flight: 1,
-            max_connections: 1,
-            adaptive: false,
-            timeout: Duration::from_secs(30),
-            retries: 0,
-            ok_when: None,
-            insecure: false,
-            away: courier::Away::Fails,
-            patience: Duration::from_secs(60),
-            seed: 1,
-        };
+        let carried = courier::Options::one_at_a_time("http://127.0.0.1:9/");
         let content_type = "Content-Type: text/plain".parse().unwrap();
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
