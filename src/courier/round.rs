@@ -242,14 +242,17 @@ impl<L: Letter> Courier<L> {
     }
 
     pub(super) fn end_flight(&mut self, flight: usize, outcome: Outcome) {
-        let Flight { letter, tries, .. } = self.flights.remove(flight);
-        self.ended.push(Ended { letter, tries, outcome, is_away: false });
+        self.end_with(flight, outcome, false);
     }
 
     /// What waits for a store that is away fails, however often it was tried.
     pub(super) fn end_away(&mut self, flight: usize, reason: Reason) {
+        self.end_with(flight, Outcome::Failed(reason), true);
+    }
+
+    fn end_with(&mut self, flight: usize, outcome: Outcome, is_away: bool) {
         let Flight { letter, tries, .. } = self.flights.remove(flight);
-        self.ended.push(Ended { letter, tries, outcome: Outcome::Failed(reason), is_away: true });
+        self.ended.push(Ended { letter, tries, outcome, is_away });
     }
 
     /// Does what is due: what took too long is given up, what has waited is ready again.

@@ -2,4 +2,5 @@
 
 mod fake;
 mod publisher;
+mod silence;
 mod subscriber;
