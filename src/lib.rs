@@ -17,46 +17,28 @@
 //! queued, verified, put in order and written out as a whole, so that a wake-up, a queue slot and a
 //! write are paid a batch, not a frame, and no payload is copied between the read and the write.
 //!
-//! # The rooms
+//! # The layers
 //!
-//! | room | holds |
+//! | layer | holds |
 //! | --- | --- |
-//! | [`frame`] | wire layout, cutting, batches, digests, topics and patterns; pure |
-//! | [`order`] | the reorder window; pure |
-//! | [`calls`] | who is called next: bounds and fairness; pure |
-//! | [`parts`] | parts until their whole is there or their lease ends; pure |
-//! | [`memory`] | the bound on all buffered bytes and who holds how many |
-//! | [`ledger`] | what became of every frame |
-//! | [`http`] | the client side of HTTP/1.1 as a state machine; pure |
-//! | [`histogram`], [`units`] | how values are spread; sizes and times as people write them; pure |
-//! | [`snapshot`] | what a gateway looks like at one moment; plain data |
-//! | [`control`] | how another thread steers a running gate and looks into it |
-//! | [`handler`] | handlers in Rust: what they are asked, and answer |
-//! | [`net`] | the only room that knows mio: sockets, outboxes, deadlines |
-//! | [`web`] | the way to a web server: its addresses, and why a connection failed |
-//! | [`courier`] | letters to a store over HTTP: connections, pace, tries, judgement |
-//! | [`wake`] | how other threads wake the reactor once for many things |
-//! | [`pool`] | the only room that starts workers, and their queues |
-//! | [`sinks`] | where frames go beside their subscribers: a store on the disk, one over HTTP |
-//! | [`gate`] | one thread, one turn: connections, admission, order, distribution, draining |
-//! | [`gateway`] | a gate on real sockets and threads |
-//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
+//! | [`core`] | order, queues, reassembly, memory and every bound with its reason; pure |
+//! | [`wire`] | layout, cutting, batches, digests, topics and patterns; pure |
+//! | [`runtime`] | sockets and pipes (the only place that knows mio), worker threads, wake-ups |
 //! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
-//! | [`records`] | what `send` and `post` read: lines, files, archives, tables |
-//! | [`post`] | records to a store over HTTP: journal, report, watched folders |
-//! | [`load`] | the load generators of `bench`, and how they report |
+//! | [`http`] | the client side of HTTP/1.1, and many requests to one server at once |
+//! | [`tools`] | records from files and archives, `post`, and the load generators of `bench` |
+//! | [`sinks`] | where frames go beside their subscribers: a store on the disk, a server over HTTP |
+//! | [`gateway`] | one thread, one turn: connections, admission, order, distribution, draining |
+//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
 //! | [`cli`] | arguments in, exit code out |
-//! | [`ranges`] | every number and time that can be set, and what it may be |
-//! | [`limits`] | every bound, with its reason |
-//! | [`error`] | what peers are told |
 //!
-//! Arrows point one way: a test reads the imports and keeps it so. There are two seams,
-//! [`net::Net`] and [`pool::Pool`]; the simulation replaces both.
+//! Each names only those above it: `.ci/layers` compiles it without the others. There are two seams,
+//! [`Net`](runtime::net::Net) and [`Pool`](runtime::pool::Pool); the simulation replaces both.
 //!
 //! # A gateway of your own
 //!
 //! ```
-//! use framegate::{gate::Config, gateway::Gateway};
+//! use framegate::gateway::{Config, Gateway};
 //!
 //! let gateway = Gateway::bind("127.0.0.1:0".parse()?, 1, Config::default())?;
 //! let control = gateway.control();
@@ -71,35 +53,38 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+// The layers, lowest first: each names only those above it in this list. `.ci/layers` reads the list and compiles each
+// layer without those that follow it.
+
+pub mod core;
+
+#[cfg(not(without_wire))]
+pub mod wire;
+
+#[cfg(not(without_runtime))]
+pub mod runtime;
+
+#[cfg(not(without_client))]
+pub mod client;
+
+#[cfg(not(without_http))]
+pub mod http;
+
+#[cfg(not(without_tools))]
+pub mod tools;
+
+#[cfg(not(without_sinks))]
+pub mod sinks;
+
+#[cfg(not(without_gateway))]
+pub mod gateway;
+
+#[cfg(not(without_admin))]
 pub mod admin;
-pub mod calls;
+
+#[cfg(not(without_cli))]
+pub mod cli;
+
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
-pub mod check;
-pub mod cli;
-pub mod client;
-pub mod control;
-pub mod courier;
-pub mod error;
-pub mod frame;
-pub mod gate;
-pub mod gateway;
-pub mod handler;
-pub mod histogram;
-pub mod http;
-pub mod ledger;
-pub mod limits;
-pub mod load;
-pub mod memory;
-pub mod net;
-pub mod order;
-pub mod parts;
-pub mod pool;
-pub mod post;
-pub mod ranges;
-pub mod records;
-pub mod sinks;
-pub mod snapshot;
-pub mod units;
-pub mod wake;
-pub mod web;
+pub mod testing;

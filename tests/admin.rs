@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use framegate::admin::{Admin, LogLevel, Options, Running as RunningAdmin, Token};
-use framegate::control::Change;
-use framegate::frame::Status;
-use framegate::gate::Config;
+use framegate::gateway::Config;
+use framegate::gateway::control::Change;
+use framegate::wire::Status;
 use serde_json::{Value, json};
 use support::{PATIENCE, Running, data, payload, start};
 

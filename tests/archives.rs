@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use framegate::records::{Flaw, Found, Walk};
+use framegate::tools::records::{Flaw, Found, Walk};
 
 /// Runs a script in `folder`; false where there is no Python. In CI there must be.
 fn python(folder: &Path, script: &str) -> bool {

@@ -5,8 +5,8 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use framegate::frame::{Header, Kind, Scheme, Status};
-use framegate::gate::{BadDigestPolicy, Config};
+use framegate::gateway::{BadDigestPolicy, Config};
+use framegate::wire::{Header, Kind, Scheme, Status};
 use support::{Client, Got, Running, data, payload, reset, silent, start};
 
 /// Sees that the gateway still serves others, and that nothing of what was sent before came out.

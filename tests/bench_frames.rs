@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 use serde_json::Value;
 
 mod support;
@@ -312,7 +312,7 @@ fn a_secret_is_the_gateways_too() {
         .output()
         .unwrap();
     assert_eq!(report(&own).0, 0);
-    let gateway = support::start(framegate::gate::Config::default());
+    let gateway = support::start(framegate::gateway::Config::default());
     let address = gateway.address.to_string();
     let refused = bench(&[&address, "-q", "--secret-file", secret]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
@@ -322,7 +322,7 @@ fn a_secret_is_the_gateways_too() {
 
 #[test]
 fn people_read_a_page_and_a_bound_decides() {
-    let gateway = support::start(framegate::gate::Config::default());
+    let gateway = support::start(framegate::gateway::Config::default());
     let address = gateway.address.to_string();
     let run = |bound: &str| {
         bench(&[&address, "--duration=200ms", "--rate=1000", "-q", "--fail-above", bound]).output().unwrap()
@@ -389,7 +389,7 @@ fn a_gateway_of_its_own_goes_when_the_bench_is_killed() {
 #[test]
 fn a_gateway_that_goes_away_is_exit_3() {
     let gateway =
-        support::start(framegate::gate::Config { drain: std::time::Duration::ZERO, ..Default::default() });
+        support::start(framegate::gateway::Config { drain: std::time::Duration::ZERO, ..Default::default() });
     let address = gateway.address.to_string();
     let mut child = bench(&[&address, "-v", "--json", "--duration=1h", "--rate=1000"]).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

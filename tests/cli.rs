@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use framegate::frame::Status;
+use framegate::wire::Status;
 
 fn framegate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_framegate"))

@@ -5,10 +5,10 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use framegate::control::{Change, Setting, Unanswered};
-use framegate::frame::Status;
-use framegate::gate::{Config, SlowPolicy};
-use framegate::snapshot::{PauseCause, Phase, Survey};
+use framegate::gateway::control::{Change, Setting, Unanswered};
+use framegate::gateway::snapshot::{PauseCause, Phase, Survey};
+use framegate::gateway::{Config, SlowPolicy};
+use framegate::wire::Status;
 use support::{PATIENCE, Running, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;

@@ -7,10 +7,10 @@ mod support;
 use std::time::Duration;
 
 use desk::Desk;
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::{BadDigestPolicy, Config, Pressure};
-use framegate::handler::{Answer, Call};
-use framegate::snapshot::Snapshot;
+use framegate::gateway::snapshot::Snapshot;
+use framegate::gateway::{BadDigestPolicy, Config, Pressure};
+use framegate::runtime::handler::{Answer, Call};
+use framegate::wire::{Header, Kind, Status};
 use support::{Client, PATIENCE, Running, data, payload, reset, silent, start, start_with};
 
 /// A lease, or a window, that does not end in a test.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
-use framegate::frame::{Header, Kind, Scheme, encode};
+use framegate::wire::{Header, Kind, Scheme, encode};
 use support::process::Process;
 
 fn framegate(args: &[&str]) -> Command {

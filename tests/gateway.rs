@@ -5,10 +5,10 @@ mod support;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind, Scheme, Status};
-use framegate::gate::{Config, SlowPolicy};
 use framegate::gateway::Gateway;
-use framegate::ledger::VerifiedBy;
+use framegate::gateway::ledger::VerifiedBy;
+use framegate::gateway::{Config, SlowPolicy};
+use framegate::wire::{Header, Kind, Scheme, Status};
 use support::{Client, PATIENCE, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;

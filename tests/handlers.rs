@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use framegate::calls::Overflow;
-use framegate::control::Setting;
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::Config;
-use framegate::snapshot::CallsUse;
+use framegate::core::call_queue::Overflow;
+use framegate::gateway::Config;
+use framegate::gateway::control::Setting;
+use framegate::gateway::snapshot::CallsUse;
+use framegate::wire::{Header, Kind, Status};
 use support::{Client, PATIENCE, Running, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;
@@ -151,7 +151,7 @@ fn every_size_goes_through_a_handler_and_keeps_its_place() {
 
 #[test]
 fn digests_are_those_of_the_listener_whatever_the_handler_knows() {
-    let scheme = framegate::frame::Scheme::keyed(b"secret");
+    let scheme = framegate::wire::Scheme::keyed(b"secret");
     let gateway = start(Config { scheme, ..cat() });
     let mut subscriber = gateway.subscriber(">");
     for len in [10, 500_000] {
@@ -193,7 +193,7 @@ fn what_a_handler_must_not_write_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let frame = |header: Header| {
         let mut bytes = Vec::new();
-        framegate::frame::encode(header, b"", b"", &framegate::frame::Scheme::Sha256, &mut bytes);
+        framegate::wire::encode(header, b"", b"", &framegate::wire::Scheme::Sha256, &mut bytes);
         bytes
     };
     let mut wrong = frame(Header { id: 1, ..Header::new(Kind::Reply) });

@@ -5,10 +5,10 @@ mod support;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use framegate::control::Setting;
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::Config;
-use framegate::snapshot::CallsUse;
+use framegate::gateway::Config;
+use framegate::gateway::control::Setting;
+use framegate::gateway::snapshot::CallsUse;
+use framegate::wire::{Header, Kind, Status};
 use support::{Client, PATIENCE, Running, data, payload, silent, start};
 
 const MIB: usize = 1 << 20;

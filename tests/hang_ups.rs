@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use framegate::error::CloseReason;
-use framegate::frame::{Header, Kind, Status, encode};
-use framegate::gate::{Config, SlowPolicy};
-use framegate::limits::LINGER;
-use framegate::snapshot::Snapshot;
+use framegate::core::limits::LINGER;
+use framegate::gateway::CloseReason;
+use framegate::gateway::snapshot::Snapshot;
+use framegate::gateway::{Config, SlowPolicy};
+use framegate::wire::{Header, Kind, Status, encode};
 use support::{Client, PATIENCE, Running, data, payload, reset, silent, start};
 
 /// Looks until what is seen is as it must become.

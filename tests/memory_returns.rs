@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Scheme, Status};
+use framegate::wire::{Header, Scheme, Status};
 use support::process::Process;
 use support::{Client, PATIENCE, data};
 

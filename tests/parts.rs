@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Decoder, Header, Rules, Status};
-use framegate::gate::{Config, Pressure};
+use framegate::gateway::{Config, Pressure};
 use framegate::sinks::store::{Reader, Stamp, SyncPolicy, names};
+use framegate::wire::{Decoder, Header, Rules, Status};
 use support::{Client, Got, PATIENCE, data, payload, silent, start};
 
 /// A lease that does not end in a test.

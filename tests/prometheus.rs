@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use framegate::admin::{Admin, LogLevel, Options};
-use framegate::control::Change;
-use framegate::frame::Status;
-use framegate::gate::Config;
+use framegate::gateway::Config;
+use framegate::gateway::control::Change;
+use framegate::wire::Status;
 use serde_json::Value;
 use support::process::Process;
 use support::{PATIENCE, data, start};

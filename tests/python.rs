@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::Config;
+use framegate::gateway::Config;
+use framegate::wire::{Header, Kind, Status};
 use support::{Running, data, payload, start};
 
 /// Whether Python is there, with this module. In CI it must be.

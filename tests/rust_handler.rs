@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::Config;
+use framegate::gateway::Config;
 use framegate::gateway::Gateway;
-use framegate::handler::{Answer, Call};
-use framegate::ledger::Ledger;
+use framegate::gateway::ledger::Ledger;
+use framegate::gateway::snapshot::CallsUse;
+use framegate::runtime::handler::{Answer, Call};
 use framegate::sinks::{Condition, Outcome, Put, Sink};
-use framegate::snapshot::CallsUse;
+use framegate::wire::{Header, Kind, Status};
 use support::{PATIENCE, Running, data, silent, start_with};
 
 /// Topics of calls that take until they are let go, and of those that panic.

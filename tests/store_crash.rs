@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 use http_store::Store;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::process::Process;

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::control::Setting;
-use framegate::frame::{Body, DIGEST, Header, Kind, Scheme, Status, encode};
-use framegate::gate::Config;
-use framegate::limits::STORE_HELD_APPENDS;
-use framegate::memory::{Buffer, Memory};
+use framegate::core::limits::STORE_HELD_APPENDS;
+use framegate::core::memory::{Buffer, Memory};
+use framegate::gateway::Config;
+use framegate::gateway::control::Setting;
 use framegate::sinks::store::{
     Append, Disk, Now, Options, Policy, Puts, Recall, Stamp, Start, StoreThread, SyncPolicy, Warehouse,
 };
 use framegate::sinks::{Condition, Outcome, Put, Sink};
+use framegate::wire::{Body, DIGEST, Header, Kind, Scheme, Status, encode};
 
 use support::{PATIENCE, data};
 

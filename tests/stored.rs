@@ -10,12 +10,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Body, Header, Kind, Scheme, encode};
-use framegate::gate::Config;
-use framegate::memory::{Buffer, Memory};
+use framegate::core::memory::{Buffer, Memory};
+use framegate::gateway::Config;
 use framegate::sinks::store::index::Entry;
 use framegate::sinks::store::{Options, Policy, Stamp, StoreThread, SyncPolicy};
 use framegate::sinks::{Put, Sink};
+use framegate::wire::{Body, Header, Kind, Scheme, encode};
 use serde_json::Value;
 
 use support::PATIENCE;

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::control::Setting;
-use framegate::frame::{Header, Kind, Scheme, Status};
-use framegate::gate::Config;
+use framegate::gateway::Config;
+use framegate::gateway::control::Setting;
+use framegate::wire::{Header, Kind, Scheme, Status};
 use serde_json::Value;
 use support::process::Process;
 use support::{Client, PATIENCE, data};

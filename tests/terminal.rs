@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind, Scheme, Status, encode};
+use framegate::wire::{Header, Kind, Scheme, Status, encode};
 use support::PATIENCE;
 use support::process::Process;
 

@@ -15,7 +15,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
-#[path = "../src/wake/flag.rs"]
+#[path = "../src/runtime/wake/flag.rs"]
 mod wake;
 
 /// What `flag.rs` finds where its room has the standard library's.
@@ -26,7 +26,7 @@ mod sync {
 /// The same source, but its orderings are all relaxed: a canary.
 #[path = "."]
 mod relaxed {
-    #[path = "../src/wake/flag.rs"]
+    #[path = "../src/runtime/wake/flag.rs"]
     pub mod wake;
 
     mod sync {

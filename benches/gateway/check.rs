@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use framegate::frame::{Decoder, Header, Kind, Scheme, Status};
+use framegate::wire::{Decoder, Header, Kind, Scheme, Status};
 
 use crate::wire::{CLIENT_RULES, frame};
 

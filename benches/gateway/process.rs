@@ -80,6 +80,6 @@ pub fn machine() -> String {
         model.trim_start_matches([' ', '\t', ':']),
         kernel.trim(),
         load.split(' ').next().unwrap_or_default(),
-        framegate::frame::implementation(),
+        framegate::wire::implementation(),
     )
 }

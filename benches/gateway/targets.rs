@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Batch, Header, Kind, Scheme, verify};
-use framegate::memory::{Buffer, Memory};
+use framegate::core::memory::{Buffer, Memory};
+use framegate::wire::{Batch, Header, Kind, Scheme, verify};
 
 use crate::report::{best_rival, number, summary};
 use crate::scenarios::Run;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use framegate::frame::{DIGEST, HEADER, Header, Kind, Rules, Scheme, encode};
+use framegate::wire::{DIGEST, HEADER, Header, Kind, Rules, Scheme, encode};
 
 /// What a gateway takes: payloads of up to 16 MiB, Framegate's default.
 pub const RULES: Rules = Rules { payload_max: 16 << 20, replies: false };
@@ -87,7 +87,7 @@ pub fn header_of(bytes: &[u8]) -> Header {
 pub fn takes(pattern: &str, topic: &[u8]) -> bool {
     pattern == ">"
         || pattern.as_bytes() == topic
-        || std::str::from_utf8(topic).is_ok_and(|topic| framegate::frame::matches(pattern, topic))
+        || std::str::from_utf8(topic).is_ok_and(|topic| framegate::wire::matches(pattern, topic))
 }
 
 /// The reply that says OK to the frame `id`.

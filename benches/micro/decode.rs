@@ -2,7 +2,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use framegate::frame::{Rules, cut};
+use framegate::wire::{Rules, cut};
 
 use crate::run_of;
 

@@ -10,10 +10,10 @@ mod queues;
 mod topics;
 mod verify;
 
-use framegate::frame::{Header, Kind, Scheme, encode};
+use framegate::wire::{Header, Kind, Scheme, encode};
 
 fn main() {
-    println!("{}", framegate::frame::implementation());
+    println!("{}", framegate::wire::implementation());
     divan::main();
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 use divan::Bencher;
-use framegate::frame::{Batch, Scheme};
-use framegate::memory::{Buffer, Memory};
-use framegate::pool::{Done, Job, Pool, Threads, Ticket, Work};
+use framegate::core::memory::{Buffer, Memory};
+use framegate::runtime::pool::{Done, Job, Pool, Threads, Ticket, Work};
+use framegate::wire::{Batch, Scheme};
 
 use crate::frame;
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use framegate::limits::WRITE_SLICES;
-use framegate::net::{Outbox, Segments};
-use framegate::order::Reorder;
+use framegate::core::limits::WRITE_SLICES;
+use framegate::core::reorder::Reorder;
+use framegate::runtime::net::{Outbox, Segments};
 
 /// 64 batches in flight: as many as a busy connection has.
 const BATCHES: u64 = 64;

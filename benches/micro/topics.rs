@@ -1,7 +1,7 @@
 //! Who gets a frame: one topic looked up among all patterns, without the gateway's memory of recent ones.
 
 use divan::{Bencher, black_box};
-use framegate::frame::{Holder, Patterns};
+use framegate::wire::{Holder, Patterns};
 
 /// Patterns beside the one that matches.
 const HELD: [u32; 2] = [10, 10_000];
@@ -48,7 +48,7 @@ fn look_up(bencher: Bencher, held: u32, pattern: &str) {
         };
         patterns.insert(&other_pattern, Number(other)).unwrap();
     }
-    let expected: &[Number] = if framegate::frame::matches(pattern, topic) { &[Number(0)] } else { &[] };
+    let expected: &[Number] = if framegate::wire::matches(pattern, topic) { &[Number(0)] } else { &[] };
     assert_eq!(patterns.matching(topic), expected);
     bencher.bench_local(|| patterns.matching(black_box(topic)).len());
 }

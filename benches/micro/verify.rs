@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use framegate::frame::{Batch, Scheme, verify};
-use framegate::memory::{Buffer, Memory};
+use framegate::core::memory::{Buffer, Memory};
+use framegate::wire::{Batch, Scheme, verify};
 
 use crate::{frame, run_of};
 

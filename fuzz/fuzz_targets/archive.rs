@@ -1,4 +1,4 @@
 //! Archives, whole and damaged.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| framegate::check::models::check_archive(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| framegate::testing::models::check_archive(data));

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::check::models::check_batch(data);
-    framegate::check::models::check_pieces(data);
+    framegate::testing::models::check_batch(data);
+    framegate::testing::models::check_pieces(data);
 });

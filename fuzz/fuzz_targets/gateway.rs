@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::check::simulation::check_schedule(data);
+    framegate::testing::simulation::check_schedule(data);
 });

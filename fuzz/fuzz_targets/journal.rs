@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::check::models::check_journal(data);
-    framegate::check::models::check_any_journal(data);
+    framegate::testing::models::check_journal(data);
+    framegate::testing::models::check_any_journal(data);
 });

@@ -3,8 +3,8 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::check::models::check_reorder(data);
-    framegate::check::models::check_memory(data);
-    framegate::check::models::check_calls(data);
-    framegate::check::models::check_dedup(data);
+    framegate::testing::models::check_reorder(data);
+    framegate::testing::models::check_memory(data);
+    framegate::testing::models::check_calls(data);
+    framegate::testing::models::check_dedup(data);
 });

@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::check::models::check_topics(data);
+    framegate::testing::models::check_topics(data);
 });

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use async_channel::{Receiver, Sender};
 use futures_lite::{AsyncRead, Stream};
 
-use crate::limits::{ADMIN_PAGE_BEHIND, ADMIN_PAGES};
+use crate::core::limits::{ADMIN_PAGE_BEHIND, ADMIN_PAGES};
 
 /// The open pages.
 #[derive(Debug, Default)]

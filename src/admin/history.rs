@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::histogram::Histogram;
-use crate::limits::HISTORY_SAMPLES;
-use crate::snapshot::{PauseCause, Snapshot};
+use crate::core::histogram::Histogram;
+use crate::core::limits::HISTORY_SAMPLES;
+use crate::gateway::snapshot::{PauseCause, Snapshot};
 
 /// What happened within one second, or was so at its end. Rates are a second; latencies, in
 /// microseconds, are none where nothing happened.
@@ -60,7 +60,8 @@ impl Sample {
         }
         let rate = |now: u64, earlier: u64| round(now.saturating_sub(earlier) as f64 / time);
         let (ledger, before) = (&now.ledger, &earlier.ledger);
-        let lost = |ledger: &crate::ledger::Ledger| ledger.copies.dropped + ledger.copies.undelivered;
+        let lost =
+            |ledger: &crate::gateway::ledger::Ledger| ledger.copies.dropped + ledger.copies.undelivered;
         let verified = now.stages.read_to_verified.since(&earlier.stages.read_to_verified);
         let written = now.stages.verified_to_written.since(&earlier.stages.verified_to_written);
         let busy = now.workers.busy.saturating_sub(earlier.workers.busy).as_secs_f64();

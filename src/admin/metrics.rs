@@ -10,9 +10,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process::Process;
-use crate::frame::Status;
-use crate::histogram::Histogram;
-use crate::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot, SubscriptionsUse};
+use crate::core::histogram::Histogram;
+use crate::gateway::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot, SubscriptionsUse};
+use crate::wire::Status;
 
 /// The media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

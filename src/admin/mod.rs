@@ -2,7 +2,7 @@
 //!
 //! All of it lives on a thread of its own and reaches the gateway only through its
 //! [`Control`]: a description is asked for at most every
-//! [`LOOK_EVERY`](crate::limits::LOOK_EVERY), whatever clients ask for.
+//! [`LOOK_EVERY`](crate::core::limits::LOOK_EVERY), whatever clients ask for.
 //!
 //! | path | gives |
 //! | --- | --- |
@@ -36,11 +36,11 @@ use std::thread::JoinHandle;
 
 use async_channel::{Receiver, Sender};
 
-use crate::control::{Change, Control};
-use crate::limits::{ACCEPT_BACKOFF, ADMIN_STALL};
-use crate::net::Liveness;
-use crate::units::plain;
-use crate::wake::Panicked;
+use crate::core::limits::{ACCEPT_BACKOFF, ADMIN_STALL};
+use crate::core::units::plain;
+use crate::gateway::control::{Change, Control};
+use crate::runtime::net::Liveness;
+use crate::runtime::wake::Panicked;
 pub use guard::Token;
 
 /// The log of this process, as far as it can be seen and changed here.

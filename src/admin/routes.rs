@@ -15,8 +15,8 @@ use super::status::{self, Beside};
 use super::steer::{self, unanswered};
 use super::watch::Watch;
 use super::{LogLevel, Options};
-use crate::control::Unanswered;
-use crate::snapshot::{Phase, Snapshot};
+use crate::gateway::control::Unanswered;
+use crate::gateway::snapshot::{Phase, Snapshot};
 
 /// Everything that answers need.
 pub struct Site {

@@ -21,11 +21,11 @@ use super::seats::{Seat, Seats};
 use super::steer;
 use super::transport::{Patience, Timed};
 use super::watch::Watch;
-use crate::control::Control;
-use crate::limits::{
+use crate::core::limits::{
     ACCEPT_BACKOFF, ADMIN_BODY, ADMIN_CONNECTIONS, ADMIN_HEAD, ADMIN_REQUEST, ADMIN_RESPONSE,
     ADMIN_WRONG_TOKEN,
 };
+use crate::gateway::control::Control;
 
 /// Answers until it is stopped or the gateway has ended.
 pub fn run(

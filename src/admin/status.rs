@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::history::{History, Sample};
-use crate::ledger::Ledger;
-use crate::snapshot::{
+use crate::gateway::ledger::Ledger;
+use crate::gateway::snapshot::{
     CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, SubscriptionsUse, Survey,
     WorkersUse,
 };

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::LogLevel;
 use super::request::Response;
 use super::watch::Watch;
-use crate::control::{Command, Paused, Setting, Unanswered};
-use crate::limits::CTL_WAIT_MAX;
-use crate::units::Time;
+use crate::core::limits::CTL_WAIT_MAX;
+use crate::core::units::Time;
+use crate::gateway::control::{Command, Paused, Setting, Unanswered};
 
 /// The verbs, for errors.
 pub const VERBS: [&str; 4] = ["pause", "resume", "drain", "set"];
@@ -125,7 +125,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
 
 /// What came from outside, fit for a line of an answer or a log.
 fn plain(text: &str) -> String {
-    crate::units::plain(&text.chars().take(64).collect::<String>())
+    crate::core::units::plain(&text.chars().take(64).collect::<String>())
 }
 
 /// Why there is no answer, as a response.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_io::{Async, Timer};
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::limits::ADMIN_STALL;
+use crate::core::limits::ADMIN_STALL;
 
 /// Until when a connection has time. What it sends or takes a few bytes at a time does not buy it more,
 /// but for a stream of events, which has as long as it goes on taking them.

@@ -9,9 +9,9 @@ use async_lock::Mutex;
 use futures_lite::future;
 
 use super::history::{History, SAMPLE_EVERY, Sample};
-use crate::control::{Answer, Command, Control, Unanswered};
-use crate::limits::{ANSWER_TIMEOUT, LOOK_EVERY};
-use crate::snapshot::Snapshot;
+use crate::core::limits::{ANSWER_TIMEOUT, LOOK_EVERY};
+use crate::gateway::control::{Answer, Command, Control, Unanswered};
+use crate::gateway::snapshot::Snapshot;
 
 /// What was seen of one gateway.
 #[derive(Debug)]
@@ -114,15 +114,16 @@ fn unix_ms() -> u64 {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::ledger::Ledger;
-    use crate::snapshot::*;
+    use crate::gateway::ledger::Ledger;
+    use crate::gateway::snapshot::*;
 
     /// A gateway that has done a little of everything.
     pub fn some_snapshot() -> Snapshot {
         let mut ledger = Ledger { read: 10, delivered: 7, ..Ledger::default() };
-        ledger.calls = crate::ledger::Calls { answered: 5, replaced: 1, refused: 2, ..Default::default() };
-        ledger.rejected.add(crate::frame::Status::BadDigest);
-        ledger.rejected.add(crate::frame::Status::BadDigest);
+        ledger.calls =
+            crate::gateway::ledger::Calls { answered: 5, replaced: 1, refused: 2, ..Default::default() };
+        ledger.rejected.add(crate::wire::Status::BadDigest);
+        ledger.rejected.add(crate::wire::Status::BadDigest);
         let mut stages = Stages::default();
         stages.turn.record_many(100, 2);
         stages.turn.record(1000);

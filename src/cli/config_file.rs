@@ -12,8 +12,8 @@ use toml::{Spanned, Value};
 use super::Failure;
 use super::serve::Serve;
 use super::settings::Settings;
-use crate::ranges;
-use crate::units::{nearest, plain};
+use crate::core::ranges;
+use crate::core::units::{nearest, plain};
 
 impl Settings {
     /// Reads a TOML file.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::in_range::in_range;
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
-use crate::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
-use crate::web::without_number;
+use crate::core::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
+use crate::http::connect::without_number;
 
 /// Reads and steers a running gateway, over HTTP.
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::thread;
 
-use crate::web::Failed;
+use crate::http::connect::Failed;
 
 /// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

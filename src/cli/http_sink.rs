@@ -2,10 +2,10 @@
 
 use super::Failure;
 use super::settings::Settings;
-use crate::courier::{self, Away};
-use crate::gate::Config;
-use crate::http::{Field, Target};
-use crate::limits::COURIER_AWAY_PATIENCE;
+use crate::core::limits::COURIER_AWAY_PATIENCE;
+use crate::gateway::Config;
+use crate::http::dispatch::{self, Away};
+use crate::http::wire::{Field, Target};
 use crate::sinks::http::Options;
 
 /// What a request says of itself, by its own field.
@@ -41,7 +41,7 @@ pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, 
     let ok_when = settings.http_ok_when.as_deref().map(str::parse).transpose();
     let ok_when = ok_when.map_err(|why: String| wrong("--http-ok-when", &why))?;
     Ok(Some(Options {
-        carried: courier::Options {
+        carried: dispatch::Options {
             target,
             fields,
             max_in_flight: config.http_max_in_flight,

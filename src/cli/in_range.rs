@@ -1,4 +1,4 @@
-//! Values of options, checked against their [ranges](crate::ranges) as they are read.
+//! Values of options, checked against their [ranges](crate::core::ranges) as they are read.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
 
-use crate::ranges;
+use crate::core::ranges;
 
 /// Reads a `T` that is within the range of its option.
 pub struct InRange<T> {

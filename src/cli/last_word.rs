@@ -6,9 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Exit, Failure, complain, print};
-use crate::control::{Answer, Command, Control};
-use crate::ledger::Ledger;
-use crate::units::many;
+use crate::core::units::many;
+use crate::gateway::control::{Answer, Command, Control};
+use crate::gateway::ledger::Ledger;
 
 /// 500 ms for each thing that may be in the way of an end at once: a print that nobody reads, a loop that is busy.
 const AT_ONCE: Duration = Duration::from_millis(500);

@@ -13,9 +13,9 @@ use super::tail::{OUTPUT, Tail, unread};
 use super::unread::when_unread;
 use super::{Exit, Failure, complain, signals};
 use crate::client::{Backoff, Error, Event, RETRY, Subscriber};
-use crate::frame::{Scheme, Status};
-use crate::limits::START_PATIENCE;
-use crate::units::{about, many, plain};
+use crate::core::limits::START_PATIENCE;
+use crate::core::units::{about, many, plain};
+use crate::wire::{Scheme, Status};
 
 /// 100 ms to 5 s between attempts to connect again.
 const AGAIN_FIRST: Duration = Duration::from_millis(100);

@@ -8,8 +8,8 @@ use parking_lot::RwLock;
 
 use super::screen;
 use crate::admin::LogLevel;
-use crate::control::Change;
-use crate::units::plain;
+use crate::core::units::plain;
+use crate::gateway::control::Change;
 
 /// The log of this process.
 #[derive(Clone)]
@@ -106,17 +106,17 @@ mod tests {
         let journal =
             Journal(Arc::new(RwLock::new(Filtered { logger: logger("info"), spec: "info".into() })));
         let shown = |journal: &Journal, level| {
-            journal.enabled(&Metadata::builder().level(level).target("framegate::gate").build())
+            journal.enabled(&Metadata::builder().level(level).target("framegate::gateway").build())
         };
         assert!(shown(&journal, log::Level::Info) && !shown(&journal, log::Level::Debug));
         let change = journal.set_level("Debug").unwrap();
         assert_eq!((change.old.as_str(), change.new.as_str()), ("info", "debug"));
         assert!(shown(&journal, log::Level::Debug));
-        journal.set_level("warn,framegate::gate=trace").unwrap();
+        journal.set_level("warn,framegate::gateway=trace").unwrap();
         assert!(shown(&journal, log::Level::Trace));
         for wrong in ["", "loud", "a b=info", "framegate=", "=info", "info,"] {
             assert!(journal.set_level(wrong).unwrap_err().contains("choose off, error"), "{wrong}");
         }
-        assert_eq!(journal.level(), "warn,framegate::gate=trace");
+        assert_eq!(journal.level(), "warn,framegate::gateway=trace");
     }
 }

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::Failure;
+use crate::core::units::many;
 use crate::sinks::store::names::{Holds, file};
 use crate::sinks::store::repair::repair as put_right;
 use crate::sinks::store::{Disk, Keys, Lock, Stamp, finish_open, is_store};
-use crate::units::many;
 
 /// Frames that were moved from one topic's folder to that of another.
 #[derive(Debug, Serialize)]

@@ -43,8 +43,8 @@ use ::log::LevelFilter;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::units::plain;
-pub use crate::units::{Size, Time, TimeOrOff};
+use crate::core::units::plain;
+pub use crate::core::units::{Size, Time, TimeOrOff};
 use failure::spawn;
 pub use failure::{Exit, Failure};
 
@@ -231,7 +231,7 @@ mod tests {
     /// A number or a time that can be given has a range: an option of a new type is put in one list or the other.
     #[test]
     fn every_number_and_time_has_a_range_and_it_holds() {
-        use crate::{gate, http, sinks};
+        use crate::{gateway, http::wire as http, sinks};
         use std::any::TypeId;
         let words = [
             TypeId::of::<bool>(),
@@ -240,21 +240,21 @@ mod tests {
             TypeId::of::<OsString>(),
             TypeId::of::<std::path::PathBuf>(),
             TypeId::of::<std::net::IpAddr>(),
-            TypeId::of::<gate::SlowPolicy>(),
-            TypeId::of::<gate::BadDigestPolicy>(),
-            TypeId::of::<gate::Overflow>(),
-            TypeId::of::<gate::Pressure>(),
+            TypeId::of::<gateway::SlowPolicy>(),
+            TypeId::of::<gateway::BadDigestPolicy>(),
+            TypeId::of::<gateway::Overflow>(),
+            TypeId::of::<gateway::Pressure>(),
             TypeId::of::<sinks::store::SyncPolicy>(),
             TypeId::of::<tail::Format>(),
             TypeId::of::<post::What>(),
             TypeId::of::<http::Target>(),
             TypeId::of::<http::Field>(),
             TypeId::of::<http::Method>(),
-            TypeId::of::<crate::courier::judge::OkWhen>(),
-            TypeId::of::<crate::load::http::StatusRange>(),
+            TypeId::of::<crate::http::dispatch::judge::OkWhen>(),
+            TypeId::of::<crate::tools::bench::http::StatusRange>(),
             TypeId::of::<post::Delimiter>(),
         ];
-        let mut ranges = crate::ranges::RANGES.to_vec();
+        let mut ranges = crate::core::ranges::RANGES.to_vec();
         for (command, arg) in every_option() {
             let kind = arg.get_value_parser().type_id();
             if words.iter().any(|word| kind == *word) {
@@ -265,7 +265,7 @@ mod tests {
             let last = command.last().unwrap();
             let at = ranges.iter().position(|range| range.command == last && range.option == name);
             let range = ranges.swap_remove(at.unwrap_or_else(|| panic!("{shown} has no range in ranges.rs")));
-            let (taken, refused) = crate::ranges::tests::cases(&range);
+            let (taken, refused) = crate::core::ranges::tests::cases(&range);
             let given = |value: &str| {
                 let value = if name == "fail-above" { format!("p99={value}") } else { value.to_string() };
                 let option = [format!("--{name}={value}")];

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::control::{Control, Unanswered};
-use crate::snapshot::{Depth, Snapshot};
-use crate::units::{about, many};
+use crate::core::units::{about, many};
+use crate::gateway::control::{Control, Unanswered};
+use crate::gateway::snapshot::{Depth, Snapshot};
 
 /// Goes on until it is dropped, or the gateway has ended.
 pub struct Patrol {
@@ -82,8 +82,8 @@ fn size(bytes: u64) -> impl fmt::Display {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Ledger, Sunk};
-    use crate::snapshot::{
+    use crate::gateway::ledger::{Ledger, Sunk};
+    use crate::gateway::snapshot::{
         CallsUse, MemoryUse, PartsUse, Phase, Queues, SinkUse, SinksUse, Stages, WorkersUse,
     };
 

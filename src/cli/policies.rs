@@ -5,7 +5,7 @@ use std::fmt;
 use clap::{ValueEnum, builder::PossibleValue};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::gate::{BadDigestPolicy, Overflow, Pressure, SlowPolicy};
+use crate::gateway::{BadDigestPolicy, Overflow, Pressure, SlowPolicy};
 use crate::sinks::store::SyncPolicy;
 
 /// The same names in TOML as on the command line.

@@ -11,13 +11,13 @@ use crossbeam::channel;
 use super::in_range::in_range;
 use super::posted::{self, Bars};
 use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
-use crate::courier::{self, Away, judge::OkWhen};
-use crate::http::{Field, Target};
-use crate::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
-use crate::post::report::{Lines, failed_records};
-use crate::post::watch::Watcher;
-use crate::post::{self, Options, Poster, STDIN, Source, journal_of};
-use crate::records::{Cut, Walk};
+use crate::core::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
+use crate::http::dispatch::{self, Away, judge::OkWhen};
+use crate::http::wire::{Field, Target};
+use crate::tools::post::report::{Lines, failed_records};
+use crate::tools::post::watch::Watcher;
+use crate::tools::post::{self, Options, Poster, STDIN, Source, journal_of};
+use crate::tools::records::{Cut, Walk};
 
 /// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
 /// one whether it was stored.
@@ -265,7 +265,7 @@ impl Post {
             }
         }
         Ok(Options {
-            carried: courier::Options {
+            carried: dispatch::Options {
                 target: url.clone(),
                 fields: requests.headers.clone(),
                 max_in_flight: requests.max_in_flight as usize,

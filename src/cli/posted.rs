@@ -6,10 +6,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::screen::Screen;
-use crate::error::one_line;
-use crate::load::text::{Page, bytes, grouped};
-use crate::post::{Part, Progress, Report};
-use crate::units::many;
+use crate::core::units::many;
+use crate::core::units::one_line;
+use crate::tools::bench::text::{Page, bytes, grouped};
+use crate::tools::post::{Part, Progress, Report};
 
 /// 10 s between two lines of a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -214,8 +214,8 @@ fn line(progress: &Progress, of: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::report::{FailedRecord, FailureKind, LeftOutKind, LeftOutRecord};
-    use crate::records::LeftOut;
+    use crate::tools::post::report::{FailedRecord, FailureKind, LeftOutKind, LeftOutRecord};
+    use crate::tools::records::LeftOut;
 
     #[test]
     fn what_failed_is_named_with_its_reason() {

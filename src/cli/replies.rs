@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::shape::{decimal, json, shown};
 use crate::client::Reply;
-use crate::frame::{NO_SUBSCRIBER, Status};
+use crate::wire::{NO_SUBSCRIBER, Status};
 
 /// Where replies go.
 pub struct Replies {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::admin::Token;
-use crate::frame::Scheme;
+use crate::core::units::many;
 use crate::sinks::store::Keys;
-use crate::units::many;
+use crate::wire::Scheme;
 
 /// The scheme of a secret file, or plain SHA-256 where there is none.
 pub fn scheme(file: Option<&Path>) -> Result<Scheme, Failure> {

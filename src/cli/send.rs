@@ -16,10 +16,10 @@ use super::settings::LISTEN;
 use super::stored_files::StoredFiles;
 use super::{Exit, Failure, Time, TimeOrOff, print, secret, sent, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
-use crate::frame::check_topic;
-use crate::limits::{PAYLOAD_MAX, START_PATIENCE};
-use crate::records::{Input, Reader, RecordError, Records, Shape, Stopper};
-use crate::units::many;
+use crate::core::limits::{PAYLOAD_MAX, START_PATIENCE};
+use crate::core::units::many;
+use crate::tools::records::{Input, Reader, RecordError, Records, Shape, Stopper};
+use crate::wire::check_topic;
 
 /// 5 s after a signal for what is in flight.
 const GRACE: Duration = Duration::from_secs(5);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::client::Report;
-use crate::load::text::bytes;
-use crate::units::{grouped, many};
+use crate::core::units::{grouped, many};
+use crate::tools::bench::text::bytes;
 
 /// One line: `sent 1,234,567 frames, 98.2 MB in 1.93 s (640,000 frames/s): OK 1,234,567`.
 pub fn text(report: &Report, seconds: f64) -> String {

@@ -15,12 +15,12 @@ use super::started::{limits_line, start_line};
 use super::starting::Starting;
 use super::{Exit, Failure, Size, alone, http_sink, print, secret, spawn};
 use crate::admin::{self, Admin};
-use crate::gate::Config;
+use crate::core::limits::RESERVED_FILES;
+use crate::core::ranges::CONNECTIONS_MOST;
+use crate::core::units::rounded;
+use crate::gateway::Config;
 use crate::gateway::{Control, Gateway};
-use crate::limits::RESERVED_FILES;
-use crate::ranges::CONNECTIONS_MOST;
 use crate::sinks::http::HttpSink;
-use crate::units::rounded;
 
 /// Runs the gateway: publishers and subscribers connect to it.
 #[derive(Args, Debug)]

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::in_range::in_range;
 use super::policies::policy;
 use super::{Failure, Size, Time, TimeOrOff, secret};
-use crate::gate::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
-use crate::limits::WORKERS_MAX;
+use crate::core::limits::WORKERS_MAX;
+use crate::core::units::TimeOrSize;
+use crate::gateway::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
-use crate::units::TimeOrSize;
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -308,7 +308,7 @@ fn default_workers() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranges;
+    use crate::core::ranges;
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;

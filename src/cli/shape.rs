@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::tail::Format;
-use crate::frame::Frame;
-use crate::units::is_obeyed;
+use crate::core::units::is_obeyed;
+use crate::wire::Frame;
 
 /// Prints frames in a format.
 pub struct Shaper {
@@ -149,7 +149,7 @@ pub fn decimal(mut number: u64, line: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Header, Kind, Scheme, encode};
+    use crate::wire::{Header, Kind, Scheme, encode};
 
     fn printed(format: Format, terminal: bool, topic: &str, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use super::Size;
 use super::policies::shown;
 use super::settings::Settings;
-use crate::frame;
-use crate::gate::Config;
-use crate::http::Target;
-use crate::units::{many, plain};
+use crate::core::units::{many, plain};
+use crate::gateway::Config;
+use crate::http::wire::Target;
+use crate::wire;
 
 /// Scripts that let the system choose the port find it after "listening on".
 pub fn start_line(
@@ -41,7 +41,7 @@ pub fn limits_line(workers: usize, config: &Config) -> String {
         Size(config.outbox_max()),
         shown(&config.slow),
         config.scheme,
-        frame::implementation(),
+        wire::implementation(),
     )
 }
 

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 
 use super::last_word::LastWord;
 use super::{Exit, Failure, Time, signals};
-use crate::gate::Config;
+use crate::gateway::Config;
 use crate::gateway::Control;
-use crate::ledger::Ledger;
+use crate::gateway::ledger::Ledger;
 
 /// How far `serve` is, for signals to know.
 pub struct Starting {

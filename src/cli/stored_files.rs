@@ -7,9 +7,9 @@ use indicatif::ProgressBar;
 use super::send::PROGRESS_EVERY;
 use super::{Exit, Failure};
 use crate::client::Publisher;
-use crate::frame::{DIGEST, Frame, Kind, check_topic};
-use crate::records::Input;
 use crate::sinks::store::{Flaw, Keys, Scan, Stop, Why};
+use crate::tools::records::Input;
+use crate::wire::{DIGEST, Frame, Kind, check_topic};
 
 use super::verify::Stores;
 

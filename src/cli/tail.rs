@@ -11,8 +11,8 @@ use super::settings::LISTEN;
 use super::stored::Since;
 use super::{Exit, Failure, TimeOrOff, secret, shape};
 use crate::client::TIMEOUT;
-use crate::frame::{check_pattern, partial_wildcard};
-use crate::units::plain;
+use crate::core::units::plain;
+use crate::wire::{check_pattern, partial_wildcard};
 
 /// 256 KiB of lines a write while more are at hand.
 pub(super) const OUTPUT: usize = 256 * 1024;

@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::mend::{Left, Moved, repair};
 use super::{Exit, Failure, print, secret};
-use crate::frame::Scheme;
-use crate::load::text::many;
 use crate::sinks::store::index::{Compared, read};
 use crate::sinks::store::{Disk, Keys, Place, Scan, Schemes, Stop, Why, place, repair::LIST};
+use crate::tools::bench::text::many;
+use crate::wire::Scheme;
 
 /// 10,000 topics are told apart; the frames of further ones are counted together.
 const TOPICS: usize = 10_000;

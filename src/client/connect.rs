@@ -5,9 +5,9 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::limits::START_PAUSE;
-use crate::net::Liveness;
-use crate::units::about;
+use crate::core::limits::START_PAUSE;
+use crate::core::units::about;
+use crate::runtime::net::Liveness;
 
 /// 5 s for each address of a name: longer than any gateway in reach takes to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::frame::{Fault, Kind, TopicError};
-use crate::limits::PAYLOAD_MAX;
-use crate::units::about;
+use crate::core::limits::PAYLOAD_MAX;
+use crate::core::units::about;
+use crate::wire::{Fault, Kind, TopicError};
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]

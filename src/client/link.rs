@@ -13,9 +13,9 @@ use super::replies::{self, End};
 use super::shared::{LAST_PING, Life, PING, Shared, State};
 use super::silence::Silence;
 use super::window::Job;
-use crate::frame::{Header, Kind, Scheme, encode};
-use crate::limits::LINGER;
-use crate::units::{about, later};
+use crate::core::limits::LINGER;
+use crate::core::units::{about, later};
+use crate::wire::{Header, Kind, Scheme, encode};
 
 /// 100 ms to 5 s between attempts to connect again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);

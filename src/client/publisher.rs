@@ -10,9 +10,9 @@ use super::shared::{Life, Reply, Shared, State, Take};
 use super::silence::TIMEOUT;
 use super::window::{CHUNK, Chunk};
 use super::{Error, Report};
-use crate::frame::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
-use crate::limits::{PAYLOAD_MAX, SEND_WINDOW};
-use crate::units::later;
+use crate::core::limits::{PAYLOAD_MAX, SEND_WINDOW};
+use crate::core::units::later;
+use crate::wire::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
 
 /// 4 MiB between the caller and the socket where nothing has to be kept for sending it again: enough
 /// that hashing and writing do not wait for each other.

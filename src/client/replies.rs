@@ -5,9 +5,9 @@ use std::net::TcpStream;
 
 use super::error::{Error, explain};
 use super::shared::{Answer, Shared};
-use crate::frame::{Decoder, Frame, Kind, Rules, Scheme, Status};
-use crate::limits::PAYLOAD_MAX;
-use crate::units::plain;
+use crate::core::limits::PAYLOAD_MAX;
+use crate::core::units::plain;
+use crate::wire::{Decoder, Frame, Kind, Rules, Scheme, Status};
 
 /// How a connection ended.
 #[derive(Debug)]

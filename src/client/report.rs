@@ -1,7 +1,7 @@
 //! What became of what was sent.
 
 use super::Error;
-use crate::frame::{NO_SUBSCRIBER, Status};
+use crate::wire::{NO_SUBSCRIBER, Status};
 
 /// 200 bytes of a reason are kept: a handler may give one of any length.
 const REASON: usize = 200;

@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::replies::End;
 use super::report::Answers;
 use super::window::Window;
-use crate::frame::Status;
+use crate::wire::Status;
 
 /// 5 ms to 1 s before a frame that was answered BUSY is sent again.
 const BUSY_FIRST: Duration = Duration::from_millis(5);

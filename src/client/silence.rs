@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::units::about;
+use crate::core::units::about;
 
 /// 30 s without a word before a gateway is taken for gone, unless it is set.
 pub const TIMEOUT: Duration = Duration::from_secs(30);

@@ -9,9 +9,9 @@ use super::connect::connect_within;
 use super::error::explain;
 use super::replies::check_reply;
 use super::silence::{Silence, TIMEOUT};
-use crate::frame::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
-use crate::limits::PAYLOAD_MAX;
-use crate::units::about;
+use crate::core::limits::PAYLOAD_MAX;
+use crate::core::units::about;
+use crate::wire::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
 
 /// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
 const READ: usize = 256 * 1024;
@@ -40,7 +40,7 @@ pub enum Event<'a> {
 ///
 /// ```no_run
 /// use framegate::client::{Event, Subscriber};
-/// use framegate::frame::Scheme;
+/// use framegate::wire::Scheme;
 ///
 /// let mut subscriber = Subscriber::connect("127.0.0.1:7450", &["sensors.>"], Scheme::Sha256)?;
 /// while let Event::Frame(frame) = subscriber.next_event()? {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::frame::{Header, Scheme, encode};
+use crate::wire::{Header, Scheme, encode};
 
 /// 64 KiB: what a chunk is handed over at, and so the size of a write. On two cores shared with the
 /// gateway the median of four runs was 1.6 M small frames/s, with 256 KiB 1.2 M: the bytes are still
@@ -283,7 +283,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Kind;
+    use crate::wire::Kind;
     use proptest::prelude::*;
 
     fn fill(chunk: &mut Chunk, ids: Range<u64>) {

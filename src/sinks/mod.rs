@@ -9,7 +9,7 @@
 pub mod http;
 pub mod store;
 
-use crate::frame::Body;
+use crate::wire::Body;
 
 /// A place that confirms what it was handed. The simulation has one of its own.
 pub trait Sink {

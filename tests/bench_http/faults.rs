@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::http::Method;
-use framegate::load::http::{Load, OkStatus, Options, Pace, Report, Schedule, Think};
-use framegate::web::Failed;
+use framegate::http::connect::Failed;
+use framegate::http::wire::Method;
+use framegate::tools::bench::http::{Load, OkStatus, Options, Pace, Report, Schedule, Think};
 
 use super::server::{Asked, OK, Server};
 

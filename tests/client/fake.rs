@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 
 /// A gateway that is running its script.
 pub struct Fake<T> {

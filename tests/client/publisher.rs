@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use framegate::client::{Error, Publisher, PublisherOptions, Report};
-use framegate::frame::{Frame, NO_SUBSCRIBER, Scheme, Status};
+use framegate::wire::{Frame, NO_SUBSCRIBER, Scheme, Status};
 use socket2::{Domain, Socket, Type};
 
 use crate::fake::{accept, fake, ids};

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use framegate::client::{Publisher, PublisherOptions};
-use framegate::frame::Status;
+use framegate::wire::Status;
 
 use crate::fake::{accept, fake};
 use crate::publisher::{no_reply, no_retry, ok, publish};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use framegate::client::{Error, Event, Subscriber};
-use framegate::frame::{Header, Kind, Scheme, Status, encode};
+use framegate::wire::{Header, Kind, Scheme, Status, encode};
 
 use crate::fake::{Peer, accept, fake};
 

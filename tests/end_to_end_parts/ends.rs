@@ -1,6 +1,6 @@
 //! Every number and time that a gateway can be set to, at the ends of its range.
 
-use framegate::ranges::{Bounds, RANGES, Range};
+use framegate::core::ranges::{Bounds, RANGES, Range};
 
 use super::*;
 

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use framegate::control::Setting;
-use framegate::courier;
-use framegate::frame::{Header, Kind, Status};
-use framegate::gate::Config;
-use framegate::handler::{Answer, Call};
+use framegate::gateway::Config;
+use framegate::gateway::control::Setting;
+use framegate::gateway::snapshot::{PauseCause, Snapshot};
+use framegate::http::dispatch;
+use framegate::runtime::handler::{Answer, Call};
 use framegate::sinks::http::{HttpSink, Options};
-use framegate::snapshot::{PauseCause, Snapshot};
+use framegate::wire::{Header, Kind, Status};
 
 use super::options;
 use super::store::{Act, OK, PATIENCE, Store};
@@ -118,7 +118,7 @@ fn a_copy_is_told_what_becomes_of_the_first_with_a_handler() {
         (Act::Hang, Duration::from_millis(500), Status::Rejected, Status::Rejected),
     ] {
         let store = Store::start(usize::MAX, move |_, _| act);
-        let carried = courier::Options { timeout, retries: 0, ..options(&store.url()).carried };
+        let carried = dispatch::Options { timeout, retries: 0, ..options(&store.url()).carried };
         let options = Options { carried, ..options(&store.url()) };
         let gateway = start_with(Config { dedup: Some(PATIENCE), ..Config::default() }, |gateway| {
             let handled = gateway.with_handler(|_: &Call<'_>| Answer::Pass(Vec::new())).unwrap();

@@ -12,13 +12,13 @@ mod support;
 
 use std::time::Duration;
 
-use framegate::courier::{self, Away};
-use framegate::http::Field;
+use framegate::http::dispatch::{self, Away};
+use framegate::http::wire::Field;
 use framegate::sinks::http::Options;
 
 fn options(url: &str) -> Options {
     Options {
-        carried: courier::Options {
+        carried: dispatch::Options {
             target: url.parse().unwrap(),
             fields: Vec::new(),
             max_in_flight: 100,

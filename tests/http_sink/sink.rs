@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use super::nginx::Nginx;
 use super::options;
 use super::store::{Act, OK, PATIENCE, Store};
-use framegate::courier;
-use framegate::frame::{Body, Header, Kind, Scheme, encode};
-use framegate::memory::{Buffer, Memory};
+use framegate::core::memory::{Buffer, Memory};
+use framegate::http::dispatch;
 use framegate::sinks::http::{HttpSink, Options};
 use framegate::sinks::{Put, Sink};
+use framegate::wire::{Body, Header, Kind, Scheme, encode};
 
 fn sized(options: Options, max_in_flight: usize) -> Options {
-    let carried = courier::Options { max_in_flight, max_connections: max_in_flight, ..options.carried };
+    let carried = dispatch::Options { max_in_flight, max_connections: max_in_flight, ..options.carried };
     Options { carried, ..options }
 }
 
@@ -101,7 +101,7 @@ fn every_frame_has_the_right_outcome() {
         ("babbles", _) => Act::Babble,
         _ => OK,
     });
-    let carried = courier::Options { timeout: Duration::from_millis(500), ..options(&store.url()).carried };
+    let carried = dispatch::Options { timeout: Duration::from_millis(500), ..options(&store.url()).carried };
     let mut gate = Gate::start(Options { carried, ..options(&store.url()) });
     let records =
         ["busy", "later", "hangs", "breaks", "breaks once", "unknown", "moved", "babbles", "", "fine"];
@@ -240,7 +240,7 @@ fn a_store_that_stays_away_is_waited_for_no_longer() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}/");
     let patience = Duration::from_millis(300);
-    let carried = courier::Options { patience, ..options(&url).carried };
+    let carried = dispatch::Options { patience, ..options(&url).carried };
     let mut gate = Gate::start(Options { carried, ..options(&url) });
     let began = Instant::now();
     (0..50).for_each(|n| {
@@ -283,7 +283,7 @@ fn a_store_that_takes_connections_and_answers_nothing_is_away_too() {
     let is_hanging = hangs.clone();
     let store = Store::start(usize::MAX, move |_, _| if is_hanging.load(Relaxed) { Act::Hang } else { OK });
     let (patience, timeout) = (Duration::from_millis(500), Duration::from_millis(300));
-    let carried = courier::Options { patience, timeout, retries: 100, ..options(&store.url()).carried };
+    let carried = dispatch::Options { patience, timeout, retries: 100, ..options(&store.url()).carried };
     let mut gate = Gate::start(sized(Options { carried, ..options(&store.url()) }, 5));
     let began = Instant::now();
     (0..50).for_each(|n| {
@@ -351,7 +351,7 @@ fn an_end_waits_for_nobody() {
 fn a_store_behind_tls() {
     let Some(nginx) = Nginx::start() else { return };
     let url = format!("https://127.0.0.1:{}/", nginx.tls_port);
-    let carried = courier::Options { insecure: true, ..options(&url).carried };
+    let carried = dispatch::Options { insecure: true, ..options(&url).carried };
     let mut gate = Gate::start(Options { carried, ..options(&url) });
     (0..300).for_each(|n| {
         gate.put(0, &n.to_string());

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
-use framegate::gate::Config;
+use framegate::gateway::Config;
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;

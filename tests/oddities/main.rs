@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
-use framegate::records::{Found, RecordError, Walk};
+use framegate::tools::records::{Found, RecordError, Walk};
 
 /// A file, what Python reads and what we do.
 ///

@@ -8,10 +8,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use framegate::frame::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
-use framegate::gate::Config;
+use framegate::gateway::Config;
+use framegate::gateway::ledger::Ledger;
 use framegate::gateway::{Control, Gateway};
-use framegate::ledger::Ledger;
+use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 
 /// Longer than anything takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);

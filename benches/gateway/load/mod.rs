@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{Header, Kind};
+use framegate::wire::{Header, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{cpu_us, memory};

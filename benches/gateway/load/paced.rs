@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use framegate::frame::{HEADER, Header};
+use framegate::wire::{HEADER, Header};
 use hdrhistogram::Histogram;
 
 use super::saturate::{publish, read_one};

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use framegate::frame::{HEADER, Header};
+use framegate::wire::{HEADER, Header};
 use futures_util::StreamExt;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, FramedRead};

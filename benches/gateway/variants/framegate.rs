@@ -1,8 +1,8 @@
 //! Framegate: one reactor, digests in pairs, here or on workers.
 
 use clap::ValueEnum;
-use framegate::gate::{Config, SlowPolicy};
 use framegate::gateway::Gateway;
+use framegate::gateway::{Config, SlowPolicy};
 
 use super::{anywhere, cores, say};
 

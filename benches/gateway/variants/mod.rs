@@ -16,7 +16,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use ::framegate::limits::BACKLOG;
+use ::framegate::core::limits::BACKLOG;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use framegate::frame::DIGEST;
+use framegate::wire::DIGEST;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 

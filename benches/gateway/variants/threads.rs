@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use bytes::{Buf, Bytes, BytesMut};
-use framegate::frame::{Kind, Rest, cut};
+use framegate::wire::{Kind, Rest, cut};
 
 use super::listen;
 use crate::wire::{

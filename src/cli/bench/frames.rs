@@ -15,9 +15,9 @@ use super::watch::Watch;
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
 use crate::client;
-use crate::load::frames::{Failed, Load, Options, Report};
-use crate::load::text::{grouped, many, size};
-use crate::load::{Panel, Plot};
+use crate::tools::bench::frames::{Failed, Load, Options, Report};
+use crate::tools::bench::text::{grouped, many, size};
+use crate::tools::bench::{Panel, Plot};
 
 /// Loads a gateway with frames, checks the order, the digest and the arrival of each, and reports
 /// throughput and latency.

@@ -12,9 +12,9 @@ use super::output::Output;
 use super::watch::Watch;
 use crate::cli::in_range::{in_range, parts_in_range};
 use crate::cli::{Exit, Failure, Time, signals};
-use crate::http::{Field, Method, Target, parse_method};
-use crate::load::http::{Load, OkStatus, Options, Pace, Report, Schedule, StatusRange, Think};
-use crate::load::{Panel, Plot};
+use crate::http::wire::{Field, Method, Target, parse_method};
+use crate::tools::bench::http::{Load, OkStatus, Options, Pace, Report, Schedule, StatusRange, Think};
+use crate::tools::bench::{Panel, Plot};
 
 /// Holds many keep-alive connections to a web server, sends requests on them as people would, and reports what
 /// the server did.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::threshold::Threshold;
 use crate::cli::in_range::parts_in_range;
 use crate::cli::{Exit, Failure, complain, print};
-use crate::load::{Figures, Plot};
+use crate::tools::bench::{Figures, Plot};
 
 /// What a bench prints and draws, and when its figures are a failure.
 #[derive(Args, Debug)]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::cli::Time;
-use crate::load::text::{grouped, time};
-use crate::load::{Figures, Percentiles};
+use crate::tools::bench::text::{grouped, time};
+use crate::tools::bench::{Figures, Percentiles};
 
 /// The most that a figure may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,7 +116,7 @@ impl FromStr for Threshold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Measure, Own};
+    use crate::tools::bench::{Measure, Own};
     use std::time::{Duration, Instant};
 
     #[test]

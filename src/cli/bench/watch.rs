@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::screen::Screen;
-use crate::load::Progress;
+use crate::tools::bench::Progress;
 
 /// 10 s between two lines of a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);

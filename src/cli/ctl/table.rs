@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::load::text::time;
-use crate::units::{about, grouped, plain};
+use crate::core::units::{about, grouped, plain};
+use crate::tools::bench::text::time;
 
 /// Characters of a row of settings, within what every terminal has.
 const WIDTH: usize = 76;

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::courier::Letter;
-use crate::frame::{Body, DIGEST, HEADER, Header};
-use crate::http::Field;
+use crate::http::dispatch::Letter;
+use crate::http::wire::Field;
 use crate::sinks::Put;
+use crate::wire::{Body, DIGEST, HEADER, Header};
 
 /// A frame on its way to the store.
 #[derive(Debug)]
@@ -75,8 +75,8 @@ fn field(name: &'static str, value: &[u8]) -> Field {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Scheme, encode};
-    use crate::memory::{Buffer, Memory};
+    use crate::core::memory::{Buffer, Memory};
+    use crate::wire::{Kind, Scheme, encode};
     use std::sync::Arc;
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
         );
         let mut head = Vec::new();
         let target = "http://h/a".parse().unwrap();
-        let request = crate::http::Request::new(&crate::http::Method::POST, &target, &[]);
+        let request = crate::http::wire::Request::new(&crate::http::wire::Method::POST, &target, &[]);
         request.encode_head(&post.fields(), 5, &mut head);
         let head = String::from_utf8(head).unwrap();
         for line in [

@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 
 use super::keys::Keys;
 use super::letter::FramePost;
-use crate::courier::{self, Courier, Outcome as End};
-use crate::http::Field;
-use crate::limits::HTTP_PUTS;
-use crate::net::Waker;
+use crate::core::limits::HTTP_PUTS;
+use crate::http::connect::{Failed, without_number};
+use crate::http::dispatch::{self, Courier, Outcome as End};
+use crate::http::wire::Field;
+use crate::runtime::net::Waker;
+use crate::runtime::wake::{Panicked, WakeQueue};
 use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::wake::{Panicked, WakeQueue};
-use crate::web::{Failed, without_number};
 
 /// 10 s: how long whoever ends the sink waits for its thread.
 const END: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const END: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How frames are carried.
-    pub carried: courier::Options,
+    pub carried: dispatch::Options,
     /// What every payload is said to be.
     pub content_type: Field,
     /// Whether one frame of a key is under way at a time.
@@ -319,13 +319,13 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Body;
-    use crate::memory::{Buffer, Memory};
+    use crate::core::memory::{Buffer, Memory};
+    use crate::wire::Body;
     use crossbeam::sync::Parker;
 
     #[test]
     fn a_thread_that_panics_is_told_of_and_wakes_the_reactor() {
-        let carried = courier::Options::one_at_a_time("http://127.0.0.1:9/");
+        let carried = dispatch::Options::one_at_a_time("http://127.0.0.1:9/");
         let content_type = "Content-Type: text/plain".parse().unwrap();
         let parker = Parker::new();
         let unparker = parker.unparker().clone();

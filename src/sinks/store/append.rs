@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use crate::frame::{Body, Frame, Header};
 use crate::sinks::{Outcome, Put};
+use crate::wire::{Body, Frame, Header};
 
 /// Frames of one topic, to be stored. Only [`Puts::take`] makes one.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::frame::{Kind, Scheme, encode};
-    use crate::memory::{Buffer, Memory};
+    use crate::core::memory::{Buffer, Memory};
+    use crate::wire::{Kind, Scheme, encode};
 
     fn put(topics: &[&str]) -> Put {
         let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::limits::STORE_TOPICS;
+use crate::core::limits::STORE_TOPICS;
 use crate::sinks::OfTopic;
 
 /// Frames and bytes by topic, of the first [`STORE_TOPICS`] topics that were stored. Those of further ones are

@@ -7,7 +7,7 @@
 //! segment.
 
 use super::stamp::Stamp;
-use crate::frame::Scheme;
+use crate::wire::Scheme;
 
 /// Bytes of an entry.
 pub const ENTRY: usize = 24;

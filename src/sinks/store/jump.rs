@@ -17,7 +17,7 @@ use super::files::{self, Files};
 use super::keep::later;
 use super::stamp::Stamp;
 use super::warehouse::Now;
-use crate::units::about;
+use crate::core::units::about;
 
 /// In the store's folder, while nothing is removed; no topic's folder is called like this.
 const NAME: &str = ".jump";

@@ -15,7 +15,7 @@ use super::layout;
 use super::names::{Holds, file};
 use super::recover::end_of_index;
 use super::stamp::Stamp;
-use crate::limits::{STORE_CLOSE_TURN, STORE_OLDEST};
+use crate::core::limits::{STORE_CLOSE_TURN, STORE_OLDEST};
 
 /// What stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::layout::{self, Folder};
 use super::names::{Holds, file};
 use super::schemes::{Mark, Schemes};
 use super::stamp::Stamp;
-use crate::frame::matches;
+use crate::wire::matches;
 
 /// 2 s: a folder that was changed so lately is looked into again, since its time may stand still meanwhile.
 const FRESH: Duration = Duration::from_secs(2);

@@ -17,8 +17,8 @@ use super::layout::{self, Folder};
 use super::names::{Holds, file};
 use super::recover::read_index;
 use super::stamp::Stamp;
-use crate::frame::{DIGEST, HEADER, Header};
-use crate::limits::STORE_RECALL;
+use crate::core::limits::STORE_RECALL;
+use crate::wire::{DIGEST, HEADER, Header};
 
 /// 64 KiB a read: many small frames, or the end of one large one and the beginning of the next.
 const BLOCK: u64 = 64 * 1024;
@@ -242,7 +242,7 @@ impl Block {
 mod tests {
     use super::super::files::Disk;
     use super::*;
-    use crate::frame::{Kind, Scheme, encode};
+    use crate::wire::{Kind, Scheme, encode};
 
     /// A second of the clock.
     const SECOND: u64 = 1_000_000_000;

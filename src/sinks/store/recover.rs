@@ -17,7 +17,7 @@ use super::scan::{Flaw, Scan, Stop, Why};
 use super::schemes::{self, Keys, Mark, Schemes};
 use super::segment::Trouble;
 use super::stamp::{Clock, Stamp};
-use crate::frame::Scheme;
+use crate::wire::Scheme;
 
 /// Where a store goes on after a start.
 #[derive(Debug, Default)]

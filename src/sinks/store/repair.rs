@@ -28,7 +28,7 @@ use super::scan::{Scan, Stop};
 use super::schemes::{Keys, Schemes};
 use super::segment::Trouble;
 use super::stamp::Stamp;
-use crate::limits::{STORE_REPAIR_STEP, STORE_SEGMENT};
+use crate::core::limits::{STORE_REPAIR_STEP, STORE_SEGMENT};
 
 /// 1 MiB a write.
 const WRITE: usize = 1 << 20;
@@ -422,9 +422,9 @@ impl<T> Writing<'_, T> {
 
 /// The bytes of the frame that begins at `at` in a segment that was scanned.
 fn frame_len<F: Files>(files: &mut F, file: &mut F::File, at: u64) -> io::Result<u32> {
-    let mut head = [0; crate::frame::HEADER];
+    let mut head = [0; crate::wire::HEADER];
     read_exact(files, file, at, &mut head)?;
-    let header = crate::frame::Header::decode(&head);
+    let header = crate::wire::Header::decode(&head);
     header.map(|header| header.frame_len() as u32).map_err(|fault| io::Error::other(fault.to_string()))
 }
 

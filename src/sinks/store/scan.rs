@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::frame::{DIGEST, Fault, Frame, HEADER, Header, Kind, MAGIC, Scheme};
+use crate::wire::{DIGEST, Fault, Frame, HEADER, Header, Kind, MAGIC, Scheme};
 
 /// 256 KiB a read. The buffer doubles while a frame needs more, as its bytes come.
 const BLOCK: usize = 256 * 1024;
@@ -193,7 +193,7 @@ impl fmt::Display for Flaw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::encode;
+    use crate::wire::encode;
 
     fn frames(payloads: &[usize]) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use super::files::{self, Files};
 use super::stamp::Stamp;
-use crate::frame::Scheme;
+use crate::wire::Scheme;
 
 /// In the store's folder; no topic's folder is called like this.
 pub const NAME: &str = ".schemes";

@@ -19,7 +19,7 @@ use super::files::{Files, append_all, is_missing, read_exact, remove};
 use super::index::{ENTRY, Entry};
 use super::names::{self, Holds};
 use super::stamp::Stamp;
-use crate::units::of_file;
+use crate::core::units::of_file;
 
 /// A segment that is not finished.
 ///

@@ -20,11 +20,13 @@ use super::recent::{Recall, Short, recent};
 use super::schemes::{self, Keys, Schemes};
 use super::warehouse::{Now, Policy, Warehouse};
 use super::{Append, Puts, Recovered, Stamp, Start, Trouble, recover};
-use crate::frame::{DIGEST, Scheme};
-use crate::limits::{STORE_APPENDS, STORE_BUSIEST, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::core::limits::{
+    STORE_APPENDS, STORE_BUSIEST, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX,
+};
+use crate::core::units::{about, many};
+use crate::runtime::wake::{Panicked, WakeQueue};
 use crate::sinks::{Condition, Outcome, Put, Sink};
-use crate::units::{about, many};
-use crate::wake::{Panicked, WakeQueue};
+use crate::wire::{DIGEST, Scheme};
 
 /// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
 const END: Duration = Duration::from_secs(10);
@@ -445,10 +447,10 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Body, Header, Kind, encode};
-    use crate::memory::{Buffer, Memory};
+    use crate::core::memory::{Buffer, Memory};
     use crate::sinks::OfTopic;
     use crate::sinks::store::SyncPolicy;
+    use crate::wire::{Body, Header, Kind, encode};
     use crossbeam::sync::Parker;
     use std::fs;
 

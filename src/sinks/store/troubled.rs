@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Append;
 use super::segment::Trouble;
-use crate::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::core::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 
 /// 10 topics' troubles at a time are said in the log; one who reads those knows.
 const SAID: usize = 10;

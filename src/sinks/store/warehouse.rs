@@ -31,8 +31,8 @@ use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
 use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
-use crate::limits::{STORE_CLOSE_TURN, STORE_FILES};
-use crate::units::later;
+use crate::core::limits::{STORE_CLOSE_TURN, STORE_FILES};
+use crate::core::units::later;
 
 /// How a warehouse stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -426,10 +426,10 @@ impl<F: Files> Warehouse<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Body, Header, Kind, Scheme, encode};
-    use crate::memory::{Buffer, Memory};
+    use crate::core::memory::{Buffer, Memory};
     use crate::sinks::Put;
     use crate::sinks::store::{Disk, Puts};
+    use crate::wire::{Body, Header, Kind, Scheme, encode};
 
     /// A frame of a topic.
     fn append(topic: &str, memory: &Arc<Memory>) -> Append {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Now, Open, Warehouse};
-use crate::limits::{STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::core::limits::{STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
 use crate::sinks::store::files::{self, Files, append_all, is_missing};
 use crate::sinks::store::index::Entry;
 use crate::sinks::store::names;

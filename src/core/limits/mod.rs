@@ -1,0 +1,598 @@
+//! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
+//! asserts at the end, so that a changed number that no longer adds up does not compile.
+
+mod conns;
+mod subscriptions;
+
+use std::time::Duration;
+
+pub use conns::*;
+pub use subscriptions::*;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Whether the bounds are the small ones: in this crate's own tests, and under the fuzzer, never in a program that depends
+/// on this crate, whatever its features.
+const CHECKED: bool = cfg!(any(test, all(fuzzing, feature = "check")));
+
+/// The models and the simulation run the same code with bounds so small that every one of them is
+/// reached many times a second. Tests that use real sockets see the real ones.
+const fn bound(real: usize, checked: usize) -> usize {
+    if CHECKED { checked } else { real }
+}
+
+/// 256 KiB: the most that one read takes and so the largest batch. Hashing it keeps one worker for
+/// about 140 µs; larger reads were not faster on loopback.
+pub const READ_MAX: usize = bound(256 * KIB, 4 * KIB);
+
+/// 16 KiB: the first read of a connection, doubled while reads come back full. It is also what a
+/// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
+pub const READ_MIN: usize = bound(16 * KIB, 256);
+
+/// 64 batches read and not yet released: the size of a connection's reorder window.
+pub const CONN_BATCHES: usize = bound(64, 6);
+
+/// 1 MiB read and not yet released, per connection: four full reads keep every worker of a small
+/// machine busy for one publisher, and what eight publishers have in flight stays in the cache.
+pub const CONN_BYTES: usize = bound(MIB, 16 * KIB);
+
+/// 1,024 jobs with the workers: the capacity of both queues. At 256 B a job that is 10 µs of work
+/// for each of many publishers; memory bounds the bytes.
+pub const JOBS: usize = bound(1024, 12);
+
+/// 64 KiB: a batch up to here is verified by the reactor itself when nothing of its connection is
+/// in flight. Hashing it takes 21 µs, a parked hand-off and back 10 to 50. Measured on two cores at
+/// 2.8 million frames/s of 256 B, against 16 KiB and a turn of 64 KiB: 0.84 of the CPU a frame, and of the
+/// 99th percentile of the latency 0.2.
+pub const INLINE_BATCH: usize = bound(64 * KIB, 512);
+
+/// 1 MiB (about 330 µs of hashing, as much as a turn reads) a turn: how much the reactor verifies itself
+/// while it keeps up with its sockets.
+pub const INLINE_TURN: usize = bound(MIB, 4 * KIB);
+
+/// 64 KiB a turn while it does not: then the workers take what they can, and it reads and writes.
+pub const INLINE_TURN_BUSY: usize = bound(64 * KIB, KIB);
+
+/// 256 KiB: the piece of a large frame that one job hashes, so that no job keeps a worker longer
+/// than a full batch does. Measured with 8 MiB frames, one at a time, against hashing each when it was
+/// whole: 0.8 of the median latency; the same throughput.
+pub const PIECE: usize = READ_MAX;
+
+/// 512 KiB of a large frame read ahead of the worker that hashes it. More would only push each other
+/// out of the cache before they are hashed.
+pub const LARGE_BACKLOG: usize = 2 * PIECE;
+
+/// 15 frames: in a batch with more, the last one of an odd number hashed alone costs too little to look
+/// for another batch to hash beside it.
+pub const PAIRED_FRAMES: u32 = 15;
+
+/// 64 connections accepted a turn, then the others get theirs.
+pub const ACCEPT_TURN: usize = bound(64, 2);
+
+/// 4,096 connections waiting in the kernel to be accepted; the usual `somaxconn`.
+pub const BACKLOG: i32 = 4096;
+
+/// 100 ms without accepting after the system refused a file descriptor.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// 160 file descriptors kept for everything that is not a publisher's or subscriber's connection: the
+/// admin server's, the libraries', and those of the moment.
+pub const RESERVED_FILES: u64 = 160;
+
+/// 1 MiB read in a turn from all connections together; then what it brought is written before more is
+/// read, while it is still in the cache.
+pub const READ_TURN: usize = bound(MIB, 8 * KIB);
+
+/// 64 slices a vectored write: 1,024 is the system's bound, but a socket buffer takes less.
+pub const WRITE_SLICES: usize = bound(64, 3);
+
+/// 4 MiB written to one peer a turn, where there is no other: as much as a socket takes.
+pub const WRITE_TURN: usize = bound(4 * MIB, 6 * KIB);
+
+/// 2 MiB, half a millisecond, where there are others: twice what a turn reads, so that nothing piles up.
+/// Measured with small frames beside two publishers of 8 MiB frames, and the shortest outbox first, against
+/// 4 MiB in any order: of the small ones' latency 0.7 at the median and at the 99th percentile, and as many bytes
+/// of the large ones. One subscriber alone would lose 4 to 10 %.
+pub const WRITE_TURN_SHARED: usize = bound(2 * MIB, 4 * KIB);
+
+/// 10 ms after a turn in which several were written to, others are likely to come.
+pub const WRITE_SHARED_FOR: Duration = Duration::from_millis(10);
+
+/// 1,024 events a poll.
+pub const EVENTS: usize = 1024;
+
+/// 128 KiB of replies that a peer has not taken: then its own reading stops.
+pub const REPLIES_UNREAD: usize = bound(128 * KIB, KIB);
+
+/// 30 s for each 64 KiB of a frame that a peer has begun (or its rest): then it is closed.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// See [`FRAME_TIMEOUT`].
+pub const FRAME_PROGRESS: usize = bound(64 * KIB, KIB);
+
+/// 2 s to close, for a peer that the gateway closes and that has taken everything.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// 100 ms: a subscriber that took something this recently is reading, only not as fast as others
+/// write; its publishers are held for a moment instead of applying the slow policy to it.
+pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
+
+/// 1 s: the longest that a subscriber may hold its publishers before it has caught up.
+pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
+
+/// 1 s without room for anyone: then memory is taken back from a peer that has stalled for as long.
+pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
+
+/// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
+/// place in a queue, a run and the ledger's part of it.
+pub const BUFFER_OVERHEAD: usize = 256;
+
+/// 128 bytes charged for each entry of an outbox: its place in a queue that may be half empty, and the
+/// run that it points to, as if nobody shared it.
+pub const OUTBOX_ENTRY: usize = 128;
+
+/// 32 buffers of [`READ_MAX`] kept for reuse, so that a steady stream of full reads asks the
+/// allocator for nothing: 8 MiB above `--memory`.
+pub const SPARE_BUFFERS: usize = 32;
+
+/// 1/4 of the memory is never given to large frames, so that small ones always pass.
+pub const SMALL_SHARE: usize = 4;
+
+/// 2 MiB: the least memory for small frames: what one read may come to hold (see [`read_need`]).
+pub const SMALL_MIN: usize = bound(2 * MIB, 32 * KIB);
+
+/// 1/4 of the memory is kept for what handlers answer, where there are handlers: so the answers of what is
+/// in flight find room while publishers fill the rest.
+pub const ANSWER_SHARE: usize = 4;
+
+/// Beside one largest frame, the least memory for answers: one read of a handler.
+pub const ANSWER_MIN: usize = 3 * READ_MAX + 4 * BUFFER_OVERHEAD + CALL;
+
+/// 1 KiB charged for each call: its entry, the header and digest that it is sent with, the places in its
+/// connection's order of it and of what follows it, and what its replies take beside their bytes.
+pub const CALL: usize = 1024;
+
+/// 384 bytes charged for each step that is held in a connection's order behind a call that takes long: its entries, and
+/// what it is beside its bytes. Steps that are over and done take none: however many there are, they are one run.
+pub const STEP: usize = 384;
+
+/// 64 such steps of a connection that are no calls (a SUBSCRIBE, a PING, a frame that is refused): then no more of its
+/// calls begin, and it is not read, until the call that they wait for is done.
+pub const STEPS_ASIDE: usize = bound(64, 3);
+
+/// 4 KiB, for each frame that may be with the handlers: the least room for answers that wait for those to earlier
+/// frames. With more memory it is what a quarter of that leaves beside the largest answer.
+pub const ANSWER_WAITS: usize = bound(4 * KIB, CALL);
+
+/// 160 bytes set aside for the reply to a frame that wants one: 64 and a reason.
+pub const REPLY_MAX: usize = 64 + REASON_MAX;
+
+/// 96 bytes of reason in a reply, the rest is cut off.
+pub const REASON_MAX: usize = 96;
+
+/// 1 KiB of the reason why a sink has refused a frame: 200 characters of what a store said, and what is around them.
+/// That is more than is set aside for a reply, and held until its publisher takes it, as outboxes bound it.
+pub const SINK_REASON_MAX: usize = KIB;
+
+/// The least bytes of a frame.
+pub const FRAME_MIN: usize = 64;
+
+/// Bytes that a read which fills a buffer up to `filled` may come to hold: the batch (a buffer of
+/// which half may be empty), the replies to its frames, and the rest of the small frame that it begins.
+pub const fn read_need(filled: usize) -> usize {
+    2 * filled + filled / FRAME_MIN * REPLY_MAX + partial_need(READ_MAX) + 2 * BUFFER_OVERHEAD
+}
+
+/// Bytes that a small frame of `total` bytes may come to hold: its buffer, which is a whole lent one
+/// if it fills half of that, and its reply.
+pub const fn partial_need(total: usize) -> usize {
+    let buffer = if total >= READ_MAX / 2 { READ_MAX } else { total };
+    buffer + REPLY_MAX + 2 * BUFFER_OVERHEAD
+}
+
+/// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
+pub const DEDUP_SHARE: usize = 8;
+
+/// 112 bytes for each remembered digest: 64 in the list, which grows by a quarter, and up to 12 in the table, which
+/// doubles; the rest is an allocator's.
+pub const DEDUP_ENTRY: usize = 112;
+
+/// 100 subscribers that lost frames are named in the ledger; further ones are added up.
+pub const NAMED_LOSERS: usize = 100;
+
+/// 10 s between two log lines of the same kind; what comes between is counted.
+pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
+
+/// 256 bytes for each open product: its place in the slab, half of which may be empty, in the table, and the
+/// first allocation of its parts.
+pub const PRODUCT_COST: usize = 256;
+
+/// 96 bytes for each part beside its payload: its place in its product, of which half may be empty, and an
+/// allocation's header.
+pub const PART_COST: usize = 96;
+
+/// 32 bytes for a part's copied payload beside its bytes: the allocation's header, and its rounding.
+pub const PART_COPIED: usize = 32;
+
+/// 160 bytes for the reply that a part is owed, beside the memory set aside for its bytes.
+pub const PART_OWED: usize = 160;
+
+/// 144 bytes for a part that is held where there is deduplication, and for each frame that waits for the sinks there:
+/// its digest, and its place among those that copies are looked for in.
+pub const PART_KNOWN: usize = 144;
+
+/// 8 copies of a part that wait for what becomes of it: a publisher that connects again and sends again has one.
+pub const PART_COPIES: usize = bound(8, 2);
+
+/// 4,096 parts told EXPIRED a turn (some 2 ms), and the products that they belonged to; the rest in the next.
+pub const LEASES_TURN: usize = bound(4096, 3);
+
+/// 64 connections that wait for room for a part and are tried in a turn.
+pub const PARTED_TURN: usize = bound(64, 2);
+
+/// 1,000,000 products open at once unless it is set.
+pub const KEYS_DEFAULT: usize = 1_000_000;
+
+/// 1/4 of what parts may cost is kept for the products that are open already.
+pub const PRODUCT_RESERVE: usize = 4;
+
+/// 256 tables for the open products: with a million of them, one that grows moves some 4,000, in less than a
+/// millisecond, and they grow one after another.
+pub const PART_SHARDS: usize = bound(256, 2);
+
+/// 16 MiB of wholes whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
+/// is faster than hashing, and without a bound they would fill the memory.
+pub const WHOLES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
+
+/// 512 bytes that such a whole takes beside its bytes.
+pub const WHOLE_COST: usize = bound(512, 64);
+
+/// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
+/// those who subscribe.
+pub const DURABLE_SHARE: usize = 2;
+
+/// 256 bytes for each ticket that a sink's word is waited for under, beside its places in tables: the place in the sink's
+/// queues, and what a reply of its own takes beside its bytes.
+pub const TICKET: usize = 256;
+
+/// 64 publishers that go on in a turn once a sink has room: they may have filled it by then.
+pub const DURABLE_WAKE_TURN: usize = bound(64, 2);
+
+/// 4,096 of a sink's words and of the replies that they free, a turn: some 6 ms. A sync may bring many more at once.
+pub const OUTCOMES_TURN: usize = bound(4096, 3);
+
+/// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
+pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
+
+/// 16 MiB written and synced in one round of the store: some 50 ms of a disk that writes 350 MB/s, so
+/// that nobody waits long for an OK behind a flood.
+pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
+
+/// 128 segments with open files, two each; further ones are opened when they are written to.
+pub const STORE_FILES: usize = bound(128, 3);
+
+/// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
+pub const STORE_OPEN: usize = bound(65_536, 5);
+
+/// 32 segments that get their final names, or are removed, before what waits is stored: some 10 ms.
+pub const STORE_CLOSE_TURN: usize = bound(32, 2);
+
+/// 4,096 old segments that are remembered to be removed, 100 bytes each; then the folders are looked through
+/// again.
+pub const STORE_OLDEST: usize = bound(4096, 3);
+
+/// 4,096 topics whose stored frames are counted apart, 400 bytes each at most.
+pub const STORE_TOPICS: usize = bound(4096, 3);
+/// 20 of them are shown: those with the most bytes.
+pub const STORE_BUSIEST: usize = 20;
+
+/// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
+pub const STORE_APPENDS: usize = bound(16_384, 8);
+
+/// 8,192 of them may be of topics that cannot be stored now; so the others have places too.
+pub const STORE_HELD_APPENDS: usize = STORE_APPENDS / 2;
+
+/// 1/8 of the memory may be held by frames of such topics, a quarter of what all unconfirmed frames may hold.
+pub const STORE_HELD_SHARE: usize = 4 * DURABLE_SHARE;
+
+/// 100,000 topics of a store, unless it is set: each is a folder, and a start looks into all of them.
+pub const STORE_TOPICS_DEFAULT: usize = 100_000;
+
+/// 2 s of reading for the digests that a start gives to the deduplication window.
+pub const STORE_RECALL: Duration = Duration::from_secs(2);
+
+/// 1,048,576 misfiled frames, 64 bytes each, that one step of a repair puts where they belong.
+pub const STORE_REPAIR_STEP: usize = bound(1 << 20, 5);
+
+/// 100 ms to 5 s between two attempts of the store after a failure.
+pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`STORE_RETRY_FIRST`].
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// 10,000 frames on their way to the HTTP sink's store, however many go at once: the capacity of both queues.
+/// Memory bounds the bytes.
+pub const HTTP_PUTS: usize = bound(10_000, 8);
+
+/// 64 commands on their way to the gate from other threads; each of them waits for its answer.
+pub const COMMANDS: usize = 64;
+
+/// 5 s for the answer to a command: a turn takes milliseconds, so a loop that is later than this is stuck.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 64 who wait until a paused gateway is quiet; further ones are answered at once.
+pub const WAITERS: usize = 64;
+
+/// 1,024 connections looked at a turn (some 50 µs), so that counting 100,000 of them holds nobody up.
+pub const SURVEY_TURN: usize = bound(1024, 2);
+
+/// 20 rows in each list of connections that stand out: as many as someone reads.
+pub const SURVEY_ROWS: usize = 20;
+
+/// 100 connections that ended are remembered.
+pub const CLOSED_KEPT: usize = 100;
+
+/// 64 connections to the admin server; when more come, whoever has waited longest without a request
+/// goes. A browser opens six, Prometheus one.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// 16 open pages, each of which gets a few KiB a second.
+pub const ADMIN_PAGES: usize = 16;
+
+/// 4 events that a page has not taken; then it misses some.
+pub const ADMIN_PAGE_BEHIND: usize = 4;
+
+/// 8 KiB for the head of a request to the admin server, as other servers have it.
+pub const ADMIN_HEAD: usize = 8 * KIB;
+
+/// 4 KiB for its body: the longest is a setting.
+pub const ADMIN_BODY: u64 = 4 * KIB as u64;
+
+/// 15 s for a request to the admin server to arrive, the time between two on one connection included:
+/// Prometheus asks every 15 s or connects anew.
+pub const ADMIN_REQUEST: Duration = Duration::from_secs(15);
+
+/// 15 s to answer it and for the answer to be taken.
+pub const ADMIN_RESPONSE: Duration = Duration::from_secs(15);
+
+/// 15 s without taking anything of a stream of events.
+pub const ADMIN_STALL: Duration = Duration::from_secs(15);
+
+/// 250 ms before a wrong token is answered.
+pub const ADMIN_WRONG_TOKEN: Duration = Duration::from_millis(250);
+
+/// 100 ms between two looks at the gateway, however many ask.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// 900 samples, one a second: 15 minutes, 130 KB.
+pub const HISTORY_SAMPLES: usize = 900;
+
+/// 1 min that one `POST /ctl/pause` may wait for quiet; `framegate ctl` asks again.
+pub const CTL_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// 4,096 worker threads: more is a slip of the finger.
+pub const WORKERS_MAX: usize = 4096;
+
+/// 1,024 handlers: more is a slip of the finger.
+pub const HANDLERS_MAX: usize = 1024;
+
+/// 256 calls of a handler in Rust with the workers: the rest of the queue is for verifying.
+pub const WORKERS_CALLS: usize = JOBS / 4;
+
+/// 64 KiB asked of a handler at once: what a pipe holds.
+pub const HANDLER_READ: usize = bound(64 * KIB, KIB);
+
+/// 1 MiB of a connection's frames that were answered and wait for an earlier call: then no more of its
+/// calls begin.
+pub const CALLED_BYTES: usize = bound(MIB, 4 * KIB);
+
+/// 2 s for a handler to end after its input has.
+pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
+
+/// 100 ms until a handler is started again that ended without an answer, doubled each time.
+pub const HANDLER_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// 5 s at most.
+pub const HANDLER_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// 4 KiB of a line that a handler logs, the rest is left out.
+pub const LOG_LINE: usize = 4 * KIB;
+
+/// 64 KiB of a handler's log a turn: what a pipe holds.
+pub const LOG_TURN: usize = 64 * KIB;
+
+/// 1 GiB: the largest `--max-payload`, well within the header's 32 bits.
+pub const PAYLOAD_MAX: usize = 1024 * MIB;
+
+/// 64 MiB that `send` keeps to send again, whatever its window in frames.
+pub const SEND_WINDOW: usize = 64 * MIB;
+
+/// 64 KiB for the head of a response, and as much for trailers: four times what the common servers send at
+/// most. It is what a connection owns while a head comes in pieces.
+pub const HTTP_HEAD_MAX: usize = bound(64 * KIB, 512);
+
+/// 128 fields in a head; the common servers send fewer than twenty.
+pub const HTTP_FIELDS_MAX: usize = bound(128, 8);
+
+/// 32 interim responses (1xx) before the one that counts.
+pub const HTTP_INTERIM_MAX: usize = bound(32, 3);
+
+/// 4 KiB for the line of a chunk's size: 16 digits, and extensions that nobody uses.
+pub const HTTP_CHUNK_LINE_MAX: usize = bound(4 * KIB, 48);
+
+/// 1 hour: what takes longer counts as that.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
+
+/// 120 intervals of a load's series (at least 60 once they have doubled): a plot shows no more, and
+/// with a histogram each they take half a MiB.
+pub const SERIES_POINTS: usize = 120;
+
+/// 100 ms: the first intervals, so that a run of 10 s has a hundred.
+pub const SERIES_FIRST: Duration = Duration::from_millis(100);
+
+/// 200 bytes of an error's example.
+pub const EXAMPLE_MAX: usize = 200;
+
+/// 250 ms between two looks at how far a load is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// 256 KiB of small frames a publisher of a load sends before they come again: they stay in the cache.
+pub const RING_BYTES: usize = 256 * KIB;
+
+/// 64 MiB for the small frames of all of a load's publishers, as long as each has 16.
+pub const RINGS_BYTES: usize = 64 * MIB;
+
+/// From 8 KiB on, a load's frames share one payload in memory.
+pub const RING_PACKED: usize = 8 * KIB;
+
+/// 64 frames before those of a large payload come again, at least 4: enough to tell what is missing.
+pub const RING_SLOTS: usize = 64;
+
+/// 512 MiB, a third of a second, of large frames that a load hashes before it starts.
+pub const RING_HASHED: usize = 512 * MIB;
+
+/// 64 gaps a publisher in which a load waits for frames that may come late.
+pub const MISSING_RANGES: usize = 64;
+
+/// 16,384 writes a publisher of which a load remembers when they were: at 64 KiB each, more than a gateway
+/// and the sockets buffer.
+pub const WRITES_REMEMBERED: usize = 16_384;
+
+/// 50 µs between two looks at what a load is to send: what a system needs to wake a sleeper anyway.
+pub const LOAD_NAP: Duration = Duration::from_micros(50);
+
+/// 64 KiB that a load writes to one connection before the others get their turn.
+pub const LOAD_WRITE: usize = 64 * KIB;
+
+/// 256 KiB that a load reads at once, and 4 MiB from one connection before the others get their turn: it
+/// reads before it writes, so that a subscriber is not slow because its publishers are fast.
+pub const LOAD_READ: usize = 256 * KIB;
+/// See [`LOAD_READ`].
+pub const LOAD_READ_TURN: usize = 4 * MIB;
+
+/// 100 ms until a connection that failed is opened again, in line with the others: a server that refuses
+/// ten connections is asked a hundred times a second.
+pub const LOAD_REOPEN: Duration = Duration::from_millis(100);
+
+/// 20 ms: think times of whole seconds end on a grid of so much, at most so much later, so that one wake-up
+/// serves all connections that are due: at 10,000 connections half of the processor time, or less.
+pub const LOAD_GRID: Duration = Duration::from_millis(20);
+
+/// 256 connections that a load begins at once: fewer than any system lets wait to be accepted.
+pub const LOAD_CONNECTING: usize = 256;
+
+/// 3 s in which a gateway that was started on the line before is waited for, where nobody listens yet.
+pub const START_PATIENCE: Duration = Duration::from_secs(3);
+
+/// 50 ms between two attempts to connect meanwhile.
+pub const START_PAUSE: Duration = Duration::from_millis(50);
+
+/// 10 s to connect, subscribe and be answered before a load starts.
+pub const LOAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// 2 s in which nothing comes: then what is missing at the end of a load is lost.
+pub const LOAD_QUIET: Duration = Duration::from_secs(2);
+
+/// 30 s for what is in flight at the end of a load, however it trickles.
+pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
+
+/// 16 MiB: the largest record that `post` reads unless told otherwise; what a bomb unpacks to is cut off there.
+pub const POST_RECORD_MAX: usize = 16 * MIB;
+
+/// 1 MiB of headers before one file of a tar, which are read into memory whole: a path has 4 KiB, and what
+/// systems keep beside a file 64 KiB each.
+pub const POST_TAR_HEADERS_MAX: u64 = MIB as u64;
+
+/// 128 MiB that unpacking may take: what `xz -9` and `zstd --ultra -22` want, where most want 8.
+pub const POST_UNPACK_MEMORY: usize = 128 * MIB + MIB;
+
+/// The same as the power of two that zstd counts in: 2^27 bytes.
+pub const POST_UNPACK_WINDOW_LOG: u32 = 27;
+
+/// 1,024 records read ahead of the sending.
+pub const POST_AHEAD: usize = 1024;
+
+/// 4 MiB of records read ahead: a tenth of a second of unpacking, whatever the store's pace.
+pub const POST_AHEAD_BYTES: usize = 4 * MIB;
+
+/// 256 bytes charged for each record beside its name and its bytes.
+pub const POST_RECORD_OVERHEAD: usize = 256;
+
+/// 64 MiB of records taken and not ended; beyond that, only what is taken goes on. One is always taken.
+pub const POST_HELD_BYTES: usize = 64 * MIB;
+
+/// 4 times as many records as may be in flight wait for another try before no more are taken, at least 1,000: a
+/// store that sends some of them away for a minute does not hold up the others.
+pub const COURIER_WAITING: usize = 4;
+/// See [`COURIER_WAITING`].
+pub const COURIER_WAITING_MIN: usize = 1000;
+
+/// 1,024 items taken a turn, then the sockets get theirs.
+pub const POST_TAKE_TURN: usize = 1024;
+
+/// 500 ms before a second try, doubled before each further one, up to 30 s.
+pub const COURIER_RETRY_FIRST: Duration = Duration::from_millis(500);
+/// See [`COURIER_RETRY_FIRST`].
+pub const COURIER_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// 5 min: a Retry-After that asks for more is taken for that.
+pub const COURIER_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// 8 tries of a record that do not count, because a store that answers others refused the connection.
+pub const COURIER_FREE_TRIES: u32 = 8;
+
+/// 5 s until one connection more is tried than the store took, doubled while it is refused, up to 1 min.
+pub const COURIER_PROBE_FIRST: Duration = Duration::from_secs(5);
+/// See [`COURIER_PROBE_FIRST`].
+pub const COURIER_PROBE_MAX: Duration = Duration::from_secs(60);
+
+/// 10 s at most between two looks for a store that is away.
+pub const COURIER_AWAY_MAX: Duration = Duration::from_secs(10);
+
+/// 60 s that a store may be away, unless it is set.
+pub const COURIER_AWAY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// 10 s for a connection to stand, unless the timeout is less.
+pub const COURIER_CONNECT: Duration = Duration::from_secs(10);
+
+/// 64 KiB of an answer that is kept to be judged.
+pub const COURIER_ANSWER_MAX: usize = 64 * KIB;
+
+/// 200 characters of an answer that a reason quotes.
+pub const COURIER_QUOTE_MAX: usize = 200;
+
+/// 64 KiB: more than any line of a journal.
+pub const POST_JOURNAL_LINE_MAX: u64 = 64 * 1024;
+
+/// 200 ms between two syncs of the journals: what a crash of the machine makes `post` send again.
+pub const POST_SYNC_EVERY: Duration = Duration::from_millis(200);
+
+/// 64 kinds of failure that a report tells apart; further ones are one.
+pub const POST_KINDS: usize = 64;
+
+/// 20 failed records that a report names; a file of its own names all.
+pub const POST_NAMED: usize = 20;
+
+/// 2 s in which a file in a watched folder does not change, where the system cannot tell that it is complete.
+pub const POST_SETTLE: Duration = Duration::from_secs(2);
+
+/// 500 ms between two looks at a watched folder, whatever the system tells of it.
+pub const POST_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+const _: () = {
+    assert!(READ_MIN <= READ_MAX);
+    assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
+    assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
+    assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
+    assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
+    assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
+    assert!(WHOLES_UNHASHED >= 4 * (INLINE_BATCH + WHOLE_COST), "the workers do not run dry meanwhile");
+    assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
+    assert!(WRITE_TURN_SHARED <= WRITE_TURN);
+    assert!(READ_TURN <= WRITE_TURN_SHARED || CHECKED, "nothing piles up");
+    assert!(FRAME_PROGRESS <= READ_MAX);
+    assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");
+    assert!(ADMIN_PAGES < ADMIN_CONNECTIONS, "open pages keep nobody out");
+    assert!(PAYLOAD_MAX as u64 <= u32::MAX as u64);
+    assert!(CONN_SHAPES <= SHAPES && SUBSCRIPTIONS_SHARE >= 2);
+    assert!(ANSWER_WAITS >= CALL, "a copy of a frame that is with a handler can wait for it");
+    assert!(CALL >= STEP, "what a call leaves behind takes the room of the call");
+};

@@ -1,0 +1,63 @@
+//! Why a connection was closed, as its peer and its log line are told.
+
+use std::fmt;
+use std::io;
+
+use crate::wire::{Fault, Status};
+
+/// Why a connection was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer ended it, and everything that it sent was finished.
+    Finished,
+    /// The system said that the connection is no more.
+    Lost(io::ErrorKind),
+    /// The peer sent what cannot be cut into frames, or a frame that is too large.
+    Fault(Fault),
+    /// The first frame did not carry the listener's HMAC.
+    Unauthorized,
+    /// A digest was wrong and the gateway is set to close then.
+    BadDigest,
+    /// The subscriber fell further behind than its outbox allows.
+    Slow,
+    /// Nothing came and nothing went for the idle timeout.
+    Idle,
+    /// A frame was begun and did not go on for the frame timeout.
+    FrameTimeout,
+    /// Memory was needed and this peer had stalled while holding some.
+    Reclaimed,
+    /// The gateway drains.
+    Draining,
+}
+
+impl CloseReason {
+    /// The status of the last reply, where the peer gets one.
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            CloseReason::Fault(fault) => Some(fault.status()),
+            CloseReason::Unauthorized => Some(Status::Unauthorized),
+            CloseReason::Slow => Some(Status::Slow),
+            CloseReason::Draining => Some(Status::Closing),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Finished => f.write_str("finished"),
+            CloseReason::Lost(kind) => write!(f, "lost: {kind}"),
+            CloseReason::Fault(fault) => fault.fmt(f),
+            CloseReason::Unauthorized => {
+                f.write_str("the first frame does not carry the HMAC of the gateway's secret")
+            }
+            CloseReason::BadDigest => f.write_str("a digest does not match"),
+            CloseReason::Slow => f.write_str("fell further behind than its outbox allows"),
+            CloseReason::Idle => f.write_str("idle"),
+            CloseReason::FrameTimeout => f.write_str("began a frame and did not go on"),
+            CloseReason::Reclaimed => f.write_str("stalled while others waited for memory"),
+            CloseReason::Draining => f.write_str("the gateway is draining"),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What other threads tell a running gate: to pause, to go on, to change a setting, to describe itself.
+
+use std::fmt::Display;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Config, Gate};
+use crate::core::limits::{JOBS, WAITERS};
+use crate::core::units::{Size, later, rounded};
+use crate::gateway::control::{Answer, Change, Command, Paused, Setting};
+use crate::gateway::snapshot::{DedupWindow, Depth, MemoryUse, Phase, Queues, Snapshot};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+
+/// Whether the gate takes in, and who waits until it has finished what it took.
+#[derive(Debug, Default)]
+pub struct Gatekeeper {
+    paused: bool,
+    /// Who waits for quiet, and until when.
+    waiting: Vec<(Instant, Answer<Paused>)>,
+}
+
+impl Gatekeeper {
+    /// Whether it is told to take nothing in.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// When the next of those who wait is answered anyway.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(until, _)| *until).min()
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Carries out a command at the instant `now`.
+    pub fn command(&mut self, command: Command, now: Instant) {
+        self.now = now;
+        match command {
+            Command::Pause(wait, answer) => self.pause(wait, answer),
+            Command::Resume(answer) => answer.give(self.resume()),
+            Command::Set(setting, answer) => {
+                let result = self.set(setting);
+                match &result {
+                    Ok(change) if change.old == change.new => {}
+                    Ok(Change { name, old, new, also }) => {
+                        let also = also.as_ref().map_or(String::new(), |also| format!(": {also}"));
+                        log::info!("{name} is set from {old} to {new}{also}");
+                    }
+                    Err(wrong) => log::warn!("{} is not set: {wrong}", setting.name()),
+                }
+                answer.give(result);
+            }
+            Command::Describe { survey: false, answer } => answer.give(self.describe()),
+            Command::Describe { survey: true, answer } => self.ask_survey(answer),
+        }
+    }
+
+    fn pause(&mut self, wait: Duration, answer: Answer<Paused>) {
+        if !self.keeper.paused {
+            self.keeper.paused = true;
+            log::info!("paused: nothing more is taken in until it is told to resume");
+        }
+        let quiet = self.is_quiet();
+        if quiet || wait.is_zero() || self.keeper.waiting.len() >= WAITERS {
+            answer.give(self.paused_answer());
+        } else {
+            self.keeper.waiting.push((later(self.now, wait), answer));
+        }
+    }
+
+    fn paused_answer(&self) -> Paused {
+        let in_flight = self.ledger.borrow().in_flight() - self.lined_up - self.assembly.held();
+        let (queued, parked) = match self.calling {
+            Some(_) => (self.lined_up, 0),
+            None => (0, self.lined_up),
+        };
+        let unconfirmed = self.ledger.borrow().sunk.unconfirmed();
+        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
+    }
+
+    fn resume(&mut self) -> bool {
+        let was_paused = std::mem::take(&mut self.keeper.paused);
+        if was_paused {
+            log::info!("resumed");
+            self.answer_waiting(|_| true);
+            for id in self.conns.ids() {
+                self.mark_runnable(id);
+            }
+        }
+        was_paused
+    }
+
+    /// Whether everything that was accepted is finished and written, but for frames that wait for a handler, parts
+    /// that are held, and what waits for room for them.
+    pub fn is_quiet(&self) -> bool {
+        let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
+        self.in_flight == 0
+            && self.jobs == 0
+            && self.entries == 0
+            && self.owed == 0
+            && self.assembly.is_quiet()
+            && calls == 0
+            && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
+    }
+
+    /// Answers those who wait for quiet, if it is, or whose time is over.
+    pub(super) fn answer_quiet(&mut self) {
+        if !self.keeper.waiting.is_empty() {
+            let (quiet, now) = (self.is_quiet(), self.now);
+            self.answer_waiting(|until| quiet || until <= now);
+        }
+    }
+
+    fn answer_waiting(&mut self, is_due: impl Fn(Instant) -> bool) {
+        let paused = self.paused_answer();
+        let waiting = std::mem::take(&mut self.keeper.waiting);
+        for (until, answer) in waiting {
+            match is_due(until) {
+                true => answer.give(paused),
+                false => self.keeper.waiting.push((until, answer)),
+            }
+        }
+    }
+
+    fn set(&mut self, setting: Setting) -> Result<Change, String> {
+        let (old, new): (&dyn Display, &dyn Display);
+        let (old_size, old_about, new_size, old_count, new_count);
+        let mut also = None;
+        match setting {
+            Setting::Workers(workers) => {
+                (old_count, new_count) = (self.pool.workers(), workers);
+                self.pool.set_workers(workers).map_err(|why| {
+                    format!("cannot start a worker: {why}: set fewer, or raise the limit of processes")
+                })?;
+                (old, new) = (&old_count, &new_count);
+            }
+            Setting::Memory(bytes) => {
+                (old_size, new_size) = (Size(self.config.memory), Size(bytes));
+                let before = self.config.clone();
+                self.change(|config| config.memory = bytes)?;
+                also = self.config.also_since(&before);
+                self.memory.set_limit(bytes);
+                self.memory.keep(self.config.digests_bytes());
+                if let Some(durable) = &mut self.durable {
+                    durable.set_memory(bytes);
+                }
+                if let Some(dedup) = &mut self.dedup {
+                    dedup.set_memory(bytes);
+                }
+                self.assembly.set_bytes(self.config.parts_max());
+                // An outbox is at most half of the memory.
+                self.reconsider_crowds();
+                (old, new) = (&old_size, &new_size);
+            }
+            Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
+                return self.set_calling(setting);
+            }
+            Setting::HttpMaxInFlight(most) => {
+                (old_count, new_count) = (self.config.http_max_in_flight, most);
+                let before = self.config.clone();
+                self.change(|config| config.http_max_in_flight = most)?;
+                let sinks = self.durable.as_mut();
+                if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
+                    self.config = before;
+                    return Err("there is no HTTP sink: start the gateway with --http-sink".into());
+                }
+                (old, new) = (&old_count, &new_count);
+            }
+            Setting::Outbox(bytes) => {
+                let max = self.config.memory / 2;
+                if bytes > max {
+                    return Err(format!(
+                        "outbox {} is more than half of memory {}: set it to {} or less, or set memory higher first",
+                        Size(bytes),
+                        Size(self.config.memory),
+                        Size(max)
+                    ));
+                }
+                (old_about, new_size) = (rounded(self.config.outbox_max()), Size(bytes));
+                self.change(|config| config.outbox = bytes)?;
+                self.reconsider_crowds();
+                (old, new) = (&old_about, &new_size);
+            }
+        }
+        Ok(Change { name: setting.name().into(), old: old.to_string(), new: new.to_string(), also })
+    }
+
+    fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
+        if self.calling.is_none() {
+            return Err("there is no handler: start the gateway with --handler".into());
+        }
+        let mut config = (*self.config).clone();
+        let listed = |config: &Config| {
+            let mut all = config.listed().into_iter();
+            all.find(|(name, _)| *name == setting.name()).map(|(_, value)| value).unwrap_or_default()
+        };
+        let old = listed(&config);
+        match setting {
+            Setting::Handlers(handlers) => config.handlers = handlers,
+            Setting::MaxInFlight(max) => config.max_in_flight = max,
+            Setting::MaxQueued(max) => config.max_queued = max,
+            Setting::Overflow(overflow) => config.overflow = overflow,
+            Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) | Setting::HttpMaxInFlight(_) => {}
+        }
+        config.check()?;
+        self.bound_subscriptions(&config)?;
+        if let Some(calling) = &mut self.calling {
+            calling.configure(&config, self.now);
+        }
+        self.memory.set_answer_room(config.answer_room());
+        let new = listed(&config);
+        self.config = Rc::new(config);
+        Ok(Change { name: setting.name().into(), old, new, also: None })
+    }
+
+    /// Changes the configuration, if it can work then.
+    fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), String> {
+        let mut config = (*self.config).clone();
+        change(&mut config);
+        config.check()?;
+        self.bound_subscriptions(&config)?;
+        self.config = Rc::new(config);
+        Ok(())
+    }
+
+    /// Subscribers that are not behind any more, by a mark that was changed.
+    fn reconsider_crowds(&mut self) {
+        let mark = self.crowd_mark();
+        for id in self.conns.ids() {
+            if self.conns.get(id).is_some_and(|conn| conn.crowd.is_some() && conn.outbox.pending() <= mark) {
+                self.uncrowd(id);
+            }
+        }
+    }
+
+    /// What the gate looks like now, without a look at every connection.
+    pub fn describe(&self) -> Snapshot {
+        let phase = match (self.draining, self.keeper.paused) {
+            (Some(_), _) => Phase::Draining,
+            (None, true) => Phase::Paused,
+            (None, false) => Phase::Running,
+        };
+        let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
+        let mut settings = self.config.listed();
+        settings.insert(0, ("workers", self.pool.workers().to_string()));
+        Snapshot {
+            phase,
+            quiet: self.is_quiet(),
+            uptime: self.now.saturating_duration_since(self.started),
+            ledger: self.ledger(),
+            queues: Queues {
+                connections: depth(self.conns.sockets(), self.config.connections_max),
+                jobs: depth(self.jobs, JOBS),
+                in_flight: self.in_flight as u64,
+                outbox_items: self.entries as u64,
+                lines: self.lines.lengths(),
+                dedup: self.dedup.as_ref().map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
+                dedup_window: self.dedup.as_ref().map(|dedup| DedupWindow {
+                    window: dedup.window(),
+                    reach: dedup.reach(self.now),
+                    forgotten_early: dedup.forgotten_early(),
+                }),
+            },
+            memory: self.memory_use(),
+            subscriptions: self.router.describe(),
+            workers: self.pool.usage(self.now),
+            stages: self.timing.stages().clone(),
+            calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
+            parts: self.assembly.describe(self.now),
+            sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
+            paused: self.pauses.counts(self.now),
+            settings,
+            survey: None,
+        }
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        let [small, large, answers, entries] = self.memory.charged().map(|bytes| bytes as u64);
+        MemoryUse {
+            small_bytes: small,
+            large_bytes: large,
+            answers_bytes: answers,
+            entries_bytes: entries,
+            subscriptions_bytes: self.memory.subscriptions() as u64,
+            used_bytes: self.memory.used() as u64,
+            limit_bytes: self.memory.limit() as u64,
+        }
+    }
+}

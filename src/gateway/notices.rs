@@ -1,0 +1,87 @@
+//! Log lines that do not flood: events of one kind are counted between lines.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Instant;
+
+use log::Level;
+
+use crate::core::limits::NOTICE_EVERY;
+
+/// Kinds of events that peers can cause as often as they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// A peer sent what is no frame.
+    Fault,
+    /// A first frame without the secret's HMAC.
+    Unauthorized,
+    /// A frame with a wrong digest.
+    BadDigest,
+    /// A subscriber was closed for being slow.
+    Slow,
+    /// Frames were dropped for a slow subscriber.
+    Dropped,
+    /// A peer was closed since it stalled.
+    Stalled,
+    /// A connection was refused at the limit.
+    Refused,
+    /// The system could not give a connection.
+    AcceptFailed,
+    /// The deduplication window is full.
+    DedupFull,
+    /// A handler failed, or could not be started.
+    HandlerFailed,
+    /// What a handler answered before its turn found no room to wait in.
+    AnswersWait,
+}
+
+/// When each kind was last logged, and how often it occurred since.
+#[derive(Debug, Default)]
+pub struct Notices {
+    last: HashMap<Notice, (Instant, u64)>,
+}
+
+impl Notices {
+    /// Logs `message`, unless one of its kind was logged a moment ago: then it is counted, and the
+    /// next line says how many there were.
+    pub fn say(&mut self, kind: Notice, level: Level, now: Instant, message: impl Display) {
+        match self.last.get_mut(&kind) {
+            Some((at, more)) if now.saturating_duration_since(*at) < NOTICE_EVERY => *more += 1,
+            Some((at, more)) => {
+                match *more {
+                    0 => log::log!(level, "{message}"),
+                    more => log::log!(level, "{message} (and {more} more like it before)"),
+                }
+                (*at, *more) = (now, 0);
+            }
+            None => {
+                log::log!(level, "{message}");
+                self.last.insert(kind, (now, 0));
+            }
+        }
+    }
+
+    /// Events that were counted and not logged.
+    #[cfg(test)]
+    fn unsaid(&self) -> u64 {
+        self.last.values().map(|(_, more)| more).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_repeats_is_counted() {
+        let (start, mut notices) = (Instant::now(), Notices::default());
+        for ms in [0, 1, 2] {
+            notices.say(Notice::Fault, Level::Trace, start + Duration::from_millis(ms), "no frame");
+        }
+        notices.say(Notice::Slow, Level::Trace, start, "slow");
+        assert_eq!(notices.unsaid(), 2);
+        notices.say(Notice::Fault, Level::Trace, start + NOTICE_EVERY, "no frame");
+        assert_eq!(notices.unsaid(), 0);
+    }
+}

@@ -1,0 +1,138 @@
+//! What an outbox holds, and how a frame's fate is found.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::core::memory::Buffer;
+use crate::gateway::ledger::Ledger;
+use crate::runtime::net::Segments;
+use crate::wire::{Body, Frame, Header};
+
+/// What is written to a peer.
+#[derive(Debug)]
+pub enum Parcel {
+    /// Frames for subscribers, shared by all who get them.
+    Run(Run),
+    /// Replies, for one peer.
+    Replies(Buffer),
+    /// One frame that was made here: a reply with an answer, or a call.
+    Frame(Body),
+}
+
+impl Parcel {
+    /// Bytes of replies.
+    pub fn reply_bytes(&self) -> usize {
+        match self {
+            Parcel::Run(_) => 0,
+            Parcel::Replies(buffer) => buffer.len(),
+            Parcel::Frame(body) => body.len(),
+        }
+    }
+
+    /// Shows each of its replies: header and bytes.
+    pub fn each_reply(&self, mut show: impl FnMut(&Header, &[u8])) {
+        let bytes: Cow<'_, [u8]> = match self {
+            Parcel::Run(_) => return,
+            Parcel::Replies(buffer) => Cow::Borrowed(buffer),
+            Parcel::Frame(body) => body.slices().flatten().copied().collect(),
+        };
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let frame = Frame::first_of(rest);
+            show(&frame.header, frame.bytes);
+            rest = &rest[frame.bytes.len()..];
+        }
+    }
+}
+
+/// Frames that lie back to back in a batch and go to the same subscribers.
+///
+/// It settles their fates when the last subscriber is done with it: a frame is delivered if it was
+/// written to every one of them.
+#[derive(Debug)]
+pub struct Run {
+    body: Body,
+    frames: u32,
+    /// The turn in which it was distributed.
+    at: Instant,
+    /// Some subscriber dropped it.
+    dropped: Cell<bool>,
+    /// Frames before this one were written to every subscriber that is done.
+    delivered: Cell<u32>,
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl Run {
+    /// Frames with no fate yet.
+    pub fn new(body: Body, frames: u32, ledger: Rc<RefCell<Ledger>>, at: Instant) -> Run {
+        Run { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames), ledger }
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// The turn in which it was distributed.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// A subscriber dropped it.
+    pub fn drop_copy(&self) {
+        self.dropped.set(true);
+    }
+
+    /// A subscriber's connection ended after `written` bytes of it. Returns how many frames it missed.
+    pub fn end_copy(&self, written: usize) -> u32 {
+        let whole = self.body.frames_within(written);
+        self.delivered.set(self.delivered.get().min(whole));
+        self.frames - whole
+    }
+}
+
+impl Parcel {
+    /// The turn in which its frames were distributed; none of replies.
+    pub fn distributed_at(&self) -> Option<Instant> {
+        match self {
+            Parcel::Run(run) => Some(run.at),
+            Parcel::Replies(_) | Parcel::Frame(_) => None,
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let mut ledger = self.ledger.borrow_mut();
+        if self.dropped.get() {
+            ledger.dropped += u64::from(self.frames);
+        } else {
+            ledger.delivered += u64::from(self.delivered.get());
+            ledger.undelivered += u64::from(self.frames - self.delivered.get());
+        }
+    }
+}
+
+impl Segments for Parcel {
+    fn bytes(&self) -> usize {
+        match self {
+            Parcel::Run(run) => run.body.len(),
+            Parcel::Replies(_) | Parcel::Frame(_) => self.reply_bytes(),
+        }
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (body, replies) = match self {
+            Parcel::Run(run) => (Some(&run.body), None),
+            Parcel::Replies(buffer) => (None, Some(&buffer[..])),
+            Parcel::Frame(body) => (Some(body), None),
+        };
+        body.into_iter().flat_map(Body::slices).chain(replies)
+    }
+
+    fn may_drop(&self) -> bool {
+        matches!(self, Parcel::Run(_))
+    }
+}

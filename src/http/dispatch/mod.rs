@@ -1,0 +1,145 @@
+//! Carries letters to one store over HTTP: a bounded number at once, over connections that are used again, and
+//! again where that may help. `post` and the HTTP sink are made of it.
+//!
+//! ```text
+//! give ─ ready ─ connection ─ answer ─ judge ─┬─ ended
+//!          └───── waiting for another try ────┘
+//! ```
+//!
+//! How many requests are under way is [`pace`]'s to say, how many connections [`doors`]' is; what an answer means is
+//! [`judge`]'s, how long to wait before another try [`retry`]'s, and which connections the store never took
+//! [`taken`]'s. These five are pure: told the time and given dice.
+
+mod conn;
+pub mod doors;
+pub mod judge;
+mod life;
+pub mod pace;
+mod refusing;
+pub mod retry;
+mod round;
+pub mod taken;
+
+use std::time::Duration;
+
+use crate::core::limits::COURIER_CONNECT;
+use crate::http::wire::{Field, Target};
+use judge::{OkWhen, Reason};
+
+pub use round::Courier;
+
+/// What is carried.
+pub trait Letter {
+    /// Header fields of its own.
+    fn fields(&self) -> Vec<Field>;
+
+    /// Bytes of its body.
+    fn body_len(&self) -> usize;
+
+    /// Bytes of its body from `at` on, as many as lie together; none behind its end.
+    fn body_at(&self, at: usize) -> &[u8];
+}
+
+/// How letters are carried.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where they go.
+    pub target: Target,
+    /// Header fields of every request.
+    pub fields: Vec<Field>,
+    /// Requests under way at once.
+    pub max_in_flight: usize,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Whether it finds out how many requests at once the store takes.
+    pub adaptive: bool,
+    /// How long an answer may take to be whole.
+    pub timeout: Duration,
+    /// Tries after the first one.
+    pub retries: u32,
+    /// What an answer must hold beside a 2xx.
+    pub ok_when: Option<OkWhen>,
+    /// Whether anybody's certificate will do.
+    pub insecure: bool,
+    /// What happens while the store cannot be reached.
+    pub away: Away,
+    /// How long it is waited for.
+    pub patience: Duration,
+    /// What the dice begin with.
+    pub seed: u64,
+}
+
+/// What happens while the store cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// It is waited for without end.
+    Waits,
+    /// It is waited for, if it was there before; then nothing more is carried.
+    Ends,
+    /// It is waited for; then what waits fails, and what comes later does so at once, until it is back.
+    Fails,
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The store has it.
+    Stored,
+    /// It is given up.
+    Failed(Reason),
+    /// It was given back before that was known, because nothing more begins.
+    Unsent,
+}
+
+/// A letter that is under way no more.
+#[derive(Debug)]
+pub struct Ended<L> {
+    /// What was given.
+    pub letter: L,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether it was given up because the store is away, whatever its own tries came to.
+    pub is_away: bool,
+}
+
+/// What a courier did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Of those, how many were not a letter's first.
+    pub retries: u64,
+    /// Connections that the store refused.
+    pub refused: u64,
+    /// Connections that the store's system agreed to and its program did not take.
+    pub not_taken: u64,
+    /// Connections that were open at once, at most.
+    pub connections_max: usize,
+}
+
+impl Options {
+    /// One request at a time to `url`, tried once: what most tests want.
+    #[cfg(test)]
+    pub(crate) fn one_at_a_time(url: &str) -> Options {
+        Options {
+            target: url.parse().expect("a test knows its URL"),
+            fields: Vec::new(),
+            max_in_flight: 1,
+            max_connections: 1,
+            adaptive: false,
+            timeout: Duration::from_secs(30),
+            retries: 0,
+            ok_when: None,
+            insecure: false,
+            away: Away::Fails,
+            patience: Duration::from_secs(60),
+            seed: 1,
+        }
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.timeout.min(COURIER_CONNECT)
+    }
+}

@@ -1,0 +1,359 @@
+//! The courier's round: what is due is done, letters begin as there is room, then what the sockets say.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use slab::Slab;
+
+use super::conn::{Conn, Life};
+use super::doors::Doors;
+use super::judge::Reason;
+use super::pace::Pace;
+use super::refusing::Refusal;
+use super::taken::Untaken;
+use super::{Counts, Ended, Letter, Options, Outcome};
+use crate::core::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
+use crate::http::connect::{Failed, Failure, Places, find, prepare};
+use crate::http::wire::{Method, Request};
+use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls, Waker};
+
+/// A letter that was given and has not ended.
+pub(super) struct Flight<L> {
+    pub letter: L,
+    /// Tries that count.
+    pub tries: u32,
+    /// Tries that do not, because the store refused the connection.
+    pub free: u32,
+}
+
+/// Carries letters to one store. Whoever drives it gives letters as it has room, and in turn
+/// [begins](Courier::begin), [waits](Courier::wait) and looks at what [ended](Courier::ended).
+pub struct Courier<L> {
+    pub(super) options: Options,
+    pub(super) request: Request,
+    pub(super) net: Reactor,
+    pub(super) tls: Option<Tls>,
+    pub(super) places: Places,
+    /// As they were found, before any of them failed.
+    pub(super) all_places: Places,
+    pub(super) flights: Slab<Flight<L>>,
+    /// Letters that go next.
+    pub(super) ready: VecDeque<usize>,
+    /// Letters that are tried again, and when.
+    pub(super) waiting: BinaryHeap<Reverse<(Instant, usize)>>,
+    ended: Vec<Ended<L>>,
+    pub(super) conns: Slab<Conn>,
+    /// Connections to be used again; the last one first, so that others may end.
+    pub(super) idle: Vec<usize>,
+    pub(super) opening: usize,
+    pub(super) opened: usize,
+    pub(super) busy: usize,
+    pub(super) pace: Pace,
+    pub(super) doors: Doors,
+    pub(super) untaken: Untaken,
+    pub(super) deadlines: Deadlines,
+    /// Connections that had more to read when their turn was over.
+    pub(super) runnable: Vec<usize>,
+    /// Lent to every read, and to every write.
+    pub(super) buffer: Box<[u8]>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) dice: Rng,
+    pub(super) now: Instant,
+    events: Vec<Event>,
+    pub(super) counts: Counts,
+    /// Whether a connection ever stood.
+    pub(super) is_reached: bool,
+    /// Why the store cannot be reached now, or does not answer.
+    pub(super) trouble: Option<Reason>,
+    /// Since when the store has answered nothing of what it was sent, and how many requests it let time out.
+    pub(super) silence: Option<(Instant, u32)>,
+    /// It was waited for long enough: what comes now fails at once.
+    pub(super) refusal: Option<Refusal>,
+    /// Whether a connection carries one letter after another: not where the store sends bytes that no answer
+    /// announced, which would be taken for the next answer.
+    pub(super) reuses: bool,
+    /// Why it is given up.
+    pub(super) gone: Option<String>,
+    /// Whether nothing more begins.
+    is_ending: bool,
+}
+
+impl<L: Letter> Courier<L> {
+    /// Looks the store up, and prepares everything that needs no connection.
+    ///
+    /// # Errors
+    /// Where the store has no address, or this machine cannot do it.
+    pub fn new(options: Options) -> Result<Courier<L>, Failed> {
+        let target = &options.target;
+        let places = find(target, &[])?;
+        let (net, tls) = prepare(target, options.insecure)?;
+        Ok(Courier {
+            request: Request::new(&Method::POST, target, &options.fields),
+            tls,
+            all_places: places.clone(),
+            places,
+            flights: Slab::new(),
+            ready: VecDeque::new(),
+            waiting: BinaryHeap::new(),
+            ended: Vec::new(),
+            conns: Slab::new(),
+            idle: Vec::new(),
+            opening: 0,
+            opened: 0,
+            busy: 0,
+            pace: Pace::new(options.max_in_flight, options.adaptive),
+            doors: Doors::new(options.max_connections),
+            untaken: Untaken::default(),
+            deadlines: Deadlines::default(),
+            runnable: Vec::new(),
+            buffer: vec![0; LOAD_READ].into(),
+            scratch: Vec::new(),
+            dice: Rng::with_seed(options.seed),
+            now: Instant::now(),
+            events: Vec::new(),
+            counts: Counts::default(),
+            is_reached: false,
+            trouble: None,
+            silence: None,
+            refusal: None,
+            reuses: true,
+            gone: None,
+            is_ending: false,
+            net,
+            options,
+        })
+    }
+
+    /// Ends its wait, from any thread.
+    pub fn waker(&self) -> Waker {
+        self.net.waker()
+    }
+
+    /// The time, as of the last wait.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// From now on at most so many requests at once, over as many connections.
+    pub fn set_max_in_flight(&mut self, most: usize) {
+        self.options.max_in_flight = most;
+        self.options.max_connections = most;
+        self.pace.set_most(most);
+        self.doors.set_most(most);
+    }
+
+    /// Whether another letter may be given.
+    pub fn has_room(&self) -> bool {
+        let waiting_max = (COURIER_WAITING * self.options.max_in_flight).max(COURIER_WAITING_MIN);
+        if self.refusal.is_some() {
+            // It does not stay.
+            return true;
+        }
+        // As many as may be under way, and those that a refusal put back stay in line before others come.
+        self.busy + self.ready.len() < self.pace.limit() && self.waiting.len() < waiting_max
+    }
+
+    /// Takes a letter, behind those that it has.
+    pub fn give(&mut self, letter: L) {
+        let flight = self.flights.insert(Flight { letter, tries: 0, free: 0 });
+        self.ready.push_back(flight);
+    }
+
+    /// What has ended since it was asked before. What follows on its connections begins only with
+    /// [`begin`](Courier::begin), so an outcome can be noted before.
+    pub fn ended(&mut self) -> Vec<Ended<L>> {
+        mem::take(&mut self.ended)
+    }
+
+    /// Letters that were given and have not ended.
+    pub fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Of those, how many are under way or wait for another try.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len() - self.ready.len()
+    }
+
+    /// Requests under way.
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Connections that stand.
+    pub fn connections(&self) -> usize {
+        self.conns.len() - self.opening
+    }
+
+    /// How many connections it opens at once, from what it learned of the store.
+    pub fn connections_allowed(&self) -> usize {
+        self.doors.allowed()
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Why the store cannot be reached, while it cannot.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().map(|why| why.text.as_str())
+    }
+
+    /// Whether it is waited for no longer: what waits fails, and so does what comes, until it is back.
+    pub fn is_refusing(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Why the store is given up.
+    pub fn gone(&self) -> Option<&str> {
+        self.gone.as_deref()
+    }
+
+    /// Nothing more begins. What is under way goes on, unless the store is given up; everything else ends unsent.
+    pub fn end(&mut self, at_once: bool) {
+        self.is_ending = true;
+        let waiting = mem::take(&mut self.waiting).into_iter().map(|Reverse((_, flight))| flight);
+        for flight in waiting.chain(mem::take(&mut self.ready)).collect::<Vec<_>>() {
+            self.end_flight(flight, Outcome::Unsent);
+        }
+        if at_once {
+            self.conns.clear();
+            (self.busy, self.opening) = (0, 0);
+            self.idle.clear();
+            self.runnable.clear();
+            while let Some((flight, _)) = self.flights.iter().next() {
+                self.end_flight(flight, Outcome::Unsent);
+            }
+        }
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    pub(super) fn end_flight(&mut self, flight: usize, outcome: Outcome) {
+        self.end_with(flight, outcome, false);
+    }
+
+    /// What waits for a store that is away fails, however often it was tried.
+    pub(super) fn end_away(&mut self, flight: usize, reason: Reason) {
+        self.end_with(flight, Outcome::Failed(reason), true);
+    }
+
+    fn end_with(&mut self, flight: usize, outcome: Outcome, is_away: bool) {
+        let Flight { letter, tries, .. } = self.flights.remove(flight);
+        self.ended.push(Ended { letter, tries, outcome, is_away });
+    }
+
+    /// Does what is due: what took too long is given up, what has waited is ready again.
+    pub fn do_what_is_due(&mut self) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
+            let Some(conn) = self.conns.get_mut(key as usize) else { continue };
+            conn.armed = None;
+            match conn.due {
+                Some(due) if due <= self.now => self.time_out(key as usize),
+                Some(due) => self.arm(key as usize, due),
+                None => {}
+            }
+        }
+        self.give_up_untaken();
+        while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
+            && at <= self.now
+        {
+            self.waiting.pop();
+            self.ready.push_back(flight);
+        }
+        self.look_at_patience();
+    }
+
+    fn time_out(&mut self, index: usize) {
+        let failure = match self.conns[index].life {
+            Life::Opening => Failure::ConnectTimeout(self.options.connect_timeout()),
+            _ => Failure::Timeout(self.options.timeout),
+        };
+        self.fail(index, failure);
+    }
+
+    /// Gives a connection up at `due`, which takes the place of what was due before.
+    pub(super) fn arm(&mut self, index: usize, due: Instant) {
+        let conn = &mut self.conns[index];
+        conn.due = Some(due);
+        self.deadlines.arm(index as u64, &mut conn.armed, due);
+    }
+
+    /// Begins what is ready, on connections that are idle, and opens others, as far as there is room.
+    pub fn begin(&mut self) {
+        if self.refusal.is_some() {
+            return self.begin_refusing();
+        }
+        while !self.ready.is_empty() && self.busy < self.pace.limit() {
+            if let Some(index) = self.idle.pop() {
+                let flight = self.ready.pop_front().expect("it is not empty");
+                self.begin_on(index, flight);
+                continue;
+            }
+            let wanted = self.ready.len().min(self.pace.limit() - self.busy);
+            let room = self.doors.room(self.now, self.conns.len());
+            for _ in 0..wanted.saturating_sub(self.opening).min(room) {
+                if !self.open() {
+                    break;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Waits for what happens, at most until `until`, and does it. It does not wait while something has
+    /// [ended](Courier::ended) that nobody has looked at.
+    ///
+    /// # Errors
+    /// Where the system cannot wait.
+    pub fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let until = [until, self.next_due()].into_iter().flatten().min();
+        let is_at_rest = self.runnable.is_empty() && self.ended.is_empty();
+        let timeout = match until {
+            _ if !is_at_rest => Some(Duration::ZERO),
+            until => until.map(|until| until.saturating_duration_since(Instant::now())),
+        };
+        let mut events = mem::take(&mut self.events);
+        self.net.poll(timeout, &mut events)?;
+        self.now = Instant::now();
+        for index in mem::take(&mut self.runnable) {
+            self.read(index, true);
+        }
+        for event in events.drain(..) {
+            if let Event::Socket { key, readable, writable, read_closed, .. } = event {
+                self.on_event(key as usize, readable, writable, read_closed);
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let again = self.waiting.peek().map(|Reverse((at, _))| *at);
+        [self.deadlines.next(), again, self.next_door(), self.patience_ends(), self.untaken.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When another connection may be opened, if one is wanted.
+    fn next_door(&self) -> Option<Instant> {
+        // One that is being opened to a store that was away says by itself what comes of it.
+        let is_open = self.doors.tried().is_none() || self.conns.is_empty();
+        let is_wanted = !self.ready.is_empty() || self.refusal.as_ref().is_some_and(Refusal::looks);
+        // What is due by now was looked at.
+        self.doors.next().filter(|at| is_open && is_wanted && *at > self.now)
+    }
+}

@@ -1,0 +1,180 @@
+//! Verifying beside the reactor: the only room that starts workers.
+
+mod idle;
+mod threads;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::core::limits::{PAIRED_FRAMES, PIECE};
+use crate::runtime::handler::{Performed, Task};
+use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
+
+pub use threads::Threads;
+
+/// The threads that verify.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WorkersUse {
+    /// How many there are to be.
+    pub threads: usize,
+    /// Time that all of them together were busy since the start.
+    #[serde(rename = "busy_seconds", serialize_with = "crate::core::units::serialize_seconds")]
+    pub busy: Duration,
+}
+
+/// Where verdicts come from. [`Threads`] is the real one; the simulator has another.
+pub trait Pool {
+    /// Hands work over. The caller keeps at most [`JOBS`](crate::core::limits::JOBS) jobs submitted and not
+    /// collected, so there is always room.
+    fn submit(&mut self, job: Job);
+
+    /// A job that is done, in any order.
+    fn collect(&mut self) -> Option<Done>;
+
+    /// Does one of the jobs that wait on this thread, if more of them wait than there are workers. False if
+    /// the workers can keep up.
+    fn help(&mut self) -> bool;
+
+    /// Called before a sleep: from now on, a job that gets done wakes the reactor. Whether there is
+    /// nothing to collect already.
+    fn prepare_sleep(&mut self) -> bool;
+
+    /// Called after a sleep.
+    fn end_sleep(&mut self);
+
+    /// How many workers there are to be.
+    fn workers(&self) -> usize;
+
+    /// Changes how many there are to be, at least 1: more are started at once, the surplus end as they
+    /// become idle.
+    fn set_workers(&mut self, workers: usize) -> io::Result<()>;
+
+    /// How busy they were until `now`.
+    fn usage(&self, now: Instant) -> WorkersUse;
+
+    /// Why some job will never be done, if that is so: a worker panicked. The gateway ends with that, since the
+    /// connection that the job is of would stand still for ever; so it must have woken the reactor.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Work for a worker.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose it is.
+    pub ticket: Ticket,
+    /// What is to be verified.
+    pub work: Work,
+}
+
+/// Who asked for a job. The pool only carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection's key.
+    pub conn: u64,
+    /// The number of the batch or large frame in its connection.
+    pub number: u64,
+    /// When it was submitted.
+    pub since: Instant,
+}
+
+/// What is to be verified.
+#[derive(Debug)]
+pub enum Work {
+    /// All digests of a batch.
+    Batch(Batch),
+    /// The next piece of a large frame.
+    Piece(Box<Piecewise>),
+    /// All digests of what a handler wrote, which knows no secret.
+    Answers(Batch),
+    /// The next piece of a frame that is made here.
+    Draft(Box<Draft>),
+    /// A call of a handler in Rust.
+    Call(Box<Task>),
+}
+
+/// A job that is done.
+#[derive(Debug)]
+pub struct Done {
+    /// As it was submitted.
+    pub ticket: Ticket,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether it was hashed beside another job.
+    pub paired: bool,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A batch's verdict.
+    Batch(Verified),
+    /// The large frame, a piece further.
+    Piece(Box<Piecewise>),
+    /// The verdict on what a handler wrote.
+    Answers(Verified),
+    /// The frame that is made here, a piece further.
+    Draft(Box<Draft>),
+    /// What the handler in Rust answered.
+    Call(Performed),
+}
+
+/// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
+/// two streams takes as long as hashing the longer of them.
+pub(crate) fn perform(
+    job: Job,
+    another: impl FnOnce(&Work) -> Option<Job>,
+    scheme: &Scheme,
+    mut done: impl FnMut(Done),
+) {
+    let other = if job.work.gains_from_another() { another(&job.work) } else { None };
+    let mut push = |ticket, outcome, paired| done(Done { ticket, outcome, paired });
+    match (job.work, other) {
+        (Work::Batch(batch), Some(Job { ticket: other, work: Work::Batch(beside) })) => {
+            let [batch, beside] = verify_two([batch, beside], scheme);
+            push(job.ticket, Outcome::Batch(batch), true);
+            push(other, Outcome::Batch(beside), true);
+        }
+        (Work::Piece(mut large), Some(Job { ticket: other, work: Work::Piece(mut beside) })) => {
+            Piecewise::hash_two(&mut large, &mut beside, PIECE);
+            push(job.ticket, Outcome::Piece(large), true);
+            push(other, Outcome::Piece(beside), true);
+        }
+        (work, other) => {
+            push(job.ticket, work.alone(scheme), false);
+            if let Some(other) = other {
+                push(other.ticket, other.work.alone(scheme), false);
+            }
+        }
+    }
+}
+
+impl Work {
+    fn alone(self, scheme: &Scheme) -> Outcome {
+        match self {
+            Work::Batch(batch) => Outcome::Batch(verify(batch, scheme)),
+            Work::Piece(mut large) => {
+                large.hash(PIECE);
+                Outcome::Piece(large)
+            }
+            Work::Answers(batch) => Outcome::Answers(verify(batch, &Scheme::Sha256)),
+            Work::Draft(mut draft) => {
+                draft.hash(PIECE);
+                Outcome::Draft(draft)
+            }
+            Work::Call(task) => Outcome::Call(task.perform(scheme)),
+        }
+    }
+
+    /// Whether one stream would be left over that is long enough to matter.
+    fn gains_from_another(&self) -> bool {
+        match self {
+            Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
+            Work::Piece(_) => true,
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) => false,
+        }
+    }
+}

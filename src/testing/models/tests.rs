@@ -1,0 +1,158 @@
+//! The checks driven by random bytes, and by every file that a fuzz run left behind.
+
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::simulation::check_schedule;
+
+type Check = fn(&[u8]);
+
+/// Each fuzz target's corpus, and what it is for.
+const CORPORA: [(&str, &[Check]); 12] = [
+    ("decoder", &[check_decoder]),
+    ("batch", &[check_batch, check_pieces]),
+    ("pairs", &[check_pairs]),
+    ("reorder", &[check_reorder, check_memory, check_calls, check_dedup]),
+    ("topics", &[check_topics]),
+    ("http", &[check_http]),
+    ("outbox", &[check_outbox]),
+    ("parts", &[check_parts]),
+    ("store", &[check_store, check_recovery, check_repair, check_clocks]),
+    ("journal", &[check_journal, check_any_journal]),
+    ("archive", &[check_archive]),
+    ("gateway", &[check_schedule]),
+];
+
+#[test]
+fn every_corpus_file_passes() {
+    for (target, checks) in CORPORA {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut replayed = 0;
+        for file in files {
+            let path = file.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            // Shown with a failure alone: the last one named is the one that failed.
+            println!("{}", path.display());
+            checks.iter().for_each(|check| check(&data));
+            replayed += 1;
+        }
+        assert!(replayed > 0, "{} is empty", folder.display());
+    }
+}
+
+#[test]
+fn every_fuzz_target_has_a_corpus_here() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    let mut targets: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut named: Vec<&str> = CORPORA.iter().map(|(target, _)| *target).collect();
+    targets.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(targets, named);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_stream_in_pieces_is_the_whole_stream(data in vec(any::<u8>(), 0..1500)) {
+        check_decoder(&data);
+    }
+
+    #[test]
+    fn a_large_frame_in_pieces_is_the_whole_frame(data in vec(any::<u8>(), 0..400)) {
+        check_pieces(&data);
+    }
+
+    #[test]
+    fn each_of_two_hashed_at_once_is_itself(data in vec(any::<u8>(), 0..400)) {
+        check_pairs(&data);
+    }
+
+    #[test]
+    fn a_batch_is_its_frames(data in vec(any::<u8>(), 0..1500)) {
+        check_batch(&data);
+    }
+
+    #[test]
+    fn the_window_keeps_the_order(data in vec(any::<u8>(), 0..1500)) {
+        check_reorder(&data);
+    }
+
+    #[test]
+    fn calls_are_bounded_and_fair(data in vec(any::<u8>(), 0..1500)) {
+        check_calls(&data);
+    }
+
+    #[test]
+    fn the_deduplication_window_is_the_list(data in vec(any::<u8>(), 0..1500)) {
+        check_dedup(&data);
+    }
+
+    #[test]
+    fn the_tree_is_the_list(data in vec(any::<u8>(), 0..1500)) {
+        check_topics(&data);
+    }
+
+    #[test]
+    fn a_response_in_pieces_is_the_whole_response(data in vec(any::<u8>(), 0..800)) {
+        check_http(&data);
+    }
+
+    #[test]
+    fn the_outbox_is_the_list(data in vec(any::<u8>(), 0..1000)) {
+        check_outbox(&data);
+    }
+
+    #[test]
+    fn the_shares_are_the_arithmetic(data in vec(any::<u8>(), 0..1500)) {
+        check_memory(&data);
+    }
+
+    #[test]
+    fn the_store_holds_what_it_confirmed(data in vec(any::<u8>(), 0..1500)) {
+        check_store(&data);
+    }
+
+    #[test]
+    fn nothing_is_removed_early_whatever_clocks_do(data in vec(any::<u8>(), 0..600)) {
+        check_clocks(&data);
+    }
+
+    #[test]
+    fn any_bytes_are_recovered(data in vec(any::<u8>(), 0..600)) {
+        check_recovery(&data);
+    }
+
+    #[test]
+    fn misfiled_frames_come_where_they_belong(data in vec(any::<u8>(), 0..1500)) {
+        check_repair(&data);
+    }
+
+    #[test]
+    fn products_are_the_map(data in vec(any::<u8>(), 0..1500)) {
+        check_parts(&data);
+    }
+
+    #[test]
+    fn a_journal_knows_what_was_written(data in vec(any::<u8>(), 0..600)) {
+        check_journal(&data);
+    }
+
+    #[test]
+    fn any_bytes_as_a_journal(data in vec(any::<u8>(), 0..600)) {
+        check_any_journal(&data);
+    }
+
+    #[test]
+    fn an_archive_gives_what_was_put_into_it(data in vec(any::<u8>(), 0..1500)) {
+        check_archive(&data);
+    }
+}

@@ -1,0 +1,125 @@
+//! A pool that completes jobs when and in the order that the dice say.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::dice::Dice;
+use crate::core::limits::{JOBS, PIECE};
+use crate::runtime::pool::WorkersUse;
+use crate::runtime::pool::{Done, Job, Pool, Work, perform};
+use crate::testing::heap;
+use crate::wire::Scheme;
+
+/// Jobs that were submitted, and those that are done.
+pub struct Workers {
+    jobs: Vec<Job>,
+    done: VecDeque<Done>,
+    scheme: Scheme,
+    /// Swaps the verdicts of two jobs of one connection: a fault that the oracle must see.
+    canary: bool,
+    /// Wholes that were hashed to their end.
+    pub wholes: u64,
+    /// How many there are; here that makes no difference.
+    count: usize,
+}
+
+impl Workers {
+    pub fn new(scheme: Scheme, canary: bool) -> Workers {
+        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, wholes: 0, count: 1 }
+    }
+
+    /// Whether there is a job to do.
+    pub fn has_work(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Whether there is a verdict to collect.
+    pub fn has_done(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// Does one of the jobs.
+    pub fn work(&mut self, dice: &mut Dice<'_>) {
+        if !self.jobs.is_empty() {
+            let at = dice.below(self.jobs.len());
+            self.work_on(at);
+        }
+    }
+
+    fn work_on(&mut self, at: usize) {
+        let mut job = self.jobs.swap_remove(at);
+        if self.canary && matches!(job.work, Work::Batch(_)) {
+            let other = self
+                .jobs
+                .iter_mut()
+                .find(|other| other.ticket.conn == job.ticket.conn && matches!(other.work, Work::Batch(_)));
+            if let Some(other) = other {
+                std::mem::swap(&mut job.work, &mut other.work);
+            }
+        }
+        if let Work::Draft(draft) = &job.work {
+            self.wholes += u64::from(draft.unhashed() <= PIECE);
+        }
+        let Workers { jobs, done, scheme, .. } = self;
+        let another = |work: &Work| {
+            let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
+            jobs.iter().position(same_kind).map(|at| jobs.remove(at))
+        };
+        // What comes of it is the gateway's.
+        let _scope = heap::gateway();
+        perform(job, another, scheme, |one| {
+            let _scope = heap::world();
+            done.push_back(one);
+        });
+    }
+}
+
+/// The gateway's side of the workers.
+pub struct SimPool(pub Rc<RefCell<Workers>>);
+
+impl Pool for SimPool {
+    fn submit(&mut self, job: Job) {
+        let _scope = heap::world();
+        let mut workers = self.0.borrow_mut();
+        workers.jobs.push(job);
+        assert!(workers.jobs.len() + workers.done.len() <= JOBS, "more jobs than the queues hold");
+    }
+
+    fn collect(&mut self) -> Option<Done> {
+        let _scope = heap::world();
+        self.0.borrow_mut().done.pop_front()
+    }
+
+    fn help(&mut self) -> bool {
+        let _scope = heap::world();
+        let mut workers = self.0.borrow_mut();
+        // One worker, and one job that it might be at.
+        let waits = workers.jobs.len() > 1;
+        if waits {
+            workers.work_on(0);
+        }
+        waits
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        !self.0.borrow().has_done()
+    }
+
+    fn end_sleep(&mut self) {}
+
+    fn workers(&self) -> usize {
+        self.0.borrow().count
+    }
+
+    fn set_workers(&mut self, workers: usize) -> io::Result<()> {
+        self.0.borrow_mut().count = workers;
+        Ok(())
+    }
+
+    fn usage(&self, _: Instant) -> WorkersUse {
+        WorkersUse { threads: self.workers(), ..WorkersUse::default() }
+    }
+}

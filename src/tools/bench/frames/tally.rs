@@ -1,0 +1,147 @@
+//! What arrives, written down.
+
+use std::time::Instant;
+
+use super::check::{Expected, Seen};
+use super::conn::{Conn, Role};
+use super::publish::{Publisher, Schedule};
+use super::sequence::{Arrived, Sequence};
+use crate::tools::bench::Measure;
+use crate::wire::{Fault, Scheme, Status};
+
+/// Publishers of the same frames and whoever subscribes to them.
+pub struct Group {
+    pub topic: String,
+    /// The key of its first publisher.
+    pub base: u64,
+    pub publishers: Vec<Publisher>,
+    /// When frames are due; none if as soon as they can be written.
+    pub schedule: Option<Schedule>,
+    /// How many frames of all its publishers were due so far.
+    pub due: u64,
+    pub measure: Measure,
+    /// Frames that others sent to its topic.
+    pub foreign: u64,
+    /// Frames that the gateway said were dropped for a subscriber.
+    pub told_dropped: u64,
+    /// Frames, and bytes of them, that were sent until measuring ended.
+    pub sent_in_time: (u64, u64),
+}
+
+/// Frames of one publisher that came one after the other.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    publisher: usize,
+    first: u64,
+    count: u64,
+}
+
+impl Group {
+    /// Takes what a connection read. The fault, if it is no stream of frames.
+    pub fn take(
+        &mut self,
+        conn: &mut Conn,
+        bytes: &[u8],
+        scheme: &Scheme,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        let Group { publishers, base, schedule, measure, foreign, told_dropped, .. } = self;
+        let name = conn.name();
+        let Conn { checker, sequences, arrived, bad, replies, last_word, role, .. } = conn;
+        let mut log = Log { publishers, schedule: *schedule, measure, now, run: Run::default() };
+        let is_subscriber = matches!(role, Role::Subscriber { .. });
+        let sent = Expected { base: *base, publishers, scheme };
+        let result = checker.take(bytes, sent, |seen| match seen {
+            Seen::Frame { publisher, slot } if is_subscriber => {
+                *arrived += u64::from(log.frame(&name, publisher, slot, &mut sequences[publisher]));
+            }
+            Seen::BadDigest { key, id } => {
+                *bad += 1;
+                log.error("bad digest", || format!("{name}: the frame with key {key} and id {id}"));
+            }
+            Seen::Changed { id } => {
+                log.error("changed", || {
+                    format!("{name}: frame {id} has a right digest, but was not sent so")
+                });
+            }
+            // Whatever comes to a connection that did not subscribe.
+            Seen::Frame { .. } | Seen::Foreign => *foreign += 1,
+            Seen::Reply { status: Some(Status::Gap), key, .. } => *told_dropped += key,
+            Seen::Reply { status: Some(status), reason, .. } if status.closes() => {
+                *last_word = Some((status, reason));
+            }
+            Seen::Reply { status, reason, .. } => replies.push((status, reason)),
+        });
+        log.flush();
+        result
+    }
+
+    /// Frames and bytes that all its publishers have sent.
+    pub fn sent(&self) -> (u64, u64) {
+        let each = self.publishers.iter();
+        each.fold((0, 0), |(frames, bytes), one| (frames + one.finished(), bytes + one.bytes()))
+    }
+}
+
+/// Writes down what came in one read.
+struct Log<'a> {
+    publishers: &'a [Publisher],
+    schedule: Option<Schedule>,
+    measure: &'a mut Measure,
+    now: Instant,
+    run: Run,
+}
+
+impl Log<'_> {
+    /// A frame came as it was sent. Whether it had not come before.
+    fn frame(&mut self, name: &str, publisher: usize, slot: u64, sequence: &mut Sequence) -> bool {
+        let slots = self.publishers[publisher].ring.slots() as u64;
+        let number = match sequence.arrive(slot, slots) {
+            Arrived::InOrder(number) | Arrived::Skipped(number, _) => number,
+            Arrived::Late(number) => {
+                self.error("out of order", || {
+                    format!("{name}: number {number} of publisher {publisher} came late")
+                });
+                number
+            }
+            Arrived::Twice(number) => {
+                self.error("twice", || {
+                    format!("{name}: number {number} of publisher {publisher} came again")
+                });
+                return false;
+            }
+        };
+        let run = &mut self.run;
+        if run.publisher == publisher && run.first + run.count == number {
+            run.count += 1;
+        } else {
+            self.flush();
+            self.run = Run { publisher, first: number, count: 1 };
+        }
+        true
+    }
+
+    fn error(&mut self, kind: &'static str, example: impl FnOnce() -> String) {
+        self.measure.errors(self.now, kind, 1, example);
+    }
+
+    /// Measures the run.
+    fn flush(&mut self) {
+        let Run { publisher, first, count } = std::mem::take(&mut self.run);
+        if count == 0 {
+            return;
+        }
+        let (publisher_of, now) = (&self.publishers[publisher], self.now);
+        let len = publisher_of.ring.frame_len() as u64;
+        let (mut n, end) = (first, first + count);
+        while n < end {
+            let (begun, next) = match &self.schedule {
+                Some(schedule) => (schedule.due_of(publisher, n), n + 1),
+                None => publisher_of.writes.begun_at(n).unwrap_or((now, end)),
+            };
+            let frames = next.min(end) - n;
+            self.measure.done(now, now.saturating_duration_since(begun), frames, frames * len);
+            n += frames;
+        }
+    }
+}

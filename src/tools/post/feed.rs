@@ -1,0 +1,368 @@
+//! The side that reads: sources in, records that are still to be sent out, read ahead within a bound. Whatever is in
+//! a source comes out as one item: to be sent, known from an earlier run, failed or left out.
+//!
+//! It runs on a thread that its caller starts, and rings the poster's bell only when that waits for more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
+use parking_lot::{Condvar, Mutex};
+
+use super::folder::{self, Below};
+use super::journal::{Identity, Journal, JournalError, Known, Outcome};
+use super::{Key, STDIN};
+use crate::core::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
+use crate::http::dispatch::judge::Reason;
+use crate::runtime::net::Waker;
+use crate::tools::records::{Cut, Extent, Flaw, Found, LeftOut, RecordError, Walk, shown};
+
+/// A source that is to be posted.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its file or folder, or `-`: standard input.
+    pub path: PathBuf,
+    /// Where its journal is; none: what became of it is not noted, and nothing goes on where it was.
+    pub journal: Option<PathBuf>,
+    /// The records that are wanted; none: all.
+    pub only: Option<Arc<HashSet<String>>>,
+}
+
+/// What the poster is given.
+#[derive(Debug)]
+pub enum Item {
+    /// A source begins.
+    Begin {
+        /// The source.
+        source: Source,
+        /// Its journal.
+        journal: Journal,
+        /// How far it is read.
+        extent: Extent,
+    },
+    /// A record of the source that began last.
+    Record(Record),
+    /// What became of a record in an earlier run.
+    Known {
+        /// Its name.
+        name: String,
+        /// Its key.
+        key: Key,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A record that cannot be read.
+    Flawed {
+        /// Its name.
+        name: String,
+        /// Why.
+        flaw: Flaw,
+    },
+    /// What is in the source and is no record.
+    LeftOut {
+        /// Its name.
+        name: String,
+        /// What it is.
+        what: LeftOut,
+    },
+    /// The source that began last ends; with an error, before its end.
+    End(Option<String>),
+    /// A source cannot be taken.
+    Refused {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        why: JournalError,
+    },
+}
+
+/// A record to be sent.
+#[derive(Debug)]
+pub struct Record {
+    /// Its name in its source.
+    pub name: String,
+    /// Its key.
+    pub key: Key,
+    /// What it is.
+    pub cut: Cut,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// What it is charged with.
+    pub fn size(&self) -> usize {
+        self.body.len() + self.name.len() + POST_RECORD_OVERHEAD
+    }
+}
+
+/// What both sides see.
+struct Shared {
+    /// Bytes read and not taken.
+    ahead: Mutex<usize>,
+    taken: Condvar,
+    /// Whether the poster waits for more.
+    hungry: AtomicBool,
+    waker: Waker,
+}
+
+/// Reads sources.
+pub struct Feed {
+    sources: Receiver<Source>,
+    walk: Walk,
+    url: String,
+    to: Sender<Item>,
+    shared: Arc<Shared>,
+}
+
+/// Where the poster takes what was read.
+pub struct Intake {
+    items: Receiver<Item>,
+    shared: Arc<Shared>,
+}
+
+/// Reads what `sources` gives and posts it to `url` (without its user), where each record is as `walk` says.
+pub fn feed(sources: Receiver<Source>, walk: Walk, url: String, waker: Waker) -> (Feed, Intake) {
+    let (to, items) = channel::bounded(POST_AHEAD);
+    let shared =
+        Shared { ahead: Mutex::new(0), taken: Condvar::new(), hungry: AtomicBool::new(false), waker };
+    let shared = Arc::new(shared);
+    (Feed { sources, walk, url, to, shared: shared.clone() }, Intake { items, shared })
+}
+
+impl Intake {
+    /// The next item; none when nothing is at hand, of which the waker tells once something is.
+    pub fn take(&self) -> Result<Option<Item>, Ended> {
+        let item = match self.items.try_recv() {
+            Err(TryRecvError::Empty) => {
+                self.shared.hungry.store(true, SeqCst);
+                // What came in between rang no bell.
+                self.items.try_recv()
+            }
+            item => item,
+        };
+        match item {
+            Ok(item) => {
+                if let Item::Record(record) = &item {
+                    *self.shared.ahead.lock() -= record.size();
+                    self.shared.taken.notify_one();
+                }
+                Ok(Some(item))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Ended),
+        }
+    }
+}
+
+/// Nothing more will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
+
+/// Whoever waits for room finds some, and then that nobody takes anything.
+impl Drop for Intake {
+    fn drop(&mut self) {
+        *self.shared.ahead.lock() = 0;
+        self.shared.taken.notify_all();
+    }
+}
+
+impl Feed {
+    /// Reads every source to its end, until there are no more or nobody wants them.
+    pub fn run(self) {
+        while let Ok(source) = self.sources.recv() {
+            if self.read(source).is_break() {
+                break;
+            }
+        }
+        let Feed { to, shared, .. } = self;
+        drop(to);
+        // That nothing more comes is news too.
+        shared.waker.wake();
+    }
+
+    fn read(&self, source: Source) -> ControlFlow<()> {
+        let path = source.path.clone();
+        let is_stdin = path == Path::new(STDIN);
+        let opened = name_of(&path).and_then(|name| Ok((name, !is_stdin && fs::metadata(&path)?.is_dir())));
+        let (name, is_folder) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                let why = format!("cannot open {}: {why}: check its name and mode", path.display());
+                return self.give(Item::Refused { path, why: JournalError::Unfit(why) });
+            }
+        };
+        let record = match self.walk.cut {
+            None => "auto",
+            Some(Cut::File) => "file",
+            Some(Cut::Line) => "line",
+            Some(Cut::Row) => "csv",
+        };
+        let identity = Identity { source: name.clone(), url: self.url.clone(), record: record.into() };
+        let opened = match &source.journal {
+            Some(journal) => Journal::open(journal, &identity),
+            None => Ok((Journal::none(), Known::none())),
+        };
+        let (journal, known) = match opened {
+            Ok(opened) => opened,
+            Err(why) => return self.give(Item::Refused { path, why }),
+        };
+        // Whoever held the journal before may have put the source away, which comes before its journal's end.
+        if !is_stdin && !path.exists() {
+            let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
+            if let Err(why) = journal.remove() {
+                log::debug!("the journal of {}: {why}", path.display());
+            }
+            return self.give(Item::Refused { path, why });
+        }
+        let walk = Walk { extent: Extent::default(), ..self.walk.clone() };
+        let only = source.only.clone();
+        let own_journal = source.journal.clone();
+        self.give(Item::Begin { source, journal, extent: walk.extent.clone() })?;
+        let mut reading = Reading { feed: self, walk, name, known, only };
+        let walked = match is_folder {
+            true => reading.folder(&path, own_journal.as_deref()),
+            false => reading.source(&path).map_err(|why| why.to_string()),
+        };
+        match walked {
+            Ok(flow) => flow?,
+            Err(why) => return self.give(Item::End(Some(why))),
+        }
+        self.give(Item::End(None))
+    }
+
+    fn give(&self, item: Item) -> ControlFlow<()> {
+        if let Item::Record(record) = &item {
+            let size = record.size();
+            let mut ahead = self.shared.ahead.lock();
+            while *ahead > 0 && *ahead + size > POST_AHEAD_BYTES {
+                self.shared.taken.wait(&mut ahead);
+            }
+            *ahead += size;
+        }
+        if self.to.send(item).is_err() {
+            return ControlFlow::Break(());
+        }
+        if self.shared.hungry.swap(false, SeqCst) {
+            self.shared.waker.wake();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The last part of a path, whatever way leads there.
+fn name_of(path: &Path) -> io::Result<String> {
+    let named = match path.file_name() {
+        Some(name) => name.to_owned(),
+        None => path.canonicalize()?.file_name().unwrap_or_default().to_owned(),
+    };
+    Ok(shown(named.as_encoded_bytes()))
+}
+
+/// A source that is being read.
+struct Reading<'a> {
+    feed: &'a Feed,
+    walk: Walk,
+    name: String,
+    known: Known,
+    only: Option<Arc<HashSet<String>>>,
+}
+
+impl Reading<'_> {
+    /// Everything below a folder, by name. What cannot be read does not keep the rest from being sent.
+    fn folder(&mut self, path: &Path, journal: Option<&Path>) -> Result<ControlFlow<()>, String> {
+        let below = folder::list(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        for (file, found) in below {
+            if Some(file.as_path()) == journal {
+                continue;
+            }
+            let name = shown(file.strip_prefix(path).unwrap_or(&file).as_os_str().as_encoded_bytes());
+            let flow = match found {
+                Below::File => self.file(&file, &name),
+                Below::Unreadable(why) => self.found(name, Found::Flawed(Flaw::Unreadable(why)), false),
+                Below::LeftOut(what) => self.found(name, Found::LeftOut(what), false),
+            };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What is in a file of the folder that is the source, in which it is called `name`.
+    fn file(&mut self, path: &Path, name: &str) -> ControlFlow<()> {
+        // Where it failed as such, all of it is wanted again.
+        let is_wanted = self.only.as_ref().is_some_and(|only| only.contains(name));
+        let file_name = shown(path.file_name().unwrap_or_default().as_encoded_bytes());
+        self.expect(path);
+        let walk = self.walk.clone();
+        let walked = walk.file(path, &mut |inner, found| {
+            // All of a file has the file's name.
+            let whole = if inner == file_name { name.to_owned() } else { format!("{name} {inner}") };
+            self.found(whole, found, is_wanted)
+        });
+        match walked {
+            Ok(flow) => flow,
+            Err(why) => {
+                let flaw = match why {
+                    RecordError::Refused { why, .. } => Flaw::Refused(why),
+                    RecordError::Read { why, .. } => Flaw::Incomplete(why.to_string()),
+                    RecordError::Open { why, .. } => Flaw::Unreadable(why.to_string()),
+                    why => Flaw::Unreadable(why.to_string()),
+                };
+                self.found(name.to_owned(), Found::Flawed(flaw), is_wanted)
+            }
+        }
+    }
+
+    /// What is in a source that is no folder.
+    fn source(&mut self, path: &Path) -> Result<ControlFlow<()>, RecordError> {
+        let walk = self.walk.clone();
+        let is_stdin = path == Path::new(STDIN);
+        if !is_stdin {
+            self.expect(path);
+        }
+        let mut visit = |name: &str, found| self.found(name.to_owned(), found, false);
+        if is_stdin { walk.stdin(&mut visit) } else { walk.file(path, &mut visit) }
+    }
+
+    fn expect(&self, path: &Path) {
+        if let Ok(metadata) = fs::metadata(path) {
+            self.walk.extent.add_bytes(metadata.len());
+        }
+    }
+
+    fn found(&mut self, name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
+        if !is_wanted && self.only.as_ref().is_some_and(|only| !only.contains(&name)) {
+            return ControlFlow::Continue(());
+        }
+        let (cut, body) = match found {
+            Found::Record(cut, body) => (cut, body),
+            Found::Flawed(flaw) => return self.feed.give(Item::Flawed { name, flaw }),
+            Found::LeftOut(what) => return self.feed.give(Item::LeftOut { name, what }),
+        };
+        let key = Key::of(&self.name, &name, &body);
+        let known = self.known.outcome(&key).unwrap_or_else(|why| {
+            // It is sent again, with the same key.
+            log::warn!("reading the journal: {why}");
+            None
+        });
+        self.feed.give(match known {
+            // What failed is what is wanted.
+            Some(Outcome::Failed(..)) if self.only.is_some() => Item::Record(Record { name, key, cut, body }),
+            Some(outcome) => Item::Known { name, key, outcome },
+            None => Item::Record(Record { name, key, cut, body }),
+        })
+    }
+}
+
+impl From<&Flaw> for Reason {
+    fn from(flaw: &Flaw) -> Reason {
+        Reason::of(flaw.kind(), flaw.to_string())
+    }
+}

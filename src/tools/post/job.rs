@@ -1,0 +1,234 @@
+//! A source that is being posted.
+
+use std::io;
+
+use super::feed::{Item, Source};
+use super::journal::{Journal, JournalError, Outcome};
+use super::report::{FailedRecord, LeftOutRecord, Lines, Part, failed_record};
+use super::run::{Carried, Poster};
+use super::{Key, watch};
+use crate::core::units::{many, of_file};
+use crate::http::dispatch::{Outcome as End, judge::Reason};
+use crate::tools::records::{Extent, LeftOut};
+
+/// A source that is being posted.
+pub(super) struct Job {
+    pub source: Source,
+    pub journal: Journal,
+    extent: Extent,
+    id: u64,
+    /// Records that were read, of any kind.
+    read: u64,
+    done: u64,
+    failed: u64,
+    /// Whether it was read to its end; with an error, not quite.
+    ended: Option<Option<String>>,
+    /// Failed records, where they are reported beside the source.
+    lines: Option<Lines>,
+}
+
+impl Job {
+    /// How far it is.
+    pub fn part(&self) -> Part {
+        Part {
+            id: self.id,
+            name: self.source.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            done: self.done,
+            failed: self.failed,
+            total: match (&self.ended, &self.source.only) {
+                (Some(_), _) => Some(self.read),
+                (None, Some(only)) => Some(only.len() as u64),
+                (None, None) => self.extent.estimate(self.read),
+            },
+        }
+    }
+
+    /// Notes a failed record beside the source, which is watched.
+    fn note(&mut self, record: &FailedRecord) -> io::Result<()> {
+        let lines = match &mut self.lines {
+            Some(lines) => lines,
+            none => none.insert(Lines::create(&watch::report_of(self.journal.path()))?),
+        };
+        lines.write(record)
+    }
+}
+
+impl Poster {
+    /// Takes what was read.
+    pub(super) fn take(&mut self, item: Item) {
+        match item {
+            Item::Begin { source, journal, extent } => {
+                self.begun += 1;
+                let job = Job {
+                    source,
+                    journal,
+                    extent,
+                    id: self.begun,
+                    read: 0,
+                    done: 0,
+                    failed: 0,
+                    ended: None,
+                    lines: None,
+                };
+                self.current = Some(self.jobs.insert(job));
+            }
+            Item::Refused { path, why } => {
+                self.begun += 1;
+                self.refuse_source(&path.display().to_string(), why);
+            }
+            Item::Record(record) => {
+                let job = self.read_one();
+                self.send(job, record);
+            }
+            Item::Known { name, key, outcome } => {
+                let job = self.read_one();
+                match outcome {
+                    Outcome::Stored => {
+                        self.report.stored_before += 1;
+                        self.jobs[job].done += 1;
+                    }
+                    Outcome::Failed(tries, reason) => self.failed(job, &name, Some(&key), tries, &reason),
+                }
+            }
+            Item::Flawed { name, flaw } => {
+                let job = self.read_one();
+                self.failed(job, &name, None, 0, &Reason::from(&flaw));
+            }
+            Item::LeftOut { name, what } => {
+                self.report.found += 1;
+                self.left_out(name, &what);
+            }
+            Item::End(error) => {
+                let job = self.current.take().expect("a source begins before it ends");
+                if let Some(why) = &error {
+                    self.report.add_broken(why.clone());
+                }
+                self.jobs[job].ended = Some(error);
+                self.settle(job);
+            }
+        }
+    }
+
+    fn read_one(&mut self) -> usize {
+        let job = self.current.expect("a source begins before its records");
+        self.jobs[job].read += 1;
+        self.report.found += 1;
+        job
+    }
+
+    fn left_out(&mut self, name: String, what: &LeftOut) {
+        let job = &self.jobs[self.current.expect("a source begins before what is in it")];
+        let left_out =
+            LeftOutRecord { source: job.source.path.clone(), record: name, left_out: what.to_string() };
+        log::debug!("{}: {}: left out, a {what}", left_out.source.display(), left_out.record);
+        let written = match &mut self.lines {
+            Some(lines) if what.is_named() => lines.write(&left_out),
+            _ => Ok(()),
+        };
+        self.report.add_left_out(left_out, what);
+        self.check_report(written);
+    }
+
+    fn refuse_source(&mut self, path: &str, why: JournalError) {
+        match why {
+            JournalError::Busy(why) if self.options.watches => log::debug!("{why}"),
+            JournalError::Unfit(why) if self.options.watches => log::warn!("{path} stays where it is: {why}"),
+            JournalError::Busy(why) | JournalError::Unfit(why) => self.report.add_broken(why),
+        }
+    }
+
+    /// Notes what became of records.
+    pub(super) fn note_ended(&mut self) {
+        for ended in self.courier.ended() {
+            let Carried { job, record, .. } = ended.letter;
+            self.held -= record.size();
+            match ended.outcome {
+                End::Stored => {
+                    self.report.stored += 1;
+                    self.report.bytes += record.body.len() as u64;
+                    self.jobs[job].done += 1;
+                    self.jobs[job].journal.stored(&record.key);
+                }
+                End::Failed(reason) => {
+                    self.jobs[job].journal.failed(&record.key, ended.tries, &reason);
+                    self.failed(job, &record.name, Some(&record.key), ended.tries, &reason);
+                }
+                End::Unsent => {
+                    self.report.unsent += 1;
+                    continue;
+                }
+            }
+            self.settle(job);
+        }
+    }
+
+    fn failed(&mut self, job: usize, name: &str, key: Option<&Key>, tries: u32, reason: &Reason) {
+        let job = &mut self.jobs[job];
+        job.done += 1;
+        job.failed += 1;
+        let failed = failed_record(&job.source.path, name, key, tries, reason);
+        log::debug!("{}: {name}: {reason} ({tries} tries)", job.source.path.display());
+        self.report.add_failed(&failed, &reason.kind);
+        let noted = if self.options.watches { job.note(&failed) } else { Ok(()) };
+        let noted = noted.and_then(|()| self.lines.as_mut().map_or(Ok(()), |lines| lines.write(&failed)));
+        self.check_report(noted);
+    }
+
+    fn check_report(&mut self, written: io::Result<()>) {
+        if let Err(why) = written {
+            self.ends.get_or_insert(format!(
+                "cannot write the report: {}: make room and run it again",
+                of_file(&why)
+            ));
+        }
+    }
+
+    /// Ends a source if all of its records have.
+    fn settle(&mut self, index: usize) {
+        let job = &self.jobs[index];
+        if job.ended.is_none() || job.done < job.read {
+            return;
+        }
+        let mut job = self.jobs.remove(index);
+        if let Err(why) = job.journal.finish() {
+            self.ends.get_or_insert(format!(
+                "cannot write the journal: {}: mend that and run it again",
+                of_file(&why)
+            ));
+            return;
+        }
+        if !self.options.watches {
+            return;
+        }
+        let error = job.ended.flatten();
+        let is_done = job.failed == 0 && error.is_none();
+        let (done, failed) = (job.done, job.failed);
+        let path = job.source.path.clone();
+        match watch::put_away(&job.source, job.journal, job.lines, error.as_deref()) {
+            Ok(None) => log::warn!(
+                "{}: {failed} of {} failed; it was moved or removed meanwhile: write archives elsewhere, \
+                 or under a name that begins with a dot, and rename them when they are whole",
+                path.display(),
+                many(done, "record")
+            ),
+            Ok(Some(to)) if is_done => {
+                log::info!("{}: {}, now {}", path.display(), many(done, "record"), to.display());
+            }
+            Ok(Some(to)) => {
+                let why = error.map_or(String::new(), |why| format!(", {why}"));
+                log::warn!(
+                    "{}: {failed} of {} failed{why}, now {}",
+                    path.display(),
+                    many(done, "record"),
+                    to.display()
+                );
+            }
+            Err(why) => {
+                self.ends.get_or_insert(format!(
+                    "cannot put {} away: {why}: mend that and run it again",
+                    path.display()
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The unit that is verified, put in order and distributed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::body::{Body, Rope};
+use super::decoder::Frame;
+use super::digest::Scheme;
+use super::draft::Made;
+use super::header::{DIGEST, HEADER, Header};
+use super::pairs::Pairs;
+use super::stream::Stream;
+use crate::core::limits::REPLY_MAX;
+use crate::core::memory::{Buffer, Charge};
+
+/// Whole frames of one connection, not verified yet.
+#[derive(Debug)]
+pub struct Batch {
+    body: Body,
+    frames: u32,
+    replies: Option<Charge>,
+}
+
+impl Batch {
+    /// `frames` whole frames at the beginning of `buffer`, `len` bytes. `replies` is the memory
+    /// set aside for the answers to those that want one.
+    pub fn new(buffer: Buffer, len: usize, frames: u32, replies: Option<Charge>) -> Batch {
+        assert!(len <= buffer.len(), "a batch is in its buffer");
+        Batch { body: Body::Slice { buffer: Arc::new(buffer), start: 0, end: len }, frames, replies }
+    }
+
+    /// Bytes of all its frames.
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether it holds no frame; none is made that does.
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+}
+
+/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`],
+/// [`Piecewise::finish`] and [`Draft::finish`](super::Draft::finish) make one.
+#[derive(Debug)]
+pub struct Verified {
+    batch: Batch,
+    /// Which frames have a wrong digest, ascending; nearly always none.
+    bad: Vec<u32>,
+    /// Whether all frames are DATA of one topic that nobody waits for.
+    plain: bool,
+}
+
+/// Checks the digest of every frame of a batch.
+pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
+    let [verified] = verify_all([batch], scheme, Pairs::detect());
+    verified
+}
+
+/// Checks two batches as if they were one: the last frame of the first is hashed beside one of the second,
+/// where alone it would cost as much as two.
+pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
+    verify_all(batches, scheme, Pairs::detect())
+}
+
+fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Option<Pairs>) -> [Verified; N] {
+    let mut bad = [const { Vec::new() }; N];
+    let mut plain = [false; N];
+    let frames = batches.iter().zip(&mut plain).enumerate().flat_map(|(at, (batch, plain))| {
+        let Body::Slice { buffer, start, end } = &batch.body else {
+            unreachable!("a large frame is verified in pieces")
+        };
+        let mut rest = &buffer[*start..*end];
+        let mut first = None;
+        (0..batch.frames).map(move |index| {
+            let frame = Frame::first_of(rest);
+            rest = &rest[frame.bytes.len()..];
+            // While the frame is in this core's cache, so that it need not come into the reactor's.
+            *plain = match &first {
+                Some(first) => *plain && frame.is_treated_as(first),
+                None => first.insert(frame).is_plain(),
+            };
+            (frame.bytes, (at, index))
+        })
+    });
+    scheme.check_each(pairs, frames, |(at, index)| bad[at].push(index));
+    let mut found = bad.into_iter().zip(plain);
+    batches.map(|batch| {
+        let (mut bad, plain) = found.next().expect("one for each batch");
+        // The shorter of two frames is done before the longer.
+        bad.sort_unstable();
+        Verified { batch, bad, plain }
+    })
+}
+
+/// A frame whose digest was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Its topic field.
+    pub topic: &'a [u8],
+    /// Its digest.
+    pub digest: [u8; DIGEST],
+    /// Where it begins in its batch, in bytes.
+    pub at: usize,
+    /// Whether the digest is right.
+    pub intact: bool,
+}
+
+impl Checked<'_> {
+    /// Where it ends in its batch, in bytes.
+    pub fn end(&self) -> usize {
+        self.at + self.header.frame_len()
+    }
+}
+
+impl Verified {
+    /// The batch's bytes.
+    pub fn body(&self) -> &Body {
+        &self.batch.body
+    }
+
+    /// How many frames it holds.
+    pub fn frames(&self) -> u32 {
+        self.batch.frames
+    }
+
+    /// Bytes of all its frames.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether it holds no frame; none is made that does.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// One frame that was made here.
+    pub(super) fn made(made: Made) -> Verified {
+        Verified {
+            batch: Batch { body: Body::Made(Arc::new(made)), frames: 1, replies: None },
+            bad: Vec::new(),
+            plain: false,
+        }
+    }
+
+    /// Its first `frames` frames, and the others where there are more; each with the memory set aside for
+    /// its replies. Both share the buffer.
+    pub fn split(mut self, frames: u32) -> (Verified, Option<Verified>) {
+        if frames >= self.frames() {
+            return (self, None);
+        }
+        let (mut end, mut answered) = (0, 0);
+        for frame in self.iter().take(frames as usize) {
+            end = frame.end();
+            answered += usize::from(frame.header.is_answered());
+        }
+        let body = self.batch.body.part(0, end);
+        match &mut self.batch.body {
+            Body::Slice { start, .. } => *start += end,
+            Body::Rope(_) | Body::Made(_) => unreachable!("it holds more than one frame"),
+        }
+        self.batch.frames -= frames;
+        let bad = self.bad.partition_point(|&index| index < frames);
+        let bad = self.bad.drain(..bad).collect();
+        self.bad.iter_mut().for_each(|index| *index -= frames);
+        let replies = self.batch.replies.as_mut().filter(|_| answered > 0);
+        let replies = replies.map(|replies| replies.split(answered * REPLY_MAX));
+        (Verified { batch: Batch { body, frames, replies }, bad, plain: self.plain }, Some(self))
+    }
+
+    /// Its frames from an index on, with their part of the memory set aside for replies.
+    pub fn split_off(self, index: u32, room: &mut Option<Charge>) -> Verified {
+        let rest = if index == 0 { Some(self) } else { self.split(index).1 };
+        let mut rest = rest.expect("there is a frame at the index");
+        let answered = rest.iter().filter(|frame| frame.header.is_answered()).count();
+        rest.batch.replies = room.as_mut().map(|room| room.split(answered * REPLY_MAX));
+        rest
+    }
+
+    /// The topic field of all frames, if they can be distributed as one: each is intact, DATA, whole, of that
+    /// topic, and asks for no reply.
+    pub fn plain_topic(&self) -> Option<&[u8]> {
+        match &self.batch.body {
+            Body::Slice { buffer, start, end } if self.plain && self.bad.is_empty() => {
+                Some(Frame::first_of(&buffer[*start..*end]).topic())
+            }
+            _ => None,
+        }
+    }
+
+    /// The memory set aside for replies.
+    pub fn take_replies(&mut self) -> Option<Charge> {
+        self.batch.replies.take()
+    }
+
+    /// Its frames, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = Checked<'_>> {
+        let mut bad = self.bad.iter().peekable();
+        let mut at = 0;
+        (0..self.batch.frames).map(move |index| {
+            let (head, bytes, digest) = match &self.batch.body {
+                Body::Slice { buffer, start, end } => {
+                    let frame = Frame::first_of(&buffer[start + at..*end]);
+                    let (head, rest) = split_header(frame.bytes);
+                    (head, rest, *frame.bytes.last_chunk().expect("a frame holds a digest"))
+                }
+                Body::Rope(rope) => {
+                    let (head, rest) = split_header(&rope.pieces[0]);
+                    (head, rest, rope.digest())
+                }
+                Body::Made(made) => (made.head(), made.first(), *made.digest()),
+            };
+            let header = Header::decode(head).expect("only what was cut is verified");
+            let topic = &bytes[..header.topic_len as usize];
+            let intact = bad.next_if_eq(&&index).is_none();
+            let checked = Checked { header, topic, digest, at, intact };
+            at = checked.end();
+            checked
+        })
+    }
+}
+
+fn split_header(bytes: &[u8]) -> (&[u8; HEADER], &[u8]) {
+    bytes.split_first_chunk().expect("a frame holds a header")
+}
+
+/// A large frame that is hashed while it arrives. It holds the very pieces that it hashes, so the
+/// verdict cannot be about other bytes.
+pub struct Piecewise {
+    pieces: Vec<Buffer>,
+    scheme: Scheme,
+    stream: Stream,
+    charge: Charge,
+    /// Bytes of the whole frame.
+    total: usize,
+    /// `hashed ≤ received ≤ total`, in bytes.
+    received: usize,
+    hashed: usize,
+    replies: Option<Charge>,
+}
+
+impl Piecewise {
+    /// A frame of `total` bytes, all covered by `charge`.
+    pub fn new(total: usize, scheme: &Scheme, charge: Charge, replies: Option<Charge>) -> Piecewise {
+        let (scheme, stream) = (scheme.clone(), scheme.stream());
+        Piecewise { pieces: Vec::new(), scheme, stream, charge, total, received: 0, hashed: 0, replies }
+    }
+
+    /// Adds the next bytes of the frame. The first piece holds at least its header and topic.
+    pub fn push(&mut self, piece: Buffer) {
+        self.received += piece.len();
+        assert!(self.received <= self.total, "a frame ends where its header says");
+        self.pieces.push(piece);
+    }
+
+    /// Bytes that could be hashed now; the digest itself is not.
+    pub fn unhashed(&self) -> usize {
+        self.received.min(self.total - DIGEST) - self.hashed
+    }
+
+    /// Whether every byte came and was hashed.
+    pub fn is_finished(&self) -> bool {
+        self.received == self.total && self.unhashed() == 0
+    }
+
+    /// Hashes at most `max` bytes more.
+    pub fn hash(&mut self, max: usize) {
+        let mut left = max;
+        while left > 0 && self.unhashed() > 0 {
+            let (at, range) = self.next_run(left);
+            self.stream.update(&self.pieces[at][range.clone()]);
+            self.hashed += range.len();
+            left -= range.len();
+        }
+    }
+
+    /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
+    pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
+        let (pairs, mut left) = (Pairs::detect(), max);
+        while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
+            let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
+            // The longer run goes on in the next round, beside the other's next.
+            let n = range_a.len().min(range_b.len());
+            let bytes_a = &a.pieces[at_a][range_a.start..range_a.start + n];
+            let bytes_b = &b.pieces[at_b][range_b.start..range_b.start + n];
+            Stream::update_two(pairs, (&mut a.stream, bytes_a), (&mut b.stream, bytes_b));
+            a.hashed += n;
+            b.hashed += n;
+            left -= n;
+        }
+        a.hash(left);
+        b.hash(left);
+    }
+
+    /// At most `max` of the bytes to hash next: which piece, and where in it.
+    fn next_run(&self, max: usize) -> (usize, Range<usize>) {
+        // Most pieces are hashed already: walk back to the one that is not.
+        let (mut start, mut at) = (self.received, self.pieces.len());
+        while start > self.hashed {
+            at -= 1;
+            start -= self.pieces[at].len();
+        }
+        let from = self.hashed - start;
+        let n = (self.pieces[at].len() - from).min(self.unhashed()).min(max);
+        (at, from..from + n)
+    }
+
+    /// The verdict, once [`is_finished`](Self::is_finished).
+    pub fn finish(self) -> Verified {
+        assert!(self.is_finished(), "a verdict is about the whole frame");
+        let rope = Rope { pieces: self.pieces, len: self.total, _charge: self.charge };
+        let intact = self.scheme.same(&self.stream.finish(), &rope.digest());
+        let batch = Batch { body: Body::Rope(Arc::new(rope)), frames: 1, replies: self.replies };
+        Verified { batch, bad: if intact { Vec::new() } else { vec![0] }, plain: false }
+    }
+}
+
+impl std::fmt::Debug for Piecewise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Piecewise({} hashed, {} received of {})", self.hashed, self.received, self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::{Memory, Share};
+    use crate::wire::{Kind, encode};
+
+    fn frames(payloads: &[&[u8]], scheme: &Scheme) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (id, payload) in payloads.iter().enumerate() {
+            encode(Header { id: id as u64, ..Header::new(Kind::Data) }, b"a.b", payload, scheme, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn a_batch_is_verified_frame_by_frame() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let scheme = Scheme::Sha256;
+        let mut bytes = frames(&[b"zero", b"one", b"two"], &scheme);
+        bytes[71 + 36] ^= 1;
+        let len = bytes.len();
+        let batch = Batch::new(Buffer::charged(&memory, bytes.into()), len, 3, None);
+        let verified = verify(batch, &scheme);
+        let seen: Vec<_> = verified.iter().map(|f| (f.header.id, f.at, f.intact)).collect();
+        assert_eq!(seen, [(0, 0, true), (1, 71, false), (2, 141, true)]);
+        assert!(verified.iter().all(|f| f.topic == b"a.b"));
+        let part = verified.body().part(71, len);
+        assert_eq!([part.frames_within(0), part.frames_within(69), part.frames_within(70)], [0, 0, 1]);
+        assert_eq!(part.frames_within(part.len()), 2);
+        drop((verified, part));
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn two_at_a_time_or_one_by_one_the_verdicts_are_the_same() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
+            // As many as differ in length by less, about and more than a block; every third is changed.
+            let payloads: Vec<Vec<u8>> = (0..40usize).map(|i| vec![i as u8; i * i * 7 % 300]).collect();
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let mut bytes = frames(&payloads, &scheme);
+            let mut at = 0;
+            for (i, payload) in payloads.iter().enumerate() {
+                bytes[at + 40] ^= u8::from(i % 3 == 1);
+                at += 67 + payload.len();
+            }
+            let bad = |pairs| {
+                let batch =
+                    || Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 40, None);
+                let [first, second] = verify_all([batch(), batch()], &scheme, pairs);
+                assert_eq!(first.bad, second.bad);
+                first.bad
+            };
+            let one_by_one = bad(None);
+            assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
+            assert_eq!(bad(Pairs::detect()), one_by_one);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_split_with_its_verdicts_and_its_replies() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let mut bytes = Vec::new();
+        for id in 0..6 {
+            let header = Header { id, want_reply: id % 2 == 0, ..Header::new(Kind::Data) };
+            encode(header, b"t", &vec![0; id as usize], &Scheme::Sha256, &mut bytes);
+        }
+        let damaged = |id: usize| (0..id).map(|id| 65 + id).sum::<usize>() + 32;
+        [1, 4].iter().for_each(|&id| bytes[damaged(id)] ^= 1);
+        let (len, room) = (bytes.len(), memory.charge(Share::Small, 3 * REPLY_MAX + 100));
+        let batch = Batch::new(Buffer::charged(&memory, bytes.into()), len, 6, Some(room));
+        let mut rest = verify(batch, &Scheme::Sha256);
+        let mut seen = Vec::new();
+        for (frames, room) in [(1, REPLY_MAX), (1, 0), (3, 2 * REPLY_MAX)] {
+            let (mut first, others) = rest.split(frames);
+            assert_eq!(first.frames(), frames);
+            assert_eq!(first.take_replies().map_or(0, |charge| charge.bytes()), room);
+            seen.extend(first.iter().map(|f| (f.header.id, f.intact)));
+            rest = others.unwrap();
+        }
+        let (mut last, none) = rest.split(1);
+        assert!(none.is_none());
+        seen.extend(last.iter().map(|f| (f.header.id, f.intact)));
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5].map(|id| (id, id != 1 && id != 4)));
+        assert_eq!(last.take_replies().map(|charge| charge.bytes()), Some(100));
+        drop(last);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_frame_in_pieces_has_the_same_verdict_however_it_is_cut() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for (scheme, corrupt) in
+            [(Scheme::Sha256, false), (Scheme::keyed(b"k"), false), (Scheme::Sha256, true)]
+        {
+            for piece in [40, 41, 64, 150, 1000] {
+                for step in [1, 33, 1000] {
+                    let mut bytes = frames(&[&[7; 200]], &scheme);
+                    bytes[100] ^= u8::from(corrupt);
+                    let charge = memory.charge(Share::Large, bytes.len());
+                    let mut large = Piecewise::new(bytes.len(), &scheme, charge, None);
+                    for piece in bytes.chunks(piece) {
+                        large.push(Buffer::new(piece.into(), memory.charge(Share::Large, 0)));
+                        large.hash(step);
+                    }
+                    while !large.is_finished() {
+                        large.hash(step);
+                    }
+                    let verified = large.finish();
+                    let checked = verified.iter().next().unwrap();
+                    assert_eq!((checked.intact, checked.topic), (!corrupt, &b"a.b"[..]));
+                    assert_eq!(checked.digest[..], bytes[bytes.len() - DIGEST..]);
+                    assert_eq!(verified.body().slices().collect::<Vec<_>>().concat(), bytes);
+                    assert_eq!(verified.body().frames_within(bytes.len() - 1), 0);
+                }
+            }
+        }
+        assert_eq!(memory.used(), 0);
+    }
+}

@@ -1,0 +1,32 @@
+//! The wire: layout, cutting, digests, topics. Pure: no sockets, threads, clock or files.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod batch;
+mod body;
+mod decoder;
+mod digest;
+mod draft;
+mod fault;
+mod header;
+mod pairs;
+mod pattern_limits;
+mod patterns;
+#[cfg(target_arch = "aarch64")]
+mod sha_aarch64;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+mod shapes;
+mod stream;
+mod topic;
+
+pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two};
+pub use body::Body;
+pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
+pub use digest::{Scheme, implementation};
+pub use draft::Draft;
+pub use fault::Fault;
+pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
+pub use pattern_limits::{Full, Limits};
+pub use patterns::{Holder, Patterns};
+pub use topic::{TopicError, check_pattern, check_topic, is_exact, matches, partial_wildcard};
