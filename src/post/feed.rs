@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
 use super::source_id::{Ids, Nature, SourceId, Wanted};
-use super::{Key, STDIN};
+use super::{Key, STDIN, watch};
 use crate::courier::judge::Reason;
 use crate::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::net::Waker;
@@ -212,6 +212,10 @@ impl Feed {
             Some(Cut::Row) => "csv",
         };
         let identity = Identity { source: name, url: self.url.clone(), record: record.into() };
+        if let Some(journal) = source.journal.as_ref().filter(|journal| self.ids.watches && !journal.exists())
+        {
+            watch::fetch_journal(&path, journal, &identity);
+        }
         let opened = match &source.journal {
             Some(journal) => Journal::open(journal, &identity),
             None => Ok((Journal::none(), Known::none())),
@@ -386,8 +390,8 @@ impl Reading<'_> {
             None
         });
         self.feed.give(match known {
-            // What failed is what is wanted.
-            Some(Outcome::Failed(..)) if self.only.is_some() => {
+            // What failed is what is wanted; and what is watched is there again because it shall be tried again.
+            Some(Outcome::Failed(..)) if self.only.is_some() || self.feed.ids.watches => {
                 Item::Record(Record { name, source_id, key, cut, body })
             }
             Some(outcome) => Item::Known { name, source_id, key, outcome },

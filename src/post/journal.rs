@@ -245,6 +245,14 @@ impl Journal {
         &self.path
     }
 
+    /// Moves it into `folder`, where its source is put.
+    pub fn move_to(self, folder: &Path) -> io::Result<()> {
+        match (&self.file, self.path.file_name()) {
+            (Some(_), Some(name)) => fs::rename(&self.path, folder.join(name)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes it: its source is done for good.
     pub fn remove(self) -> io::Result<()> {
         if self.file.is_some() { fs::remove_file(&self.path) } else { Ok(()) }

@@ -231,7 +231,7 @@ fn a_stream_that_was_broken_off_goes_on_under_its_journal() {
     let url = store.url();
     let under = [&*url, "--journal", journal.to_str().unwrap(), "--max-in-flight=1"];
     let mut child = command(&[&["-"], &under[..]].concat()).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(b"one\nheld\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"one\nheld\n").unwrap();
     store.wait_for(2);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -239,6 +239,29 @@ fn a_stream_that_was_broken_off_goes_on_under_its_journal() {
     let (report, exit) = pipe("one\nheld\nlast\n", &under);
     assert_eq!((exit, &report["stored_before"], &report["stored"]), (0, &1.into(), &2.into()), "{report}");
     assert_eq!(stored(&store), of(&[("held", 1), ("last", 1), ("one", 1)]));
+}
+
+/// A watch over a folder, until it is dropped.
+struct Watch(super::Process);
+
+impl Watch {
+    fn over(folder: &Path, url: &str) -> Watch {
+        Watch(super::Process::start(&mut command(&["--watch", folder.to_str().unwrap(), url])))
+    }
+
+    fn until(&mut self, path: &Path) {
+        let began = std::time::Instant::now();
+        while !path.exists() {
+            assert!(began.elapsed() < super::PATIENCE, "{} never came", path.display());
+            assert!(self.0.child.try_wait().unwrap().is_none(), "it goes on");
+            std::thread::yield_now();
+        }
+    }
+
+    fn end(mut self) {
+        self.0.signal("TERM");
+        assert_eq!(self.0.child.wait().unwrap().code(), Some(130));
+    }
 }
 
 #[test]
@@ -251,37 +274,42 @@ fn what_is_sent_again_has_its_key_wherever_its_source_is() {
         "bad" if *refusing.lock().unwrap() => Act::Answer(422, "", "not yet"),
         _ => OK,
     });
-    let url = store.url();
-    // Watched, it is put away with its report, and its journal goes.
+    let (url, text) = (store.url(), "good\nbad\n");
+    let arrives = || {
+        write(&path("inbox/.new"), text);
+        fs::rename(path("inbox/.new"), path("inbox/a.txt")).unwrap();
+    };
     fs::create_dir(path("inbox")).unwrap();
-    let text = "good\nbad\n";
-    write(&path("inbox/a.txt"), text);
-    let mut watching =
-        super::Process::start(&mut command(&["--watch", path("inbox").to_str().unwrap(), &url]));
-    let put_away = path("inbox/failed/a.txt");
-    let began = std::time::Instant::now();
-    while !put_away.exists() {
-        assert!(began.elapsed() < super::PATIENCE, "it is put away");
-        std::thread::yield_now();
+    let mut watch = Watch::over(&path("inbox"), &url);
+    // Each day a file of the same name and text.
+    for put_away in ["inbox/failed/a.txt", "inbox/failed/2/a.txt", "inbox/failed/3/a.txt"] {
+        arrives();
+        watch.until(&path(put_away));
     }
-    // The next day's file of the same name and text is another.
-    write(&path("inbox/.new"), text);
-    fs::rename(path("inbox/.new"), path("inbox/a.txt")).unwrap();
-    let second = path("inbox/failed/2/a.txt");
-    while !second.exists() {
-        assert!(began.elapsed() < super::PATIENCE, "it is put away");
-        std::thread::yield_now();
-    }
-    watching.signal("TERM");
-    assert_eq!(watching.child.wait().unwrap().code(), Some(130));
-    assert_eq!(stored(&store), of(&[("bad", 2), ("good", 2)]));
+    watch.end();
+    assert_eq!(stored(&store), of(&[("bad", 3), ("good", 3)]));
     *refuses.lock().unwrap() = false;
-    for folder in ["inbox/failed", "inbox/failed/2"] {
+    let retry = |folder: &str| {
         let report = path(folder).join("a.txt.report.jsonl");
         let (report, exit) = post(&["--retry-failed", report.to_str().unwrap(), &url]);
         assert_eq!((exit, &report["stored"], &report["requests"]), (0, &1.into(), &1.into()), "{report}");
+    };
+    retry("inbox/failed");
+    // Where nothing but its report is left beside it, too.
+    for entry in fs::read_dir(path("inbox/failed/2")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|extension| extension == "journal") {
+            fs::remove_file(entry).unwrap();
+        }
     }
-    assert_eq!((store.times("bad"), stored(&store)), (4, of(&[("bad", 2), ("good", 2)])));
+    retry("inbox/failed/2");
+    assert_eq!((store.times("good"), store.times("bad")), (3, 5));
+    // Moved back it is the same file, and just what failed is sent.
+    let mut watch = Watch::over(&path("inbox"), &url);
+    fs::rename(path("inbox/failed/3/a.txt"), path("inbox/a.txt")).unwrap();
+    watch.until(&path("inbox/done/a.txt"));
+    watch.end();
+    assert_eq!((store.times("good"), store.times("bad")), (3, 6));
+    assert_eq!(stored(&store), of(&[("bad", 3), ("good", 3)]));
 }
 
 #[test]
