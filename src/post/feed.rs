@@ -3,6 +3,7 @@
 //!
 //! It runs on a thread that its caller starts, and rings the poster's bell only when that waits for more.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -240,7 +241,8 @@ impl Feed {
         let only = source.only.clone();
         let own_journal = source.journal.clone();
         self.give(Item::Begin { source, journal, extent: walk.extent.clone() })?;
-        let mut reading = Reading { feed: self, walk, source_id: id.clone(), id, known, only };
+        let mut reading =
+            Reading { feed: self, walk, source_id: id.clone(), id, known, only, files: HashMap::new() };
         let walked = match nature {
             Nature::Folder => reading.folder(&path, own_journal.as_deref()),
             _ => reading.source(&path).map_err(|why| why.to_string()),
@@ -302,6 +304,8 @@ struct Reading<'a> {
     source_id: SourceId,
     known: Known,
     only: Option<Arc<Wanted>>,
+    /// How often each whole file came, by its key: an archive may hold one twice.
+    files: HashMap<u64, u32>,
 }
 
 impl Reading<'_> {
@@ -373,7 +377,10 @@ impl Reading<'_> {
         }
     }
 
-    fn found(&mut self, name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
+    fn found(&mut self, mut name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
+        if let Found::Record(Cut::File, body) = &found {
+            self.number(&mut name, body);
+        }
         if !is_wanted && self.only.as_ref().is_some_and(|only| !only.contains_key(&name)) {
             return ControlFlow::Continue(());
         }
@@ -397,6 +404,29 @@ impl Reading<'_> {
             Some(outcome) => Item::Known { name, source_id, key, outcome },
             None => Item::Record(Record { name, source_id, key, cut, body }),
         })
+    }
+}
+
+impl Reading<'_> {
+    /// Gives the second file of the same name and bytes another name: it is another record.
+    fn number(&mut self, name: &mut String, body: &[u8]) {
+        let short = |name: &str| Key::of(&self.source_id, name, body).half() as u64;
+        let own = short(name);
+        let Some(mut count) = self.files.get(&own).copied() else {
+            self.files.insert(own, 1);
+            return;
+        };
+        let (numbered, other) = loop {
+            count += 1;
+            let numbered = format!("{name} ({count})");
+            let other = short(&numbered);
+            if !self.files.contains_key(&other) {
+                break (numbered, other);
+            }
+        };
+        self.files.insert(own, count);
+        self.files.insert(other, 1);
+        *name = numbered;
     }
 }
 

@@ -86,6 +86,26 @@ fn equal_lines_of_a_file_are_two_records() {
 }
 
 #[test]
+fn a_file_that_an_archive_holds_twice_is_two_records() {
+    let store = Store::start(usize::MAX, |_, _| OK);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar");
+    let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
+    for (name, body) in [("m", "x"), ("m (2)", "x"), ("m", "x"), ("m", "y"), ("m", "x")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, body.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap();
+    let args = [path.to_str().unwrap(), &store.url()];
+    let (report, exit) = post(&args);
+    assert_eq!((exit, &report["stored"], stored(&store)), (0, &5.into(), of(&[("x", 4), ("y", 1)])));
+    let (report, exit) = post(&args);
+    assert_eq!((exit, &report["stored_before"], &report["requests"]), (0, &5.into(), &0.into()), "{report}");
+}
+
+#[test]
 fn a_file_keeps_its_keys_where_it_grows_or_moves_and_no_other_gets_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
