@@ -1,6 +1,8 @@
 //! `framegate post` against stores that take, refuse, stall and break off, and through kills.
 #![cfg(unix)]
 
+#[path = "post_parts/keys.rs"]
+mod keys;
 #[path = "support/nginx.rs"]
 mod nginx;
 #[path = "support/store.rs"]

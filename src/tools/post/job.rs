@@ -80,19 +80,21 @@ impl Poster {
                 let job = self.read_one();
                 self.send(job, record);
             }
-            Item::Known { name, key, outcome } => {
+            Item::Known { name, source_id, key, outcome } => {
                 let job = self.read_one();
                 match outcome {
                     Outcome::Stored => {
                         self.report.stored_before += 1;
                         self.jobs[job].done += 1;
                     }
-                    Outcome::Failed(tries, reason) => self.failed(job, &name, Some(&key), tries, &reason),
+                    Outcome::Failed(tries, reason) => {
+                        self.failed(job, (&name, &source_id, Some(&key)), tries, &reason);
+                    }
                 }
             }
-            Item::Flawed { name, flaw } => {
+            Item::Flawed { name, source_id, flaw } => {
                 let job = self.read_one();
-                self.failed(job, &name, None, 0, &Reason::from(&flaw));
+                self.failed(job, (&name, &source_id, None), 0, &Reason::from(&flaw));
             }
             Item::LeftOut { name, what } => {
                 self.report.found += 1;
@@ -151,7 +153,8 @@ impl Poster {
                 }
                 End::Failed(reason) => {
                     self.jobs[job].journal.failed(&record.key, ended.tries, &reason);
-                    self.failed(job, &record.name, Some(&record.key), ended.tries, &reason);
+                    let named = (record.name.as_str(), &*record.source_id, Some(&record.key));
+                    self.failed(job, named, ended.tries, &reason);
                 }
                 End::Unsent => {
                     self.report.unsent += 1;
@@ -162,11 +165,13 @@ impl Poster {
         }
     }
 
-    fn failed(&mut self, job: usize, name: &str, key: Option<&Key>, tries: u32, reason: &Reason) {
+    /// Notes a failed record, which has a name, the id of its source, and a key if it could be read.
+    fn failed(&mut self, job: usize, record: (&str, &str, Option<&Key>), tries: u32, reason: &Reason) {
         let job = &mut self.jobs[job];
+        let name = record.0;
         job.done += 1;
         job.failed += 1;
-        let failed = failed_record(&job.source.path, name, key, tries, reason);
+        let failed = failed_record(&job.source.path, record, tries, reason);
         log::debug!("{}: {name}: {reason} ({tries} tries)", job.source.path.display());
         self.report.add_failed(&failed, &reason.kind);
         let noted = if self.options.watches { job.note(&failed) } else { Ok(()) };
@@ -190,6 +195,10 @@ impl Poster {
             return;
         }
         let mut job = self.jobs.remove(index);
+        // Where just some of its records were wanted, of the others nothing is known.
+        if job.source.only.is_none() {
+            job.journal.ended(job.failed + u64::from(matches!(job.ended, Some(Some(_)))));
+        }
         if let Err(why) = job.journal.finish() {
             self.ends.get_or_insert(format!(
                 "cannot write the journal: {}: mend that and run it again",

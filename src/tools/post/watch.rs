@@ -19,7 +19,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::feed::Source;
 use super::folder::is_hidden;
-use super::journal::Journal;
+use super::journal::{Identity, Journal};
+use super::print::Look;
 use super::report::Lines;
 use crate::core::limits::{POST_LOOK_EVERY, POST_SETTLE};
 
@@ -227,8 +228,7 @@ pub(super) fn report_of(journal: &Path) -> PathBuf {
 }
 
 /// Moves a source that is done into `done/`, one with failures into `failed/` with its report beside it; where it is
-/// now, or none if somebody else has moved or removed it meanwhile. Its name stays, so that its records keep their
-/// keys.
+/// now, or none if somebody else has moved or removed it meanwhile.
 pub(super) fn put_away(
     source: &Source,
     journal: Journal,
@@ -249,13 +249,41 @@ pub(super) fn put_away(
         // Before the source: a report without it is made again, one that is missing is not.
         fs::rename(written, to.join(format!("{}.report.jsonl", name.to_string_lossy())))?;
     }
-    let to = to.join(name);
+    let (folder, to) = (to.clone(), to.join(name));
     let is_there = match fs::rename(&source.path, &to) {
         Err(why) if why.kind() == io::ErrorKind::NotFound && !source.path.exists() => false,
         renamed => renamed.map(|()| true)?,
     };
-    journal.remove()?;
+    // Sent again, from there or from here, what failed has the same key.
+    if is_there && !is_done {
+        journal.move_to(&folder)?
+    } else {
+        journal.remove()?
+    }
     Ok(is_there.then_some(to))
+}
+
+/// Fetches the journal of a source that is back from where failed ones are put, if it is that very file.
+pub(super) fn fetch_journal(source: &Path, journal: &Path, identity: &Identity) {
+    let (Some(name), Ok(Some(look))) = (journal.file_name(), Look::at(source)) else { return };
+    let failed = source.with_file_name("failed");
+    let folders =
+        (1u32..).map(|number| if number == 1 { failed.clone() } else { failed.join(number.to_string()) });
+    for put in folders.take_while(|folder| folder.exists()).map(|folder| folder.join(name)) {
+        if !put.exists() {
+            continue;
+        }
+        let is_its = Journal::open(&put, identity).is_ok_and(|(_, known)| {
+            known.own().and_then(|own| own.print.as_ref()).is_some_and(|print| look.is_of(print))
+        });
+        if is_its {
+            // Where another process was faster, it has the source.
+            if let Err(why) = fs::rename(&put, journal) {
+                log::debug!("{}: {why}", put.display());
+            }
+            return;
+        }
+    }
 }
 
 /// `folder`, or one numbered in there where the name is taken.
@@ -273,7 +301,6 @@ fn free_folder(folder: &Path, name: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::post::journal::Identity;
 
     #[test]
     fn a_file_that_does_not_change_is_taken_after_a_while_and_once() {
