@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
-use super::{Key, STDIN};
+use super::{Fingerprint, Key, STDIN};
 use crate::courier::judge::Reason;
 use crate::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::net::Waker;
@@ -31,6 +31,8 @@ pub struct Source {
     pub journal: Option<PathBuf>,
     /// The records that are wanted; none: all.
     pub only: Option<Arc<HashSet<String>>>,
+    /// How it was when the watched folder it is in was looked at; whoever offered it sees when nobody has this any more.
+    pub fingerprint: Option<Arc<Fingerprint>>,
 }
 
 /// What the poster is given.
@@ -189,6 +191,14 @@ impl Feed {
     fn read(&self, source: Source) -> ControlFlow<()> {
         let path = source.path.clone();
         let is_stdin = path == Path::new(STDIN);
+        let is_there = || match &source.fingerprint {
+            Some(offered) => offered.is_at(&path),
+            None => is_stdin || path.exists(),
+        };
+        if source.fingerprint.is_some() && !is_there() {
+            let why = JournalError::Busy(format!("{} changed before it was read", path.display()));
+            return self.give(Item::Refused { path, why });
+        }
         let opened = name_of(&path).and_then(|name| Ok((name, !is_stdin && fs::metadata(&path)?.is_dir())));
         let (name, is_folder) = match opened {
             Ok(opened) => opened,
@@ -213,9 +223,11 @@ impl Feed {
             Err(why) => return self.give(Item::Refused { path, why }),
         };
         // Whoever held the journal before may have put the source away, which comes before its journal's end.
-        if !is_stdin && !path.exists() {
+        if !is_there() {
             let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
-            if let Err(why) = journal.remove() {
+            if !path.exists()
+                && let Err(why) = journal.remove()
+            {
                 log::debug!("the journal of {}: {why}", path.display());
             }
             return self.give(Item::Refused { path, why });

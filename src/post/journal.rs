@@ -181,9 +181,12 @@ impl Journal {
         &self.path
     }
 
-    /// Removes it: its source is done for good.
+    /// Removes it: its source is done for good. Where it is gone, as with its folder, that is as good.
     pub fn remove(self) -> io::Result<()> {
-        if self.file.is_some() { fs::remove_file(&self.path) } else { Ok(()) }
+        match &self.file {
+            Some(file) if is_at(&self.path, file)? => fs::remove_file(&self.path),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,14 +12,20 @@
 //!
 //! The requests themselves are a [`courier`]'s.
 
+mod events;
 pub mod feed;
+mod fingerprint;
 mod folder;
 mod job;
 pub mod journal;
 mod key;
+mod lease;
+mod put_away;
 pub mod report;
 mod run;
 pub mod watch;
+#[cfg(test)]
+mod watch_model;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -32,6 +38,7 @@ use crate::courier;
 use crate::http::Field;
 
 pub use feed::{Feed, Intake, Source, feed};
+pub use fingerprint::Fingerprint;
 pub use key::Key;
 pub use report::{Part, Progress, Report};
 pub use run::{Poster, Stop};
