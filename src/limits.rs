@@ -567,17 +567,8 @@ pub const POST_KINDS: usize = 64;
 /// 20 failed records that a report names; a file of its own names all.
 pub const POST_NAMED: usize = 20;
 
-/// 2 s in which a file in a watched folder does not change, where the system told nothing of it and nobody has it open
-/// for writing.
+/// 2 s in which a file in a watched folder does not change, of which the system told nothing, and which nobody writes.
 pub const POST_SETTLE: Duration = Duration::from_secs(2);
-
-/// 30 s of the same where it cannot be seen whether anybody has it open; where no system tells that, such files are all
-/// there are, and wait 2 s.
-pub const POST_SETTLE_UNSEEN: Duration =
-    if cfg!(target_os = "linux") { Duration::from_secs(30) } else { POST_SETTLE };
-
-/// 20 ms: two of the longest ticks in which file systems keep times. What changes later than that changes the times.
-pub const POST_TICK: Duration = Duration::from_millis(20);
 
 /// 500 ms between two looks at a watched folder, whatever the system tells of it.
 pub const POST_LOOK_EVERY: Duration = Duration::from_millis(500);

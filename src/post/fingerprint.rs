@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Device, inode, size and times of a file: none of its content changes without one of them, but within one tick of
-/// the file system's clock. So a fingerprint counts only when it has been seen for longer than
-/// [`POST_TICK`](crate::limits::POST_TICK).
+/// the file system's clock. So one that is compared with later has to be seen for longer than that before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Device and inode.

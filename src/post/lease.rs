@@ -121,8 +121,8 @@ impl Lease {
     }
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::{self, OpenOptions};

@@ -160,6 +160,9 @@ impl Read<'_> {
 
     /// Moves it, and back again if something else was moved: then, what happened to it.
     fn move_to(&self, to: &Path) -> io::Result<Option<Change>> {
+        if self.target.is_some() {
+            return self.copy_to(to);
+        }
         match rename_new(self.path, to) {
             Err(why) if why.kind() == ErrorKind::CrossesDevices => return self.copy_to(to),
             moved => moved?,
@@ -171,9 +174,12 @@ impl Read<'_> {
         Ok(change)
     }
 
-    /// The same where `to` is on another file system.
+    /// The same where `to` is on another file system, or it is a link, which may lead elsewhere from another folder.
     fn copy_to(&self, to: &Path) -> io::Result<Option<Change>> {
-        let copy = copy_beside(self.path, to)?;
+        let copy = match &self.target {
+            None => copy_beside(self.path, to)?,
+            Some(target) => link_beside(target, to)?,
+        };
         // Out of the way of whoever writes a new one, and not removed before it is known to be what was read.
         let aside = hidden(self.path, "done");
         rename_new(self.path, &aside)?;
@@ -269,6 +275,20 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     Ok(copy)
 }
 
+/// A link to `target` under a hidden name beside `to`.
+#[cfg(unix)]
+fn link_beside(target: &Path, to: &Path) -> io::Result<PathBuf> {
+    let link = hidden(to, "part");
+    remove(&link)?;
+    std::os::unix::fs::symlink(target, &link)?;
+    Ok(link)
+}
+
+#[cfg(not(unix))]
+fn link_beside(target: &Path, to: &Path) -> io::Result<PathBuf> {
+    copy_beside(target, to)
+}
+
 fn hidden(path: &Path, extension: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -289,8 +309,8 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::post::journal::{Identity, Journal};
@@ -352,6 +372,12 @@ mod tests {
         assert_eq!(put(Some("torn")), to("failed/a.zip"));
         let report = fs::read_to_string(desk.path("failed/a.zip.report.jsonl")).unwrap();
         assert_eq!(report, "{\"summary\":{\"error\":\"torn\"}}\n");
+        // A link leads from there to where it led before.
+        fs::write(desk.path(".target"), "x").unwrap();
+        std::os::unix::fs::symlink(".target", desk.path("link")).unwrap();
+        assert_eq!(desk.puts(desk.reads("link"), None), to("done/link"));
+        assert!(desk.path("done/link").is_symlink());
+        assert_eq!(fs::read_to_string(desk.path("done/link")).unwrap(), "x");
         // Its own report has the name of another source.
         fs::write(desk.path("failed/b.report.jsonl"), "a source").unwrap();
         fs::write(desk.path("b"), "x").unwrap();

@@ -24,11 +24,18 @@ use super::feed::Source;
 use super::fingerprint::Fingerprint;
 use super::folder::is_hidden;
 use super::lease::{Lease, Writers};
-use crate::limits::{POST_LOOK_EVERY, POST_SETTLE, POST_SETTLE_UNSEEN, POST_TICK};
+use crate::limits::{POST_LOOK_EVERY, POST_SETTLE};
 use crate::web::without_number;
 
 /// 30 s until an archive is offered again that is still there: another process may have left it.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// 30 s in which a file does not change of which Linux told nothing, and cannot see whether anybody writes it; other
+/// systems never can.
+const SETTLE_UNSEEN: Duration = if cfg!(target_os = "linux") { Duration::from_secs(30) } else { POST_SETTLE };
+
+/// 20 ms: two of the longest ticks in which file systems keep times. What changes later than that changes the times.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What the system told of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +122,7 @@ impl Watcher {
                     self.hear(Instant::now());
                 }
             }
-            self.wait(if found.is_more_soon { POST_TICK } else { POST_LOOK_EVERY });
+            self.wait(if found.is_more_soon { TICK } else { POST_LOOK_EVERY });
         }
     }
 
@@ -329,7 +336,7 @@ impl Seen {
     fn judge(&mut self, path: &Path, now: Instant) -> Judged {
         let quiet = now.duration_since(self.since);
         match self.told {
-            Some(Told::Complete) if quiet < POST_TICK => return Judged::Soon,
+            Some(Told::Complete) if quiet < TICK => return Judged::Soon,
             Some(Told::Complete) => {}
             _ if self.print.len() > 0 && quiet >= POST_SETTLE => {}
             _ => return Judged::NotYet,
@@ -350,7 +357,7 @@ impl Seen {
             (Ok(Writers::Unknown), Some(Told::Complete)) => true,
             // The end of that will be told.
             (Ok(Writers::Unknown), Some(Told::Written)) => false,
-            (Ok(Writers::Unknown), None) => quiet >= POST_SETTLE_UNSEEN,
+            (Ok(Writers::Unknown), None) => quiet >= SETTLE_UNSEEN,
         };
         if is_complete { Judged::Complete } else { Judged::NotYet }
     }
@@ -363,8 +370,8 @@ fn is_unfinished(path: &Path) -> bool {
     is_hidden(path) || path.extension().is_some_and(is_part)
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crossbeam::channel;
@@ -511,7 +518,7 @@ mod tests {
             drop(slow);
             fs::write(inbox.join("quick"), "all").unwrap();
             assert!(watcher.look(now + LONG).is_more_soon, "{what}");
-            let mut names = watcher.names_at(now + LONG + POST_TICK);
+            let mut names = watcher.names_at(now + LONG + TICK);
             names.sort();
             assert_eq!(names, ["quick", "slow"], "{what}");
             fs::remove_file(inbox.join("slow")).unwrap();
@@ -539,6 +546,6 @@ mod tests {
         assert!(watcher.names_at(now).is_empty() && watcher.trouble.is_none());
         fs::write(inbox.join("a"), "all").unwrap();
         assert!(watcher.names_at(now).is_empty());
-        assert_eq!(watcher.names_at(now + POST_TICK), ["a"]);
+        assert_eq!(watcher.names_at(now + TICK), ["a"]);
     }
 }
