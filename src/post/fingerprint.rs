@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Device, inode, size and times of a file: none of its content changes without one of them, but within one tick of
-/// the file system's clock. So one that is compared with later has to be seen for longer than that before.
+/// the file system's clock. So a file is not taken before it has had its fingerprint for longer than a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Device and inode.
@@ -45,7 +45,7 @@ impl Fingerprint {
     }
 
     /// Size in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.len
     }
 

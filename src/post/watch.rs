@@ -338,7 +338,7 @@ impl Seen {
         match self.told {
             Some(Told::Complete) if quiet < TICK => return Judged::Soon,
             Some(Told::Complete) => {}
-            _ if self.print.len() > 0 && quiet >= POST_SETTLE => {}
+            _ if self.print.size() > 0 && quiet >= POST_SETTLE => {}
             _ => return Judged::NotYet,
         }
         let is_complete = match (Lease::ask(path), self.told) {

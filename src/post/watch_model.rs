@@ -365,7 +365,7 @@ impl World {
         let left: Vec<_> =
             self.names.iter().filter(|(_, content)| !self.contents[**content].bytes.is_empty()).collect();
         assert!(left.is_empty(), "{left:?} are never taken");
-        self.check_put_away(&self.root.path().to_owned());
+        self.check_put_away(self.root.path());
     }
 
     /// Whatever was put away in any of the folders was posted.
