@@ -8,6 +8,8 @@ mod nginx;
 #[path = "support/store.rs"]
 mod store;
 mod support;
+#[path = "post_parts/watch.rs"]
+mod watch;
 
 use std::fs;
 use std::path::Path;

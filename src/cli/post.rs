@@ -326,7 +326,7 @@ impl Post {
             // What comes through a pipe comes once: there is nothing beside it, and nothing to go on with.
             let journal =
                 (is_kept || given.is_some()).then(|| place(given, are_many, &path, url, self.named()));
-            Ok(Source { path, journal, only })
+            Ok(Source { path, journal, only, fingerprint: None })
         });
         sources.collect()
     }

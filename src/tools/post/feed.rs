@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
 use super::source_id::{Ids, Nature, SourceId, Wanted};
-use super::{Key, STDIN, watch};
+use super::{Fingerprint, Key, STDIN, put_away};
 use crate::core::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::http::dispatch::judge::Reason;
 use crate::runtime::net::Waker;
@@ -32,6 +32,8 @@ pub struct Source {
     pub journal: Option<PathBuf>,
     /// The records that are wanted; none: all.
     pub only: Option<Arc<Wanted>>,
+    /// How it was when the watched folder it is in was looked at; whoever offered it sees when nobody has this any more.
+    pub fingerprint: Option<Arc<Fingerprint>>,
 }
 
 /// What the poster is given.
@@ -198,6 +200,14 @@ impl Feed {
     fn read(&self, source: Source) -> ControlFlow<()> {
         let path = source.path.clone();
         let is_stdin = path == Path::new(STDIN);
+        let is_there = || match &source.fingerprint {
+            Some(offered) => offered.is_at(&path),
+            None => is_stdin || path.exists(),
+        };
+        if source.fingerprint.is_some() && !is_there() {
+            let why = JournalError::Busy(format!("{} changed before it was read", path.display()));
+            return self.give(Item::Refused { path, why });
+        }
         let opened = name_of(&path).and_then(|name| Ok((name, nature_of(&path)?)));
         let (name, nature) = match opened {
             Ok(opened) => opened,
@@ -215,7 +225,7 @@ impl Feed {
         let identity = Identity { source: name, url: self.url.clone(), record: record.into() };
         if let Some(journal) = source.journal.as_ref().filter(|journal| self.ids.watches && !journal.exists())
         {
-            watch::fetch_journal(&path, journal, &identity);
+            put_away::fetch_journal(&path, journal, &identity);
         }
         let opened = match &source.journal {
             Some(journal) => Journal::open(journal, &identity),
@@ -226,9 +236,11 @@ impl Feed {
             Err(why) => return self.give(Item::Refused { path, why }),
         };
         // Whoever held the journal before may have put the source away, which comes before its journal's end.
-        if !is_stdin && !path.exists() {
+        if !is_there() {
             let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
-            if let Err(why) = journal.remove() {
+            if !path.exists()
+                && let Err(why) = journal.remove()
+            {
                 log::debug!("the journal of {}: {why}", path.display());
             }
             return self.give(Item::Refused { path, why });

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use super::Key;
 use super::feed::{Item, Source};
 use super::journal::{Journal, JournalError, Outcome};
+use super::put_away::{self, Change, PutAway, put_away};
 use super::report::{FailedRecord, LeftOutRecord, Lines, Part, failed_record};
 use super::run::{Carried, Poster};
-use super::{Key, watch};
 use crate::core::units::{many, of_file};
 use crate::http::dispatch::{Outcome as End, judge::Reason};
 use crate::tools::records::{Extent, LeftOut};
@@ -47,7 +48,11 @@ impl Job {
     fn note(&mut self, record: &FailedRecord) -> io::Result<()> {
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => none.insert(Lines::create(&watch::report_of(self.journal.path()))?),
+            none => match Lines::create(&put_away::report_of(self.journal.path())) {
+                // Its folder is gone, and with it the source.
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+                created => none.insert(created?),
+            },
         };
         lines.write(record)
     }
@@ -102,7 +107,8 @@ impl Poster {
             }
             Item::End(error) => {
                 let job = self.current.take().expect("a source begins before it ends");
-                if let Some(why) = &error {
+                // What is watched may yet turn out to be read again.
+                if let Some(why) = error.as_ref().filter(|_| !self.options.watches) {
                     self.report.add_broken(why.clone());
                 }
                 self.jobs[job].ended = Some(error);
@@ -209,34 +215,46 @@ impl Poster {
         if !self.options.watches {
             return;
         }
+        self.put_away(job);
+    }
+
+    /// Moves a source of a watched folder that is done, unless it is not what was read any more.
+    fn put_away(&mut self, job: Job) {
         let error = job.ended.flatten();
         let is_done = job.failed == 0 && error.is_none();
-        let (done, failed) = (job.done, job.failed);
-        let path = job.source.path.clone();
-        match watch::put_away(&job.source, job.journal, job.lines, error.as_deref()) {
-            Ok(None) => log::warn!(
-                "{}: {failed} of {} failed; it was moved or removed meanwhile: write archives elsewhere, \
-                 or under a name that begins with a dot, and rename them when they are whole",
-                path.display(),
-                many(done, "record")
-            ),
-            Ok(Some(to)) if is_done => {
-                log::info!("{}: {}, now {}", path.display(), many(done, "record"), to.display());
+        let path = job.source.path.display();
+        let count = many(job.done, "record");
+        let became = if is_done { count } else { format!("{} of {count} failed", job.failed) };
+        let end = put_away::End { is_done, error: error.as_deref(), lines: job.lines };
+        match put_away(&job.source, job.journal, end) {
+            Ok(PutAway::To(to)) if is_done => log::info!("{path}: {became}, now {}", to.display()),
+            Ok(PutAway::To(to)) => {
+                let why = error.as_ref().map_or(String::new(), |why| format!(", {why}"));
+                log::warn!("{path}: {became}{why}, now {}", to.display());
+                error.into_iter().for_each(|why| self.report.add_broken(why));
             }
-            Ok(Some(to)) => {
-                let why = error.map_or(String::new(), |why| format!(", {why}"));
-                log::warn!(
-                    "{}: {failed} of {} failed{why}, now {}",
-                    path.display(),
-                    many(done, "record"),
-                    to.display()
-                );
+            Ok(PutAway::Gone) => log::warn!(
+                "{path}: {became}; it was moved or removed meanwhile: write archives elsewhere, \
+                 or under a name that begins with a dot, and rename them when they are whole"
+            ),
+            Ok(PutAway::Stays(change)) => {
+                let what = match change {
+                    Change::Open => {
+                        "a program has it open for writing: it is read again when that closes it, and"
+                    }
+                    Change::Written => "it was written to meanwhile: it is read again, and",
+                    Change::Replaced => {
+                        "another file has its name by now, which is posted from its beginning:"
+                    }
+                };
+                let then = match change {
+                    Change::Open | Change::Written => "what is stored is not sent twice",
+                    Change::Replaced => "rename files into the folder under new names",
+                };
+                log::warn!("{path}: {became}; it stays, for {what} {then}");
             }
             Err(why) => {
-                self.ends.get_or_insert(format!(
-                    "cannot put {} away: {why}: mend that and run it again",
-                    path.display()
-                ));
+                self.ends.get_or_insert(format!("cannot put {path} away: {why}: mend that and run it again"));
             }
         }
     }

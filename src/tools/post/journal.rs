@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Key;
 use super::print::Print;
+use super::put_away::move_file;
 use crate::core::limits::POST_JOURNAL_LINE_MAX;
 use crate::core::units::many;
 use crate::http::dispatch::judge::Reason;
@@ -248,14 +249,27 @@ impl Journal {
     /// Moves it into `folder`, where its source is put.
     pub fn move_to(self, folder: &Path) -> io::Result<()> {
         match (&self.file, self.path.file_name()) {
-            (Some(_), Some(name)) => fs::rename(&self.path, folder.join(name)),
+            (Some(_), Some(name)) => {
+                let to = folder.join(name);
+                match fs::rename(&self.path, &to) {
+                    Err(why) if why.kind() == io::ErrorKind::CrossesDevices => {
+                        // As a rename would: one of another source that had the name.
+                        drop(fs::remove_file(&to));
+                        move_file(&self.path, &to)
+                    }
+                    moved => moved,
+                }
+            }
             _ => Ok(()),
         }
     }
 
-    /// Removes it: its source is done for good.
+    /// Removes it: its source is done for good. Where it is gone, as with its folder, that is as good.
     pub fn remove(self) -> io::Result<()> {
-        if self.file.is_some() { fs::remove_file(&self.path) } else { Ok(()) }
+        match &self.file {
+            Some(file) if is_at(&self.path, file)? => fs::remove_file(&self.path),
+            _ => Ok(()),
+        }
     }
 }
 

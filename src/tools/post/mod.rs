@@ -12,16 +12,22 @@
 //!
 //! [`dispatch`] sends the requests.
 
+mod events;
 pub mod feed;
+mod fingerprint;
 mod folder;
 mod job;
 pub mod journal;
 mod key;
+mod lease;
 pub mod print;
+mod put_away;
 pub mod report;
 mod run;
 pub mod source_id;
 pub mod watch;
+#[cfg(test)]
+mod watch_model;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,6 +40,7 @@ use crate::http::dispatch;
 use crate::http::wire::Field;
 
 pub use feed::{Feed, Intake, Source, feed};
+pub use fingerprint::Fingerprint;
 pub use key::Key;
 pub use report::{Part, Progress, Report};
 pub use run::{Poster, Stop};
