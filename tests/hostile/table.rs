@@ -90,6 +90,10 @@ impl Row {
                 did.push(format!("paused ({cause}) {seconds:.0} s"));
             }
         }
+        did.push(format!(
+            "longest turn {:.1} ms",
+            number(&self.status_during, "/turn_longest_us") as f64 / 1e3
+        ));
         if let Some(reason) = self.status_during.pointer("/closed/0/reason").and_then(Value::as_str) {
             did.push(format!("last end: {reason:.60}"));
         }
