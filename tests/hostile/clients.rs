@@ -16,8 +16,9 @@ use super::support;
 /// Each client acts once in so long. Late ones do not make up for it.
 const TICK: Duration = Duration::from_millis(5);
 
-/// A byte read in so many ticks, of a client that trickles.
-const TRICKLE: usize = 20;
+/// A client that trickles reads so many bytes in so many ticks: 10 KiB/s.
+const TRICKLE: usize = 1024;
+const TRICKLE_TICKS: usize = 20;
 
 /// Whom they attack.
 #[derive(Clone, Copy, Debug)]
@@ -172,8 +173,8 @@ impl Client {
         let Some(socket) = &mut self.socket else { return false };
         let (most, times) = match self.plan.reads {
             Reads::Nothing => return true,
-            Reads::Trickle if !self.ticks.is_multiple_of(TRICKLE) => return true,
-            Reads::Trickle => (1, 1),
+            Reads::Trickle if !self.ticks.is_multiple_of(TRICKLE_TICKS) => return true,
+            Reads::Trickle => (TRICKLE, 1),
             Reads::Everything => (scratch.len(), 4),
         };
         for _ in 0..times {

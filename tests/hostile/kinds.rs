@@ -57,7 +57,7 @@ pub enum Port {
 pub enum Reads {
     Everything,
     Nothing,
-    /// A byte each time that it could: never still, and never done.
+    /// A little, again and again: never still, and never done.
     Trickle,
 }
 
@@ -73,7 +73,7 @@ pub struct Plan {
     pub write: usize,
     /// Connections a second: 2,000 of them all cost a gateway some 5 % of a core.
     pub connects: f64,
-    /// Beside the plain gateway, the one to which it means most.
+    /// The gateway to which it means most.
     pub concerns: Combination,
     /// The number in `/status` that shows, by being greater than before, that it did what it is to do.
     pub trace: &'static str,
@@ -165,7 +165,7 @@ impl Kind {
             RepliesUnread => "DATA, replies unread",
             SubscribersUnread => "subscribers of all, unread",
             SubscribersUnreadApart => "subscribers of their own, unread",
-            SubscribersTrickle => "subscribers, read byte by byte",
+            SubscribersTrickle => "subscribers, read slowly",
             LongPatterns => "patterns of 127 tokens",
             PatternChurn => "SUBSCRIBE and UNSUBSCRIBE churn",
             PatternsWide => "wide patterns, new topics",
@@ -237,7 +237,7 @@ impl Kind {
             PartsOverlapping => stored,
             PartsLarge => Plan { bytes: 320 * KIB, trace: "/parts/held", ..stored },
             Duplicates => handled,
-            ManyTopics | LongestTopics => stored,
+            ManyTopics | LongestTopics => plan,
             Windows => handled,
             OtherProtocols => Plan { trace: "/ledger/rejected/MALFORMED", ..plan },
             AdminHalfRequests => Plan { bytes: 200, write: 1, ..admin },

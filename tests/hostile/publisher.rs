@@ -9,19 +9,18 @@ use framegate::load::{Latency, Percentiles};
 
 use super::support::{Client, data, payload};
 
-/// One frame in so long: often enough that in a full run a stall of a tenth of a second is in the p99.
-const PERIOD: Duration = Duration::from_millis(2);
-
 const TOPIC: &str = "well";
 
 pub struct Publisher {
     client: Client,
+    /// A frame is due in so long.
+    period: Duration,
     next: u64,
     subscriber: JoinHandle<u64>,
 }
 
 impl Publisher {
-    pub fn start(gateway: SocketAddr) -> Publisher {
+    pub fn start(gateway: SocketAddr, period: Duration) -> Publisher {
         let mut subscriber = Client::connect(gateway, Scheme::Sha256);
         let subscribe = Header { want_reply: true, ..Header::new(framegate::frame::Kind::Subscribe) };
         subscriber.send(subscribe, TOPIC.as_bytes(), b"");
@@ -36,18 +35,19 @@ impl Publisher {
         });
         let subscriber =
             std::thread::spawn(move || subscriber.join().expect("it gets all").expect("a last one"));
-        let mut publisher =
-            Publisher { client: Client::connect(gateway, Scheme::Sha256), next: 0, subscriber };
-        // The first one finds everything cold.
-        publisher.publish(10 * PERIOD);
+        let client = Client::connect(gateway, Scheme::Sha256);
+        let mut publisher = Publisher { client, period, next: 0, subscriber };
+        // The first ones find everything cold.
+        publisher.publish(5 * period);
         publisher
     }
 
     /// Publishes for so long. How long each frame took, from when it was due to its OK.
     pub fn publish(&mut self, time: Duration) -> Percentiles {
-        let frames = (time.as_nanos() / PERIOD.as_nanos()) as u64;
-        let (first, began) = (self.next, Instant::now() + PERIOD);
-        let due = move |id: u64| began + PERIOD * (id - first) as u32;
+        let period = self.period;
+        let frames = (time.as_nanos() / period.as_nanos()) as u64;
+        let (first, began) = (self.next, Instant::now() + period);
+        let due = move |id: u64| began + period * (id - first) as u32;
         self.next += frames;
         let body = payload(256, 0);
         let bytes: Vec<Vec<u8>> =
