@@ -521,14 +521,23 @@ fn who_sends_little_does_not_wait_for_all_that_others_send() {
             std::thread::spawn(move || (&client.socket).write_all(&frames).expect("all of it is read"))
         })
         .collect();
-    let describe = || gateway.control().describe(false).expect("it answers");
-    let began = Instant::now();
-    while describe().paused.iter().map(|by| by.now).sum::<u64>() < FLOODS {
-        assert!(began.elapsed() < PATIENCE, "the floods do not stand still: {:?}", describe());
-        std::thread::yield_now();
-    }
+    // How many were read, and how many wait to be.
+    let look = || {
+        let described = gateway.control().describe(false).expect("it answers");
+        (described.ledger.read, described.paused.iter().map(|by| by.now).sum::<u64>())
+    };
+    let until = |what: &str, is_so: &dyn Fn((u64, u64)) -> bool| {
+        let began = Instant::now();
+        while !is_so(look()) {
+            assert!(began.elapsed() < PATIENCE, "{what}: {:?}", look());
+            std::thread::yield_now();
+        }
+    };
+    until("the floods stand still", &|(_, paused)| paused == FLOODS);
     let mut client = gateway.connect();
+    let (read, _) = look();
     client.send(data(1), b"one", b"");
+    until("it is seen", &|(now, paused)| now > read || paused > FLOODS);
     gate.open();
     assert_eq!(client.next().status(), Some(Status::Ok));
     let before = (0..).find(|_| subscriber.next().topic == "one").expect("it comes");
