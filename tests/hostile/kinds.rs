@@ -223,7 +223,7 @@ impl Kind {
             PingsUnread => unread,
             RepliesUnread => Plan { concerns: Combination::Handled, ..unread },
             SubscribersUnread | SubscribersUnreadApart => {
-                Plan { bytes: 320 * KIB, trace: "/subscriptions/patterns/now", ..unread }
+                Plan { bytes: 320 * KIB, trace: "/ledger/control", ..unread }
             }
             SubscribersTrickle => {
                 Plan { bytes: 320 * KIB, reads: Reads::Trickle, trace: "/subscriptions/patterns/now", ..plan }

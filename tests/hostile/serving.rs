@@ -122,7 +122,13 @@ impl Serving {
     }
 
     pub fn status(&self) -> Value {
-        status(self.admin).expect("the admin server answers")
+        let began = Instant::now();
+        loop {
+            match status(self.admin) {
+                Ok(status) => return status,
+                Err(why) => assert!(began.elapsed() < PATIENCE, "the admin server does not answer: {why}"),
+            }
+        }
     }
 
     fn wait_until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Duration {
