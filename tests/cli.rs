@@ -98,6 +98,8 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["send", "--secret-file", "/nonexistent"], 2, &["give a file that holds the secret"]);
     refused(&["send", "/nonexistent.log"], 2, &["cannot open /nonexistent.log", "check its name"]);
     refused(&["send", folder], 2, &["is a folder: name the files in it"]);
+    fs::write(format!("{folder}/1-a.jpg"), "").unwrap();
+    refused(&["send", "--replies-to", folder], 2, &["1-a.jpg already", "give a new folder"]);
     refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
     refused(&["tail", "--count", "0"], 2, &["--count"]);
     refused(&["tail", "--store", folder, "--ready-file", "x"], 2, &["--ready-file", "--store"]);
@@ -134,7 +136,9 @@ fn post_refuses_what_cannot_work() {
     refused(&["post", file, url, "--insecure"], 2, &["https:// alone"]);
     refused(&["post", file, url, "--header", "Idempotency-Key: 1"], 2, &["leave it out"]);
     refused(&["post", file, url, "--record", "page"], 2, &["file, line, csv"]);
-    refused(&["post", file, url, "--journal", folder], 2, &["cannot use the journal"]);
+    refused(&["post", file, url, "--journal", "/nonexistent/j"], 2, &["cannot use the journal"]);
+    refused(&["post", file, url, "--source-id", ""], 2, &["--source-id", "expected some text"]);
+    refused(&["post", "--watch", folder, url, "--source-id", "x"], 2, &["--source-id is not for --watch"]);
     refused(&["post", file, url, "--journal", file], 2, &["belongs to another source"]);
     refused(&["post", "--watch", file, url], 2, &["cannot watch", "give a folder"]);
     refused(&["post", "--retry-failed", file, url], 2, &["cannot read the report", "line 1"]);

@@ -12,10 +12,15 @@ const LINES_MAX: usize = 600;
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", concat!("TO", "DO"), concat!("FIX", "ME")];
 
 /// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions, and the
-/// allocator that counts for the simulation, which is a trait with four such functions and what they call.
+/// allocator that counts for the simulation, which is a trait with four such functions and what they call; and one call
+/// of the system, which no crate has, for the lease of a file.
 /// The files' own first lines say why each is sound.
-const UNSAFE: [(&str, usize); 3] =
-    [("src/testing/heap.rs", 12), ("src/wire/sha_aarch64.rs", 1), ("src/wire/sha_ni.rs", 1)];
+const UNSAFE: [(&str, usize); 4] = [
+    ("src/testing/heap.rs", 12),
+    ("src/tools/post/lease.rs", 1),
+    ("src/wire/sha_aarch64.rs", 1),
+    ("src/wire/sha_ni.rs", 1),
+];
 
 #[test]
 fn files_are_short_and_finished() {

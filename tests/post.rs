@@ -1,11 +1,15 @@
 //! `framegate post` against stores that take, refuse, stall and break off, and through kills.
 #![cfg(unix)]
 
+#[path = "post_parts/keys.rs"]
+mod keys;
 #[path = "support/nginx.rs"]
 mod nginx;
 #[path = "support/store.rs"]
 mod store;
 mod support;
+#[path = "post_parts/watch.rs"]
+mod watch;
 
 use std::fs;
 use std::path::Path;
