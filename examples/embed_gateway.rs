@@ -10,9 +10,9 @@ use framegate::gateway::{Config, Gateway};
 
 /// Runs, and ends by itself.
 pub fn main() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
+    let folder = std::env::temp_dir().join(format!("framegate-example-{}", std::process::id()));
     // What is not set is as `framegate serve` has it; sizes are in bytes.
-    let config = Config { memory: 64 << 20, store: Some(folder.path().join("frames")), ..Config::default() };
+    let config = Config { memory: 64 << 20, store: Some(folder.clone()), ..Config::default() };
     // Port 0 takes a free one; two workers verify.
     let gateway = Gateway::bind("127.0.0.1:0".parse()?, 2, config)?;
     let address = gateway.local_addr().to_string();
@@ -33,5 +33,6 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let ledger = running.join().expect("the gateway does not panic")?;
     assert!(ledger.is_balanced());
     println!("{ledger}");
+    std::fs::remove_dir_all(folder)?;
     Ok(())
 }

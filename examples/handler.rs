@@ -30,17 +30,15 @@ impl Handler for Celsius {
 
 /// Runs, and ends by itself.
 pub fn main() -> Result<(), Box<dyn Error>> {
-    let gateway =
-        Gateway::bind("127.0.0.1:0".parse()?, 2, Config::default())?.with_handler(Celsius)?;
+    let gateway = Gateway::bind("127.0.0.1:0".parse()?, 2, Config::default())?.with_handler(Celsius)?;
     let (address, control) = (gateway.local_addr().to_string(), gateway.control());
     let running = thread::spawn(move || gateway.run());
 
     let (tell, told) = mpsc::channel();
-    let mut publisher =
-        Publisher::connect_and_take(&address, PublisherOptions::default(), move |reply| {
-            // It fails only where `told` is gone.
-            let _ = tell.send((reply.id, reply.status, String::from_utf8_lossy(reply.payload).into_owned()));
-        })?;
+    let mut publisher = Publisher::connect_and_take(&address, PublisherOptions::default(), move |reply| {
+        // It fails only where `told` is gone.
+        let _ = tell.send((reply.id, reply.status, String::from_utf8_lossy(reply.payload).into_owned()));
+    })?;
     for reading in ["70.7", "mild", "451"] {
         publisher.send("hall", 7, reading.as_bytes())?;
     }

@@ -88,3 +88,14 @@ pub mod cli;
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod testing;
+
+/// What the pages show in Rust is compiled and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../docs/client.md")]
+    struct Client;
+    #[doc = include_str!("../docs/handlers.md")]
+    struct Handlers;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}
