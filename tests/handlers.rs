@@ -503,3 +503,47 @@ fn a_program_that_is_not_there_is_said() {
     let error = gateway.run().unwrap_err();
     assert!(error.to_string().contains("cannot start the handler /nowhere/at/all"), "{error}");
 }
+
+/// Many who send more than the handlers do, and one who sends a frame: it goes in its turn, and not after all that the
+/// others had sent before it.
+#[test]
+fn who_sends_little_does_not_wait_for_all_that_others_send() {
+    const FLOODS: u64 = 20;
+    const FRAMES: u64 = 2_000;
+    let gate = Gate::new();
+    let gateway = start(Config { handlers: 1, max_in_flight: 10, max_queued: 100, ..gate.config() });
+    let mut subscriber = gateway.subscriber(">");
+    let encoder = gateway.connect();
+    let frames: Vec<u8> = (0..FRAMES).flat_map(|id| encoder.frame(silent(id), b"flood", b"")).collect();
+    let floods: Vec<_> = (0..FLOODS)
+        .map(|_| {
+            let (client, frames) = (gateway.connect(), frames.clone());
+            std::thread::spawn(move || (&client.socket).write_all(&frames).expect("all of it is read"))
+        })
+        .collect();
+    // How many were read, and how many wait to be.
+    let look = || {
+        let described = gateway.control().describe(false).expect("it answers");
+        (described.ledger.read, described.paused.iter().map(|by| by.now).sum::<u64>())
+    };
+    let until = |what: &str, is_so: &dyn Fn((u64, u64)) -> bool| {
+        let began = Instant::now();
+        while !is_so(look()) {
+            assert!(began.elapsed() < PATIENCE, "{what}: {:?}", look());
+            std::thread::yield_now();
+        }
+    };
+    until("the floods stand still", &|(_, paused)| paused == FLOODS);
+    let mut client = gateway.connect();
+    let (read, _) = look();
+    client.send(data(1), b"one", b"");
+    until("it is seen", &|(now, paused)| now > read || paused > FLOODS);
+    gate.open();
+    assert_eq!(client.next().status(), Some(Status::Ok));
+    let before = (0..).find(|_| subscriber.next().topic == "one").expect("it comes");
+    assert!(before < 1_000, "{before} frames came before it");
+    for flood in floods {
+        flood.join().unwrap();
+    }
+    gateway.stop();
+}

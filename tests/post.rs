@@ -457,3 +457,22 @@ fn connections_that_a_store_never_accepts_hold_up_nothing() {
     let log = store.log();
     assert!(log.seen.values().all(|seen| seen.len() == 1), "what was not accepted was not worked on");
 }
+
+#[test]
+fn a_store_that_accepts_slowly_gets_all_connections_as_it_accepts_them() {
+    const WANTED: usize = 300;
+    let store = Store::accepts_slowly(Duration::from_millis(2), |_, _| Act::Held);
+    let folder = tempfile::tempdir().unwrap();
+    let file = lines(&folder.path().join("a.txt"), WANTED);
+    let most = [format!("--max-in-flight={WANTED}"), format!("--max-connections={WANTED}")];
+    let began = Instant::now();
+    let post = Process::start(&mut command(&[&file, &store.url(), "--json", &most[0], &most[1]]));
+    store.wait_for(WANTED);
+    // The system would ask for those that it dropped again after 1 s, 3 s, 7 s and 15 s, a few of them with success.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    store.release();
+    let (exit, report, _) = post.end();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((exit, &report["stored"]), (0, &WANTED.into()), "{report}");
+    assert_eq!((&report["requests"], &report["not_taken"]), (&WANTED.into(), &0.into()), "{report}");
+}

@@ -2,6 +2,7 @@
 //!
 //! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::core::limits::{
     BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
-    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+    RECLAIM_AFTER, RECLAIM_TURN, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
@@ -57,6 +58,8 @@ pub struct Lines {
     starved_since: Option<Instant>,
     /// When to look for someone who holds memory and has stalled.
     reclaim_at: Option<Instant>,
+    /// Memory is being taken back, and there is not enough of it yet.
+    is_reclaiming: bool,
 }
 
 /// 100 ms until the next look for someone who stalled, where none was found.
@@ -190,7 +193,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for line in [Line::Workers, Line::Large, Line::Small] {
             went_on |= self.resume_line(line);
         }
-        if self.lines.are_empty() {
+        if self.lines.is_reclaiming {
+            // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
+            self.reclaim();
+        } else if self.lines.are_empty() {
             self.lines.starved_since = None;
             self.lines.reclaim_at = None;
         } else if went_on || self.lines.starved_since.is_none() {
@@ -230,21 +236,30 @@ impl<N: Net, P: Pool> Gate<N, P> {
         went_on
     }
 
-    /// Takes memory back from the peer that holds most of it and has stalled, so that a few who stall
-    /// cannot keep everyone else waiting.
+    /// Takes memory back from the peers that hold most of it and have stalled, so that those who stall cannot keep
+    /// everyone else waiting, however many they are: from one at least, and from as many as it takes until small
+    /// frames have room again, some of them a turn.
     fn reclaim(&mut self) {
-        self.lines.reclaim_at = Some(self.now + RECLAIM_RETRY);
-        let victim = self
-            .conns
-            .iter()
-            .map(|conn| (self.reclaimable(conn), conn.id))
-            .max_by_key(|&(bytes, _)| bytes)
-            .filter(|&(bytes, _)| bytes > 0);
-        if let Some((bytes, id)) = victim {
+        let reclaimable = |conn: &Conn<N::Socket>| (self.reclaimable(conn), conn.id);
+        let mut stalled: Vec<_> =
+            self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
+        stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        let mut is_enough = false;
+        for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
-            // What that freed is used in the next turn; there may be more to take back after it.
-            self.lines.reclaim_at = Some(self.now);
+            self.charge_entries();
+            is_enough = self.memory.small_is_eased();
+            if is_enough {
+                break;
+            }
+        }
+        // What that freed is used in the next turn; there may be more to take back after it.
+        self.lines.is_reclaiming = !is_enough && !stalled.is_empty();
+        let next = if stalled.is_empty() { self.now + RECLAIM_RETRY } else { self.now };
+        self.lines.reclaim_at = (self.lines.is_reclaiming || !self.lines.are_empty()).then_some(next);
+        if self.lines.are_empty() {
+            self.lines.starved_since = None;
         }
     }
 

@@ -332,6 +332,23 @@ fn a_store_that_refuses_connections_gets_fewer() {
 }
 
 #[test]
+fn a_store_that_accepts_slowly_gets_all_connections_as_it_accepts_them() {
+    const WANTED: usize = 300;
+    let store = Store::accepts_slowly(Duration::from_millis(2), |_, _| Act::Held);
+    let mut gate = Gate::start(sized(options(&store.url()), WANTED));
+    let began = Instant::now();
+    (0..WANTED).for_each(|n| {
+        gate.put(0, &n.to_string());
+    });
+    store.wait_for(WANTED);
+    // The system would ask for those that it dropped again after 1 s, 3 s, 7 s and 15 s, a few of them with success.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    store.release();
+    gate.wait_for(WANTED);
+    assert_eq!((store.requests(), gate.said("connections_not_taken")), (WANTED, 0));
+}
+
+#[test]
 fn an_end_waits_for_nobody() {
     let store = Store::start(usize::MAX, |_, _| Act::Held);
     let mut gate = Gate::start(options(&store.url()));

@@ -551,7 +551,7 @@ mod tests {
         let mut names: Vec<_> =
             fs::read_dir(shm.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["a", "a.report.jsonl"]);
+        assert_eq!(names, [".a.journal", "a", "a.report.jsonl"]);
         assert_eq!(fs::read_dir(desk.folder.path()).unwrap().count(), 1, "nothing but the link is left");
     }
 }
