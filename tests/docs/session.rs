@@ -33,6 +33,7 @@ pub struct Session {
     addresses: Vec<(String, String)>,
     listen: String,
     admin: String,
+    patience: Duration,
 }
 
 impl Session {
@@ -51,7 +52,13 @@ impl Session {
                 addresses.push((format!("\"{name}\", {port}"), format!("\"{host}\", {here_port}")));
             }
         }
-        let session = Session { folder, addresses, listen: here[0].clone(), admin: here[1].clone() };
+        let session = Session {
+            folder,
+            addresses,
+            listen: here[0].clone(),
+            admin: here[1].clone(),
+            patience: PATIENCE,
+        };
         for folder in [session.work(), session.log(), session.path("bin")] {
             fs::create_dir(folder).expect("there is room");
         }
@@ -153,7 +160,7 @@ exec {program} \"$verb\" \"$@\"
         }
         let mut shell = self.command("bash");
         shell.arg("-c").arg(&script).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let ended = until_end(shell.spawn().expect("bash is there"));
+        let ended = until_end(shell.spawn().expect("bash is there"), self.patience);
         let at = fs::read_to_string(self.log().join("at")).unwrap_or_default();
         let at = at.trim();
         let place = match at.parse().ok().and_then(|number: usize| page.blocks.get(number)) {
@@ -232,14 +239,14 @@ fn host(index: usize) -> String {
 
 /// Waits for the end of a shell; if that takes too long, ends it. Of a page that failed, gateways may be left: they end
 /// in any case.
-fn until_end(mut shell: Child) -> Option<ExitStatus> {
+fn until_end(mut shell: Child, patience: Duration) -> Option<ExitStatus> {
     // The group is the shell's own.
     let group = format!("-{}", shell.id());
     let kill = move || Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
     let (ended, is_ended) = mpsc::channel::<()>();
     let end = kill.clone();
     let watch = thread::spawn(move || {
-        let is_late = is_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        let is_late = is_ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
         is_late.then(end).is_some()
     });
     let status = shell.wait().expect("it is our child");
@@ -282,9 +289,14 @@ fn what_is_wrong_with_a_page_is_told() {
         ("```sh\necho a\n```\n```text output\na\n```\n", None),
         ("```sh\necho a\n```\n```text output\nb\n```\n", Some("nothing prints \"b\"")),
         ("```sh\nfalse\ntrue\n```\n", Some("a.md line 2: exit status: 1")),
+        ("```sh\ntrue\n```\n```sh\nsleep 1000 &\n```\n", Some("the end of a.md: something never ends")),
         ("```sh\nframegate dance | cat\n```\n", Some("a.md line 2: exit status: 2")),
     ] {
-        let result = Session::new(201).run(&page(text));
+        let mut session = Session::new(201);
+        if text.contains("sleep") {
+            session.patience = Duration::from_millis(500);
+        }
+        let result = session.run(&page(text));
         match (&result, told) {
             (Ok(()), None) => {}
             (Err(said), Some(told)) if said.contains(told) => {}

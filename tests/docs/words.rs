@@ -148,6 +148,40 @@ fn metrics_are_those_that_are_exposed() {
     assert!(seen > 10, "only {seen} metrics were seen");
 }
 
+/// A source that is named is somewhere, so that a page learns of it when that moves.
+#[test]
+fn sources_are_where_the_pages_say() {
+    let files = sources();
+    let mut seen = 0;
+    for page in pages::all().iter().filter(|page| page.name != "CHANGELOG.md") {
+        for (line, text) in page.prose() {
+            for span in text.split('`').skip(1).step_by(2).filter(|span| span.ends_with(".rs")) {
+                seen += 1;
+                let is_there = files.iter().any(|file| file.ends_with(&format!("/{span}")));
+                assert!(is_there, "{} line {line}: there is no {span}", page.name);
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} sources are named");
+}
+
+/// Every source of the project, as `/src/lib.rs`.
+fn sources() -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["src", "tests", "examples"].map(|folder| pages::root().join(folder)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path.to_str().unwrap().replace('\\', "/")),
+            }
+        }
+    }
+    files
+}
+
 /// Commands that take long are run by `.ci/run`, as they stand, or as a part of one that it runs.
 #[test]
 fn what_is_for_ci_is_run_there() {
