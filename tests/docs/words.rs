@@ -231,6 +231,17 @@ fn the_readme_is_a_front_door() {
     }
 }
 
+/// A page shows how its subject works before it says what there is to know about it.
+#[test]
+fn pages_begin_with_an_example() {
+    for page in pages::all().iter().filter(|page| page.name.starts_with("docs/")) {
+        let (first, _) = page.prose().find(|(_, line)| line.starts_with("## ")).expect("it has sections");
+        let is_shown =
+            page.blocks.iter().any(|block| block.line < first && (block.is("sh") || block.is("rust")));
+        assert!(is_shown, "{} has no example before its first section", page.name);
+    }
+}
+
 #[test]
 fn headings_are_called_as_in_links() {
     assert_eq!(slug("## What a `sink` is told, and why"), "what-a-sink-is-told-and-why");
