@@ -9,7 +9,7 @@ mod publisher_replies;
 
 use std::fs;
 
-use crate::pages;
+use super::pages;
 
 type Example = fn() -> Result<(), Box<dyn std::error::Error>>;
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::pages::{self, Block, Page};
-use crate::session::Session;
-use crate::support::process::Process;
-use crate::tools;
+use super::pages::{self, Block, Page};
+use super::session::Session;
+use super::support::process::Process;
+use super::tools;
 
 /// Of each kind of block, what is done with it.
 #[test]
@@ -86,7 +86,7 @@ fn depends(block: &Block, at: &str) {
     let wanted = &table["dependencies"]["framegate"];
     let version = wanted["version"].as_str().expect("a version");
     assert!(format!("{}.", env!("CARGO_PKG_VERSION")).starts_with(&format!("{version}.")), "{at}: {version}");
-    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let manifest: toml::Table = pages::read("Cargo.toml").parse().unwrap();
     let features = wanted.get("features").and_then(|features| features.as_array()).into_iter().flatten();
     for feature in features {
         let name = feature.as_str().expect("a name");
@@ -105,5 +105,5 @@ fn is_used(page: &Page, block: &Block, at: &str) {
 
 fn is_a_doctest(page: &Page) {
     let included = format!("include_str!(\"../{}\")", page.name);
-    assert!(include_str!("../../src/lib.rs").contains(&included), "src/lib.rs wants {included}");
+    assert!(pages::read("src/lib.rs").contains(&included), "src/lib.rs wants {included}");
 }

@@ -36,6 +36,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A file of the project.
+pub fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
+}
+
 /// Every page of the project: those beside README.md, and those in `docs/`.
 pub fn all() -> Vec<Page> {
     let mut names: Vec<PathBuf> = ["", "docs"]
@@ -52,7 +57,7 @@ impl Page {
     pub fn read(path: &Path) -> Page {
         let name =
             path.strip_prefix(root()).expect("it is in the project").to_str().unwrap().replace('\\', "/");
-        let text = fs::read_to_string(path).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let text = read(&name);
         let blocks = blocks(&text).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         Page { name, text, blocks }
     }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use framegate::gateway::Config;
 use framegate::wire::{Header, Kind, Status};
 
-use crate::pages::{self, Page};
-use crate::support::{Running, data, payload, start};
-use crate::tools;
+use super::pages::{self, Page};
+use super::support::{Running, data, payload, start};
+use super::tools;
 
 const PAGE: &str = "docs/handlers.md";
 

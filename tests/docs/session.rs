@@ -15,8 +15,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::pages::{Block, Page};
-use crate::tools;
+use super::pages::{Block, Page};
+use super::tools;
 
 /// The ports on the pages: of publishers and subscribers, of `--admin`, and of servers of others.
 const PORTS: [u16; 3] = [7450, 7451, 8080];
@@ -283,7 +283,7 @@ fn what_is_wrong_with_a_page_is_told() {
     let page = |text: &str| Page {
         name: "a.md".into(),
         text: text.into(),
-        blocks: crate::pages::blocks(text).expect("they are right"),
+        blocks: super::pages::blocks(text).expect("they are right"),
     };
     for (text, told) in [
         ("```sh\necho a\n```\n```text output\na\n```\n", None),
