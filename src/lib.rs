@@ -67,9 +67,11 @@ pub mod runtime;
 #[cfg(not(without_client))]
 pub mod client;
 
+#[cfg(feature = "http")]
 #[cfg(not(without_http))]
 pub mod http;
 
+#[cfg(feature = "cli")]
 #[cfg(not(without_tools))]
 pub mod tools;
 
@@ -79,9 +81,11 @@ pub mod sinks;
 #[cfg(not(without_gateway))]
 pub mod gateway;
 
+#[cfg(feature = "admin")]
 #[cfg(not(without_admin))]
 pub mod admin;
 
+#[cfg(feature = "cli")]
 #[cfg(not(without_cli))]
 pub mod cli;
 

@@ -4,6 +4,7 @@
 //! A model does what its room does in the slowest and plainest way. The same function is driven by
 //! proptest, by the fuzz targets and by the files that those left behind.
 
+#[cfg(feature = "cli")]
 mod archive;
 mod batch;
 mod calls;
@@ -12,7 +13,9 @@ mod clocks;
 mod decoder;
 mod dedup;
 mod disk;
+#[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "cli")]
 mod journal;
 mod memory;
 mod outbox;
@@ -28,6 +31,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cli")]
 pub use archive::check_archive;
 pub use batch::check_batch;
 pub use calls::check_calls;
@@ -35,7 +39,9 @@ pub use choices::Choices;
 pub use clocks::check_clocks;
 pub use decoder::check_decoder;
 pub use dedup::check_dedup;
+#[cfg(feature = "http")]
 pub use http::check_http;
+#[cfg(feature = "cli")]
 pub use journal::{check_any_journal, check_journal};
 pub use memory::check_memory;
 pub use outbox::check_outbox;
