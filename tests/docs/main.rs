@@ -1,6 +1,6 @@
 //! Every command and snippet of README.md, CONTRIBUTING.md and `docs/` is run, what they say is printed, and what they
 //! name is there. How a block says what is to be done with it stands in `pages.rs`.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "cli"))]
 
 mod examples;
 mod files;
