@@ -1,8 +1,8 @@
 //! Handlers in Rust: they answer frames before these are distributed, on the worker threads.
 //!
 //! ```
-//! use framegate::runtime::handler::{Answer, Call};
-//! use framegate::{client::{Publisher, PublisherOptions}, gateway::{Config, Gateway}};
+//! use framegate::handler::{Answer, Call};
+//! use framegate::{client::{Publisher, PublisherOptions}, Config, Gateway};
 //!
 //! // Lets orders pass and tells their publisher how long they are; nothing else is taken.
 //! let handler = |call: &Call<'_>| match call.topic.strip_prefix("orders.") {

@@ -24,11 +24,13 @@ mod parts;
 mod pieces;
 mod reference;
 mod reorder;
+#[cfg(feature = "cli")]
 mod scratch;
 mod store;
 mod topics;
 
-#[cfg(test)]
+// With all the models there are.
+#[cfg(all(test, feature = "cli"))]
 mod tests;
 
 #[cfg(feature = "cli")]

@@ -215,21 +215,21 @@ fn help_and_version_are_not_errors() {
 }
 
 #[test]
-fn the_readme_says_what_each_status_means() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+fn the_protocol_page_says_what_each_status_means() {
+    let page = include_str!("../../docs/protocol.md");
     for status in Status::ALL {
         let row = format!("\n| {} | {} | ", status as u16, status.name());
-        assert!(readme.contains(&row), "the README has no row {row:?}");
+        assert!(page.contains(&row), "docs/protocol.md has no row {row:?}");
     }
 }
 
 /// The codes are the same wherever they are named.
 #[test]
-fn the_exit_codes_of_help_are_those_of_the_readme() {
+fn the_exit_codes_of_help_are_those_of_the_page() {
     let help = String::from_utf8(framegate(&["--help"]).stdout).unwrap();
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let page = include_str!("../../docs/operations.md");
     let flat = |text: &str| text.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ");
     let help = flat(&help);
     let codes = &help[help.find("0 all done").unwrap()..];
-    assert!(flat(&readme).contains(codes), "the README should say: {codes}");
+    assert!(flat(page).contains(codes), "docs/operations.md should say: {codes}");
 }

@@ -29,7 +29,6 @@ mod page;
 mod post;
 #[cfg(unix)]
 mod prometheus;
-mod python;
 #[cfg(unix)]
 mod store_crash;
 #[cfg(unix)]

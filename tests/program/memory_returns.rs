@@ -59,11 +59,11 @@ fn the_memory_of_keys_that_expired_is_given_back() {
 
 const CONNECTIONS: u64 = 10_000;
 
-/// What so many idle connections may take, right after they came: as much as the README says.
+/// What so many idle connections may take, right after they came: as much as docs/backpressure.md says.
 const IDLE: u64 = 5 * MIB;
 
 #[test]
-fn idle_connections_cost_what_the_readme_says() {
+fn idle_connections_cost_what_the_pages_say() {
     // A socket here and one there, and what both need beside.
     let files = rlimit::increase_nofile_limit(u64::MAX).expect("it can be read");
     if files < CONNECTIONS + 1_000 {

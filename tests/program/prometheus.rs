@@ -17,6 +17,9 @@ use serde_json::Value;
 use support::process::Process;
 use support::{PATIENCE, data, start};
 
+/// What it scrapes by, and what it is asked.
+const PAGE: &str = include_str!("../../docs/operations.md");
+
 struct NoLog;
 
 impl LogLevel for NoLog {
@@ -44,9 +47,14 @@ fn a_query_gives_the_rate() {
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("prometheus.yml");
+    let shown = PAGE
+        .split_once("```yaml\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .expect("the page shows it")
+        .0;
     let text = format!(
-        "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
-         scrape_configs: [{{job_name: framegate, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n{}",
+        shown.replace("127.0.0.1:7451", &target.to_string())
     );
     fs::write(&config, text).unwrap();
     // It does not tell which port it took: one that was free a moment ago.
@@ -69,7 +77,7 @@ fn a_query_gives_the_rate() {
             assert_eq!(publisher.next().status(), Some(Status::Ok));
             sent += 1;
         }
-        if query(&address, "rate(framegate_frames_read_total%5B5s%5D)").is_some_and(|rate| rate > 1.0) {
+        if query(&address, "rate(framegate_frames_read_total[5s])").is_some_and(|rate| rate > 1.0) {
             break;
         }
         assert!(Instant::now() < until, "Prometheus never tells a rate");
@@ -78,15 +86,31 @@ fn a_query_gives_the_rate() {
     while query(&address, "framegate_frames_read_total") != Some(sent as f64) {
         assert!(Instant::now() < until, "Prometheus never counts {sent}");
     }
+    // What the page says is worth a graph or an alert can be asked.
+    let asked: Vec<&str> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(ask, _)| ask)
+        .filter(|ask| ask.contains("framegate_"))
+        .collect();
+    assert!(asked.len() > 10, "{asked:?}");
+    for ask in asked {
+        let answer = answer(&address, ask).expect("it answers");
+        assert_eq!(answer["status"], "success", "{ask}: {answer}");
+    }
     assert_eq!(gateway.stop().read, sent);
 }
 
 /// The value that a query gives, once there is one.
 fn query(address: &str, query: &str) -> Option<f64> {
+    answer(address, query)?["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+}
+
+fn answer(address: &str, query: &str) -> Option<Value> {
+    let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
     let mut socket = TcpStream::connect(address).ok()?;
     write!(socket, "GET /api/v1/query?query={query} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
     let mut all = String::new();
     socket.read_to_string(&mut all).ok()?;
-    let answer: Value = serde_json::from_str(all.split_once("\r\n\r\n")?.1).ok()?;
-    answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    serde_json::from_str(all.split_once("\r\n\r\n")?.1).ok()
 }

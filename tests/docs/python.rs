@@ -1,70 +1,38 @@
-//! The README's Python: a publisher, and handlers.
-
-use crate::support;
+//! The handlers in Python that docs/handlers.md shows, under load.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use framegate::gateway::Config;
 use framegate::wire::{Header, Kind, Status};
-use support::{Running, data, payload, start};
 
-/// Whether Python is there, with this module. In CI it must be.
+use super::pages::{self, Page};
+use super::support::{Running, data, payload, start};
+use super::tools;
+
+const PAGE: &str = "docs/handlers.md";
+
 fn has_python(module: &str) -> bool {
-    let script = format!("import {module}");
-    let there = Command::new("python3").args(["-c", &script]).stderr(Stdio::null()).status();
-    let there = there.is_ok_and(|status| status.success());
-    assert!(
-        there || std::env::var_os("FRAMEGATE_TOOLS_REQUIRED").is_none(),
-        "python3 or {module} is missing"
-    );
-    if !there {
-        println!("there is no python3 with {module} here: nothing was tried");
-    }
-    there
+    tools::are_there(Some(&format!("python3-{module}")), PAGE)
 }
 
-/// The example of the README that begins with this line.
-fn example(first_line: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let mut examples = readme.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next());
-    examples.find(|example| example.starts_with(first_line)).expect("the README shows it").to_string()
+/// A file that the page shows.
+fn example(name: &str) -> String {
+    let page = Page::read(&pages::root().join(PAGE));
+    let file = page.blocks.iter().find(|block| block.file() == Some(name));
+    file.unwrap_or_else(|| panic!("{PAGE} shows no {name}")).text.clone()
 }
 
-/// A gateway whose handlers are a script beside the README's module, in a folder of its own.
+/// A gateway whose handlers are a script beside the page's module, in a folder of its own.
 fn handled(config: Config, script: &str) -> (Running, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("framegate_handler.py"), example("# framegate_handler.py")).unwrap();
+    fs::write(folder.path().join("framegate_handler.py"), example("framegate_handler.py")).unwrap();
     let path = folder.path().join("handler.py");
     fs::write(&path, script).unwrap();
     let handler = vec!["python3".into(), path.to_str().unwrap().into()];
     (start(Config { handler, ..config }), folder)
-}
-
-#[test]
-fn the_readmes_publisher_reaches_a_python_subscriber() {
-    if !has_python("hashlib") {
-        return;
-    }
-    let gateway = start(Config::default());
-    let port = gateway.address.port().to_string();
-    let mut subscriber = Command::new("python3")
-        .args(["tests/subscriber.py", &port, "orders.>", "1"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 runs");
-    let mut lines = BufReader::new(subscriber.stdout.take().expect("it is piped")).lines();
-    assert_eq!(lines.next().expect("a line").unwrap(), "subscribed");
-
-    let publisher = example("import hashlib, socket, struct").replace("7450", &port);
-    assert!(Command::new("python3").args(["-c", &publisher]).status().expect("python3 runs").success());
-
-    assert_eq!(lines.next().expect("a line").unwrap(), "orders.eu hello");
-    assert!(subscriber.wait().unwrap().success());
-    assert_eq!(gateway.stop().delivered, 1);
 }
 
 #[test]
@@ -145,7 +113,7 @@ serve_async(handle)
     gateway.stop();
 }
 
-/// Pictures of several kinds, and what the README's thumbnail makes of each.
+/// Pictures of several kinds, and what the page's thumbnail makes of each.
 fn pictures(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let make = "\
 import sys, io
@@ -167,13 +135,13 @@ for n in range(24):
 }
 
 #[test]
-fn the_readmes_image_server_answers_a_burst() {
+fn the_image_server_answers_a_burst() {
     if !has_python("PIL") {
         return;
     }
-    let script = example("# thumbnails.py");
+    let script = example("thumbnails.py");
     let lines = script.lines().filter(|line| !line.starts_with('#') && !line.contains("framegate_handler"));
-    assert_eq!(lines.count(), 8, "as the README says");
+    assert_eq!(lines.count(), 8, "as the page says");
     let (gateway, folder) = handled(Config { handlers: 2, max_in_flight: 20, ..Config::default() }, &script);
     let pictures = pictures(folder.path());
     for connections in [1, 20] {
