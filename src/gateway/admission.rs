@@ -60,12 +60,19 @@ pub struct Lines {
     reclaim_at: Option<Instant>,
     /// Memory is being taken back, and there is not enough of it yet.
     is_reclaiming: bool,
+    /// A turn had read enough before everyone who could go on did.
+    is_cut: bool,
 }
 
 /// 100 ms until the next look for someone who stalled, where none was found.
 const RECLAIM_RETRY: Duration = Duration::from_millis(100);
 
 impl Lines {
+    /// Whether someone goes on in the next turn.
+    pub fn go_on(&self) -> bool {
+        self.is_cut
+    }
+
     pub fn reclaim_at(&self) -> Option<Instant> {
         self.reclaim_at
     }
@@ -190,6 +197,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn resume_lines(&mut self) {
         self.charge_entries();
         let mut went_on = false;
+        self.lines.is_cut = false;
         for line in [Line::Workers, Line::Large, Line::Small] {
             went_on |= self.resume_line(line);
         }
@@ -221,6 +229,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Whoever comes back into the line in this turn waits for the next.
         for _ in 0..self.lines.of(line).len() {
             let Some(&id) = self.lines.of(line).front() else { break };
+            if !self.fair.may_read() {
+                // They go on in the next turn, and nothing keeps them from it but this one's share.
+                self.lines.is_cut = true;
+                return true;
+            }
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
             let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
             if waits_on(verdict) {

@@ -6,8 +6,9 @@ mod again;
 mod charged;
 mod coverage;
 mod dice;
-mod handlers;
 #[cfg(test)]
+mod fair;
+mod handlers;
 mod hang_ups;
 mod network;
 mod oracle;
