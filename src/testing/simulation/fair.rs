@@ -54,15 +54,12 @@ fn what_goes_to_many_takes_many_turns() {
         assert!(turns < 100_000, "it ends");
     }
     let closed = scene.gate.closed().len();
-    eprintln!(
-        "{turns} turns, {pings} pings, {longest} longest, {most_written} written, {most_entries} entries, {closed} closed"
-    );
     // A write takes whole slices, so it may be one run more.
     assert!(
         most_written as usize <= WRITE_TURN_ALL + READ_MAX,
         "{most_written} bytes are written in one turn"
     );
-    assert!(most_entries <= SUBSCRIBERS * 8, "{most_entries} runs wait: more is read than is written");
+    assert!(most_entries <= SUBSCRIBERS * 7, "{most_entries} runs wait: more is read than is written");
     assert!(pings > 100 && longest <= 20, "one of {pings} replies took {longest} turns");
     let written = all as usize * 400;
     assert!(turns <= 4 * written / WRITE_TURN_ALL, "{turns} turns for {written} bytes");
