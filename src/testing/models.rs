@@ -11,7 +11,7 @@ mod choices;
 mod clocks;
 mod decoder;
 mod dedup;
-mod disk;
+pub(crate) mod disk;
 mod http;
 mod journal;
 mod memory;
