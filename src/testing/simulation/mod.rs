@@ -9,6 +9,7 @@ mod dice;
 #[cfg(test)]
 mod fair;
 mod handlers;
+#[cfg(test)]
 mod hang_ups;
 mod network;
 mod oracle;
