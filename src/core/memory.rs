@@ -216,10 +216,15 @@ impl Memory {
 
     /// Whether of what small frames may have there is enough that nobody waits again at once.
     pub fn small_is_eased(&self) -> bool {
+        let may = self.small_may();
+        self.small_used() <= may - may / RECLAIM_SHARE
+    }
+
+    /// What small frames may have beside what is held by others now.
+    pub fn small_may(&self) -> usize {
         let large = self.large.load(Relaxed).max(self.large_floor);
         let kept = self.answers.load(Relaxed).max(self.answer_floor());
-        let may = self.for_buffers().saturating_sub(large + kept);
-        self.small_used() <= may - may / RECLAIM_SHARE
+        self.for_buffers().saturating_sub(large + kept)
     }
 
     /// How many bytes of answers may wait for others: beside them there is always room for one more answer,

@@ -11,7 +11,7 @@ use super::conn::{Conn, ConnId, State};
 use super::{Gate, SlowPolicy};
 use crate::core::limits::{
     BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
-    RECLAIM_AFTER, RECLAIM_TURN, REPLIES_UNREAD, read_need,
+    RECLAIM_AFTER, RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
@@ -60,12 +60,21 @@ pub struct Lines {
     reclaim_at: Option<Instant>,
     /// Memory is being taken back, and there is not enough of it yet.
     is_reclaiming: bool,
+    /// When it was looked whether to begin before someone waits.
+    early_at: Option<Instant>,
+    /// A turn had read enough before everyone who could go on did.
+    is_cut: bool,
 }
 
 /// 100 ms until the next look for someone who stalled, where none was found.
 const RECLAIM_RETRY: Duration = Duration::from_millis(100);
 
 impl Lines {
+    /// Whether someone goes on in the next turn.
+    pub fn go_on(&self) -> bool {
+        self.is_cut
+    }
+
     pub fn reclaim_at(&self) -> Option<Instant> {
         self.reclaim_at
     }
@@ -190,11 +199,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn resume_lines(&mut self) {
         self.charge_entries();
         let mut went_on = false;
+        self.lines.is_cut = false;
         for line in [Line::Workers, Line::Large, Line::Small] {
             went_on |= self.resume_line(line);
         }
         if self.lines.is_reclaiming {
             // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
+            self.reclaim();
+        } else if self.has_to_reclaim_early() {
             self.reclaim();
         } else if self.lines.are_empty() {
             self.lines.starved_since = None;
@@ -221,6 +233,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Whoever comes back into the line in this turn waits for the next.
         for _ in 0..self.lines.of(line).len() {
             let Some(&id) = self.lines.of(line).front() else { break };
+            if !self.fair.may_read() {
+                // They go on in the next turn, and nothing keeps them from it but this one's share.
+                self.lines.is_cut = true;
+                return true;
+            }
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
             let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
             if waits_on(verdict) {
@@ -236,6 +253,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         went_on
     }
 
+    /// Whether to take memory back though nobody has waited for long: it is nearly full, and much of that is held by
+    /// peers that have stalled. They have had their time; with what comes next, everyone else would wait as long.
+    fn has_to_reclaim_early(&mut self) -> bool {
+        let is_due = self.lines.early_at.is_none_or(|at| at <= self.now);
+        if !is_due || self.memory.small_is_eased() {
+            return false;
+        }
+        self.lines.early_at = Some(self.now + RECLAIM_RETRY);
+        let held: usize = self.conns.iter().map(|conn| self.reclaimable(conn)).sum();
+        held >= self.memory.small_may() / RECLAIM_SHARE
+    }
+
     /// Takes memory back from the peers that hold most of it and have stalled, so that those who stall cannot keep
     /// everyone else waiting, however many they are: from one at least, and from as many as it takes until small
     /// frames have room again, some of them a turn.
@@ -245,12 +274,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
         stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         let mut is_enough = false;
+        let enough_entries = self.entries.saturating_sub(RECLAIM_ENTRIES);
         for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
             self.charge_entries();
             is_enough = self.memory.small_is_eased();
-            if is_enough {
+            if is_enough || self.entries < enough_entries {
                 break;
             }
         }

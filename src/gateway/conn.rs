@@ -323,7 +323,9 @@ impl<S> Conn<S> {
 
     fn patience_ends(&self) -> Option<Instant> {
         let crowd = self.crowd.as_ref()?;
-        Some((crowd.since + PATIENCE_TOTAL).min(self.slow_since(crowd) + PATIENCE_IDLE))
+        // Where its socket would take something, it is the gateway that has not written.
+        let idle_since = if self.writable { self.slow_since(crowd) } else { self.last_write.get() };
+        Some((crowd.since + PATIENCE_TOTAL).min(idle_since + PATIENCE_IDLE))
     }
 
     /// The next instant at which this connection must be looked at.

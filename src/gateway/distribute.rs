@@ -15,7 +15,7 @@ use super::{BadDigestPolicy, Gate};
 use crate::core::limits::{BUFFER_OVERHEAD, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
 use crate::core::memory::{Buffer, Charge, Share};
 use crate::gateway::CloseReason;
-use crate::runtime::net::Net;
+use crate::runtime::net::{Net, Segments};
 use crate::runtime::pool::Pool;
 use crate::wire::{
     Body, Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
@@ -472,6 +472,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
             body = body.copied(&self.memory, Share::Small);
         }
+        self.fair.hand_out(body.len());
         let run = Run::new(body, frames, self.ledger.clone(), self.now);
         if targets.is_empty() {
             self.ledger.borrow_mut().unmatched += u64::from(frames);
@@ -523,6 +524,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         self.entries += 1;
+        self.fair.copy(if conn.writable { parcel.bytes() } else { 0 });
         conn.outbox.push(parcel);
         let is_behind = conn.outbox.pending() > self.crowd_mark();
         self.mark_dirty(target);

@@ -27,6 +27,7 @@ mod drafts;
 mod drain;
 mod durable;
 mod expire;
+mod fair;
 mod handlers;
 mod hang_up;
 #[cfg(any(test, feature = "check"))]
@@ -74,6 +75,7 @@ use conn::{ConnId, State};
 use conns::Conns;
 use dedup::Dedup;
 use durable::Durable;
+use fair::Fair;
 use notices::Notices;
 use pauses::Pauses;
 use router::Router;
@@ -131,6 +133,7 @@ pub struct Gate<N: Net, P: Pool> {
     dirty: Vec<ConnId>,
     /// When several had, the last time.
     shared_at: Option<Instant>,
+    fair: Fair,
     lines: Lines,
     /// Jobs with the pool.
     jobs: usize,
@@ -189,6 +192,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             runnable: VecDeque::new(),
             dirty: Vec::new(),
             shared_at: None,
+            fair: Fair::default(),
             lines: Lines::default(),
             jobs: 0,
             large_count: 0,
@@ -249,6 +253,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // What was left to read in the turn before says whether it keeps up.
         self.inline_left = if self.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
         self.timing.begin_turn();
+        self.fair.begin_turn();
         self.notice_events(events);
         self.accept_waiting();
         self.hash_small_wholes();
@@ -277,6 +282,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let at_once = !self.runnable.is_empty()
             || !self.dirty.is_empty()
+            || self.lines.go_on()
             || self.acceptor.is_ready(self.now)
             || self.surveyor.is_asked()
             || self.assembly.has_to_hash()

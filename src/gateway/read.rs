@@ -7,8 +7,7 @@ use super::admission::{Admission, Line};
 use super::conn::{ConnId, Item, Partial, State};
 use super::large::Large;
 use crate::core::limits::{
-    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MAX, READ_MIN, READ_TURN, REPLY_MAX,
-    partial_need,
+    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MAX, READ_MIN, REPLY_MAX, partial_need,
 };
 use crate::core::memory::{Buffer, Charge, Share};
 use crate::gateway::CloseReason;
@@ -21,14 +20,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
     /// it are first in the next turn.
     pub(super) fn read_runnable(&mut self) {
-        let enough = self.ledger.borrow().bytes_read + READ_TURN as u64;
         for _ in 0..self.runnable.len() {
-            if self.ledger.borrow().bytes_read >= enough {
+            if !self.fair.may_read() {
                 break;
             }
             let Some(id) = self.runnable.pop_front() else { break };
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.queued = false;
+                conn.read_size = conn.read_size.min(self.fair.read_max() as u32);
                 self.read_once(id, None);
             }
         }
@@ -340,6 +339,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 conn.last_read = self.now.into();
                 conn.bytes_read += n as u64;
                 self.ledger.borrow_mut().bytes_read += n as u64;
+                self.fair.read(n as u64);
                 Some(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use super::Gate;
 use super::conn::{Conn, ConnId, State};
 use super::parcel::Parcel;
-use crate::core::limits::{REPLIES_UNREAD, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
+use crate::core::limits::{
+    REPLIES_UNREAD, WRITE_SHARE, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED,
+};
 use crate::core::memory::Buffer;
 use crate::gateway::CloseReason;
 use crate::runtime::net::Net;
@@ -17,17 +19,33 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes to every connection that has something new, or room again: to those that wait for little
     /// first, so that they do not wait for what others get.
     pub(super) fn write_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        if dirty.len() > 1 {
-            self.shared_at = Some(self.now);
-            dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
-        }
-        for id in dirty {
+        let dirty = self.take_dirty();
+        self.fair.begin_writing();
+        for (at, &id) in dirty.iter().enumerate() {
+            if !self.fair.next_peer(dirty.len() - at) {
+                self.fair.late = dirty.len() - at;
+                self.dirty.splice(..0, dirty[at..].iter().copied());
+                break;
+            }
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.dirty = false;
                 self.flush(id);
             }
         }
+    }
+
+    /// Those who wait for little, then those for whom nothing was left in the turn before, then the others.
+    fn take_dirty(&mut self) -> Vec<ConnId> {
+        let mut late = std::mem::take(&mut self.dirty);
+        let mut dirty = late.split_off(std::mem::take(&mut self.fair.late));
+        if late.len() + dirty.len() > 1 {
+            self.shared_at = Some(self.now);
+        }
+        let pending = |id: &ConnId| self.conns.get(*id).map_or(0, |conn| conn.outbox.pending());
+        dirty.sort_by_cached_key(pending);
+        let little = dirty.partition_point(|id| pending(id) <= WRITE_SHARE);
+        dirty.splice(little..little, late);
+        dirty
     }
 
     /// Writes what the socket takes, and lets go on who waited for that.
@@ -50,15 +68,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes what the socket takes, within a turn's budget.
     pub(super) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
         let is_shared = self.shared_at.is_some_and(|at| self.now - at < WRITE_SHARED_FOR);
-        let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
+        let most = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
+        let share = self.fair.share(most);
+        let mut left = share;
         while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
             if left == 0 {
                 self.mark_dirty(id);
+                self.fair.wrote(0, share < most);
                 break;
             }
             match self.write_once(id, left)? {
                 0 => break,
-                n => left = left.saturating_sub(n),
+                n => {
+                    left = left.saturating_sub(n);
+                    self.fair.wrote(n, false);
+                }
             }
         }
         Ok(())

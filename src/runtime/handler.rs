@@ -1,7 +1,7 @@
 //! Handlers in Rust: they answer frames before these are distributed, on the worker threads.
 //!
 //! ```
-//! use framegate::handler::{Answer, Call};
+//! use framegate::runtime::handler::{Answer, Call};
 //! use framegate::{client::{Publisher, PublisherOptions}, Config, Gateway};
 //!
 //! // Lets orders pass and tells their publisher how long they are; nothing else is taken.

@@ -12,7 +12,7 @@ mod choices;
 mod clocks;
 mod decoder;
 mod dedup;
-mod disk;
+pub(crate) mod disk;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "cli")]

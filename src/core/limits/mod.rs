@@ -104,6 +104,14 @@ pub const WRITE_TURN: usize = bound(4 * MIB, 6 * KIB);
 /// of the large ones. One subscriber alone would lose 4 to 10 %.
 pub const WRITE_TURN_SHARED: usize = bound(2 * MIB, 4 * KIB);
 
+/// 4 MiB written in a turn to all peers together, a millisecond: whoever publishes waits no longer for what others get,
+/// however many they are. One subscriber of many publishers never reaches it.
+pub const WRITE_TURN_ALL: usize = bound(4 * MIB, 12 * KIB);
+
+/// 64 KiB of it for each peer at least: less is not worth a write. Those for whom nothing is left come first in the next
+/// turn. Whoever waits for no more than that waits for nobody.
+pub const WRITE_SHARE: usize = bound(64 * KIB, 512);
+
 /// 10 ms after a turn in which several were written to, others are likely to come.
 pub const WRITE_SHARED_FOR: Duration = Duration::from_millis(10);
 
@@ -128,7 +136,8 @@ pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
 /// 1 s: the longest that a subscriber may hold its publishers before it has caught up.
 pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 
-/// 1 s without room for anyone: then memory is taken back from a peer that has stalled for as long.
+/// 1 s: memory is taken back from peers that have stalled for as long, once someone has waited for it for as long, or
+/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]).
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
@@ -333,7 +342,8 @@ const _: () = {
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WHOLES_UNHASHED >= 4 * (INLINE_BATCH + WHOLE_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
-    assert!(WRITE_TURN_SHARED <= WRITE_TURN);
+    assert!(WRITE_TURN_SHARED <= WRITE_TURN && WRITE_TURN <= WRITE_TURN_ALL);
+    assert!(READ_TURN <= WRITE_TURN_ALL, "one subscriber of everything holds nobody up");
     assert!(READ_TURN <= WRITE_TURN_SHARED || CHECKED, "nothing piles up");
     assert!(FRAME_PROGRESS <= READ_MAX);
     assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");

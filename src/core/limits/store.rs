@@ -17,7 +17,15 @@ pub const STORE_FILES: usize = bound(128, 3);
 /// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
 pub const STORE_OPEN: usize = bound(65_536, 5);
 
-/// 32 segments that get their final names, or are removed, before what waits is stored: some 10 ms.
+/// 8 topics that are new in a round: each takes two syncs before anything of it is stored, where a known one takes one
+/// a round. Connections with further ones wait for the next round, with all that is behind those, and the others go on.
+pub const STORE_NEW_TOPICS: usize = bound(8, 2);
+
+/// 8 segments that get their final names, two syncs each, before what waits is stored: as many as a round may begin for
+/// new topics.
+pub const STORE_END_TURN: usize = bound(8, 2);
+
+/// 32 segments that are removed before what waits is stored.
 pub const STORE_CLOSE_TURN: usize = bound(32, 2);
 
 /// 4,096 old segments that are remembered to be removed, 100 bytes each; then the folders are looked through

@@ -263,3 +263,45 @@ fn many_who_stall_hold_the_others_up_once() {
     let slow = scene.gate.closed().iter().filter(|(_, why)| *why == CloseReason::Slow).count();
     assert!(slow >= STALLED / 4, "{slow} were given up");
 }
+
+/// Where memory fills more slowly than that, nobody waits at all: what peers hold that have stalled for long is taken back
+/// before someone needs it, each time.
+#[test]
+fn who_stalls_while_memory_fills_slowly_holds_nobody_up() {
+    stalled_hold_nobody_up(40, Duration::from_millis(16));
+}
+
+/// Few who stall come over their mark before the memory is nearly full. They have taken nothing for long by then, and
+/// there is no reason to wait whether they do.
+#[test]
+fn who_stalled_long_before_its_mark_holds_nobody_up() {
+    stalled_hold_nobody_up(8, Duration::from_millis(4));
+}
+
+fn stalled_hold_nobody_up(stalled: usize, period: Duration) {
+    let mut scene = Scene::new(Config {
+        payload_max: 3_000,
+        connections_max: 4 * stalled,
+        memory: 1 << 20,
+        outbox: 1 << 20,
+        ..Config::default()
+    });
+    let publisher = scene.connect();
+    let slow =
+        |scene: &Scene| scene.gate.closed().iter().filter(|(_, why)| *why == CloseReason::Slow).count();
+    for round in 1..=3 {
+        for _ in 0..stalled {
+            let subscriber = scene.world.borrow_mut().connect(100);
+            scene.turns(2);
+            scene.send(subscriber, &subscribe());
+        }
+        // Each of them costs an entry a frame: the memory is full in 2 to 3 s.
+        for _ in 0..16_000 / stalled {
+            let read = scene.gate.ledger().read;
+            scene.send(publisher, &frame(400));
+            scene.now += period;
+            assert_eq!(scene.gate.ledger().read, read + 1, "round {round}: the publisher waits");
+        }
+        assert!(slow(&scene) >= round, "round {round}: {} were given up", slow(&scene));
+    }
+}
