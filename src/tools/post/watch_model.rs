@@ -109,7 +109,10 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.u32(..100) {
-            0..8 => self.open(),
+            0..8 => {
+                let name = self.any_name();
+                self.open(name);
+            }
             8..22 => self.write(),
             22..32 => self.close(),
             32..40 => self.replace(),
@@ -122,13 +125,13 @@ impl World {
             54..70 => self.look(),
             70..80 => self.begin(),
             80..90 => self.read(),
-            _ => self.end(),
+            90..99 => self.end(false),
+            _ => self.end(true),
         }
     }
 
     /// For writing: a new file, or one that is there, to append to it or to begin it anew.
-    fn open(&mut self) {
-        let name = self.any_name();
+    fn open(&mut self, name: &'static str) {
         let is_anew = self.rng.u32(..4) == 0;
         let path = self.inbox().join(name);
         let opened =
@@ -312,7 +315,8 @@ impl World {
         }
     }
 
-    fn end(&mut self) {
+    /// `is_late`: somebody wants to go on with it at the last moment.
+    fn end(&mut self, is_late: bool) {
         let done: Vec<usize> = (0..self.jobs.len()).filter(|&index| self.jobs[index].is_read).collect();
         if done.is_empty() {
             return;
@@ -321,6 +325,9 @@ impl World {
         let is_done = self.rng.u32(..4) > 0;
         let end = End { is_done, error: None, lines: None };
         let name = job.source.path.file_name().unwrap().to_str().unwrap().to_owned();
+        if is_late {
+            self.open(NAMES.into_iter().find(|known| *known == name).expect("it has one of them"));
+        }
         match put_away(&job.source, job.journal, end).unwrap() {
             PutAway::To(to) => {
                 self.count("put away");
@@ -359,7 +366,7 @@ impl World {
             }
             while !self.jobs.is_empty() {
                 self.read();
-                self.end();
+                self.end(false);
             }
         }
         let left: Vec<_> =
