@@ -1,47 +1,28 @@
-//! Rooms against models: each `check_*` turns bytes into a run of one room, and panics where the room
-//! and its model disagree.
+//! Parts against models: each `check_*` turns bytes into a run of one part, and panics where the part and its model
+//! disagree.
 //!
-//! A model does what its room does in the slowest and plainest way. The same function is driven by
+//! A model does what its part does in the slowest and plainest way. The same function is driven by
 //! proptest, by the fuzz targets and by the files that those left behind.
 
 mod archive;
-mod batch;
-mod calls;
-mod choices;
 mod clocks;
-mod decoder;
 mod dedup;
 mod disk;
 mod http;
 mod journal;
-mod memory;
 mod outbox;
-mod pairs;
-mod parts;
-mod pieces;
-mod reference;
-mod reorder;
+mod pure;
 mod scratch;
 mod store;
-mod topics;
 
 #[cfg(test)]
 mod tests;
 
 pub use archive::check_archive;
-pub use batch::check_batch;
-pub use calls::check_calls;
-pub use choices::Choices;
 pub use clocks::check_clocks;
-pub use decoder::check_decoder;
 pub use dedup::check_dedup;
 pub use http::check_http;
 pub use journal::{check_any_journal, check_journal};
-pub use memory::check_memory;
 pub use outbox::check_outbox;
-pub use pairs::check_pairs;
-pub use parts::check_parts;
-pub use pieces::check_pieces;
-pub use reorder::check_reorder;
+pub use pure::*;
 pub use store::{check_recovery, check_repair, check_store};
-pub use topics::check_topics;

@@ -26,8 +26,11 @@ impl Holder for Named {
     }
 }
 
-/// Few enough to be met.
-const LIMITS: Limits = Limits { pairs: 36, pairs_each: 9, shapes: 16, shapes_each: 6, bytes: 12_000 };
+/// More choices find nothing new, and slow the search.
+const CHOICES_MAX: usize = 400;
+
+/// Few enough to be met with those.
+const LIMITS: Limits = Limits { pairs: 20, pairs_each: 7, shapes: 9, shapes_each: 4, bytes: 7_000 };
 
 /// Patterns as a list, and their limits as the documentation has them.
 #[derive(Default)]
@@ -38,15 +41,13 @@ struct Model {
 }
 
 impl Model {
-    fn texts(&self) -> BTreeSet<&str> {
-        self.pairs.iter().chain(&self.left).map(|(pattern, _)| pattern.as_str()).collect()
+    fn texts(&self) -> Vec<&str> {
+        distinct(self.pairs.iter().chain(&self.left).map(|(pattern, _)| pattern.as_str()))
     }
 
     fn bytes(&self) -> usize {
-        let texts = self.texts();
-        let holders: BTreeSet<Named> =
-            self.pairs.iter().chain(&self.left).map(|&(_, holder)| holder).collect();
-        texts.iter().map(|text| PATTERN_COST + text.len()).sum::<usize>()
+        let holders = distinct(self.pairs.iter().chain(&self.left).map(|&(_, holder)| holder));
+        self.texts().iter().map(|text| PATTERN_COST + text.len()).sum::<usize>()
             + (self.pairs.len() + self.left.len()) * PATTERN_HELD
             + holders.len() * SUBSCRIBER_COST
     }
@@ -62,9 +63,8 @@ impl Model {
             .filter(|(_, other)| *other == holder)
             .map(|(pattern, _)| pattern.as_str())
             .collect();
-        let shapes = |texts: &mut dyn Iterator<Item = &str>| texts.map(shape).collect::<BTreeSet<_>>();
-        let own = shapes(&mut of_its.iter().copied());
-        let all = shapes(&mut self.texts().into_iter());
+        let own = distinct(of_its.iter().map(|text| shape(text)));
+        let all = distinct(self.texts().into_iter().map(shape));
         if of_its.len() >= LIMITS.pairs_each {
             return Err(Full::PairsEach(LIMITS.pairs_each));
         }
@@ -86,6 +86,13 @@ impl Model {
     }
 }
 
+fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// The number of tokens before a last `>`, where they are `*`, and whether it is there.
 fn shape(pattern: &str) -> (Vec<bool>, bool) {
     let mut stars: Vec<bool> = split(pattern).iter().map(|token| *token == "*").collect();
@@ -97,7 +104,7 @@ fn shape(pattern: &str) -> (Vec<bool>, bool) {
 /// A topic goes to those who hold a pattern that matches it, whatever came and went before; and all that is held is
 /// charged and bounded.
 pub fn check_topics(data: &[u8]) {
-    let mut choices = Choices::new(data);
+    let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let mut patterns = Patterns::new(LIMITS);
     let mut model = Model::default();
     let mut names = [0, 1, 2, 3, 4].map(|slot| Named { number: slot.into(), slot });

@@ -2,33 +2,47 @@
 
 use super::choices::Choices;
 use super::reference::{RefEnd, RefFrame, end_of, read_stream};
-use crate::wire::{Decoder, HEADER, Header, Rest, Rules, Scheme, cut, encode};
+use crate::core::limits::DECODER_MIN;
+use crate::wire::{Decoder, HEADER, Header, Kind, Rest, Rules, Scheme, Status, cut, encode};
 
-/// More than this in one stream finds nothing new, and slows the search.
-const STREAM_MAX: usize = 512 * 1024;
+/// Choices, bytes of a stream and pieces of it: more of them find nothing new, and slow the search.
+const CHOICES_MAX: usize = 400;
+const STREAM_MAX: usize = 8 * DECODER_MIN;
+const PIECES_MAX: usize = 48;
 
 /// Bytes chosen to be the payload of a frame that a decoder's first buffer does not hold.
-const PAYLOAD_MAX: usize = 200 * 1024;
+const PAYLOAD_MAX: usize = 3 * DECODER_MIN;
 
 /// A stream in any pieces is decoded as the whole stream is.
 pub fn check_decoder(data: &[u8]) {
-    let mut choices = Choices::new(data);
-    let rules =
-        Rules { payload_max: [64, 0, 1000, PAYLOAD_MAX as u32][choices.below(4)], replies: choices.flip() };
+    let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
+    let rules = rules(&mut choices);
     let lazy = choices.below(4);
-    let every_split = choices.flip();
+    let middle = choices.below(1 << 16);
     let sizes: Vec<usize> =
-        (0..choices.below(8)).map(|_| 1 + (choices.below(256) << choices.below(10))).collect();
+        (0..1 + choices.below(7)).map(|_| 1 + (choices.below(256) << choices.below(6))).collect();
     let stream = stream(&mut choices);
 
     check_cut(&stream, &rules);
-    check_pieces_of(&stream, &rules, lazy, sizes.iter().copied().cycle());
-    if every_split && stream.len() <= 160 {
-        for first in 1..=stream.len() {
-            check_pieces_of(&stream, &rules, lazy, [first, stream.len()].into_iter().cycle());
-        }
-        check_pieces_of(&stream, &rules, lazy, std::iter::repeat(1));
+    check_pieces_of(&stream, &rules, lazy, sizes.iter().copied().cycle().take(PIECES_MAX));
+    check_pieces_of(&stream, &rules, lazy, [middle % (stream.len() + 1)].into_iter());
+}
+
+/// A short stream is decoded as the whole stream is wherever it is broken in two, and byte by byte. Too slow for a
+/// fuzzer, which chooses a few such places itself.
+pub fn check_every_split(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let (rules, lazy) = (rules(&mut choices), choices.below(4));
+    let mut stream = stream(&mut choices);
+    stream.truncate(200);
+    for first in 0..=stream.len() {
+        check_pieces_of(&stream, &rules, lazy, [first].into_iter());
     }
+    check_pieces_of(&stream, &rules, lazy, std::iter::repeat(1));
+}
+
+fn rules(choices: &mut Choices) -> Rules {
+    Rules { payload_max: [64, 0, 1000, PAYLOAD_MAX as u32][choices.below(4)], replies: choices.flip() }
 }
 
 /// Frames, frames with a byte changed, and bytes that are none.
@@ -72,6 +86,14 @@ fn check_encoded(header: Header, topic: &[u8], payload: &[u8], bytes: &[u8]) {
     frame.assert_is(&lengths);
     assert_eq!((frame.topic, frame.payload, frame.bytes), (topic, payload, bytes));
     assert!(Scheme::Sha256.is_intact(bytes));
+    let parts = header.part_count >= 2 || header.part_index > 0;
+    assert_eq!(header.is_part(), header.kind == Kind::Data && parts);
+    assert!(!header.kind.name().is_empty());
+    if let Some(status) = Status::from_u16(header.status) {
+        assert_eq!(status as u16, header.status);
+        assert_eq!(status.closes(), header.status >= 16);
+        assert_eq!(status.to_string(), status.name());
+    }
 }
 
 /// `cut`, and `Header::decode` at each frame, against the reference.
@@ -93,13 +115,12 @@ fn check_cut(stream: &[u8], rules: &Rules) {
     }
 }
 
-/// A decoder that is fed pieces of these sizes. After each piece it gives at most `lazy` frames (any
-/// number, if 0) and only those that the pieces so far hold; in the end it has given what the whole
-/// stream holds.
+/// A decoder that is fed pieces of these sizes, and then the rest. After each piece it gives at most `lazy` frames (any
+/// number, if 0) and only those that the pieces so far hold; in the end it has given what the whole stream holds.
 fn check_pieces_of(stream: &[u8], rules: &Rules, lazy: usize, sizes: impl Iterator<Item = usize>) {
     let (frames, end) = read_stream(stream, rules);
     let mut decoder = Decoder::new(*rules);
-    let (mut fed, mut given, mut faulted) = (0, 0, false);
+    let (mut fed, mut given, mut taken, mut faulted) = (0, 0, 0, false);
     for size in sizes.chain(std::iter::repeat(stream.len())) {
         let spare = decoder.spare();
         assert!(!spare.is_empty(), "there is always room for more");
@@ -109,18 +130,18 @@ fn check_pieces_of(stream: &[u8], rules: &Rules, lazy: usize, sizes: impl Iterat
         fed += n;
         let max = if lazy == 0 || fed == stream.len() { usize::MAX } else { lazy };
         let (more, stop) = drain(&mut decoder, &frames[given..], max);
+        taken += frames[given..given + more].iter().map(|frame| frame.bytes.len()).sum::<usize>();
         given += more;
         assert!(!faulted || stop.is_some_and(|stop| stop.is_some()), "a fault stays");
         if let Some(stop) = stop {
-            let (here, end_here) = read_stream(&stream[..fed], rules);
-            assert_eq!(given, here.len(), "all that is whole is given, and no more");
+            let (left, end_here) = read_stream(&stream[taken..fed], rules);
+            assert_eq!(left, [], "all that is whole is given");
             match stop {
                 Some(fault) => assert_eq!(fault, end_here),
                 None => assert!(matches!(end_here, RefEnd::More { .. })),
             }
             faulted = stop.is_some();
         }
-        let taken: usize = frames[..given].iter().map(|frame| frame.bytes.len()).sum();
         assert_eq!(decoder.pending(), fed - taken);
         if fed == stream.len() {
             break;

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::choices::Choices;
 use crate::core::call_queue::Calls;
 
-/// Connections at most; more finds nothing new.
+/// Choices, and connections at most: more find nothing new, and slow the search.
+const CHOICES_MAX: usize = 400;
 const CONNS: usize = 6;
 
 /// One connection's calls, as a list has them.
@@ -21,7 +22,7 @@ struct Model {
 /// As many are let in as the bounds say, each connection goes once before any goes again, whoever waits
 /// to be let in or read is in time, and nothing is counted twice or forgotten.
 pub fn check_calls(data: &[u8]) {
-    let mut choices = Choices::new(data);
+    let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let (mut in_flight_max, mut waiting_max) = (choices.below(6), choices.below(8));
     let mut calls = Calls::new(in_flight_max, waiting_max);
     let mut open = false;

@@ -9,7 +9,8 @@ use crate::core::memory::{AnswerRoom, Buffer, Charge, Memory, Share};
 /// Largest frames to be admitted: from nothing to many reads.
 const FRAMES: [usize; 5] = [64, 4096, READ_MAX, 1 << 20, 1 << 24];
 
-/// Charges held at once; more finds nothing new.
+/// Choices, and charges held at once: more find nothing new, and slow the search.
+const CHOICES_MAX: usize = 600;
 const HELD: usize = 100;
 
 /// The three shares and what they hold, as the room's formula has it.
@@ -49,7 +50,7 @@ impl Model {
 
 /// What is charged is counted until it is given back, and whoever asks for room first keeps the bound.
 pub fn check_memory(data: &[u8]) {
-    let mut choices = Choices::new(data);
+    let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let frame = FRAMES[choices.below(FRAMES.len())];
     let (more, floor) = (choices.below(1 << 24), frame + BUFFER_OVERHEAD);
     let answers = choices.flip();
