@@ -66,6 +66,21 @@ fn every_fuzz_target_has_a_corpus_here() {
     assert_eq!(targets, named);
 }
 
+/// A stranger's `cargo fuzz run framer` must not wait for the whole program.
+#[test]
+fn pure_targets_need_no_feature() {
+    let manifest = include_str!("../../../fuzz/Cargo.toml");
+    let bins: Vec<&str> = manifest.split("[[bin]]").skip(1).collect();
+    assert_eq!(bins.len(), CORPORA.len());
+    for bin in bins {
+        let (_, rest) = bin.split_once("name = \"").unwrap();
+        let target = &rest[..rest.find('"').unwrap()];
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{target}.rs"));
+        let is_pure = std::fs::read_to_string(source).unwrap().contains("framegate_pure::");
+        assert_eq!(bin.contains("required-features"), !is_pure, "{target}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 

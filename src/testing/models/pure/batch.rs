@@ -50,9 +50,10 @@ pub fn check_batch(data: &[u8]) {
     assert!(verified.body().is_slice());
     let held = verified.take_replies().map_or(0, |replies| replies.bytes());
     assert_eq!(held, answered * REPLY_MAX);
-    check_parts(verified.body(), stream, &frames, &views);
+    check_parts(verified.body(), stream, &frames, &views, bytes.len());
     assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
-    drop(verified);
+    check_split(verified, &frames, &scheme, views[1] % (count + 1));
+    check_split_off(stream, &frames, &scheme, views[2], &memory);
     check_two(stream, &frames, &scheme, views[0] % (count + 1), &memory);
     assert_eq!(memory.used(), 0);
 }
@@ -70,6 +71,35 @@ fn check_two(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, at: usize, mem
     check_verified(&verified_second, second, scheme);
 }
 
+/// A batch that is split has the verdicts that the whole has.
+fn check_split(verified: Verified, frames: &[RefFrame], scheme: &Scheme, at: usize) {
+    let (first, rest) = verified.split(at as u32);
+    assert_eq!(rest.is_none(), at == frames.len());
+    let (before, behind) = frames.split_at(at);
+    check_frames(&first, before, scheme);
+    if let Some(rest) = rest {
+        check_frames(&rest, behind, scheme);
+        assert!(rest.plain_topic().is_none_or(|topic| behind.iter().all(|frame| frame.topic == topic)));
+    }
+}
+
+/// What is split off has its part of the memory that is set aside for replies.
+fn check_split_off(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, at: usize, memory: &Arc<Memory>) {
+    if frames.is_empty() {
+        return;
+    }
+    let (at, len) = (at % frames.len(), stream.len());
+    let answered =
+        |frames: &[RefFrame]| frames.iter().filter(|frame| frame.want_reply || frame.kind == 4).count();
+    let mut room = Some(memory.charge(Share::Small, answered(frames) * REPLY_MAX));
+    let batch = Batch::new(Buffer::charged(memory, stream.into()), len, frames.len() as u32, None);
+    let mut rest = verify(batch, scheme).split_off(at as u32, &mut room);
+    check_frames(&rest, &frames[at..], scheme);
+    let held = rest.take_replies().map(|replies| replies.bytes());
+    assert_eq!(held, Some(answered(&frames[at..]) * REPLY_MAX));
+    assert_eq!(room.map(|room| room.bytes()), Some(answered(&frames[..at]) * REPLY_MAX));
+}
+
 pub fn memory() -> Arc<Memory> {
     Memory::new(Memory::least(1 << 20), 1 << 20)
 }
@@ -78,6 +108,10 @@ pub fn memory() -> Arc<Memory> {
 pub fn schemes(choices: &mut Choices) -> (Scheme, Scheme) {
     // Of any length: a secret longer than a block of the hash is hashed first.
     let keyed = Scheme::keyed(choices.bytes(150));
+    assert_eq!(
+        (format!("{keyed:?}"), format!("{:?}", Scheme::Sha256)),
+        ("HMAC-SHA-256".into(), "SHA-256".into())
+    );
     match choices.below(3) {
         0 => (Scheme::Sha256, keyed),
         1 => (keyed, Scheme::Sha256),
@@ -102,7 +136,21 @@ pub fn frame(choices: &mut Choices, scheme: &Scheme, other: &Scheme, payload: &[
     out[start + at] ^= choices.byte();
 }
 
+/// Every verdict, and what the batch says of its frames together.
 pub fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme) {
+    check_frames(verified, frames, scheme);
+    let plain = frames.iter().all(|frame| {
+        let whole = frame.part_index == 0 && frame.part_count < 2;
+        frame.kind == 0 && !frame.want_reply && whole && frame.topic == frames[0].topic
+    });
+    let intact = verified.iter().all(|checked| checked.intact);
+    // One may have a part count of 0 and another of 1; then each is looked at.
+    let alike = frames.windows(2).all(|two| two[0].part_count == two[1].part_count);
+    let expected = verified.body().is_slice() && plain && intact && alike;
+    assert_eq!(verified.plain_topic(), frames.first().filter(|_| expected).map(|frame| frame.topic));
+}
+
+fn check_frames(verified: &Verified, frames: &[RefFrame], scheme: &Scheme) {
     assert_eq!((verified.frames() as usize, verified.is_empty()), (frames.len(), frames.is_empty()));
     assert_eq!(verified.iter().count(), frames.len());
     let mut at = 0;
@@ -116,19 +164,10 @@ pub fn check_verified(verified: &Verified, frames: &[RefFrame], scheme: &Scheme)
         at = checked.end();
     }
     assert_eq!((verified.len(), verified.body().len()), (at, at));
-    let plain = frames.iter().all(|frame| {
-        let whole = frame.part_index == 0 && frame.part_count < 2;
-        frame.kind == 0 && !frame.want_reply && whole && frame.topic == frames[0].topic
-    });
-    let intact = verified.iter().all(|checked| checked.intact);
-    // One may have a part count of 0 and another of 1; then each is looked at.
-    let alike = frames.windows(2).all(|two| two[0].part_count == two[1].part_count);
-    let expected = verified.body().is_slice() && plain && intact && alike;
-    assert_eq!(verified.plain_topic(), frames.first().filter(|_| expected).map(|frame| frame.topic));
 }
 
 /// Runs of frames, and runs of those, hold what the stream holds there.
-fn check_parts(body: &Body, stream: &[u8], frames: &[RefFrame], views: &[usize]) {
+fn check_parts(body: &Body, stream: &[u8], frames: &[RefFrame], views: &[usize], buffer: usize) {
     assert_eq!(concat(body), stream);
     let mut ends = vec![0];
     ends.extend(frames.iter().scan(0, |at, frame| {
@@ -143,6 +182,8 @@ fn check_parts(body: &Body, stream: &[u8], frames: &[RefFrame], views: &[usize])
         (first, last) = (from, to);
         assert_eq!(concat(&part), stream[ends[first]..ends[last]]);
         assert_eq!((part.len(), part.is_empty()), (ends[last] - ends[first], first == last));
+        let others = (part.is_fragment(), part.keeps_others());
+        assert_eq!(others, (part.len() < buffer / 2, part.len() < buffer));
         for n in within(part.len(), view[0]) {
             let whole = ends[first + 1..=last].iter().filter(|&&end| end - ends[first] <= n).count();
             assert_eq!(part.frames_within(n) as usize, whole, "within {n} bytes");

@@ -1,6 +1,6 @@
 //! Choices made of bytes, so that whoever mutates the bytes steers the run.
 
-use crate::wire::{Header, Kind};
+use crate::wire::{Header, Kind, Status};
 
 /// Reads choices from bytes. Where they run out, every choice is 0.
 #[derive(Debug)]
@@ -57,7 +57,10 @@ impl<'a> Choices<'a> {
         let kind = kinds[self.below(10) / 2 * usize::from(self.flip())];
         let mut header = Header { want_reply: self.flip(), ..Header::new(kind) };
         if kind == Kind::Reply {
-            header.status = self.below(1 << 16) as u16;
+            header.status = match self.below(16) {
+                at if at < Status::ALL.len() => Status::ALL[at] as u16,
+                _ => self.below(1 << 16) as u16,
+            };
         }
         if self.flip() {
             (header.part_index, header.part_count) = (self.byte().into(), self.byte().into());

@@ -9,7 +9,7 @@ use super::batch::memory;
 use super::choices::Choices;
 use crate::core::limits::BUFFER_OVERHEAD;
 use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::{DIGEST, HEADER, Header, Kind, Piecewise, Scheme};
+use crate::wire::{DIGEST, HEADER, Header, Kind, Piecewise, Scheme, implementation};
 
 /// Messages in one run; more finds nothing new.
 const MESSAGES: usize = 40;
@@ -41,6 +41,7 @@ pub fn check_pairs(data: &[u8]) {
         assert!(!std::mem::replace(&mut seen[at], true), "message {at} is done twice");
         assert_eq!(digest, reference(secret, messages[at]), "message {at} of {} bytes", messages[at].len());
     }
+    assert!(!implementation().is_empty());
     assert!(!seen.contains(&false), "every message is done: {seen:?}");
 }
 

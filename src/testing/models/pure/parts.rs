@@ -31,7 +31,7 @@ type Map = BTreeMap<(&'static [u8], u64), Product>;
 /// What is whole, refused, waits and is dismissed is what a map says that is looked through for it.
 pub fn check_parts(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
-    let bounds = Bounds {
+    let mut bounds = Bounds {
         products: 1 + choices.below(8),
         bytes: 1_000 + choices.below(4_000),
         parts: [3, 70, 200][choices.below(3)],
@@ -57,7 +57,7 @@ pub fn check_parts(data: &[u8]) {
                     },
                     count,
                     payload,
-                    held: 2 * payload,
+                    held: 2 * payload + if choices.below(16) == 1 { 1_000 } else { 0 },
                 };
                 let expected = judge(&model, &part, &bounds, beside);
                 assert_eq!(parts.judge(&part, now), expected);
@@ -71,13 +71,16 @@ pub fn check_parts(data: &[u8]) {
                             (product.since, product.step) = (now, number);
                         }
                     }
-                    Err(_) => {}
+                    Err(refusal) => assert!(!refusal.to_string().is_empty()),
                 }
             }
             6 => now += Duration::from_secs(choices.below(12) as u64),
             7 => {
                 beside = choices.below(2_000);
                 parts.set_beside(beside);
+                bounds.bytes += choices.below(100);
+                parts.set_bytes(bounds.bytes);
+                assert_eq!(parts.bounds().bytes, bounds.bytes);
             }
             _ => {
                 let dismissed = parts.dismiss_oldest().map(seen);

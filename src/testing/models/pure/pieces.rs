@@ -97,6 +97,9 @@ impl Large {
 
     fn check(&self) {
         assert_eq!(self.large.unhashed(), self.unhashed());
+        if self.received == 0 {
+            assert!(format!("{:?}", self.large).starts_with("Piecewise(0 hashed, 0 received"));
+        }
         assert_eq!(self.large.is_finished(), self.is_finished());
     }
 

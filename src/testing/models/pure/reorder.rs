@@ -36,6 +36,7 @@ pub fn check_reorder(data: &[u8]) {
             _ => (0..model.len()).for_each(|_| release(&mut window, &mut model, &mut released)),
         }
         assert_eq!((window.len(), window.is_empty()), (model.len(), model.is_empty()));
+        assert!(window.is_next(released) && !window.is_next(released + 1));
     }
     // What is still open completes, the last first, and then all of it comes out.
     for seq in open.into_iter().rev() {

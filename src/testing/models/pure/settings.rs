@@ -1,5 +1,7 @@
 //! Sizes, times and ranges as people write them against what they were written of; and texts fit for a line of a log.
 
+use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::de::value::{Error, F64Deserializer, I64Deserializer, StrDeserializer};
@@ -29,7 +31,9 @@ pub fn check_settings(data: &[u8]) {
     check_time(number, TIMES[choices.below(TIMES.len())]);
     check_told(number, choices.number() >> choices.below(64));
     let text = String::from_utf8_lossy(choices.bytes(TEXT_MAX)).into_owned();
-    let text = match choices.below(4) {
+    let text = match choices.below(6) {
+        4 => range.word.unwrap_or("OFF").to_owned(),
+        5 => format!("{}d", number >> 50),
         0 => Size(number as usize).to_string(),
         1 => Time(Duration::from_millis(number >> 20)).to_string(),
         2 => number.to_string(),
@@ -57,7 +61,9 @@ fn check_size(number: u64, (unit, one): (&str, u64)) {
         let Size(near) = rounded.parse().expect("what is shown can be read");
         assert!(near.abs_diff(expected.0) <= expected.0 / 15, "{rounded} shown of {written}");
         if !unit.is_empty() {
-            assert_eq!(written.parse(), Ok(TimeOrSize::Size(expected.0)));
+            let either = TimeOrSize::Size(expected.0);
+            assert_eq!(written.parse(), Ok(either));
+            assert_eq!(either.to_string(), expected.to_string());
         }
     }
     let bare = I64Deserializer::<Error>::new(number as i64);
@@ -87,6 +93,15 @@ fn check_time(number: u64, (unit, ms): (&str, u64)) {
     assert_eq!(Time::deserialize(seconds).is_ok(), Duration::try_from_secs_f64(number as f64).is_ok());
 }
 
+/// As a serializer writes them.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        units::serialize_seconds(&self.0, f)
+    }
+}
+
 /// Numbers and times in messages.
 fn check_told(number: u64, count: u64) {
     let grouped = units::grouped(number);
@@ -99,6 +114,11 @@ fn check_told(number: u64, count: u64) {
         let Time(told) = about.parse().expect("it is told as it could be written");
         assert!(told <= time && time - told <= time / 10 + Duration::from_millis(1), "{about} of {time:?}");
     }
+    let seconds: f64 = Seconds(time).to_string().parse().expect("a number");
+    assert!((seconds - time.as_secs_f64()).abs() < 1e-3 + seconds / 1e6);
+    let [full, other] = [io::ErrorKind::FileTooLarge, io::ErrorKind::NotFound].map(io::Error::from);
+    assert!(units::of_file(&full).contains("ulimit -f"));
+    assert_eq!(units::of_file(&other), other.to_string());
     let now = Instant::now();
     assert!(units::later(now, Duration::from_secs(number)) >= now);
 }
@@ -136,6 +156,8 @@ fn check_serve(range: &ranges::Range, number: u64) {
     let is_serve = range.command == "serve";
     match range.bounds {
         Bounds::Count(least, most) => {
+            assert!(!is_serve || ranges::check_size(range.option, count).is_err(), "it is no size");
+            assert!(!is_serve || ranges::check_time(range.option, time).is_err(), "it is no time");
             let checked = ranges::check_count(range.option, count);
             assert!(!is_serve || checked.is_ok() == (least..=most).contains(&number));
         }
@@ -148,6 +170,7 @@ fn check_serve(range: &ranges::Range, number: u64) {
             assert!(!is_serve || checked.is_ok() == (least..=most).contains(&time));
         }
         Bounds::TimeOrSize(most, bytes) => {
+            assert!(!is_serve || ranges::check_count(range.option, count).is_err(), "it is no count");
             let size = ranges::check_size(range.option, count);
             assert!(!is_serve || size.is_ok() == (1..=bytes).contains(&count));
             let within = (Duration::from_millis(1)..=most).contains(&time);

@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::choices::Choices;
-use crate::core::limits::{PATTERN_COST, PATTERN_HELD, SUBSCRIBER_COST};
-use crate::wire::{Full, Holder, Limits, Patterns, check_pattern, check_topic, is_exact, matches};
+use crate::core::limits::{CONN_PATTERNS, PATTERN_COST, PATTERN_HELD, SUBSCRIBER_COST};
+use crate::wire::{
+    Full, Holder, Limits, Patterns, check_pattern, check_topic, is_exact, matches, partial_wildcard,
+};
 
 /// Few tokens, so that patterns and topics meet; some that only look like wildcards.
 const TOKENS: [&str; 10] = ["a", "b", "*", ">", "c", "aa", "a*", ">>", "ä", ""];
@@ -118,12 +120,14 @@ pub fn check_topics(data: &[u8]) {
         let holder = names[slot];
         let Some(text) = valid_pattern else { continue };
         assert_eq!(is_exact(text), valid_topic.is_some(), "{text}");
+        let partial = |token: &&&str| token.len() > 1 && token.contains(['*', '>']);
+        assert_eq!(partial_wildcard(text), split(text).iter().find(partial).copied());
         match operation {
-            0..4 => assert_eq!(
-                patterns.insert(text, holder),
-                model.insert(text, holder, bytes_max),
-                "{text} for {holder:?}"
-            ),
+            0..4 => {
+                let inserted = patterns.insert(text, holder);
+                assert_eq!(inserted, model.insert(text, holder, bytes_max), "{text} for {holder:?}");
+                assert!(inserted.err().is_none_or(|full| !full.to_string().is_empty()));
+            }
             4 => {
                 // Mostly one that is held: a random one seldom is.
                 let held = choices.below(model.pairs.len().max(1));
@@ -168,6 +172,8 @@ pub fn check_topics(data: &[u8]) {
             (model.pairs.is_empty(), !model.left.is_empty())
         );
     }
+    assert_eq!(patterns.limits().pairs, LIMITS.pairs);
+    assert_eq!(Patterns::<Named>::default().limits().pairs_each, CONN_PATTERNS);
     for topic in ["", "a", "a.b", "a.a.a"] {
         check_matching(&mut patterns, &model.pairs, topic);
     }
