@@ -29,10 +29,10 @@ impl Holder for Named {
 }
 
 /// More choices find nothing new, and slow the search.
-const CHOICES_MAX: usize = 400;
+const CHOICES_MAX: usize = 160;
 
 /// Few enough to be met with those.
-const LIMITS: Limits = Limits { pairs: 20, pairs_each: 7, shapes: 9, shapes_each: 4, bytes: 7_000 };
+const LIMITS: Limits = Limits { pairs: 10, pairs_each: 5, shapes: 6, shapes_each: 4, bytes: 4_000 };
 
 /// Patterns as a list, and their limits as the documentation has them.
 #[derive(Default)]
