@@ -1,6 +1,6 @@
-//! A stream in any pieces.
+//! Streams of frames, damaged or not, in a few pieces.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::testing::models::check_decoder(data);
+    framegate_pure::models::check_decoder(data);
 });

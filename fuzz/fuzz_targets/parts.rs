@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::testing::models::check_parts(data);
+    framegate_pure::models::check_parts(data);
 });

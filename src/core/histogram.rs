@@ -1,7 +1,7 @@
 //! How values are spread: counts in buckets, four to a doubling, so that a quantile is within a fifth
 //! of the truth and recording costs a few nanoseconds.
 
-/// Buckets: values up to 2^30, the last one holds what is larger.
+/// Buckets: values up to 2^31, the last one also holds what is larger.
 const BUCKETS: usize = 120;
 
 /// Counts of whole numbers (microseconds, bytes, frames) by size.

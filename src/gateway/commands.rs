@@ -236,14 +236,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What the gate looks like now, without a look at every connection.
     pub fn describe(&self) -> Snapshot {
+        let mut settings = self.config.listed();
+        settings.insert(0, ("workers", self.pool.workers().to_string()));
+        Snapshot { settings, ..self.describe_state() }
+    }
+
+    /// The same without its settings, which take longer to be written out than all else.
+    pub(crate) fn describe_state(&self) -> Snapshot {
         let phase = match (self.draining, self.keeper.paused) {
             (Some(_), _) => Phase::Draining,
             (None, true) => Phase::Paused,
             (None, false) => Phase::Running,
         };
         let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
-        let mut settings = self.config.listed();
-        settings.insert(0, ("workers", self.pool.workers().to_string()));
         Snapshot {
             phase,
             quiet: self.is_quiet(),
@@ -270,7 +275,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             parts: self.assembly.describe(self.now),
             sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
             paused: self.pauses.counts(self.now),
-            settings,
+            settings: Vec::new(),
             survey: None,
         }
     }

@@ -3,6 +3,7 @@
 use super::digest::Scheme;
 use super::fault::Fault;
 use super::header::{DIGEST, HEADER, Header, Kind};
+use crate::core::limits::DECODER_MIN;
 
 /// What a stream may hold beyond what a header can say.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +152,6 @@ pub struct Decoder {
     filled: usize,
 }
 
-/// 64 KiB: a socket buffer's worth. The buffer doubles while a frame needs more, as its bytes come.
-const SPARE_MIN: usize = 64 * 1024;
-
 impl Decoder {
     /// A decoder at the beginning of a stream.
     pub fn new(rules: Rules) -> Decoder {
@@ -167,7 +165,7 @@ impl Decoder {
             self.filled -= self.decoded;
             self.decoded = 0;
         }
-        let len = (2 * self.filled).max(SPARE_MIN);
+        let len = (2 * self.filled).max(DECODER_MIN);
         if self.bytes.len() < len {
             self.bytes.resize(len, 0);
         }

@@ -91,8 +91,9 @@ fn options_are_those_of_help() {
         assert!(output.status.success(), "{command}");
         help.push_str(&String::from_utf8(output.stdout).unwrap());
     }
-    // The bench has options of its own.
+    // The bench and a script have options of their own.
     help.push_str(&pages::read("benches/gateway/options.rs"));
+    help.push_str(&pages::read("fuzz/coverage.sh"));
     let known: HashSet<&str> = options(&help).collect();
     let mut seen = 0;
     for page in pages::all() {

@@ -38,6 +38,10 @@ pub const READ_MAX: usize = bound(256 * KIB, 4 * KIB);
 /// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
 pub const READ_MIN: usize = bound(16 * KIB, 256);
 
+/// 64 KiB: a socket buffer's worth, and the least that a [`Decoder`](crate::wire::Decoder) offers a read. Its buffer
+/// doubles while a frame needs more, as its bytes come.
+pub const DECODER_MIN: usize = bound(64 * KIB, KIB);
+
 /// 64 batches read and not yet released: the size of a connection's reorder window.
 pub const CONN_BATCHES: usize = bound(64, 6);
 

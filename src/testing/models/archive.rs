@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
-use super::choices::Choices;
+use super::Choices;
 use super::scratch::Scratch;
 use crate::tools::records::{Cut, Flaw, Found, LeftOut, Walk};
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::choices::Choices;
+use super::Choices;
 use super::disk::{Fault, SimDisk};
 use super::store::{begin, ids_in};
 use crate::core::memory::{Buffer, Memory};

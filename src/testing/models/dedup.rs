@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::choices::Choices;
+use super::Choices;
 use crate::core::limits::{DEDUP_ENTRY, DEDUP_SHARE};
 use crate::gateway::dedup::Dedup;
 use crate::gateway::sink_set::SinkSet;

@@ -1,6 +1,6 @@
 //! A response in any pieces against the whole, and both against a parser that does it the slow way.
 
-use super::choices::Choices;
+use super::Choices;
 use crate::core::limits::{HTTP_CHUNK_LINE_MAX, HTTP_FIELDS_MAX, HTTP_HEAD_MAX, HTTP_INTERIM_MAX};
 use crate::http::wire::{Exchange, Fault, Fed, Head, Receive};
 

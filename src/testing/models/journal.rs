@@ -1,6 +1,6 @@
 //! The journal of `post`, broken off and damaged, against a list of the lines that are whole.
 
-use super::choices::Choices;
+use super::Choices;
 use super::scratch::Scratch;
 use crate::http::dispatch::judge::Reason;
 use crate::tools::post::Key;

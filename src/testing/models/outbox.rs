@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use super::choices::Choices;
+use super::Choices;
 use crate::core::limits::WRITE_SLICES;
 use crate::runtime::net::{Outbox, Segments};
 

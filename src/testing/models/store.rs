@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::choices::Choices;
+use super::Choices;
 use super::disk::{Fault, SimDisk};
 use crate::core::memory::{Buffer, Memory};
 use crate::sinks::Put;

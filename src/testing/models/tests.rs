@@ -11,19 +11,27 @@ use crate::testing::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 12] = [
+const CORPORA: [(&str, &[Check]); 20] = [
+    ("framer", &[check_framer]),
     ("decoder", &[check_decoder]),
-    ("batch", &[check_batch, check_pieces]),
+    ("batch", &[check_batch]),
+    ("pieces", &[check_pieces]),
     ("pairs", &[check_pairs]),
-    ("reorder", &[check_reorder, check_memory, check_calls, check_dedup]),
+    ("draft", &[check_draft]),
     ("topics", &[check_topics]),
-    ("http", &[check_http]),
-    ("outbox", &[check_outbox]),
+    ("reorder", &[check_reorder, check_steps]),
+    ("memory", &[check_memory]),
+    ("calls", &[check_calls]),
     ("parts", &[check_parts]),
+    ("histogram", &[check_histogram]),
+    ("settings", &[check_settings]),
+    ("outbox", &[check_outbox]),
+    ("dedup", &[check_dedup]),
     ("store", &[check_store, check_recovery, check_repair, check_clocks]),
+    ("gateway", &[check_schedule]),
+    ("http", &[check_http]),
     ("journal", &[check_journal, check_any_journal]),
     ("archive", &[check_archive]),
-    ("gateway", &[check_schedule]),
 ];
 
 #[test]
@@ -58,12 +66,57 @@ fn every_fuzz_target_has_a_corpus_here() {
     assert_eq!(targets, named);
 }
 
+/// A stranger's `cargo fuzz run framer` must not wait for the whole program.
+#[test]
+fn pure_targets_need_no_feature() {
+    let manifest = include_str!("../../../fuzz/Cargo.toml");
+    let bins: Vec<&str> = manifest.split("[[bin]]").skip(1).collect();
+    assert_eq!(bins.len(), CORPORA.len());
+    for bin in bins {
+        let (_, rest) = bin.split_once("name = \"").unwrap();
+        let target = &rest[..rest.find('"').unwrap()];
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{target}.rs"));
+        let is_pure = std::fs::read_to_string(source).unwrap().contains("framegate_pure::");
+        assert_eq!(bin.contains("required-features"), !is_pure, "{target}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_stream_in_pieces_is_the_whole_stream(data in vec(any::<u8>(), 0..1500)) {
         check_decoder(&data);
+    }
+
+    #[test]
+    fn a_short_stream_may_be_broken_anywhere(data in vec(any::<u8>(), 0..200)) {
+        check_every_split(&data);
+    }
+
+    #[test]
+    fn any_bytes_in_two_pieces_are_the_whole(data in vec(any::<u8>(), 0..400)) {
+        check_framer(&data);
+    }
+
+    #[test]
+    fn a_frame_that_is_made_is_the_one_that_is_encoded(data in vec(any::<u8>(), 0..300)) {
+        check_draft(&data);
+    }
+
+    #[test]
+    fn the_histogram_is_the_list(data in vec(any::<u8>(), 0..600)) {
+        check_histogram(&data);
+    }
+
+    #[test]
+    fn what_is_written_is_read(data in vec(any::<u8>(), 0..100)) {
+        check_settings(&data);
+    }
+
+    #[test]
+    fn steps_keep_the_order(data in vec(any::<u8>(), 0..1500)) {
+        check_steps(&data);
     }
 
     #[test]

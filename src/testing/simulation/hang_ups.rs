@@ -36,13 +36,13 @@ fn asking(id: u64) -> Vec<u8> {
 
 impl Scene {
     fn slots_used(&self) -> usize {
-        self.gate.describe().queues.connections.now as usize
+        self.gate.describe_state().queues.connections.now as usize
     }
 
     fn pause(&mut self) {
         let (answer, _) = Answer::new();
         self.gate.command(Command::Pause(Duration::ZERO, answer), self.now);
-        assert_eq!(self.gate.describe().phase, Phase::Paused);
+        assert_eq!(self.gate.describe_state().phase, Phase::Paused);
     }
 
     fn resume(&mut self) {
@@ -136,7 +136,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
         scene.world.borrow_mut().wires[wire].break_off(id % 2 == 0);
         scene.turns(1);
         assert_eq!(scene.slots_used(), 0, "publisher {id} is gone, and holds its slot");
-        let MemoryUse { used_bytes, entries_bytes, limit_bytes, .. } = scene.gate.describe().memory;
+        let MemoryUse { used_bytes, entries_bytes, limit_bytes, .. } = scene.gate.describe_state().memory;
         // Beside the tables of what was accepted, which grow by the half.
         let used_bytes = used_bytes - entries_bytes;
         let half = limit_bytes as usize / 2;
@@ -253,7 +253,7 @@ fn many_who_stall_hold_the_others_up_once() {
         while scene.workers.borrow().has_work() {
             scene.workers.borrow_mut().work(&mut Dice::Seed(1));
         }
-        let memory = scene.gate.describe().memory;
+        let memory = scene.gate.describe_state().memory;
         charged = charged.max(memory.entries_bytes + memory.small_bytes);
         scene.wait(Duration::from_millis(10));
         let waits = scene.now - began;

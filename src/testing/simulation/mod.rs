@@ -367,11 +367,13 @@ impl Simulation<'_> {
             let _scope = heap::gateway();
             leak.push(vec![0; 100].into());
         }
-        self.check_steering();
+        self.take_looks();
+        let snapshot = self.gate.describe_state();
+        self.check_steering(&snapshot);
         self.account.check(&self.gate, self.uncharged);
         self.check_unread(&unread);
         self.check_broken();
-        self.check_parts();
+        self.check_parts(&snapshot);
         if !self.shelves.is_empty()
             && self.turns.is_multiple_of(if self.rules.kind.is_large() { 500 } else { 8 })
         {

@@ -46,7 +46,7 @@ impl Simulation<'_> {
             5 => {
                 let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);
                 // What could not be in force is refused.
-                let fits = outbox <= self.gate.describe().memory.limit_bytes as usize / 2;
+                let fits = outbox <= self.gate.describe_state().memory.limit_bytes as usize / 2;
                 assert_eq!(self.set(Setting::Outbox(outbox)).is_ok(), fits, "an outbox of {outbox}");
             }
             6 => {
@@ -86,7 +86,7 @@ impl Simulation<'_> {
         self.command(Command::Pause(wait, answer));
         self.steering.pauses.push(from);
         self.steering.read.get_or_insert(self.gate.ledger().read);
-        assert_eq!(self.gate.describe().phase, Phase::Paused);
+        assert_eq!(self.gate.describe_state().phase, Phase::Paused);
     }
 
     pub(super) fn resume(&mut self) {
@@ -94,11 +94,11 @@ impl Simulation<'_> {
         self.command(Command::Resume(answer));
         let was_paused = self.steering.read.take().is_some();
         assert_eq!(from.try_recv(), Ok(was_paused));
-        assert_eq!(self.gate.describe().phase, Phase::Running);
+        assert_eq!(self.gate.describe_state().phase, Phase::Running);
     }
 
     fn set(&mut self, setting: Setting) -> Result<Change, String> {
-        let used = self.gate.describe().memory.used_bytes as usize;
+        let used = self.gate.describe_state().memory.used_bytes as usize;
         self.steering.memory_max = self.steering.memory_max.max(used);
         let (answer, from) = Answer::new();
         self.command(Command::Set(setting, answer));
@@ -124,9 +124,7 @@ impl Simulation<'_> {
     }
 
     /// After each turn.
-    pub(super) fn check_steering(&mut self) {
-        self.take_looks();
-        let snapshot = self.gate.describe();
+    pub(super) fn check_steering(&mut self, snapshot: &Snapshot) {
         if let Some(read) = self.steering.read {
             assert_eq!(snapshot.ledger.read, read, "a frame was read in a pause");
         }
@@ -137,7 +135,7 @@ impl Simulation<'_> {
     }
 
     /// Takes the answers to looks: they are no longer the gateway's.
-    fn take_looks(&mut self) {
+    pub(super) fn take_looks(&mut self) {
         let done = &mut self.steering.done[2];
         self.steering.looks.retain(|look| {
             let Ok(snapshot) = look.try_recv() else { return true };

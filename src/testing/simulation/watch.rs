@@ -9,13 +9,13 @@ use super::products::Name;
 use super::script::{Fate, Script};
 use super::shelf::Shelf;
 use crate::gateway::BadDigestPolicy;
-use crate::gateway::snapshot::Phase;
+use crate::gateway::snapshot::{Phase, Snapshot};
 use crate::wire::{Header, Kind, Status};
 
 impl Simulation<'_> {
     /// After each turn: parts are within their bounds, and no lease is longer than it should be.
-    pub(super) fn check_parts(&mut self) {
-        let parts = self.gate.describe().parts;
+    pub(super) fn check_parts(&mut self, snapshot: &Snapshot) {
+        let parts = &snapshot.parts;
         assert!(parts.keys.now <= parts.keys.max, "5: {} products of {}", parts.keys.now, parts.keys.max);
         let (now, max) = (parts.bytes.now as usize, parts.bytes.max as usize);
         let (least, allowed) = &mut self.parts_bytes;
@@ -38,9 +38,11 @@ impl Simulation<'_> {
     pub(super) fn unread_while_full(&self) -> Vec<(usize, usize)> {
         let is_full = self.shelves.iter().any(|shelf| shelf.borrow().is_full());
         let word_came = self.shelves.iter().any(|shelf| shelf.borrow().has_done());
+        if !is_full || word_came || !self.calm {
+            return Vec::new();
+        }
         // Who is being closed is read, and what comes is thrown away.
-        let drains = self.gate.describe().phase == Phase::Draining;
-        if !is_full || word_came || !self.calm || drains {
+        if self.gate.describe_state().phase == Phase::Draining {
             return Vec::new();
         }
         let stays = |script: &Script| {

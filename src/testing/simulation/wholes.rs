@@ -234,8 +234,8 @@ fn has_room_for_all(run: &Simulation<'_>, products: &Products<'_>) -> bool {
     // An entry, a reply, a product of its own.
     let cost: usize = parts().map(|part| part.copies * (part.sent.end - part.sent.start + 800)).sum();
     // A quarter is for those that are open.
-    let fits =
-        products.len() as u64 <= run.gate.describe().parts.keys.max && cost <= run.parts_bytes.0 / 4 * 3;
+    let fits = products.len() as u64 <= run.gate.describe_state().parts.keys.max
+        && cost <= run.parts_bytes.0 / 4 * 3;
     fits && run.patient && !run.silent && !run.early
 }
 
