@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::dedup::Dedup;
+use super::acks::dedup::Dedup;
 use crate::core::call_queue::Overflow;
 use crate::core::limits::{
     ANSWER_WAITS, BUFFER_OVERHEAD, CALL, DEDUP_ENTRY, DEDUP_SHARE, FRAME_TIMEOUT, KEYS_DEFAULT, READ_MAX,

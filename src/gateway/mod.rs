@@ -7,50 +7,19 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
-mod accept;
-mod admission;
-mod answered;
-mod answers;
-mod assembly;
-mod calling;
-mod close;
-mod close_reason;
+pub(crate) mod acks;
 mod commands;
 mod config;
 mod conn;
-mod conns;
 pub mod control;
-mod copies;
-pub(crate) mod dedup;
-mod distribute;
-mod drafts;
-mod drain;
-mod durable;
-mod expire;
+mod egress;
+mod fragments;
 mod handlers;
-mod hang_up;
-#[cfg(any(test, feature = "check"))]
-mod invariants;
-mod large;
+mod ingress;
 pub mod ledger;
-mod log_lines;
-mod notices;
-mod owed;
-mod parcel;
-mod pauses;
-mod read;
-mod release;
-mod router;
+mod observe;
 mod run;
-pub(crate) mod sink_set;
-mod slow;
 pub mod snapshot;
-mod stage;
-mod survey;
-mod timing;
-mod waits;
-mod with_workers;
-mod write;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -59,26 +28,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::core::call_queue::Overflow;
-pub use close_reason::CloseReason;
 pub use config::{BadDigestPolicy, Config, Pressure, SlowPolicy};
+pub use conn::close_reason::CloseReason;
 #[cfg(any(test, feature = "check"))]
-pub use invariants::Holdings;
+pub use observe::invariants::Holdings;
 pub use run::{Control, Gateway};
 
-use accept::Acceptor;
-use admission::Lines;
-use assembly::Assembly;
-use calling::Calling;
+use acks::dedup::Dedup;
+use acks::tickets::Durable;
 use commands::Gatekeeper;
+use conn::accept::Acceptor;
+use conn::table::Conns;
 use conn::{ConnId, State};
-use conns::Conns;
-use dedup::Dedup;
-use durable::Durable;
-use notices::Notices;
-use pauses::Pauses;
-use router::Router;
-use survey::{History, Surveyor};
-use timing::Timing;
+use egress::router::Router;
+use fragments::assembly::Assembly;
+use handlers::calling::Calling;
+use ingress::admission::Lines;
+use observe::notices::Notices;
+use observe::pauses::Pauses;
+use observe::survey::{History, Surveyor};
+use observe::timing::Timing;
 
 use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY};
 use crate::core::memory::Memory;

@@ -1,0 +1,92 @@
+//! Ending without losing what was accepted.
+
+use std::io;
+use std::time::Instant;
+
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::State;
+use crate::gateway::egress::distribute::encode_reply;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::Status;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Begins to listen where the address is only reserved yet.
+    ///
+    /// # Errors
+    /// What the system says of the address.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.net.listen()
+    }
+
+    /// Takes nothing more in. What was read is finished, outboxes are written until the drain
+    /// timeout, and everyone is closed.
+    pub fn begin_drain(&mut self, now: Instant) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.now = now;
+        self.draining = Some(now + self.config.drain);
+        self.net.stop_listening();
+        self.acceptor.stop();
+        for id in self.conns.ids() {
+            if let Some(conn) = self.conns.get_mut(id)
+                && conn.state == State::Open
+            {
+                conn.state = State::Draining;
+            }
+        }
+    }
+
+    /// Whether draining has ended: nothing is left.
+    pub fn is_drained(&self) -> bool {
+        let handlers_are_gone = self.calling.as_ref().is_none_or(|calling| calling.handlers.are_gone());
+        let sinks_are_idle = self.durable.as_ref().is_none_or(|durable| durable.is_idle());
+        self.draining.is_some()
+            && self.conns.is_empty()
+            && self.assembly.is_empty()
+            && !self.router.is_leaving()
+            && handlers_are_gone
+            && sinks_are_idle
+    }
+
+    /// Takes the next step of draining, if it is time for it.
+    pub(in crate::gateway) fn drain_on(&mut self) {
+        let Some(deadline) = self.draining else { return };
+        if self.now >= deadline {
+            if self.calling.is_some() {
+                // A frame waits in a stage for its own answer, or for that of one before it.
+                self.ledger.borrow_mut().unanswered += self.staged;
+            }
+            for id in self.conns.ids() {
+                self.lose(id, CloseReason::Draining);
+                self.reap(id);
+            }
+            self.forget_calls();
+            self.forget_parts();
+            self.forget_tickets();
+            if let Some(calling) = &mut self.calling {
+                calling.handlers.kill_all(self.now);
+            }
+        } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 && self.assembly.is_empty() {
+            if let Some(calling) = &mut self.calling {
+                calling.handlers.set_wanted(0, self.now);
+            }
+            // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
+            // this is a drain and no crash.
+            for id in self.conns.ids() {
+                let Some(conn) = self.conns.get(id) else { continue };
+                if conn.state != State::Draining || conn.ended {
+                    continue;
+                }
+                let mut last = Vec::new();
+                if conn.publishes || self.router.has(id) || conn.readable || conn.begun().is_some() {
+                    let reason = CloseReason::Draining.to_string();
+                    encode_reply(conn.begun_id(), Status::Closing, &reason, &self.config.scheme, &mut last);
+                }
+                self.end(id, CloseReason::Draining, last);
+            }
+        }
+    }
+}

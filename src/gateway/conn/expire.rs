@@ -1,0 +1,62 @@
+//! What is due by the clock.
+
+use crate::gateway::CloseReason;
+use crate::gateway::conn::{ConnId, State};
+use crate::gateway::{Gate, SlowPolicy};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Looks at every connection that has a deadline now.
+    pub(in crate::gateway) fn expire(&mut self) {
+        while let Some(key) = self.deadlines.pop_due(self.now) {
+            let id = ConnId::from_key(key);
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            conn.armed = None;
+            self.expire_one(id);
+            self.arm(id);
+        }
+    }
+
+    fn expire_one(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        match conn.state {
+            State::Gone(_) => {}
+            State::Closing(_) | State::Lingering(_) => {
+                if self.now >= conn.linger_until.get() {
+                    self.lose(id, CloseReason::Finished);
+                }
+            }
+            State::Open | State::Draining => self.expire_open(id),
+        }
+    }
+
+    fn expire_open(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        // Where bytes are there and were not read, the gateway is what the peer waits for.
+        let is_ours = conn.readable || conn.paused.is_some();
+        if conn.begun().is_some() && self.now >= conn.frame_since.get() + self.config.frame_timeout {
+            if !is_ours {
+                return self.lose(id, CloseReason::FrameTimeout);
+            }
+            conn.frame_since = self.now.into();
+        }
+        if let Some(crowd) = &conn.crowd {
+            if self.config.slow == SlowPolicy::Pause {
+                if self.now >= conn.slow_since(crowd) + self.config.slow_timeout {
+                    return self.close(id, CloseReason::Slow);
+                }
+            } else if !conn.is_patient(self.now) {
+                self.release_held(id);
+            }
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if self.now >= conn.last_read.max(conn.last_write).get() + self.config.idle_timeout {
+            // While the gateway is paused it gives nobody anything either.
+            if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
+                return self.lose(id, CloseReason::Idle);
+            }
+            conn.last_read = self.now.into();
+        }
+    }
+}

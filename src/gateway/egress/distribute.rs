@@ -1,0 +1,594 @@
+//! What a verified frame does: it is delivered, it changes what its own connection subscribes to, or
+//! it is refused; and it is answered.
+
+use std::rc::Rc;
+
+use crate::core::limits::{BUFFER_OVERHEAD, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
+use crate::core::memory::{Buffer, Charge, Share};
+use crate::gateway::CloseReason;
+use crate::gateway::acks::pending::Reply;
+use crate::gateway::acks::sink_set::SinkSet;
+use crate::gateway::acks::tickets::Ticket;
+use crate::gateway::conn::{ConnId, Item, Rejects};
+use crate::gateway::egress::parcel::{Parcel, Run};
+use crate::gateway::egress::router::Targets;
+use crate::gateway::handlers::stage::Passed;
+use crate::gateway::observe::notices::Notice;
+use crate::gateway::{BadDigestPolicy, Gate};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::{
+    Body, Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
+};
+
+/// Neighbouring frames with the same subscribers, not handed over yet.
+struct OpenRun {
+    start: usize,
+    end: usize,
+    frames: u32,
+    targets: Targets,
+}
+
+/// Neighbouring frames of one topic, not put yet: whoever subscribes to several topics gets their frames as one
+/// run, and a sink tells topics apart.
+struct OpenPut<'a> {
+    start: usize,
+    end: usize,
+    frames: u32,
+    topic: &'a [u8],
+}
+
+/// Replies to the frames of one batch.
+struct Replies<'a> {
+    bytes: Vec<u8>,
+    /// Those that promise nothing, where those that do wait for sinks.
+    at_once: Vec<u8>,
+    apart: bool,
+    scheme: &'a Scheme,
+}
+
+impl Replies<'_> {
+    /// The frame is distributed.
+    fn add_ok(&mut self, header: &Header, said: &str) {
+        if header.is_answered() {
+            encode_reply(header.id, Status::Ok, said, self.scheme, &mut self.bytes);
+        }
+    }
+
+    /// Of anything else.
+    fn add(&mut self, header: &Header, status: Status, reason: &str) {
+        if header.is_answered() {
+            let bytes = if self.apart { &mut self.at_once } else { &mut self.bytes };
+            encode_reply(header.id, status, reason, self.scheme, bytes);
+        }
+    }
+}
+
+/// Appends a REPLY to `out`.
+pub(in crate::gateway) fn encode_reply(
+    id: u64,
+    status: Status,
+    reason: &str,
+    scheme: &Scheme,
+    out: &mut Vec<u8>,
+) {
+    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+    let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
+    encode(header, b"", reason.as_bytes(), scheme, out);
+}
+
+/// Appends a REPLY that tells why a sink has refused a frame, which may take more than was set aside.
+pub(in crate::gateway) fn encode_refusal(
+    id: u64,
+    status: Status,
+    reason: &str,
+    scheme: &Scheme,
+    out: &mut Vec<u8>,
+) {
+    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
+    let reason = &reason[..reason.floor_char_boundary(SINK_REASON_MAX)];
+    encode(header, b"", reason.as_bytes(), scheme, out);
+}
+
+/// What is known of a frame by its digest.
+pub(in crate::gateway) enum Seen {
+    /// Nothing: it is new.
+    Never,
+    /// One with this digest is not confirmed yet.
+    Pending(Ticket),
+    /// One was distributed, and of the sinks only these have it.
+    Partly(SinkSet),
+    /// One was accepted, and everything is done.
+    Done,
+}
+
+/// What became of one frame.
+pub(in crate::gateway) enum Effect {
+    /// Goes to these.
+    Deliver(Targets),
+    /// Done, nothing is delivered.
+    Control,
+    /// Refused.
+    Reject(Status, String),
+    /// Refused as the copy of a frame that is not confirmed yet.
+    Twin(Ticket),
+    /// Refused as the copy of a part, and its reply waits for what becomes of that.
+    Copy,
+    /// Was distributed before, and these sinks have it: it goes to the others.
+    Again(SinkSet),
+    /// A part, which is held, or which made its whole complete.
+    Hold,
+    /// A part that made its whole complete, whose digest is made later: what is behind it waits.
+    Hash,
+    /// A part for which there is no room: it waits, and what is behind it.
+    Park,
+    /// Refused, and the connection ends.
+    Close(CloseReason),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Gives effect to the frames of a batch, in order.
+    pub(in crate::gateway) fn distribute(&mut self, id: ConnId, mut verified: Verified) {
+        if self.distribute_plain(id, &verified) {
+            return;
+        }
+        let mut room = verified.take_replies();
+        let mut ticket = None;
+        let alone = self.durable.as_ref().is_some_and(|durable| durable.judges_frames());
+        let config = self.config.clone();
+        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.durable.is_some());
+        let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
+        let mut run: Option<OpenRun> = None;
+        let mut to_put: Option<OpenPut<'_>> = None;
+        let mut last: Option<(&[u8], Targets)> = None;
+        let mut closing = None;
+        // From this frame on what is behind waits; whether for room, or for a digest.
+        let mut rest = None;
+        self.set_in_turn(id, true);
+        for (index, frame) in (0..).zip(verified.iter()) {
+            if frame.header.is_part() {
+                // Its whole may be complete, and comes behind what came before it.
+                self.close_put(id, &verified, to_put.take(), ticket);
+                self.close_run(id, &verified, run.take());
+            }
+            let effect = match self.conns.get(id) {
+                Some(conn) if !conn.discard && closing.is_none() => {
+                    self.effect(id, &verified, &frame, &mut last, &mut room)
+                }
+                _ => {
+                    self.ledger.borrow_mut().undelivered += 1;
+                    continue;
+                }
+            };
+            match effect {
+                Effect::Deliver(targets) => {
+                    // A sink would have it all the same.
+                    let lost = targets.is_empty() && self.durable.is_none();
+                    let goes_on = |open: &OpenPut<'_>| open.end == frame.at && open.topic == frame.topic;
+                    if !alone && ticket.is_some() && !to_put.as_ref().is_some_and(goes_on) {
+                        // A sink may refuse one run and confirm the next: each has a ticket of its own.
+                        self.close_put(id, &verified, to_put.take(), ticket);
+                        self.push_ready(id, &mut replies.bytes, &mut room, ticket.take());
+                    }
+                    let under = self.ticket_of(id, &verified, &frame, alone, &mut ticket);
+                    if under.is_some() && !alone {
+                        let (start, end, topic) = (frame.at, frame.end(), frame.topic);
+                        let open = to_put.get_or_insert(OpenPut { start, end, frames: 0, topic });
+                        open.end = end;
+                        open.frames += 1;
+                    }
+                    match &mut run {
+                        Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
+                            open.end = frame.end();
+                            open.frames += 1;
+                        }
+                        _ => {
+                            self.close_run(id, &verified, run.take());
+                            run = Some(OpenRun { start: frame.at, end: frame.end(), frames: 1, targets });
+                        }
+                    }
+                    match under {
+                        Some(under) if alone => self.owe_one(id, under, &frame.header, Status::Ok, &mut room),
+                        _ => replies.add_ok(&frame.header, if lost { NO_SUBSCRIBER } else { "" }),
+                    }
+                }
+                Effect::Again(before) => {
+                    // It has its place behind what comes before it.
+                    self.close_put(id, &verified, to_put.take(), ticket);
+                    let body = verified.body().part(frame.at, frame.end());
+                    if let Some(under) = self.put_again(id, &body, frame.digest, before) {
+                        self.owe_one(id, under, &frame.header, Status::Ok, &mut room);
+                    }
+                }
+                Effect::Copy => self.count_rejected(id, Status::Duplicate),
+                Effect::Twin(under) => {
+                    self.count_rejected(id, Status::Duplicate);
+                    self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
+                }
+                Effect::Hold => {}
+                Effect::Hash => {
+                    rest = Some((index + 1, false));
+                    break;
+                }
+                Effect::Park => {
+                    rest = Some((index, true));
+                    break;
+                }
+                Effect::Control => {
+                    self.ledger.borrow_mut().control += 1;
+                    // A pattern may have changed who gets what follows.
+                    last = None;
+                    replies.add(&frame.header, Status::Ok, "");
+                }
+                Effect::Reject(status, reason) => {
+                    self.count_rejected(id, status);
+                    replies.add(&frame.header, status, &reason);
+                }
+                Effect::Close(reason) => {
+                    let status = reason.status().unwrap_or(Status::BadDigest);
+                    self.count_rejected(id, status);
+                    if !status.closes() {
+                        replies.add(&frame.header, status, &reason.to_string());
+                    }
+                    closing = Some((reason, frame.header.id));
+                }
+            }
+        }
+        self.set_in_turn(id, false);
+        self.close_put(id, &verified, to_put, ticket);
+        self.close_run(id, &verified, run);
+        let rest = rest
+            .filter(|&(index, _)| index < verified.frames())
+            .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
+        let Replies { bytes, mut at_once, .. } = replies;
+        self.push_ready(id, &mut at_once, &mut room, None);
+        self.push_replies(id, bytes, room, ticket.filter(|_| !alone));
+        if let Some((rest, parks)) = rest {
+            self.line_up_first(id, Item::Frames(rest));
+            if parks {
+                self.park(id);
+            }
+        }
+        if let Some((reason, frame_id)) = closing {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.discard = true;
+            }
+            self.close_about(id, reason, frame_id);
+        }
+    }
+
+    fn set_in_turn(&mut self, id: ConnId, in_turn: bool) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.in_turn = in_turn;
+        }
+    }
+
+    /// Distributes a batch as one run, without a look at its frames; false if they need one.
+    fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
+        let (Some(topic), None, Some(conn)) =
+            (verified.plain_topic(), &self.dedup, self.conns.get_mut(id).filter(|conn| !conn.discard))
+        else {
+            return false;
+        };
+        if self.durable.as_ref().is_some_and(|durable| durable.judges_frames()) {
+            return false;
+        }
+        conn.authorized = true;
+        conn.publishes = true;
+        let Ok(targets) = self.router.route(topic) else { return false };
+        self.ledger.borrow_mut().verified.plain += 1;
+        let (end, frames) = (verified.len(), verified.frames());
+        let ticket = self.ticket(SinkSet::NONE);
+        self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
+        self.close_run(id, verified, Some(OpenRun { start: 0, end, frames, targets }));
+        true
+    }
+
+    fn effect<'a>(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'a>,
+        last: &mut Option<(&'a [u8], Targets)>,
+        room: &mut Option<Charge>,
+    ) -> Effect {
+        let Some(conn) = self.conns.get_mut(id) else { return Effect::Control };
+        if !frame.intact {
+            return self.bad_digest(id, frame.header.id);
+        }
+        conn.authorized = true;
+        if frame.header.is_part() {
+            conn.publishes = true;
+            return self.part(id, verified, frame, room);
+        }
+        match frame.header.kind {
+            Kind::Data => {
+                conn.publishes = true;
+                let targets = match last {
+                    Some((topic, targets)) if *topic == frame.topic => targets.clone(),
+                    _ => match self.router.route(frame.topic) {
+                        Ok(targets) => {
+                            *last = Some((frame.topic, targets.clone()));
+                            targets
+                        }
+                        Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
+                    },
+                };
+                let seen = self.seen(&frame.digest);
+                if matches!(seen, Seen::Never | Seen::Partly(_)) {
+                    self.remember(frame.digest);
+                }
+                match seen {
+                    Seen::Never => Effect::Deliver(targets),
+                    Seen::Pending(ticket) => Effect::Twin(ticket),
+                    Seen::Partly(before) => Effect::Again(before),
+                    Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
+                }
+            }
+            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(id, frame) {
+                Ok(()) => Effect::Control,
+                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            },
+            Kind::Ping => Effect::Control,
+            Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
+        }
+    }
+
+    pub(in crate::gateway) fn count_rejected(&mut self, id: ConnId, status: Status) {
+        self.ledger.borrow_mut().rejected.add(status);
+        if let Some(conn) = self.conns.get_mut(id) {
+            let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
+            let rejects = conn.rejects.get_or_insert_with(none);
+            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.now);
+        }
+    }
+
+    fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
+        let Some(conn) = self.conns.get(id) else { return Effect::Control };
+        let peer = conn.peer;
+        if !conn.authorized {
+            let message = format_args!("{peer} does not know the secret: it is closed");
+            self.notices.say(Notice::Unauthorized, log::Level::Warn, self.now, message);
+            return Effect::Close(CloseReason::Unauthorized);
+        }
+        let message = format_args!("{peer} sent a frame with a wrong digest (id {frame_id}): it is dropped");
+        self.notices.say(Notice::BadDigest, log::Level::Warn, self.now, message);
+        match self.config.on_bad_digest {
+            BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
+            BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),
+        }
+    }
+
+    /// What is known of a frame with this digest.
+    pub(in crate::gateway) fn seen(&mut self, digest: &[u8; DIGEST]) -> Seen {
+        let Some(done) = self.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.now)) else {
+            return Seen::Never;
+        };
+        let Some(durable) = &self.durable else { return Seen::Done };
+        match durable.unconfirmed(digest) {
+            Some(ticket) => Seen::Pending(ticket),
+            None if done.covers(durable.all()) => Seen::Done,
+            None => Seen::Partly(done),
+        }
+    }
+
+    /// A frame with this digest is accepted: from now on its copies are known. What is not confirmed yet is found
+    /// by its ticket; when that is over without a refusal, nothing is left to be noted.
+    pub(in crate::gateway) fn remember(&mut self, digest: [u8; DIGEST]) {
+        let Some(dedup) = &mut self.dedup else { return };
+        let early = dedup.forgotten_early();
+        dedup.accept(digest, SinkSet::ALL, self.now);
+        if dedup.forgotten_early() > early {
+            let message = format_args!(
+                "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
+                 than {:.1?} ago are taken as new; more --memory or a shorter --dedup mends it",
+                dedup.reach(self.now)
+            );
+            self.notices.say(Notice::DedupFull, log::Level::Warn, self.now, message);
+        }
+    }
+
+    /// The sinks that have what was made here, though whoever sent what it is made of was not told so: it was stored
+    /// before a restart, or others refused it. That is so of one: what is made with the same bytes of something else
+    /// is another, so the digest is forgotten.
+    pub(in crate::gateway) fn take_stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
+        let digest = made.iter().next()?.digest;
+        let durable = self.durable.as_ref()?;
+        let dedup = self.dedup.as_mut()?;
+        let done = dedup.find(&digest, self.now)?;
+        let was_stored = done != SinkSet::ALL && durable.unconfirmed(&digest).is_none();
+        was_stored.then(|| dedup.forget(&digest)).map(|()| done)
+    }
+
+    fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {
+        if frame.header.payload_len > 0 {
+            return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
+        }
+        let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
+        if !self.conns.get(id).is_some_and(|conn| conn.is_written()) {
+            // It has left: what it held is being given up, and nobody would get what it asks for.
+            return Ok(());
+        }
+        if frame.header.kind == Kind::Unsubscribe {
+            self.router.unsubscribe(pattern, id);
+            return Ok(());
+        }
+        self.router.subscribe(pattern, id).map_err(|full| full.to_string())
+    }
+
+    /// Hands a run to its subscribers.
+    fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
+        let Some(OpenRun { start, end, frames, targets }) = run else { return };
+        self.hand_out(id, verified.body().part(start, end), frames, &targets);
+    }
+
+    /// Hands frames of one topic to the sinks, where there are some.
+    fn close_put(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        to_put: Option<OpenPut<'_>>,
+        ticket: Option<Ticket>,
+    ) {
+        let (Some(OpenPut { start, end, frames, .. }), Some(ticket)) = (to_put, ticket) else { return };
+        self.put(ticket, id, &verified.body().part(start, end), frames);
+    }
+
+    /// The ticket of a frame that is distributed: that of the run that is open, or, where a sink judges each frame
+    /// alone, its own, under which it is put.
+    fn ticket_of(
+        &mut self,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'_>,
+        alone: bool,
+        ticket: &mut Option<Ticket>,
+    ) -> Option<Ticket> {
+        if alone || ticket.is_none() {
+            *ticket = self.ticket(SinkSet::NONE);
+        }
+        let under = (*ticket)?;
+        if alone {
+            self.put(under, id, &verified.body().part(frame.at, frame.end()), 1);
+        }
+        if self.dedup.is_some()
+            && let Some(durable) = &mut self.durable
+        {
+            durable.know(under, frame.digest);
+        }
+        Some(under)
+    }
+
+    /// Owes the reply to one frame, if it asked for one, until a ticket is over.
+    pub(in crate::gateway) fn owe_one(
+        &mut self,
+        id: ConnId,
+        ticket: Ticket,
+        header: &Header,
+        status: Status,
+        room: &mut Option<Charge>,
+    ) {
+        if !header.is_answered() {
+            return;
+        }
+        let room = room.as_mut().expect("memory is set aside for each frame that is answered");
+        let room = room.split(REPLY_MAX);
+        let owed = self.owe(id, Reply::One { id: header.id, status, room });
+        if let Some(durable) = &mut self.durable {
+            durable.owe(ticket, owed);
+        }
+    }
+
+    pub(in crate::gateway) fn hand_out(
+        &mut self,
+        id: ConnId,
+        mut body: Body,
+        frames: u32,
+        targets: &[ConnId],
+    ) {
+        // Who is behind would keep a large buffer for the sake of a small part of it.
+        if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
+            body = body.copied(&self.memory, Share::Small);
+        }
+        let run = Run::new(body, frames, self.ledger.clone(), self.now);
+        if targets.is_empty() {
+            self.ledger.borrow_mut().unmatched += u64::from(frames);
+        }
+        let parcel = Rc::new(Parcel::Run(run));
+        for &target in targets {
+            self.push(target, parcel.clone(), id);
+        }
+    }
+
+    /// Gives effect to a frame that a handler let pass, or put in the place of another.
+    pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
+        let Passed { frame, reply, ticket: promised, before, .. } = passed;
+        if self.conns.get(id).is_none_or(|conn| conn.discard) {
+            self.ledger.borrow_mut().undelivered += 1;
+            if let Some(ticket) = promised {
+                self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
+            }
+            return;
+        }
+        let topic = frame.iter().next().expect("it is one frame").topic;
+        let targets = self.router.route(topic).expect("a topic is checked before its call");
+        let ticket = promised.or_else(|| self.ticket(SinkSet::NONE));
+        if let Some(ticket) = ticket {
+            self.put(ticket, id, frame.body(), 1);
+        }
+        if let Some(ticket) = promised {
+            self.keep_promise(ticket);
+        }
+        match before.is_empty() {
+            true => self.hand_out(id, frame.body().clone(), 1, &targets),
+            // Whoever subscribes had it the first time.
+            false => self.ledger.borrow_mut().delivered += 1,
+        }
+        if let Some(reply) = reply {
+            self.send_replies(id, reply, ticket);
+        }
+    }
+
+    fn is_behind(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| !conn.writable)
+    }
+
+    /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.
+    fn push(&mut self, target: ConnId, parcel: Rc<Parcel>, publisher: ConnId) {
+        let Some(conn) = self.conns.get_mut(target) else { return };
+        if !conn.is_written() {
+            // It ended since the list of subscribers was looked up.
+            return;
+        }
+        self.entries += 1;
+        conn.outbox.push(parcel);
+        let is_behind = conn.outbox.pending() > self.crowd_mark();
+        self.mark_dirty(target);
+        if is_behind {
+            self.crowd(target, publisher);
+        }
+    }
+
+    pub(in crate::gateway) fn push_replies(
+        &mut self,
+        id: ConnId,
+        bytes: Vec<u8>,
+        room: Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut charge = room.expect("memory is set aside for each frame that is answered");
+        charge.resize(bytes.len() + BUFFER_OVERHEAD);
+        self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
+    }
+
+    /// The same for some of the replies, which take their part of the memory.
+    fn push_ready(
+        &mut self,
+        id: ConnId,
+        bytes: &mut Vec<u8>,
+        room: &mut Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
+        if !bytes.is_empty() {
+            let bytes = std::mem::take(bytes);
+            let room = room.as_mut().map(|room| room.split(bytes.len()));
+            self.push_replies(id, bytes, room, ticket);
+        }
+    }
+
+    /// Sends replies, or owes them until a ticket is over.
+    fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
+        let Some(ticket) = ticket else { return self.push_reply(id, replies) };
+        let owed = self.owe(id, Reply::Ready(replies));
+        if let Some(durable) = &mut self.durable {
+            durable.owe(ticket, owed);
+        }
+    }
+}
+
+fn same(a: &Targets, b: &Targets) -> bool {
+    Rc::ptr_eq(a, b) || a[..] == b[..]
+}

@@ -1,0 +1,128 @@
+//! From outboxes to sockets.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use crate::core::limits::{REPLIES_UNREAD, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
+use crate::core::memory::Buffer;
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::{Conn, ConnId, State};
+use crate::gateway::egress::parcel::Parcel;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::{Header, Kind, Status, encode};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Writes to every connection that has something new, or room again: to those that wait for little
+    /// first, so that they do not wait for what others get.
+    pub(in crate::gateway) fn write_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.len() > 1 {
+            self.shared_at = Some(self.now);
+            dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
+        }
+        for id in dirty {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.dirty = false;
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Writes what the socket takes, and lets go on who waited for that.
+    fn flush(&mut self, id: ConnId) {
+        if let Err(error) = self.write_out(id) {
+            return self.lose(id, CloseReason::Lost(error.kind()));
+        }
+        let crowd_mark = self.crowd_mark();
+        let Some(conn) = self.conns.get(id) else { return };
+        if conn.crowd.is_some() && conn.outbox.pending() <= crowd_mark / 2 {
+            self.uncrowd(id);
+        }
+        if self.conns.get(id).is_some_and(|conn| conn.replies_pending < REPLIES_UNREAD) {
+            self.mark_runnable(id);
+            self.resume_calls_of(id);
+        }
+        self.settle(id);
+    }
+
+    /// Writes what the socket takes, within a turn's budget.
+    pub(in crate::gateway) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
+        let is_shared = self.shared_at.is_some_and(|at| self.now - at < WRITE_SHARED_FOR);
+        let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
+        while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
+            if left == 0 {
+                self.mark_dirty(id);
+                break;
+            }
+            match self.write_once(id, left)? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        Ok(())
+    }
+
+    /// One vectored write, of no more slices than hold `enough` bytes. 0 if the socket takes nothing now.
+    fn write_once(&mut self, id: ConnId, enough: usize) -> io::Result<usize> {
+        self.tell_gap(id);
+        let Some(conn) = self.conns.get_mut(id) else { return Ok(0) };
+        let Some(socket) = &mut conn.socket else { return Ok(0) };
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        // While frames are missing behind the first item, the GAP comes before all others.
+        let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
+        let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+        let n = match self.net.write(socket, &slices[..count]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            result => result?,
+        };
+        conn.writable = n == offered;
+        if n == 0 {
+            return Ok(0);
+        }
+        conn.last_write = self.now.into();
+        let (mut items, mut copies, mut replies) = (0, 0, 0);
+        conn.outbox.advance(n, |item| {
+            items += 1;
+            match &*item {
+                Parcel::Run(run) => {
+                    copies += u64::from(run.frames());
+                    self.timing.written(run.at(), self.now);
+                }
+                Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
+            }
+        });
+        conn.replies_pending -= replies;
+        conn.frames_written += copies;
+        conn.bytes_written += n as u64;
+        self.entries -= items;
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.copies.written += copies;
+        ledger.bytes_written += n as u64;
+        Ok(n)
+    }
+
+    /// Says how many frames were dropped, at the place where they are missing.
+    fn tell_gap(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.lost == 0 || !conn.outbox.is_at_start() {
+            return;
+        }
+        let mut gap = Vec::new();
+        let key = std::mem::take(&mut conn.lost);
+        let header = Header { status: Status::Gap as u16, key, ..Header::new(Kind::Reply) };
+        encode(header, b"", b"", &self.config.scheme, &mut gap);
+        conn.replies_pending += gap.len();
+        let gap = Buffer::charged(&self.memory, gap.into());
+        conn.outbox.push_front(Rc::new(Parcel::Replies(gap)));
+        self.entries += 1;
+    }
+}
+
+impl<S> Conn<S> {
+    fn has_to_write(&self) -> bool {
+        let something = !self.outbox.is_empty() || self.lost > 0;
+        self.writable && something && !matches!(self.state, State::Gone(_) | State::Lingering(_))
+    }
+}

@@ -1,0 +1,283 @@
+//! What becomes of a frame that a handler has answered.
+
+use std::fmt::Display;
+
+use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX, STEP};
+use crate::core::memory::{Buffer, Share};
+use crate::gateway::Gate;
+use crate::gateway::acks::tickets::Ticket;
+use crate::gateway::conn::ConnId;
+use crate::gateway::egress::distribute::encode_reply;
+use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::handlers::calling::Call;
+use crate::gateway::handlers::drafts::Purpose;
+use crate::gateway::handlers::stage::Passed;
+use crate::gateway::handlers::waits::waiting_bytes;
+use crate::runtime::handler::Performed;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::{Body, Checked, DIGEST, Draft, Header, Kind, Status, Verified, check_topic};
+
+/// How a handler answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// The frame goes on as it was; the draft is the reply to its publisher.
+    Pass,
+    /// The draft is the frame that goes on in its place.
+    Replace,
+    /// Refused; the draft is the reply.
+    Refuse(Status),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes what a handler wrote as the answer to one of its calls.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub(in crate::gateway) fn take_answer(
+        &mut self,
+        seat: usize,
+        frame: &Checked<'_>,
+        body: Body,
+    ) -> Result<(), String> {
+        let header = frame.header;
+        if !frame.intact {
+            return Err("wrote an answer with a wrong digest".into());
+        }
+        let answer = match (header.kind, Status::from_u16(header.status)) {
+            (Kind::Data, _) => Answer::Replace,
+            (Kind::Reply, Some(Status::Ok)) => Answer::Pass,
+            (Kind::Reply, Some(status @ (Status::Rejected | Status::Busy))) => Answer::Refuse(status),
+            (Kind::Reply, _) => return Err(format!("answered with the status {}", header.status)),
+            (kind, _) => return Err(format!("wrote a {kind:?}, which is no answer")),
+        };
+        let Some(calling) = &mut self.calling else { return Ok(()) };
+        let Some(running) = calling.handlers.running(seat) else { return Ok(()) };
+        let was_first = running.calls.first_key_value().is_some_and(|(&first, _)| first == header.id);
+        let Some(mut call) = running.calls.remove(&header.id) else {
+            return Err(format!("answered a call {} that it does not have", header.id));
+        };
+        if was_first {
+            running.first_since = self.now;
+        }
+        running.alone = false;
+        running.answered += 1;
+        calling.handlers.count_answer(seat);
+        let Some(body) = self.find_room(&mut call, &header, frame.topic, body) else {
+            self.put_back(call, header.frame_len());
+            return Ok(());
+        };
+        if let Some(calling) = &mut self.calling {
+            calling.done(&mut call);
+        }
+        self.count_answer(&answer);
+        self.answered(call, answer, &header, frame.topic, &body);
+        Ok(())
+    }
+
+    /// Sees to it that an answer can wait for its turn, if it must: in a buffer of its own, so that it keeps no others.
+    fn find_room(&mut self, call: &mut Call, header: &Header, topic: &[u8], body: Body) -> Option<Body> {
+        let bytes = waiting_bytes(call, header);
+        let frame = call.frame.iter().next().expect("it is one frame");
+        let topic = if header.kind == Kind::Data { topic } else { frame.topic };
+        if bytes == 0 {
+            return Some(body);
+        }
+        if let Some(calling) = &mut self.calling {
+            calling.learn_length(bytes);
+        }
+        if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
+            return Some(body);
+        }
+        if self.calling.as_ref().is_some_and(|calling| !calling.may_keep(&self.memory, bytes)) {
+            return None;
+        }
+        call.waiting = Some(self.memory.wait(bytes));
+        Some(if body.keeps_others() { body.copied(&self.memory, Share::Answer) } else { body })
+    }
+
+    /// A worker has called the handler in Rust.
+    pub(in crate::gateway) fn function_answered(&mut self, number: u64, performed: Performed) {
+        let Some(calling) = &mut self.calling else { return };
+        let Some(call) = calling.with_workers.remove(number) else { return };
+        let Some(mut call) = call.map(|call| *call) else {
+            // It was refused when it was late.
+            return calling.queue.done();
+        };
+        calling.done(&mut call);
+        let parcel = |made: Verified| Parcel::Frame(made.body().clone());
+        match performed {
+            Performed::Pass(reply) => {
+                self.count_answer(&Answer::Pass);
+                self.pass(call, None, reply.map(parcel));
+            }
+            Performed::Replace(made) => {
+                self.count_answer(&Answer::Replace);
+                self.pass(call, Some(made), None);
+            }
+            Performed::Refuse(status, reply) => {
+                self.count_answer(&Answer::Refuse(status));
+                self.refused(call, status, reply.map(parcel));
+            }
+        }
+    }
+
+    fn count_answer(&self, answer: &Answer) {
+        let calls = &mut self.ledger.borrow_mut().calls;
+        calls.answered += 1;
+        calls.replaced += u64::from(matches!(answer, Answer::Replace));
+        calls.refused += u64::from(matches!(answer, Answer::Refuse(_)));
+    }
+
+    fn answered(&mut self, call: Call, answer: Answer, header: &Header, topic: &[u8], body: &Body) {
+        let is_told = call.header.want_reply;
+        let mut draft = match answer {
+            Answer::Replace => {
+                if let Err(wrong) = check_topic(topic) {
+                    return self.refuse_call(
+                        call,
+                        Status::Rejected,
+                        format_args!("a handler's answer: {wrong}"),
+                    );
+                }
+                let data = Header { key: header.key, ..call.header };
+                let mut draft = Draft::new(data, &self.config.scheme);
+                draft.topic_of(body, header);
+                draft
+            }
+            Answer::Pass if header.payload_len == 0 || !is_told => {
+                return self.pass(call, None, None);
+            }
+            Answer::Refuse(status) if header.payload_len == 0 || !is_told => {
+                return self.refuse_call(call, status, "");
+            }
+            Answer::Pass | Answer::Refuse(_) => {
+                let reply = Header { status: header.status, id: call.header.id, ..Header::new(Kind::Reply) };
+                Draft::new(reply, &self.config.scheme)
+            }
+        };
+        draft.payload_of(body, header);
+        let Some(calling) = &mut self.calling else { return };
+        calling.numbers += 1;
+        let number = calling.numbers;
+        self.draft(number, Purpose::Answer(Box::new(call), answer), draft);
+    }
+
+    /// A reply that has room in what was set aside for it, if the call asked for one.
+    pub(in crate::gateway) fn small_reply(
+        &mut self,
+        call: &mut Call,
+        status: Status,
+        reason: &str,
+    ) -> Option<Parcel> {
+        let mut charge = call.frame.take_replies().filter(|_| call.header.want_reply)?;
+        let mut bytes = Vec::with_capacity(REPLY_MAX);
+        encode_reply(call.header.id, status, reason, &self.config.scheme, &mut bytes);
+        charge.resize(bytes.len() + BUFFER_OVERHEAD);
+        Some(Parcel::Replies(Buffer::new(bytes.into(), charge)))
+    }
+
+    /// The frame of a call, or another in its place, is distributed in its turn; at once where nobody would
+    /// get it, so that its publisher does not wait for calls that began before it.
+    pub(in crate::gateway) fn pass(
+        &mut self,
+        mut call: Call,
+        instead: Option<Verified>,
+        reply: Option<Parcel>,
+    ) {
+        let (id, seq) = (call.conn, call.seq);
+        if let Some(stored) = instead.as_ref().and_then(|made| self.take_stored_before(made)) {
+            call.before = call.before.with(stored);
+            if self.durable.as_ref().is_some_and(|durable| call.before.covers(durable.all())) {
+                let digest = call.digest;
+                digest.into_iter().for_each(|digest| self.remember(digest));
+                self.refuse_call(call, Status::Duplicate, "");
+                return self.refuse_twins(digest, Status::Duplicate, "");
+            }
+        }
+        let written =
+            instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, Parcel::reply_bytes);
+        let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
+        let at_once = self.goes_nowhere(id, frame.topic);
+        let waits = !at_once && !self.is_next(id, seq);
+        // What a worker made is there already. So is what nobody was to get when it was answered.
+        let bytes = STEP + if written > 0 { written + BUFFER_OVERHEAD } else { 0 };
+        let waiting = call.waiting.take().or_else(|| waits.then(|| self.memory.wait(bytes)));
+        let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
+        let Call { digest, frame, before, mut charge, .. } = call;
+        charge.resize(STEP);
+        let ticket =
+            digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest, before));
+        let frame = instead.unwrap_or(frame);
+        let (_waiting, _charge) = (waiting.filter(|_| waits), waits.then_some(charge));
+        let passed = Passed { frame, reply, ticket, before, _waiting, _charge };
+        if let Some(digest) = digest {
+            self.remember(digest);
+        }
+        if let Some(ticket) = ticket {
+            // Before it is distributed, or not: that may end the ticket.
+            self.take_twins(digest).for_each(|twin| self.owe_twin(twin, ticket));
+        }
+        if at_once {
+            self.unstage(id, 1);
+            self.distribute_answered(id, passed);
+            self.complete_at_once(id, seq);
+        } else {
+            self.complete(id, seq, passed);
+        }
+        self.refuse_twins(digest, Status::Duplicate, "");
+    }
+
+    /// Whether a frame would go to nobody, whenever its turn comes.
+    fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
+        let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return false };
+        stage.controls == 0
+            && self.durable.is_none()
+            && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
+    }
+
+    pub(in crate::gateway) fn refuse_call(&mut self, mut call: Call, status: Status, reason: impl Display) {
+        let reply = self.small_reply(&mut call, status, &reason.to_string());
+        self.refused(call, status, reply);
+    }
+
+    /// The frame of a call is not distributed.
+    pub(in crate::gateway) fn refused(&mut self, call: Call, status: Status, reply: Option<Parcel>) {
+        let Call { conn: id, seq, digest, .. } = call;
+        if self.conns.get(id).is_some() {
+            self.count_rejected(id, status);
+            self.unstage(id, 1);
+            if let Some(reply) = reply {
+                self.push_reply(id, reply);
+            }
+            self.complete_at_once(id, seq);
+        }
+        if status != Status::Duplicate {
+            self.refuse_twins(digest, status, "the same frame was refused just now");
+        }
+    }
+
+    fn refuse_twins(&mut self, digest: Option<[u8; DIGEST]>, status: Status, reason: &str) {
+        self.take_twins(digest).for_each(|twin| self.refuse_call(twin, status, reason));
+    }
+
+    /// The calls that wait for what becomes of the frame with their digest, which are waited for no more.
+    fn take_twins(&mut self, digest: Option<[u8; DIGEST]>) -> impl Iterator<Item = Call> + use<N, P> {
+        let twins = self.calling.as_mut().and_then(|calling| calling.twins.remove(&digest?));
+        twins.into_iter().flatten().map(|mut twin| {
+            twin.digest = None;
+            twin
+        })
+    }
+
+    /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
+    pub(in crate::gateway) fn owe_twin(&mut self, twin: Call, ticket: Ticket) {
+        let Call { conn: id, seq, header, mut frame, .. } = twin;
+        if self.conns.get(id).is_some() {
+            self.count_rejected(id, Status::Duplicate);
+            self.unstage(id, 1);
+            self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
+            self.complete_at_once(id, seq);
+        }
+    }
+}

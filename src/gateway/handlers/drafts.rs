@@ -1,0 +1,93 @@
+//! Frames that are made for calls: what a handler gets, and what comes of its answer.
+
+use std::rc::Rc;
+
+use crate::core::limits::{INLINE_BATCH, JOBS};
+use crate::gateway::Gate;
+use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::handlers::answered::Answer;
+use crate::gateway::handlers::answers::ANSWERS;
+use crate::gateway::handlers::calling::Call;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Job, Pool, Ticket, Work};
+use crate::wire::{Draft, Verified};
+
+/// What a draft will be.
+pub enum Purpose {
+    /// The frame as a handler gets it, for the process with this key.
+    Give(u64),
+    /// What comes of a call.
+    Answer(Box<Call>, Answer),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Hashes a draft here where that is cheap, else has it hashed.
+    pub(in crate::gateway) fn draft(&mut self, number: u64, purpose: Purpose, mut draft: Draft) {
+        let bytes = draft.unhashed();
+        if bytes <= INLINE_BATCH.min(self.inline_left) {
+            self.inline_left -= bytes;
+            draft.hash(bytes);
+            return self.drafted(purpose, number, draft.finish());
+        }
+        let Some(calling) = &mut self.calling else { return };
+        calling.drafts.insert(number, purpose);
+        self.hash_draft(number, Box::new(draft));
+    }
+
+    fn hash_draft(&mut self, number: u64, draft: Box<Draft>) {
+        if self.jobs < JOBS {
+            self.submit(Job {
+                ticket: Ticket { conn: ANSWERS, number, since: self.now },
+                work: Work::Draft(draft),
+            });
+        } else if let Some(calling) = &mut self.calling {
+            calling.unhashed.push_back((number, draft));
+        }
+    }
+
+    pub(in crate::gateway) fn hash_waiting(&mut self) {
+        while self.jobs < JOBS
+            && let Some((number, draft)) =
+                self.calling.as_mut().and_then(|calling| calling.unhashed.pop_front())
+        {
+            self.hash_draft(number, draft);
+        }
+    }
+
+    /// A worker has hashed a draft a piece further.
+    pub(in crate::gateway) fn draft_hashed(&mut self, number: u64, draft: Box<Draft>) {
+        if draft.unhashed() > 0 {
+            return self.hash_draft(number, draft);
+        }
+        let Some(calling) = &mut self.calling else { return };
+        if let Some(purpose) = calling.drafts.remove(&number) {
+            self.drafted(purpose, number, draft.finish());
+        }
+    }
+
+    fn drafted(&mut self, purpose: Purpose, number: u64, made: Verified) {
+        match purpose {
+            Purpose::Give(key) => {
+                let Some(calling) = &mut self.calling else { return };
+                let seat = calling.handlers.seat_of(key);
+                // Its handler may have failed meanwhile.
+                if let Some(running) = seat.and_then(|seat| calling.handlers.running(seat))
+                    && running.calls.contains_key(&number)
+                {
+                    running.outbox.push(Rc::new(Parcel::Frame(made.body().clone())));
+                }
+            }
+            Purpose::Answer(call, answer) => match answer {
+                Answer::Pass => {
+                    let reply = Parcel::Frame(made.body().clone());
+                    self.pass(*call, None, Some(reply));
+                }
+                Answer::Replace => self.pass(*call, Some(made), None),
+                Answer::Refuse(status) => {
+                    let reply = Parcel::Frame(made.body().clone());
+                    self.refused(*call, status, Some(reply));
+                }
+            },
+        }
+    }
+}

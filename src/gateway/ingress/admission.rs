@@ -1,0 +1,288 @@
+//! Who may be read: credits, and the lines of those who wait for memory.
+//!
+//! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::core::limits::{
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
+    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+};
+use crate::core::memory::Share;
+use crate::gateway::CloseReason;
+use crate::gateway::conn::{Conn, ConnId, State};
+use crate::gateway::handlers::calling::Calling;
+use crate::gateway::snapshot::PauseCause;
+use crate::gateway::{Gate, SlowPolicy};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+
+/// What a connection that is ready to be read may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Admission {
+    /// Read into the lent buffer, at most until so many bytes are in it.
+    Read { filled_max: usize },
+    /// Read the large frame that it began.
+    ReadLarge,
+    /// Begin the large frame whose header came.
+    BeginLarge,
+    /// Read, and throw it away.
+    Discard,
+    /// Wait in line.
+    Wait(Line, PauseCause),
+    /// Not now; whoever lifts the reason marks it runnable.
+    Blocked(PauseCause),
+}
+
+/// What is waited for in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Room in the queues to the workers. It is a line of its own: whoever stands in it may hold the memory that
+    /// others wait for, and need none to go on.
+    Workers,
+    /// Memory for small frames.
+    Small,
+    /// Memory for a large frame.
+    Large,
+}
+
+/// Connections that wait for memory or for room in the queues, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Lines {
+    workers: VecDeque<ConnId>,
+    small: VecDeque<ConnId>,
+    large: VecDeque<ConnId>,
+    /// Since when someone waits and nobody went on.
+    starved_since: Option<Instant>,
+    /// When to look for someone who holds memory and has stalled.
+    reclaim_at: Option<Instant>,
+}
+
+/// 100 ms until the next look for someone who stalled, where none was found.
+const RECLAIM_RETRY: Duration = Duration::from_millis(100);
+
+impl Lines {
+    pub fn reclaim_at(&self) -> Option<Instant> {
+        self.reclaim_at
+    }
+
+    /// How many wait for memory for small frames, and for a large one.
+    pub fn lengths(&self) -> [u64; 2] {
+        [self.small.len() as u64, self.large.len() as u64]
+    }
+
+    /// Whether the connection stands in a line.
+    #[cfg(any(test, feature = "check"))]
+    pub fn contains(&self, id: ConnId) -> bool {
+        [&self.workers, &self.small, &self.large].into_iter().any(|line| line.contains(&id))
+    }
+
+    /// How long the longest of them is.
+    #[cfg(any(test, feature = "check"))]
+    pub fn longest(&self) -> usize {
+        [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
+    }
+
+    fn of(&mut self, line: Line) -> &mut VecDeque<ConnId> {
+        match line {
+            Line::Workers => &mut self.workers,
+            Line::Small => &mut self.small,
+            Line::Large => &mut self.large,
+        }
+    }
+
+    fn is_waited_for(&self, line: Line) -> bool {
+        match line {
+            Line::Workers => !self.workers.is_empty(),
+            Line::Small => !self.small.is_empty(),
+            Line::Large => !self.large.is_empty(),
+        }
+    }
+
+    fn are_empty(&self) -> bool {
+        self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
+    }
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
+    /// in another, unless what it needs is set aside for it.
+    pub(in crate::gateway) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<Line>) -> Admission {
+        let passes = |line| first_in == Some(line) || !self.lines.is_waited_for(line);
+        match conn.state {
+            State::Open => {}
+            State::Closing(_) | State::Lingering(_) => return Admission::Discard,
+            State::Draining | State::Gone(_) => return Admission::Blocked(PauseCause::Draining),
+        }
+        if self.keeper.is_paused() {
+            return Admission::Blocked(PauseCause::Operator);
+        }
+        if conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight as usize >= CONN_BYTES {
+            return Admission::Blocked(PauseCause::InFlight);
+        }
+        if conn.held_by.is_some() {
+            return Admission::Blocked(PauseCause::Subscriber);
+        }
+        if conn.replies_pending >= REPLIES_UNREAD {
+            return Admission::Blocked(PauseCause::Replies);
+        }
+        let may_read = |calling: &Calling<N::Process>| calling.may_read(conn.id) && !conn.is_overtaken();
+        if !self.calling.as_deref().is_none_or(may_read) {
+            return Admission::Blocked(PauseCause::Handlers);
+        }
+        if self.calling.is_none() && conn.is_parked() {
+            return Admission::Blocked(PauseCause::Parts);
+        }
+        // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
+        let sinks_have_room = self.sinks_have_room();
+        if !sinks_have_room && (conn.publishes || !self.may_read_first()) {
+            return Admission::Blocked(PauseCause::Sinks);
+        }
+        // A read hands over at most one batch or one piece.
+        let are_others_before = first_in.is_none() && self.lines.is_waited_for(Line::Workers);
+        if self.jobs >= JOBS || self.assembly.is_behind() || are_others_before {
+            return Admission::Wait(Line::Workers, PauseCause::Workers);
+        }
+        if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {
+            return match large.backlog() < LARGE_BACKLOG {
+                true => Admission::ReadLarge,
+                false => Admission::Blocked(PauseCause::InFlight),
+            };
+        }
+        let begun = conn.partial.as_ref().and_then(|partial| partial.header);
+        if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
+            if !sinks_have_room {
+                return Admission::Blocked(PauseCause::Sinks);
+            }
+            let need = header.frame_len() + BUFFER_OVERHEAD;
+            return match passes(Line::Large) && self.memory.has_room(Share::Large, need) {
+                true => Admission::BeginLarge,
+                false => Admission::Wait(Line::Large, PauseCause::Memory),
+            };
+        }
+        let filled_max = conn.fill_max();
+        match begun {
+            _ if passes(Line::Small) && self.memory.has_room(Share::Small, read_need(filled_max)) => {
+                Admission::Read { filled_max }
+            }
+            // The frame that it began can always be finished.
+            Some(header) => Admission::Read { filled_max: header.frame_len() },
+            None => Admission::Wait(Line::Small, PauseCause::Memory),
+        }
+    }
+
+    /// Puts a connection in line.
+    pub(in crate::gateway) fn wait_in_line(&mut self, id: ConnId, line: Line) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.waiting.is_none() {
+            conn.waiting = Some(line);
+            self.conns.enlist(id, self.lines.of(line));
+            self.lines.starved_since.get_or_insert(self.now);
+            self.lines.reclaim_at.get_or_insert(self.now + RECLAIM_AFTER);
+        }
+    }
+
+    /// Lets those in line go on, first come, first served, as far as there is room.
+    pub(in crate::gateway) fn resume_lines(&mut self) {
+        self.charge_entries();
+        let mut went_on = false;
+        for line in [Line::Workers, Line::Large, Line::Small] {
+            went_on |= self.resume_line(line);
+        }
+        if self.lines.are_empty() {
+            self.lines.starved_since = None;
+            self.lines.reclaim_at = None;
+        } else if went_on || self.lines.starved_since.is_none() {
+            self.lines.starved_since = Some(self.now);
+            self.lines.reclaim_at = Some(self.now + RECLAIM_AFTER);
+        } else if self.lines.reclaim_at.is_some_and(|at| at <= self.now) {
+            self.reclaim();
+        }
+    }
+
+    /// Charges the outboxes' entries and the subscriptions as they are now.
+    pub(in crate::gateway) fn charge_entries(&self) {
+        let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
+        let gone = self.conns.gone() * GONE;
+        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
+        self.memory.set_subscriptions(self.router.bytes());
+    }
+
+    /// Whether some connection went on.
+    fn resume_line(&mut self, line: Line) -> bool {
+        let mut went_on = false;
+        // Whoever comes back into the line in this turn waits for the next.
+        for _ in 0..self.lines.of(line).len() {
+            let Some(&id) = self.lines.of(line).front() else { break };
+            let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
+            let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
+            if waits_on(verdict) {
+                break;
+            }
+            self.lines.of(line).pop_front();
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.waiting = None;
+                self.read_once(id, Some(line));
+                went_on |= !matches!(verdict, Some(Admission::Wait(..)));
+            }
+        }
+        went_on
+    }
+
+    /// Takes memory back from the peer that holds most of it and has stalled, so that a few who stall
+    /// cannot keep everyone else waiting.
+    fn reclaim(&mut self) {
+        self.lines.reclaim_at = Some(self.now + RECLAIM_RETRY);
+        let victim = self
+            .conns
+            .iter()
+            .map(|conn| (self.reclaimable(conn), conn.id))
+            .max_by_key(|&(bytes, _)| bytes)
+            .filter(|&(bytes, _)| bytes > 0);
+        if let Some((bytes, id)) = victim {
+            log::debug!("{bytes} bytes are taken back");
+            self.give_up_stalled(id);
+            // What that freed is used in the next turn; there may be more to take back after it.
+            self.lines.reclaim_at = Some(self.now);
+        }
+    }
+
+    /// Bytes that giving up a peer would free (at most: others may share them).
+    fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
+        let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
+        let unread = match self.config.slow {
+            // Its publishers wait by choice, for as long as the slow timeout says.
+            SlowPolicy::Pause => conn.replies_pending,
+            SlowPolicy::Disconnect | SlowPolicy::Drop => conn.outbox.pending(),
+        };
+        match conn.state {
+            State::Open | State::Draining => {
+                let unread = if stalled(conn.unread_for(self.now)) { unread } else { 0 };
+                let begun = if stalled(conn.stalled_for(self.now)) { conn.begun_charge() } else { 0 };
+                unread + begun
+            }
+            // It was to have time for its last word.
+            State::Closing(_) if stalled(conn.unread_for(self.now)) => conn.outbox.pending(),
+            State::Closing(_) | State::Lingering(_) | State::Gone(_) => 0,
+        }
+    }
+
+    fn give_up_stalled(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else { return };
+        if matches!(conn.state, State::Closing(_)) {
+            return self.lose(id, CloseReason::Reclaimed);
+        }
+        let behind = conn.unread_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let begun = conn.stalled_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        if begun {
+            self.close(id, CloseReason::Reclaimed);
+        } else if behind {
+            // Under the drop policy a subscriber is closed only where nothing is left to drop.
+            let drops = self.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
+            if !drops {
+                self.close(id, CloseReason::Slow);
+            }
+        }
+    }
+}

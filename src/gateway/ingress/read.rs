@@ -1,0 +1,376 @@
+//! From a ready socket to work: read, cut, verify here or hand over.
+
+use std::io;
+
+use crate::core::limits::{
+    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MAX, READ_MIN, READ_TURN, REPLY_MAX,
+    partial_need,
+};
+use crate::core::memory::{Buffer, Charge, Share};
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::{ConnId, Item, Partial, State};
+use crate::gateway::ingress::admission::{Admission, Line};
+use crate::gateway::ingress::large::Large;
+use crate::gateway::snapshot::PauseCause;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Job, Pool, Ticket, Work};
+use crate::wire::{Batch, HEADER, Header, Piecewise, Rest, cut, verify};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
+    /// it are first in the next turn.
+    pub(in crate::gateway) fn read_runnable(&mut self) {
+        let enough = self.ledger.borrow().bytes_read + READ_TURN as u64;
+        for _ in 0..self.runnable.len() {
+            if self.ledger.borrow().bytes_read >= enough {
+                break;
+            }
+            let Some(id) = self.runnable.pop_front() else { break };
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.queued = false;
+                self.read_once(id, None);
+            }
+        }
+    }
+
+    /// One read, if the connection may be read now; else it waits for what it lacks.
+    pub(in crate::gateway) fn read_once(&mut self, id: ConnId, first_in: Option<Line>) {
+        let Some(conn) = self.conns.get(id) else { return };
+        if !conn.readable || conn.ended {
+            return;
+        }
+        let admission = self.admission(conn, first_in);
+        if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission
+            && self.is_over_unread(id, cause)
+        {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
+            self.pauses.begin(conn, cause, self.now);
+        } else if self.pauses.end(conn, self.now) {
+            // The time that it could not go on is not its own.
+            conn.frame_since = self.now.into();
+        }
+        let goes_on = match admission {
+            Admission::Blocked(PauseCause::Sinks) => {
+                if let Some(durable) = &mut self.durable
+                    && !std::mem::replace(&mut conn.sink_held, true)
+                {
+                    durable.hold(id, &self.conns);
+                }
+                false
+            }
+            Admission::Blocked(_) => {
+                self.wait_for_calls(id);
+                false
+            }
+            Admission::Wait(line, _) => {
+                self.wait_in_line(id, line);
+                false
+            }
+            Admission::Discard => self.discard(id),
+            Admission::BeginLarge => {
+                self.begin_large(id);
+                true
+            }
+            Admission::ReadLarge => self.read_large(id),
+            Admission::Read { filled_max } => self.read_batch(id, filled_max),
+        };
+        if goes_on {
+            self.mark_runnable(id);
+        }
+        self.arm(id);
+    }
+
+    /// Reads into the lent buffer, behind what is left of the read before, and cuts it. Whether the
+    /// connection may be read again.
+    fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch[tail..filled_max]);
+        let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
+
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        conn.read_size = match n {
+            n if n == filled_max - tail => (2 * conn.read_size).min(READ_MAX as u32),
+            n if n < conn.read_size as usize / 4 => (conn.read_size / 2).max(READ_MIN as u32),
+            _ => conn.read_size,
+        };
+        if let Some(partial) = conn.partial.take() {
+            self.scratch[..tail].copy_from_slice(&partial.bytes);
+        }
+        self.cut_scratch(id, tail, tail + n);
+        true
+    }
+
+    /// Makes a batch of the whole frames in the lent buffer, of which `tail` bytes were left of the read
+    /// before, and keeps what follows them.
+    fn cut_scratch(&mut self, id: ConnId, tail: usize, filled: usize) {
+        let cut = cut(&self.scratch[..filled], &self.rules);
+        let header = match cut.rest {
+            Rest::Begun(header) => Some(header),
+            Rest::Short | Rest::Fault(_) => None,
+        };
+        let rest: Box<[u8]> = match cut.rest {
+            Rest::Fault(_) => Box::default(),
+            Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
+        };
+        let replies = self.charge_replies(cut.answered);
+        if let Some(conn) = self.conns.get_mut(id)
+            && cut.frames > 0
+        {
+            conn.frame_len = cut.whole as u32 / cut.frames;
+        }
+        let batch = (cut.frames > 0).then(|| {
+            self.timing.batch(cut.frames, cut.whole);
+            let buffer = self.take_scratch(cut.whole);
+            Batch::new(buffer, cut.whole, cut.frames, replies)
+        });
+        // Charged before the batch is distributed, which may charge more.
+        let is_same = tail > 0 && cut.frames == 0;
+        self.keep_partial(id, rest, header, is_same);
+        if let Some(batch) = batch {
+            self.submit_batch(id, batch);
+        }
+        if let Rest::Fault(fault) = cut.rest {
+            self.ledger.borrow_mut().read += 1;
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            conn.frames_in_flight += 1;
+            if conn.state == State::Open {
+                conn.state = State::Draining;
+            }
+            let seq = conn.window.begin();
+            conn.window.insert(seq, Item::Fault(fault));
+            self.in_flight += 1;
+            self.release(id);
+        }
+    }
+
+    /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer
+    /// itself where they fill half of it. So nobody pins a large buffer for small frames, and what is
+    /// copied is at most half of what a full read brings.
+    fn take_scratch(&mut self, whole: usize) -> Buffer {
+        let bytes = if whole >= READ_MAX / 2 {
+            std::mem::replace(&mut self.scratch, self.memory.buffer())
+        } else {
+            self.scratch[..whole].into()
+        };
+        Buffer::charged(&self.memory, bytes)
+    }
+
+    fn charge_replies(&self, answered: u32) -> Option<Charge> {
+        let bytes = answered as usize * REPLY_MAX + BUFFER_OVERHEAD;
+        (answered > 0).then(|| self.memory.charge(Share::Small, bytes))
+    }
+
+    /// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
+    /// frame that was begun before.
+    fn keep_partial(&mut self, id: ConnId, bytes: Box<[u8]>, header: Option<Header>, is_same: bool) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if bytes.is_empty() {
+            return;
+        }
+        let need = match header {
+            Some(header) if header.frame_len() <= READ_MAX => partial_need(header.frame_len()),
+            // A large frame gets its memory as a whole, when its turn comes.
+            Some(_) => partial_need(bytes.len()),
+            // The beginning of a header is what a connection costs. Were it charged, many of them could hold what one
+            // needs to be read on, and have nothing that could be finished.
+            None => 0,
+        };
+        let charge = self.memory.charge(Share::Small, need);
+        if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
+            conn.frame_since = self.now.into();
+            conn.frame_mark = bytes.len() as u32;
+        }
+        conn.partial = Some(Box::new(Partial { bytes, header, charge }));
+    }
+
+    /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
+    fn submit_batch(&mut self, id: ConnId, batch: Batch) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let frames = u64::from(batch.frames());
+        conn.frames_read += frames;
+        self.ledger.borrow_mut().read += frames;
+        let inline = conn.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.inline_left);
+        if inline {
+            self.inline_left -= batch.len();
+            self.ledger.borrow_mut().verified.inline += 1;
+            let verified = verify(batch, &self.config.scheme);
+            self.timing.verified(self.now, self.now);
+            self.give_effect(id, Item::Frames(verified));
+            self.settle(id);
+            return;
+        }
+        conn.frames_in_flight += frames as u32;
+        conn.bytes_in_flight += batch.len() as u32;
+        let number = conn.window.begin();
+        self.in_flight += 1;
+        let ticket = Ticket { conn: id.key(), number, since: self.now };
+        self.submit(Job { ticket, work: Work::Batch(batch) });
+    }
+
+    pub(in crate::gateway) fn submit(&mut self, job: Job) {
+        self.jobs += 1;
+        self.pool.submit(job);
+    }
+
+    /// The memory for a large frame is granted: what came of it becomes its first piece.
+    fn begin_large(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(partial) = conn.partial.take() else { return };
+        let header = partial.header.expect("a large frame is known by its header");
+        if partial.bytes.len() < HEADER + header.topic_len as usize {
+            // The first piece holds the whole topic: read a little more of it as a small frame.
+            conn.partial = Some(partial);
+            self.read_topic(id, header);
+            return;
+        }
+        let total = header.frame_len();
+        let charge = self.memory.charge(Share::Large, total + BUFFER_OVERHEAD);
+        let replies = self.charge_replies(u32::from(header.is_answered()));
+        let first = Buffer::new(partial.bytes, self.memory.charge(Share::Large, 0));
+        let hashing = Piecewise::new(total, &self.config.scheme, charge, replies);
+        self.large_count += 1;
+        let number = self.large_count;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.read_size = READ_MIN as u32;
+        conn.frame_since = self.now.into();
+        conn.frame_mark = first.len() as u32;
+        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
+    }
+
+    /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
+    fn read_topic(&mut self, id: ConnId, header: Header) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let end = HEADER + header.topic_len as usize;
+        let Some(socket) = &mut conn.socket else { return };
+        let result = self.net.read(socket, &mut self.scratch[tail..end]);
+        let Some(n) = self.read_result(id, result, end - tail) else { return };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if let Some(partial) = conn.partial.take() {
+            self.scratch[..tail].copy_from_slice(&partial.bytes);
+        }
+        let bytes = self.scratch[..tail + n].into();
+        self.keep_partial(id, bytes, Some(header), true);
+    }
+
+    /// Reads the next bytes of a large frame into its own pieces. Whether the connection may be read
+    /// again.
+    fn read_large(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Some(large) = conn.larges.last_mut() else { return false };
+        let spare = large.spare(&self.memory);
+        let wanted = spare.len();
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, spare);
+        let Some(n) = self.read_result(id, result, wanted) else { return false };
+
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Some(large) = conn.larges.last_mut() else { return false };
+        large.advance(n, &self.memory);
+        if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
+            conn.frame_mark = large.received() as u32;
+            conn.frame_since = self.now.into();
+        }
+        let number = large.number;
+        if large.is_received() {
+            large.seq = Some(conn.window.begin());
+            large.received_at = self.now;
+            self.timing.batch(1, large.total());
+            conn.frames_read += 1;
+            conn.frames_in_flight += 1;
+            self.in_flight += 1;
+            self.ledger.borrow_mut().read += 1;
+        }
+        self.hash_on(id, number);
+        true
+    }
+
+    /// Has the next piece of a large frame hashed, or takes its verdict where all is hashed.
+    pub(in crate::gateway) fn hash_on(&mut self, id: ConnId, number: u64) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(at) = conn.larges.iter().position(|large| large.number == number) else { return };
+        let large = &mut conn.larges[at];
+        let received = large.is_received();
+        if let Some(mut hashing) = large.take(if received { 1 } else { PIECE }) {
+            if received && hashing.unhashed() <= INLINE_BATCH.min(self.inline_left) {
+                self.inline_left -= hashing.unhashed();
+                hashing.hash(INLINE_BATCH);
+                large.put(hashing);
+            } else {
+                let ticket = Ticket { conn: id.key(), number, since: self.now };
+                self.submit(Job { ticket, work: Work::Piece(hashing) });
+                return;
+            }
+        }
+        if let Some(finished) = large.take_finished() {
+            let seq = large.seq.expect("it is received");
+            self.timing.verified(large.received_at, self.now);
+            conn.larges.remove(at);
+            conn.window.insert(seq, Item::Frames(finished.finish()));
+            self.release(id);
+        }
+    }
+
+    /// Throws away what still comes on a connection that is closing. Whether more may come.
+    fn discard(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let wanted = self.scratch.len();
+        let Some(socket) = &mut conn.socket else { return false };
+        let result = self.net.read(socket, &mut self.scratch);
+        self.read_result(id, result, wanted).is_some()
+    }
+
+    /// What a read means for the connection, and the number of bytes where some came.
+    fn read_result(&mut self, id: ConnId, result: io::Result<usize>, wanted: usize) -> Option<usize> {
+        let conn = self.conns.get_mut(id)?;
+        match result {
+            Ok(0) => {
+                self.end_of_stream(id);
+                None
+            }
+            Ok(n) => {
+                // A short read has emptied the socket; only the end may be behind it.
+                conn.readable = n == wanted || conn.read_closed;
+                conn.last_read = self.now.into();
+                conn.bytes_read += n as u64;
+                self.ledger.borrow_mut().bytes_read += n as u64;
+                Some(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.readable = false;
+                None
+            }
+            Err(error) => {
+                self.lose(id, CloseReason::Lost(error.kind()));
+                None
+            }
+        }
+    }
+
+    /// The peer will send nothing more: what it sent is finished, then it is closed.
+    pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.ended = true;
+        conn.readable = false;
+        if conn.state == State::Open {
+            conn.state = State::Draining;
+        }
+        self.forget_begun(id);
+        self.settle(id);
+    }
+
+    /// Lets go of a frame that will never be whole.
+    pub(in crate::gateway) fn forget_begun(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(begun) = conn.begun() else { return };
+        conn.partial = None;
+        conn.larges.pop_if(|large| !large.is_received());
+        self.ledger.borrow_mut().bytes_unfinished += begun as u64;
+    }
+}

@@ -1,0 +1,91 @@
+//! Verdicts come back, and each connection's are released in order.
+
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::{ConnId, Item};
+use crate::gateway::fragments::assembly::WHOLES;
+use crate::gateway::handlers::answers::ANSWERS;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Outcome, Pool};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes every verdict that is there.
+    pub(in crate::gateway) fn collect(&mut self) {
+        while let Some(done) = self.pool.collect() {
+            self.jobs -= 1;
+            let id = ConnId::from_key(done.ticket.conn);
+            let number = done.ticket.number;
+            self.ledger.borrow_mut().verified.paired += u64::from(done.paired);
+            match done.outcome {
+                Outcome::Answers(verified) => self.answers_verified(number, verified),
+                Outcome::Call(performed) => self.function_answered(number, performed),
+                Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed_on(number, draft),
+                Outcome::Draft(draft) => self.draft_hashed(number, draft),
+                Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
+                Outcome::Batch(verified) => {
+                    self.ledger.borrow_mut().verified.workers += 1;
+                    self.timing.verified(done.ticket.since, self.now);
+                    let conn = self.conns.get_mut(id);
+                    // A connection is not reaped before its window is empty, but at a forced end.
+                    let Some(conn) = conn else { continue };
+                    conn.window.insert(number, Item::Frames(verified));
+                    self.release(id);
+                }
+                Outcome::Piece(hashing) => {
+                    self.ledger.borrow_mut().verified.pieces += 1;
+                    let Some(conn) = self.conns.get_mut(id) else { continue };
+                    let large = conn.larges.iter_mut().find(|large| large.number == number);
+                    // Its connection may have ended in the middle of it.
+                    let Some(large) = large else { continue };
+                    large.put(hashing);
+                    self.hash_on(id, number);
+                    self.mark_runnable(id);
+                }
+            }
+        }
+    }
+
+    /// Gives effect to what is next in the connection's order, as far as it is verified.
+    pub(in crate::gateway) fn release(&mut self, id: ConnId) {
+        loop {
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            let Some(item) = conn.window.release() else { break };
+            self.in_flight -= 1;
+            conn.frames_in_flight -= item.frames() as u32;
+            // A large frame was never charged to the credit: its memory was granted to it alone.
+            if let Item::Frames(verified) = &item
+                && verified.body().is_slice()
+            {
+                conn.bytes_in_flight -= verified.len() as u32;
+            }
+            self.give_effect(id, item);
+        }
+        self.mark_runnable(id);
+        self.settle(id);
+    }
+
+    /// What was verified takes effect, or its place behind what a handler has.
+    pub(in crate::gateway) fn give_effect(&mut self, id: ConnId, item: Item) {
+        match self.calling {
+            // A part waits for room, and this behind it.
+            None if self.conns.get(id).is_some_and(|conn| conn.is_parked()) => self.line_up(id, item, false),
+            None => self.effect_of(id, item),
+            Some(_) => self.stage(id, item),
+        }
+    }
+
+    /// What is next in its connection's order takes effect.
+    pub(in crate::gateway) fn effect_of(&mut self, id: ConnId, item: Item) {
+        match item {
+            Item::Frames(verified) => self.distribute(id, verified),
+            Item::Fault(fault) => {
+                if self.conns.get(id).is_none_or(|conn| conn.discard) {
+                    self.ledger.borrow_mut().undelivered += 1;
+                } else {
+                    self.count_rejected(id, fault.status());
+                    self.close(id, CloseReason::Fault(fault));
+                }
+            }
+        }
+    }
+}
