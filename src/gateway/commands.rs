@@ -228,7 +228,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn reconsider_crowds(&mut self) {
         let mark = self.crowd_mark();
         for id in self.conns.ids() {
-            if self.conns.get(id).is_some_and(|conn| conn.crowd.is_some() && conn.outbox.pending() <= mark) {
+            if self.conns[id].crowd.is_some() && self.conns[id].outbox.pending() <= mark {
                 self.uncrowd(id);
             }
         }

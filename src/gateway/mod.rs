@@ -98,6 +98,8 @@ pub struct Gate<N: Net, P: Pool> {
     runnable: VecDeque<ConnId>,
     /// With something new to write.
     dirty: Vec<ConnId>,
+    /// Whose next step towards their end is looked at when the turn ends.
+    settling: Vec<ConnId>,
     /// When several had, the last time.
     shared_at: Option<Instant>,
     lines: Lines,
@@ -157,6 +159,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             now,
             runnable: VecDeque::new(),
             dirty: Vec::new(),
+            settling: Vec::new(),
             shared_at: None,
             lines: Lines::default(),
             jobs: 0,
@@ -235,6 +238,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.write_calls();
         self.expire();
         self.tend_parts();
+        self.settle_ending();
         self.drain_on();
         self.router.sweep(self.conns.is_empty());
         self.charge_entries();
@@ -311,12 +315,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Puts a connection on the list of those to be read.
     fn mark_runnable(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.readable
-            && !conn.queued
-            && conn.waiting.is_none()
-            && !matches!(conn.state, State::Gone(_))
-        {
+        let conn = &mut self.conns[id];
+        if conn.readable && !conn.queued && conn.waiting.is_none() && !matches!(conn.state, State::Gone(_)) {
             conn.queued = true;
             self.runnable.push_back(id);
         }
@@ -324,19 +324,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Puts a connection on the list of those to be written.
     fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !conn.dirty
-        {
-            conn.dirty = true;
+        if !std::mem::replace(&mut self.conns[id].dirty, true) {
             self.dirty.push(id);
         }
     }
 
     /// Sees to it that the connection is looked at when its next deadline is due.
     fn arm(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && let Some(at) = conn.deadline(&self.config)
-        {
+        let conn = &mut self.conns[id];
+        if let Some(at) = conn.deadline(&self.config) {
             self.deadlines.arm(id.key(), &mut conn.armed, at);
         }
     }

@@ -43,18 +43,14 @@ pub(in crate::gateway) enum Reply {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes note of replies that are owed to a connection.
     pub(in crate::gateway) fn owe(&mut self, id: ConnId, reply: Reply) -> Owed {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.stage.get_or_insert_default().owed += 1;
-            self.owed += 1;
-        }
+        self.conns[id].stage.get_or_insert_default().owed += 1;
+        self.owed += 1;
         Owed { conn: id, held: false, reply }
     }
 
     /// Takes note of the reply that is owed to a part which is held.
     pub(in crate::gateway) fn owe_held(&mut self, id: ConnId, reply: Reply) -> Owed {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.stage.get_or_insert_default().held += 1;
-        }
+        self.conns[id].stage.get_or_insert_default().held += 1;
         Owed { conn: id, held: true, reply }
     }
 
@@ -130,7 +126,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn ends_later(&mut self, id: ConnId, reason: &CloseReason, frame_id: u64) -> bool {
         let in_turn =
             matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
-        let Some(conn) = self.conns.get_mut(id).filter(|_| in_turn) else { return false };
+        if !in_turn {
+            return false;
+        }
+        let conn = &mut self.conns[id];
         let written = conn.is_written();
         let Some(stage) = conn.stage.as_mut().filter(|stage| stage.owed > 0) else { return false };
         if written {

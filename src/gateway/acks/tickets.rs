@@ -514,10 +514,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 break;
             };
             let Some(id) = durable.held.pop_front() else { break };
+            // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.sink_held = false;
+                self.mark_runnable(id);
             }
-            self.mark_runnable(id);
         }
     }
 

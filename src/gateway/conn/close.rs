@@ -1,4 +1,6 @@
-//! How connections end. They leave the slab in one place, [`Gate::reap`].
+//! How connections end. What ends them only marks them; the next step of each is decided at one point of the turn,
+//! [`Gate::settle_ending`], and they leave the table in one place, [`Gate::reap`]. So whoever works on a connection finds
+//! it there until its work is done, whatever came of it.
 
 use std::rc::Rc;
 
@@ -44,7 +46,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Ends a connection: what is in its outbox is still written, with `last` behind it.
     pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if !conn.is_written() {
             return;
         }
@@ -60,7 +62,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if !last.is_empty() {
             let buffer = Buffer::charged(&self.memory, last.into());
-            let Some(conn) = self.conns.get_mut(id) else { return };
+            let conn = &mut self.conns[id];
             conn.replies_pending += buffer.len();
             conn.outbox.push(Rc::new(Parcel::Replies(buffer)));
             self.entries += 1;
@@ -73,7 +75,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Ends a connection whose socket is dead, or whose peer is not worth a word.
     pub(in crate::gateway) fn lose(&mut self, id: ConnId, reason: CloseReason) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let reason = match std::mem::replace(&mut conn.state, State::Open) {
             // It was closed before, for that reason.
             State::Closing(first) | State::Lingering(first) | State::Gone(first) => first,
@@ -85,22 +87,37 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.leave(id);
         self.forget_begun(id);
         self.abandon(id);
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.state = State::Gone(reason);
-            conn.readable = false;
-            self.pauses.end(conn, self.now);
-            self.deadlines.cancel(id.key(), &mut conn.armed);
-        }
+        let conn = &mut self.conns[id];
+        conn.state = State::Gone(reason);
+        conn.readable = false;
+        self.pauses.end(conn, self.now);
+        self.deadlines.cancel(id.key(), &mut conn.armed);
         // Others may have its place: what it sent is finished without it.
         if self.conns.close_socket(id) {
             self.ledger.borrow_mut().connections.closed += 1;
         }
-        self.settle(id);
+        self.settle_later(id);
     }
 
-    /// Takes the next step of a connection that is ending, if it is time for it.
-    pub(in crate::gateway) fn settle(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+    /// It may be time for the next step of a connection, if it is ending: that is looked at when the turn ends.
+    pub(in crate::gateway) fn settle_later(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        if !matches!(conn.state, State::Open) && !conn.settles {
+            conn.settles = true;
+            self.settling.push(id);
+        }
+    }
+
+    /// Takes the next step of those that are ending, where it is time for it.
+    pub(in crate::gateway) fn settle_ending(&mut self) {
+        for id in std::mem::take(&mut self.settling) {
+            self.conns[id].settles = false;
+            self.settle(id);
+        }
+    }
+
+    fn settle(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
         let (quiet, answered) = (conn.is_quiet(), conn.is_answered());
         let distributed = conn.is_distributed();
         match &conn.state {
@@ -108,7 +125,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             State::Draining if conn.ended && answered => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
                 self.leave(id);
-                if self.conns.get(id).is_some_and(|conn| conn.outbox.is_empty()) {
+                if self.conns[id].outbox.is_empty() {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
                 }
@@ -133,12 +150,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// The one place where a connection leaves the slab, and its socket is closed.
-    pub(in crate::gateway) fn reap(&mut self, id: ConnId) {
+    /// The one place where a connection leaves the table, and its socket is closed.
+    fn reap(&mut self, id: ConnId) {
         self.leave(id);
         self.forget_begun(id);
         self.abandon(id);
-        let Some(mut conn) = self.conns.remove(id) else { return };
+        let mut conn = self.conns.remove(id).expect("it was there until now");
         self.pauses.end(&mut conn, self.now);
         self.deadlines.cancel(id.key(), &mut conn.armed);
         self.in_flight -= conn.window.len();
@@ -155,6 +172,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
     }
 
+    /// The time to drain is over: every connection ends, whatever it waits for.
+    pub(in crate::gateway) fn reap_all(&mut self) {
+        for id in self.conns.ids() {
+            self.lose(id, CloseReason::Draining);
+            self.reap(id);
+        }
+        self.settling.clear();
+    }
+
     /// It subscribes to nothing more, and holds nobody up.
     fn leave(&mut self, id: ConnId) {
         self.router.leave(id);
@@ -163,7 +189,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Its outbox is given up.
     fn abandon(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         conn.lost = 0;
         conn.replies_pending = 0;
         self.entries -= conn.outbox.len();
@@ -179,7 +205,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Its outbox is given up, but for what is being written.
     fn abandon_rest(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         conn.lost = 0;
         let (mut missed, mut items, mut replies) = (0, 0, 0);
         conn.outbox.abandon_rest(|item| {
@@ -195,7 +221,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
-        let Some(conn) = self.conns.get(id) else { return };
+        let conn = &self.conns[id];
         self.history.push(conn.described(self.now), reason.clone(), self.now);
         #[cfg(any(test, feature = "check"))]
         self.closed.push((conn.peer, reason.clone()));

@@ -31,9 +31,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.net.stop_listening();
         self.acceptor.stop();
         for id in self.conns.ids() {
-            if let Some(conn) = self.conns.get_mut(id)
-                && conn.state == State::Open
-            {
+            let conn = &mut self.conns[id];
+            if conn.state == State::Open {
                 conn.state = State::Draining;
             }
         }
@@ -59,10 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 // A frame waits in a stage for its own answer, or for that of one before it.
                 self.ledger.borrow_mut().unanswered += self.staged;
             }
-            for id in self.conns.ids() {
-                self.lose(id, CloseReason::Draining);
-                self.reap(id);
-            }
+            self.reap_all();
             self.forget_calls();
             self.forget_parts();
             self.forget_tickets();
@@ -76,7 +72,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
             // this is a drain and no crash.
             for id in self.conns.ids() {
-                let Some(conn) = self.conns.get(id) else { continue };
+                let conn = &self.conns[id];
                 if conn.state != State::Draining || conn.ended {
                     continue;
                 }

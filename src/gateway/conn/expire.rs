@@ -11,15 +11,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn expire(&mut self) {
         while let Some(key) = self.deadlines.pop_due(self.now) {
             let id = ConnId::from_key(key);
-            let Some(conn) = self.conns.get_mut(id) else { continue };
-            conn.armed = None;
+            self.conns[id].armed = None;
             self.expire_one(id);
             self.arm(id);
         }
     }
 
     fn expire_one(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &self.conns[id];
         match conn.state {
             State::Gone(_) => {}
             State::Closing(_) | State::Lingering(_) => {
@@ -32,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn expire_open(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         // Where bytes are there and were not read, the gateway is what the peer waits for.
         let is_ours = conn.readable || conn.paused.is_some();
         if conn.begun().is_some() && self.now >= conn.frame_since.get() + self.config.frame_timeout {
@@ -50,7 +49,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.release_held(id);
             }
         }
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if self.now >= conn.last_read.max(conn.last_write).get() + self.config.idle_timeout {
             // While the gateway is paused it gives nobody anything either.
             if !is_ours && conn.is_answered() && !self.keeper.is_paused() {

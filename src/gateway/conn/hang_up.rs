@@ -16,7 +16,7 @@ use crate::runtime::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// The system says that the connection is no more.
     pub(in crate::gateway) fn hang_up(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         conn.reset = true;
         let is_read = !conn.ended && conn.paused.is_none_or(|pause| ends_soon(pause.cause));
         if !is_read {
@@ -26,7 +26,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether a connection that is not read for this cause is over all the same, and was ended.
     pub(in crate::gateway) fn is_over_unread(&mut self, id: ConnId, cause: PauseCause) -> bool {
-        let Some(conn) = self.conns.get_mut(id).filter(|_| !ends_soon(cause)) else { return false };
+        if ends_soon(cause) {
+            return false;
+        }
+        let conn = &mut self.conns[id];
         if conn.reset {
             self.lose_reset(id);
             return true;
@@ -42,7 +45,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn lose_reset(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         #[cfg(any(test, feature = "check"))]
         if let Some(pause) = conn.paused {
             self.reset_while[pause.cause as usize] += 1;

@@ -171,8 +171,6 @@ pub struct Conn<S> {
     pub frames_in_flight: u32,
     /// What follows in its stream has no effect any more.
     pub discard: bool,
-    /// A batch of it is taking effect: what comes of its first frames must not end it before the last.
-    pub in_turn: bool,
     /// What was released and is not over, where handlers or confirmations are waited for.
     pub stage: Option<Box<Stage>>,
 
@@ -189,6 +187,8 @@ pub struct Conn<S> {
     pub crowd: Option<Box<Crowd>>,
     pub held_by: Option<ConnId>,
 
+    /// It is on the list of those whose next step towards their end is looked at when the turn ends.
+    pub settles: bool,
     /// The earliest entry it has among the deadlines.
     pub armed: Option<Moment>,
     /// When Closing and Lingering end, whatever the peer does.
@@ -236,7 +236,7 @@ impl<S> Conn<S> {
             bytes_in_flight: 0,
             frames_in_flight: 0,
             discard: false,
-            in_turn: false,
+            settles: false,
             stage: None,
             writable: false,
             dirty: false,
@@ -256,6 +256,11 @@ impl<S> Conn<S> {
             rejects: None,
             publishes: false,
         }
+    }
+
+    /// Its socket: only one that is gone has none, and that is neither read nor written.
+    pub fn socket(&mut self) -> &mut S {
+        self.socket.as_mut().expect("only a connection that is gone has no socket")
     }
 
     /// Bytes of a begun frame that came, if one is begun.
@@ -309,7 +314,7 @@ impl<S> Conn<S> {
     /// Whether everything that it sent has been released and distributed or is held, whoever is told of it.
     pub fn is_distributed(&self) -> bool {
         let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.hashing);
-        self.window.is_empty() && !staged && !self.in_turn
+        self.window.is_empty() && !staged
     }
 
     /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to

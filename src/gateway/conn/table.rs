@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
 use std::time::Instant;
 
 use slab::Slab;
@@ -13,6 +14,10 @@ use crate::gateway::conn::{Conn, ConnId};
 ///
 /// They never move: a single table that grows by doubling would have three times the room that it needs each time.
 ///
+/// A connection leaves at the end of a turn, and not before everything that it sent is distributed or held. So within a
+/// turn, and wherever such a thing is named, its name is an index. What outlives that (an event, a job, a list from
+/// one turn to the next, a reply to a part that is held) is [looked up](Conns::get) once, where it comes in.
+///
 /// Invariants: no chunk holds more than [`CONNS_CHUNK`]; `vacant` are those that hold less.
 pub struct Conns<S> {
     chunks: Vec<Slab<Conn<S>>>,
@@ -22,6 +27,8 @@ pub struct Conns<S> {
     /// Those without a socket.
     gone: usize,
 }
+
+const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
 
 impl<S> Conns<S> {
     /// None yet.
@@ -46,7 +53,7 @@ impl<S> Conns<S> {
 
     /// Closes a connection's socket. Whether it had one.
     pub fn close_socket(&mut self, id: ConnId) -> bool {
-        let had_one = self.get_mut(id).is_some_and(|conn| conn.socket.take().is_some());
+        let had_one = self[id].socket.take().is_some();
         self.gone += usize::from(had_one);
         had_one
     }
@@ -138,6 +145,20 @@ impl<S> Conns<S> {
     /// Every connection's name.
     pub fn ids(&self) -> Vec<ConnId> {
         self.iter().map(|conn| conn.id).collect()
+    }
+}
+
+impl<S> Index<ConnId> for Conns<S> {
+    type Output = Conn<S>;
+
+    fn index(&self, id: ConnId) -> &Conn<S> {
+        self.get(id).expect(STAYS)
+    }
+}
+
+impl<S> IndexMut<ConnId> for Conns<S> {
+    fn index_mut(&mut self, id: ConnId) -> &mut Conn<S> {
+        self.get_mut(id).expect(STAYS)
     }
 }
 

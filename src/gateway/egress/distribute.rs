@@ -144,23 +144,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut closing = None;
         // From this frame on what is behind waits; whether for room, or for a digest.
         let mut rest = None;
-        self.set_in_turn(id, true);
         for (index, frame) in (0..).zip(verified.iter()) {
             if frame.header.is_part() {
                 // Its whole may be complete, and comes behind what came before it.
                 self.close_put(id, &verified, to_put.take(), ticket);
                 self.close_run(id, &verified, run.take());
             }
-            let effect = match self.conns.get(id) {
-                Some(conn) if !conn.discard && closing.is_none() => {
-                    self.effect(id, &verified, &frame, &mut last, &mut room)
-                }
-                _ => {
-                    self.ledger.borrow_mut().undelivered += 1;
-                    continue;
-                }
-            };
-            match effect {
+            if self.conns[id].discard || closing.is_some() {
+                self.ledger.borrow_mut().undelivered += 1;
+                continue;
+            }
+            match self.effect(id, &verified, &frame, &mut last, &mut room) {
                 Effect::Deliver(targets) => {
                     // A sink would have it all the same.
                     let lost = targets.is_empty() && self.durable.is_none();
@@ -234,7 +228,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
         }
-        self.set_in_turn(id, false);
         self.close_put(id, &verified, to_put, ticket);
         self.close_run(id, &verified, run);
         let rest = rest
@@ -250,27 +243,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         if let Some((reason, frame_id)) = closing {
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.discard = true;
-            }
+            self.conns[id].discard = true;
             self.close_about(id, reason, frame_id);
-        }
-    }
-
-    fn set_in_turn(&mut self, id: ConnId, in_turn: bool) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.in_turn = in_turn;
         }
     }
 
     /// Distributes a batch as one run, without a look at its frames; false if they need one.
     fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
-        let (Some(topic), None, Some(conn)) =
-            (verified.plain_topic(), &self.dedup, self.conns.get_mut(id).filter(|conn| !conn.discard))
-        else {
-            return false;
-        };
-        if self.durable.as_ref().is_some_and(|durable| durable.judges_frames()) {
+        let Some(topic) = verified.plain_topic().filter(|_| self.dedup.is_none()) else { return false };
+        let conn = &mut self.conns[id];
+        if conn.discard || self.durable.as_ref().is_some_and(|durable| durable.judges_frames()) {
             return false;
         }
         conn.authorized = true;
@@ -292,7 +274,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         last: &mut Option<(&'a [u8], Targets)>,
         room: &mut Option<Charge>,
     ) -> Effect {
-        let Some(conn) = self.conns.get_mut(id) else { return Effect::Control };
+        let conn = &mut self.conns[id];
         if !frame.intact {
             return self.bad_digest(id, frame.header.id);
         }
@@ -336,6 +318,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     pub(in crate::gateway) fn count_rejected(&mut self, id: ConnId, status: Status) {
         self.ledger.borrow_mut().rejected.add(status);
+        // Parts may be held for longer than their connections are there.
         if let Some(conn) = self.conns.get_mut(id) {
             let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
             let rejects = conn.rejects.get_or_insert_with(none);
@@ -344,7 +327,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
-        let Some(conn) = self.conns.get(id) else { return Effect::Control };
+        let conn = &self.conns[id];
         let peer = conn.peer;
         if !conn.authorized {
             let message = format_args!("{peer} does not know the secret: it is closed");
@@ -405,7 +388,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
-        if !self.conns.get(id).is_some_and(|conn| conn.is_written()) {
+        if !self.conns[id].is_written() {
             // It has left: what it held is being given up, and nobody would get what it asks for.
             return Ok(());
         }
@@ -487,7 +470,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         targets: &[ConnId],
     ) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
-        if body.is_fragment() && targets.iter().any(|&target| self.is_behind(target)) {
+        if body.is_fragment() && targets.iter().any(|&target| !self.conns[target].writable) {
             body = body.copied(&self.memory, Share::Small);
         }
         let run = Run::new(body, frames, self.ledger.clone(), self.now);
@@ -503,7 +486,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
         let Passed { frame, reply, ticket: promised, before, .. } = passed;
-        if self.conns.get(id).is_none_or(|conn| conn.discard) {
+        if self.conns[id].discard {
             self.ledger.borrow_mut().undelivered += 1;
             if let Some(ticket) = promised {
                 self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
@@ -529,13 +512,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    fn is_behind(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| !conn.writable)
-    }
-
     /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.
     fn push(&mut self, target: ConnId, parcel: Rc<Parcel>, publisher: ConnId) {
-        let Some(conn) = self.conns.get_mut(target) else { return };
+        let conn = &mut self.conns[target];
         if !conn.is_written() {
             // It ended since the list of subscribers was looked up.
             return;

@@ -31,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         let mark = self.crowd_mark();
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let pending = conn.outbox.pending();
         if pending <= mark || !conn.is_written() {
             return;
@@ -47,23 +47,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The publisher is not read until the subscriber has caught up, or patience with it ends.
     fn hold(&mut self, publisher: ConnId, subscriber: ConnId) {
-        let Some(conn) = self.conns.get_mut(publisher) else { return };
+        let conn = &mut self.conns[publisher];
         if conn.held_by.is_some() {
             return;
         }
         conn.held_by = Some(subscriber);
-        let Some(crowd) = self.conns.get_mut(subscriber).and_then(|conn| conn.crowd.as_mut()) else { return };
+        let crowd = self.conns[subscriber].crowd.as_mut().expect("it is behind");
         let mut holding = std::mem::take(&mut crowd.holding);
         self.conns.enlist(publisher, &mut holding);
-        if let Some(crowd) = self.conns.get_mut(subscriber).and_then(|conn| conn.crowd.as_mut()) {
-            crowd.holding = holding;
-        }
+        let crowd = self.conns[subscriber].crowd.as_mut().expect("it is behind");
+        crowd.holding = holding;
     }
 
     /// Those whom it holds up go on.
     pub(in crate::gateway) fn release_held(&mut self, id: ConnId) {
-        let Some(crowd) = self.conns.get_mut(id).and_then(|conn| conn.crowd.as_mut()) else { return };
+        let Some(crowd) = self.conns[id].crowd.as_mut() else { return };
         for publisher in std::mem::take(&mut crowd.holding) {
+            // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(publisher) {
                 conn.held_by = None;
                 self.mark_runnable(publisher);
@@ -74,9 +74,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// It has caught up, or ends.
     pub(in crate::gateway) fn uncrowd(&mut self, id: ConnId) {
         self.release_held(id);
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.crowd = None;
-        }
+        self.conns[id].crowd = None;
     }
 
     fn overflow(&mut self, id: ConnId) {
@@ -91,7 +89,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Drops a subscriber's oldest frames until at most `keep` bytes wait for it. Whether there were any.
     pub(in crate::gateway) fn drop_oldest(&mut self, id: ConnId, keep: usize) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let conn = &mut self.conns[id];
         let (mut frames, mut items) = (0, 0);
         conn.outbox.drop_oldest(keep, |item| {
             items += 1;

@@ -23,6 +23,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
         }
         for id in dirty {
+            // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.dirty = false;
                 self.flush(id);
@@ -36,22 +37,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.lose(id, CloseReason::Lost(error.kind()));
         }
         let crowd_mark = self.crowd_mark();
-        let Some(conn) = self.conns.get(id) else { return };
+        let conn = &self.conns[id];
         if conn.crowd.is_some() && conn.outbox.pending() <= crowd_mark / 2 {
             self.uncrowd(id);
         }
-        if self.conns.get(id).is_some_and(|conn| conn.replies_pending < REPLIES_UNREAD) {
+        if self.conns[id].replies_pending < REPLIES_UNREAD {
             self.mark_runnable(id);
             self.resume_calls_of(id);
         }
-        self.settle(id);
+        self.settle_later(id);
     }
 
     /// Writes what the socket takes, within a turn's budget.
     pub(in crate::gateway) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
         let is_shared = self.shared_at.is_some_and(|at| self.now - at < WRITE_SHARED_FOR);
         let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
-        while self.conns.get(id).is_some_and(|conn| conn.has_to_write()) {
+        while self.conns[id].has_to_write() {
             if left == 0 {
                 self.mark_dirty(id);
                 break;
@@ -67,8 +68,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// One vectored write, of no more slices than hold `enough` bytes. 0 if the socket takes nothing now.
     fn write_once(&mut self, id: ConnId, enough: usize) -> io::Result<usize> {
         self.tell_gap(id);
-        let Some(conn) = self.conns.get_mut(id) else { return Ok(0) };
-        let Some(socket) = &mut conn.socket else { return Ok(0) };
+        let conn = &mut self.conns[id];
+        let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         // While frames are missing behind the first item, the GAP comes before all others.
         let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
@@ -105,7 +106,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Says how many frames were dropped, at the place where they are missing.
     fn tell_gap(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if conn.lost == 0 || !conn.outbox.is_at_start() {
             return;
         }

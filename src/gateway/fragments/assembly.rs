@@ -343,9 +343,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog += whole.cost;
         let queue = if bytes <= INLINE_BATCH { &mut self.assembly.small } else { &mut self.assembly.large };
         queue.push_back((draft, whole));
-        if let Some(conn) = self.conns.get_mut(from) {
-            conn.stage.get_or_insert_default().hashing = true;
-        }
+        self.conns[from].stage.get_or_insert_default().hashing = true;
         Effect::Hash
     }
 
@@ -393,10 +391,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog -= whole.cost;
         let from = whole.from;
         self.distribute_whole(made, whole);
-        if let Some(stage) = self.conns.get_mut(from).and_then(|conn| conn.stage.as_mut()) {
-            stage.hashing = false;
-            self.unpark(from);
-        }
+        self.conns[from].stage.as_mut().expect("it waits for the digest").hashing = false;
+        self.unpark(from);
     }
 
     fn distribute_whole(&mut self, made: Verified, whole: Whole) {
@@ -525,7 +521,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What a connection waits with takes effect, as far as there is room and no digest is waited for.
     fn unpark(&mut self, id: ConnId) {
-        while let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut())
+        while let Some(stage) = self.conns[id].stage.as_mut()
             && !stage.hashing
             && let Some(first) = stage.waiting.pop_front()
         {

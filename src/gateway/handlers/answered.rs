@@ -206,8 +206,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
         let Call { digest, frame, before, mut charge, .. } = call;
         charge.resize(STEP);
-        let ticket =
-            digest.filter(|_| self.conns.get(id).is_some()).and_then(|digest| self.promise(digest, before));
+        let ticket = digest.and_then(|digest| self.promise(digest, before));
         let frame = instead.unwrap_or(frame);
         let (_waiting, _charge) = (waiting.filter(|_| waits), waits.then_some(charge));
         let passed = Passed { frame, reply, ticket, before, _waiting, _charge };
@@ -230,7 +229,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether a frame would go to nobody, whenever its turn comes.
     fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
-        let Some(stage) = self.conns.get(id).and_then(|conn| conn.stage.as_ref()) else { return false };
+        let Some(stage) = self.conns[id].stage.as_ref() else { return false };
         stage.controls == 0
             && self.durable.is_none()
             && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
@@ -244,14 +243,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The frame of a call is not distributed.
     pub(in crate::gateway) fn refused(&mut self, call: Call, status: Status, reply: Option<Parcel>) {
         let Call { conn: id, seq, digest, .. } = call;
-        if self.conns.get(id).is_some() {
-            self.count_rejected(id, status);
-            self.unstage(id, 1);
-            if let Some(reply) = reply {
-                self.push_reply(id, reply);
-            }
-            self.complete_at_once(id, seq);
+        self.count_rejected(id, status);
+        self.unstage(id, 1);
+        if let Some(reply) = reply {
+            self.push_reply(id, reply);
         }
+        self.complete_at_once(id, seq);
         if status != Status::Duplicate {
             self.refuse_twins(digest, status, "the same frame was refused just now");
         }
@@ -273,11 +270,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
     pub(in crate::gateway) fn owe_twin(&mut self, twin: Call, ticket: Ticket) {
         let Call { conn: id, seq, header, mut frame, .. } = twin;
-        if self.conns.get(id).is_some() {
-            self.count_rejected(id, Status::Duplicate);
-            self.unstage(id, 1);
-            self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
-            self.complete_at_once(id, seq);
-        }
+        self.count_rejected(id, Status::Duplicate);
+        self.unstage(id, 1);
+        self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
+        self.complete_at_once(id, seq);
     }
 }

@@ -181,8 +181,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             };
             let (conns, ahead) = (&self.conns, calling.may_begin_ahead(&self.memory));
             let ready = |key| {
-                let conn = conns.get(ConnId::from_key(key));
-                conn.is_none_or(|conn| conn.may_call() && (ahead || conn.has_nothing_called()))
+                let conn = &conns[ConnId::from_key(key)];
+                conn.may_call() && (ahead || conn.has_nothing_called())
             };
             let Some(key) = calling.queue.begin(ready) else { break };
             self.begin_call(ConnId::from_key(key), seat);
@@ -194,7 +194,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let id = ConnId::from_key(key);
                 woken.push(id);
                 // One that ends, or of which nothing is left to read, would not use the room that another waits for.
-                conns.get(id).is_some_and(|conn| conn.readable && conn.state == State::Open)
+                conns[id].readable && conns[id].state == State::Open
             });
         }
         woken.into_iter().for_each(|id| self.mark_runnable(id));
@@ -202,7 +202,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The connection's next call takes its place in the order, and goes to a handler.
     fn begin_call(&mut self, id: ConnId, seat: Option<usize>) {
-        let conn = self.conns.get_mut(id).expect("calls are forgotten with their connection");
+        let conn = &mut self.conns[id];
         let stage = conn.stage.as_mut().expect("its calls wait there");
         let first = stage.waiting.pop_front().expect("as many as are counted");
         let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
@@ -335,12 +335,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.ledger.borrow_mut().calls.failed += 1;
         calling.done(&mut call);
-        let peer = self.conns.get(call.conn).map(|conn| conn.peer.to_string());
+        let peer = self.conns[call.conn].peer;
         let frame = call.frame.iter().next().expect("it is one frame");
         log::warn!(
             "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",
             call.header.id,
-            peer.as_deref().unwrap_or("a connection that ended"),
+            peer,
             plain(&String::from_utf8_lossy(frame.topic)),
             call.header.key,
             call.header.payload_len,

@@ -156,14 +156,14 @@ enum Lot {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// What was released joins its connection's stage.
     pub(in crate::gateway) fn stage(&mut self, id: ConnId, item: Item) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &self.conns[id];
         let over = conn.discard || conn.stage.as_ref().is_some_and(|stage| stage.over);
         match item {
             Item::Frames(verified) if !over => {
                 let (frames, ends) = self.frames_to_the_end(id, &verified);
                 let (first, rest) = verified.split(frames);
                 self.arrive(id, first);
-                if let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) {
+                if let Some(stage) = self.conns[id].stage.as_mut() {
                     stage.over = ends;
                 }
                 if let Some(rest) = rest {
@@ -177,7 +177,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// How many frames of a batch there are up to one that ends the connection, and whether there is one.
     fn frames_to_the_end(&mut self, id: ConnId, verified: &Verified) -> (u32, bool) {
-        let Some(conn) = self.conns.get_mut(id) else { return (verified.frames(), false) };
+        let conn = &mut self.conns[id];
         for (index, frame) in (1..).zip(verified.iter()) {
             if !frame.intact && (!conn.authorized || self.config.on_bad_digest == BadDigestPolicy::Close) {
                 return (index, true);
@@ -189,9 +189,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     pub(in crate::gateway) fn line_up(&mut self, id: ConnId, item: Item, called: bool) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
         let frames = item.frames();
-        let stage = conn.stage.get_or_insert_default();
+        let stage = self.conns[id].stage.get_or_insert_default();
         stage.frames += frames;
         self.staged += frames;
         self.lined_up += frames;
@@ -201,9 +200,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The same, before what waits.
     pub(in crate::gateway) fn line_up_first(&mut self, id: ConnId, item: Item) {
         self.line_up(id, item, false);
-        if let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) {
-            stage.waiting.rotate_right(1);
-        }
+        self.stage_of(id).waiting.rotate_right(1);
     }
 
     /// Counts the calls of a batch, and lets in as many as may wait.
@@ -250,9 +247,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What is first in line and no call takes effect, or its place behind the calls that have begun, where it may.
     pub(in crate::gateway) fn stage_on(&mut self, id: ConnId) {
-        while let Some(conn) = self.conns.get_mut(id)
-            && !conn.is_overtaken()
-            && let Some(stage) = &mut conn.stage
+        while !self.conns[id].is_overtaken()
+            && let Some(stage) = self.conns[id].stage.as_mut()
             && let Some(first) = stage.waiting.pop_front()
         {
             let (Item::Frames(verified), true) = (&first.item, first.called) else {
@@ -273,14 +269,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Frames that are no calls, or the end of the stream, in their turn.
     fn step(&mut self, id: ConnId, item: Item) {
         self.lined_up -= item.frames();
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
+        let stage = self.stage_of(id);
         if stage.steps.is_empty() {
             return self.take_effect(id, item);
         }
         let seq = stage.steps.begin();
         stage.controls += 1;
         let charge = self.memory.charge(Share::Small, STEP);
-        stage.steps.hold(seq, Step::Item(Box::new(item), charge));
+        self.stage_of(id).steps.hold(seq, Step::Item(Box::new(item), charge));
     }
 
     fn take_effect(&mut self, id: ConnId, item: Item) {
@@ -290,14 +286,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Frames leave the stage: they have their fate, or get it now.
     pub(in crate::gateway) fn unstage(&mut self, id: ConnId, frames: u64) {
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
-        stage.frames -= frames;
+        self.stage_of(id).frames -= frames;
         self.staged -= frames;
     }
 
     /// A call was answered: its frame takes effect in its turn, and then whatever is next in the order.
     pub(in crate::gateway) fn complete(&mut self, id: ConnId, seq: u64, passed: Passed) {
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
+        let stage = self.stage_of(id);
         if stage.steps.is_next(seq) {
             stage.steps.done(seq);
             self.unstage(id, 1);
@@ -311,15 +306,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A call is over, and its frame took effect or has none: whatever is next in the order takes effect.
     pub(in crate::gateway) fn complete_at_once(&mut self, id: ConnId, seq: u64) {
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
-        stage.steps.done(seq);
+        self.stage_of(id).steps.done(seq);
         self.release_steps(id);
     }
 
     fn release_steps(&mut self, id: ConnId) {
-        let was_overtaken = self.conns.get(id).is_some_and(|conn| conn.is_overtaken());
-        while let Some(conn) = self.conns.get_mut(id)
-            && let Some(stage) = &mut conn.stage
+        let was_overtaken = self.conns[id].is_overtaken();
+        while let Some(stage) = self.conns[id].stage.as_mut()
             && let Some(step) = stage.steps.release()
         {
             match step {
@@ -344,7 +337,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// It may be that the connection's calls may begin again.
     pub(in crate::gateway) fn resume_calls_of(&mut self, id: ConnId) {
         if let Some(calling) = &mut self.calling
-            && self.conns.get(id).is_some_and(|conn| conn.may_call())
+            && self.conns[id].may_call()
         {
             calling.queue.resume(id.key());
         }
@@ -354,7 +347,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn wait_for_calls(&mut self, id: ConnId) {
         if let Some(calling) = &mut self.calling
             && !calling.may_read(id)
-            && self.conns.get(id).is_some_and(|conn| conn.state == State::Open)
+            && self.conns[id].state == State::Open
         {
             calling.queue.wait_to_read(id.key());
         }
@@ -362,11 +355,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Lets go of a stage that holds nothing.
     pub(in crate::gateway) fn tidy_stage(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if conn.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
             conn.stage = None;
         }
-        self.settle(id);
+        self.settle_later(id);
+    }
+
+    /// The stage of a connection that has something there.
+    fn stage_of(&mut self, id: ConnId) -> &mut Stage {
+        self.conns[id].stage.as_mut().expect("what was released and is not over waits in a stage")
     }
 }
 

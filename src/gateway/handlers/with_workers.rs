@@ -93,13 +93,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             calling.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (calling.with_workers.timeout, calling.with_workers.late);
             self.ledger.borrow_mut().calls.failed += 1;
-            let peer = self.conns.get(call.conn).map(|conn| conn.peer.to_string());
+            let peer = self.conns[call.conn].peer;
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(
                 "the handler gave no answer for {timeout:?} to the frame {} of {} (topic '{}', key {}, {} bytes): it is \
                  REJECTED, and the handler keeps {} of {} until it returns",
                 call.header.id,
-                peer.as_deref().unwrap_or("a connection that ended"),
+                peer,
                 plain(&String::from_utf8_lossy(frame.topic)),
                 call.header.key,
                 call.header.payload_len,

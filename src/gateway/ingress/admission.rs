@@ -174,7 +174,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Puts a connection in line.
     pub(in crate::gateway) fn wait_in_line(&mut self, id: ConnId, line: Line) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if conn.waiting.is_none() {
             conn.waiting = Some(line);
             self.conns.enlist(id, self.lines.of(line));
@@ -269,7 +269,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn give_up_stalled(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id) else { return };
+        let conn = &self.conns[id];
         if matches!(conn.state, State::Closing(_)) {
             return self.lose(id, CloseReason::Reclaimed);
         }

@@ -17,6 +17,8 @@ use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Batch, HEADER, Header, Piecewise, Rest, cut, verify};
 
+const BEGUN: &str = "it is read into the large frame that it began";
+
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
     /// it are first in the next turn.
@@ -27,6 +29,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 break;
             }
             let Some(id) = self.runnable.pop_front() else { break };
+            // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.queued = false;
                 self.read_once(id, None);
@@ -36,7 +39,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// One read, if the connection may be read now; else it waits for what it lacks.
     pub(in crate::gateway) fn read_once(&mut self, id: ConnId, first_in: Option<Line>) {
-        let Some(conn) = self.conns.get(id) else { return };
+        let conn = &self.conns[id];
         if !conn.readable || conn.ended {
             return;
         }
@@ -46,7 +49,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         {
             return;
         }
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
             self.pauses.begin(conn, cause, self.now);
         } else if self.pauses.end(conn, self.now) {
@@ -87,13 +90,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Reads into the lent buffer, behind what is left of the read before, and cuts it. Whether the
     /// connection may be read again.
     fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let conn = &mut self.conns[id];
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let Some(socket) = &mut conn.socket else { return false };
-        let result = self.net.read(socket, &mut self.scratch[tail..filled_max]);
+        let result = self.net.read(conn.socket(), &mut self.scratch[tail..filled_max]);
         let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
 
-        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let conn = &mut self.conns[id];
         conn.read_size = match n {
             n if n == filled_max - tail => (2 * conn.read_size).min(READ_MAX as u32),
             n if n < conn.read_size as usize / 4 => (conn.read_size / 2).max(READ_MIN as u32),
@@ -119,10 +121,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
         };
         let replies = self.charge_replies(cut.answered);
-        if let Some(conn) = self.conns.get_mut(id)
-            && cut.frames > 0
-        {
-            conn.frame_len = cut.whole as u32 / cut.frames;
+        if cut.frames > 0 {
+            self.conns[id].frame_len = cut.whole as u32 / cut.frames;
         }
         let batch = (cut.frames > 0).then(|| {
             self.timing.batch(cut.frames, cut.whole);
@@ -137,7 +137,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if let Rest::Fault(fault) = cut.rest {
             self.ledger.borrow_mut().read += 1;
-            let Some(conn) = self.conns.get_mut(id) else { return };
+            let conn = &mut self.conns[id];
             conn.frames_in_flight += 1;
             if conn.state == State::Open {
                 conn.state = State::Draining;
@@ -169,10 +169,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
     /// frame that was begun before.
     fn keep_partial(&mut self, id: ConnId, bytes: Box<[u8]>, header: Option<Header>, is_same: bool) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
         if bytes.is_empty() {
             return;
         }
+        let conn = &mut self.conns[id];
         let need = match header {
             Some(header) if header.frame_len() <= READ_MAX => partial_need(header.frame_len()),
             // A large frame gets its memory as a whole, when its turn comes.
@@ -191,7 +191,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
     fn submit_batch(&mut self, id: ConnId, batch: Batch) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let frames = u64::from(batch.frames());
         conn.frames_read += frames;
         self.ledger.borrow_mut().read += frames;
@@ -202,7 +202,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let verified = verify(batch, &self.config.scheme);
             self.timing.verified(self.now, self.now);
             self.give_effect(id, Item::Frames(verified));
-            self.settle(id);
+            self.settle_later(id);
             return;
         }
         conn.frames_in_flight += frames as u32;
@@ -220,8 +220,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The memory for a large frame is granted: what came of it becomes its first piece.
     fn begin_large(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(partial) = conn.partial.take() else { return };
+        let conn = &mut self.conns[id];
+        let partial = conn.partial.take().expect("a large frame begins with its header");
         let header = partial.header.expect("a large frame is known by its header");
         if partial.bytes.len() < HEADER + header.topic_len as usize {
             // The first piece holds the whole topic: read a little more of it as a small frame.
@@ -236,7 +236,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let hashing = Piecewise::new(total, &self.config.scheme, charge, replies);
         self.large_count += 1;
         let number = self.large_count;
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         conn.read_size = READ_MIN as u32;
         conn.frame_since = self.now.into();
         conn.frame_mark = first.len() as u32;
@@ -245,13 +245,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
     fn read_topic(&mut self, id: ConnId, header: Header) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let Some(socket) = &mut conn.socket else { return };
-        let result = self.net.read(socket, &mut self.scratch[tail..end]);
+        let result = self.net.read(conn.socket(), &mut self.scratch[tail..end]);
         let Some(n) = self.read_result(id, result, end - tail) else { return };
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         if let Some(partial) = conn.partial.take() {
             self.scratch[..tail].copy_from_slice(&partial.bytes);
         }
@@ -262,16 +261,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Reads the next bytes of a large frame into its own pieces. Whether the connection may be read
     /// again.
     fn read_large(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else { return false };
-        let Some(large) = conn.larges.last_mut() else { return false };
+        let conn = &mut self.conns[id];
+        let large = conn.larges.last_mut().expect(BEGUN);
         let spare = large.spare(&self.memory);
         let wanted = spare.len();
-        let Some(socket) = &mut conn.socket else { return false };
+        let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
         let result = self.net.read(socket, spare);
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
-        let Some(conn) = self.conns.get_mut(id) else { return false };
-        let Some(large) = conn.larges.last_mut() else { return false };
+        let conn = &mut self.conns[id];
+        let large = conn.larges.last_mut().expect(BEGUN);
         large.advance(n, &self.memory);
         if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
             conn.frame_mark = large.received() as u32;
@@ -293,7 +292,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Has the next piece of a large frame hashed, or takes its verdict where all is hashed.
     pub(in crate::gateway) fn hash_on(&mut self, id: ConnId, number: u64) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let Some(at) = conn.larges.iter().position(|large| large.number == number) else { return };
         let large = &mut conn.larges[at];
         let received = large.is_received();
@@ -319,16 +318,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Throws away what still comes on a connection that is closing. Whether more may come.
     fn discard(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else { return false };
         let wanted = self.scratch.len();
-        let Some(socket) = &mut conn.socket else { return false };
-        let result = self.net.read(socket, &mut self.scratch);
+        let result = self.net.read(self.conns[id].socket(), &mut self.scratch);
         self.read_result(id, result, wanted).is_some()
     }
 
     /// What a read means for the connection, and the number of bytes where some came.
     fn read_result(&mut self, id: ConnId, result: io::Result<usize>, wanted: usize) -> Option<usize> {
-        let conn = self.conns.get_mut(id)?;
+        let conn = &mut self.conns[id];
         match result {
             Ok(0) => {
                 self.end_of_stream(id);
@@ -355,19 +352,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The peer will send nothing more: what it sent is finished, then it is closed.
     pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         conn.ended = true;
         conn.readable = false;
         if conn.state == State::Open {
             conn.state = State::Draining;
         }
         self.forget_begun(id);
-        self.settle(id);
+        self.settle_later(id);
     }
 
     /// Lets go of a frame that will never be whole.
     pub(in crate::gateway) fn forget_begun(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let conn = &mut self.conns[id];
         let Some(begun) = conn.begun() else { return };
         conn.partial = None;
         conn.larges.pop_if(|large| !large.is_received());

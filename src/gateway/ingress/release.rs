@@ -25,9 +25,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Outcome::Batch(verified) => {
                     self.ledger.borrow_mut().verified.workers += 1;
                     self.timing.verified(done.ticket.since, self.now);
-                    let conn = self.conns.get_mut(id);
-                    // A connection is not reaped before its window is empty, but at a forced end.
-                    let Some(conn) = conn else { continue };
+                    // A connection stays until its window is empty, but where the time to drain is over.
+                    let Some(conn) = self.conns.get_mut(id) else { continue };
                     conn.window.insert(number, Item::Frames(verified));
                     self.release(id);
                 }
@@ -48,7 +47,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to what is next in the connection's order, as far as it is verified.
     pub(in crate::gateway) fn release(&mut self, id: ConnId) {
         loop {
-            let Some(conn) = self.conns.get_mut(id) else { return };
+            let conn = &mut self.conns[id];
             let Some(item) = conn.window.release() else { break };
             self.in_flight -= 1;
             conn.frames_in_flight -= item.frames() as u32;
@@ -61,14 +60,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.give_effect(id, item);
         }
         self.mark_runnable(id);
-        self.settle(id);
+        self.settle_later(id);
     }
 
     /// What was verified takes effect, or its place behind what a handler has.
     pub(in crate::gateway) fn give_effect(&mut self, id: ConnId, item: Item) {
         match self.calling {
             // A part waits for room, and this behind it.
-            None if self.conns.get(id).is_some_and(|conn| conn.is_parked()) => self.line_up(id, item, false),
+            None if self.conns[id].is_parked() => self.line_up(id, item, false),
             None => self.effect_of(id, item),
             Some(_) => self.stage(id, item),
         }
@@ -79,7 +78,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match item {
             Item::Frames(verified) => self.distribute(id, verified),
             Item::Fault(fault) => {
-                if self.conns.get(id).is_none_or(|conn| conn.discard) {
+                if self.conns[id].discard {
                     self.ledger.borrow_mut().undelivered += 1;
                 } else {
                     self.count_rejected(id, fault.status());

@@ -90,6 +90,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             );
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
+            assert!(!conn.settles, "its next step was looked at when the turn ended");
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
             if matches!(conn.state, State::Gone(_)) {
                 assert!(

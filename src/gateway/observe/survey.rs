@@ -78,8 +78,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let end = self.conns.slots().min(self.surveyor.cursor + SURVEY_TURN);
         for slot in self.surveyor.cursor..end {
-            let Some(conn) = self.conns.in_slot(slot) else { continue };
-            self.look_at(conn.id);
+            if let Some(conn) = self.conns.in_slot(slot) {
+                self.look_at(conn.id);
+            }
         }
         self.surveyor.cursor = end;
         if end == self.conns.slots() {
@@ -91,7 +92,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn look_at(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id) else { return };
+        let conn = &self.conns[id];
         let now = self.now;
         let found = &mut self.surveyor.found;
         found.subscribers += u64::from(self.router.has(id));
