@@ -70,12 +70,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn paused_answer(&self) -> Paused {
-        let in_flight = self.ledger.borrow().in_flight() - self.lined_up - self.assembly.held();
+        let in_flight = self.ledger.in_flight() - self.lined_up - self.assembly.held();
         let (queued, parked) = match self.calling {
             Some(_) => (self.lined_up, 0),
             None => (0, self.lined_up),
         };
-        let unconfirmed = self.ledger.borrow().sunk.unconfirmed();
+        let unconfirmed = self.ledger.sunk.unconfirmed();
         Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
     }
 

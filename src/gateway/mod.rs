@@ -21,7 +21,6 @@ mod observe;
 mod run;
 pub mod snapshot;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,7 +62,7 @@ pub struct Gate<N: Net, P: Pool> {
     config: Rc<Config>,
     rules: Rules,
     memory: Arc<Memory>,
-    ledger: Rc<RefCell<Ledger>>,
+    ledger: Ledger,
     notices: Notices,
 
     conns: Conns<N::Socket>,
@@ -135,7 +134,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             net,
             pool,
             rules: Rules { payload_max: config.payload_max as u32, replies: false },
-            ledger: Rc::default(),
+            ledger: Ledger::default(),
             notices: Notices::default(),
             conns: Conns::new(),
             acceptor: Acceptor::default(),
@@ -211,7 +210,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// there was one.
     pub(crate) fn help(&mut self) -> bool {
         let helped = self.pool.help();
-        self.ledger.borrow_mut().verified.helped += u64::from(helped);
+        self.ledger.verified.helped += u64::from(helped);
         helped
     }
 
@@ -277,7 +276,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The counts until now.
     pub fn ledger(&self) -> Ledger {
-        self.ledger.borrow().clone()
+        self.ledger.clone()
     }
 
     fn notice_events(&mut self, events: &[Event]) {

@@ -396,7 +396,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let durable = self.durable.get_or_insert_with(|| Box::new(Durable::new()));
         assert!(durable.sinks.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
         durable.sinks.push(Line { sink, waiting, puts, bytes, heard });
-        self.ledger.borrow_mut().sinks += 1;
+        self.ledger.sinks += 1;
     }
 
     /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
@@ -460,7 +460,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Puts a connection's frames under a ticket.
     pub(in crate::gateway) fn put(&mut self, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
-        self.ledger.borrow_mut().sunk.put += u64::from(frames);
+        self.ledger.sunk.put += u64::from(frames);
         if let Some(durable) = &mut self.durable {
             durable.put(ticket, id.key(), body, frames, self.now);
         }
@@ -477,7 +477,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) -> Option<Ticket> {
         let ticket = self.ticket(before)?;
         // Whoever subscribes had it the first time.
-        self.ledger.borrow_mut().delivered += 1;
+        self.ledger.delivered += 1;
         self.put(ticket, id, body, 1);
         if let Some(durable) = &mut self.durable {
             durable.know(ticket, digest);
@@ -536,7 +536,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let done = pending.done();
         let Pending { frames, refusal, owed, digests, whole, .. } = pending;
         {
-            let sunk = &mut self.ledger.borrow_mut().sunk;
+            let sunk = &mut self.ledger.sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
             *fate += u64::from(frames);
         }

@@ -67,7 +67,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn admit(&mut self, mut socket: N::Socket, peer: std::net::SocketAddr) {
         if self.conns.sockets() >= self.config.connections_max {
-            self.ledger.borrow_mut().connections.refused += 1;
+            self.ledger.connections.refused += 1;
             let max = self.config.connections_max;
             let message = format_args!(
                 "{peer} is refused: {max} connections are open, as many as --max-connections and the file limit allow"
@@ -75,7 +75,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.notices.say(Notice::Refused, log::Level::Warn, self.now, message);
             return;
         }
-        self.ledger.borrow_mut().connections.accepted += 1;
+        self.ledger.connections.accepted += 1;
         let authorized = !self.config.scheme.is_keyed();
         let net = &mut self.net;
         let id = self.conns.insert(peer, authorized, self.now, |id| {
@@ -88,7 +88,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.arm(id);
             }
             Err(error) => {
-                self.ledger.borrow_mut().connections.closed += 1;
+                self.ledger.connections.closed += 1;
                 let message = format_args!("cannot watch the connection of {peer}: {error}");
                 self.notices.say(Notice::AcceptFailed, log::Level::Error, self.now, message);
             }

@@ -94,7 +94,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.deadlines.cancel(id.key(), &mut conn.armed);
         // Others may have its place: what it sent is finished without it.
         if self.conns.close_socket(id) {
-            self.ledger.borrow_mut().connections.closed += 1;
+            self.ledger.connections.closed += 1;
         }
         self.settle_later(id);
     }
@@ -166,7 +166,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(calling) = &mut self.calling {
             calling.queue.forget(id.key());
         }
-        let mut ledger = self.ledger.borrow_mut();
+        let ledger = &mut self.ledger;
         ledger.connections.closed += u64::from(conn.socket.is_some());
         // At the end of draining there may be some; else its window is empty, and its stage.
         ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
@@ -198,8 +198,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             if let Parcel::Run(run) = &*unsent.item {
                 missed += u64::from(run.end_copy(unsent.written));
             }
+            unsent.item.let_go(&mut self.ledger);
         }
-        self.ledger.borrow_mut().copies.undelivered += missed;
+        self.ledger.copies.undelivered += missed;
         self.resume_calls_of(id);
     }
 
@@ -214,10 +215,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Parcel::Run(run) => missed += u64::from(run.end_copy(0)),
                 Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
+            item.let_go(&mut self.ledger);
         });
         conn.replies_pending -= replies;
         self.entries -= items;
-        self.ledger.borrow_mut().copies.undelivered += missed;
+        self.ledger.copies.undelivered += missed;
     }
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {

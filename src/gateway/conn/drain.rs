@@ -56,7 +56,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.now >= deadline {
             if self.calling.is_some() {
                 // A frame waits in a stage for its own answer, or for that of one before it.
-                self.ledger.borrow_mut().unanswered += self.staged;
+                self.ledger.unanswered += self.staged;
             }
             self.reap_all();
             self.forget_calls();

@@ -151,7 +151,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.close_run(id, &verified, run.take());
             }
             if self.conns[id].discard || closing.is_some() {
-                self.ledger.borrow_mut().undelivered += 1;
+                self.ledger.undelivered += 1;
                 continue;
             }
             match self.effect(id, &verified, &frame, &mut last, &mut room) {
@@ -209,7 +209,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     break;
                 }
                 Effect::Control => {
-                    self.ledger.borrow_mut().control += 1;
+                    self.ledger.control += 1;
                     // A pattern may have changed who gets what follows.
                     last = None;
                     replies.add(&frame.header, Status::Ok, "");
@@ -258,7 +258,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.authorized = true;
         conn.publishes = true;
         let Ok(targets) = self.router.route(topic) else { return false };
-        self.ledger.borrow_mut().verified.plain += 1;
+        self.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
         let ticket = self.ticket(SinkSet::NONE);
         self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
@@ -317,7 +317,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     pub(in crate::gateway) fn count_rejected(&mut self, id: ConnId, status: Status) {
-        self.ledger.borrow_mut().rejected.add(status);
+        self.ledger.rejected.add(status);
         // Parts may be held for longer than their connections are there.
         if let Some(conn) = self.conns.get_mut(id) {
             let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
@@ -473,21 +473,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if body.is_fragment() && targets.iter().any(|&target| !self.conns[target].writable) {
             body = body.copied(&self.memory, Share::Small);
         }
-        let run = Run::new(body, frames, self.ledger.clone(), self.now);
+        let run = Run::new(body, frames, self.now);
         if targets.is_empty() {
-            self.ledger.borrow_mut().unmatched += u64::from(frames);
+            self.ledger.unmatched += u64::from(frames);
         }
         let parcel = Rc::new(Parcel::Run(run));
         for &target in targets {
             self.push(target, parcel.clone(), id);
         }
+        parcel.let_go(&mut self.ledger);
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
         let Passed { frame, reply, ticket: promised, before, .. } = passed;
         if self.conns[id].discard {
-            self.ledger.borrow_mut().undelivered += 1;
+            self.ledger.undelivered += 1;
             if let Some(ticket) = promised {
                 self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
             }
@@ -505,7 +506,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match before.is_empty() {
             true => self.hand_out(id, frame.body().clone(), 1, &targets),
             // Whoever subscribes had it the first time.
-            false => self.ledger.borrow_mut().delivered += 1,
+            false => self.ledger.delivered += 1,
         }
         if let Some(reply) = reply {
             self.send_replies(id, reply, ticket);

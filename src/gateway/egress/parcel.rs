@@ -1,7 +1,7 @@
 //! What an outbox holds, and how a frame's fate is found.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -22,6 +22,14 @@ pub enum Parcel {
 }
 
 impl Parcel {
+    /// It leaves an outbox, or is in all that it goes to. With the last of its copies the fate of its frames is known,
+    /// and booked: whoever has one lets it go here.
+    pub fn let_go(self: Rc<Parcel>, ledger: &mut Ledger) {
+        if let Some(Parcel::Run(run)) = Rc::into_inner(self) {
+            run.book(ledger);
+        }
+    }
+
     /// Bytes of replies.
     pub fn reply_bytes(&self) -> usize {
         match self {
@@ -49,8 +57,8 @@ impl Parcel {
 
 /// Frames that lie back to back in a batch and go to the same subscribers.
 ///
-/// It settles their fates when the last subscriber is done with it: a frame is delivered if it was
-/// written to every one of them.
+/// Their fates are known when the last subscriber is done with it: a frame is delivered if it was written to every one
+/// of them.
 #[derive(Debug)]
 pub struct Run {
     body: Body,
@@ -61,13 +69,12 @@ pub struct Run {
     dropped: Cell<bool>,
     /// Frames before this one were written to every subscriber that is done.
     delivered: Cell<u32>,
-    ledger: Rc<RefCell<Ledger>>,
 }
 
 impl Run {
     /// Frames with no fate yet.
-    pub fn new(body: Body, frames: u32, ledger: Rc<RefCell<Ledger>>, at: Instant) -> Run {
-        Run { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames), ledger }
+    pub fn new(body: Body, frames: u32, at: Instant) -> Run {
+        Run { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames) }
     }
 
     /// How many frames it holds.
@@ -91,6 +98,15 @@ impl Run {
         self.delivered.set(self.delivered.get().min(whole));
         self.frames - whole
     }
+
+    fn book(&self, ledger: &mut Ledger) {
+        if self.dropped.get() {
+            ledger.dropped += u64::from(self.frames);
+        } else {
+            ledger.delivered += u64::from(self.delivered.get());
+            ledger.undelivered += u64::from(self.frames - self.delivered.get());
+        }
+    }
 }
 
 impl Parcel {
@@ -99,18 +115,6 @@ impl Parcel {
         match self {
             Parcel::Run(run) => Some(run.at),
             Parcel::Replies(_) | Parcel::Frame(_) => None,
-        }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let mut ledger = self.ledger.borrow_mut();
-        if self.dropped.get() {
-            ledger.dropped += u64::from(self.frames);
-        } else {
-            ledger.delivered += u64::from(self.delivered.get());
-            ledger.undelivered += u64::from(self.frames - self.delivered.get());
         }
     }
 }

@@ -97,13 +97,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 run.drop_copy();
                 frames += u64::from(run.frames());
             }
+            item.let_go(&mut self.ledger);
         });
         self.entries -= items;
         conn.lost += frames;
         conn.dropped += frames;
         let peer = conn.peer;
         if frames > 0 {
-            self.ledger.borrow_mut().drop_for(peer, frames);
+            self.ledger.drop_for(peer, frames);
             let (frames, are) = (many(frames, "frame"), if frames == 1 { "is" } else { "are" });
             let message = format_args!("{peer} reads too slowly: {frames} {are} dropped for it");
             self.notices.say(Notice::Dropped, log::Level::Warn, self.now, message);

@@ -93,12 +93,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
+            item.let_go(&mut self.ledger);
         });
         conn.replies_pending -= replies;
         conn.frames_written += copies;
         conn.bytes_written += n as u64;
         self.entries -= items;
-        let mut ledger = self.ledger.borrow_mut();
+        let ledger = &mut self.ledger;
         ledger.copies.written += copies;
         ledger.bytes_written += n as u64;
         Ok(n)

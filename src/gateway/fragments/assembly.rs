@@ -404,7 +404,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let before = self.take_stored_before(&made).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.remember(*digest));
         {
-            let mut ledger = self.ledger.borrow_mut();
+            let ledger = &mut self.ledger;
             ledger.assembled += parts;
             ledger.wholes += 1;
         }
@@ -430,7 +430,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.hand_out(from, made.body().clone(), 1, &targets);
             }
             // Whoever subscribes had it the first time.
-            false => self.ledger.borrow_mut().delivered += 1,
+            false => self.ledger.delivered += 1,
         }
         for owed in owed {
             match (ticket, &mut self.durable) {
@@ -552,6 +552,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog = 0;
         self.assembly.copies.clear();
         self.assembly.parked.clear();
-        self.ledger.borrow_mut().undelivered += lost;
+        self.ledger.undelivered += lost;
     }
 }

@@ -122,8 +122,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    fn count_answer(&self, answer: &Answer) {
-        let calls = &mut self.ledger.borrow_mut().calls;
+    fn count_answer(&mut self, answer: &Answer) {
+        let calls = &mut self.ledger.calls;
         calls.answered += 1;
         calls.replaced += u64::from(matches!(answer, Answer::Replace));
         calls.refused += u64::from(matches!(answer, Answer::Refuse(_)));

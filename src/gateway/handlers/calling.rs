@@ -330,10 +330,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         call.failed += 1;
         let Some(calling) = &mut self.calling else { return };
         if call.failed < 2 {
-            self.ledger.borrow_mut().calls.tried_again += 1;
+            self.ledger.calls.tried_again += 1;
             return calling.alone.push_back(call);
         }
-        self.ledger.borrow_mut().calls.failed += 1;
+        self.ledger.calls.failed += 1;
         calling.done(&mut call);
         let peer = self.conns[call.conn].peer;
         let frame = call.frame.iter().next().expect("it is one frame");

@@ -125,7 +125,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
     pub(in crate::gateway) fn put_back(&mut self, call: Call, bytes: usize) {
-        self.ledger.borrow_mut().calls.repeated += 1;
+        self.ledger.calls.repeated += 1;
         let message = format_args!(
             "an answer of {bytes} bytes came before those to earlier frames of its connection, and {} bytes wait for \
              such already: its frame is given to a handler once more, in its turn; more --memory or a lower \

@@ -92,7 +92,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // Its thread is still counted.
             calling.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (calling.with_workers.timeout, calling.with_workers.late);
-            self.ledger.borrow_mut().calls.failed += 1;
+            self.ledger.calls.failed += 1;
             let peer = self.conns[call.conn].peer;
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(

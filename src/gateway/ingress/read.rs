@@ -23,9 +23,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
     /// it are first in the next turn.
     pub(in crate::gateway) fn read_runnable(&mut self) {
-        let enough = self.ledger.borrow().bytes_read + READ_TURN as u64;
+        let enough = self.ledger.bytes_read + READ_TURN as u64;
         for _ in 0..self.runnable.len() {
-            if self.ledger.borrow().bytes_read >= enough {
+            if self.ledger.bytes_read >= enough {
                 break;
             }
             let Some(id) = self.runnable.pop_front() else { break };
@@ -136,7 +136,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.submit_batch(id, batch);
         }
         if let Rest::Fault(fault) = cut.rest {
-            self.ledger.borrow_mut().read += 1;
+            self.ledger.read += 1;
             let conn = &mut self.conns[id];
             conn.frames_in_flight += 1;
             if conn.state == State::Open {
@@ -194,11 +194,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         let frames = u64::from(batch.frames());
         conn.frames_read += frames;
-        self.ledger.borrow_mut().read += frames;
+        self.ledger.read += frames;
         let inline = conn.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.inline_left);
         if inline {
             self.inline_left -= batch.len();
-            self.ledger.borrow_mut().verified.inline += 1;
+            self.ledger.verified.inline += 1;
             let verified = verify(batch, &self.config.scheme);
             self.timing.verified(self.now, self.now);
             self.give_effect(id, Item::Frames(verified));
@@ -284,7 +284,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             conn.frames_read += 1;
             conn.frames_in_flight += 1;
             self.in_flight += 1;
-            self.ledger.borrow_mut().read += 1;
+            self.ledger.read += 1;
         }
         self.hash_on(id, number);
         true
@@ -336,7 +336,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 conn.readable = n == wanted || conn.read_closed;
                 conn.last_read = self.now.into();
                 conn.bytes_read += n as u64;
-                self.ledger.borrow_mut().bytes_read += n as u64;
+                self.ledger.bytes_read += n as u64;
                 Some(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -368,6 +368,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(begun) = conn.begun() else { return };
         conn.partial = None;
         conn.larges.pop_if(|large| !large.is_received());
-        self.ledger.borrow_mut().bytes_unfinished += begun as u64;
+        self.ledger.bytes_unfinished += begun as u64;
     }
 }

@@ -15,7 +15,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.jobs -= 1;
             let id = ConnId::from_key(done.ticket.conn);
             let number = done.ticket.number;
-            self.ledger.borrow_mut().verified.paired += u64::from(done.paired);
+            self.ledger.verified.paired += u64::from(done.paired);
             match done.outcome {
                 Outcome::Answers(verified) => self.answers_verified(number, verified),
                 Outcome::Call(performed) => self.function_answered(number, performed),
@@ -23,7 +23,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Outcome::Draft(draft) => self.draft_hashed(number, draft),
                 Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
-                    self.ledger.borrow_mut().verified.workers += 1;
+                    self.ledger.verified.workers += 1;
                     self.timing.verified(done.ticket.since, self.now);
                     // A connection stays until its window is empty, but where the time to drain is over.
                     let Some(conn) = self.conns.get_mut(id) else { continue };
@@ -31,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.release(id);
                 }
                 Outcome::Piece(hashing) => {
-                    self.ledger.borrow_mut().verified.pieces += 1;
+                    self.ledger.verified.pieces += 1;
                     let Some(conn) = self.conns.get_mut(id) else { continue };
                     let large = conn.larges.iter_mut().find(|large| large.number == number);
                     // Its connection may have ended in the middle of it.
@@ -79,7 +79,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Item::Frames(verified) => self.distribute(id, verified),
             Item::Fault(fault) => {
                 if self.conns[id].discard {
-                    self.ledger.borrow_mut().undelivered += 1;
+                    self.ledger.undelivered += 1;
                 } else {
                     self.count_rejected(id, fault.status());
                     self.close(id, CloseReason::Fault(fault));

@@ -110,7 +110,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let most = 2 * self.conns.len() + LISTED + 1;
         assert!(self.lines.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
-        self.ledger.borrow().in_flight();
+        self.ledger.in_flight();
     }
 
     /// What is charged for steps that are no calls, which are few, and for what handlers logged.
