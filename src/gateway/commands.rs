@@ -71,9 +71,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn paused_answer(&self) -> Paused {
         let in_flight = self.ledger.in_flight() - self.lined_up - self.assembly.held();
-        let (queued, parked) = match self.calling {
-            Some(_) => (self.lined_up, 0),
-            None => (0, self.lined_up),
+        let (queued, parked) = match self.calling.answers() {
+            true => (self.lined_up, 0),
+            false => (0, self.lined_up),
         };
         let unconfirmed = self.ledger.sunk.unconfirmed();
         Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
@@ -94,14 +94,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that was accepted is finished and written, but for frames that wait for a handler, parts
     /// that are held, and what waits for room for them.
     pub fn is_quiet(&self) -> bool {
-        let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
+        let calls = self.calling.queue.in_flight();
         self.in_flight == 0
             && self.jobs == 0
             && self.entries == 0
             && self.owed == 0
             && self.assembly.is_quiet()
             && calls == 0
-            && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
+            && self.sinks.is_idle()
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
@@ -142,9 +142,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 also = self.config.also_since(&before);
                 self.memory.set_limit(bytes);
                 self.memory.keep(self.config.digests_bytes());
-                if let Some(durable) = &mut self.durable {
-                    durable.set_memory(bytes);
-                }
+                self.sinks.set_memory(bytes);
                 if let Some(dedup) = &mut self.dedup {
                     dedup.set_memory(bytes);
                 }
@@ -160,8 +158,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 (old_count, new_count) = (self.config.http_max_in_flight, most);
                 let before = self.config.clone();
                 self.change(|config| config.http_max_in_flight = most)?;
-                let sinks = self.durable.as_mut();
-                if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
+                if !self.sinks.set_max_in_flight("http", most) {
                     self.config = before;
                     return Err("there is no HTTP sink: start the gateway with --http-sink".into());
                 }
@@ -187,7 +184,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
-        if self.calling.is_none() {
+        if !self.calling.answers() {
             return Err("there is no handler: start the gateway with --handler".into());
         }
         let mut config = (*self.config).clone();
@@ -205,9 +202,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         config.check()?;
         self.bound_subscriptions(&config)?;
-        if let Some(calling) = &mut self.calling {
-            calling.configure(&config, self.now);
-        }
+        self.calling.configure(&config, self.now);
         self.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
         self.config = Rc::new(config);
@@ -266,9 +261,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             subscriptions: self.router.describe(),
             workers: self.pool.usage(self.now),
             stages: self.timing.stages().clone(),
-            calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
+            calls: self.calling.answers().then(|| self.calling.describe(self.now)),
             parts: self.assembly.describe(self.now),
-            sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
+            sinks: (!self.sinks.is_empty()).then(|| self.sinks.describe(self.now)),
             paused: self.pauses.counts(self.now),
             settings,
             survey: None,

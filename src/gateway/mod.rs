@@ -34,7 +34,7 @@ pub use observe::invariants::Holdings;
 pub use run::{Control, Gateway};
 
 use acks::dedup::Dedup;
-use acks::tickets::Durable;
+use acks::tickets::Sinks;
 use commands::Gatekeeper;
 use conn::accept::Acceptor;
 use conn::table::Conns;
@@ -72,9 +72,9 @@ pub struct Gate<N: Net, P: Pool> {
     deadlines: Deadlines,
     draining: Option<Instant>,
     /// Where a handler answers frames before they are distributed.
-    calling: Option<Box<Calling<N::Process>>>,
-    /// Sinks that confirm what is distributed, if there are some.
-    durable: Option<Box<Durable>>,
+    calling: Calling<N::Process>,
+    /// What confirms what is distributed.
+    sinks: Sinks,
     assembly: Assembly,
     keeper: Gatekeeper,
 
@@ -142,8 +142,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             dedup: config.dedup.map(|window| Dedup::new(window, config.memory)),
             deadlines: Deadlines::default(),
             draining: None,
-            calling: calls.then(|| Box::new(Calling::new(&config, now))),
-            durable: None,
+            calling: Calling::new(&config, now),
+            sinks: Sinks::new(),
             assembly: Assembly::new(&config),
             keeper: Gatekeeper::default(),
             started: now,
@@ -187,14 +187,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ if self.help() => Some(Duration::ZERO),
             // A verdict that came since the last look is as good as an event.
             _ if !self.pool.prepare_sleep() => Some(Duration::ZERO),
-            _ if !self.durable.as_mut().is_none_or(|durable| durable.prepare_sleep()) => Some(Duration::ZERO),
+            _ if !self.sinks.prepare_sleep() => Some(Duration::ZERO),
             _ => timeout,
         };
         let result = self.net.poll(timeout, events);
         self.pool.end_sleep();
-        if let Some(durable) = &mut self.durable {
-            durable.end_sleep();
-        }
+        self.sinks.end_sleep();
         self.check_threads()?;
         result
     }
@@ -202,7 +200,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A thread that panicked brings nothing back any more, so its connections would stand still for ever.
     fn check_threads(&self) -> std::io::Result<()> {
         let failure = self.pool.failure();
-        let failure = failure.or_else(|| self.durable.as_ref().and_then(|durable| durable.failure()));
+        let failure = failure.or_else(|| self.sinks.failure());
         failure.map_or(Ok(()), |why| Err(std::io::Error::other(why)))
     }
 
@@ -254,7 +252,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.assembly.has_to_hash()
             || self.router.is_leaving()
             || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
-            || self.durable.as_ref().is_some_and(|durable| durable.may_wake(self.memory.limit()));
+            || self.sinks.may_wake(self.memory.limit());
         if at_once || self.has_answers() || self.has_calls_to_write() || self.has_calls_to_repeat() {
             return Some(self.now);
         }
@@ -266,8 +264,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.draining.filter(|&until| until > self.now),
             self.keeper.next_deadline(),
             self.assembly.next_deadline(self.now),
-            self.calling.as_ref().and_then(|calling| calling.handlers.next_deadline(self.now)),
-            self.calling.as_ref().and_then(|calling| calling.with_workers.next_deadline(self.now)),
+            self.calling.handlers.next_deadline(self.now),
+            self.calling.with_workers.next_deadline(self.now),
         ]
         .into_iter()
         .flatten()
@@ -286,9 +284,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 // The verdicts are collected in every turn.
                 Event::Woken => {}
                 Event::Pipe { key, pipe } => {
-                    if let Some(calling) = &mut self.calling {
-                        calling.handlers.notice(key, pipe);
-                    }
+                    self.calling.handlers.notice(key, pipe);
                 }
                 Event::Socket { key, readable, writable, read_closed, reset } => {
                     let id = ConnId::from_key(key);

@@ -38,8 +38,8 @@ pub struct Ticket(u64);
 ///
 /// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has, and one more where a put
 /// is promised.
-pub struct Durable {
-    sinks: Vec<Line>,
+pub struct Sinks {
+    each: Vec<Line>,
     tickets: Slab<Pending>,
     /// Numbers the tickets.
     count: u32,
@@ -119,10 +119,11 @@ impl Line {
     }
 }
 
-impl Durable {
-    fn new() -> Durable {
-        Durable {
-            sinks: Vec::new(),
+impl Sinks {
+    /// No sinks yet.
+    pub fn new() -> Sinks {
+        Sinks {
+            each: Vec::new(),
             tickets: Slab::new(),
             count: 0,
             ages: VecDeque::new(),
@@ -132,14 +133,19 @@ impl Durable {
         }
     }
 
+    /// Whether there is no sink.
+    pub fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
     /// Why some sink will never give its word again, if that is so.
     pub fn failure(&self) -> Option<String> {
-        self.sinks.iter().find_map(|line| line.sink.failure())
+        self.each.iter().find_map(|line| line.sink.failure())
     }
 
     /// Whether some sink wants each frame alone.
     pub fn judges_frames(&self) -> bool {
-        self.sinks.iter().any(|line| line.sink.judges_frames())
+        self.each.iter().any(|line| line.sink.judges_frames())
     }
 
     /// Whether publishers may be read: each sink takes more, and together they hold little of the memory.
@@ -147,7 +153,7 @@ impl Durable {
         let takes = |line: &Line| {
             line.waiting.is_empty() && line.sink.room() > 0 && line.bytes < memory / DURABLE_SHARE
         };
-        self.sinks.iter().all(takes)
+        self.each.iter().all(takes)
     }
 
     /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
@@ -156,12 +162,12 @@ impl Durable {
             let is_silent = now.saturating_duration_since(line.heard) >= silence;
             line.puts > 0 && (is_silent || line.sink.is_in_trouble())
         };
-        self.sinks.iter().any(is_stuck)
+        self.each.iter().any(is_stuck)
     }
 
     /// All sinks.
     pub fn all(&self) -> SinkSet {
-        SinkSet::first(self.sinks.len())
+        SinkSet::first(self.each.len())
     }
 
     /// The tables of tickets keep the room of the most that there were until there is none, and then next to nothing.
@@ -169,7 +175,7 @@ impl Durable {
         if self.tickets.is_empty() {
             return 0;
         }
-        let waiting: usize = self.sinks.iter().map(|line| line.waiting.capacity()).sum();
+        let waiting: usize = self.each.iter().map(|line| line.waiting.capacity()).sum();
         self.tickets.capacity() * size_of::<Pending>()
             + self.ages.capacity() * size_of::<(Instant, Ticket)>()
             + waiting * size_of::<Put>()
@@ -182,13 +188,13 @@ impl Durable {
 
     /// Has the sink of this name send at most so many requests at once; false if there is none.
     pub fn set_max_in_flight(&mut self, name: &str, most: usize) -> bool {
-        let mut named = self.sinks.iter_mut().filter(|line| line.sink.name() == name);
+        let mut named = self.each.iter_mut().filter(|line| line.sink.name() == name);
         named.next().map(|line| line.sink.set_max_in_flight(most)).is_some()
     }
 
     /// Tells every sink how many bytes all buffers together have.
     pub fn set_memory(&mut self, bytes: usize) {
-        self.sinks.iter_mut().for_each(|line| line.sink.set_memory(bytes));
+        self.each.iter_mut().for_each(|line| line.sink.set_memory(bytes));
     }
 
     /// Whether every sink has given its word on everything.
@@ -208,12 +214,12 @@ impl Durable {
 
     /// Before a sleep: whether nothing came meanwhile.
     pub fn prepare_sleep(&mut self) -> bool {
-        self.sinks.iter_mut().all(|line| line.sink.prepare_sleep())
+        self.each.iter_mut().all(|line| line.sink.prepare_sleep())
     }
 
     /// After a sleep.
     pub fn end_sleep(&mut self) {
-        self.sinks.iter_mut().for_each(|line| line.sink.end_sleep());
+        self.each.iter_mut().for_each(|line| line.sink.end_sleep());
     }
 
     /// A ticket with nothing under it, for what some sinks have already.
@@ -274,7 +280,7 @@ impl Durable {
         pending.frames += frames;
         pending.words += into.len();
         pending.put = into;
-        for (place, line) in self.sinks.iter_mut().enumerate() {
+        for (place, line) in self.each.iter_mut().enumerate() {
             if into.covers(SinkSet::one(place)) {
                 line.put(Put { ticket: ticket.0, from, body: body.clone(), frames }, now);
             }
@@ -309,7 +315,7 @@ impl Durable {
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
     fn take(&mut self, place: usize, outcome: Outcome) -> Option<Pending> {
-        let name = self.sinks[place].sink.name();
+        let name = self.each[place].sink.name();
         let refusal = outcome.refusal.map(|why| (SinkSet::one(place), format!("{name}: {why}")));
         self.word(Ticket(outcome.ticket), refusal)
     }
@@ -360,14 +366,14 @@ impl Durable {
             let topics = topics.into_iter().map(topic).collect();
             SinkUse { name: line.sink.name(), lag, lag_bytes, done, now, topics, failures, trouble }
         };
-        SinksUse { oldest, each: self.sinks.iter().map(each).collect() }
+        SinksUse { oldest, each: self.each.iter().map(each).collect() }
     }
 
     /// Nothing is counted wrongly.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
         let words: usize = self.tickets.iter().map(|(_, pending)| pending.words as usize).sum();
-        let puts = self.sinks.iter().map(|line| line.puts).sum::<usize>();
+        let puts = self.each.iter().map(|line| line.puts).sum::<usize>();
         let promised = self.promised;
         let is_right = words == puts + promised || self.tickets.is_empty();
         assert!(is_right, "{words} words on {puts} puts and {promised} promised ones are waited for");
@@ -393,9 +399,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
     pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
         let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.now);
-        let durable = self.durable.get_or_insert_with(|| Box::new(Durable::new()));
-        assert!(durable.sinks.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        durable.sinks.push(Line { sink, waiting, puts, bytes, heard });
+        assert!(self.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
+        self.sinks.each.push(Line { sink, waiting, puts, bytes, heard });
         self.ledger.sinks += 1;
     }
 
@@ -403,8 +408,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
     /// them is what those say, or DUPLICATE where there are none.
     pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
-        let (Some(dedup), Some(durable)) = (&mut self.dedup, &self.durable) else { return };
-        let Some(place) = durable.sinks.iter().position(|line| line.sink.name() == sink) else { return };
+        let Some(dedup) = &mut self.dedup else { return };
+        let Some(place) = self.sinks.each.iter().position(|line| line.sink.name() == sink) else { return };
         digests.sort_unstable_by_key(|&(at, _)| at);
         for (at, digest) in digests {
             dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
@@ -413,7 +418,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether publishers may be read, as far as the sinks are concerned.
     pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
-        self.durable.as_ref().is_none_or(|durable| durable.has_room(self.memory.limit()))
+        self.sinks.has_room(self.memory.limit())
     }
 
     /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
@@ -427,33 +432,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
         // Where leases are short it shows sooner, so that none ends meanwhile.
         let silence = self.config.lease / 2;
-        self.durable.as_ref().is_some_and(|durable| durable.takes_nothing(silence, self.now))
+        self.sinks.takes_nothing(silence, self.now)
     }
 
     /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
     pub(in crate::gateway) fn ticket(&mut self, before: SinkSet) -> Option<Ticket> {
-        let now = self.now;
-        self.durable.as_mut().map(|durable| durable.begin(before, now))
+        (!self.sinks.is_empty()).then(|| self.sinks.begin(before, self.now))
     }
 
     /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
     /// it is confirmed; none without sinks.
     pub(in crate::gateway) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet) -> Option<Ticket> {
-        let now = self.now;
-        self.durable.as_mut().map(|durable| durable.promise(digest, before, now))
+        (!self.sinks.is_empty()).then(|| self.sinks.promise(digest, before, self.now))
     }
 
     /// What was promised was put.
     pub(in crate::gateway) fn keep_promise(&mut self, ticket: Ticket) {
-        let over = self.durable.as_mut().and_then(|durable| durable.end_promise(ticket, None));
+        let over = self.sinks.end_promise(ticket, None);
         debug_assert!(over.is_none(), "no sink has given its word yet");
     }
 
     /// What was promised will not be put.
     pub(in crate::gateway) fn break_promise(&mut self, ticket: Ticket, why: &str) {
-        if let Some(pending) =
-            self.durable.as_mut().and_then(|durable| durable.end_promise(ticket, Some(why)))
-        {
+        if let Some(pending) = self.sinks.end_promise(ticket, Some(why)) {
             self.conclude(pending);
         }
     }
@@ -461,9 +462,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Puts a connection's frames under a ticket.
     pub(in crate::gateway) fn put(&mut self, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
         self.ledger.sunk.put += u64::from(frames);
-        if let Some(durable) = &mut self.durable {
-            durable.put(ticket, id.key(), body, frames, self.now);
-        }
+        self.sinks.put(ticket, id.key(), body, frames, self.now);
     }
 
     /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
@@ -479,41 +478,34 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Whoever subscribes had it the first time.
         self.ledger.delivered += 1;
         self.put(ticket, id, body, 1);
-        if let Some(durable) = &mut self.durable {
-            durable.know(ticket, digest);
-        }
+        self.sinks.know(ticket, digest);
         Some(ticket)
     }
 
     /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
     pub(in crate::gateway) fn collect_outcomes(&mut self) {
-        let sinks = self.durable.as_ref().map_or(0, |durable| durable.sinks.len());
+        let sinks = self.sinks.each.len();
         for at in 0..sinks {
             // What is left is there before the next sleep.
             let mut left = OUTCOMES_TURN;
             while left > 0
-                && let Some(durable) = &mut self.durable
-                && let Some(outcome) = durable.sinks[at].collect(self.now)
+                && let Some(outcome) = self.sinks.each[at].collect(self.now)
             {
                 left -= 1;
                 let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
-                if let Some(pending) = durable.take(at, outcome) {
+                if let Some(pending) = self.sinks.take(at, outcome) {
                     left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
                 } else if let Some(ticket) = refused {
                     self.tell_refused(ticket);
                 }
             }
-            if let Some(durable) = &mut self.durable {
-                durable.sinks[at].hand_over();
-            }
+            self.sinks.each[at].hand_over();
         }
         let limit = self.memory.limit();
+        let has_room = self.sinks.has_room(limit);
         for _ in 0..DURABLE_WAKE_TURN {
-            let Some(durable) = self.durable.as_mut().filter(|durable| durable.has_room(limit)) else {
-                break;
-            };
-            let Some(id) = durable.held.pop_front() else { break };
+            let Some(id) = self.sinks.held.pop_front_if(|_| has_room) else { break };
             // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.sink_held = false;
@@ -524,7 +516,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
     fn tell_refused(&mut self, ticket: Ticket) {
-        let Some(pending) = self.durable.as_mut().and_then(|durable| durable.get(ticket)) else { return };
+        let Some(pending) = self.sinks.get(ticket) else { return };
         let Some(why) = pending.refusal.clone() else { return };
         for owed in std::mem::take(&mut pending.owed) {
             self.refuse(owed, Status::Rejected, &why);
@@ -563,16 +555,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// At the end of draining: what the sinks have not confirmed is not waited for.
     pub(in crate::gateway) fn forget_tickets(&mut self) {
-        let Some(durable) = &mut self.durable else { return };
-        durable.tickets.clear();
-        durable.ages.clear();
-        durable.digests.clear();
-        durable.promised = 0;
-        for line in &mut durable.sinks {
+        let sinks = &mut self.sinks;
+        sinks.tickets.clear();
+        sinks.ages.clear();
+        sinks.digests.clear();
+        sinks.promised = 0;
+        for line in &mut sinks.each {
             line.puts -= line.waiting.len();
             line.bytes -=
                 std::mem::take(&mut line.waiting).into_iter().map(|put| put.body.len()).sum::<usize>();
         }
-        durable.give_back();
+        sinks.give_back();
     }
 }

@@ -163,9 +163,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.staged -= staged;
         self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
         self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
-        if let Some(calling) = &mut self.calling {
-            calling.queue.forget(id.key());
-        }
+        self.calling.queue.forget(id.key());
         let ledger = &mut self.ledger;
         ledger.connections.closed += u64::from(conn.socket.is_some());
         // At the end of draining there may be some; else its window is empty, and its stage.

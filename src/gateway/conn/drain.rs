@@ -40,8 +40,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
-        let handlers_are_gone = self.calling.as_ref().is_none_or(|calling| calling.handlers.are_gone());
-        let sinks_are_idle = self.durable.as_ref().is_none_or(|durable| durable.is_idle());
+        let handlers_are_gone = self.calling.handlers.are_gone();
+        let sinks_are_idle = self.sinks.is_idle();
         self.draining.is_some()
             && self.conns.is_empty()
             && self.assembly.is_empty()
@@ -54,7 +54,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn drain_on(&mut self) {
         let Some(deadline) = self.draining else { return };
         if self.now >= deadline {
-            if self.calling.is_some() {
+            if self.calling.answers() {
                 // A frame waits in a stage for its own answer, or for that of one before it.
                 self.ledger.unanswered += self.staged;
             }
@@ -62,13 +62,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.forget_calls();
             self.forget_parts();
             self.forget_tickets();
-            if let Some(calling) = &mut self.calling {
-                calling.handlers.kill_all(self.now);
-            }
+            self.calling.handlers.kill_all(self.now);
         } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 && self.assembly.is_empty() {
-            if let Some(calling) = &mut self.calling {
-                calling.handlers.set_wanted(0, self.now);
-            }
+            self.calling.handlers.set_wanted(0, self.now);
             // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
             // this is a drain and no crash.
             for id in self.conns.ids() {

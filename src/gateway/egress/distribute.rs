@@ -134,9 +134,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let mut room = verified.take_replies();
         let mut ticket = None;
-        let alone = self.durable.as_ref().is_some_and(|durable| durable.judges_frames());
+        let alone = self.sinks.judges_frames();
         let config = self.config.clone();
-        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.durable.is_some());
+        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), !self.sinks.is_empty());
         let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
         let mut to_put: Option<OpenPut<'_>> = None;
@@ -157,7 +157,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             match self.effect(id, &verified, &frame, &mut last, &mut room) {
                 Effect::Deliver(targets) => {
                     // A sink would have it all the same.
-                    let lost = targets.is_empty() && self.durable.is_none();
+                    let lost = targets.is_empty() && self.sinks.is_empty();
                     let goes_on = |open: &OpenPut<'_>| open.end == frame.at && open.topic == frame.topic;
                     if !alone && ticket.is_some() && !to_put.as_ref().is_some_and(goes_on) {
                         // A sink may refuse one run and confirm the next: each has a ticket of its own.
@@ -252,7 +252,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
         let Some(topic) = verified.plain_topic().filter(|_| self.dedup.is_none()) else { return false };
         let conn = &mut self.conns[id];
-        if conn.discard || self.durable.as_ref().is_some_and(|durable| durable.judges_frames()) {
+        if conn.discard || self.sinks.judges_frames() {
             return false;
         }
         conn.authorized = true;
@@ -347,10 +347,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(done) = self.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.now)) else {
             return Seen::Never;
         };
-        let Some(durable) = &self.durable else { return Seen::Done };
-        match durable.unconfirmed(digest) {
+        let sinks = &self.sinks;
+        match sinks.unconfirmed(digest) {
             Some(ticket) => Seen::Pending(ticket),
-            None if done.covers(durable.all()) => Seen::Done,
+            None if done.covers(sinks.all()) => Seen::Done,
             None => Seen::Partly(done),
         }
     }
@@ -376,10 +376,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// is another, so the digest is forgotten.
     pub(in crate::gateway) fn take_stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
         let digest = made.iter().next()?.digest;
-        let durable = self.durable.as_ref()?;
-        let dedup = self.dedup.as_mut()?;
+        let dedup = self.dedup.as_mut().filter(|_| !self.sinks.is_empty())?;
         let done = dedup.find(&digest, self.now)?;
-        let was_stored = done != SinkSet::ALL && durable.unconfirmed(&digest).is_none();
+        let was_stored = done != SinkSet::ALL && self.sinks.unconfirmed(&digest).is_none();
         was_stored.then(|| dedup.forget(&digest)).map(|()| done)
     }
 
@@ -434,10 +433,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if alone {
             self.put(under, id, &verified.body().part(frame.at, frame.end()), 1);
         }
-        if self.dedup.is_some()
-            && let Some(durable) = &mut self.durable
-        {
-            durable.know(under, frame.digest);
+        if self.dedup.is_some() {
+            self.sinks.know(under, frame.digest);
         }
         Some(under)
     }
@@ -457,9 +454,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let room = room.as_mut().expect("memory is set aside for each frame that is answered");
         let room = room.split(REPLY_MAX);
         let owed = self.owe(id, Reply::One { id: header.id, status, room });
-        if let Some(durable) = &mut self.durable {
-            durable.owe(ticket, owed);
-        }
+        self.sinks.owe(ticket, owed);
     }
 
     pub(in crate::gateway) fn hand_out(
@@ -563,9 +558,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
         let Some(ticket) = ticket else { return self.push_reply(id, replies) };
         let owed = self.owe(id, Reply::Ready(replies));
-        if let Some(durable) = &mut self.durable {
-            durable.owe(ticket, owed);
-        }
+        self.sinks.owe(ticket, owed);
     }
 }
 

@@ -257,7 +257,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) -> Effect {
         let header = frame.header;
         let refuse = |reason: String| Effect::Reject(Status::Rejected, reason);
-        if self.calling.is_some() {
+        if self.calling.answers() {
             return refuse("parts are not assembled where a handler answers: send whole frames".into());
         }
         if let Err(error) = self.router.route(frame.topic) {
@@ -409,7 +409,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             ledger.wholes += 1;
         }
         let frame = made.iter().next().expect("it is one frame");
-        if !before.is_empty() && self.durable.as_ref().is_some_and(|durable| before.covers(durable.all())) {
+        if !before.is_empty() && before.covers(self.sinks.all()) {
             self.count_rejected(from, Status::Duplicate);
             owed.into_iter().for_each(|owed| self.refuse(owed, Status::Duplicate, ""));
             return;
@@ -417,11 +417,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let ticket = self.ticket(before);
         if let Some(ticket) = ticket {
             self.put(ticket, from, made.body(), 1);
-            if self.dedup.is_some()
-                && let Some(durable) = &mut self.durable
-            {
-                digests.into_iter().for_each(|digest| durable.know(ticket, digest));
-                durable.know_whole(ticket, frame.digest);
+            if self.dedup.is_some() {
+                digests.into_iter().for_each(|digest| self.sinks.know(ticket, digest));
+                self.sinks.know_whole(ticket, frame.digest);
             }
         }
         match before.is_empty() {
@@ -433,9 +431,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             false => self.ledger.delivered += 1,
         }
         for owed in owed {
-            match (ticket, &mut self.durable) {
-                (Some(ticket), Some(durable)) => durable.owe(ticket, owed),
-                _ => self.pay(owed),
+            match ticket {
+                Some(ticket) => self.sinks.owe(ticket, owed),
+                None => self.pay(owed),
             }
         }
     }
@@ -496,7 +494,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether no part can come any more, but of what waits for a digest or for room.
     pub(in crate::gateway) fn nothing_comes(&self) -> bool {
-        self.draining.is_some() && self.in_flight == 0 && self.calling.is_none()
+        self.draining.is_some() && self.in_flight == 0 && !self.calling.answers()
     }
 
     fn end_leases(

@@ -51,7 +51,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             (Kind::Reply, _) => return Err(format!("answered with the status {}", header.status)),
             (kind, _) => return Err(format!("wrote a {kind:?}, which is no answer")),
         };
-        let Some(calling) = &mut self.calling else { return Ok(()) };
+        let calling = &mut self.calling;
         let Some(running) = calling.handlers.running(seat) else { return Ok(()) };
         let was_first = running.calls.first_key_value().is_some_and(|(&first, _)| first == header.id);
         let Some(mut call) = running.calls.remove(&header.id) else {
@@ -67,9 +67,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.put_back(call, header.frame_len());
             return Ok(());
         };
-        if let Some(calling) = &mut self.calling {
-            calling.done(&mut call);
-        }
+        self.calling.done(&mut call);
         self.count_answer(&answer);
         self.answered(call, answer, &header, frame.topic, &body);
         Ok(())
@@ -83,13 +81,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if bytes == 0 {
             return Some(body);
         }
-        if let Some(calling) = &mut self.calling {
-            calling.learn_length(bytes);
-        }
+        self.calling.learn_length(bytes);
         if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
             return Some(body);
         }
-        if self.calling.as_ref().is_some_and(|calling| !calling.may_keep(&self.memory, bytes)) {
+        if !self.calling.may_keep(&self.memory, bytes) {
             return None;
         }
         call.waiting = Some(self.memory.wait(bytes));
@@ -98,7 +94,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A worker has called the handler in Rust.
     pub(in crate::gateway) fn function_answered(&mut self, number: u64, performed: Performed) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let Some(call) = calling.with_workers.remove(number) else { return };
         let Some(mut call) = call.map(|call| *call) else {
             // It was refused when it was late.
@@ -157,7 +153,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         };
         draft.payload_of(body, header);
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         calling.numbers += 1;
         let number = calling.numbers;
         self.draft(number, Purpose::Answer(Box::new(call), answer), draft);
@@ -188,7 +184,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (id, seq) = (call.conn, call.seq);
         if let Some(stored) = instead.as_ref().and_then(|made| self.take_stored_before(made)) {
             call.before = call.before.with(stored);
-            if self.durable.as_ref().is_some_and(|durable| call.before.covers(durable.all())) {
+            if call.before.covers(self.sinks.all()) {
                 let digest = call.digest;
                 digest.into_iter().for_each(|digest| self.remember(digest));
                 self.refuse_call(call, Status::Duplicate, "");
@@ -231,7 +227,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
         let Some(stage) = self.conns[id].stage.as_ref() else { return false };
         stage.controls == 0
-            && self.durable.is_none()
+            && self.sinks.is_empty()
             && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
     }
 
@@ -260,7 +256,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The calls that wait for what becomes of the frame with their digest, which are waited for no more.
     fn take_twins(&mut self, digest: Option<[u8; DIGEST]>) -> impl Iterator<Item = Call> + use<N, P> {
-        let twins = self.calling.as_mut().and_then(|calling| calling.twins.remove(&digest?));
+        let twins = digest.and_then(|digest| self.calling.twins.remove(&digest));
         twins.into_iter().flatten().map(|mut twin| {
             twin.digest = None;
             twin

@@ -73,21 +73,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether some handler could be read at once.
     pub(in crate::gateway) fn has_answers(&self) -> bool {
-        let seats = self.calling.as_ref().map_or(0, |calling| calling.handlers.len());
+        let seats = self.calling.handlers.len();
         (0..seats).any(|seat| !matches!(self.next_read(seat), Next::Wait))
     }
 
     /// Whether a handler has written what cannot be read now: it waits for the gateway, not the gateway for it.
     pub(in crate::gateway) fn is_kept_waiting(&self, seat: usize) -> bool {
-        let Some(Life::Running(running)) = self.calling.as_ref().map(|calling| calling.handlers.life(seat))
-        else {
+        let Life::Running(running) = self.calling.handlers.life(seat) else {
             return false;
         };
         running.readable && running.closed.is_none() && matches!(self.next_read(seat), Next::Wait)
     }
 
     fn next_read(&self, seat: usize) -> Next {
-        let Some(calling) = &self.calling else { return Next::Wait };
+        let calling = &self.calling;
         let Life::Running(running) = calling.handlers.life(seat) else { return Next::Wait };
         let intake = &running.intake;
         if !running.readable || running.closed.is_some() || intake.verifying || self.jobs >= JOBS {
@@ -130,13 +129,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn handler(&mut self, seat: usize) -> Option<&mut Running<N::Process>> {
-        self.calling.as_mut()?.handlers.running(seat)
+        self.calling.handlers.running(seat)
     }
 
     /// Reads into the lent buffer and cuts it. How much was read; none if there is nothing more for now.
     fn read_some_answers(&mut self, seat: usize, filled: usize) -> Option<usize> {
         let rules = Rules { replies: true, ..self.rules };
-        let running = self.calling.as_mut()?.handlers.running(seat)?;
+        let running = self.calling.handlers.running(seat)?;
         let tail = running.intake.begun.len();
         self.scratch[..tail].copy_from_slice(&running.intake.begun);
         let result = running.process.read(&mut self.scratch[tail..filled]);
@@ -183,7 +182,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A worker has verified what a handler wrote.
     pub(in crate::gateway) fn answers_verified(&mut self, key: u64, verified: Verified) {
-        let Some(seat) = self.calling.as_ref().and_then(|calling| calling.handlers.seat_of(key)) else {
+        let Some(seat) = self.calling.handlers.seat_of(key) else {
             return;
         };
         if let Some(running) = self.handler(seat) {
@@ -214,8 +213,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let total = header.frame_len();
         let charge = self.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
         let piece = self.memory.charge(Share::Answer, 0);
-        let waits = self.is_ahead(seat, &header)
-            && self.calling.as_ref().is_some_and(|calling| calling.may_keep(&self.memory, total + KEPT));
+        let waits = self.is_ahead(seat, &header) && self.calling.may_keep(&self.memory, total + KEPT);
         let waiting = waits.then(|| self.memory.wait(total + KEPT));
         let now = self.now;
         let Some(running) = self.handler(seat) else { return };
@@ -241,7 +239,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A worker has hashed a piece of what a handler wrote.
     pub(in crate::gateway) fn answer_hashed(&mut self, key: u64, hashing: Box<Piecewise>) {
-        let Some(seat) = self.calling.as_ref().and_then(|calling| calling.handlers.seat_of(key)) else {
+        let Some(seat) = self.calling.handlers.seat_of(key) else {
             return;
         };
         if let Some(large) = self.handler(seat).and_then(|running| running.intake.large.as_mut()) {

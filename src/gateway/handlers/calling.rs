@@ -22,7 +22,7 @@ use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{DIGEST, Draft, Header, Scheme, Status, Verified};
 
-/// The calls that wait, those that have begun, and who answers them.
+/// The calls that wait, those that have begun, and who answers them. Without a handler there are none.
 pub struct Calling<H> {
     pub queue: Calls,
     pub overflow: Overflow,
@@ -76,7 +76,7 @@ impl<H: Process> Calling<H> {
     /// No calls yet, and no handler started.
     pub fn new(config: &Config, now: Instant) -> Calling<H> {
         let Config { handler, handlers, handler_timeout, .. } = config;
-        let programs = if config.function.is_some() { 0 } else { *handlers };
+        let programs = if config.function.is_some() || handler.is_empty() { 0 } else { *handlers };
         Calling {
             queue: Calls::new(config.max_in_flight, config.max_queued),
             overflow: config.overflow,
@@ -143,6 +143,11 @@ impl<H: Process> Calling<H> {
         self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.twins.is_empty()
     }
 
+    /// Whether there is a handler.
+    pub fn answers(&self) -> bool {
+        self.function.is_some() || self.handlers.has_program()
+    }
+
     /// Whether a connection may be read: whatever it sends could wait, or be refused.
     pub fn may_read(&self, id: ConnId) -> bool {
         let room = self.overflow == Overflow::Reject || self.queue.room() > 0;
@@ -153,7 +158,7 @@ impl<H: Process> Calling<H> {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Begins as many calls as may be at once; those that are tried alone first.
     pub(in crate::gateway) fn call_next(&mut self) {
-        if self.calling.is_none() {
+        if !self.calling.answers() {
             return;
         }
         self.hash_waiting();
@@ -161,11 +166,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.repeat_calls();
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
         let open = !self.keeper.is_paused() || self.draining.is_some();
-        if let Some(calling) = &mut self.calling {
-            calling.queue.set_open(open && (calling.function.is_some() || calling.handlers.is_open()));
-        }
+        self.calling
+            .queue
+            .set_open(open && (self.calling.function.is_some() || self.calling.handlers.is_open()));
         while self.jobs < JOBS && self.memory.has_room(Share::Answer, CALL) {
-            let Some(calling) = &mut self.calling else { return };
+            let calling = &mut self.calling;
             if !calling.may_begin(&self.memory) {
                 break;
             }
@@ -188,15 +193,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.begin_call(ConnId::from_key(key), seat);
         }
         let mut woken = Vec::new();
-        if let Some(calling) = &mut self.calling {
-            let conns = &self.conns;
-            calling.queue.wake(|key| {
-                let id = ConnId::from_key(key);
-                woken.push(id);
-                // One that ends, or of which nothing is left to read, would not use the room that another waits for.
-                conns[id].readable && conns[id].state == State::Open
-            });
-        }
+        let conns = &self.conns;
+        self.calling.queue.wake(|key| {
+            let id = ConnId::from_key(key);
+            woken.push(id);
+            // One that ends, or of which nothing is left to read, would not use the room that another waits for.
+            conns[id].readable && conns[id].state == State::Open
+        });
         woken.into_iter().for_each(|id| self.mark_runnable(id));
     }
 
@@ -212,7 +215,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let seq = stage.steps.begin();
         let checked = frame.iter().next().expect("it is one frame");
         let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
-        let begun = self.calling.as_mut().map_or(0, |calling| calling.count());
+        let begun = self.calling.count();
         let (before, waiting, failed) = (SinkSet::NONE, None, 0);
         let charge = self.memory.charge(Share::Answer, CALL);
         let mut call = Call {
@@ -228,7 +231,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             failed,
             charge,
         };
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
             calling.queue.done();
             // It takes nothing of what is kept for the answer that it waits for.
@@ -249,7 +252,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Seen::Partly(before) = seen {
                     call.before = before;
                 }
-                let Some(calling) = &mut self.calling else { return };
+                let calling = &mut self.calling;
                 calling.ahead += usize::from(ahead);
                 call.ahead = ahead;
                 if let Some(digest) = digest {
@@ -267,20 +270,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A call that was begun needs no handler.
     fn end_call_early(&mut self) {
-        if let Some(calling) = &mut self.calling {
-            calling.queue.done();
-        }
+        self.calling.queue.done();
     }
 
     /// Gives calls that a handler has failed with to others, each alone.
     fn call_alone(&mut self) {
-        while let Some(calling) = &mut self.calling
-            && !calling.alone.is_empty()
-            && let Some(seat) = calling.handlers.idle_seat()
-            && let Some(call) = calling.alone.pop_front()
+        while !self.calling.alone.is_empty()
+            && let Some(seat) = self.calling.handlers.idle_seat()
+            && let Some(call) = self.calling.alone.pop_front()
         {
             self.give(seat, call);
-            if let Some(running) = self.calling.as_mut().and_then(|calling| calling.handlers.running(seat)) {
+            if let Some(running) = self.calling.handlers.running(seat) {
                 running.alone = true;
             }
         }
@@ -289,7 +289,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A worker calls the handler in Rust.
     fn call_function(&mut self, call: Call) {
         let (payload_max, memory) = (self.config.payload_max, self.memory.clone());
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let Some(function) = calling.function.clone() else { return };
         calling.numbers += 1;
         let number = calling.numbers;
@@ -302,7 +302,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     pub(in crate::gateway) fn give(&mut self, seat: usize, call: Call) {
         let now = self.now;
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         calling.numbers += 1;
         let number = calling.numbers;
         let running = calling.handlers.running(seat).expect("its seat was asked for");
@@ -320,15 +320,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A handler that does not start had this call: another gets it, behind those that wait for one.
     pub(in crate::gateway) fn try_later(&mut self, call: Call) {
-        if let Some(calling) = &mut self.calling {
-            calling.alone.push_back(call);
-        }
+        self.calling.alone.push_back(call);
     }
 
     /// A handler failed while it had this call: another gets it, once.
     pub(in crate::gateway) fn try_again(&mut self, mut call: Call, why: impl Display) {
         call.failed += 1;
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         if call.failed < 2 {
             self.ledger.calls.tried_again += 1;
             return calling.alone.push_back(call);
@@ -354,14 +352,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Calls with the handlers, and how many there may be.
     pub fn calls_in_flight(&self) -> (usize, usize) {
-        self.calling
-            .as_ref()
-            .map_or((0, 0), |calling| (calling.queue.in_flight(), calling.queue.in_flight_max()))
+        let max = if self.calling.answers() { self.calling.queue.in_flight_max() } else { 0 };
+        (self.calling.queue.in_flight(), max)
     }
 
     /// Forgets every call: their connections are gone.
     pub(in crate::gateway) fn forget_calls(&mut self) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         calling.alone.clear();
         calling.again.clear();
         calling.ahead = 0;

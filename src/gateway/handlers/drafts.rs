@@ -29,7 +29,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             draft.hash(bytes);
             return self.drafted(purpose, number, draft.finish());
         }
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         calling.drafts.insert(number, purpose);
         self.hash_draft(number, Box::new(draft));
     }
@@ -40,15 +40,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 ticket: Ticket { conn: ANSWERS, number, since: self.now },
                 work: Work::Draft(draft),
             });
-        } else if let Some(calling) = &mut self.calling {
-            calling.unhashed.push_back((number, draft));
+        } else {
+            self.calling.unhashed.push_back((number, draft));
         }
     }
 
     pub(in crate::gateway) fn hash_waiting(&mut self) {
         while self.jobs < JOBS
-            && let Some((number, draft)) =
-                self.calling.as_mut().and_then(|calling| calling.unhashed.pop_front())
+            && let Some((number, draft)) = self.calling.unhashed.pop_front()
         {
             self.hash_draft(number, draft);
         }
@@ -59,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if draft.unhashed() > 0 {
             return self.hash_draft(number, draft);
         }
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         if let Some(purpose) = calling.drafts.remove(&number) {
             self.drafted(purpose, number, draft.finish());
         }
@@ -68,7 +67,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn drafted(&mut self, purpose: Purpose, number: u64, made: Verified) {
         match purpose {
             Purpose::Give(key) => {
-                let Some(calling) = &mut self.calling else { return };
+                let calling = &mut self.calling;
                 let seat = calling.handlers.seat_of(key);
                 // Its handler may have failed meanwhile.
                 if let Some(running) = seat.and_then(|seat| calling.handlers.running(seat))

@@ -135,6 +135,11 @@ impl<H: Process> Handlers<H> {
         }
     }
 
+    /// Whether there is a program to start.
+    pub fn has_program(&self) -> bool {
+        !self.command.is_empty()
+    }
+
     /// Whether some process takes calls.
     pub fn is_open(&self) -> bool {
         self.open().next().is_some()
@@ -379,12 +384,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Errors
     /// What the system says of their program.
     pub fn start_handlers(&mut self) -> std::io::Result<()> {
-        let seats = self.calling.as_ref().map_or(0, |calling| calling.handlers.len());
+        let seats = self.calling.handlers.len();
         (0..seats).try_for_each(|seat| self.start_handler(seat))
     }
 
     fn start_handler(&mut self, seat: usize) -> std::io::Result<()> {
-        let Some(calling) = &mut self.calling else { return Ok(()) };
+        let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
         handlers.started += 1;
         let process = self.net.start(&handlers.command, handlers.started)?;
@@ -418,18 +423,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Does what is due for the handlers: fills seats, reads, and replaces those that have failed.
     pub(in crate::gateway) fn tend_handlers(&mut self) {
-        let seats = self.calling.as_ref().map_or(0, |calling| calling.handlers.len());
+        let seats = self.calling.handlers.len();
         for seat in 0..seats {
             self.tend(seat);
         }
-        if let Some(calling) = &mut self.calling {
-            calling.handlers.retire(self.now);
-            calling.handlers.see_off(self.now, &self.memory, &mut self.scratch);
-        }
+        self.calling.handlers.retire(self.now);
+        self.calling.handlers.see_off(self.now, &self.memory, &mut self.scratch);
     }
 
     fn tend(&mut self, seat: usize) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
         let Some(running) = handlers.running(seat) else {
             let is_due = matches!(handlers.seats[seat].life, Life::Vacant(until) if until <= self.now);
@@ -447,7 +450,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.read_answers(seat);
         let is_kept_waiting = self.is_kept_waiting(seat);
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let timeout = calling.handlers.timeout;
         let Some(running) = calling.handlers.running(seat) else { return };
         if is_kept_waiting {
@@ -473,7 +476,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn postpone_handler(&mut self, seat: usize, why: impl Display) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let place = &mut calling.handlers.seats[seat];
         place.failures += 1;
         let pause = pause(place.failures);
@@ -497,7 +500,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The same; `hangs` if it was still up. That a process is up and answers nothing is what a program does that is no
     /// handler at all, so it is no frame's fault before one has answered.
     fn replace_handler(&mut self, seat: usize, hangs: bool, why: impl Display) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
         let Some(mut running) = handlers.stand_up(seat, self.now) else { return };
         let about = About { number: seat + 1, now: self.now, memory: &self.memory };
@@ -543,7 +546,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes to every handler what its pipe takes.
     pub(in crate::gateway) fn write_calls(&mut self) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         for seat in 0..calling.handlers.len() {
             if let Some(running) = calling.handlers.running(seat) {
                 running.write(self.now);
@@ -553,7 +556,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether some handler could be written to at once.
     pub(in crate::gateway) fn has_calls_to_write(&self) -> bool {
-        let Some(calling) = &self.calling else { return false };
+        let calling = &self.calling;
         calling.handlers.open().any(|(_, running)| running.writable && !running.outbox.is_empty())
     }
 }

@@ -205,7 +205,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Counts the calls of a batch, and lets in as many as may wait.
     fn arrive(&mut self, id: ConnId, verified: Verified) {
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         let calls = count_calls(&mut self.router, &verified);
         let mut left = calling.queue.arrive(id.key(), calls);
         if left == calls || calling.overflow == Overflow::Pause {
@@ -220,9 +220,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             if lot == Lot::Beyond || lots > LOTS {
                 // What is behind it waits with it, but for what is let in already.
                 let calls = count_calls(&mut self.router, &batch);
-                if let Some(calling) = &mut self.calling {
-                    calling.queue.leave_beyond(id.key(), calls - left);
-                }
+                self.calling.queue.leave_beyond(id.key(), calls - left);
                 return self.line_up(id, Item::Frames(batch), true);
             }
             let (part, others) = batch.split(frames);
@@ -336,20 +334,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// It may be that the connection's calls may begin again.
     pub(in crate::gateway) fn resume_calls_of(&mut self, id: ConnId) {
-        if let Some(calling) = &mut self.calling
-            && self.conns[id].may_call()
-        {
-            calling.queue.resume(id.key());
+        if self.calling.answers() && self.conns[id].may_call() {
+            self.calling.queue.resume(id.key());
         }
     }
 
     /// A connection could not be read. If that was for want of room for its calls, it waits for that.
     pub(in crate::gateway) fn wait_for_calls(&mut self, id: ConnId) {
-        if let Some(calling) = &mut self.calling
-            && !calling.may_read(id)
-            && self.conns[id].state == State::Open
-        {
-            calling.queue.wait_to_read(id.key());
+        if self.calling.answers() && !self.calling.may_read(id) && self.conns[id].state == State::Open {
+            self.calling.queue.wait_to_read(id.key());
         }
     }
 

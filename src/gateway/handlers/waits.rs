@@ -96,7 +96,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether an answer, whose header came, may be read: it finds room, or its handler must be read.
     pub(in crate::gateway) fn may_read(&self, seat: usize, answer: &Header) -> bool {
-        let Some(calling) = &self.calling else { return true };
+        let calling = &self.calling;
         let Life::Running(running) = calling.handlers.life(seat) else { return true };
         // What is no answer is not kept.
         let Some(call) = running.calls.get(&answer.id) else { return true };
@@ -111,7 +111,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether an answer, whose header came, is to wait for earlier ones.
     pub(in crate::gateway) fn is_ahead(&self, seat: usize, answer: &Header) -> bool {
-        let Some(calling) = &self.calling else { return false };
+        let calling = &self.calling;
         let Life::Running(running) = calling.handlers.life(seat) else { return false };
         let call = running.calls.get(&answer.id);
         call.is_some_and(|call| waiting_bytes(call, answer) > 0 && !self.is_next(call.conn, call.seq))
@@ -120,7 +120,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether no frame of a connection goes anywhere, so that none of them waits for its turn.
     fn reaches_nobody(&self, id: ConnId) -> bool {
         let stage = self.conns[id].stage.as_ref();
-        self.router.is_empty() && self.durable.is_none() && stage.is_none_or(|stage| stage.controls == 0)
+        self.router.is_empty() && self.sinks.is_empty() && stage.is_none_or(|stage| stage.controls == 0)
     }
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
@@ -133,14 +133,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.memory.waiting(),
         );
         self.notices.say(Notice::AnswersWait, log::Level::Warn, self.now, message);
-        let Some(calling) = &mut self.calling else { return };
+        let calling = &mut self.calling;
         calling.again.push(call);
     }
 
     /// Calls once more what was put back and whose turn has come.
     pub(in crate::gateway) fn repeat_calls(&mut self) {
         while let Some((at, seat)) = self.call_to_repeat() {
-            let Some(calling) = &mut self.calling else { return };
+            let calling = &mut self.calling;
             let call = calling.again.swap_remove(at);
             self.give(seat, call);
         }
@@ -152,7 +152,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn call_to_repeat(&self) -> Option<(usize, usize)> {
-        let calling = self.calling.as_ref()?;
+        let calling = &self.calling;
         let at = calling.again.iter().position(|call| self.is_next(call.conn, call.seq))?;
         Some((at, calling.handlers.seat(!calling.alone.is_empty())?))
     }

@@ -86,9 +86,8 @@ impl WithWorkers {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Refuses the frames whose calls take too long.
     pub(in crate::gateway) fn refuse_late_calls(&mut self) {
-        while let Some(calling) = &mut self.calling
-            && let Some(mut call) = calling.with_workers.take_late(self.now)
-        {
+        while let Some(mut call) = self.calling.with_workers.take_late(self.now) {
+            let calling = &mut self.calling;
             // Its thread is still counted.
             calling.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (calling.with_workers.timeout, calling.with_workers.late);

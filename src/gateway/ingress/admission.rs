@@ -12,7 +12,6 @@ use crate::core::limits::{
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
 use crate::gateway::conn::{Conn, ConnId, State};
-use crate::gateway::handlers::calling::Calling;
 use crate::gateway::snapshot::PauseCause;
 use crate::gateway::{Gate, SlowPolicy};
 use crate::runtime::net::Net;
@@ -127,11 +126,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.replies_pending >= REPLIES_UNREAD {
             return Admission::Blocked(PauseCause::Replies);
         }
-        let may_read = |calling: &Calling<N::Process>| calling.may_read(conn.id) && !conn.is_overtaken();
-        if !self.calling.as_deref().is_none_or(may_read) {
-            return Admission::Blocked(PauseCause::Handlers);
-        }
-        if self.calling.is_none() && conn.is_parked() {
+        if self.calling.answers() {
+            if !self.calling.may_read(conn.id) || conn.is_overtaken() {
+                return Admission::Blocked(PauseCause::Handlers);
+            }
+        } else if conn.is_parked() {
             return Admission::Blocked(PauseCause::Parts);
         }
         // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
@@ -203,7 +202,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Charges the outboxes' entries and the subscriptions as they are now.
     pub(in crate::gateway) fn charge_entries(&self) {
-        let tickets = self.durable.as_ref().map_or(0, |durable| durable.cost());
+        let tickets = self.sinks.cost();
         let gone = self.conns.gone() * GONE;
         self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
         self.memory.set_subscriptions(self.router.bytes());

@@ -58,10 +58,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let goes_on = match admission {
             Admission::Blocked(PauseCause::Sinks) => {
-                if let Some(durable) = &mut self.durable
-                    && !std::mem::replace(&mut conn.sink_held, true)
-                {
-                    durable.hold(id, &self.conns);
+                if !std::mem::replace(&mut conn.sink_held, true) {
+                    self.sinks.hold(id, &self.conns);
                 }
                 false
             }

@@ -65,11 +65,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What was verified takes effect, or its place behind what a handler has.
     pub(in crate::gateway) fn give_effect(&mut self, id: ConnId, item: Item) {
-        match self.calling {
+        match self.calling.answers() {
             // A part waits for room, and this behind it.
-            None if self.conns[id].is_parked() => self.line_up(id, item, false),
-            None => self.effect_of(id, item),
-            Some(_) => self.stage(id, item),
+            false if self.conns[id].is_parked() => self.line_up(id, item, false),
+            false => self.effect_of(id, item),
+            true => self.stage(id, item),
         }
     }
 

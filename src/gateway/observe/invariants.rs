@@ -60,7 +60,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
-            + self.durable.as_ref().map_or(0, |durable| durable.cost())
+            + self.sinks.cost()
             + self.unasked_of_calls()
             + self.memory.subscriptions();
         let used = self.memory.used();
@@ -75,9 +75,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let held = self.config.subscriptions_max();
         assert!(self.router.bytes() <= held, "5: subscriptions take {} of {held}", self.router.bytes());
         self.assembly.check_invariants();
-        if let Some(durable) = &self.durable {
-            durable.check_invariants();
-        }
+        self.sinks.check_invariants();
         assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
         assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
         let runnable: HashSet<_> = self.runnable.iter().collect();
@@ -116,7 +114,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What is charged for steps that are no calls, which are few, and for what handlers logged.
     fn unasked_of_calls(&self) -> usize {
         let controls = self.conns.iter().filter_map(|conn| conn.stage.as_ref()).map(|stage| stage.controls);
-        let logged = self.calling.as_ref().map_or(0, |calling| calling.handlers.logged());
+        let logged = self.calling.handlers.logged();
         controls.sum::<usize>() * STEP + logged
     }
 
@@ -132,15 +130,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             assert!(stage.lined_up() <= stage.frames);
             assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
             let held = stage.answered / STEP + stage.controls;
-            let most = 2 * (self.calling.as_ref().map_or(0, |calling| calling.begun_now()) + held);
+            let most = 2 * (self.calling.begun_now() + held);
             assert!(stage.steps.entries() <= most, "5: {} entries of steps", stage.steps.entries());
             let is_owed = stage.owed > 0 || stage.held > 0;
             let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
             assert!(is_used, "an empty stage is kept");
         }
-        if let Some(calling) = &self.calling {
-            calling.check_invariants();
-        }
+        self.calling.check_invariants();
     }
 
     /// 7. Nothing is left.
@@ -150,8 +146,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn check_empty(&self) {
         assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
         assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0 && self.memory.waiting() == 0);
-        assert!(self.calling.as_ref().is_none_or(|calling| calling.is_empty()), "7: calls of nobody");
-        assert!(self.durable.as_ref().is_none_or(|durable| durable.is_idle()), "7: tickets for nothing");
+        assert!(self.calling.is_empty(), "7: calls of nobody");
+        assert!(self.sinks.is_idle(), "7: tickets for nothing");
         assert!(self.assembly.is_empty(), "7: parts of nothing");
         assert!(self.router.is_empty() && self.router.bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
