@@ -85,7 +85,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             log::info!("resumed");
             self.answer_waiting(|_| true);
             for id in self.conns.ids() {
-                self.mark_runnable(id);
+                self.conns.mark_runnable(id);
             }
         }
         was_paused

@@ -11,9 +11,8 @@ use std::rc::Rc;
 
 use crate::core::limits::BUFFER_OVERHEAD;
 use crate::core::memory::{Buffer, Charge};
-use crate::gateway::CloseReason;
 use crate::gateway::Gate;
-use crate::gateway::conn::{ConnId, State};
+use crate::gateway::conn::ConnId;
 use crate::gateway::egress::distribute::encode_refusal;
 use crate::gateway::egress::parcel::Parcel;
 use crate::runtime::net::Net;
@@ -114,29 +113,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
         stage.owed -= 1;
         self.owed -= 1;
-        if stage.owed == 0
-            && let Some((reason, frame_id)) = stage.ending.take()
-        {
-            self.close_about(id, reason, frame_id);
-        }
         self.tidy_stage(id);
-    }
-
-    /// Puts off an end that has its place behind replies which are still owed. Whether it did.
-    pub(in crate::gateway) fn ends_later(&mut self, id: ConnId, reason: &CloseReason, frame_id: u64) -> bool {
-        let in_turn =
-            matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
-        if !in_turn {
-            return false;
-        }
-        let conn = &mut self.conns[id];
-        let written = conn.is_written();
-        let Some(stage) = conn.stage.as_mut().filter(|stage| stage.owed > 0) else { return false };
-        if written {
-            stage.ending = Some((reason.clone(), frame_id));
-            conn.state = State::Draining;
-        }
-        true
     }
 
     /// Adds replies to the outbox of the peer that they are for.
@@ -148,6 +125,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.replies_pending += replies.reply_bytes();
         conn.outbox.push(Rc::new(replies));
         self.entries += 1;
-        self.mark_dirty(id);
+        self.conns.mark_dirty(id);
     }
 }

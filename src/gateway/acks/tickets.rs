@@ -509,7 +509,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.sink_held = false;
-                self.mark_runnable(id);
+                self.conns.mark_runnable(id);
             }
         }
     }

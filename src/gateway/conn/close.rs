@@ -11,7 +11,7 @@ use crate::core::memory::Buffer;
 use crate::core::units::{about, many};
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
-use crate::gateway::conn::{ConnId, State};
+use crate::gateway::conn::{ConnId, End, State};
 use crate::gateway::egress::distribute::encode_reply;
 use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::observe::notices::Notice;
@@ -20,40 +20,74 @@ use crate::runtime::pool::Pool;
 use crate::wire::Status;
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// Ends a connection with a last reply, where the reason has a status.
-    pub(in crate::gateway) fn close(&mut self, id: ConnId, reason: CloseReason) {
-        let frame_id = match &reason {
-            CloseReason::Fault(fault) => fault.id(),
-            _ => 0,
-        };
-        self.close_about(id, reason, frame_id);
+    /// Takes the next step of those that are ending, where it is time for it. Between the steps of a turn, so never in
+    /// the middle of anybody's work.
+    pub(in crate::gateway) fn settle_ending(&mut self) {
+        for id in std::mem::take(&mut self.conns.due.ending) {
+            self.conns[id].settles = false;
+            self.settle(id);
+        }
     }
 
-    /// Ends a connection because of the frame that it numbered `frame_id`.
-    pub(in crate::gateway) fn close_about(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
-        if self.ends_later(id, &reason, frame_id) {
-            return;
-        }
-        match reason.status() {
-            Some(status) => {
-                let mut reply = Vec::new();
-                encode_reply(frame_id, status, &reason.to_string(), &self.config.scheme, &mut reply);
-                self.end(id, reason, reply);
+    fn settle(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        match conn.state {
+            State::Open => {}
+            State::Draining if conn.end.is_some() => {
+                if !conn.is_owed() {
+                    self.say_last(id);
+                }
             }
-            None => self.end(id, reason, Vec::new()),
+            State::Draining if conn.ended && conn.is_answered() => {
+                // It gets what it subscribed to until its own frames are done, then only the rest.
+                self.leave(id);
+                if self.conns[id].outbox.is_empty() {
+                    self.say_closed(id, &CloseReason::Finished);
+                    self.reap(id);
+                }
+            }
+            State::Draining => {}
+            State::Ending => self.say_last(id),
+            State::Closing if conn.outbox.is_empty() => {
+                conn.state = State::Lingering;
+                conn.linger_until = conn.linger_until.min((self.now + LINGER).into());
+                if conn.ended && conn.is_quiet() {
+                    self.reap(id);
+                } else {
+                    self.net.shutdown_write(conn.socket());
+                    self.arm(id);
+                }
+            }
+            State::Closing => {}
+            State::Lingering if conn.ended && conn.is_quiet() => self.reap(id),
+            State::Lingering => {}
+            State::Lost => {
+                self.give_up(id);
+                self.settle(id);
+            }
+            // What it is told is for nobody.
+            State::Gone if conn.is_distributed() => self.reap(id),
+            State::Gone => {}
         }
+    }
+
+    /// Ends a connection with a last reply, where the reason has a status.
+    fn say_last(&mut self, id: ConnId) {
+        let End { reason, frame_id } = *self.conns[id].end.take().expect("it is to end for a reason");
+        let mut last = Vec::new();
+        if let Some(status) = reason.status() {
+            encode_reply(frame_id, status, &reason.to_string(), &self.config.scheme, &mut last);
+        }
+        self.end(id, reason, last);
     }
 
     /// Ends a connection: what is in its outbox is still written, with `last` behind it.
     pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
         let conn = &mut self.conns[id];
-        if !conn.is_written() {
-            return;
-        }
         // A frame that is partly written is written to its end, and the last word behind it.
         let patience = self.config.slow_timeout.max(LINGER);
         conn.linger_until = self.draining.unwrap_or(self.now + patience).into();
-        conn.state = State::Closing(reason.clone());
+        conn.state = State::Closing;
         self.say_closed(id, &reason);
         self.leave(id);
         self.forget_begun(id);
@@ -68,86 +102,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.entries += 1;
         }
         // What still comes is read, to be thrown away.
-        self.mark_runnable(id);
-        self.mark_dirty(id);
+        self.conns.mark_runnable(id);
+        self.conns.mark_dirty(id);
         self.arm(id);
     }
 
-    /// Ends a connection whose socket is dead, or whose peer is not worth a word.
-    pub(in crate::gateway) fn lose(&mut self, id: ConnId, reason: CloseReason) {
-        let conn = &mut self.conns[id];
-        let reason = match std::mem::replace(&mut conn.state, State::Open) {
-            // It was closed before, for that reason.
-            State::Closing(first) | State::Lingering(first) | State::Gone(first) => first,
-            State::Open | State::Draining => {
-                self.say_closed(id, &reason);
-                reason
-            }
-        };
+    /// Closes a dead socket. Others may have its place: what it sent is finished without it.
+    fn give_up(&mut self, id: ConnId) {
+        if let Some(end) = self.conns[id].end.take() {
+            self.say_closed(id, &end.reason);
+        }
         self.leave(id);
         self.forget_begun(id);
         self.abandon(id);
         let conn = &mut self.conns[id];
-        conn.state = State::Gone(reason);
+        conn.state = State::Gone;
         conn.readable = false;
         self.pauses.end(conn, self.now);
         self.deadlines.cancel(id.key(), &mut conn.armed);
-        // Others may have its place: what it sent is finished without it.
-        if self.conns.close_socket(id) {
-            self.ledger.connections.closed += 1;
-        }
-        self.settle_later(id);
-    }
-
-    /// It may be time for the next step of a connection, if it is ending: that is looked at when the turn ends.
-    pub(in crate::gateway) fn settle_later(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        if !matches!(conn.state, State::Open) && !conn.settles {
-            conn.settles = true;
-            self.settling.push(id);
-        }
-    }
-
-    /// Takes the next step of those that are ending, where it is time for it.
-    pub(in crate::gateway) fn settle_ending(&mut self) {
-        for id in std::mem::take(&mut self.settling) {
-            self.conns[id].settles = false;
-            self.settle(id);
-        }
-    }
-
-    fn settle(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        let (quiet, answered) = (conn.is_quiet(), conn.is_answered());
-        let distributed = conn.is_distributed();
-        match &conn.state {
-            State::Open => {}
-            State::Draining if conn.ended && answered => {
-                // It gets what it subscribed to until its own frames are done, then only the rest.
-                self.leave(id);
-                if self.conns[id].outbox.is_empty() {
-                    self.say_closed(id, &CloseReason::Finished);
-                    self.reap(id);
-                }
-            }
-            State::Draining => {}
-            State::Closing(reason) if conn.outbox.is_empty() => {
-                conn.state = State::Lingering(reason.clone());
-                conn.linger_until = conn.linger_until.min((self.now + LINGER).into());
-                if conn.ended && quiet {
-                    self.reap(id);
-                } else {
-                    conn.socket.iter_mut().for_each(|socket| self.net.shutdown_write(socket));
-                    self.arm(id);
-                }
-            }
-            State::Closing(_) => {}
-            State::Lingering(_) if conn.ended && quiet => self.reap(id),
-            State::Lingering(_) => {}
-            // What it is told is for nobody.
-            State::Gone(_) if distributed => self.reap(id),
-            State::Gone(_) => {}
-        }
+        self.ledger.connections.closed += u64::from(self.conns.close_socket(id));
     }
 
     /// The one place where a connection leaves the table, and its socket is closed.
@@ -173,10 +146,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The time to drain is over: every connection ends, whatever it waits for.
     pub(in crate::gateway) fn reap_all(&mut self) {
         for id in self.conns.ids() {
-            self.lose(id, CloseReason::Draining);
+            self.conns.lose(id, CloseReason::Draining);
+            self.give_up(id);
             self.reap(id);
         }
-        self.settling.clear();
+        self.conns.due.ending.clear();
     }
 
     /// It subscribes to nothing more, and holds nobody up.

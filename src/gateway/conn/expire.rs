@@ -20,10 +20,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn expire_one(&mut self, id: ConnId) {
         let conn = &self.conns[id];
         match conn.state {
-            State::Gone(_) => {}
-            State::Closing(_) | State::Lingering(_) => {
+            State::Ending | State::Lost | State::Gone => {}
+            State::Closing | State::Lingering => {
                 if self.now >= conn.linger_until.get() {
-                    self.lose(id, CloseReason::Finished);
+                    self.conns.lose(id, CloseReason::Finished);
                 }
             }
             State::Open | State::Draining => self.expire_open(id),
@@ -36,14 +36,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let is_ours = conn.readable || conn.paused.is_some();
         if conn.begun().is_some() && self.now >= conn.frame_since.get() + self.config.frame_timeout {
             if !is_ours {
-                return self.lose(id, CloseReason::FrameTimeout);
+                return self.conns.lose(id, CloseReason::FrameTimeout);
             }
             conn.frame_since = self.now.into();
         }
         if let Some(crowd) = &conn.crowd {
             if self.config.slow == SlowPolicy::Pause {
                 if self.now >= conn.slow_since(crowd) + self.config.slow_timeout {
-                    return self.close(id, CloseReason::Slow);
+                    return self.conns.close(id, CloseReason::Slow, 0);
                 }
             } else if !conn.is_patient(self.now) {
                 self.release_held(id);
@@ -53,7 +53,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.now >= conn.last_read.max(conn.last_write).get() + self.config.idle_timeout {
             // While the gateway is paused it gives nobody anything either.
             if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
-                return self.lose(id, CloseReason::Idle);
+                return self.conns.lose(id, CloseReason::Idle);
             }
             conn.last_read = self.now.into();
         }

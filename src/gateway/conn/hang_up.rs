@@ -34,9 +34,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.lose_reset(id);
             return true;
         }
-        let Some(socket) = &mut conn.socket else { return false };
         // Where nothing is unread, there is nothing that it would have to be read for.
-        let is_over = conn.state == State::Open && conn.read_closed && self.net.is_at_end(socket);
+        let is_over = conn.state == State::Open && conn.read_closed && self.net.is_at_end(conn.socket());
         if is_over {
             self.pauses.end(conn, self.now);
             self.end_of_stream(id);
@@ -51,7 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.reset_while[pause.cause as usize] += 1;
         }
         let why = conn.socket.as_mut().and_then(|socket| self.net.failure(socket));
-        self.lose(id, CloseReason::Lost(why.unwrap_or(std::io::ErrorKind::ConnectionReset)));
+        self.conns.lose(id, CloseReason::Lost(why.unwrap_or(std::io::ErrorKind::ConnectionReset)));
     }
 }
 

@@ -6,6 +6,7 @@ pub(in crate::gateway) mod close_reason;
 mod drain;
 mod expire;
 mod hang_up;
+mod marks;
 pub(in crate::gateway) mod table;
 
 use std::collections::VecDeque;
@@ -53,26 +54,39 @@ impl ConnId {
     }
 }
 
-/// The life of a connection.
+/// The life of a connection. Others only mark that it is to end; the steps from there on are taken by
+/// [`settle_ending`](crate::gateway::Gate::settle_ending) alone.
 ///
 /// ```text
-/// Open ──► Draining ──► Closing ──► Lingering ──► (reaped)
-///   │          │           │            │
-///   └──────────┴───────────┴────────────┴─► Gone ──► (reaped)
+/// Open ──► Draining ──► Ending ──► Closing ──► Lingering ──► (reaped)
+///   │          │           │          │            │
+///   └──────────┴───────────┴──────────┴────────────┴─► Lost ──► Gone ──► (reaped)
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It is read and written.
     Open,
     /// Nothing more is read: its sending side ended, or the gateway drains. What came is finished.
     Draining,
+    /// It is to end, and nothing is added for it any more: its last word is next.
+    Ending,
     /// The last bytes are in its outbox. What still comes is thrown away.
-    Closing(CloseReason),
+    Closing,
     /// Our sending side ended too; the peer has until then to end its own. Closing at once could
     /// destroy the last reply on its way.
-    Lingering(CloseReason),
-    /// The socket is dead, and closed. Only what it sent, and is not distributed, is waited for.
-    Gone(CloseReason),
+    Lingering,
+    /// The socket is dead, and is to be given up.
+    Lost,
+    /// The socket is closed. Only what it sent, and is not distributed, is waited for.
+    Gone,
+}
+
+/// Why a connection is to end. Taken when that is said.
+#[derive(Debug)]
+pub struct End {
+    pub reason: CloseReason,
+    /// The frame that it is about, by its publisher's number.
+    pub frame_id: u64,
 }
 
 /// What the reorder window holds.
@@ -131,6 +145,8 @@ pub struct Conn<S> {
     pub socket: Option<S>,
     pub peer: SocketAddr,
     pub state: State,
+    /// Why it is to end, as long as that is not said.
+    pub end: Option<Box<End>>,
     pub opened: Moment,
 
     // Reading
@@ -215,6 +231,7 @@ impl<S> Conn<S> {
             socket: Some(socket),
             peer,
             state: State::Open,
+            end: None,
             opened: moment,
             readable: false,
             read_closed: false,
@@ -320,7 +337,12 @@ impl<S> Conn<S> {
     /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
     /// parts that are held.
     pub fn is_quiet(&self) -> bool {
-        self.is_distributed() && self.stage.as_ref().is_none_or(|stage| stage.owed == 0)
+        self.is_distributed() && !self.is_owed()
+    }
+
+    /// Whether replies are owed to it, but to parts that are held.
+    pub fn is_owed(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.owed > 0)
     }
 
     /// Whether it is told everything that it will be.
@@ -342,8 +364,8 @@ impl<S> Conn<S> {
     /// The next instant at which this connection must be looked at.
     pub fn deadline(&self, config: &Config) -> Option<Instant> {
         match self.state {
-            State::Gone(_) => None,
-            State::Closing(_) | State::Lingering(_) => Some(self.linger_until.get()),
+            State::Ending | State::Lost | State::Gone => None,
+            State::Closing | State::Lingering => Some(self.linger_until.get()),
             State::Open | State::Draining => {
                 let idle = self.last_read.max(self.last_write).get() + config.idle_timeout;
                 let frame = self.begun().map(|_| self.frame_since.get() + config.frame_timeout);

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::marks::Due;
 use crate::core::limits::{CONNS_CHUNK, LISTED};
 use crate::gateway::conn::{Conn, ConnId};
 
@@ -26,6 +27,8 @@ pub struct Conns<S> {
     generation: u32,
     /// Those without a socket.
     gone: usize,
+    /// What is still to be done for them.
+    pub due: Due,
 }
 
 const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
@@ -33,7 +36,14 @@ const STAYS: &str = "a connection stays to the end of the turn, and until what i
 impl<S> Conns<S> {
     /// None yet.
     pub fn new() -> Conns<S> {
-        Conns { chunks: Vec::new(), vacant: BTreeSet::new(), len: 0, generation: 0, gone: 0 }
+        Conns {
+            chunks: Vec::new(),
+            vacant: BTreeSet::new(),
+            len: 0,
+            generation: 0,
+            gone: 0,
+            due: Due::default(),
+        }
     }
 
     /// How many there are.

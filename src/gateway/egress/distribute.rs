@@ -244,7 +244,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if let Some((reason, frame_id)) = closing {
             self.conns[id].discard = true;
-            self.close_about(id, reason, frame_id);
+            self.conns.close(id, reason, frame_id);
         }
     }
 
@@ -518,7 +518,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.entries += 1;
         conn.outbox.push(parcel);
         let is_behind = conn.outbox.pending() > self.crowd_mark();
-        self.mark_dirty(target);
+        self.conns.mark_dirty(target);
         if is_behind {
             self.crowd(target, publisher);
         }

@@ -66,7 +66,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(publisher) {
                 conn.held_by = None;
-                self.mark_runnable(publisher);
+                self.conns.mark_runnable(publisher);
             }
         }
     }
@@ -79,7 +79,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn overflow(&mut self, id: ConnId) {
         match self.config.slow {
-            SlowPolicy::Disconnect => self.close(id, CloseReason::Slow),
+            SlowPolicy::Disconnect => self.conns.close(id, CloseReason::Slow, 0),
             SlowPolicy::Drop => {
                 self.drop_oldest(id, self.crowd_mark());
             }
@@ -108,7 +108,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let (frames, are) = (many(frames, "frame"), if frames == 1 { "is" } else { "are" });
             let message = format_args!("{peer} reads too slowly: {frames} {are} dropped for it");
             self.notices.say(Notice::Dropped, log::Level::Warn, self.now, message);
-            self.mark_dirty(id);
+            self.conns.mark_dirty(id);
         }
         frames > 0
     }

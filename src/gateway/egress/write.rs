@@ -17,7 +17,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes to every connection that has something new, or room again: to those that wait for little
     /// first, so that they do not wait for what others get.
     pub(in crate::gateway) fn write_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.conns.due.dirty);
         if dirty.len() > 1 {
             self.shared_at = Some(self.now);
             dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
@@ -34,7 +34,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes what the socket takes, and lets go on who waited for that.
     fn flush(&mut self, id: ConnId) {
         if let Err(error) = self.write_out(id) {
-            return self.lose(id, CloseReason::Lost(error.kind()));
+            return self.conns.lose(id, CloseReason::Lost(error.kind()));
         }
         let crowd_mark = self.crowd_mark();
         let conn = &self.conns[id];
@@ -42,10 +42,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.uncrowd(id);
         }
         if self.conns[id].replies_pending < REPLIES_UNREAD {
-            self.mark_runnable(id);
+            self.conns.mark_runnable(id);
             self.resume_calls_of(id);
         }
-        self.settle_later(id);
+        self.conns.mark_ending(id);
     }
 
     /// Writes what the socket takes, within a turn's budget.
@@ -54,7 +54,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
         while self.conns[id].has_to_write() {
             if left == 0 {
-                self.mark_dirty(id);
+                self.conns.mark_dirty(id);
                 break;
             }
             match self.write_once(id, left)? {
@@ -125,6 +125,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
 impl<S> Conn<S> {
     fn has_to_write(&self) -> bool {
         let something = !self.outbox.is_empty() || self.lost > 0;
-        self.writable && something && !matches!(self.state, State::Gone(_) | State::Lingering(_))
+        self.writable && something && !matches!(self.state, State::Lingering | State::Lost | State::Gone)
     }
 }

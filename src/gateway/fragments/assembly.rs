@@ -533,7 +533,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         self.tidy_stage(id);
-        self.mark_runnable(id);
+        self.conns.mark_runnable(id);
     }
 
     /// At the end of draining: what is not whole, or not hashed, has no effect.

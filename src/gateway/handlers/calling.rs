@@ -200,7 +200,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // One that ends, or of which nothing is left to read, would not use the room that another waits for.
             conns[id].readable && conns[id].state == State::Open
         });
-        woken.into_iter().for_each(|id| self.mark_runnable(id));
+        woken.into_iter().for_each(|id| self.conns.mark_runnable(id));
     }
 
     /// The connection's next call takes its place in the order, and goes to a handler.

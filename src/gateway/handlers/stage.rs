@@ -22,7 +22,6 @@ use std::time::Instant;
 use crate::core::limits::{CALLED_BYTES, REPLIES_UNREAD, STEP, STEPS_ASIDE};
 use crate::core::memory::{self, Charge, Share};
 use crate::core::reorder::Steps;
-use crate::gateway::CloseReason;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::{Conn, ConnId, Item, State};
@@ -55,8 +54,6 @@ pub struct Stage {
     pub owed: u32,
     /// Replies to parts that are held.
     pub held: u32,
-    /// The connection ends once nothing is owed.
-    pub ending: Option<(CloseReason, u64)>,
 }
 
 /// Frames that wait for their calls to begin.
@@ -326,7 +323,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         if was_overtaken {
-            self.mark_runnable(id);
+            self.conns.mark_runnable(id);
         }
         self.resume_calls_of(id);
         self.stage_on(id);
@@ -352,7 +349,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
             conn.stage = None;
         }
-        self.settle_later(id);
+        self.conns.mark_ending(id);
     }
 
     /// The stage of a connection that has something there.

@@ -111,8 +111,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let passes = |line| first_in == Some(line) || !self.lines.is_waited_for(line);
         match conn.state {
             State::Open => {}
-            State::Closing(_) | State::Lingering(_) => return Admission::Discard,
-            State::Draining | State::Gone(_) => return Admission::Blocked(PauseCause::Draining),
+            State::Ending | State::Closing | State::Lingering => return Admission::Discard,
+            State::Draining | State::Lost | State::Gone => return Admission::Blocked(PauseCause::Draining),
         }
         if self.keeper.is_paused() {
             return Admission::Blocked(PauseCause::Operator);
@@ -262,25 +262,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 unread + begun
             }
             // It was to have time for its last word.
-            State::Closing(_) if stalled(conn.unread_for(self.now)) => conn.outbox.pending(),
-            State::Closing(_) | State::Lingering(_) | State::Gone(_) => 0,
+            State::Closing if stalled(conn.unread_for(self.now)) => conn.outbox.pending(),
+            State::Ending | State::Closing | State::Lingering | State::Lost | State::Gone => 0,
         }
     }
 
     fn give_up_stalled(&mut self, id: ConnId) {
         let conn = &self.conns[id];
-        if matches!(conn.state, State::Closing(_)) {
-            return self.lose(id, CloseReason::Reclaimed);
+        if conn.state == State::Closing {
+            return self.conns.lose(id, CloseReason::Reclaimed);
         }
         let behind = conn.unread_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
         let begun = conn.stalled_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
         if begun {
-            self.close(id, CloseReason::Reclaimed);
+            self.conns.close(id, CloseReason::Reclaimed, 0);
         } else if behind {
             // Under the drop policy a subscriber is closed only where nothing is left to drop.
             let drops = self.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
             if !drops {
-                self.close(id, CloseReason::Slow);
+                self.conns.close(id, CloseReason::Slow, 0);
             }
         }
     }

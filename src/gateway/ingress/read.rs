@@ -24,11 +24,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// it are first in the next turn.
     pub(in crate::gateway) fn read_runnable(&mut self) {
         let enough = self.ledger.bytes_read + READ_TURN as u64;
-        for _ in 0..self.runnable.len() {
+        for _ in 0..self.conns.due.runnable.len() {
             if self.ledger.bytes_read >= enough {
                 break;
             }
-            let Some(id) = self.runnable.pop_front() else { break };
+            let Some(id) = self.conns.due.runnable.pop_front() else { break };
             // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.queued = false;
@@ -80,7 +80,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Admission::Read { filled_max } => self.read_batch(id, filled_max),
         };
         if goes_on {
-            self.mark_runnable(id);
+            self.conns.mark_runnable(id);
         }
         self.arm(id);
     }
@@ -200,7 +200,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let verified = verify(batch, &self.config.scheme);
             self.timing.verified(self.now, self.now);
             self.give_effect(id, Item::Frames(verified));
-            self.settle_later(id);
+            self.conns.mark_ending(id);
             return;
         }
         conn.frames_in_flight += frames as u32;
@@ -342,7 +342,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 None
             }
             Err(error) => {
-                self.lose(id, CloseReason::Lost(error.kind()));
+                self.conns.lose(id, CloseReason::Lost(error.kind()));
                 None
             }
         }
@@ -357,7 +357,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             conn.state = State::Draining;
         }
         self.forget_begun(id);
-        self.settle_later(id);
+        self.conns.mark_ending(id);
     }
 
     /// Lets go of a frame that will never be whole.

@@ -38,7 +38,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     let Some(large) = large else { continue };
                     large.put(hashing);
                     self.hash_on(id, number);
-                    self.mark_runnable(id);
+                    self.conns.mark_runnable(id);
                 }
             }
         }
@@ -59,8 +59,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             self.give_effect(id, item);
         }
-        self.mark_runnable(id);
-        self.settle_later(id);
+        self.conns.mark_runnable(id);
+        self.conns.mark_ending(id);
     }
 
     /// What was verified takes effect, or its place behind what a handler has.
@@ -81,8 +81,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if self.conns[id].discard {
                     self.ledger.undelivered += 1;
                 } else {
+                    let about = fault.id();
                     self.count_rejected(id, fault.status());
-                    self.close(id, CloseReason::Fault(fault));
+                    self.conns.close(id, CloseReason::Fault(fault), about);
                 }
             }
         }

@@ -78,8 +78,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.sinks.check_invariants();
         assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
         assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
-        let runnable: HashSet<_> = self.runnable.iter().collect();
-        let dirty: HashSet<_> = self.dirty.iter().collect();
+        let runnable: HashSet<_> = self.conns.due.runnable.iter().collect();
+        let dirty: HashSet<_> = self.conns.due.dirty.iter().collect();
         for conn in self.conns.iter() {
             assert!(conn.window.len() <= CONN_BATCHES + 1, "5: a batch and a fault after the last credit");
             assert!(
@@ -88,9 +88,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             );
             assert_eq!(conn.queued, runnable.contains(&conn.id));
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
-            assert!(!conn.settles, "its next step was looked at when the turn ended");
+            let is_marked = conn.settles || matches!(conn.state, State::Ending | State::Lost);
+            assert!(!is_marked, "its next step was taken before the turn ended");
             assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
-            if matches!(conn.state, State::Gone(_)) {
+            if conn.state == State::Gone {
                 assert!(
                     Outbox::is_empty(&conn.outbox) && !conn.is_distributed() && conn.socket.is_none(),
                     "what is gone waits only for what it sent"

@@ -1,0 +1,75 @@
+//! What is still to be done, and for which connections: parts mark a connection, and the turn takes the lists.
+//!
+//! So nothing that works on a connection can end it in the middle of its own work, whatever it calls.
+
+use std::collections::VecDeque;
+
+use super::table::Conns;
+use super::{ConnId, End, State};
+use crate::gateway::CloseReason;
+
+/// Connections by what is to be done for them. Each stands in a list at most once.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Ready to be read, this turn or the next.
+    pub runnable: VecDeque<ConnId>,
+    /// With something new to write.
+    pub dirty: Vec<ConnId>,
+    /// Whose next step towards their end may be due.
+    pub ending: Vec<ConnId>,
+}
+
+impl<S> Conns<S> {
+    /// It may be read.
+    pub fn mark_runnable(&mut self, id: ConnId) {
+        let conn = &mut self[id];
+        let is_over = matches!(conn.state, State::Lost | State::Gone);
+        if conn.readable && !conn.queued && conn.waiting.is_none() && !is_over {
+            conn.queued = true;
+            self.due.runnable.push_back(id);
+        }
+    }
+
+    /// There is something to write to it, or it can be written to again.
+    pub fn mark_dirty(&mut self, id: ConnId) {
+        if !std::mem::replace(&mut self[id].dirty, true) {
+            self.due.dirty.push(id);
+        }
+    }
+
+    /// Something is over that its end may have waited for.
+    pub fn mark_ending(&mut self, id: ConnId) {
+        let conn = &mut self[id];
+        if !matches!(conn.state, State::Open) && !conn.settles {
+            conn.settles = true;
+            self.due.ending.push(id);
+        }
+    }
+
+    /// It is to end, with a last reply where the reason has a status, about the frame that it numbered `frame_id`.
+    /// An end that a frame of its own brought has its place behind the replies which are still owed to it.
+    pub fn close(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
+        let conn = &mut self[id];
+        if !conn.is_written() {
+            return;
+        }
+        let in_turn =
+            matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
+        conn.state = if in_turn && conn.is_owed() { State::Draining } else { State::Ending };
+        conn.end = Some(Box::new(End { reason, frame_id }));
+        self.mark_ending(id);
+    }
+
+    /// Its socket is dead, or its peer is not worth a word. Where it was to end anyway, that is why it ends.
+    pub fn lose(&mut self, id: ConnId, reason: CloseReason) {
+        let conn = &mut self[id];
+        match conn.state {
+            State::Open | State::Draining => conn.end = Some(Box::new(End { reason, frame_id: 0 })),
+            State::Ending | State::Closing | State::Lingering => {}
+            State::Lost | State::Gone => return,
+        }
+        conn.state = State::Lost;
+        conn.readable = false;
+        self.mark_ending(id);
+    }
+}

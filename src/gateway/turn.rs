@@ -1,0 +1,88 @@
+//! One turn: the order of all decisions.
+//!
+//! It goes from what is finished to what is new, so that room is made before it is taken: verdicts are collected,
+//! released in order and distributed; ready connections are read, and what they sent is cut and verified here or handed
+//! to the workers; outboxes are written; those who wait for memory go on; and what is due by the clock is done.
+//! Between these steps, and nowhere else, connections end.
+
+use std::time::Instant;
+
+use super::Gate;
+use super::conn::ConnId;
+use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY};
+use crate::runtime::net::{Event, Net};
+use crate::runtime::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// One turn at the instant `now`, which never goes back.
+    pub fn turn(&mut self, now: Instant, events: &[Event]) {
+        self.now = now;
+        // What was left to read in the turn before says whether it keeps up.
+        self.inline_left = if self.conns.due.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
+        self.timing.begin_turn();
+
+        // What is finished makes room for what is new.
+        self.notice_events(events);
+        self.settle_ending();
+        self.accept_waiting();
+        self.hash_small_wholes();
+        self.collect();
+        self.collect_outcomes();
+        self.tend_handlers();
+        self.refuse_late_calls();
+
+        self.read_runnable();
+        if self.timing.has_verified() {
+            self.timing.end_reading(self.net.now().saturating_duration_since(now));
+        }
+        self.settle_ending();
+
+        self.write_dirty();
+        self.settle_ending();
+
+        // What waited for the room that there is now, and for the clock.
+        self.resume_lines();
+        self.call_next();
+        self.write_calls();
+        self.expire();
+        self.tend_parts();
+        self.settle_ending();
+
+        self.drain_on();
+        self.router.sweep(self.conns.is_empty());
+        self.charge_entries();
+        self.answer_quiet();
+        self.survey_on();
+    }
+
+    fn notice_events(&mut self, events: &[Event]) {
+        for event in events {
+            match *event {
+                Event::Accept => self.acceptor.ready(),
+                // The verdicts are collected in every turn.
+                Event::Woken => {}
+                Event::Pipe { key, pipe } => {
+                    self.calling.handlers.notice(key, pipe);
+                }
+                Event::Socket { key, readable, writable, read_closed, reset } => {
+                    let id = ConnId::from_key(key);
+                    let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.socket.is_some()) else {
+                        continue;
+                    };
+                    conn.readable |= readable;
+                    conn.read_closed |= read_closed;
+                    if writable && !conn.writable {
+                        conn.writable = true;
+                        self.conns.mark_dirty(id);
+                    }
+                    if reset {
+                        self.hang_up(id);
+                    }
+                    if readable {
+                        self.conns.mark_runnable(id);
+                    }
+                }
+            }
+        }
+    }
+}
