@@ -16,10 +16,11 @@ use crate::runtime::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// One turn at the instant `now`, which never goes back.
     pub fn turn(&mut self, now: Instant, events: &[Event]) {
-        self.now = now;
+        self.ctx.now = now;
         // What was left to read in the turn before says whether it keeps up.
-        self.inline_left = if self.conns.due.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
-        self.timing.begin_turn();
+        self.ctx.inline_left =
+            if self.conns.due.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
+        self.ctx.timing.begin_turn();
 
         // What is finished makes room for what is new.
         self.notice_events(events);
@@ -32,8 +33,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.refuse_late_calls();
 
         self.read_runnable();
-        if self.timing.has_verified() {
-            self.timing.end_reading(self.net.now().saturating_duration_since(now));
+        if self.ctx.timing.has_verified() {
+            self.ctx.timing.end_reading(self.ctx.net.now().saturating_duration_since(now));
         }
         self.settle_ending();
 
@@ -49,7 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.settle_ending();
 
         self.drain_on();
-        self.router.sweep(self.conns.is_empty());
+        self.egress.router.sweep(self.conns.is_empty());
         self.charge_entries();
         self.answer_quiet();
         self.survey_on();
@@ -58,7 +59,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn notice_events(&mut self, events: &[Event]) {
         for event in events {
             match *event {
-                Event::Accept => self.acceptor.ready(),
+                Event::Accept => self.ingress.acceptor.ready(),
                 // The verdicts are collected in every turn.
                 Event::Woken => {}
                 Event::Pipe { key, pipe } => {

@@ -43,7 +43,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes note of replies that are owed to a connection.
     pub(in crate::gateway) fn owe(&mut self, id: ConnId, reply: Reply) -> Owed {
         self.conns[id].stage.get_or_insert_default().owed += 1;
-        self.owed += 1;
+        self.acks.owed += 1;
         Owed { conn: id, held: false, reply }
     }
 
@@ -60,7 +60,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         {
             stage.held -= 1;
             stage.owed += 1;
-            self.owed += 1;
+            self.acks.owed += 1;
         }
         owed
     }
@@ -89,12 +89,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let mut bytes = Vec::new();
                 replies.each_reply(|header: &Header, frame: &[u8]| {
                     if header.status == Status::Ok as u16 {
-                        encode_refusal(header.id, status, reason, &self.config.scheme, &mut bytes);
+                        encode_refusal(header.id, status, reason, &self.ctx.config.scheme, &mut bytes);
                     } else {
                         bytes.extend_from_slice(frame);
                     }
                 });
-                let replies = Parcel::Replies(Buffer::charged(&self.memory, bytes.into()));
+                let replies = Parcel::Replies(Buffer::charged(&self.ctx.memory, bytes.into()));
                 self.push_reply(owed.conn, replies);
             }
         }
@@ -103,7 +103,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn push_one(&mut self, conn: ConnId, id: u64, status: Status, reason: &str, mut room: Charge) {
         let mut bytes = Vec::new();
-        encode_refusal(id, status, reason, &self.config.scheme, &mut bytes);
+        encode_refusal(id, status, reason, &self.ctx.config.scheme, &mut bytes);
         room.resize(bytes.len() + BUFFER_OVERHEAD);
         self.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }
@@ -112,7 +112,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // It may be gone: at the end of draining, or where the frame was a part that was held.
         let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
         stage.owed -= 1;
-        self.owed -= 1;
+        self.acks.owed -= 1;
         self.tidy_stage(id);
     }
 
@@ -124,7 +124,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         conn.replies_pending += replies.reply_bytes();
         conn.outbox.push(Rc::new(replies));
-        self.entries += 1;
+        self.egress.entries += 1;
         self.conns.mark_dirty(id);
     }
 }

@@ -398,18 +398,20 @@ fn is_open(tickets: &Slab<Pending>, ticket: Ticket) -> bool {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
     pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
-        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.now);
-        assert!(self.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.sinks.each.push(Line { sink, waiting, puts, bytes, heard });
-        self.ledger.sinks += 1;
+        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
+        assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
+        self.acks.sinks.each.push(Line { sink, waiting, puts, bytes, heard });
+        self.ctx.ledger.sinks += 1;
     }
 
     /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
     /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
     /// them is what those say, or DUPLICATE where there are none.
     pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
-        let Some(dedup) = &mut self.dedup else { return };
-        let Some(place) = self.sinks.each.iter().position(|line| line.sink.name() == sink) else { return };
+        let Some(dedup) = &mut self.acks.dedup else { return };
+        let Some(place) = self.acks.sinks.each.iter().position(|line| line.sink.name() == sink) else {
+            return;
+        };
         digests.sort_unstable_by_key(|&(at, _)| at);
         for (at, digest) in digests {
             dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
@@ -418,51 +420,51 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether publishers may be read, as far as the sinks are concerned.
     pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
-        self.sinks.has_room(self.memory.limit())
+        self.acks.sinks.has_room(self.ctx.memory.limit())
     }
 
     /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
     /// of the memory is bounded, however many connections come and go.
     pub(in crate::gateway) fn may_read_first(&self) -> bool {
-        let limit = self.memory.limit();
-        self.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
+        let limit = self.ctx.memory.limit();
+        self.ctx.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
     }
 
     /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
     pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
         // Where leases are short it shows sooner, so that none ends meanwhile.
-        let silence = self.config.lease / 2;
-        self.sinks.takes_nothing(silence, self.now)
+        let silence = self.ctx.config.lease / 2;
+        self.acks.sinks.takes_nothing(silence, self.ctx.now)
     }
 
     /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
     pub(in crate::gateway) fn ticket(&mut self, before: SinkSet) -> Option<Ticket> {
-        (!self.sinks.is_empty()).then(|| self.sinks.begin(before, self.now))
+        (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.begin(before, self.ctx.now))
     }
 
     /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
     /// it is confirmed; none without sinks.
     pub(in crate::gateway) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet) -> Option<Ticket> {
-        (!self.sinks.is_empty()).then(|| self.sinks.promise(digest, before, self.now))
+        (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.promise(digest, before, self.ctx.now))
     }
 
     /// What was promised was put.
     pub(in crate::gateway) fn keep_promise(&mut self, ticket: Ticket) {
-        let over = self.sinks.end_promise(ticket, None);
+        let over = self.acks.sinks.end_promise(ticket, None);
         debug_assert!(over.is_none(), "no sink has given its word yet");
     }
 
     /// What was promised will not be put.
     pub(in crate::gateway) fn break_promise(&mut self, ticket: Ticket, why: &str) {
-        if let Some(pending) = self.sinks.end_promise(ticket, Some(why)) {
+        if let Some(pending) = self.acks.sinks.end_promise(ticket, Some(why)) {
             self.conclude(pending);
         }
     }
 
     /// Puts a connection's frames under a ticket.
     pub(in crate::gateway) fn put(&mut self, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
-        self.ledger.sunk.put += u64::from(frames);
-        self.sinks.put(ticket, id.key(), body, frames, self.now);
+        self.ctx.ledger.sunk.put += u64::from(frames);
+        self.acks.sinks.put(ticket, id.key(), body, frames, self.ctx.now);
     }
 
     /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
@@ -476,36 +478,36 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) -> Option<Ticket> {
         let ticket = self.ticket(before)?;
         // Whoever subscribes had it the first time.
-        self.ledger.delivered += 1;
+        self.ctx.ledger.delivered += 1;
         self.put(ticket, id, body, 1);
-        self.sinks.know(ticket, digest);
+        self.acks.sinks.know(ticket, digest);
         Some(ticket)
     }
 
     /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
     pub(in crate::gateway) fn collect_outcomes(&mut self) {
-        let sinks = self.sinks.each.len();
+        let sinks = self.acks.sinks.each.len();
         for at in 0..sinks {
             // What is left is there before the next sleep.
             let mut left = OUTCOMES_TURN;
             while left > 0
-                && let Some(outcome) = self.sinks.each[at].collect(self.now)
+                && let Some(outcome) = self.acks.sinks.each[at].collect(self.ctx.now)
             {
                 left -= 1;
                 let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
-                if let Some(pending) = self.sinks.take(at, outcome) {
+                if let Some(pending) = self.acks.sinks.take(at, outcome) {
                     left = left.saturating_sub(pending.owed.len());
                     self.conclude(pending);
                 } else if let Some(ticket) = refused {
                     self.tell_refused(ticket);
                 }
             }
-            self.sinks.each[at].hand_over();
+            self.acks.sinks.each[at].hand_over();
         }
-        let limit = self.memory.limit();
-        let has_room = self.sinks.has_room(limit);
+        let limit = self.ctx.memory.limit();
+        let has_room = self.acks.sinks.has_room(limit);
         for _ in 0..DURABLE_WAKE_TURN {
-            let Some(id) = self.sinks.held.pop_front_if(|_| has_room) else { break };
+            let Some(id) = self.acks.sinks.held.pop_front_if(|_| has_room) else { break };
             // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.sink_held = false;
@@ -516,7 +518,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
     fn tell_refused(&mut self, ticket: Ticket) {
-        let Some(pending) = self.sinks.get(ticket) else { return };
+        let Some(pending) = self.acks.sinks.get(ticket) else { return };
         let Some(why) = pending.refusal.clone() else { return };
         for owed in std::mem::take(&mut pending.owed) {
             self.refuse(owed, Status::Rejected, &why);
@@ -528,11 +530,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let done = pending.done();
         let Pending { frames, refusal, owed, digests, whole, .. } = pending;
         {
-            let sunk = &mut self.ledger.sunk;
+            let sunk = &mut self.ctx.ledger.sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
             *fate += u64::from(frames);
         }
-        if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
+        if let (Some(dedup), Some(_)) = (&mut self.acks.dedup, &refusal) {
             // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
             for digest in &digests {
                 match done.is_empty() || whole.is_some() {
@@ -542,7 +544,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             // Parts that come again are put together again, and it is found by its own.
             if let Some(whole) = whole.filter(|_| !done.is_empty()) {
-                dedup.accept(whole, done, self.now);
+                dedup.accept(whole, done, self.ctx.now);
             }
         }
         for owed in owed {
@@ -555,7 +557,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// At the end of draining: what the sinks have not confirmed is not waited for.
     pub(in crate::gateway) fn forget_tickets(&mut self) {
-        let sinks = &mut self.sinks;
+        let sinks = &mut self.acks.sinks;
         sinks.tickets.clear();
         sinks.ages.clear();
         sinks.digests.clear();

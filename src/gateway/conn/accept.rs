@@ -41,15 +41,15 @@ impl Acceptor {
 
 impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn accept_waiting(&mut self) {
-        if !self.acceptor.is_ready(self.now) {
+        if !self.ingress.acceptor.is_ready(self.ctx.now) {
             return;
         }
-        self.acceptor.retry_at = None;
+        self.ingress.acceptor.retry_at = None;
         for _ in 0..ACCEPT_TURN {
-            match self.net.accept() {
+            match self.ctx.net.accept() {
                 Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.acceptor.waiting = false;
+                    self.ingress.acceptor.waiting = false;
                     return;
                 }
                 Err(error) if is_about_the_peer(&error) => log::debug!("accept: {error}"),
@@ -57,8 +57,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     // Out of descriptors or memory: whoever waits stays in the kernel's queue, and a
                     // loop that tried at once would only spin.
                     let message = format_args!("cannot accept connections for now: {error}");
-                    self.notices.say(Notice::AcceptFailed, log::Level::Error, self.now, message);
-                    self.acceptor.retry_at = Some(self.now + ACCEPT_BACKOFF);
+                    self.ctx.notices.say(Notice::AcceptFailed, log::Level::Error, self.ctx.now, message);
+                    self.ingress.acceptor.retry_at = Some(self.ctx.now + ACCEPT_BACKOFF);
                     return;
                 }
             }
@@ -66,31 +66,31 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn admit(&mut self, mut socket: N::Socket, peer: std::net::SocketAddr) {
-        if self.conns.sockets() >= self.config.connections_max {
-            self.ledger.connections.refused += 1;
-            let max = self.config.connections_max;
+        if self.conns.sockets() >= self.ctx.config.connections_max {
+            self.ctx.ledger.connections.refused += 1;
+            let max = self.ctx.config.connections_max;
             let message = format_args!(
                 "{peer} is refused: {max} connections are open, as many as --max-connections and the file limit allow"
             );
-            self.notices.say(Notice::Refused, log::Level::Warn, self.now, message);
+            self.ctx.notices.say(Notice::Refused, log::Level::Warn, self.ctx.now, message);
             return;
         }
-        self.ledger.connections.accepted += 1;
-        let authorized = !self.config.scheme.is_keyed();
-        let net = &mut self.net;
-        let id = self.conns.insert(peer, authorized, self.now, |id| {
+        self.ctx.ledger.connections.accepted += 1;
+        let authorized = !self.ctx.config.scheme.is_keyed();
+        let net = &mut self.ctx.net;
+        let id = self.conns.insert(peer, authorized, self.ctx.now, |id| {
             net.register(&mut socket, id.key())?;
             io::Result::Ok(socket)
         });
         match id {
             Ok(id) => {
                 log::debug!("{peer} connected");
-                self.arm(id);
+                self.conns.arm(id, &self.ctx.config);
             }
             Err(error) => {
-                self.ledger.connections.closed += 1;
+                self.ctx.ledger.connections.closed += 1;
                 let message = format_args!("cannot watch the connection of {peer}: {error}");
-                self.notices.say(Notice::AcceptFailed, log::Level::Error, self.now, message);
+                self.ctx.notices.say(Notice::AcceptFailed, log::Level::Error, self.ctx.now, message);
             }
         }
     }

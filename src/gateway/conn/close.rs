@@ -50,12 +50,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             State::Ending => self.say_last(id),
             State::Closing if conn.outbox.is_empty() => {
                 conn.state = State::Lingering;
-                conn.linger_until = conn.linger_until.min((self.now + LINGER).into());
+                conn.linger_until = conn.linger_until.min((self.ctx.now + LINGER).into());
                 if conn.ended && conn.is_quiet() {
                     self.reap(id);
                 } else {
-                    self.net.shutdown_write(conn.socket());
-                    self.arm(id);
+                    self.ctx.net.shutdown_write(conn.socket());
+                    self.conns.arm(id, &self.ctx.config);
                 }
             }
             State::Closing => {}
@@ -76,7 +76,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let End { reason, frame_id } = *self.conns[id].end.take().expect("it is to end for a reason");
         let mut last = Vec::new();
         if let Some(status) = reason.status() {
-            encode_reply(frame_id, status, &reason.to_string(), &self.config.scheme, &mut last);
+            encode_reply(frame_id, status, &reason.to_string(), &self.ctx.config.scheme, &mut last);
         }
         self.end(id, reason, last);
     }
@@ -85,8 +85,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
         let conn = &mut self.conns[id];
         // A frame that is partly written is written to its end, and the last word behind it.
-        let patience = self.config.slow_timeout.max(LINGER);
-        conn.linger_until = self.draining.unwrap_or(self.now + patience).into();
+        let patience = self.ctx.config.slow_timeout.max(LINGER);
+        conn.linger_until = self.ctx.draining.unwrap_or(self.ctx.now + patience).into();
         conn.state = State::Closing;
         self.say_closed(id, &reason);
         self.leave(id);
@@ -95,16 +95,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.abandon_rest(id);
         }
         if !last.is_empty() {
-            let buffer = Buffer::charged(&self.memory, last.into());
+            let buffer = Buffer::charged(&self.ctx.memory, last.into());
             let conn = &mut self.conns[id];
             conn.replies_pending += buffer.len();
             conn.outbox.push(Rc::new(Parcel::Replies(buffer)));
-            self.entries += 1;
+            self.egress.entries += 1;
         }
         // What still comes is read, to be thrown away.
         self.conns.mark_runnable(id);
         self.conns.mark_dirty(id);
-        self.arm(id);
+        self.conns.arm(id, &self.ctx.config);
     }
 
     /// Closes a dead socket. Others may have its place: what it sent is finished without it.
@@ -118,9 +118,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         conn.state = State::Gone;
         conn.readable = false;
-        self.pauses.end(conn, self.now);
-        self.deadlines.cancel(id.key(), &mut conn.armed);
-        self.ledger.connections.closed += u64::from(self.conns.close_socket(id));
+        self.observe.pauses.end(conn, self.ctx.now);
+        self.conns.disarm(id);
+        self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
     }
 
     /// The one place where a connection leaves the table, and its socket is closed.
@@ -129,15 +129,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.forget_begun(id);
         self.abandon(id);
         let mut conn = self.conns.remove(id).expect("it was there until now");
-        self.pauses.end(&mut conn, self.now);
-        self.deadlines.cancel(id.key(), &mut conn.armed);
-        self.in_flight -= conn.window.len();
+        self.observe.pauses.end(&mut conn, self.ctx.now);
+        self.ingress.in_flight -= conn.window.len();
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
-        self.staged -= staged;
-        self.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
-        self.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
+        self.calling.staged -= staged;
+        self.calling.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
+        self.acks.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         self.calling.queue.forget(id.key());
-        let ledger = &mut self.ledger;
+        let ledger = &mut self.ctx.ledger;
         ledger.connections.closed += u64::from(conn.socket.is_some());
         // At the end of draining there may be some; else its window is empty, and its stage.
         ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
@@ -155,7 +154,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// It subscribes to nothing more, and holds nobody up.
     fn leave(&mut self, id: ConnId) {
-        self.router.leave(id);
+        self.egress.router.leave(id);
         self.uncrowd(id);
     }
 
@@ -164,15 +163,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         conn.lost = 0;
         conn.replies_pending = 0;
-        self.entries -= conn.outbox.len();
+        self.egress.entries -= conn.outbox.len();
         let mut missed = 0;
         for unsent in conn.outbox.abandon() {
             if let Parcel::Run(run) = &*unsent.item {
                 missed += u64::from(run.end_copy(unsent.written));
             }
-            unsent.item.let_go(&mut self.ledger);
+            unsent.item.let_go(&mut self.ctx.ledger);
         }
-        self.ledger.copies.undelivered += missed;
+        self.ctx.ledger.copies.undelivered += missed;
         self.resume_calls_of(id);
     }
 
@@ -187,18 +186,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Parcel::Run(run) => missed += u64::from(run.end_copy(0)),
                 Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
-            item.let_go(&mut self.ledger);
+            item.let_go(&mut self.ctx.ledger);
         });
         conn.replies_pending -= replies;
-        self.entries -= items;
-        self.ledger.copies.undelivered += missed;
+        self.egress.entries -= items;
+        self.ctx.ledger.copies.undelivered += missed;
     }
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
         let conn = &self.conns[id];
-        self.history.push(conn.described(self.now), reason.clone(), self.now);
+        self.observe.history.push(conn.described(self.ctx.now), reason.clone(), self.ctx.now);
         #[cfg(any(test, feature = "check"))]
-        self.closed.push((conn.peer, reason.clone()));
+        self.observe.closed.push((conn.peer, reason.clone()));
         let notice = match reason {
             CloseReason::Fault(_) => Some(Notice::Fault),
             CloseReason::Slow => Some(Notice::Slow),
@@ -210,12 +209,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(notice) = notice {
             let what = reason.status().unwrap_or(Status::Closing);
             let message = format_args!("{} is closed ({what}): {reason}", conn.peer);
-            self.notices.say(notice, Level::Warn, self.now, message);
+            self.ctx.notices.say(notice, Level::Warn, self.ctx.now, message);
         }
         log::debug!(
             "{} closed after {}, {}, {}: {reason}",
             conn.peer,
-            about(self.now.saturating_duration_since(conn.opened.get())),
+            about(self.ctx.now.saturating_duration_since(conn.opened.get())),
             many(conn.frames_read, "frame"),
             many(conn.bytes_read, "byte")
         );

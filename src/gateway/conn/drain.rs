@@ -17,19 +17,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Errors
     /// What the system says of the address.
     pub fn listen(&mut self) -> io::Result<()> {
-        self.net.listen()
+        self.ctx.net.listen()
     }
 
     /// Takes nothing more in. What was read is finished, outboxes are written until the drain
     /// timeout, and everyone is closed.
     pub fn begin_drain(&mut self, now: Instant) {
-        if self.draining.is_some() {
+        if self.ctx.draining.is_some() {
             return;
         }
-        self.now = now;
-        self.draining = Some(now + self.config.drain);
-        self.net.stop_listening();
-        self.acceptor.stop();
+        self.ctx.now = now;
+        self.ctx.draining = Some(now + self.ctx.config.drain);
+        self.ctx.net.stop_listening();
+        self.ingress.acceptor.stop();
         for id in self.conns.ids() {
             let conn = &mut self.conns[id];
             if conn.state == State::Open {
@@ -41,30 +41,34 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
         let handlers_are_gone = self.calling.handlers.are_gone();
-        let sinks_are_idle = self.sinks.is_idle();
-        self.draining.is_some()
+        let sinks_are_idle = self.acks.sinks.is_idle();
+        self.ctx.draining.is_some()
             && self.conns.is_empty()
             && self.assembly.is_empty()
-            && !self.router.is_leaving()
+            && !self.egress.router.is_leaving()
             && handlers_are_gone
             && sinks_are_idle
     }
 
     /// Takes the next step of draining, if it is time for it.
     pub(in crate::gateway) fn drain_on(&mut self) {
-        let Some(deadline) = self.draining else { return };
-        if self.now >= deadline {
+        let Some(deadline) = self.ctx.draining else { return };
+        if self.ctx.now >= deadline {
             if self.calling.answers() {
                 // A frame waits in a stage for its own answer, or for that of one before it.
-                self.ledger.unanswered += self.staged;
+                self.ctx.ledger.unanswered += self.calling.staged;
             }
             self.reap_all();
             self.forget_calls();
             self.forget_parts();
             self.forget_tickets();
-            self.calling.handlers.kill_all(self.now);
-        } else if self.in_flight == 0 && self.staged == 0 && self.owed == 0 && self.assembly.is_empty() {
-            self.calling.handlers.set_wanted(0, self.now);
+            self.calling.handlers.kill_all(self.ctx.now);
+        } else if self.ingress.in_flight == 0
+            && self.calling.staged == 0
+            && self.acks.owed == 0
+            && self.assembly.is_empty()
+        {
+            self.calling.handlers.set_wanted(0, self.ctx.now);
             // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
             // this is a drain and no crash.
             for id in self.conns.ids() {
@@ -73,9 +77,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     continue;
                 }
                 let mut last = Vec::new();
-                if conn.publishes || self.router.has(id) || conn.readable || conn.begun().is_some() {
+                if conn.publishes || self.egress.router.has(id) || conn.readable || conn.begun().is_some() {
                     let reason = CloseReason::Draining.to_string();
-                    encode_reply(conn.begun_id(), Status::Closing, &reason, &self.config.scheme, &mut last);
+                    encode_reply(
+                        conn.begun_id(),
+                        Status::Closing,
+                        &reason,
+                        &self.ctx.config.scheme,
+                        &mut last,
+                    );
                 }
                 self.end(id, CloseReason::Draining, last);
             }

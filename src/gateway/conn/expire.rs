@@ -9,11 +9,11 @@ use crate::runtime::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Looks at every connection that has a deadline now.
     pub(in crate::gateway) fn expire(&mut self) {
-        while let Some(key) = self.deadlines.pop_due(self.now) {
+        while let Some(key) = self.conns.deadlines.pop_due(self.ctx.now) {
             let id = ConnId::from_key(key);
             self.conns[id].armed = None;
             self.expire_one(id);
-            self.arm(id);
+            self.conns.arm(id, &self.ctx.config);
         }
     }
 
@@ -22,7 +22,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Ending | State::Lost | State::Gone => {}
             State::Closing | State::Lingering => {
-                if self.now >= conn.linger_until.get() {
+                if self.ctx.now >= conn.linger_until.get() {
                     self.conns.lose(id, CloseReason::Finished);
                 }
             }
@@ -34,28 +34,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         // Where bytes are there and were not read, the gateway is what the peer waits for.
         let is_ours = conn.readable || conn.paused.is_some();
-        if conn.begun().is_some() && self.now >= conn.frame_since.get() + self.config.frame_timeout {
+        if conn.begun().is_some() && self.ctx.now >= conn.frame_since.get() + self.ctx.config.frame_timeout {
             if !is_ours {
                 return self.conns.lose(id, CloseReason::FrameTimeout);
             }
-            conn.frame_since = self.now.into();
+            conn.frame_since = self.ctx.now.into();
         }
         if let Some(crowd) = &conn.crowd {
-            if self.config.slow == SlowPolicy::Pause {
-                if self.now >= conn.slow_since(crowd) + self.config.slow_timeout {
+            if self.ctx.config.slow == SlowPolicy::Pause {
+                if self.ctx.now >= conn.slow_since(crowd) + self.ctx.config.slow_timeout {
                     return self.conns.close(id, CloseReason::Slow, 0);
                 }
-            } else if !conn.is_patient(self.now) {
+            } else if !conn.is_patient(self.ctx.now) {
                 self.release_held(id);
             }
         }
         let conn = &mut self.conns[id];
-        if self.now >= conn.last_read.max(conn.last_write).get() + self.config.idle_timeout {
+        if self.ctx.now >= conn.last_read.max(conn.last_write).get() + self.ctx.config.idle_timeout {
             // While the gateway is paused it gives nobody anything either.
             if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
                 return self.conns.lose(id, CloseReason::Idle);
             }
-            conn.last_read = self.now.into();
+            conn.last_read = self.ctx.now.into();
         }
     }
 }

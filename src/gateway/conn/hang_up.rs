@@ -35,9 +35,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return true;
         }
         // Where nothing is unread, there is nothing that it would have to be read for.
-        let is_over = conn.state == State::Open && conn.read_closed && self.net.is_at_end(conn.socket());
+        let is_over = conn.state == State::Open && conn.read_closed && self.ctx.net.is_at_end(conn.socket());
         if is_over {
-            self.pauses.end(conn, self.now);
+            self.observe.pauses.end(conn, self.ctx.now);
             self.end_of_stream(id);
         }
         is_over
@@ -47,9 +47,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         #[cfg(any(test, feature = "check"))]
         if let Some(pause) = conn.paused {
-            self.reset_while[pause.cause as usize] += 1;
+            self.observe.reset_while[pause.cause as usize] += 1;
         }
-        let why = conn.socket.as_mut().and_then(|socket| self.net.failure(socket));
+        let why = conn.socket.as_mut().and_then(|socket| self.ctx.net.failure(socket));
         self.conns.lose(id, CloseReason::Lost(why.unwrap_or(std::io::ErrorKind::ConnectionReset)));
     }
 }

@@ -9,7 +9,9 @@ use slab::Slab;
 
 use super::marks::Due;
 use crate::core::limits::{CONNS_CHUNK, LISTED};
+use crate::gateway::Config;
 use crate::gateway::conn::{Conn, ConnId};
+use crate::runtime::net::Deadlines;
 
 /// All connections.
 ///
@@ -29,6 +31,7 @@ pub struct Conns<S> {
     gone: usize,
     /// What is still to be done for them.
     pub due: Due,
+    pub deadlines: Deadlines,
 }
 
 const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
@@ -43,6 +46,7 @@ impl<S> Conns<S> {
             generation: 0,
             gone: 0,
             due: Due::default(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -75,6 +79,20 @@ impl<S> Conns<S> {
             list.retain(|&id| self.get(id).is_some());
         }
         list.push_back(id);
+    }
+
+    /// Sees to it that the connection is looked at when its next deadline is due.
+    pub fn arm(&mut self, id: ConnId, config: &Config) {
+        if let Some(at) = self[id].deadline(config) {
+            let conn = &mut self.chunks[id.slot() / CONNS_CHUNK][id.slot() % CONNS_CHUNK];
+            self.deadlines.arm(id.key(), &mut conn.armed, at);
+        }
+    }
+
+    /// It has no deadline any more.
+    pub fn disarm(&mut self, id: ConnId) {
+        let conn = &mut self.chunks[id.slot() / CONNS_CHUNK][id.slot() % CONNS_CHUNK];
+        self.deadlines.cancel(id.key(), &mut conn.armed);
     }
 
     /// Whether there is none.
@@ -127,6 +145,7 @@ impl<S> Conns<S> {
     pub fn remove(&mut self, id: ConnId) -> Option<Conn<S>> {
         self.get(id)?;
         let at = id.slot() / CONNS_CHUNK;
+        self.disarm(id);
         let conn = self.chunks[at].remove(id.slot() % CONNS_CHUNK);
         if self.chunks[at].is_empty() {
             self.chunks[at] = Slab::new();

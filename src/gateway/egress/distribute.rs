@@ -134,9 +134,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let mut room = verified.take_replies();
         let mut ticket = None;
-        let alone = self.sinks.judges_frames();
-        let config = self.config.clone();
-        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), !self.sinks.is_empty());
+        let alone = self.acks.sinks.judges_frames();
+        let config = self.ctx.config.clone();
+        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), !self.acks.sinks.is_empty());
         let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
         let mut run: Option<OpenRun> = None;
         let mut to_put: Option<OpenPut<'_>> = None;
@@ -151,13 +151,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.close_run(id, &verified, run.take());
             }
             if self.conns[id].discard || closing.is_some() {
-                self.ledger.undelivered += 1;
+                self.ctx.ledger.undelivered += 1;
                 continue;
             }
             match self.effect(id, &verified, &frame, &mut last, &mut room) {
                 Effect::Deliver(targets) => {
                     // A sink would have it all the same.
-                    let lost = targets.is_empty() && self.sinks.is_empty();
+                    let lost = targets.is_empty() && self.acks.sinks.is_empty();
                     let goes_on = |open: &OpenPut<'_>| open.end == frame.at && open.topic == frame.topic;
                     if !alone && ticket.is_some() && !to_put.as_ref().is_some_and(goes_on) {
                         // A sink may refuse one run and confirm the next: each has a ticket of its own.
@@ -209,7 +209,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     break;
                 }
                 Effect::Control => {
-                    self.ledger.control += 1;
+                    self.ctx.ledger.control += 1;
                     // A pattern may have changed who gets what follows.
                     last = None;
                     replies.add(&frame.header, Status::Ok, "");
@@ -250,15 +250,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Distributes a batch as one run, without a look at its frames; false if they need one.
     fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
-        let Some(topic) = verified.plain_topic().filter(|_| self.dedup.is_none()) else { return false };
+        let Some(topic) = verified.plain_topic().filter(|_| self.acks.dedup.is_none()) else { return false };
         let conn = &mut self.conns[id];
-        if conn.discard || self.sinks.judges_frames() {
+        if conn.discard || self.acks.sinks.judges_frames() {
             return false;
         }
         conn.authorized = true;
         conn.publishes = true;
-        let Ok(targets) = self.router.route(topic) else { return false };
-        self.ledger.verified.plain += 1;
+        let Ok(targets) = self.egress.router.route(topic) else { return false };
+        self.ctx.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
         let ticket = self.ticket(SinkSet::NONE);
         self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
@@ -288,7 +288,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 conn.publishes = true;
                 let targets = match last {
                     Some((topic, targets)) if *topic == frame.topic => targets.clone(),
-                    _ => match self.router.route(frame.topic) {
+                    _ => match self.egress.router.route(frame.topic) {
                         Ok(targets) => {
                             *last = Some((frame.topic, targets.clone()));
                             targets
@@ -317,12 +317,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     pub(in crate::gateway) fn count_rejected(&mut self, id: ConnId, status: Status) {
-        self.ledger.rejected.add(status);
+        self.ctx.ledger.rejected.add(status);
         // Parts may be held for longer than their connections are there.
         if let Some(conn) = self.conns.get_mut(id) {
-            let none = || Box::new(Rejects { count: 0, last: status, at: self.now });
+            let none = || Box::new(Rejects { count: 0, last: status, at: self.ctx.now });
             let rejects = conn.rejects.get_or_insert_with(none);
-            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.now);
+            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.ctx.now);
         }
     }
 
@@ -331,12 +331,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let peer = conn.peer;
         if !conn.authorized {
             let message = format_args!("{peer} does not know the secret: it is closed");
-            self.notices.say(Notice::Unauthorized, log::Level::Warn, self.now, message);
+            self.ctx.notices.say(Notice::Unauthorized, log::Level::Warn, self.ctx.now, message);
             return Effect::Close(CloseReason::Unauthorized);
         }
         let message = format_args!("{peer} sent a frame with a wrong digest (id {frame_id}): it is dropped");
-        self.notices.say(Notice::BadDigest, log::Level::Warn, self.now, message);
-        match self.config.on_bad_digest {
+        self.ctx.notices.say(Notice::BadDigest, log::Level::Warn, self.ctx.now, message);
+        match self.ctx.config.on_bad_digest {
             BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
             BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),
         }
@@ -344,10 +344,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What is known of a frame with this digest.
     pub(in crate::gateway) fn seen(&mut self, digest: &[u8; DIGEST]) -> Seen {
-        let Some(done) = self.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.now)) else {
+        let Some(done) = self.acks.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.ctx.now)) else {
             return Seen::Never;
         };
-        let sinks = &self.sinks;
+        let sinks = &self.acks.sinks;
         match sinks.unconfirmed(digest) {
             Some(ticket) => Seen::Pending(ticket),
             None if done.covers(sinks.all()) => Seen::Done,
@@ -358,16 +358,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A frame with this digest is accepted: from now on its copies are known. What is not confirmed yet is found
     /// by its ticket; when that is over without a refusal, nothing is left to be noted.
     pub(in crate::gateway) fn remember(&mut self, digest: [u8; DIGEST]) {
-        let Some(dedup) = &mut self.dedup else { return };
+        let Some(dedup) = &mut self.acks.dedup else { return };
         let early = dedup.forgotten_early();
-        dedup.accept(digest, SinkSet::ALL, self.now);
+        dedup.accept(digest, SinkSet::ALL, self.ctx.now);
         if dedup.forgotten_early() > early {
             let message = format_args!(
                 "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
                  than {:.1?} ago are taken as new; more --memory or a shorter --dedup mends it",
-                dedup.reach(self.now)
+                dedup.reach(self.ctx.now)
             );
-            self.notices.say(Notice::DedupFull, log::Level::Warn, self.now, message);
+            self.ctx.notices.say(Notice::DedupFull, log::Level::Warn, self.ctx.now, message);
         }
     }
 
@@ -376,9 +376,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// is another, so the digest is forgotten.
     pub(in crate::gateway) fn take_stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
         let digest = made.iter().next()?.digest;
-        let dedup = self.dedup.as_mut().filter(|_| !self.sinks.is_empty())?;
-        let done = dedup.find(&digest, self.now)?;
-        let was_stored = done != SinkSet::ALL && self.sinks.unconfirmed(&digest).is_none();
+        let dedup = self.acks.dedup.as_mut().filter(|_| !self.acks.sinks.is_empty())?;
+        let done = dedup.find(&digest, self.ctx.now)?;
+        let was_stored = done != SinkSet::ALL && self.acks.sinks.unconfirmed(&digest).is_none();
         was_stored.then(|| dedup.forget(&digest)).map(|()| done)
     }
 
@@ -392,10 +392,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Ok(());
         }
         if frame.header.kind == Kind::Unsubscribe {
-            self.router.unsubscribe(pattern, id);
+            self.egress.router.unsubscribe(pattern, id);
             return Ok(());
         }
-        self.router.subscribe(pattern, id).map_err(|full| full.to_string())
+        self.egress.router.subscribe(pattern, id).map_err(|full| full.to_string())
     }
 
     /// Hands a run to its subscribers.
@@ -433,8 +433,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if alone {
             self.put(under, id, &verified.body().part(frame.at, frame.end()), 1);
         }
-        if self.dedup.is_some() {
-            self.sinks.know(under, frame.digest);
+        if self.acks.dedup.is_some() {
+            self.acks.sinks.know(under, frame.digest);
         }
         Some(under)
     }
@@ -454,7 +454,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let room = room.as_mut().expect("memory is set aside for each frame that is answered");
         let room = room.split(REPLY_MAX);
         let owed = self.owe(id, Reply::One { id: header.id, status, room });
-        self.sinks.owe(ticket, owed);
+        self.acks.sinks.owe(ticket, owed);
     }
 
     pub(in crate::gateway) fn hand_out(
@@ -466,31 +466,31 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| !self.conns[target].writable) {
-            body = body.copied(&self.memory, Share::Small);
+            body = body.copied(&self.ctx.memory, Share::Small);
         }
-        let run = Run::new(body, frames, self.now);
+        let run = Run::new(body, frames, self.ctx.now);
         if targets.is_empty() {
-            self.ledger.unmatched += u64::from(frames);
+            self.ctx.ledger.unmatched += u64::from(frames);
         }
         let parcel = Rc::new(Parcel::Run(run));
         for &target in targets {
             self.push(target, parcel.clone(), id);
         }
-        parcel.let_go(&mut self.ledger);
+        parcel.let_go(&mut self.ctx.ledger);
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
         let Passed { frame, reply, ticket: promised, before, .. } = passed;
         if self.conns[id].discard {
-            self.ledger.undelivered += 1;
+            self.ctx.ledger.undelivered += 1;
             if let Some(ticket) = promised {
                 self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
             }
             return;
         }
         let topic = frame.iter().next().expect("it is one frame").topic;
-        let targets = self.router.route(topic).expect("a topic is checked before its call");
+        let targets = self.egress.router.route(topic).expect("a topic is checked before its call");
         let ticket = promised.or_else(|| self.ticket(SinkSet::NONE));
         if let Some(ticket) = ticket {
             self.put(ticket, id, frame.body(), 1);
@@ -501,7 +501,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match before.is_empty() {
             true => self.hand_out(id, frame.body().clone(), 1, &targets),
             // Whoever subscribes had it the first time.
-            false => self.ledger.delivered += 1,
+            false => self.ctx.ledger.delivered += 1,
         }
         if let Some(reply) = reply {
             self.send_replies(id, reply, ticket);
@@ -515,7 +515,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // It ended since the list of subscribers was looked up.
             return;
         }
-        self.entries += 1;
+        self.egress.entries += 1;
         conn.outbox.push(parcel);
         let is_behind = conn.outbox.pending() > self.crowd_mark();
         self.conns.mark_dirty(target);
@@ -558,7 +558,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
         let Some(ticket) = ticket else { return self.push_reply(id, replies) };
         let owed = self.owe(id, Reply::Ready(replies));
-        self.sinks.owe(ticket, owed);
+        self.acks.sinks.owe(ticket, owed);
     }
 }
 

@@ -5,3 +5,25 @@ pub(in crate::gateway) mod parcel;
 pub(in crate::gateway) mod router;
 pub(in crate::gateway) mod slow;
 pub(in crate::gateway) mod write;
+
+use std::time::Instant;
+
+use router::Router;
+
+use crate::gateway::Config;
+
+/// Who gets what, and what waits to be written.
+pub struct Egress {
+    pub(in crate::gateway) router: Router,
+    /// Entries in all outboxes.
+    pub(in crate::gateway) entries: usize,
+    /// When several connections had something new to write, the last time.
+    pub(in crate::gateway) shared_at: Option<Instant>,
+}
+
+impl Egress {
+    /// Nobody subscribes.
+    pub fn new(config: &Config) -> Egress {
+        Egress { router: Router::new(config.subscriptions_max()), entries: 0, shared_at: None }
+    }
+}

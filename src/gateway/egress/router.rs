@@ -202,7 +202,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Sets what subscriptions may take as a changed configuration says, if what is held does not take more.
     pub(in crate::gateway) fn bound_subscriptions(&mut self, config: &Config) -> Result<(), String> {
         let bytes = config.subscriptions_max();
-        let (held, max) = self.router.patterns_in(bytes);
+        let (held, max) = self.egress.router.patterns_in(bytes);
         if held > max {
             return Err(format!(
                 "the patterns of subscribers take {} KiB, and {} KiB would be left for them: set memory higher, or close \
@@ -211,7 +211,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 max / 1024
             ));
         }
-        self.router.set_bytes_max(bytes);
+        self.egress.router.set_bytes_max(bytes);
         Ok(())
     }
 }

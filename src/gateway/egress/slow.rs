@@ -20,7 +20,7 @@ use crate::runtime::pool::Pool;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Bytes in an outbox from which on its publishers are held.
     pub(in crate::gateway) fn crowd_mark(&self) -> usize {
-        self.config.outbox_max() / 2
+        self.ctx.config.outbox_max() / 2
     }
 
     /// A run of `publisher` has put `id` over its mark.
@@ -36,13 +36,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if pending <= mark || !conn.is_written() {
             return;
         }
-        conn.crowd.get_or_insert_with(|| Box::new(Crowd { since: self.now, holding: VecDeque::new() }));
-        if self.config.slow == SlowPolicy::Pause || conn.is_patient(self.now) {
+        conn.crowd.get_or_insert_with(|| Box::new(Crowd { since: self.ctx.now, holding: VecDeque::new() }));
+        if self.ctx.config.slow == SlowPolicy::Pause || conn.is_patient(self.ctx.now) {
             self.hold(publisher, id);
-        } else if pending > self.config.outbox_max() {
+        } else if pending > self.ctx.config.outbox_max() {
             self.overflow(id);
         }
-        self.arm(id);
+        self.conns.arm(id, &self.ctx.config);
     }
 
     /// The publisher is not read until the subscriber has caught up, or patience with it ends.
@@ -78,7 +78,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn overflow(&mut self, id: ConnId) {
-        match self.config.slow {
+        match self.ctx.config.slow {
             SlowPolicy::Disconnect => self.conns.close(id, CloseReason::Slow, 0),
             SlowPolicy::Drop => {
                 self.drop_oldest(id, self.crowd_mark());
@@ -97,17 +97,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 run.drop_copy();
                 frames += u64::from(run.frames());
             }
-            item.let_go(&mut self.ledger);
+            item.let_go(&mut self.ctx.ledger);
         });
-        self.entries -= items;
+        self.egress.entries -= items;
         conn.lost += frames;
         conn.dropped += frames;
         let peer = conn.peer;
         if frames > 0 {
-            self.ledger.drop_for(peer, frames);
+            self.ctx.ledger.drop_for(peer, frames);
             let (frames, are) = (many(frames, "frame"), if frames == 1 { "is" } else { "are" });
             let message = format_args!("{peer} reads too slowly: {frames} {are} dropped for it");
-            self.notices.say(Notice::Dropped, log::Level::Warn, self.now, message);
+            self.ctx.notices.say(Notice::Dropped, log::Level::Warn, self.ctx.now, message);
             self.conns.mark_dirty(id);
         }
         frames > 0

@@ -19,7 +19,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn write_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.conns.due.dirty);
         if dirty.len() > 1 {
-            self.shared_at = Some(self.now);
+            self.egress.shared_at = Some(self.ctx.now);
             dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
         }
         for id in dirty {
@@ -50,7 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Writes what the socket takes, within a turn's budget.
     pub(in crate::gateway) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
-        let is_shared = self.shared_at.is_some_and(|at| self.now - at < WRITE_SHARED_FOR);
+        let is_shared = self.egress.shared_at.is_some_and(|at| self.ctx.now - at < WRITE_SHARED_FOR);
         let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
         while self.conns[id].has_to_write() {
             if left == 0 {
@@ -74,7 +74,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // While frames are missing behind the first item, the GAP comes before all others.
         let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-        let n = match self.net.write(socket, &slices[..count]) {
+        let n = match self.ctx.net.write(socket, &slices[..count]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
@@ -82,24 +82,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if n == 0 {
             return Ok(0);
         }
-        conn.last_write = self.now.into();
+        conn.last_write = self.ctx.now.into();
         let (mut items, mut copies, mut replies) = (0, 0, 0);
         conn.outbox.advance(n, |item| {
             items += 1;
             match &*item {
                 Parcel::Run(run) => {
                     copies += u64::from(run.frames());
-                    self.timing.written(run.at(), self.now);
+                    self.ctx.timing.written(run.at(), self.ctx.now);
                 }
                 Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
             }
-            item.let_go(&mut self.ledger);
+            item.let_go(&mut self.ctx.ledger);
         });
         conn.replies_pending -= replies;
         conn.frames_written += copies;
         conn.bytes_written += n as u64;
-        self.entries -= items;
-        let ledger = &mut self.ledger;
+        self.egress.entries -= items;
+        let ledger = &mut self.ctx.ledger;
         ledger.copies.written += copies;
         ledger.bytes_written += n as u64;
         Ok(n)
@@ -114,11 +114,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut gap = Vec::new();
         let key = std::mem::take(&mut conn.lost);
         let header = Header { status: Status::Gap as u16, key, ..Header::new(Kind::Reply) };
-        encode(header, b"", b"", &self.config.scheme, &mut gap);
+        encode(header, b"", b"", &self.ctx.config.scheme, &mut gap);
         conn.replies_pending += gap.len();
-        let gap = Buffer::charged(&self.memory, gap.into());
+        let gap = Buffer::charged(&self.ctx.memory, gap.into());
         conn.outbox.push_front(Rc::new(Parcel::Replies(gap)));
-        self.entries += 1;
+        self.egress.entries += 1;
     }
 }
 

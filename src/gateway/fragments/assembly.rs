@@ -22,7 +22,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::core::limits::{
-    INLINE_BATCH, JOBS, LEASES_TURN, PART_COPIED, PART_KNOWN, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST,
+    INLINE_BATCH, LEASES_TURN, PART_COPIED, PART_KNOWN, PART_OWED, PARTED_TURN, REPLY_MAX, WHOLE_COST,
     WHOLES_UNHASHED,
 };
 use crate::core::memory::Charge;
@@ -260,7 +260,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.calling.answers() {
             return refuse("parts are not assembled where a handler answers: send whole frames".into());
         }
-        if let Err(error) = self.router.route(frame.topic) {
+        if let Err(error) = self.egress.router.route(frame.topic) {
             return refuse(error.to_string());
         }
         // It needs no room.
@@ -277,10 +277,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             payload: header.payload_len as usize,
             held: copied
                 + if header.want_reply { PART_OWED + REPLY_MAX } else { 0 }
-                + if self.dedup.is_some() { PART_KNOWN } else { 0 },
+                + if self.acks.dedup.is_some() { PART_KNOWN } else { 0 },
         };
         loop {
-            match self.assembly.parts.judge(&part, self.now) {
+            match self.assembly.parts.judge(&part, self.ctx.now) {
                 Err(refusal) => return refuse(refusal.to_string()),
                 Ok(Room::Yes) => break,
                 Ok(Room::No) if self.assembly.pressure == Pressure::Expire => {
@@ -297,7 +297,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Payload::Own(verified.body().bytes(at..at + header.payload_len as usize).into())
         };
         let owed = self.owe_part(id, &header, Status::Ok, room).map(Box::new);
-        let digest = self.dedup.as_ref().map(|_| Box::new(frame.digest));
+        let digest = self.acks.dedup.as_ref().map(|_| Box::new(frame.digest));
         let assembly = &mut self.assembly;
         if let Some(digest) = &digest {
             assembly.copies.begin(**digest);
@@ -305,7 +305,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assembly.held += 1;
         let held = Held { from: id, payload, owed, digest };
         assembly.shared += held.shared();
-        match assembly.parts.add(&part, held, self.now) {
+        match assembly.parts.add(&part, held, self.ctx.now) {
             None => Effect::Hold,
             Some(product) => {
                 assembly.close(&product);
@@ -318,8 +318,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// in the next turn, or by a worker.
     fn put_together(&mut self, from: ConnId, product: Parted<Held>) -> Effect {
         let header = Header { key: product.key, ..Header::new(Kind::Data) };
-        let mut draft = Draft::new(header, &self.config.scheme);
-        draft.topic(product.topic.to_vec(), &self.memory);
+        let mut draft = Draft::new(header, &self.ctx.config.scheme);
+        draft.topic(product.topic.to_vec(), &self.ctx.memory);
         let mut whole =
             Whole { from, parts: product.parts.len() as u64, cost: 0, owed: Vec::new(), digests: Vec::new() };
         for part in product.parts {
@@ -328,14 +328,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             whole.digests.extend(part.digest.map(|digest| *digest));
             match part.payload {
                 // Small parts lie together once they are hashed.
-                Payload::Own(bytes) => draft.payload_piece(bytes, &self.memory),
+                Payload::Own(bytes) => draft.payload_piece(bytes, &self.ctx.memory),
                 Payload::Large(body, header) => draft.payload_of(&body, &header),
             }
         }
         whole.digests.iter().for_each(|digest| self.end_hold_of_copies(digest));
         let bytes = draft.unhashed();
-        if bytes <= INLINE_BATCH.min(self.inline_left) {
-            self.inline_left -= bytes;
+        if bytes <= INLINE_BATCH.min(self.ctx.inline_left) {
+            self.ctx.inline_left -= bytes;
             self.distribute_whole(draft.hashed(), whole);
             return Effect::Hold;
         }
@@ -350,16 +350,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Makes the digests that the turn before left, as far as this turn's budget goes.
     pub(in crate::gateway) fn hash_small_wholes(&mut self) {
         while let Some((draft, whole)) =
-            self.assembly.small.pop_front_if(|(draft, _)| draft.unhashed() <= self.inline_left)
+            self.assembly.small.pop_front_if(|(draft, _)| draft.unhashed() <= self.ctx.inline_left)
         {
-            self.inline_left -= draft.unhashed();
+            self.ctx.inline_left -= draft.unhashed();
             self.whole_is_hashed(draft.hashed(), whole);
         }
     }
 
     /// Hands large wholes to the workers, a piece at a time.
     fn hash_large_wholes(&mut self) {
-        while self.jobs < JOBS
+        while self.ctx.takes_jobs()
             && let Some((draft, whole)) = self.assembly.large.pop_front()
         {
             self.assembly.numbers += 1;
@@ -370,8 +370,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn submit_whole(&mut self, number: u64, draft: Box<Draft>) {
-        let ticket = Ticket { conn: WHOLES, number, since: self.now };
-        self.submit(Job { ticket, work: Work::Draft(draft) });
+        let ticket = Ticket { conn: WHOLES, number, since: self.ctx.now };
+        self.ctx.submit(Job { ticket, work: Work::Draft(draft) });
     }
 
     /// A worker has hashed a large whole a piece further.
@@ -404,12 +404,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let before = self.take_stored_before(&made).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.remember(*digest));
         {
-            let ledger = &mut self.ledger;
+            let ledger = &mut self.ctx.ledger;
             ledger.assembled += parts;
             ledger.wholes += 1;
         }
         let frame = made.iter().next().expect("it is one frame");
-        if !before.is_empty() && before.covers(self.sinks.all()) {
+        if !before.is_empty() && before.covers(self.acks.sinks.all()) {
             self.count_rejected(from, Status::Duplicate);
             owed.into_iter().for_each(|owed| self.refuse(owed, Status::Duplicate, ""));
             return;
@@ -417,22 +417,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let ticket = self.ticket(before);
         if let Some(ticket) = ticket {
             self.put(ticket, from, made.body(), 1);
-            if self.dedup.is_some() {
-                digests.into_iter().for_each(|digest| self.sinks.know(ticket, digest));
-                self.sinks.know_whole(ticket, frame.digest);
+            if self.acks.dedup.is_some() {
+                digests.into_iter().for_each(|digest| self.acks.sinks.know(ticket, digest));
+                self.acks.sinks.know_whole(ticket, frame.digest);
             }
         }
         match before.is_empty() {
             true => {
-                let targets = self.router.route(frame.topic).expect("a part's topic is checked");
+                let targets = self.egress.router.route(frame.topic).expect("a part's topic is checked");
                 self.hand_out(from, made.body().clone(), 1, &targets);
             }
             // Whoever subscribes had it the first time.
-            false => self.ledger.delivered += 1,
+            false => self.ctx.ledger.delivered += 1,
         }
         for owed in owed {
             match ticket {
-                Some(ticket) => self.sinks.owe(ticket, owed),
+                Some(ticket) => self.acks.sinks.owe(ticket, owed),
                 None => self.pay(owed),
             }
         }
@@ -468,9 +468,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 // They make room for those who wait, one by one; or they will never be whole.
                 let max = if parked { 1 } else { LEASES_TURN };
                 self.end_leases(max, |parts, _| parts.dismiss_oldest(), "the gateway drains");
-            } else if self.draining.is_none() && self.are_kept() {
-                self.assembly.not_before = Some(self.now + self.config.lease);
-            } else if self.assembly.not_before.is_none_or(|at| at <= self.now) {
+            } else if self.ctx.draining.is_none() && self.are_kept() {
+                self.assembly.not_before = Some(self.ctx.now + self.ctx.config.lease);
+            } else if self.assembly.not_before.is_none_or(|at| at <= self.ctx.now) {
                 self.assembly.not_before = None;
                 self.end_leases(LEASES_TURN, Parts::expire, LATE);
             }
@@ -494,7 +494,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether no part can come any more, but of what waits for a digest or for room.
     pub(in crate::gateway) fn nothing_comes(&self) -> bool {
-        self.draining.is_some() && self.in_flight == 0 && !self.calling.answers()
+        self.ctx.draining.is_some() && self.ingress.in_flight == 0 && !self.calling.answers()
     }
 
     fn end_leases(
@@ -505,7 +505,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) {
         let mut ended = 0;
         while ended < max
-            && let Some(product) = next(&mut self.assembly.parts, self.now)
+            && let Some(product) = next(&mut self.assembly.parts, self.ctx.now)
         {
             ended += product.parts.len();
             self.expire_product(product, reason);
@@ -525,8 +525,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         {
             let frames = first.item.frames();
             stage.frames -= frames;
-            self.staged -= frames;
-            self.lined_up -= frames;
+            self.calling.staged -= frames;
+            self.calling.lined_up -= frames;
             self.effect_of(id, first.item);
             if self.assembly.parked.back() == Some(&id) {
                 return;
@@ -550,6 +550,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog = 0;
         self.assembly.copies.clear();
         self.assembly.parked.clear();
-        self.ledger.undelivered += lost;
+        self.ctx.ledger.undelivered += lost;
     }
 }

@@ -73,7 +73,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         frame: &Checked<'_>,
         room: &mut Option<Charge>,
     ) -> Option<Effect> {
-        self.dedup.as_ref()?;
+        self.acks.dedup.as_ref()?;
         let (header, digest) = (frame.header, frame.digest);
         if !self.assembly.copies.of.contains_key(&digest) {
             return match self.seen(&digest) {

@@ -58,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Err(format!("answered a call {} that it does not have", header.id));
         };
         if was_first {
-            running.first_since = self.now;
+            running.first_since = self.ctx.now;
         }
         running.alone = false;
         running.answered += 1;
@@ -85,11 +85,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.is_next(call.conn, call.seq) || self.goes_nowhere(call.conn, topic) {
             return Some(body);
         }
-        if !self.calling.may_keep(&self.memory, bytes) {
+        if !self.calling.may_keep(&self.ctx.memory, bytes) {
             return None;
         }
-        call.waiting = Some(self.memory.wait(bytes));
-        Some(if body.keeps_others() { body.copied(&self.memory, Share::Answer) } else { body })
+        call.waiting = Some(self.ctx.memory.wait(bytes));
+        Some(if body.keeps_others() { body.copied(&self.ctx.memory, Share::Answer) } else { body })
     }
 
     /// A worker has called the handler in Rust.
@@ -119,7 +119,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn count_answer(&mut self, answer: &Answer) {
-        let calls = &mut self.ledger.calls;
+        let calls = &mut self.ctx.ledger.calls;
         calls.answered += 1;
         calls.replaced += u64::from(matches!(answer, Answer::Replace));
         calls.refused += u64::from(matches!(answer, Answer::Refuse(_)));
@@ -137,7 +137,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     );
                 }
                 let data = Header { key: header.key, ..call.header };
-                let mut draft = Draft::new(data, &self.config.scheme);
+                let mut draft = Draft::new(data, &self.ctx.config.scheme);
                 draft.topic_of(body, header);
                 draft
             }
@@ -149,7 +149,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             Answer::Pass | Answer::Refuse(_) => {
                 let reply = Header { status: header.status, id: call.header.id, ..Header::new(Kind::Reply) };
-                Draft::new(reply, &self.config.scheme)
+                Draft::new(reply, &self.ctx.config.scheme)
             }
         };
         draft.payload_of(body, header);
@@ -168,7 +168,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) -> Option<Parcel> {
         let mut charge = call.frame.take_replies().filter(|_| call.header.want_reply)?;
         let mut bytes = Vec::with_capacity(REPLY_MAX);
-        encode_reply(call.header.id, status, reason, &self.config.scheme, &mut bytes);
+        encode_reply(call.header.id, status, reason, &self.ctx.config.scheme, &mut bytes);
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
         Some(Parcel::Replies(Buffer::new(bytes.into(), charge)))
     }
@@ -184,7 +184,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (id, seq) = (call.conn, call.seq);
         if let Some(stored) = instead.as_ref().and_then(|made| self.take_stored_before(made)) {
             call.before = call.before.with(stored);
-            if call.before.covers(self.sinks.all()) {
+            if call.before.covers(self.acks.sinks.all()) {
                 let digest = call.digest;
                 digest.into_iter().for_each(|digest| self.remember(digest));
                 self.refuse_call(call, Status::Duplicate, "");
@@ -198,7 +198,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let waits = !at_once && !self.is_next(id, seq);
         // What a worker made is there already. So is what nobody was to get when it was answered.
         let bytes = STEP + if written > 0 { written + BUFFER_OVERHEAD } else { 0 };
-        let waiting = call.waiting.take().or_else(|| waits.then(|| self.memory.wait(bytes)));
+        let waiting = call.waiting.take().or_else(|| waits.then(|| self.ctx.memory.wait(bytes)));
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
         let Call { digest, frame, before, mut charge, .. } = call;
         charge.resize(STEP);
@@ -227,8 +227,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
         let Some(stage) = self.conns[id].stage.as_ref() else { return false };
         stage.controls == 0
-            && self.sinks.is_empty()
-            && self.router.route(topic).is_ok_and(|targets| targets.is_empty())
+            && self.acks.sinks.is_empty()
+            && self.egress.router.route(topic).is_ok_and(|targets| targets.is_empty())
     }
 
     pub(in crate::gateway) fn refuse_call(&mut self, mut call: Call, status: Status, reason: impl Display) {

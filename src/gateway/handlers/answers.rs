@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use crate::core::limits::{
-    BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, JOBS, LARGE_BACKLOG, PIECE, READ_MAX, STEP,
+    BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, LARGE_BACKLOG, PIECE, READ_MAX, STEP,
 };
 use crate::core::memory::{Buffer, Charge, Share, Waiting};
 use crate::gateway::Gate;
@@ -89,7 +89,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calling = &self.calling;
         let Life::Running(running) = calling.handlers.life(seat) else { return Next::Wait };
         let intake = &running.intake;
-        if !running.readable || running.closed.is_some() || intake.verifying || self.jobs >= JOBS {
+        if !running.readable || running.closed.is_some() || intake.verifying || !self.ctx.takes_jobs() {
             return Next::Wait;
         }
         if let Some(large) = &intake.large {
@@ -104,7 +104,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 let topic = HEADER + header.topic_len as usize;
                 if begun >= topic {
-                    let room = self.memory.has_room(Share::Answer, header.frame_len() + BUFFER_OVERHEAD);
+                    let room = self.ctx.memory.has_room(Share::Answer, header.frame_len() + BUFFER_OVERHEAD);
                     return if room { Next::BeginLarge(header) } else { Next::Wait };
                 }
                 // Its first piece holds the whole topic.
@@ -115,7 +115,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let filled = len.max(begun + HANDLER_READ).min(READ_MAX);
                 match header {
                     // All of them may have to wait.
-                    _ if calling.may_keep(&self.memory, filled + running.calls.len() * KEPT) => filled,
+                    _ if calling.may_keep(&self.ctx.memory, filled + running.calls.len() * KEPT) => filled,
                     // One at a time, then.
                     None => HEADER,
                     Some(header) if self.may_read(seat, &header) => len,
@@ -125,7 +125,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         // The batch, the beginning of the frame behind it, and what is made of the batch.
         let need = 3 * filled + 3 * BUFFER_OVERHEAD;
-        if self.memory.has_room(Share::Answer, need) { Next::Read(filled) } else { Next::Wait }
+        if self.ctx.memory.has_room(Share::Answer, need) { Next::Read(filled) } else { Next::Wait }
     }
 
     fn handler(&mut self, seat: usize) -> Option<&mut Running<N::Process>> {
@@ -134,20 +134,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Reads into the lent buffer and cuts it. How much was read; none if there is nothing more for now.
     fn read_some_answers(&mut self, seat: usize, filled: usize) -> Option<usize> {
-        let rules = Rules { replies: true, ..self.rules };
+        let rules = Rules { replies: true, ..self.ingress.rules };
         let running = self.calling.handlers.running(seat)?;
         let tail = running.intake.begun.len();
-        self.scratch[..tail].copy_from_slice(&running.intake.begun);
-        let result = running.process.read(&mut self.scratch[tail..filled]);
+        self.ingress.scratch[..tail].copy_from_slice(&running.intake.begun);
+        let result = running.process.read(&mut self.ingress.scratch[tail..filled]);
         let n = self.answers_result(seat, result)?;
-        let cut = cut(&self.scratch[..tail + n], &rules);
+        let cut = cut(&self.ingress.scratch[..tail + n], &rules);
         let batch = (cut.frames > 0).then(|| {
-            let bytes = self.scratch[..cut.whole].into();
-            let buffer = Buffer::charged_to(&self.memory, Share::Answer, bytes);
+            let bytes = self.ingress.scratch[..cut.whole].into();
+            let buffer = Buffer::charged_to(&self.ctx.memory, Share::Answer, bytes);
             Batch::new(buffer, cut.whole, cut.frames, None)
         });
-        let rest = self.scratch[cut.whole..tail + n].to_vec();
-        let charge = self.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
+        let rest = self.ingress.scratch[cut.whole..tail + n].to_vec();
+        let charge = self.ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
         let intake = &mut self.handler(seat)?.intake;
         (intake.begun, intake.charge, intake.header) = (rest, Some(charge), None);
         match cut.rest {
@@ -166,18 +166,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn verify_answers(&mut self, seat: usize, batch: Batch) {
-        if batch.len() <= INLINE_BATCH.min(self.inline_left) {
-            self.inline_left -= batch.len();
+        if batch.len() <= INLINE_BATCH.min(self.ctx.inline_left) {
+            self.ctx.inline_left -= batch.len();
             let verified = verify(batch, &Scheme::Sha256);
             return self.take_verified(seat, verified);
         }
-        let since = self.now;
-        let waiting = self.memory.wait(batch.len() + batch.frames() as usize * KEPT);
+        let since = self.ctx.now;
+        let waiting = self.ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
         let Some(running) = self.handler(seat) else { return };
         running.intake.verifying = true;
         running.intake.waiting = Some(waiting);
         let ticket = Ticket { conn: ANSWERS, number: running.key, since };
-        self.submit(Job { ticket, work: Work::Answers(batch) });
+        self.ctx.submit(Job { ticket, work: Work::Answers(batch) });
     }
 
     /// A worker has verified what a handler wrote.
@@ -211,11 +211,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn begin_large_answer(&mut self, seat: usize, header: Header) {
         let total = header.frame_len();
-        let charge = self.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
-        let piece = self.memory.charge(Share::Answer, 0);
-        let waits = self.is_ahead(seat, &header) && self.calling.may_keep(&self.memory, total + KEPT);
-        let waiting = waits.then(|| self.memory.wait(total + KEPT));
-        let now = self.now;
+        let charge = self.ctx.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
+        let piece = self.ctx.memory.charge(Share::Answer, 0);
+        let waits = self.is_ahead(seat, &header) && self.calling.may_keep(&self.ctx.memory, total + KEPT);
+        let waiting = waits.then(|| self.ctx.memory.wait(total + KEPT));
+        let now = self.ctx.now;
         let Some(running) = self.handler(seat) else { return };
         let (key, intake) = (running.key, &mut running.intake);
         let first = Buffer::new(std::mem::take(&mut intake.begun).into(), piece);
@@ -225,7 +225,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn read_large_answer(&mut self, seat: usize) -> Option<usize> {
-        let memory = self.memory.clone();
+        let memory = self.ctx.memory.clone();
         let running = self.handler(seat)?;
         let large = running.intake.large.as_mut()?;
         let spare = large.spare(&memory);
@@ -250,13 +250,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Has the next piece of a large answer hashed, or takes it where all is hashed.
     fn hash_answer(&mut self, seat: usize) {
-        let since = self.now;
+        let since = self.ctx.now;
         let Some(running) = self.handler(seat) else { return };
         let (key, Some(large)) = (running.key, &mut running.intake.large) else { return };
         let received = large.is_received();
         if let Some(hashing) = large.take(if received { 1 } else { PIECE }) {
             let ticket = Ticket { conn: ANSWERS, number: key, since };
-            return self.submit(Job { ticket, work: Work::Piece(hashing) });
+            return self.ctx.submit(Job { ticket, work: Work::Piece(hashing) });
         }
         if let Some(finished) = large.take_finished() {
             running.intake.large = None;
@@ -267,7 +267,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What a read means for the handler, and the number of bytes where some came.
     fn answers_result(&mut self, seat: usize, result: std::io::Result<usize>) -> Option<usize> {
-        let now = self.now;
+        let now = self.ctx.now;
         let running = self.handler(seat)?;
         match result {
             Ok(0) => {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use crate::core::call_queue::Calls;
-use crate::core::limits::{CALL, JOBS, WORKERS_CALLS};
+use crate::core::limits::{CALL, WORKERS_CALLS};
 use crate::core::memory::{Charge, Share, Waiting};
 use crate::core::units::plain;
 use crate::gateway::acks::sink_set::SinkSet;
@@ -46,6 +46,9 @@ pub struct Calling<H> {
     pub drafts: HashMap<u64, Purpose>,
     /// What waits for room in the queues to be hashed.
     pub unhashed: VecDeque<(u64, Box<Draft>)>,
+    /// Frames in all stages, and those of them whose turn to be called has not come.
+    pub staged: u64,
+    pub lined_up: u64,
     /// Frames with the very bytes of one that is called, by digest: they wait for what becomes of it.
     pub twins: HashMap<[u8; DIGEST], Vec<Call>>,
 }
@@ -91,6 +94,8 @@ impl<H: Process> Calling<H> {
             numbers: 0,
             drafts: HashMap::new(),
             unhashed: VecDeque::new(),
+            staged: 0,
+            lined_up: 0,
             twins: HashMap::new(),
         }
     }
@@ -165,13 +170,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.call_alone();
         self.repeat_calls();
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
-        let open = !self.keeper.is_paused() || self.draining.is_some();
+        let open = !self.keeper.is_paused() || self.ctx.draining.is_some();
         self.calling
             .queue
             .set_open(open && (self.calling.function.is_some() || self.calling.handlers.is_open()));
-        while self.jobs < JOBS && self.memory.has_room(Share::Answer, CALL) {
+        while self.ctx.takes_jobs() && self.ctx.memory.has_room(Share::Answer, CALL) {
             let calling = &mut self.calling;
-            if !calling.may_begin(&self.memory) {
+            if !calling.may_begin(&self.ctx.memory) {
                 break;
             }
             let seat = match calling.function {
@@ -184,7 +189,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     None => break,
                 },
             };
-            let (conns, ahead) = (&self.conns, calling.may_begin_ahead(&self.memory));
+            let (conns, ahead) = (&self.conns, calling.may_begin_ahead(&self.ctx.memory));
             let ready = |key| {
                 let conn = &conns[ConnId::from_key(key)];
                 conn.may_call() && (ahead || conn.has_nothing_called())
@@ -209,15 +214,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stage = conn.stage.as_mut().expect("its calls wait there");
         let first = stage.waiting.pop_front().expect("as many as are counted");
         let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
-        self.lined_up -= 1;
+        self.calling.lined_up -= 1;
         conn.publishes = true;
         let ahead = !stage.steps.is_empty();
         let seq = stage.steps.begin();
         let checked = frame.iter().next().expect("it is one frame");
-        let (header, digest) = (checked.header, self.dedup.as_ref().map(|_| checked.digest));
+        let (header, digest) = (checked.header, self.acks.dedup.as_ref().map(|_| checked.digest));
         let begun = self.calling.count();
         let (before, waiting, failed) = (SinkSet::NONE, None, 0);
-        let charge = self.memory.charge(Share::Answer, CALL);
+        let charge = self.ctx.memory.charge(Share::Answer, CALL);
         let mut call = Call {
             conn: id,
             seq,
@@ -235,7 +240,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(twins) = digest.and_then(|digest| calling.twins.get_mut(&digest)) {
             calling.queue.done();
             // It takes nothing of what is kept for the answer that it waits for.
-            call.waiting = Some(self.memory.wait(CALL));
+            call.waiting = Some(self.ctx.memory.wait(CALL));
             twins.push(call);
             return self.stage_on(id);
         }
@@ -288,7 +293,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A worker calls the handler in Rust.
     fn call_function(&mut self, call: Call) {
-        let (payload_max, memory) = (self.config.payload_max, self.memory.clone());
+        let (payload_max, memory) = (self.ctx.config.payload_max, self.ctx.memory.clone());
         let calling = &mut self.calling;
         let Some(function) = calling.function.clone() else { return };
         calling.numbers += 1;
@@ -296,12 +301,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (header, frame) = (call.header, call.frame.body().clone());
         let begun = calling.with_workers.insert(number, call);
         let task = Box::new(Task { function, header, frame, payload_max, memory, begun });
-        let ticket = Ticket { conn: ANSWERS, number, since: self.now };
-        self.submit(Job { ticket, work: Work::Call(task) });
+        let ticket = Ticket { conn: ANSWERS, number, since: self.ctx.now };
+        self.ctx.submit(Job { ticket, work: Work::Call(task) });
     }
 
     pub(in crate::gateway) fn give(&mut self, seat: usize, call: Call) {
-        let now = self.now;
+        let now = self.ctx.now;
         let calling = &mut self.calling;
         calling.numbers += 1;
         let number = calling.numbers;
@@ -328,10 +333,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         call.failed += 1;
         let calling = &mut self.calling;
         if call.failed < 2 {
-            self.ledger.calls.tried_again += 1;
+            self.ctx.ledger.calls.tried_again += 1;
             return calling.alone.push_back(call);
         }
-        self.ledger.calls.failed += 1;
+        self.ctx.ledger.calls.failed += 1;
         calling.done(&mut call);
         let peer = self.conns[call.conn].peer;
         let frame = call.frame.iter().next().expect("it is one frame");

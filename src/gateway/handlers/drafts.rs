@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::core::limits::{INLINE_BATCH, JOBS};
+use crate::core::limits::INLINE_BATCH;
 use crate::gateway::Gate;
 use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::handlers::answered::Answer;
@@ -24,8 +24,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hashes a draft here where that is cheap, else has it hashed.
     pub(in crate::gateway) fn draft(&mut self, number: u64, purpose: Purpose, mut draft: Draft) {
         let bytes = draft.unhashed();
-        if bytes <= INLINE_BATCH.min(self.inline_left) {
-            self.inline_left -= bytes;
+        if bytes <= INLINE_BATCH.min(self.ctx.inline_left) {
+            self.ctx.inline_left -= bytes;
             draft.hash(bytes);
             return self.drafted(purpose, number, draft.finish());
         }
@@ -35,9 +35,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn hash_draft(&mut self, number: u64, draft: Box<Draft>) {
-        if self.jobs < JOBS {
-            self.submit(Job {
-                ticket: Ticket { conn: ANSWERS, number, since: self.now },
+        if self.ctx.takes_jobs() {
+            self.ctx.submit(Job {
+                ticket: Ticket { conn: ANSWERS, number, since: self.ctx.now },
                 work: Work::Draft(draft),
             });
         } else {
@@ -46,7 +46,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     pub(in crate::gateway) fn hash_waiting(&mut self) {
-        while self.jobs < JOBS
+        while self.ctx.takes_jobs()
             && let Some((number, draft)) = self.calling.unhashed.pop_front()
         {
             self.hash_draft(number, draft);

@@ -392,7 +392,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
         handlers.started += 1;
-        let process = self.net.start(&handlers.command, handlers.started)?;
+        let process = self.ctx.net.start(&handlers.command, handlers.started)?;
         log::debug!("handler {} ({}) is started", seat + 1, process.id());
         let trial = handlers.trial.filter(|_| !handlers.works && !handlers.stays);
         let running = Running {
@@ -403,12 +403,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             log_readable: false,
             log: LogLines::default(),
             closed: None,
-            started: self.now,
-            trial_until: trial.map(|trial| self.now + trial),
+            started: self.ctx.now,
+            trial_until: trial.map(|trial| self.ctx.now + trial),
             outbox: Outbox::default(),
             intake: Intake::default(),
             calls: BTreeMap::new(),
-            first_since: self.now,
+            first_since: self.ctx.now,
             alone: false,
             answered: 0,
         };
@@ -427,15 +427,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for seat in 0..seats {
             self.tend(seat);
         }
-        self.calling.handlers.retire(self.now);
-        self.calling.handlers.see_off(self.now, &self.memory, &mut self.scratch);
+        self.calling.handlers.retire(self.ctx.now);
+        self.calling.handlers.see_off(self.ctx.now, &self.ctx.memory, &mut self.ingress.scratch);
     }
 
     fn tend(&mut self, seat: usize) {
         let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
         let Some(running) = handlers.running(seat) else {
-            let is_due = matches!(handlers.seats[seat].life, Life::Vacant(until) if until <= self.now);
+            let is_due = matches!(handlers.seats[seat].life, Life::Vacant(until) if until <= self.ctx.now);
             if is_due
                 && seat < handlers.wanted
                 && let Err(why) = self.start_handler(seat)
@@ -445,8 +445,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         };
         if std::mem::take(&mut running.log_readable) {
-            let about = About { number: seat + 1, now: self.now, memory: &self.memory };
-            running.log_readable = running.log.read(&mut running.process, about, &mut self.scratch);
+            let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
+            running.log_readable = running.log.read(&mut running.process, about, &mut self.ingress.scratch);
         }
         self.read_answers(seat);
         let is_kept_waiting = self.is_kept_waiting(seat);
@@ -454,15 +454,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let timeout = calling.handlers.timeout;
         let Some(running) = calling.handlers.running(seat) else { return };
         if is_kept_waiting {
-            running.first_since = self.now;
+            running.first_since = self.ctx.now;
         }
         if let Some(since) = running.closed {
             if let Some(how) = running.process.ended() {
                 self.fail_handler(seat, how);
-            } else if self.now >= since + CLOSED_GRACE {
+            } else if self.ctx.now >= since + CLOSED_GRACE {
                 self.fail_handler(seat, "closed its pipe");
             }
-        } else if running.trial_until.is_some_and(|until| until <= self.now) {
+        } else if running.trial_until.is_some_and(|until| until <= self.ctx.now) {
             log::info!(
                 "handler {} ({}) stays up while it has nothing to do: the program starts, and a frame that two handlers die of is REJECTED",
                 seat + 1,
@@ -470,7 +470,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             );
             calling.handlers.stays = true;
             calling.handlers.end_trials();
-        } else if !running.calls.is_empty() && self.now >= running.first_since + timeout {
+        } else if !running.calls.is_empty() && self.ctx.now >= running.first_since + timeout {
             self.replace_handler(seat, true, format_args!("gave no answer for {timeout:?}"));
         }
     }
@@ -480,13 +480,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let place = &mut calling.handlers.seats[seat];
         place.failures += 1;
         let pause = pause(place.failures);
-        place.life = Life::Vacant(self.now + pause);
+        place.life = Life::Vacant(self.ctx.now + pause);
         place.trouble = Some(format!("it cannot be started: {why}"));
         let message = format_args!(
             "handler {} cannot be started: {why}: it is tried again in {pause:?}, and frames wait",
             seat + 1
         );
-        self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
+        self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
     }
 
     /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
@@ -502,12 +502,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn replace_handler(&mut self, seat: usize, hangs: bool, why: impl Display) {
         let calling = &mut self.calling;
         let handlers = &mut calling.handlers;
-        let Some(mut running) = handlers.stand_up(seat, self.now) else { return };
-        let about = About { number: seat + 1, now: self.now, memory: &self.memory };
-        let said = running.log.read_last(&mut running.process, about, &mut self.scratch);
+        let Some(mut running) = handlers.stand_up(seat, self.ctx.now) else { return };
+        let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
+        let said = running.log.read_last(&mut running.process, about, &mut self.ingress.scratch);
         let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
         if !handlers.works && !hangs {
-            handlers.learn_trial(self.now.saturating_duration_since(running.started));
+            handlers.learn_trial(self.ctx.now.saturating_duration_since(running.started));
         }
         let (works, pid) = (handlers.works || handlers.stays && !hangs, running.process.id());
         let place = &mut handlers.seats[seat];
@@ -517,23 +517,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let unproven = u32::from(running.answered == 0);
         place.failures = if is_found { unproven } else { place.failures + unproven };
         let pause = pause(place.failures);
-        place.life = Life::Vacant(self.now + pause);
+        place.life = Life::Vacant(self.ctx.now + pause);
         let calls = std::mem::take(&mut running.calls);
         let (number, count) = (seat + 1, calls.len());
         if works {
             let when = if pause.is_zero() { String::new() } else { format!(" in {pause:?}") };
             let message =
                 format_args!("handler {number} ({pid}) {why}, with {count} calls: another is started{when}");
-            self.notices.say(Notice::HandlerFailed, log::Level::Warn, self.now, message);
+            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Warn, self.ctx.now, message);
         } else {
             let trouble = format!("it {why}, and no handler has answered anything yet{said}");
             let message = format_args!(
                 "handler {number} ({pid}) does not start: {trouble}: frames wait, and it is started again in {pause:?}"
             );
-            self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
+            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
             place.trouble = Some(trouble);
         }
-        handlers.leave(seat, *running, false, self.now);
+        handlers.leave(seat, *running, false, self.ctx.now);
         for (_, call) in calls {
             match works {
                 true => self.try_again(call, &why),
@@ -549,7 +549,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calling = &mut self.calling;
         for seat in 0..calling.handlers.len() {
             if let Some(running) = calling.handlers.running(seat) {
-                running.write(self.now);
+                running.write(self.ctx.now);
             }
         }
     }

@@ -176,7 +176,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn frames_to_the_end(&mut self, id: ConnId, verified: &Verified) -> (u32, bool) {
         let conn = &mut self.conns[id];
         for (index, frame) in (1..).zip(verified.iter()) {
-            if !frame.intact && (!conn.authorized || self.config.on_bad_digest == BadDigestPolicy::Close) {
+            if !frame.intact && (!conn.authorized || self.ctx.config.on_bad_digest == BadDigestPolicy::Close)
+            {
                 return (index, true);
             }
             // Whoever sent one intact frame knows the secret.
@@ -189,9 +190,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let frames = item.frames();
         let stage = self.conns[id].stage.get_or_insert_default();
         stage.frames += frames;
-        self.staged += frames;
-        self.lined_up += frames;
-        stage.waiting.push_back(Waiting { item, called, since: self.now });
+        self.calling.staged += frames;
+        self.calling.lined_up += frames;
+        stage.waiting.push_back(Waiting { item, called, since: self.ctx.now });
     }
 
     /// The same, before what waits.
@@ -203,7 +204,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Counts the calls of a batch, and lets in as many as may wait.
     fn arrive(&mut self, id: ConnId, verified: Verified) {
         let calling = &mut self.calling;
-        let calls = count_calls(&mut self.router, &verified);
+        let calls = count_calls(&mut self.egress.router, &verified);
         let mut left = calling.queue.arrive(id.key(), calls);
         if left == calls || calling.overflow == Overflow::Pause {
             calling.queue.leave_beyond(id.key(), calls - left);
@@ -212,11 +213,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut rest = Some(verified);
         let mut lots = 0;
         while let Some(batch) = rest.take() {
-            let (lot, frames) = next_lot(&mut self.router, &batch, &mut left);
+            let (lot, frames) = next_lot(&mut self.egress.router, &batch, &mut left);
             lots += 1;
             if lot == Lot::Beyond || lots > LOTS {
                 // What is behind it waits with it, but for what is let in already.
-                let calls = count_calls(&mut self.router, &batch);
+                let calls = count_calls(&mut self.egress.router, &batch);
                 self.calling.queue.leave_beyond(id.key(), calls - left);
                 return self.line_up(id, Item::Frames(batch), true);
             }
@@ -235,7 +236,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for frame in refused.iter() {
             self.count_rejected(id, Status::Busy);
             let reason = "as many frames wait for a handler as may: send it again later";
-            encode_reply(frame.header.id, Status::Busy, reason, &self.config.scheme, &mut replies);
+            encode_reply(frame.header.id, Status::Busy, reason, &self.ctx.config.scheme, &mut replies);
         }
         self.push_replies(id, replies, room, None);
     }
@@ -250,7 +251,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.step(id, first.item);
                 continue;
             };
-            let others = verified.iter().take_while(|frame| !is_call(&mut self.router, frame)).count() as u32;
+            let others =
+                verified.iter().take_while(|frame| !is_call(&mut self.egress.router, frame)).count() as u32;
             if others == 0 {
                 stage.waiting.push_front(first);
                 break;
@@ -263,14 +265,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Frames that are no calls, or the end of the stream, in their turn.
     fn step(&mut self, id: ConnId, item: Item) {
-        self.lined_up -= item.frames();
+        self.calling.lined_up -= item.frames();
         let stage = self.stage_of(id);
         if stage.steps.is_empty() {
             return self.take_effect(id, item);
         }
         let seq = stage.steps.begin();
         stage.controls += 1;
-        let charge = self.memory.charge(Share::Small, STEP);
+        let charge = self.ctx.memory.charge(Share::Small, STEP);
         self.stage_of(id).steps.hold(seq, Step::Item(Box::new(item), charge));
     }
 
@@ -282,7 +284,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Frames leave the stage: they have their fate, or get it now.
     pub(in crate::gateway) fn unstage(&mut self, id: ConnId, frames: u64) {
         self.stage_of(id).frames -= frames;
-        self.staged -= frames;
+        self.calling.staged -= frames;
     }
 
     /// A call was answered: its frame takes effect in its turn, and then whatever is next in the order.

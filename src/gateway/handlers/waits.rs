@@ -103,7 +103,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let bytes = waiting_bytes(call, answer);
         bytes == 0
             || self.is_next(call.conn, call.seq)
-            || calling.may_keep(&self.memory, bytes)
+            || calling.may_keep(&self.ctx.memory, bytes)
             || self.reaches_nobody(call.conn)
             // What is hashed may be the answer for which the others wait.
             || calling.drafts.is_empty() && calling.is_urgent(seat)
@@ -120,19 +120,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether no frame of a connection goes anywhere, so that none of them waits for its turn.
     fn reaches_nobody(&self, id: ConnId) -> bool {
         let stage = self.conns[id].stage.as_ref();
-        self.router.is_empty() && self.sinks.is_empty() && stage.is_none_or(|stage| stage.controls == 0)
+        self.egress.router.is_empty()
+            && self.acks.sinks.is_empty()
+            && stage.is_none_or(|stage| stage.controls == 0)
     }
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
     pub(in crate::gateway) fn put_back(&mut self, call: Call, bytes: usize) {
-        self.ledger.calls.repeated += 1;
+        self.ctx.ledger.calls.repeated += 1;
         let message = format_args!(
             "an answer of {bytes} bytes came before those to earlier frames of its connection, and {} bytes wait for \
              such already: its frame is given to a handler once more, in its turn; more --memory or a lower \
              --max-in-flight mends it",
-            self.memory.waiting(),
+            self.ctx.memory.waiting(),
         );
-        self.notices.say(Notice::AnswersWait, log::Level::Warn, self.now, message);
+        self.ctx.notices.say(Notice::AnswersWait, log::Level::Warn, self.ctx.now, message);
         let calling = &mut self.calling;
         calling.again.push(call);
     }

@@ -86,12 +86,12 @@ impl WithWorkers {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Refuses the frames whose calls take too long.
     pub(in crate::gateway) fn refuse_late_calls(&mut self) {
-        while let Some(mut call) = self.calling.with_workers.take_late(self.now) {
+        while let Some(mut call) = self.calling.with_workers.take_late(self.ctx.now) {
             let calling = &mut self.calling;
             // Its thread is still counted.
             calling.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (calling.with_workers.timeout, calling.with_workers.late);
-            self.ledger.calls.failed += 1;
+            self.ctx.ledger.calls.failed += 1;
             let peer = self.conns[call.conn].peer;
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(
@@ -103,9 +103,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 call.header.key,
                 call.header.payload_len,
                 many(late as u64, "thread"),
-                self.pool.workers(),
+                self.ctx.pool.workers(),
             );
-            self.notices.say(Notice::HandlerFailed, log::Level::Error, self.now, message);
+            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
             let reason = format_args!("the handler gave no answer for {timeout:?}");
             self.refuse_call(*call, Status::Rejected, reason);
         }

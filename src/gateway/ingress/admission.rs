@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, JOBS, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX,
-    RECLAIM_AFTER, REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
+    REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
@@ -108,7 +108,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
     /// in another, unless what it needs is set aside for it.
     pub(in crate::gateway) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<Line>) -> Admission {
-        let passes = |line| first_in == Some(line) || !self.lines.is_waited_for(line);
+        let passes = |line| first_in == Some(line) || !self.ingress.lines.is_waited_for(line);
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Discard,
@@ -139,8 +139,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
-        let are_others_before = first_in.is_none() && self.lines.is_waited_for(Line::Workers);
-        if self.jobs >= JOBS || self.assembly.is_behind() || are_others_before {
+        let are_others_before = first_in.is_none() && self.ingress.lines.is_waited_for(Line::Workers);
+        if !self.ctx.takes_jobs() || self.assembly.is_behind() || are_others_before {
             return Admission::Wait(Line::Workers, PauseCause::Workers);
         }
         if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {
@@ -155,14 +155,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 return Admission::Blocked(PauseCause::Sinks);
             }
             let need = header.frame_len() + BUFFER_OVERHEAD;
-            return match passes(Line::Large) && self.memory.has_room(Share::Large, need) {
+            return match passes(Line::Large) && self.ctx.memory.has_room(Share::Large, need) {
                 true => Admission::BeginLarge,
                 false => Admission::Wait(Line::Large, PauseCause::Memory),
             };
         }
         let filled_max = conn.fill_max();
         match begun {
-            _ if passes(Line::Small) && self.memory.has_room(Share::Small, read_need(filled_max)) => {
+            _ if passes(Line::Small) && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) => {
                 Admission::Read { filled_max }
             }
             // The frame that it began can always be finished.
@@ -176,9 +176,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         if conn.waiting.is_none() {
             conn.waiting = Some(line);
-            self.conns.enlist(id, self.lines.of(line));
-            self.lines.starved_since.get_or_insert(self.now);
-            self.lines.reclaim_at.get_or_insert(self.now + RECLAIM_AFTER);
+            self.conns.enlist(id, self.ingress.lines.of(line));
+            self.ingress.lines.starved_since.get_or_insert(self.ctx.now);
+            self.ingress.lines.reclaim_at.get_or_insert(self.ctx.now + RECLAIM_AFTER);
         }
     }
 
@@ -189,37 +189,39 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for line in [Line::Workers, Line::Large, Line::Small] {
             went_on |= self.resume_line(line);
         }
-        if self.lines.are_empty() {
-            self.lines.starved_since = None;
-            self.lines.reclaim_at = None;
-        } else if went_on || self.lines.starved_since.is_none() {
-            self.lines.starved_since = Some(self.now);
-            self.lines.reclaim_at = Some(self.now + RECLAIM_AFTER);
-        } else if self.lines.reclaim_at.is_some_and(|at| at <= self.now) {
+        if self.ingress.lines.are_empty() {
+            self.ingress.lines.starved_since = None;
+            self.ingress.lines.reclaim_at = None;
+        } else if went_on || self.ingress.lines.starved_since.is_none() {
+            self.ingress.lines.starved_since = Some(self.ctx.now);
+            self.ingress.lines.reclaim_at = Some(self.ctx.now + RECLAIM_AFTER);
+        } else if self.ingress.lines.reclaim_at.is_some_and(|at| at <= self.ctx.now) {
             self.reclaim();
         }
     }
 
     /// Charges the outboxes' entries and the subscriptions as they are now.
     pub(in crate::gateway) fn charge_entries(&self) {
-        let tickets = self.sinks.cost();
+        let tickets = self.acks.sinks.cost();
         let gone = self.conns.gone() * GONE;
-        self.memory.set_entries(self.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
-        self.memory.set_subscriptions(self.router.bytes());
+        self.ctx
+            .memory
+            .set_entries(self.egress.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
+        self.ctx.memory.set_subscriptions(self.egress.router.bytes());
     }
 
     /// Whether some connection went on.
     fn resume_line(&mut self, line: Line) -> bool {
         let mut went_on = false;
         // Whoever comes back into the line in this turn waits for the next.
-        for _ in 0..self.lines.of(line).len() {
-            let Some(&id) = self.lines.of(line).front() else { break };
+        for _ in 0..self.ingress.lines.of(line).len() {
+            let Some(&id) = self.ingress.lines.of(line).front() else { break };
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
             let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
             if waits_on(verdict) {
                 break;
             }
-            self.lines.of(line).pop_front();
+            self.ingress.lines.of(line).pop_front();
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.waiting = None;
                 self.read_once(id, Some(line));
@@ -232,7 +234,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes memory back from the peer that holds most of it and has stalled, so that a few who stall
     /// cannot keep everyone else waiting.
     fn reclaim(&mut self) {
-        self.lines.reclaim_at = Some(self.now + RECLAIM_RETRY);
+        self.ingress.lines.reclaim_at = Some(self.ctx.now + RECLAIM_RETRY);
         let victim = self
             .conns
             .iter()
@@ -243,26 +245,26 @@ impl<N: Net, P: Pool> Gate<N, P> {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
             // What that freed is used in the next turn; there may be more to take back after it.
-            self.lines.reclaim_at = Some(self.now);
+            self.ingress.lines.reclaim_at = Some(self.ctx.now);
         }
     }
 
     /// Bytes that giving up a peer would free (at most: others may share them).
     fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
         let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
-        let unread = match self.config.slow {
+        let unread = match self.ctx.config.slow {
             // Its publishers wait by choice, for as long as the slow timeout says.
             SlowPolicy::Pause => conn.replies_pending,
             SlowPolicy::Disconnect | SlowPolicy::Drop => conn.outbox.pending(),
         };
         match conn.state {
             State::Open | State::Draining => {
-                let unread = if stalled(conn.unread_for(self.now)) { unread } else { 0 };
-                let begun = if stalled(conn.stalled_for(self.now)) { conn.begun_charge() } else { 0 };
+                let unread = if stalled(conn.unread_for(self.ctx.now)) { unread } else { 0 };
+                let begun = if stalled(conn.stalled_for(self.ctx.now)) { conn.begun_charge() } else { 0 };
                 unread + begun
             }
             // It was to have time for its last word.
-            State::Closing if stalled(conn.unread_for(self.now)) => conn.outbox.pending(),
+            State::Closing if stalled(conn.unread_for(self.ctx.now)) => conn.outbox.pending(),
             State::Ending | State::Closing | State::Lingering | State::Lost | State::Gone => 0,
         }
     }
@@ -272,13 +274,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Closing {
             return self.conns.lose(id, CloseReason::Reclaimed);
         }
-        let behind = conn.unread_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        let begun = conn.stalled_for(self.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let behind = conn.unread_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let begun = conn.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
         if begun {
             self.conns.close(id, CloseReason::Reclaimed, 0);
         } else if behind {
             // Under the drop policy a subscriber is closed only where nothing is left to drop.
-            let drops = self.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
+            let drops = self.ctx.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
             if !drops {
                 self.conns.close(id, CloseReason::Slow, 0);
             }

@@ -23,9 +23,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
     /// it are first in the next turn.
     pub(in crate::gateway) fn read_runnable(&mut self) {
-        let enough = self.ledger.bytes_read + READ_TURN as u64;
+        let enough = self.ctx.ledger.bytes_read + READ_TURN as u64;
         for _ in 0..self.conns.due.runnable.len() {
-            if self.ledger.bytes_read >= enough {
+            if self.ctx.ledger.bytes_read >= enough {
                 break;
             }
             let Some(id) = self.conns.due.runnable.pop_front() else { break };
@@ -51,15 +51,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let conn = &mut self.conns[id];
         if let Admission::Wait(_, cause) | Admission::Blocked(cause) = admission {
-            self.pauses.begin(conn, cause, self.now);
-        } else if self.pauses.end(conn, self.now) {
+            self.observe.pauses.begin(conn, cause, self.ctx.now);
+        } else if self.observe.pauses.end(conn, self.ctx.now) {
             // The time that it could not go on is not its own.
-            conn.frame_since = self.now.into();
+            conn.frame_since = self.ctx.now.into();
         }
         let goes_on = match admission {
             Admission::Blocked(PauseCause::Sinks) => {
                 if !std::mem::replace(&mut conn.sink_held, true) {
-                    self.sinks.hold(id, &self.conns);
+                    self.acks.sinks.hold(id, &self.conns);
                 }
                 false
             }
@@ -82,7 +82,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if goes_on {
             self.conns.mark_runnable(id);
         }
-        self.arm(id);
+        self.conns.arm(id, &self.ctx.config);
     }
 
     /// Reads into the lent buffer, behind what is left of the read before, and cuts it. Whether the
@@ -90,7 +90,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
         let conn = &mut self.conns[id];
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let result = self.net.read(conn.socket(), &mut self.scratch[tail..filled_max]);
+        let result = self.ctx.net.read(conn.socket(), &mut self.ingress.scratch[tail..filled_max]);
         let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
 
         let conn = &mut self.conns[id];
@@ -100,7 +100,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ => conn.read_size,
         };
         if let Some(partial) = conn.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            self.ingress.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         self.cut_scratch(id, tail, tail + n);
         true
@@ -109,21 +109,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Makes a batch of the whole frames in the lent buffer, of which `tail` bytes were left of the read
     /// before, and keeps what follows them.
     fn cut_scratch(&mut self, id: ConnId, tail: usize, filled: usize) {
-        let cut = cut(&self.scratch[..filled], &self.rules);
+        let cut = cut(&self.ingress.scratch[..filled], &self.ingress.rules);
         let header = match cut.rest {
             Rest::Begun(header) => Some(header),
             Rest::Short | Rest::Fault(_) => None,
         };
         let rest: Box<[u8]> = match cut.rest {
             Rest::Fault(_) => Box::default(),
-            Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
+            Rest::Short | Rest::Begun(_) => self.ingress.scratch[cut.whole..filled].into(),
         };
         let replies = self.charge_replies(cut.answered);
         if cut.frames > 0 {
             self.conns[id].frame_len = cut.whole as u32 / cut.frames;
         }
         let batch = (cut.frames > 0).then(|| {
-            self.timing.batch(cut.frames, cut.whole);
+            self.ctx.timing.batch(cut.frames, cut.whole);
             let buffer = self.take_scratch(cut.whole);
             Batch::new(buffer, cut.whole, cut.frames, replies)
         });
@@ -134,7 +134,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.submit_batch(id, batch);
         }
         if let Rest::Fault(fault) = cut.rest {
-            self.ledger.read += 1;
+            self.ctx.ledger.read += 1;
             let conn = &mut self.conns[id];
             conn.frames_in_flight += 1;
             if conn.state == State::Open {
@@ -142,7 +142,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             let seq = conn.window.begin();
             conn.window.insert(seq, Item::Fault(fault));
-            self.in_flight += 1;
+            self.ingress.in_flight += 1;
             self.release(id);
         }
     }
@@ -152,16 +152,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// copied is at most half of what a full read brings.
     fn take_scratch(&mut self, whole: usize) -> Buffer {
         let bytes = if whole >= READ_MAX / 2 {
-            std::mem::replace(&mut self.scratch, self.memory.buffer())
+            std::mem::replace(&mut self.ingress.scratch, self.ctx.memory.buffer())
         } else {
-            self.scratch[..whole].into()
+            self.ingress.scratch[..whole].into()
         };
-        Buffer::charged(&self.memory, bytes)
+        Buffer::charged(&self.ctx.memory, bytes)
     }
 
     fn charge_replies(&self, answered: u32) -> Option<Charge> {
         let bytes = answered as usize * REPLY_MAX + BUFFER_OVERHEAD;
-        (answered > 0).then(|| self.memory.charge(Share::Small, bytes))
+        (answered > 0).then(|| self.ctx.memory.charge(Share::Small, bytes))
     }
 
     /// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
@@ -179,9 +179,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // needs to be read on, and have nothing that could be finished.
             None => 0,
         };
-        let charge = self.memory.charge(Share::Small, need);
+        let charge = self.ctx.memory.charge(Share::Small, need);
         if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
-            conn.frame_since = self.now.into();
+            conn.frame_since = self.ctx.now.into();
             conn.frame_mark = bytes.len() as u32;
         }
         conn.partial = Some(Box::new(Partial { bytes, header, charge }));
@@ -192,13 +192,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         let frames = u64::from(batch.frames());
         conn.frames_read += frames;
-        self.ledger.read += frames;
-        let inline = conn.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.inline_left);
+        self.ctx.ledger.read += frames;
+        let inline = conn.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.ctx.inline_left);
         if inline {
-            self.inline_left -= batch.len();
-            self.ledger.verified.inline += 1;
-            let verified = verify(batch, &self.config.scheme);
-            self.timing.verified(self.now, self.now);
+            self.ctx.inline_left -= batch.len();
+            self.ctx.ledger.verified.inline += 1;
+            let verified = verify(batch, &self.ctx.config.scheme);
+            self.ctx.timing.verified(self.ctx.now, self.ctx.now);
             self.give_effect(id, Item::Frames(verified));
             self.conns.mark_ending(id);
             return;
@@ -206,14 +206,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.frames_in_flight += frames as u32;
         conn.bytes_in_flight += batch.len() as u32;
         let number = conn.window.begin();
-        self.in_flight += 1;
-        let ticket = Ticket { conn: id.key(), number, since: self.now };
-        self.submit(Job { ticket, work: Work::Batch(batch) });
-    }
-
-    pub(in crate::gateway) fn submit(&mut self, job: Job) {
-        self.jobs += 1;
-        self.pool.submit(job);
+        self.ingress.in_flight += 1;
+        let ticket = Ticket { conn: id.key(), number, since: self.ctx.now };
+        self.ctx.submit(Job { ticket, work: Work::Batch(batch) });
     }
 
     /// The memory for a large frame is granted: what came of it becomes its first piece.
@@ -228,17 +223,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         let total = header.frame_len();
-        let charge = self.memory.charge(Share::Large, total + BUFFER_OVERHEAD);
+        let charge = self.ctx.memory.charge(Share::Large, total + BUFFER_OVERHEAD);
         let replies = self.charge_replies(u32::from(header.is_answered()));
-        let first = Buffer::new(partial.bytes, self.memory.charge(Share::Large, 0));
-        let hashing = Piecewise::new(total, &self.config.scheme, charge, replies);
-        self.large_count += 1;
-        let number = self.large_count;
+        let first = Buffer::new(partial.bytes, self.ctx.memory.charge(Share::Large, 0));
+        let hashing = Piecewise::new(total, &self.ctx.config.scheme, charge, replies);
+        self.ingress.large_count += 1;
+        let number = self.ingress.large_count;
         let conn = &mut self.conns[id];
         conn.read_size = READ_MIN as u32;
-        conn.frame_since = self.now.into();
+        conn.frame_since = self.ctx.now.into();
         conn.frame_mark = first.len() as u32;
-        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.now));
+        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.ctx.now));
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
@@ -246,13 +241,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = self.net.read(conn.socket(), &mut self.scratch[tail..end]);
+        let result = self.ctx.net.read(conn.socket(), &mut self.ingress.scratch[tail..end]);
         let Some(n) = self.read_result(id, result, end - tail) else { return };
         let conn = &mut self.conns[id];
         if let Some(partial) = conn.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            self.ingress.scratch[..tail].copy_from_slice(&partial.bytes);
         }
-        let bytes = self.scratch[..tail + n].into();
+        let bytes = self.ingress.scratch[..tail + n].into();
         self.keep_partial(id, bytes, Some(header), true);
     }
 
@@ -261,28 +256,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn read_large(&mut self, id: ConnId) -> bool {
         let conn = &mut self.conns[id];
         let large = conn.larges.last_mut().expect(BEGUN);
-        let spare = large.spare(&self.memory);
+        let spare = large.spare(&self.ctx.memory);
         let wanted = spare.len();
         let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
-        let result = self.net.read(socket, spare);
+        let result = self.ctx.net.read(socket, spare);
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
         let conn = &mut self.conns[id];
         let large = conn.larges.last_mut().expect(BEGUN);
-        large.advance(n, &self.memory);
+        large.advance(n, &self.ctx.memory);
         if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
             conn.frame_mark = large.received() as u32;
-            conn.frame_since = self.now.into();
+            conn.frame_since = self.ctx.now.into();
         }
         let number = large.number;
         if large.is_received() {
             large.seq = Some(conn.window.begin());
-            large.received_at = self.now;
-            self.timing.batch(1, large.total());
+            large.received_at = self.ctx.now;
+            self.ctx.timing.batch(1, large.total());
             conn.frames_read += 1;
             conn.frames_in_flight += 1;
-            self.in_flight += 1;
-            self.ledger.read += 1;
+            self.ingress.in_flight += 1;
+            self.ctx.ledger.read += 1;
         }
         self.hash_on(id, number);
         true
@@ -295,19 +290,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let large = &mut conn.larges[at];
         let received = large.is_received();
         if let Some(mut hashing) = large.take(if received { 1 } else { PIECE }) {
-            if received && hashing.unhashed() <= INLINE_BATCH.min(self.inline_left) {
-                self.inline_left -= hashing.unhashed();
+            if received && hashing.unhashed() <= INLINE_BATCH.min(self.ctx.inline_left) {
+                self.ctx.inline_left -= hashing.unhashed();
                 hashing.hash(INLINE_BATCH);
                 large.put(hashing);
             } else {
-                let ticket = Ticket { conn: id.key(), number, since: self.now };
-                self.submit(Job { ticket, work: Work::Piece(hashing) });
+                let ticket = Ticket { conn: id.key(), number, since: self.ctx.now };
+                self.ctx.submit(Job { ticket, work: Work::Piece(hashing) });
                 return;
             }
         }
         if let Some(finished) = large.take_finished() {
             let seq = large.seq.expect("it is received");
-            self.timing.verified(large.received_at, self.now);
+            self.ctx.timing.verified(large.received_at, self.ctx.now);
             conn.larges.remove(at);
             conn.window.insert(seq, Item::Frames(finished.finish()));
             self.release(id);
@@ -316,8 +311,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Throws away what still comes on a connection that is closing. Whether more may come.
     fn discard(&mut self, id: ConnId) -> bool {
-        let wanted = self.scratch.len();
-        let result = self.net.read(self.conns[id].socket(), &mut self.scratch);
+        let wanted = self.ingress.scratch.len();
+        let result = self.ctx.net.read(self.conns[id].socket(), &mut self.ingress.scratch);
         self.read_result(id, result, wanted).is_some()
     }
 
@@ -332,9 +327,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Ok(n) => {
                 // A short read has emptied the socket; only the end may be behind it.
                 conn.readable = n == wanted || conn.read_closed;
-                conn.last_read = self.now.into();
+                conn.last_read = self.ctx.now.into();
                 conn.bytes_read += n as u64;
-                self.ledger.bytes_read += n as u64;
+                self.ctx.ledger.bytes_read += n as u64;
                 Some(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -366,6 +361,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(begun) = conn.begun() else { return };
         conn.partial = None;
         conn.larges.pop_if(|large| !large.is_received());
-        self.ledger.bytes_unfinished += begun as u64;
+        self.ctx.ledger.bytes_unfinished += begun as u64;
     }
 }

@@ -11,11 +11,11 @@ use crate::runtime::pool::{Outcome, Pool};
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes every verdict that is there.
     pub(in crate::gateway) fn collect(&mut self) {
-        while let Some(done) = self.pool.collect() {
-            self.jobs -= 1;
+        while let Some(done) = self.ctx.pool.collect() {
+            self.ctx.jobs -= 1;
             let id = ConnId::from_key(done.ticket.conn);
             let number = done.ticket.number;
-            self.ledger.verified.paired += u64::from(done.paired);
+            self.ctx.ledger.verified.paired += u64::from(done.paired);
             match done.outcome {
                 Outcome::Answers(verified) => self.answers_verified(number, verified),
                 Outcome::Call(performed) => self.function_answered(number, performed),
@@ -23,15 +23,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 Outcome::Draft(draft) => self.draft_hashed(number, draft),
                 Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
                 Outcome::Batch(verified) => {
-                    self.ledger.verified.workers += 1;
-                    self.timing.verified(done.ticket.since, self.now);
+                    self.ctx.ledger.verified.workers += 1;
+                    self.ctx.timing.verified(done.ticket.since, self.ctx.now);
                     // A connection stays until its window is empty, but where the time to drain is over.
                     let Some(conn) = self.conns.get_mut(id) else { continue };
                     conn.window.insert(number, Item::Frames(verified));
                     self.release(id);
                 }
                 Outcome::Piece(hashing) => {
-                    self.ledger.verified.pieces += 1;
+                    self.ctx.ledger.verified.pieces += 1;
                     let Some(conn) = self.conns.get_mut(id) else { continue };
                     let large = conn.larges.iter_mut().find(|large| large.number == number);
                     // Its connection may have ended in the middle of it.
@@ -49,7 +49,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         loop {
             let conn = &mut self.conns[id];
             let Some(item) = conn.window.release() else { break };
-            self.in_flight -= 1;
+            self.ingress.in_flight -= 1;
             conn.frames_in_flight -= item.frames() as u32;
             // A large frame was never charged to the credit: its memory was granted to it alone.
             if let Item::Frames(verified) = &item
@@ -79,7 +79,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Item::Frames(verified) => self.distribute(id, verified),
             Item::Fault(fault) => {
                 if self.conns[id].discard {
-                    self.ledger.undelivered += 1;
+                    self.ctx.ledger.undelivered += 1;
                 } else {
                     let about = fault.id();
                     self.count_rejected(id, fault.status());

@@ -33,11 +33,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What it holds, by its own account.
     pub fn holdings(&self) -> Holdings {
         Holdings {
-            charged: self.memory.used() + self.memory.kept(),
-            spare: self.memory.spare() * READ_MAX,
+            charged: self.ctx.memory.used() + self.ctx.memory.kept(),
+            spare: self.ctx.memory.spare() * READ_MAX,
             slots: self.conns.slots() * (size_of::<Conn<N::Socket>>() + size_of::<usize>()),
             connections: self.conns.len(),
-            noted: self.closed.capacity() * size_of::<(SocketAddr, CloseReason)>(),
+            noted: self.observe.closed.capacity() * size_of::<(SocketAddr, CloseReason)>(),
         }
     }
 
@@ -49,35 +49,39 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Panics
     /// If that is not so.
     pub fn check_invariants(&self, memory_max: usize) {
-        assert!(self.jobs <= JOBS);
-        assert!(self.conns.sockets() <= self.config.connections_max);
+        assert!(self.ctx.jobs <= JOBS);
+        assert!(self.conns.sockets() <= self.ctx.config.connections_max);
         let gone = self.conns.iter().filter(|conn| conn.socket.is_none()).count();
         assert_eq!(self.conns.gone(), gone);
         let armed = self.conns.iter().filter(|conn| conn.armed.is_some()).count();
-        assert_eq!(self.deadlines.len(), armed, "5: deadlines of nobody");
+        assert_eq!(self.conns.deadlines.len(), armed, "5: deadlines of nobody");
         // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
         // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
-            + self.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + self.egress.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
-            + self.sinks.cost()
+            + self.acks.sinks.cost()
             + self.unasked_of_calls()
-            + self.memory.subscriptions();
-        let used = self.memory.used();
-        let [.., answers, _] = self.memory.charged();
+            + self.ctx.memory.subscriptions();
+        let used = self.ctx.memory.used();
+        let [.., answers, _] = self.ctx.memory.charged();
         // Under a limit that was lowered, answers have their room all the same: nothing is given back before they
         // come.
-        let lowered = memory_max > self.memory.limit() && answers <= self.memory.answer_floor();
+        let lowered = memory_max > self.ctx.memory.limit() && answers <= self.ctx.memory.answer_floor();
         let beside = if lowered { answers } else { 0 };
         assert!(used - beside <= memory_max + unasked, "5: {used} bytes of {memory_max}");
         self.check_calls();
-        self.router.check_invariants();
-        let held = self.config.subscriptions_max();
-        assert!(self.router.bytes() <= held, "5: subscriptions take {} of {held}", self.router.bytes());
+        self.egress.router.check_invariants();
+        let held = self.ctx.config.subscriptions_max();
+        assert!(
+            self.egress.router.bytes() <= held,
+            "5: subscriptions take {} of {held}",
+            self.egress.router.bytes()
+        );
         self.assembly.check_invariants();
-        self.sinks.check_invariants();
-        assert_eq!(self.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
-        assert_eq!(self.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
+        self.acks.sinks.check_invariants();
+        assert_eq!(self.ingress.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
+        assert_eq!(self.egress.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
         let runnable: HashSet<_> = self.conns.due.runnable.iter().collect();
         let dirty: HashSet<_> = self.conns.due.dirty.iter().collect();
         for conn in self.conns.iter() {
@@ -90,7 +94,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             assert_eq!(conn.dirty, dirty.contains(&conn.id));
             let is_marked = conn.settles || matches!(conn.state, State::Ending | State::Lost);
             assert!(!is_marked, "its next step was taken before the turn ended");
-            assert_eq!(conn.waiting.is_some(), self.lines.contains(conn.id));
+            assert_eq!(conn.waiting.is_some(), self.ingress.lines.contains(conn.id));
             if conn.state == State::Gone {
                 assert!(
                     Outbox::is_empty(&conn.outbox) && !conn.is_distributed() && conn.socket.is_none(),
@@ -107,9 +111,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         let most = 2 * self.conns.len() + LISTED + 1;
-        assert!(self.lines.longest() <= most, "5: names of those that are no more stand in line");
+        assert!(self.ingress.lines.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
-        self.ledger.in_flight();
+        self.ctx.ledger.in_flight();
     }
 
     /// What is charged for steps that are no calls, which are few, and for what handlers logged.
@@ -122,11 +126,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What is counted of calls agrees with what is there.
     fn check_calls(&self) {
         let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
-        assert_eq!(self.staged, stages().map(|stage| stage.frames).sum::<u64>());
-        assert_eq!(self.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
+        assert_eq!(self.calling.staged, stages().map(|stage| stage.frames).sum::<u64>());
+        assert_eq!(self.acks.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
         let held = stages().map(|stage| stage.held as usize).sum::<usize>();
         assert!(held <= self.assembly.replies(), "a reply is owed to a part that is not held");
-        assert_eq!(self.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
+        assert_eq!(self.calling.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
             assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
@@ -145,22 +149,32 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Panics
     /// If something is.
     pub fn check_empty(&self) {
-        assert!(self.conns.is_empty() && self.jobs == 0 && self.in_flight == 0 && self.entries == 0);
-        assert!(self.staged == 0 && self.lined_up == 0 && self.owed == 0 && self.memory.waiting() == 0);
+        assert!(
+            self.conns.is_empty()
+                && self.ctx.jobs == 0
+                && self.ingress.in_flight == 0
+                && self.egress.entries == 0
+        );
+        assert!(
+            self.calling.staged == 0
+                && self.calling.lined_up == 0
+                && self.acks.owed == 0
+                && self.ctx.memory.waiting() == 0
+        );
         assert!(self.calling.is_empty(), "7: calls of nobody");
-        assert!(self.sinks.is_idle(), "7: tickets for nothing");
+        assert!(self.acks.sinks.is_idle(), "7: tickets for nothing");
         assert!(self.assembly.is_empty(), "7: parts of nothing");
-        assert!(self.router.is_empty() && self.router.bytes() == 0, "7: patterns of nobody");
-        assert_eq!(self.memory.used(), 0, "7: memory is charged for nothing");
+        assert!(self.egress.router.is_empty() && self.egress.router.bytes() == 0, "7: patterns of nobody");
+        assert_eq!(self.ctx.memory.used(), 0, "7: memory is charged for nothing");
     }
 
     /// How many connections were reset while they were not read for this cause.
     pub fn reset_while(&self, cause: PauseCause) -> u64 {
-        self.reset_while[cause as usize]
+        self.observe.reset_while[cause as usize]
     }
 
     /// Who was closed, and why.
     pub fn closed(&self) -> &[(SocketAddr, CloseReason)] {
-        &self.closed
+        &self.observe.closed
     }
 }

@@ -68,24 +68,24 @@ impl Surveyor {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Someone wants to know of every connection. One look answers all who ask while it goes on.
     pub(in crate::gateway) fn ask_survey(&mut self, answer: Answer<Snapshot>) {
-        self.surveyor.asked.push(answer);
+        self.observe.surveyor.asked.push(answer);
     }
 
     /// Looks at the next connections, and answers when all were looked at.
     pub(in crate::gateway) fn survey_on(&mut self) {
-        if !self.surveyor.is_asked() {
+        if !self.observe.surveyor.is_asked() {
             return;
         }
-        let end = self.conns.slots().min(self.surveyor.cursor + SURVEY_TURN);
-        for slot in self.surveyor.cursor..end {
+        let end = self.conns.slots().min(self.observe.surveyor.cursor + SURVEY_TURN);
+        for slot in self.observe.surveyor.cursor..end {
             if let Some(conn) = self.conns.in_slot(slot) {
                 self.look_at(conn.id);
             }
         }
-        self.surveyor.cursor = end;
+        self.observe.surveyor.cursor = end;
         if end == self.conns.slots() {
-            let Surveyor { mut found, asked, .. } = std::mem::take(&mut self.surveyor);
-            found.closed = self.history.shown(self.now);
+            let Surveyor { mut found, asked, .. } = std::mem::take(&mut self.observe.surveyor);
+            found.closed = self.observe.history.shown(self.ctx.now);
             let snapshot = Snapshot { survey: Some(found), ..self.describe() };
             asked.into_iter().for_each(|answer| answer.give(snapshot.clone()));
         }
@@ -93,9 +93,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn look_at(&mut self, id: ConnId) {
         let conn = &self.conns[id];
-        let now = self.now;
-        let found = &mut self.surveyor.found;
-        found.subscribers += u64::from(self.router.has(id));
+        let now = self.ctx.now;
+        let found = &mut self.observe.surveyor.found;
+        found.subscribers += u64::from(self.egress.router.has(id));
         found.publishers += u64::from(conn.publishes);
         let first = conn.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
         let queued = first.map(|first| now.saturating_duration_since(first.since));
