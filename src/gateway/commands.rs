@@ -148,7 +148,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 self.assembly.set_bytes(self.ctx.config.parts_max());
                 // An outbox is at most half of the memory.
-                self.reconsider_crowds();
+                self.reconsider_slow();
                 (old, new) = (&old_size, &new_size);
             }
             Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
@@ -176,7 +176,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 (old_about, new_size) = (rounded(self.ctx.config.outbox_max()), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
-                self.reconsider_crowds();
+                self.reconsider_slow();
                 (old, new) = (&old_about, &new_size);
             }
         }
@@ -220,11 +220,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Subscribers that are not behind any more, by a mark that was changed.
-    fn reconsider_crowds(&mut self) {
-        let mark = self.crowd_mark();
+    fn reconsider_slow(&mut self) {
+        let mark = self.ctx.config.high_watermark();
         for id in self.conns.ids() {
-            if self.conns[id].crowd.is_some() && self.conns[id].outbox.pending() <= mark {
-                self.uncrowd(id);
+            if self.conns[id].slow.is_some() && self.conns[id].outbox.pending() <= mark {
+                self.egress.release(&mut self.conns, id);
             }
         }
     }

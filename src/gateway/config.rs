@@ -229,6 +229,11 @@ impl Config {
         self.outbox.min(self.memory / 2)
     }
 
+    /// Bytes in an outbox from which on its publishers are held.
+    pub fn high_watermark(&self) -> usize {
+        self.outbox_max() / 2
+    }
+
     /// What parts may really take: at most half of the memory, and beside it there is room for the largest frame
     /// and for small ones, so that what makes them whole can be read.
     pub fn parts_max(&self) -> usize {

@@ -7,8 +7,6 @@
 //! A part that is held is owed a reply too, but when that comes others decide: a connection that has nothing else to
 //! wait for and is closed for a reason does not wait for it.
 
-use std::rc::Rc;
-
 use crate::core::limits::BUFFER_OVERHEAD;
 use crate::core::memory::{Buffer, Charge};
 use crate::gateway::Gate;
@@ -74,7 +72,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn pay(&mut self, owed: Owed) {
         let owed = self.end_hold(owed);
         match owed.reply {
-            Reply::Ready(replies) => self.push_reply(owed.conn, replies),
+            Reply::Ready(replies) => self.egress.push_reply(&mut self.conns, owed.conn, replies),
             Reply::One { id, status, room } => self.push_one(owed.conn, id, status, "", room),
         }
         self.owe_less(owed.conn);
@@ -95,7 +93,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     }
                 });
                 let replies = Parcel::Replies(Buffer::charged(&self.ctx.memory, bytes.into()));
-                self.push_reply(owed.conn, replies);
+                self.egress.push_reply(&mut self.conns, owed.conn, replies);
             }
         }
         self.owe_less(owed.conn);
@@ -105,7 +103,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut bytes = Vec::new();
         encode_refusal(id, status, reason, &self.ctx.config.scheme, &mut bytes);
         room.resize(bytes.len() + BUFFER_OVERHEAD);
-        self.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
+        self.egress.push_reply(&mut self.conns, conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }
 
     fn owe_less(&mut self, id: ConnId) {
@@ -114,17 +112,5 @@ impl<N: Net, P: Pool> Gate<N, P> {
         stage.owed -= 1;
         self.acks.owed -= 1;
         self.tidy_stage(id);
-    }
-
-    /// Adds replies to the outbox of the peer that they are for.
-    pub(in crate::gateway) fn push_reply(&mut self, id: ConnId, replies: Parcel) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.is_written() {
-            return;
-        }
-        conn.replies_pending += replies.reply_bytes();
-        conn.outbox.push(Rc::new(replies));
-        self.egress.entries += 1;
-        self.conns.mark_dirty(id);
     }
 }

@@ -2,8 +2,6 @@
 //! [`Gate::settle_ending`], and they leave the table in one place, [`Gate::reap`]. So whoever works on a connection finds
 //! it there until its work is done, whatever came of it.
 
-use std::rc::Rc;
-
 use log::Level;
 
 use crate::core::limits::LINGER;
@@ -40,7 +38,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             State::Draining if conn.ended && conn.is_answered() => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
-                self.leave(id);
+                self.egress.leave(&mut self.conns, id);
                 if self.conns[id].outbox.is_empty() {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
@@ -89,17 +87,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.linger_until = self.ctx.draining.unwrap_or(self.ctx.now + patience).into();
         conn.state = State::Closing;
         self.say_closed(id, &reason);
-        self.leave(id);
+        self.egress.leave(&mut self.conns, id);
         self.forget_begun(id);
         if reason == CloseReason::Slow {
-            self.abandon_rest(id);
+            self.egress.abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
         if !last.is_empty() {
-            let buffer = Buffer::charged(&self.ctx.memory, last.into());
-            let conn = &mut self.conns[id];
-            conn.replies_pending += buffer.len();
-            conn.outbox.push(Rc::new(Parcel::Replies(buffer)));
-            self.egress.entries += 1;
+            let last = Parcel::Replies(Buffer::charged(&self.ctx.memory, last.into()));
+            self.egress.push_last(&mut self.conns, id, last);
         }
         // What still comes is read, to be thrown away.
         self.conns.mark_runnable(id);
@@ -112,9 +107,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(end) = self.conns[id].end.take() {
             self.say_closed(id, &end.reason);
         }
-        self.leave(id);
+        self.egress.leave(&mut self.conns, id);
         self.forget_begun(id);
-        self.abandon(id);
+        self.egress.abandon(&mut self.conns, &mut self.ctx, id);
+        self.resume_calls_of(id);
         let conn = &mut self.conns[id];
         conn.state = State::Gone;
         conn.readable = false;
@@ -125,72 +121,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// The one place where a connection leaves the table, and its socket is closed.
     fn reap(&mut self, id: ConnId) {
-        self.leave(id);
-        self.forget_begun(id);
-        self.abandon(id);
-        let mut conn = self.conns.remove(id).expect("it was there until now");
-        self.observe.pauses.end(&mut conn, self.ctx.now);
+        if self.conns[id].state != State::Gone {
+            self.give_up(id);
+        }
+        let conn = self.conns.remove(id).expect("it was there until now");
         self.ingress.in_flight -= conn.window.len();
         let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
         self.calling.staged -= staged;
         self.calling.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
         self.acks.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         self.calling.queue.forget(id.key());
-        let ledger = &mut self.ctx.ledger;
-        ledger.connections.closed += u64::from(conn.socket.is_some());
         // At the end of draining there may be some; else its window is empty, and its stage.
-        ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
+        self.ctx.ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
     }
 
     /// The time to drain is over: every connection ends, whatever it waits for.
     pub(in crate::gateway) fn reap_all(&mut self) {
         for id in self.conns.ids() {
             self.conns.lose(id, CloseReason::Draining);
-            self.give_up(id);
             self.reap(id);
         }
         self.conns.due.ending.clear();
-    }
-
-    /// It subscribes to nothing more, and holds nobody up.
-    fn leave(&mut self, id: ConnId) {
-        self.egress.router.leave(id);
-        self.uncrowd(id);
-    }
-
-    /// Its outbox is given up.
-    fn abandon(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        conn.lost = 0;
-        conn.replies_pending = 0;
-        self.egress.entries -= conn.outbox.len();
-        let mut missed = 0;
-        for unsent in conn.outbox.abandon() {
-            if let Parcel::Run(run) = &*unsent.item {
-                missed += u64::from(run.end_copy(unsent.written));
-            }
-            unsent.item.let_go(&mut self.ctx.ledger);
-        }
-        self.ctx.ledger.copies.undelivered += missed;
-        self.resume_calls_of(id);
-    }
-
-    /// Its outbox is given up, but for what is being written.
-    fn abandon_rest(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        conn.lost = 0;
-        let (mut missed, mut items, mut replies) = (0, 0, 0);
-        conn.outbox.abandon_rest(|item| {
-            items += 1;
-            match &*item {
-                Parcel::Run(run) => missed += u64::from(run.end_copy(0)),
-                Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
-            }
-            item.let_go(&mut self.ctx.ledger);
-        });
-        conn.replies_pending -= replies;
-        self.egress.entries -= items;
-        self.ctx.ledger.copies.undelivered += missed;
     }
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {

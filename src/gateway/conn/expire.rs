@@ -40,13 +40,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             conn.frame_since = self.ctx.now.into();
         }
-        if let Some(crowd) = &conn.crowd {
+        if let Some(slow) = &conn.slow {
             if self.ctx.config.slow == SlowPolicy::Pause {
-                if self.ctx.now >= conn.slow_since(crowd) + self.ctx.config.slow_timeout {
+                if self.ctx.now >= conn.slow_since(slow) + self.ctx.config.slow_timeout {
                     return self.conns.close(id, CloseReason::Slow, 0);
                 }
             } else if !conn.is_patient(self.ctx.now) {
-                self.release_held(id);
+                self.egress.release_publishers(&mut self.conns, id);
             }
         }
         let conn = &mut self.conns[id];

@@ -122,7 +122,7 @@ pub struct Partial {
 
 /// A subscriber that is behind, and whom it holds up.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct SlowConsumer {
     /// Since when.
     pub since: Instant,
     /// Publishers that are not read until it has caught up or patience ends.
@@ -200,7 +200,7 @@ pub struct Conn<S> {
     // Subscribing
     /// Frames dropped for it since the last GAP.
     pub lost: u64,
-    pub crowd: Option<Box<Crowd>>,
+    pub slow: Option<Box<SlowConsumer>>,
     pub held_by: Option<ConnId>,
 
     /// It is on the list of those whose next step towards their end is looked at when the turn ends.
@@ -261,7 +261,7 @@ impl<S> Conn<S> {
             replies_pending: 0,
             last_write: moment,
             lost: 0,
-            crowd: None,
+            slow: None,
             held_by: None,
             armed: None,
             linger_until: moment,
@@ -357,8 +357,8 @@ impl<S> Conn<S> {
     }
 
     fn patience_ends(&self) -> Option<Instant> {
-        let crowd = self.crowd.as_ref()?;
-        Some((crowd.since + PATIENCE_TOTAL).min(self.slow_since(crowd) + PATIENCE_IDLE))
+        let slow = self.slow.as_ref()?;
+        Some((slow.since + PATIENCE_TOTAL).min(self.slow_since(slow) + PATIENCE_IDLE))
     }
 
     /// The next instant at which this connection must be looked at.
@@ -369,19 +369,19 @@ impl<S> Conn<S> {
             State::Open | State::Draining => {
                 let idle = self.last_read.max(self.last_write).get() + config.idle_timeout;
                 let frame = self.begun().map(|_| self.frame_since.get() + config.frame_timeout);
-                let crowd = self.crowd.as_ref().and_then(|crowd| match config.slow {
-                    SlowPolicy::Pause => Some(self.slow_since(crowd) + config.slow_timeout),
-                    _ if crowd.holding.is_empty() => None,
+                let slow = self.slow.as_ref().and_then(|slow| match config.slow {
+                    SlowPolicy::Pause => Some(self.slow_since(slow) + config.slow_timeout),
+                    _ if slow.holding.is_empty() => None,
                     _ => self.patience_ends(),
                 });
-                [Some(idle), frame, crowd].into_iter().flatten().min()
+                [Some(idle), frame, slow].into_iter().flatten().min()
             }
         }
     }
 
-    /// When a crowded subscriber last took something.
-    pub fn slow_since(&self, crowd: &Crowd) -> Instant {
-        self.last_write.get().max(crowd.since)
+    /// When a slow consumer last took something.
+    pub fn slow_since(&self, slow: &SlowConsumer) -> Instant {
+        self.last_write.get().max(slow.since)
     }
 
     /// For how long the peer has not taken what is meant for it, if something is.

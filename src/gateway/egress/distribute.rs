@@ -4,13 +4,13 @@
 use std::rc::Rc;
 
 use crate::core::limits::{BUFFER_OVERHEAD, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
-use crate::core::memory::{Buffer, Charge, Share};
+use crate::core::memory::{Buffer, Charge};
 use crate::gateway::CloseReason;
 use crate::gateway::acks::pending::Reply;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::{ConnId, Item, Rejects};
-use crate::gateway::egress::parcel::{Parcel, Run};
+use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::egress::router::Targets;
 use crate::gateway::handlers::stage::Passed;
 use crate::gateway::observe::notices::Notice;
@@ -18,7 +18,7 @@ use crate::gateway::{BadDigestPolicy, Gate};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{
-    Body, Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
+    Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
 };
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
@@ -401,7 +401,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hands a run to its subscribers.
     fn close_run(&mut self, id: ConnId, verified: &Verified, run: Option<OpenRun>) {
         let Some(OpenRun { start, end, frames, targets }) = run else { return };
-        self.hand_out(id, verified.body().part(start, end), frames, &targets);
+        self.egress.hand_out(
+            &mut self.conns,
+            &mut self.ctx,
+            id,
+            verified.body().part(start, end),
+            frames,
+            &targets,
+        );
     }
 
     /// Hands frames of one topic to the sinks, where there are some.
@@ -457,28 +464,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.acks.sinks.owe(ticket, owed);
     }
 
-    pub(in crate::gateway) fn hand_out(
-        &mut self,
-        id: ConnId,
-        mut body: Body,
-        frames: u32,
-        targets: &[ConnId],
-    ) {
-        // Who is behind would keep a large buffer for the sake of a small part of it.
-        if body.is_fragment() && targets.iter().any(|&target| !self.conns[target].writable) {
-            body = body.copied(&self.ctx.memory, Share::Small);
-        }
-        let run = Run::new(body, frames, self.ctx.now);
-        if targets.is_empty() {
-            self.ctx.ledger.unmatched += u64::from(frames);
-        }
-        let parcel = Rc::new(Parcel::Run(run));
-        for &target in targets {
-            self.push(target, parcel.clone(), id);
-        }
-        parcel.let_go(&mut self.ctx.ledger);
-    }
-
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
         let Passed { frame, reply, ticket: promised, before, .. } = passed;
@@ -499,28 +484,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.keep_promise(ticket);
         }
         match before.is_empty() {
-            true => self.hand_out(id, frame.body().clone(), 1, &targets),
+            true => {
+                self.egress.hand_out(&mut self.conns, &mut self.ctx, id, frame.body().clone(), 1, &targets)
+            }
             // Whoever subscribes had it the first time.
             false => self.ctx.ledger.delivered += 1,
         }
         if let Some(reply) = reply {
             self.send_replies(id, reply, ticket);
-        }
-    }
-
-    /// Adds a run to a subscriber's outbox, and sees what that means for its publisher.
-    fn push(&mut self, target: ConnId, parcel: Rc<Parcel>, publisher: ConnId) {
-        let conn = &mut self.conns[target];
-        if !conn.is_written() {
-            // It ended since the list of subscribers was looked up.
-            return;
-        }
-        self.egress.entries += 1;
-        conn.outbox.push(parcel);
-        let is_behind = conn.outbox.pending() > self.crowd_mark();
-        self.conns.mark_dirty(target);
-        if is_behind {
-            self.crowd(target, publisher);
         }
     }
 
@@ -556,7 +527,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Sends replies, or owes them until a ticket is over.
     fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
-        let Some(ticket) = ticket else { return self.push_reply(id, replies) };
+        let Some(ticket) = ticket else { return self.egress.push_reply(&mut self.conns, id, replies) };
         let owed = self.owe(id, Reply::Ready(replies));
         self.acks.sinks.owe(ticket, owed);
     }

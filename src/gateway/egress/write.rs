@@ -3,11 +3,14 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use super::Egress;
 use crate::core::limits::{REPLIES_UNREAD, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
 use crate::core::memory::Buffer;
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
+use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
+use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::parcel::Parcel;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -33,13 +36,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Writes what the socket takes, and lets go on who waited for that.
     fn flush(&mut self, id: ConnId) {
-        if let Err(error) = self.write_out(id) {
+        if let Err(error) = self.egress.write_out(&mut self.conns, &mut self.ctx, id) {
             return self.conns.lose(id, CloseReason::Lost(error.kind()));
         }
-        let crowd_mark = self.crowd_mark();
         let conn = &self.conns[id];
-        if conn.crowd.is_some() && conn.outbox.pending() <= crowd_mark / 2 {
-            self.uncrowd(id);
+        if conn.slow.is_some() && conn.outbox.pending() <= self.ctx.config.high_watermark() / 2 {
+            self.egress.release(&mut self.conns, id);
         }
         if self.conns[id].replies_pending < REPLIES_UNREAD {
             self.conns.mark_runnable(id);
@@ -47,17 +49,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.conns.mark_ending(id);
     }
+}
 
+impl Egress {
     /// Writes what the socket takes, within a turn's budget.
-    pub(in crate::gateway) fn write_out(&mut self, id: ConnId) -> io::Result<()> {
-        let is_shared = self.egress.shared_at.is_some_and(|at| self.ctx.now - at < WRITE_SHARED_FOR);
+    pub fn write_out<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+    ) -> io::Result<()> {
+        let is_shared = self.shared_at.is_some_and(|at| ctx.now - at < WRITE_SHARED_FOR);
         let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
-        while self.conns[id].has_to_write() {
+        let conn = &mut conns[id];
+        while conn.has_to_write() {
             if left == 0 {
-                self.conns.mark_dirty(id);
+                conns.mark_dirty(id);
                 break;
             }
-            match self.write_once(id, left)? {
+            match self.write_once(conn, ctx, left)? {
                 0 => break,
                 n => left = left.saturating_sub(n),
             }
@@ -66,15 +76,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// One vectored write, of no more slices than hold `enough` bytes. 0 if the socket takes nothing now.
-    fn write_once(&mut self, id: ConnId, enough: usize) -> io::Result<usize> {
-        self.tell_gap(id);
-        let conn = &mut self.conns[id];
+    fn write_once<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        enough: usize,
+    ) -> io::Result<usize> {
+        if conn.lost > 0 && conn.outbox.is_at_start() {
+            self.tell_gap(conn, ctx);
+        }
         let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         // While frames are missing behind the first item, the GAP comes before all others.
         let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-        let n = match self.ctx.net.write(socket, &slices[..count]) {
+        let n = match ctx.net.write(socket, &slices[..count]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
@@ -82,43 +98,35 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if n == 0 {
             return Ok(0);
         }
-        conn.last_write = self.ctx.now.into();
-        let (mut items, mut copies, mut replies) = (0, 0, 0);
+        conn.last_write = ctx.now.into();
+        conn.bytes_written += n as u64;
+        ctx.ledger.bytes_written += n as u64;
         conn.outbox.advance(n, |item| {
-            items += 1;
+            self.entries -= 1;
             match &*item {
                 Parcel::Run(run) => {
-                    copies += u64::from(run.frames());
-                    self.ctx.timing.written(run.at(), self.ctx.now);
+                    let copies = u64::from(run.frames());
+                    conn.frames_written += copies;
+                    ctx.ledger.copies.written += copies;
+                    ctx.timing.written(run.at(), ctx.now);
                 }
-                Parcel::Replies(_) | Parcel::Frame(_) => replies += item.reply_bytes(),
+                Parcel::Replies(_) | Parcel::Frame(_) => conn.replies_pending -= item.reply_bytes(),
             }
-            item.let_go(&mut self.ctx.ledger);
+            item.let_go(&mut ctx.ledger);
         });
-        conn.replies_pending -= replies;
-        conn.frames_written += copies;
-        conn.bytes_written += n as u64;
-        self.egress.entries -= items;
-        let ledger = &mut self.ctx.ledger;
-        ledger.copies.written += copies;
-        ledger.bytes_written += n as u64;
         Ok(n)
     }
 
     /// Says how many frames were dropped, at the place where they are missing.
-    fn tell_gap(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        if conn.lost == 0 || !conn.outbox.is_at_start() {
-            return;
-        }
+    fn tell_gap<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &Ctx<N, P>) {
         let mut gap = Vec::new();
         let key = std::mem::take(&mut conn.lost);
         let header = Header { status: Status::Gap as u16, key, ..Header::new(Kind::Reply) };
-        encode(header, b"", b"", &self.ctx.config.scheme, &mut gap);
+        encode(header, b"", b"", &ctx.config.scheme, &mut gap);
         conn.replies_pending += gap.len();
-        let gap = Buffer::charged(&self.ctx.memory, gap.into());
+        let gap = Buffer::charged(&ctx.memory, gap.into());
         conn.outbox.push_front(Rc::new(Parcel::Replies(gap)));
-        self.egress.entries += 1;
+        self.entries += 1;
     }
 }
 

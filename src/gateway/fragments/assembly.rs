@@ -425,7 +425,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match before.is_empty() {
             true => {
                 let targets = self.egress.router.route(frame.topic).expect("a part's topic is checked");
-                self.hand_out(from, made.body().clone(), 1, &targets);
+                self.egress.hand_out(&mut self.conns, &mut self.ctx, from, made.body().clone(), 1, &targets);
             }
             // Whoever subscribes had it the first time.
             false => self.ctx.ledger.delivered += 1,

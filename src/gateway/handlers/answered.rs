@@ -242,7 +242,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.count_rejected(id, status);
         self.unstage(id, 1);
         if let Some(reply) = reply {
-            self.push_reply(id, reply);
+            self.egress.push_reply(&mut self.conns, id, reply);
         }
         self.complete_at_once(id, seq);
         if status != Status::Duplicate {

@@ -9,3 +9,4 @@ pub(in crate::gateway) mod processes;
 pub(in crate::gateway) mod stage;
 pub(in crate::gateway) mod waits;
 pub(in crate::gateway) mod with_workers;
+mod write;

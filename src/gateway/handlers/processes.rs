@@ -15,11 +15,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX, WRITE_SLICES, WRITE_TURN};
+use crate::core::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX};
 use crate::core::memory::Memory;
 use crate::gateway::Gate;
 use crate::gateway::egress::parcel::Parcel;
@@ -165,7 +164,7 @@ impl<H: Process> Handlers<H> {
         self.open().find(|(_, running)| running.calls.is_empty()).map(|(at, _)| at)
     }
 
-    fn open(&self) -> impl Iterator<Item = (usize, &Running<H>)> {
+    pub fn open(&self) -> impl Iterator<Item = (usize, &Running<H>)> {
         self.seats.iter().take(self.wanted).enumerate().filter_map(|(at, seat)| match &seat.life {
             Life::Running(running) if running.closed.is_none() && running.trial_until.is_none() => {
                 Some((at, &**running))
@@ -538,44 +537,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
             match works {
                 true => self.try_again(call, &why),
                 false => self.try_later(call),
-            }
-        }
-    }
-}
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Writes to every handler what its pipe takes.
-    pub(in crate::gateway) fn write_calls(&mut self) {
-        let calling = &mut self.calling;
-        for seat in 0..calling.handlers.len() {
-            if let Some(running) = calling.handlers.running(seat) {
-                running.write(self.ctx.now);
-            }
-        }
-    }
-
-    /// Whether some handler could be written to at once.
-    pub(in crate::gateway) fn has_calls_to_write(&self) -> bool {
-        let calling = &self.calling;
-        calling.handlers.open().any(|(_, running)| running.writable && !running.outbox.is_empty())
-    }
-}
-
-impl<H: Process> Running<H> {
-    fn write(&mut self, now: Instant) {
-        let mut left = WRITE_TURN;
-        while left > 0 && self.writable && self.closed.is_none() && !self.outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let count = self.outbox.gather(false, left, &mut slices);
-            let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-            match self.process.write(&slices[..count]) {
-                Ok(n) => {
-                    self.writable = n == offered;
-                    self.outbox.advance(n, drop);
-                    left = left.saturating_sub(n);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(_) => self.closed = Some(now),
             }
         }
     }

@@ -280,7 +280,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.close(id, CloseReason::Reclaimed, 0);
         } else if behind {
             // Under the drop policy a subscriber is closed only where nothing is left to drop.
-            let drops = self.ctx.config.slow == SlowPolicy::Drop && self.drop_oldest(id, 0);
+            let drops = self.ctx.config.slow == SlowPolicy::Drop
+                && self.egress.drop_oldest(&mut self.conns, &mut self.ctx, id, 0);
             if !drops {
                 self.conns.close(id, CloseReason::Slow, 0);
             }

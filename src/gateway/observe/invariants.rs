@@ -101,13 +101,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     "what is gone waits only for what it sent"
                 );
             }
-            let crowd = conn.crowd.iter().flat_map(|crowd| &crowd.holding);
-            for held in crowd {
+            let holding = conn.slow.iter().flat_map(|slow| &slow.holding);
+            for held in holding {
                 assert!(self.conns.get(*held).is_none_or(|held| held.held_by == Some(conn.id)));
             }
             if let Some(by) = conn.held_by {
-                let holder = self.conns.get(by).and_then(|by| by.crowd.as_ref());
-                assert!(holder.is_some_and(|crowd| crowd.holding.contains(&conn.id)), "held by nobody");
+                let holder = self.conns.get(by).and_then(|by| by.slow.as_ref());
+                assert!(holder.is_some_and(|slow| slow.holding.contains(&conn.id)), "held by nobody");
             }
         }
         let most = 2 * self.conns.len() + LISTED + 1;

@@ -142,7 +142,7 @@ fn slow<S>(conn: &Conn<S>, now: Instant) -> Slow {
         oldest: first.map_or(idle, |at| now.saturating_duration_since(at)),
         idle,
         dropped: conn.dropped,
-        holding: conn.crowd.as_ref().map_or(0, |crowd| crowd.holding.len() as u64),
+        holding: conn.slow.as_ref().map_or(0, |slow| slow.holding.len() as u64),
     }
 }
 

@@ -1,0 +1,98 @@
+//! Into outboxes, and out of those that are given up.
+
+use std::rc::Rc;
+
+use super::Egress;
+use super::parcel::{Parcel, Run};
+use crate::core::memory::Share;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::runtime::net::Net;
+use crate::wire::Body;
+
+impl Egress {
+    /// Hands frames to their subscribers, and sees what that means for their publisher.
+    pub fn hand_out<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        publisher: ConnId,
+        mut body: Body,
+        frames: u32,
+        targets: &[ConnId],
+    ) {
+        // Who is behind would keep a large buffer for the sake of a small part of it.
+        if body.is_fragment() && targets.iter().any(|&target| !conns[target].writable) {
+            body = body.copied(&ctx.memory, Share::Small);
+        }
+        if targets.is_empty() {
+            ctx.ledger.unmatched += u64::from(frames);
+        }
+        let parcel = Rc::new(Parcel::Run(Run::new(body, frames, ctx.now)));
+        for &target in targets {
+            let conn = &mut conns[target];
+            // It may be about to end.
+            if conn.is_written() {
+                self.entries += 1;
+                conn.outbox.push(parcel.clone());
+                let is_behind = conn.outbox.pending() > ctx.config.high_watermark();
+                conns.mark_dirty(target);
+                if is_behind {
+                    self.curb(conns, ctx, target, publisher);
+                }
+            }
+        }
+        parcel.let_go(&mut ctx.ledger);
+    }
+
+    /// Adds replies to the outbox of the peer that they are for, if it is still there.
+    pub fn push_reply<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel) {
+        if conns.get(id).is_some_and(|conn| conn.is_written()) {
+            self.push_last(conns, id, replies);
+        }
+    }
+
+    /// The same for the last that is said to a connection which is closing.
+    pub fn push_last<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel) {
+        let conn = &mut conns[id];
+        conn.replies_pending += replies.reply_bytes();
+        conn.outbox.push(Rc::new(replies));
+        self.entries += 1;
+        conns.mark_dirty(id);
+    }
+
+    /// It subscribes to nothing more, and holds nobody up.
+    pub fn leave<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
+        self.router.leave(id);
+        self.release(conns, id);
+    }
+
+    /// Its outbox is given up.
+    pub fn abandon<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
+        let conn = &mut conns[id];
+        conn.lost = 0;
+        conn.replies_pending = 0;
+        self.entries -= conn.outbox.len();
+        for unsent in conn.outbox.abandon() {
+            if let Parcel::Run(run) = &*unsent.item {
+                ctx.ledger.copies.undelivered += u64::from(run.end_copy(unsent.written));
+            }
+            unsent.item.let_go(&mut ctx.ledger);
+        }
+    }
+
+    /// Its outbox is given up, but for what is being written.
+    pub fn abandon_rest<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
+        let conn = &mut conns[id];
+        conn.lost = 0;
+        conn.outbox.abandon_rest(|item| {
+            self.entries -= 1;
+            match &*item {
+                Parcel::Run(run) => ctx.ledger.copies.undelivered += u64::from(run.end_copy(0)),
+                Parcel::Replies(_) | Parcel::Frame(_) => conn.replies_pending -= item.reply_bytes(),
+            }
+            item.let_go(&mut ctx.ledger);
+        });
+    }
+}
