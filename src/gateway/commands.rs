@@ -223,7 +223,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn reconsider_slow(&mut self) {
         let mark = self.ctx.config.high_watermark();
         for id in self.conns.ids() {
-            if self.conns[id].slow.is_some() && self.conns[id].outbox.pending() <= mark {
+            if self.conns[id].writing.slow.is_some() && self.conns[id].writing.outbox.pending() <= mark {
                 self.egress.release(&mut self.conns, id);
             }
         }

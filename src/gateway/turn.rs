@@ -70,10 +70,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.socket.is_some()) else {
                         continue;
                     };
-                    conn.readable |= readable;
-                    conn.read_closed |= read_closed;
-                    if writable && !conn.writable {
-                        conn.writable = true;
+                    conn.reading.readable |= readable;
+                    conn.reading.read_closed |= read_closed;
+                    if writable && !conn.writing.writable {
+                        conn.writing.writable = true;
                         self.conns.mark_dirty(id);
                     }
                     if reset {

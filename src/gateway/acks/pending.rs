@@ -40,21 +40,21 @@ pub(in crate::gateway) enum Reply {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes note of replies that are owed to a connection.
     pub(in crate::gateway) fn owe(&mut self, id: ConnId, reply: Reply) -> Owed {
-        self.conns[id].stage.get_or_insert_default().owed += 1;
+        self.conns[id].order.stage.get_or_insert_default().owed += 1;
         self.acks.owed += 1;
         Owed { conn: id, held: false, reply }
     }
 
     /// Takes note of the reply that is owed to a part which is held.
     pub(in crate::gateway) fn owe_held(&mut self, id: ConnId, reply: Reply) -> Owed {
-        self.conns[id].stage.get_or_insert_default().held += 1;
+        self.conns[id].order.stage.get_or_insert_default().held += 1;
         Owed { conn: id, held: true, reply }
     }
 
     /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
     pub(in crate::gateway) fn end_hold(&mut self, mut owed: Owed) -> Owed {
         if std::mem::take(&mut owed.held)
-            && let Some(stage) = self.conns.get_mut(owed.conn).and_then(|conn| conn.stage.as_mut())
+            && let Some(stage) = self.conns.get_mut(owed.conn).and_then(|conn| conn.order.stage.as_mut())
         {
             stage.held -= 1;
             stage.owed += 1;
@@ -108,7 +108,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn owe_less(&mut self, id: ConnId) {
         // It may be gone: at the end of draining, or where the frame was a part that was held.
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.stage.as_mut()) else { return };
+        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) else { return };
         stage.owed -= 1;
         self.acks.owed -= 1;
         self.tidy_stage(id);

@@ -510,7 +510,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(id) = self.acks.sinks.held.pop_front_if(|_| has_room) else { break };
             // It may have ended meanwhile.
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.sink_held = false;
+                conn.reading.sink_held = false;
                 self.conns.mark_runnable(id);
             }
         }

@@ -32,24 +32,24 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Draining if conn.end.is_some() => {
-                if !conn.is_owed() {
+                if !conn.order.is_owed() {
                     self.say_last(id);
                 }
             }
-            State::Draining if conn.ended && conn.is_answered() => {
+            State::Draining if conn.reading.ended && conn.order.is_answered() => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
                 self.egress.leave(&mut self.conns, id);
-                if self.conns[id].outbox.is_empty() {
+                if self.conns[id].writing.outbox.is_empty() {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
                 }
             }
             State::Draining => {}
             State::Ending => self.say_last(id),
-            State::Closing if conn.outbox.is_empty() => {
+            State::Closing if conn.writing.outbox.is_empty() => {
                 conn.state = State::Lingering;
                 conn.linger_until = conn.linger_until.min((self.ctx.now + LINGER).into());
-                if conn.ended && conn.is_quiet() {
+                if conn.reading.ended && conn.order.is_quiet() {
                     self.reap(id);
                 } else {
                     self.ctx.net.shutdown_write(conn.socket());
@@ -57,14 +57,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
             State::Closing => {}
-            State::Lingering if conn.ended && conn.is_quiet() => self.reap(id),
+            State::Lingering if conn.reading.ended && conn.order.is_quiet() => self.reap(id),
             State::Lingering => {}
             State::Lost => {
                 self.give_up(id);
                 self.settle(id);
             }
             // What it is told is for nobody.
-            State::Gone if conn.is_distributed() => self.reap(id),
+            State::Gone if conn.order.is_distributed() => self.reap(id),
             State::Gone => {}
         }
     }
@@ -113,7 +113,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.resume_calls_of(id);
         let conn = &mut self.conns[id];
         conn.state = State::Gone;
-        conn.readable = false;
+        conn.reading.readable = false;
         self.observe.pauses.end(conn, self.ctx.now);
         self.conns.disarm(id);
         self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
@@ -125,14 +125,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.give_up(id);
         }
         let conn = self.conns.remove(id).expect("it was there until now");
-        self.ingress.in_flight -= conn.window.len();
-        let staged = conn.stage.as_ref().map_or(0, |stage| stage.frames);
+        self.ingress.in_flight -= conn.order.window.len();
+        let staged = conn.order.stage.as_ref().map_or(0, |stage| stage.frames);
         self.calling.staged -= staged;
-        self.calling.lined_up -= conn.stage.as_ref().map_or(0, |stage| stage.lined_up());
-        self.acks.owed -= conn.stage.as_ref().map_or(0, |stage| stage.owed as usize);
+        self.calling.lined_up -= conn.order.stage.as_ref().map_or(0, |stage| stage.lined_up());
+        self.acks.owed -= conn.order.stage.as_ref().map_or(0, |stage| stage.owed as usize);
         self.calling.queue.forget(id.key());
         // At the end of draining there may be some; else its window is empty, and its stage.
-        self.ctx.ledger.undelivered += u64::from(conn.frames_in_flight) + staged;
+        self.ctx.ledger.undelivered += u64::from(conn.order.frames_in_flight) + staged;
     }
 
     /// The time to drain is over: every connection ends, whatever it waits for.
@@ -166,8 +166,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             "{} closed after {}, {}, {}: {reason}",
             conn.peer,
             about(self.ctx.now.saturating_duration_since(conn.opened.get())),
-            many(conn.frames_read, "frame"),
-            many(conn.bytes_read, "byte")
+            many(conn.traffic.frames_read, "frame"),
+            many(conn.traffic.bytes_read, "byte")
         );
     }
 }

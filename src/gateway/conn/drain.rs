@@ -73,14 +73,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // this is a drain and no crash.
             for id in self.conns.ids() {
                 let conn = &self.conns[id];
-                if conn.state != State::Draining || conn.ended {
+                if conn.state != State::Draining || conn.reading.ended {
                     continue;
                 }
                 let mut last = Vec::new();
-                if conn.publishes || self.egress.router.has(id) || conn.readable || conn.begun().is_some() {
+                if conn.traffic.publishes
+                    || self.egress.router.has(id)
+                    || conn.reading.readable
+                    || conn.reading.begun().is_some()
+                {
                     let reason = CloseReason::Draining.to_string();
                     encode_reply(
-                        conn.begun_id(),
+                        conn.reading.begun_id(),
                         Status::Closing,
                         &reason,
                         &self.ctx.config.scheme,

@@ -33,29 +33,33 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn expire_open(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         // Where bytes are there and were not read, the gateway is what the peer waits for.
-        let is_ours = conn.readable || conn.paused.is_some();
-        if conn.begun().is_some() && self.ctx.now >= conn.frame_since.get() + self.ctx.config.frame_timeout {
+        let is_ours = conn.reading.readable || conn.reading.paused.is_some();
+        if conn.reading.begun().is_some()
+            && self.ctx.now >= conn.reading.frame_since.get() + self.ctx.config.frame_timeout
+        {
             if !is_ours {
                 return self.conns.lose(id, CloseReason::FrameTimeout);
             }
-            conn.frame_since = self.ctx.now.into();
+            conn.reading.frame_since = self.ctx.now.into();
         }
-        if let Some(slow) = &conn.slow {
+        if let Some(slow) = &conn.writing.slow {
             if self.ctx.config.slow == SlowPolicy::Pause {
-                if self.ctx.now >= conn.slow_since(slow) + self.ctx.config.slow_timeout {
+                if self.ctx.now >= conn.writing.slow_since(slow) + self.ctx.config.slow_timeout {
                     return self.conns.close(id, CloseReason::Slow, 0);
                 }
-            } else if !conn.is_patient(self.ctx.now) {
+            } else if !conn.writing.is_patient(self.ctx.now) {
                 self.egress.release_publishers(&mut self.conns, id);
             }
         }
         let conn = &mut self.conns[id];
-        if self.ctx.now >= conn.last_read.max(conn.last_write).get() + self.ctx.config.idle_timeout {
+        if self.ctx.now
+            >= conn.reading.last_read.max(conn.writing.last_write).get() + self.ctx.config.idle_timeout
+        {
             // While the gateway is paused it gives nobody anything either.
-            if !is_ours && conn.is_answered() && !self.keeper.is_paused() {
+            if !is_ours && conn.order.is_answered() && !self.keeper.is_paused() {
                 return self.conns.lose(id, CloseReason::Idle);
             }
-            conn.last_read = self.ctx.now.into();
+            conn.reading.last_read = self.ctx.now.into();
         }
     }
 }

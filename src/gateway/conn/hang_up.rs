@@ -17,8 +17,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The system says that the connection is no more.
     pub(in crate::gateway) fn hang_up(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        conn.reset = true;
-        let is_read = !conn.ended && conn.paused.is_none_or(|pause| ends_soon(pause.cause));
+        conn.reading.reset = true;
+        let is_read = !conn.reading.ended && conn.reading.paused.is_none_or(|pause| ends_soon(pause.cause));
         if !is_read {
             self.lose_reset(id);
         }
@@ -30,12 +30,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return false;
         }
         let conn = &mut self.conns[id];
-        if conn.reset {
+        if conn.reading.reset {
             self.lose_reset(id);
             return true;
         }
         // Where nothing is unread, there is nothing that it would have to be read for.
-        let is_over = conn.state == State::Open && conn.read_closed && self.ctx.net.is_at_end(conn.socket());
+        let is_over =
+            conn.state == State::Open && conn.reading.read_closed && self.ctx.net.is_at_end(conn.socket());
         if is_over {
             self.observe.pauses.end(conn, self.ctx.now);
             self.end_of_stream(id);
@@ -46,7 +47,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn lose_reset(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         #[cfg(any(test, feature = "check"))]
-        if let Some(pause) = conn.paused {
+        if let Some(pause) = conn.reading.paused {
             self.observe.reset_while[pause.cause as usize] += 1;
         }
         let why = conn.socket.as_mut().and_then(|socket| self.ctx.net.failure(socket));

@@ -24,15 +24,15 @@ impl<S> Conns<S> {
     pub fn mark_runnable(&mut self, id: ConnId) {
         let conn = &mut self[id];
         let is_over = matches!(conn.state, State::Lost | State::Gone);
-        if conn.readable && !conn.queued && conn.waiting.is_none() && !is_over {
-            conn.queued = true;
+        if conn.reading.readable && !conn.reading.queued && conn.reading.waiting.is_none() && !is_over {
+            conn.reading.queued = true;
             self.due.runnable.push_back(id);
         }
     }
 
     /// There is something to write to it, or it can be written to again.
     pub fn mark_dirty(&mut self, id: ConnId) {
-        if !std::mem::replace(&mut self[id].dirty, true) {
+        if !std::mem::replace(&mut self[id].writing.dirty, true) {
             self.due.dirty.push(id);
         }
     }
@@ -55,7 +55,7 @@ impl<S> Conns<S> {
         }
         let in_turn =
             matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
-        conn.state = if in_turn && conn.is_owed() { State::Draining } else { State::Ending };
+        conn.state = if in_turn && conn.order.is_owed() { State::Draining } else { State::Ending };
         conn.end = Some(Box::new(End { reason, frame_id }));
         self.mark_ending(id);
     }
@@ -69,7 +69,7 @@ impl<S> Conns<S> {
             State::Lost | State::Gone => return,
         }
         conn.state = State::Lost;
-        conn.readable = false;
+        conn.reading.readable = false;
         self.mark_ending(id);
     }
 }

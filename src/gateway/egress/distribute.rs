@@ -9,11 +9,13 @@ use crate::gateway::CloseReason;
 use crate::gateway::acks::pending::Reply;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
-use crate::gateway::conn::{ConnId, Item, Rejects};
+use crate::gateway::conn::ConnId;
 use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::egress::router::Targets;
 use crate::gateway::handlers::stage::Passed;
+use crate::gateway::ingress::order::Item;
 use crate::gateway::observe::notices::Notice;
+use crate::gateway::observe::traffic::Rejects;
 use crate::gateway::{BadDigestPolicy, Gate};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -150,7 +152,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 self.close_put(id, &verified, to_put.take(), ticket);
                 self.close_run(id, &verified, run.take());
             }
-            if self.conns[id].discard || closing.is_some() {
+            if self.conns[id].order.discard || closing.is_some() {
                 self.ctx.ledger.undelivered += 1;
                 continue;
             }
@@ -243,7 +245,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         if let Some((reason, frame_id)) = closing {
-            self.conns[id].discard = true;
+            self.conns[id].order.discard = true;
             self.conns.close(id, reason, frame_id);
         }
     }
@@ -252,11 +254,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn distribute_plain(&mut self, id: ConnId, verified: &Verified) -> bool {
         let Some(topic) = verified.plain_topic().filter(|_| self.acks.dedup.is_none()) else { return false };
         let conn = &mut self.conns[id];
-        if conn.discard || self.acks.sinks.judges_frames() {
+        if conn.order.discard || self.acks.sinks.judges_frames() {
             return false;
         }
-        conn.authorized = true;
-        conn.publishes = true;
+        conn.order.authorized = true;
+        conn.traffic.publishes = true;
         let Ok(targets) = self.egress.router.route(topic) else { return false };
         self.ctx.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
@@ -278,14 +280,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !frame.intact {
             return self.bad_digest(id, frame.header.id);
         }
-        conn.authorized = true;
+        conn.order.authorized = true;
         if frame.header.is_part() {
-            conn.publishes = true;
+            conn.traffic.publishes = true;
             return self.part(id, verified, frame, room);
         }
         match frame.header.kind {
             Kind::Data => {
-                conn.publishes = true;
+                conn.traffic.publishes = true;
                 let targets = match last {
                     Some((topic, targets)) if *topic == frame.topic => targets.clone(),
                     _ => match self.egress.router.route(frame.topic) {
@@ -321,7 +323,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Parts may be held for longer than their connections are there.
         if let Some(conn) = self.conns.get_mut(id) {
             let none = || Box::new(Rejects { count: 0, last: status, at: self.ctx.now });
-            let rejects = conn.rejects.get_or_insert_with(none);
+            let rejects = conn.traffic.rejects.get_or_insert_with(none);
             (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.ctx.now);
         }
     }
@@ -329,7 +331,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
         let conn = &self.conns[id];
         let peer = conn.peer;
-        if !conn.authorized {
+        if !conn.order.authorized {
             let message = format_args!("{peer} does not know the secret: it is closed");
             self.ctx.notices.say(Notice::Unauthorized, log::Level::Warn, self.ctx.now, message);
             return Effect::Close(CloseReason::Unauthorized);
@@ -467,7 +469,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
     pub(in crate::gateway) fn distribute_answered(&mut self, id: ConnId, passed: Passed) {
         let Passed { frame, reply, ticket: promised, before, .. } = passed;
-        if self.conns[id].discard {
+        if self.conns[id].order.discard {
             self.ctx.ledger.undelivered += 1;
             if let Some(ticket) = promised {
                 self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");

@@ -23,7 +23,7 @@ impl Egress {
         targets: &[ConnId],
     ) {
         // Who is behind would keep a large buffer for the sake of a small part of it.
-        if body.is_fragment() && targets.iter().any(|&target| !conns[target].writable) {
+        if body.is_fragment() && targets.iter().any(|&target| !conns[target].writing.writable) {
             body = body.copied(&ctx.memory, Share::Small);
         }
         if targets.is_empty() {
@@ -35,8 +35,8 @@ impl Egress {
             // It may be about to end.
             if conn.is_written() {
                 self.entries += 1;
-                conn.outbox.push(parcel.clone());
-                let is_behind = conn.outbox.pending() > ctx.config.high_watermark();
+                conn.writing.outbox.push(parcel.clone());
+                let is_behind = conn.writing.outbox.pending() > ctx.config.high_watermark();
                 conns.mark_dirty(target);
                 if is_behind {
                     self.curb(conns, ctx, target, publisher);
@@ -56,8 +56,8 @@ impl Egress {
     /// The same for the last that is said to a connection which is closing.
     pub fn push_last<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel) {
         let conn = &mut conns[id];
-        conn.replies_pending += replies.reply_bytes();
-        conn.outbox.push(Rc::new(replies));
+        conn.writing.replies_pending += replies.reply_bytes();
+        conn.writing.outbox.push(Rc::new(replies));
         self.entries += 1;
         conns.mark_dirty(id);
     }
@@ -71,10 +71,10 @@ impl Egress {
     /// Its outbox is given up.
     pub fn abandon<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
         let conn = &mut conns[id];
-        conn.lost = 0;
-        conn.replies_pending = 0;
-        self.entries -= conn.outbox.len();
-        for unsent in conn.outbox.abandon() {
+        conn.writing.lost = 0;
+        conn.writing.replies_pending = 0;
+        self.entries -= conn.writing.outbox.len();
+        for unsent in conn.writing.outbox.abandon() {
             if let Parcel::Run(run) = &*unsent.item {
                 ctx.ledger.copies.undelivered += u64::from(run.end_copy(unsent.written));
             }
@@ -85,12 +85,12 @@ impl Egress {
     /// Its outbox is given up, but for what is being written.
     pub fn abandon_rest<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
         let conn = &mut conns[id];
-        conn.lost = 0;
-        conn.outbox.abandon_rest(|item| {
+        conn.writing.lost = 0;
+        conn.writing.outbox.abandon_rest(|item| {
             self.entries -= 1;
             match &*item {
                 Parcel::Run(run) => ctx.ledger.copies.undelivered += u64::from(run.end_copy(0)),
-                Parcel::Replies(_) | Parcel::Frame(_) => conn.replies_pending -= item.reply_bytes(),
+                Parcel::Replies(_) | Parcel::Frame(_) => conn.writing.replies_pending -= item.reply_bytes(),
             }
             item.let_go(&mut ctx.ledger);
         });

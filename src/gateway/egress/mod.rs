@@ -6,6 +6,7 @@ pub(in crate::gateway) mod parcel;
 pub(in crate::gateway) mod router;
 pub(in crate::gateway) mod slow;
 pub(in crate::gateway) mod write;
+pub(in crate::gateway) mod writing;
 
 use std::time::Instant;
 

@@ -12,10 +12,11 @@ use super::Egress;
 use crate::core::units::many;
 use crate::gateway::CloseReason;
 use crate::gateway::SlowPolicy;
+use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
-use crate::gateway::conn::{ConnId, SlowConsumer};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::writing::SlowConsumer;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 
@@ -34,13 +35,13 @@ impl Egress {
         }
         let high = ctx.config.high_watermark();
         let conn = &mut conns[id];
-        let pending = conn.outbox.pending();
+        let pending = conn.writing.outbox.pending();
         if pending <= high || !conn.is_written() {
             return;
         }
         let since = ctx.now;
-        conn.slow.get_or_insert_with(|| Box::new(SlowConsumer { since, holding: VecDeque::new() }));
-        if ctx.config.slow == SlowPolicy::Pause || conn.is_patient(ctx.now) {
+        conn.writing.slow.get_or_insert_with(|| Box::new(SlowConsumer { since, holding: VecDeque::new() }));
+        if ctx.config.slow == SlowPolicy::Pause || conn.writing.is_patient(ctx.now) {
             self.hold(conns, publisher, id);
         } else if pending > ctx.config.outbox_max() {
             match ctx.config.slow {
@@ -54,23 +55,23 @@ impl Egress {
 
     /// The publisher is not read until the subscriber has caught up, or patience with it ends.
     fn hold<S>(&mut self, conns: &mut Conns<S>, publisher: ConnId, subscriber: ConnId) {
-        if conns[publisher].held_by.is_some() {
+        if conns[publisher].reading.held_by.is_some() {
             return;
         }
-        conns[publisher].held_by = Some(subscriber);
-        let slow = conns[subscriber].slow.as_mut().expect("it is behind");
+        conns[publisher].reading.held_by = Some(subscriber);
+        let slow = conns[subscriber].writing.slow.as_mut().expect("it is behind");
         let mut holding = std::mem::take(&mut slow.holding);
         conns.enlist(publisher, &mut holding);
-        conns[subscriber].slow.as_mut().expect("it is behind").holding = holding;
+        conns[subscriber].writing.slow.as_mut().expect("it is behind").holding = holding;
     }
 
     /// Those whom it holds up go on.
     pub fn release_publishers<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
-        let Some(slow) = conns[id].slow.as_mut() else { return };
+        let Some(slow) = conns[id].writing.slow.as_mut() else { return };
         for publisher in std::mem::take(&mut slow.holding) {
             // It may have ended meanwhile.
             if let Some(conn) = conns.get_mut(publisher) {
-                conn.held_by = None;
+                conn.reading.held_by = None;
                 conns.mark_runnable(publisher);
             }
         }
@@ -79,7 +80,7 @@ impl Egress {
     /// It has caught up, or ends.
     pub fn release<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         self.release_publishers(conns, id);
-        conns[id].slow = None;
+        conns[id].writing.slow = None;
     }
 
     /// Drops a subscriber's oldest frames until at most `keep` bytes wait for it. Whether there were any.
@@ -92,7 +93,7 @@ impl Egress {
     ) -> bool {
         let conn = &mut conns[id];
         let mut frames = 0;
-        conn.outbox.drop_oldest(keep, |item| {
+        conn.writing.outbox.drop_oldest(keep, |item| {
             self.entries -= 1;
             if let Parcel::Run(run) = &*item {
                 run.drop_copy();
@@ -100,8 +101,8 @@ impl Egress {
             }
             item.let_go(&mut ctx.ledger);
         });
-        conn.lost += frames;
-        conn.dropped += frames;
+        conn.writing.lost += frames;
+        conn.traffic.dropped += frames;
         let peer = conn.peer;
         if frames > 0 {
             ctx.ledger.drop_for(peer, frames);

@@ -23,12 +23,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut dirty = std::mem::take(&mut self.conns.due.dirty);
         if dirty.len() > 1 {
             self.egress.shared_at = Some(self.ctx.now);
-            dirty.sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.outbox.pending()));
+            dirty
+                .sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.writing.outbox.pending()));
         }
         for id in dirty {
             // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.dirty = false;
+                conn.writing.dirty = false;
                 self.flush(id);
             }
         }
@@ -40,10 +41,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.conns.lose(id, CloseReason::Lost(error.kind()));
         }
         let conn = &self.conns[id];
-        if conn.slow.is_some() && conn.outbox.pending() <= self.ctx.config.high_watermark() / 2 {
+        if conn.writing.slow.is_some()
+            && conn.writing.outbox.pending() <= self.ctx.config.high_watermark() / 2
+        {
             self.egress.release(&mut self.conns, id);
         }
-        if self.conns[id].replies_pending < REPLIES_UNREAD {
+        if self.conns[id].writing.replies_pending < REPLIES_UNREAD {
             self.conns.mark_runnable(id);
             self.resume_calls_of(id);
         }
@@ -82,35 +85,35 @@ impl Egress {
         ctx: &mut Ctx<N, P>,
         enough: usize,
     ) -> io::Result<usize> {
-        if conn.lost > 0 && conn.outbox.is_at_start() {
+        if conn.writing.lost > 0 && conn.writing.outbox.is_at_start() {
             self.tell_gap(conn, ctx);
         }
         let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         // While frames are missing behind the first item, the GAP comes before all others.
-        let count = conn.outbox.gather(conn.lost > 0, enough, &mut slices);
+        let count = conn.writing.outbox.gather(conn.writing.lost > 0, enough, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
         let n = match ctx.net.write(socket, &slices[..count]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
-        conn.writable = n == offered;
+        conn.writing.writable = n == offered;
         if n == 0 {
             return Ok(0);
         }
-        conn.last_write = ctx.now.into();
-        conn.bytes_written += n as u64;
+        conn.writing.last_write = ctx.now.into();
+        conn.traffic.bytes_written += n as u64;
         ctx.ledger.bytes_written += n as u64;
-        conn.outbox.advance(n, |item| {
+        conn.writing.outbox.advance(n, |item| {
             self.entries -= 1;
             match &*item {
                 Parcel::Run(run) => {
                     let copies = u64::from(run.frames());
-                    conn.frames_written += copies;
+                    conn.traffic.frames_written += copies;
                     ctx.ledger.copies.written += copies;
                     ctx.timing.written(run.at(), ctx.now);
                 }
-                Parcel::Replies(_) | Parcel::Frame(_) => conn.replies_pending -= item.reply_bytes(),
+                Parcel::Replies(_) | Parcel::Frame(_) => conn.writing.replies_pending -= item.reply_bytes(),
             }
             item.let_go(&mut ctx.ledger);
         });
@@ -120,19 +123,21 @@ impl Egress {
     /// Says how many frames were dropped, at the place where they are missing.
     fn tell_gap<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &Ctx<N, P>) {
         let mut gap = Vec::new();
-        let key = std::mem::take(&mut conn.lost);
+        let key = std::mem::take(&mut conn.writing.lost);
         let header = Header { status: Status::Gap as u16, key, ..Header::new(Kind::Reply) };
         encode(header, b"", b"", &ctx.config.scheme, &mut gap);
-        conn.replies_pending += gap.len();
+        conn.writing.replies_pending += gap.len();
         let gap = Buffer::charged(&ctx.memory, gap.into());
-        conn.outbox.push_front(Rc::new(Parcel::Replies(gap)));
+        conn.writing.outbox.push_front(Rc::new(Parcel::Replies(gap)));
         self.entries += 1;
     }
 }
 
 impl<S> Conn<S> {
     fn has_to_write(&self) -> bool {
-        let something = !self.outbox.is_empty() || self.lost > 0;
-        self.writable && something && !matches!(self.state, State::Lingering | State::Lost | State::Gone)
+        let something = !self.writing.outbox.is_empty() || self.writing.lost > 0;
+        self.writing.writable
+            && something
+            && !matches!(self.state, State::Lingering | State::Lost | State::Gone)
     }
 }

@@ -343,7 +343,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog += whole.cost;
         let queue = if bytes <= INLINE_BATCH { &mut self.assembly.small } else { &mut self.assembly.large };
         queue.push_back((draft, whole));
-        self.conns[from].stage.get_or_insert_default().hashing = true;
+        self.conns[from].order.stage.get_or_insert_default().hashing = true;
         Effect::Hash
     }
 
@@ -391,7 +391,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.assembly.backlog -= whole.cost;
         let from = whole.from;
         self.distribute_whole(made, whole);
-        self.conns[from].stage.as_mut().expect("it waits for the digest").hashing = false;
+        self.conns[from].order.stage.as_mut().expect("it waits for the digest").hashing = false;
         self.unpark(from);
     }
 
@@ -519,7 +519,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What a connection waits with takes effect, as far as there is room and no digest is waited for.
     fn unpark(&mut self, id: ConnId) {
-        while let Some(stage) = self.conns[id].stage.as_mut()
+        while let Some(stage) = self.conns[id].order.stage.as_mut()
             && !stage.hashing
             && let Some(first) = stage.waiting.pop_front()
         {

@@ -225,7 +225,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether a frame would go to nobody, whenever its turn comes.
     fn goes_nowhere(&mut self, id: ConnId, topic: &[u8]) -> bool {
-        let Some(stage) = self.conns[id].stage.as_ref() else { return false };
+        let Some(stage) = self.conns[id].order.stage.as_ref() else { return false };
         stage.controls == 0
             && self.acks.sinks.is_empty()
             && self.egress.router.route(topic).is_ok_and(|targets| targets.is_empty())

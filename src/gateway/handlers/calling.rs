@@ -9,12 +9,13 @@ use crate::core::limits::{CALL, WORKERS_CALLS};
 use crate::core::memory::{Charge, Share, Waiting};
 use crate::core::units::plain;
 use crate::gateway::acks::sink_set::SinkSet;
-use crate::gateway::conn::{ConnId, Item, State};
+use crate::gateway::conn::{ConnId, State};
 use crate::gateway::egress::distribute::Seen;
 use crate::gateway::handlers::answers::ANSWERS;
 use crate::gateway::handlers::drafts::Purpose;
 use crate::gateway::handlers::processes::Handlers;
 use crate::gateway::handlers::with_workers::WithWorkers;
+use crate::gateway::ingress::order::Item;
 use crate::gateway::snapshot::{CallsUse, Depth};
 use crate::gateway::{Config, Gate, Overflow};
 use crate::runtime::handler::{Function, Task};
@@ -192,7 +193,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let (conns, ahead) = (&self.conns, calling.may_begin_ahead(&self.ctx.memory));
             let ready = |key| {
                 let conn = &conns[ConnId::from_key(key)];
-                conn.may_call() && (ahead || conn.has_nothing_called())
+                conn.may_call() && (ahead || conn.order.has_nothing_called())
             };
             let Some(key) = calling.queue.begin(ready) else { break };
             self.begin_call(ConnId::from_key(key), seat);
@@ -203,7 +204,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let id = ConnId::from_key(key);
             woken.push(id);
             // One that ends, or of which nothing is left to read, would not use the room that another waits for.
-            conns[id].readable && conns[id].state == State::Open
+            conns[id].reading.readable && conns[id].state == State::Open
         });
         woken.into_iter().for_each(|id| self.conns.mark_runnable(id));
     }
@@ -211,11 +212,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The connection's next call takes its place in the order, and goes to a handler.
     fn begin_call(&mut self, id: ConnId, seat: Option<usize>) {
         let conn = &mut self.conns[id];
-        let stage = conn.stage.as_mut().expect("its calls wait there");
+        let stage = conn.order.stage.as_mut().expect("its calls wait there");
         let first = stage.waiting.pop_front().expect("as many as are counted");
         let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
         self.calling.lined_up -= 1;
-        conn.publishes = true;
+        conn.traffic.publishes = true;
         let ahead = !stage.steps.is_empty();
         let seq = stage.steps.begin();
         let checked = frame.iter().next().expect("it is one frame");

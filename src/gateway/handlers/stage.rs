@@ -24,10 +24,11 @@ use crate::core::memory::{self, Charge, Share};
 use crate::core::reorder::Steps;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
-use crate::gateway::conn::{Conn, ConnId, Item, State};
+use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::egress::distribute::encode_reply;
 use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::egress::router::Router;
+use crate::gateway::ingress::order::{Item, Order};
 use crate::gateway::{BadDigestPolicy, Gate, Overflow};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -120,10 +121,12 @@ impl Stage {
 impl<S> Conn<S> {
     /// Whether its calls may begin: it takes its replies, and not too much of it waits for an earlier call.
     pub fn may_call(&self) -> bool {
-        let answered = self.stage.as_ref().map_or(0, |stage| stage.answered);
-        self.replies_pending < REPLIES_UNREAD && answered < CALLED_BYTES && !self.is_overtaken()
+        let answered = self.order.stage.as_ref().map_or(0, |stage| stage.answered);
+        self.writing.replies_pending < REPLIES_UNREAD && answered < CALLED_BYTES && !self.order.is_overtaken()
     }
+}
 
+impl Order {
     /// Whether as much waits behind a call as may of what is no call.
     pub fn is_overtaken(&self) -> bool {
         self.stage.as_ref().is_some_and(|stage| stage.controls >= STEPS_ASIDE)
@@ -154,13 +157,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What was released joins its connection's stage.
     pub(in crate::gateway) fn stage(&mut self, id: ConnId, item: Item) {
         let conn = &self.conns[id];
-        let over = conn.discard || conn.stage.as_ref().is_some_and(|stage| stage.over);
+        let over = conn.order.discard || conn.order.stage.as_ref().is_some_and(|stage| stage.over);
         match item {
             Item::Frames(verified) if !over => {
                 let (frames, ends) = self.frames_to_the_end(id, &verified);
                 let (first, rest) = verified.split(frames);
                 self.arrive(id, first);
-                if let Some(stage) = self.conns[id].stage.as_mut() {
+                if let Some(stage) = self.conns[id].order.stage.as_mut() {
                     stage.over = ends;
                 }
                 if let Some(rest) = rest {
@@ -176,19 +179,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn frames_to_the_end(&mut self, id: ConnId, verified: &Verified) -> (u32, bool) {
         let conn = &mut self.conns[id];
         for (index, frame) in (1..).zip(verified.iter()) {
-            if !frame.intact && (!conn.authorized || self.ctx.config.on_bad_digest == BadDigestPolicy::Close)
+            if !frame.intact
+                && (!conn.order.authorized || self.ctx.config.on_bad_digest == BadDigestPolicy::Close)
             {
                 return (index, true);
             }
             // Whoever sent one intact frame knows the secret.
-            conn.authorized |= frame.intact;
+            conn.order.authorized |= frame.intact;
         }
         (verified.frames(), false)
     }
 
     pub(in crate::gateway) fn line_up(&mut self, id: ConnId, item: Item, called: bool) {
         let frames = item.frames();
-        let stage = self.conns[id].stage.get_or_insert_default();
+        let stage = self.conns[id].order.stage.get_or_insert_default();
         stage.frames += frames;
         self.calling.staged += frames;
         self.calling.lined_up += frames;
@@ -243,8 +247,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What is first in line and no call takes effect, or its place behind the calls that have begun, where it may.
     pub(in crate::gateway) fn stage_on(&mut self, id: ConnId) {
-        while !self.conns[id].is_overtaken()
-            && let Some(stage) = self.conns[id].stage.as_mut()
+        while !self.conns[id].order.is_overtaken()
+            && let Some(stage) = self.conns[id].order.stage.as_mut()
             && let Some(first) = stage.waiting.pop_front()
         {
             let (Item::Frames(verified), true) = (&first.item, first.called) else {
@@ -308,8 +312,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn release_steps(&mut self, id: ConnId) {
-        let was_overtaken = self.conns[id].is_overtaken();
-        while let Some(stage) = self.conns[id].stage.as_mut()
+        let was_overtaken = self.conns[id].order.is_overtaken();
+        while let Some(stage) = self.conns[id].order.stage.as_mut()
             && let Some(step) = stage.steps.release()
         {
             match step {
@@ -348,15 +352,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Lets go of a stage that holds nothing.
     pub(in crate::gateway) fn tidy_stage(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        if conn.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
-            conn.stage = None;
+        if conn.order.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
+            conn.order.stage = None;
         }
         self.conns.mark_ending(id);
     }
 
     /// The stage of a connection that has something there.
     fn stage_of(&mut self, id: ConnId) -> &mut Stage {
-        self.conns[id].stage.as_mut().expect("what was released and is not over waits in a stage")
+        self.conns[id].order.stage.as_mut().expect("what was released and is not over waits in a stage")
     }
 }
 

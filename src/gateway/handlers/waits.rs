@@ -90,7 +90,7 @@ pub(in crate::gateway) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that came before a call's frame is done.
     pub(in crate::gateway) fn is_next(&self, id: ConnId, seq: u64) -> bool {
-        let stage = self.conns[id].stage.as_ref();
+        let stage = self.conns[id].order.stage.as_ref();
         stage.is_none_or(|stage| stage.steps.is_next(seq))
     }
 
@@ -119,7 +119,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether no frame of a connection goes anywhere, so that none of them waits for its turn.
     fn reaches_nobody(&self, id: ConnId) -> bool {
-        let stage = self.conns[id].stage.as_ref();
+        let stage = self.conns[id].order.stage.as_ref();
         self.egress.router.is_empty()
             && self.acks.sinks.is_empty()
             && stage.is_none_or(|stage| stage.controls == 0)

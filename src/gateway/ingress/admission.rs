@@ -117,25 +117,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.keeper.is_paused() {
             return Admission::Blocked(PauseCause::Operator);
         }
-        if conn.window.len() >= CONN_BATCHES || conn.bytes_in_flight as usize >= CONN_BYTES {
+        if conn.order.window.len() >= CONN_BATCHES || conn.order.bytes_in_flight as usize >= CONN_BYTES {
             return Admission::Blocked(PauseCause::InFlight);
         }
-        if conn.held_by.is_some() {
+        if conn.reading.held_by.is_some() {
             return Admission::Blocked(PauseCause::Subscriber);
         }
-        if conn.replies_pending >= REPLIES_UNREAD {
+        if conn.writing.replies_pending >= REPLIES_UNREAD {
             return Admission::Blocked(PauseCause::Replies);
         }
         if self.calling.answers() {
-            if !self.calling.may_read(conn.id) || conn.is_overtaken() {
+            if !self.calling.may_read(conn.id) || conn.order.is_overtaken() {
                 return Admission::Blocked(PauseCause::Handlers);
             }
-        } else if conn.is_parked() {
+        } else if conn.order.is_parked() {
             return Admission::Blocked(PauseCause::Parts);
         }
         // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
         let sinks_have_room = self.sinks_have_room();
-        if !sinks_have_room && (conn.publishes || !self.may_read_first()) {
+        if !sinks_have_room && (conn.traffic.publishes || !self.may_read_first()) {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
@@ -143,13 +143,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !self.ctx.takes_jobs() || self.assembly.is_behind() || are_others_before {
             return Admission::Wait(Line::Workers, PauseCause::Workers);
         }
-        if let Some(large) = conn.larges.last().filter(|large| !large.is_received()) {
+        if let Some(large) = conn.reading.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
                 true => Admission::ReadLarge,
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
-        let begun = conn.partial.as_ref().and_then(|partial| partial.header);
+        let begun = conn.reading.partial.as_ref().and_then(|partial| partial.header);
         if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
             if !sinks_have_room {
                 return Admission::Blocked(PauseCause::Sinks);
@@ -160,7 +160,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Wait(Line::Large, PauseCause::Memory),
             };
         }
-        let filled_max = conn.fill_max();
+        let filled_max = conn.reading.fill_max();
         match begun {
             _ if passes(Line::Small) && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) => {
                 Admission::Read { filled_max }
@@ -174,8 +174,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Puts a connection in line.
     pub(in crate::gateway) fn wait_in_line(&mut self, id: ConnId, line: Line) {
         let conn = &mut self.conns[id];
-        if conn.waiting.is_none() {
-            conn.waiting = Some(line);
+        if conn.reading.waiting.is_none() {
+            conn.reading.waiting = Some(line);
             self.conns.enlist(id, self.ingress.lines.of(line));
             self.ingress.lines.starved_since.get_or_insert(self.ctx.now);
             self.ingress.lines.reclaim_at.get_or_insert(self.ctx.now + RECLAIM_AFTER);
@@ -223,7 +223,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             self.ingress.lines.of(line).pop_front();
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.waiting = None;
+                conn.reading.waiting = None;
                 self.read_once(id, Some(line));
                 went_on |= !matches!(verdict, Some(Admission::Wait(..)));
             }
@@ -254,17 +254,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
         let unread = match self.ctx.config.slow {
             // Its publishers wait by choice, for as long as the slow timeout says.
-            SlowPolicy::Pause => conn.replies_pending,
-            SlowPolicy::Disconnect | SlowPolicy::Drop => conn.outbox.pending(),
+            SlowPolicy::Pause => conn.writing.replies_pending,
+            SlowPolicy::Disconnect | SlowPolicy::Drop => conn.writing.outbox.pending(),
         };
         match conn.state {
             State::Open | State::Draining => {
-                let unread = if stalled(conn.unread_for(self.ctx.now)) { unread } else { 0 };
-                let begun = if stalled(conn.stalled_for(self.ctx.now)) { conn.begun_charge() } else { 0 };
+                let unread = if stalled(conn.writing.unread_for(self.ctx.now)) { unread } else { 0 };
+                let begun = if stalled(conn.reading.stalled_for(self.ctx.now)) {
+                    conn.reading.begun_charge()
+                } else {
+                    0
+                };
                 unread + begun
             }
             // It was to have time for its last word.
-            State::Closing if stalled(conn.unread_for(self.ctx.now)) => conn.outbox.pending(),
+            State::Closing if stalled(conn.writing.unread_for(self.ctx.now)) => conn.writing.outbox.pending(),
             State::Ending | State::Closing | State::Lingering | State::Lost | State::Gone => 0,
         }
     }
@@ -274,8 +278,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Closing {
             return self.conns.lose(id, CloseReason::Reclaimed);
         }
-        let behind = conn.unread_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        let begun = conn.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let behind = conn.writing.unread_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
+        let begun = conn.reading.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
         if begun {
             self.conns.close(id, CloseReason::Reclaimed, 0);
         } else if behind {

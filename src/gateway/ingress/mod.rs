@@ -2,7 +2,9 @@
 
 pub(in crate::gateway) mod admission;
 pub(in crate::gateway) mod large;
+pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
+pub(in crate::gateway) mod reading;
 pub(in crate::gateway) mod release;
 
 use admission::Lines;

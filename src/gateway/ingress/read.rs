@@ -9,9 +9,11 @@ use crate::core::limits::{
 use crate::core::memory::{Buffer, Charge, Share};
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
-use crate::gateway::conn::{ConnId, Item, Partial, State};
+use crate::gateway::conn::{ConnId, State};
 use crate::gateway::ingress::admission::{Admission, Line};
 use crate::gateway::ingress::large::Large;
+use crate::gateway::ingress::order::Item;
+use crate::gateway::ingress::reading::Partial;
 use crate::gateway::snapshot::PauseCause;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
@@ -31,7 +33,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let Some(id) = self.conns.due.runnable.pop_front() else { break };
             // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.queued = false;
+                conn.reading.queued = false;
                 self.read_once(id, None);
             }
         }
@@ -40,7 +42,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// One read, if the connection may be read now; else it waits for what it lacks.
     pub(in crate::gateway) fn read_once(&mut self, id: ConnId, first_in: Option<Line>) {
         let conn = &self.conns[id];
-        if !conn.readable || conn.ended {
+        if !conn.reading.readable || conn.reading.ended {
             return;
         }
         let admission = self.admission(conn, first_in);
@@ -54,11 +56,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.observe.pauses.begin(conn, cause, self.ctx.now);
         } else if self.observe.pauses.end(conn, self.ctx.now) {
             // The time that it could not go on is not its own.
-            conn.frame_since = self.ctx.now.into();
+            conn.reading.frame_since = self.ctx.now.into();
         }
         let goes_on = match admission {
             Admission::Blocked(PauseCause::Sinks) => {
-                if !std::mem::replace(&mut conn.sink_held, true) {
+                if !std::mem::replace(&mut conn.reading.sink_held, true) {
                     self.acks.sinks.hold(id, &self.conns);
                 }
                 false
@@ -89,17 +91,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// connection may be read again.
     fn read_batch(&mut self, id: ConnId, filled_max: usize) -> bool {
         let conn = &mut self.conns[id];
-        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let result = self.ctx.net.read(conn.socket(), &mut self.ingress.scratch[tail..filled_max]);
         let Some(n) = self.read_result(id, result, filled_max - tail) else { return false };
 
         let conn = &mut self.conns[id];
-        conn.read_size = match n {
-            n if n == filled_max - tail => (2 * conn.read_size).min(READ_MAX as u32),
-            n if n < conn.read_size as usize / 4 => (conn.read_size / 2).max(READ_MIN as u32),
-            _ => conn.read_size,
+        conn.reading.read_size = match n {
+            n if n == filled_max - tail => (2 * conn.reading.read_size).min(READ_MAX as u32),
+            n if n < conn.reading.read_size as usize / 4 => (conn.reading.read_size / 2).max(READ_MIN as u32),
+            _ => conn.reading.read_size,
         };
-        if let Some(partial) = conn.partial.take() {
+        if let Some(partial) = conn.reading.partial.take() {
             self.ingress.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         self.cut_scratch(id, tail, tail + n);
@@ -120,7 +122,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         let replies = self.charge_replies(cut.answered);
         if cut.frames > 0 {
-            self.conns[id].frame_len = cut.whole as u32 / cut.frames;
+            self.conns[id].reading.frame_len = cut.whole as u32 / cut.frames;
         }
         let batch = (cut.frames > 0).then(|| {
             self.ctx.timing.batch(cut.frames, cut.whole);
@@ -136,12 +138,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Rest::Fault(fault) = cut.rest {
             self.ctx.ledger.read += 1;
             let conn = &mut self.conns[id];
-            conn.frames_in_flight += 1;
+            conn.order.frames_in_flight += 1;
             if conn.state == State::Open {
                 conn.state = State::Draining;
             }
-            let seq = conn.window.begin();
-            conn.window.insert(seq, Item::Fault(fault));
+            let seq = conn.order.window.begin();
+            conn.order.window.insert(seq, Item::Fault(fault));
             self.ingress.in_flight += 1;
             self.release(id);
         }
@@ -180,20 +182,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
             None => 0,
         };
         let charge = self.ctx.memory.charge(Share::Small, need);
-        if !is_same || bytes.len() - conn.frame_mark as usize >= FRAME_PROGRESS {
-            conn.frame_since = self.ctx.now.into();
-            conn.frame_mark = bytes.len() as u32;
+        if !is_same || bytes.len() - conn.reading.frame_mark as usize >= FRAME_PROGRESS {
+            conn.reading.frame_since = self.ctx.now.into();
+            conn.reading.frame_mark = bytes.len() as u32;
         }
-        conn.partial = Some(Box::new(Partial { bytes, header, charge }));
+        conn.reading.partial = Some(Box::new(Partial { bytes, header, charge }));
     }
 
     /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
     fn submit_batch(&mut self, id: ConnId, batch: Batch) {
         let conn = &mut self.conns[id];
         let frames = u64::from(batch.frames());
-        conn.frames_read += frames;
+        conn.traffic.frames_read += frames;
         self.ctx.ledger.read += frames;
-        let inline = conn.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.ctx.inline_left);
+        let inline = conn.order.window.is_empty() && batch.len() <= INLINE_BATCH.min(self.ctx.inline_left);
         if inline {
             self.ctx.inline_left -= batch.len();
             self.ctx.ledger.verified.inline += 1;
@@ -203,9 +205,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.mark_ending(id);
             return;
         }
-        conn.frames_in_flight += frames as u32;
-        conn.bytes_in_flight += batch.len() as u32;
-        let number = conn.window.begin();
+        conn.order.frames_in_flight += frames as u32;
+        conn.order.bytes_in_flight += batch.len() as u32;
+        let number = conn.order.window.begin();
         self.ingress.in_flight += 1;
         let ticket = Ticket { conn: id.key(), number, since: self.ctx.now };
         self.ctx.submit(Job { ticket, work: Work::Batch(batch) });
@@ -214,11 +216,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The memory for a large frame is granted: what came of it becomes its first piece.
     fn begin_large(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        let partial = conn.partial.take().expect("a large frame begins with its header");
+        let partial = conn.reading.partial.take().expect("a large frame begins with its header");
         let header = partial.header.expect("a large frame is known by its header");
         if partial.bytes.len() < HEADER + header.topic_len as usize {
             // The first piece holds the whole topic: read a little more of it as a small frame.
-            conn.partial = Some(partial);
+            conn.reading.partial = Some(partial);
             self.read_topic(id, header);
             return;
         }
@@ -230,21 +232,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ingress.large_count += 1;
         let number = self.ingress.large_count;
         let conn = &mut self.conns[id];
-        conn.read_size = READ_MIN as u32;
-        conn.frame_since = self.ctx.now.into();
-        conn.frame_mark = first.len() as u32;
-        conn.larges.push(Large::new(number, &header, first, Box::new(hashing), self.ctx.now));
+        conn.reading.read_size = READ_MIN as u32;
+        conn.reading.frame_since = self.ctx.now.into();
+        conn.reading.frame_mark = first.len() as u32;
+        conn.reading.larges.push(Large::new(number, &header, first, Box::new(hashing), self.ctx.now));
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
     fn read_topic(&mut self, id: ConnId, header: Header) {
         let conn = &mut self.conns[id];
-        let tail = conn.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
         let result = self.ctx.net.read(conn.socket(), &mut self.ingress.scratch[tail..end]);
         let Some(n) = self.read_result(id, result, end - tail) else { return };
         let conn = &mut self.conns[id];
-        if let Some(partial) = conn.partial.take() {
+        if let Some(partial) = conn.reading.partial.take() {
             self.ingress.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         let bytes = self.ingress.scratch[..tail + n].into();
@@ -255,7 +257,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// again.
     fn read_large(&mut self, id: ConnId) -> bool {
         let conn = &mut self.conns[id];
-        let large = conn.larges.last_mut().expect(BEGUN);
+        let large = conn.reading.larges.last_mut().expect(BEGUN);
         let spare = large.spare(&self.ctx.memory);
         let wanted = spare.len();
         let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
@@ -263,19 +265,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Some(n) = self.read_result(id, result, wanted) else { return false };
 
         let conn = &mut self.conns[id];
-        let large = conn.larges.last_mut().expect(BEGUN);
+        let large = conn.reading.larges.last_mut().expect(BEGUN);
         large.advance(n, &self.ctx.memory);
-        if large.received() - conn.frame_mark as usize >= FRAME_PROGRESS {
-            conn.frame_mark = large.received() as u32;
-            conn.frame_since = self.ctx.now.into();
+        if large.received() - conn.reading.frame_mark as usize >= FRAME_PROGRESS {
+            conn.reading.frame_mark = large.received() as u32;
+            conn.reading.frame_since = self.ctx.now.into();
         }
         let number = large.number;
         if large.is_received() {
-            large.seq = Some(conn.window.begin());
+            large.seq = Some(conn.order.window.begin());
             large.received_at = self.ctx.now;
             self.ctx.timing.batch(1, large.total());
-            conn.frames_read += 1;
-            conn.frames_in_flight += 1;
+            conn.traffic.frames_read += 1;
+            conn.order.frames_in_flight += 1;
             self.ingress.in_flight += 1;
             self.ctx.ledger.read += 1;
         }
@@ -286,8 +288,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Has the next piece of a large frame hashed, or takes its verdict where all is hashed.
     pub(in crate::gateway) fn hash_on(&mut self, id: ConnId, number: u64) {
         let conn = &mut self.conns[id];
-        let Some(at) = conn.larges.iter().position(|large| large.number == number) else { return };
-        let large = &mut conn.larges[at];
+        let Some(at) = conn.reading.larges.iter().position(|large| large.number == number) else { return };
+        let large = &mut conn.reading.larges[at];
         let received = large.is_received();
         if let Some(mut hashing) = large.take(if received { 1 } else { PIECE }) {
             if received && hashing.unhashed() <= INLINE_BATCH.min(self.ctx.inline_left) {
@@ -303,8 +305,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(finished) = large.take_finished() {
             let seq = large.seq.expect("it is received");
             self.ctx.timing.verified(large.received_at, self.ctx.now);
-            conn.larges.remove(at);
-            conn.window.insert(seq, Item::Frames(finished.finish()));
+            conn.reading.larges.remove(at);
+            conn.order.window.insert(seq, Item::Frames(finished.finish()));
             self.release(id);
         }
     }
@@ -326,14 +328,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             Ok(n) => {
                 // A short read has emptied the socket; only the end may be behind it.
-                conn.readable = n == wanted || conn.read_closed;
-                conn.last_read = self.ctx.now.into();
-                conn.bytes_read += n as u64;
+                conn.reading.readable = n == wanted || conn.reading.read_closed;
+                conn.reading.last_read = self.ctx.now.into();
+                conn.traffic.bytes_read += n as u64;
                 self.ctx.ledger.bytes_read += n as u64;
                 Some(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = false;
+                conn.reading.readable = false;
                 None
             }
             Err(error) => {
@@ -346,8 +348,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The peer will send nothing more: what it sent is finished, then it is closed.
     pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        conn.ended = true;
-        conn.readable = false;
+        conn.reading.ended = true;
+        conn.reading.readable = false;
         if conn.state == State::Open {
             conn.state = State::Draining;
         }
@@ -358,9 +360,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Lets go of a frame that will never be whole.
     pub(in crate::gateway) fn forget_begun(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        let Some(begun) = conn.begun() else { return };
-        conn.partial = None;
-        conn.larges.pop_if(|large| !large.is_received());
+        let Some(begun) = conn.reading.begun() else { return };
+        conn.reading.partial = None;
+        conn.reading.larges.pop_if(|large| !large.is_received());
         self.ctx.ledger.bytes_unfinished += begun as u64;
     }
 }

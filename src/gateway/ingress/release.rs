@@ -2,9 +2,10 @@
 
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
-use crate::gateway::conn::{ConnId, Item};
+use crate::gateway::conn::ConnId;
 use crate::gateway::fragments::assembly::WHOLES;
 use crate::gateway::handlers::answers::ANSWERS;
+use crate::gateway::ingress::order::Item;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Outcome, Pool};
 
@@ -27,13 +28,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.ctx.timing.verified(done.ticket.since, self.ctx.now);
                     // A connection stays until its window is empty, but where the time to drain is over.
                     let Some(conn) = self.conns.get_mut(id) else { continue };
-                    conn.window.insert(number, Item::Frames(verified));
+                    conn.order.window.insert(number, Item::Frames(verified));
                     self.release(id);
                 }
                 Outcome::Piece(hashing) => {
                     self.ctx.ledger.verified.pieces += 1;
                     let Some(conn) = self.conns.get_mut(id) else { continue };
-                    let large = conn.larges.iter_mut().find(|large| large.number == number);
+                    let large = conn.reading.larges.iter_mut().find(|large| large.number == number);
                     // Its connection may have ended in the middle of it.
                     let Some(large) = large else { continue };
                     large.put(hashing);
@@ -48,14 +49,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn release(&mut self, id: ConnId) {
         loop {
             let conn = &mut self.conns[id];
-            let Some(item) = conn.window.release() else { break };
+            let Some(item) = conn.order.window.release() else { break };
             self.ingress.in_flight -= 1;
-            conn.frames_in_flight -= item.frames() as u32;
+            conn.order.frames_in_flight -= item.frames() as u32;
             // A large frame was never charged to the credit: its memory was granted to it alone.
             if let Item::Frames(verified) = &item
                 && verified.body().is_slice()
             {
-                conn.bytes_in_flight -= verified.len() as u32;
+                conn.order.bytes_in_flight -= verified.len() as u32;
             }
             self.give_effect(id, item);
         }
@@ -67,7 +68,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn give_effect(&mut self, id: ConnId, item: Item) {
         match self.calling.answers() {
             // A part waits for room, and this behind it.
-            false if self.conns[id].is_parked() => self.line_up(id, item, false),
+            false if self.conns[id].order.is_parked() => self.line_up(id, item, false),
             false => self.effect_of(id, item),
             true => self.stage(id, item),
         }
@@ -78,7 +79,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match item {
             Item::Frames(verified) => self.distribute(id, verified),
             Item::Fault(fault) => {
-                if self.conns[id].discard {
+                if self.conns[id].order.discard {
                     self.ctx.ledger.undelivered += 1;
                 } else {
                     let about = fault.id();

@@ -80,33 +80,44 @@ impl<N: Net, P: Pool> Gate<N, P> {
         );
         self.assembly.check_invariants();
         self.acks.sinks.check_invariants();
-        assert_eq!(self.ingress.in_flight, self.conns.iter().map(|conn| conn.window.len()).sum::<usize>());
-        assert_eq!(self.egress.entries, self.conns.iter().map(|conn| conn.outbox.len()).sum::<usize>());
+        assert_eq!(
+            self.ingress.in_flight,
+            self.conns.iter().map(|conn| conn.order.window.len()).sum::<usize>()
+        );
+        assert_eq!(
+            self.egress.entries,
+            self.conns.iter().map(|conn| conn.writing.outbox.len()).sum::<usize>()
+        );
         let runnable: HashSet<_> = self.conns.due.runnable.iter().collect();
         let dirty: HashSet<_> = self.conns.due.dirty.iter().collect();
         for conn in self.conns.iter() {
-            assert!(conn.window.len() <= CONN_BATCHES + 1, "5: a batch and a fault after the last credit");
             assert!(
-                (conn.bytes_in_flight as usize) < CONN_BYTES + READ_MAX,
+                conn.order.window.len() <= CONN_BATCHES + 1,
+                "5: a batch and a fault after the last credit"
+            );
+            assert!(
+                (conn.order.bytes_in_flight as usize) < CONN_BYTES + READ_MAX,
                 "5: one read after the last credit"
             );
-            assert_eq!(conn.queued, runnable.contains(&conn.id));
-            assert_eq!(conn.dirty, dirty.contains(&conn.id));
+            assert_eq!(conn.reading.queued, runnable.contains(&conn.id));
+            assert_eq!(conn.writing.dirty, dirty.contains(&conn.id));
             let is_marked = conn.settles || matches!(conn.state, State::Ending | State::Lost);
             assert!(!is_marked, "its next step was taken before the turn ended");
-            assert_eq!(conn.waiting.is_some(), self.ingress.lines.contains(conn.id));
+            assert_eq!(conn.reading.waiting.is_some(), self.ingress.lines.contains(conn.id));
             if conn.state == State::Gone {
                 assert!(
-                    Outbox::is_empty(&conn.outbox) && !conn.is_distributed() && conn.socket.is_none(),
+                    Outbox::is_empty(&conn.writing.outbox)
+                        && !conn.order.is_distributed()
+                        && conn.socket.is_none(),
                     "what is gone waits only for what it sent"
                 );
             }
-            let holding = conn.slow.iter().flat_map(|slow| &slow.holding);
+            let holding = conn.writing.slow.iter().flat_map(|slow| &slow.holding);
             for held in holding {
-                assert!(self.conns.get(*held).is_none_or(|held| held.held_by == Some(conn.id)));
+                assert!(self.conns.get(*held).is_none_or(|held| held.reading.held_by == Some(conn.id)));
             }
-            if let Some(by) = conn.held_by {
-                let holder = self.conns.get(by).and_then(|by| by.slow.as_ref());
+            if let Some(by) = conn.reading.held_by {
+                let holder = self.conns.get(by).and_then(|by| by.writing.slow.as_ref());
                 assert!(holder.is_some_and(|slow| slow.holding.contains(&conn.id)), "held by nobody");
             }
         }
@@ -118,14 +129,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What is charged for steps that are no calls, which are few, and for what handlers logged.
     fn unasked_of_calls(&self) -> usize {
-        let controls = self.conns.iter().filter_map(|conn| conn.stage.as_ref()).map(|stage| stage.controls);
+        let controls =
+            self.conns.iter().filter_map(|conn| conn.order.stage.as_ref()).map(|stage| stage.controls);
         let logged = self.calling.handlers.logged();
         controls.sum::<usize>() * STEP + logged
     }
 
     /// What is counted of calls agrees with what is there.
     fn check_calls(&self) {
-        let stages = || self.conns.iter().filter_map(|conn| conn.stage.as_ref());
+        let stages = || self.conns.iter().filter_map(|conn| conn.order.stage.as_ref());
         assert_eq!(self.calling.staged, stages().map(|stage| stage.frames).sum::<u64>());
         assert_eq!(self.acks.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
         let held = stages().map(|stage| stage.held as usize).sum::<usize>();

@@ -6,6 +6,7 @@ pub(in crate::gateway) mod notices;
 pub(in crate::gateway) mod pauses;
 pub(in crate::gateway) mod survey;
 pub(in crate::gateway) mod timing;
+pub(in crate::gateway) mod traffic;
 
 use std::time::Instant;
 

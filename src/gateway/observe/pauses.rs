@@ -40,11 +40,11 @@ impl Pauses {
 
     /// The connection was ready and is not read.
     pub fn begin<S>(&mut self, conn: &mut Conn<S>, cause: PauseCause, now: Instant) {
-        if conn.paused.is_some_and(|pause| pause.cause == cause) {
+        if conn.reading.paused.is_some_and(|pause| pause.cause == cause) {
             return;
         }
         self.end(conn, now);
-        conn.paused = Some(Pause { cause, since: now.into() });
+        conn.reading.paused = Some(Pause { cause, since: now.into() });
         let by = &mut self.by[cause as usize];
         by.now += 1;
         by.begun += now.saturating_duration_since(self.start);
@@ -52,7 +52,7 @@ impl Pauses {
 
     /// The connection is read, or ends. Whether it was paused.
     pub fn end<S>(&mut self, conn: &mut Conn<S>, now: Instant) -> bool {
-        let Some(Pause { cause, since }) = conn.paused.take() else { return false };
+        let Some(Pause { cause, since }) = conn.reading.paused.take() else { return false };
         let (by, since) = (&mut self.by[cause as usize], since.get());
         by.now -= 1;
         by.begun -= since.saturating_duration_since(self.start);

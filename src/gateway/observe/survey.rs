@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::core::limits::{CLOSED_KEPT, SURVEY_ROWS, SURVEY_TURN};
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
-use crate::gateway::conn::{Conn, ConnId, Rejects, State};
+use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::control::Answer;
 use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::observe::traffic::Rejects;
 use crate::gateway::snapshot::{Closed, PauseCause, Paused, Peer, Rejecting, Slow, Snapshot, Survey};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -96,26 +97,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let now = self.ctx.now;
         let found = &mut self.observe.surveyor.found;
         found.subscribers += u64::from(self.egress.router.has(id));
-        found.publishers += u64::from(conn.publishes);
-        let first = conn.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
+        found.publishers += u64::from(conn.traffic.publishes);
+        let first =
+            conn.order.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
         let queued = first.map(|first| now.saturating_duration_since(first.since));
         found.oldest_queued = found.oldest_queued.max(queued.unwrap_or_default());
-        let pending = conn.outbox.pending() as u64;
+        let pending = conn.writing.outbox.pending() as u64;
         found.pending_bytes += pending;
         found.pending_bytes_max = found.pending_bytes_max.max(pending);
         if pending > 0 {
             rank(&mut found.slow, pending, |slow| slow.pending_bytes, || slow(conn, now));
         }
-        if let Some(pause) = conn.paused.filter(|_| conn.state == State::Open)
+        if let Some(pause) = conn.reading.paused.filter(|_| conn.state == State::Open)
             && let time = now.saturating_duration_since(pause.since.get())
             // Every busy publisher waits for its own frames again and again.
             && (pause.cause != PauseCause::InFlight || time >= IN_FLIGHT_LONG)
         {
-            let by = conn.held_by.and_then(|id| self.conns.get(id)).map(|holder| holder.peer);
+            let by = conn.reading.held_by.and_then(|id| self.conns.get(id)).map(|holder| holder.peer);
             let row = || Paused { peer: conn.described(now), cause: pause.cause, by, time };
             rank(&mut found.paused, time, |paused| paused.time, row);
         }
-        if let Some(&Rejects { count, last, at }) = conn.rejects.as_deref() {
+        if let Some(&Rejects { count, last, at }) = conn.traffic.rejects.as_deref() {
             let ago = now.saturating_duration_since(at);
             let row = || Rejecting { peer: conn.described(now), rejected: count, last, ago };
             rank(&mut found.rejected, count, |row| row.rejected, row);
@@ -134,15 +136,15 @@ fn rank<R, K: Ord>(rows: &mut Vec<R>, key: K, key_of: impl Fn(&R) -> K, row: imp
 }
 
 fn slow<S>(conn: &Conn<S>, now: Instant) -> Slow {
-    let first = conn.outbox.first().and_then(Parcel::distributed_at);
-    let idle = conn.unread_for(now).unwrap_or_default();
+    let first = conn.writing.outbox.first().and_then(Parcel::distributed_at);
+    let idle = conn.writing.unread_for(now).unwrap_or_default();
     Slow {
         peer: conn.described(now),
-        pending_bytes: conn.outbox.pending() as u64,
+        pending_bytes: conn.writing.outbox.pending() as u64,
         oldest: first.map_or(idle, |at| now.saturating_duration_since(at)),
         idle,
-        dropped: conn.dropped,
-        holding: conn.slow.as_ref().map_or(0, |slow| slow.holding.len() as u64),
+        dropped: conn.traffic.dropped,
+        holding: conn.writing.slow.as_ref().map_or(0, |slow| slow.holding.len() as u64),
     }
 }
 
@@ -152,10 +154,10 @@ impl<S> Conn<S> {
         Peer {
             address: self.peer,
             age: now.saturating_duration_since(self.opened.get()),
-            frames_read: self.frames_read,
-            bytes_read: self.bytes_read,
-            frames_written: self.frames_written,
-            bytes_written: self.bytes_written,
+            frames_read: self.traffic.frames_read,
+            bytes_read: self.traffic.bytes_read,
+            frames_written: self.traffic.frames_written,
+            bytes_written: self.traffic.bytes_written,
         }
     }
 }
