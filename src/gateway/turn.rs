@@ -7,9 +7,12 @@
 
 use std::time::Instant;
 
-use super::Gate;
 use super::conn::ConnId;
-use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY};
+use super::ingress::admission::{Admission, Line};
+use super::ingress::order::Item;
+use super::ingress::read::Came;
+use super::{CloseReason, Gate};
+use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY, READ_TURN, REPLIES_UNREAD};
 use crate::runtime::net::{Event, Net};
 use crate::runtime::pool::Pool;
 
@@ -85,5 +88,110 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
         }
+    }
+
+    /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
+    /// it are first in the next turn.
+    fn read_runnable(&mut self) {
+        let enough = self.ctx.ledger.bytes_read + READ_TURN as u64;
+        for _ in 0..self.conns.due.runnable.len() {
+            if self.ctx.ledger.bytes_read >= enough {
+                break;
+            }
+            let Some(id) = self.conns.due.runnable.pop_front() else { break };
+            // It may have ended since.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.reading.queued = false;
+                self.read_one(id, None);
+            }
+        }
+    }
+
+    /// One read, if the connection may be read now; else it waits for what it lacks.
+    pub(super) fn read_one(&mut self, id: ConnId, first_in: Option<Line>) {
+        let conn = &self.conns[id];
+        if !conn.reading.readable || conn.reading.ended {
+            return;
+        }
+        let way = match self.admission(conn, first_in) {
+            Admission::Read(way) => way,
+            Admission::Wait(line, cause) => return self.leave_unread(id, cause, Some(line)),
+            Admission::Blocked(cause) => return self.leave_unread(id, cause, None),
+        };
+        let conn = &mut self.conns[id];
+        if self.observe.pauses.end(conn, self.ctx.now) {
+            // The time that it could not go on is not its own.
+            conn.reading.frame_since = self.ctx.now.into();
+        }
+        match self.ingress.read(conn, &mut self.ctx, way) {
+            Came::Nothing => {}
+            Came::Cut(batch, fault) => {
+                if let Some(verified) =
+                    batch.and_then(|batch| self.ingress.verify(conn, &mut self.ctx, batch))
+                {
+                    self.give_effect(id, Item::Frames(verified));
+                    self.conns.mark_ending(id);
+                }
+                if let Some(fault) = fault {
+                    self.ingress.end_with(&mut self.conns[id], &mut self.ctx, fault);
+                    self.release(id);
+                }
+            }
+            Came::Piece(number) => {
+                if self.ingress.hash_on(conn, &mut self.ctx, number) {
+                    self.release(id);
+                }
+            }
+            Came::End => self.end_of_stream(id),
+            Came::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
+        }
+        self.conns.mark_runnable(id);
+        self.conns.arm(id, &self.ctx.config);
+    }
+
+    /// What was verified takes effect, or its place behind what a handler has.
+    pub(super) fn give_effect(&mut self, id: ConnId, item: Item) {
+        match self.calling.answers() {
+            // A part waits for room, and this behind it.
+            false if self.conns[id].order.is_parked() => self.line_up(id, item, false),
+            false => self.effect_of(id, item),
+            true => self.stage(id, item),
+        }
+    }
+
+    /// Writes to every connection that has something new, or room again: to those that wait for little
+    /// first, so that they do not wait for what others get.
+    fn write_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.conns.due.dirty);
+        if dirty.len() > 1 {
+            self.egress.shared_at = Some(self.ctx.now);
+            dirty
+                .sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.writing.outbox.pending()));
+        }
+        for id in dirty {
+            // It may have ended since.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.writing.dirty = false;
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Writes what the socket takes, and lets go on who waited for that.
+    fn flush(&mut self, id: ConnId) {
+        if let Err(error) = self.egress.write_out(&mut self.conns, &mut self.ctx, id) {
+            return self.conns.lose(id, CloseReason::Lost(error.kind()));
+        }
+        let conn = &self.conns[id];
+        if conn.writing.slow.is_some()
+            && conn.writing.outbox.pending() <= self.ctx.config.high_watermark() / 2
+        {
+            self.egress.release(&mut self.conns, id);
+        }
+        if self.conns[id].writing.replies_pending < REPLIES_UNREAD {
+            self.conns.mark_runnable(id);
+            self.resume_calls_of(id);
+        }
+        self.conns.mark_ending(id);
     }
 }

@@ -79,6 +79,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.end(id, reason, last);
     }
 
+    /// The peer will send nothing more: what it sent is finished, then it is closed.
+    pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        conn.reading.ended = true;
+        conn.reading.readable = false;
+        if conn.state == State::Open {
+            conn.state = State::Draining;
+        }
+        self.ctx.ledger.bytes_unfinished += conn.reading.forget_begun();
+        self.conns.mark_ending(id);
+    }
+
     /// Ends a connection: what is in its outbox is still written, with `last` behind it.
     pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
         let conn = &mut self.conns[id];
@@ -88,7 +100,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.state = State::Closing;
         self.say_closed(id, &reason);
         self.egress.leave(&mut self.conns, id);
-        self.forget_begun(id);
+        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
         if reason == CloseReason::Slow {
             self.egress.abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
@@ -108,7 +120,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.say_closed(id, &end.reason);
         }
         self.egress.leave(&mut self.conns, id);
-        self.forget_begun(id);
+        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
         self.egress.abandon(&mut self.conns, &mut self.ctx, id);
         self.resume_calls_of(id);
         let conn = &mut self.conns[id];

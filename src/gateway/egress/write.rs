@@ -4,55 +4,14 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::Egress;
-use crate::core::limits::{REPLIES_UNREAD, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
+use crate::core::limits::{WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
 use crate::core::memory::Buffer;
-use crate::gateway::CloseReason;
-use crate::gateway::Gate;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::parcel::Parcel;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 use crate::wire::{Header, Kind, Status, encode};
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Writes to every connection that has something new, or room again: to those that wait for little
-    /// first, so that they do not wait for what others get.
-    pub(in crate::gateway) fn write_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.conns.due.dirty);
-        if dirty.len() > 1 {
-            self.egress.shared_at = Some(self.ctx.now);
-            dirty
-                .sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.writing.outbox.pending()));
-        }
-        for id in dirty {
-            // It may have ended since.
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.writing.dirty = false;
-                self.flush(id);
-            }
-        }
-    }
-
-    /// Writes what the socket takes, and lets go on who waited for that.
-    fn flush(&mut self, id: ConnId) {
-        if let Err(error) = self.egress.write_out(&mut self.conns, &mut self.ctx, id) {
-            return self.conns.lose(id, CloseReason::Lost(error.kind()));
-        }
-        let conn = &self.conns[id];
-        if conn.writing.slow.is_some()
-            && conn.writing.outbox.pending() <= self.ctx.config.high_watermark() / 2
-        {
-            self.egress.release(&mut self.conns, id);
-        }
-        if self.conns[id].writing.replies_pending < REPLIES_UNREAD {
-            self.conns.mark_runnable(id);
-            self.resume_calls_of(id);
-        }
-        self.conns.mark_ending(id);
-    }
-}
 
 impl Egress {
     /// Writes what the socket takes, within a turn's budget.

@@ -20,18 +20,25 @@ use crate::runtime::pool::Pool;
 /// What a connection that is ready to be read may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway) enum Admission {
-    /// Read into the lent buffer, at most until so many bytes are in it.
-    Read { filled_max: usize },
-    /// Read the large frame that it began.
-    ReadLarge,
-    /// Begin the large frame whose header came.
-    BeginLarge,
-    /// Read, and throw it away.
-    Discard,
+    /// Be read.
+    Read(Way),
     /// Wait in line.
     Wait(Line, PauseCause),
     /// Not now; whoever lifts the reason marks it runnable.
     Blocked(PauseCause),
+}
+
+/// How a connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into the lent buffer, at most until so many bytes are in it.
+    Small { filled_max: usize },
+    /// Into the large frame that it began.
+    Large,
+    /// The large frame begins whose header came.
+    BeginLarge,
+    /// To throw it away.
+    Discard,
 }
 
 /// What is waited for in line.
@@ -111,7 +118,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let passes = |line| first_in == Some(line) || !self.ingress.lines.is_waited_for(line);
         match conn.state {
             State::Open => {}
-            State::Ending | State::Closing | State::Lingering => return Admission::Discard,
+            State::Ending | State::Closing | State::Lingering => return Admission::Read(Way::Discard),
             State::Draining | State::Lost | State::Gone => return Admission::Blocked(PauseCause::Draining),
         }
         if self.keeper.is_paused() {
@@ -145,7 +152,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         if let Some(large) = conn.reading.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
-                true => Admission::ReadLarge,
+                true => Admission::Read(Way::Large),
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
@@ -156,23 +163,42 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             let need = header.frame_len() + BUFFER_OVERHEAD;
             return match passes(Line::Large) && self.ctx.memory.has_room(Share::Large, need) {
-                true => Admission::BeginLarge,
+                true => Admission::Read(Way::BeginLarge),
                 false => Admission::Wait(Line::Large, PauseCause::Memory),
             };
         }
         let filled_max = conn.reading.fill_max();
         match begun {
             _ if passes(Line::Small) && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) => {
-                Admission::Read { filled_max }
+                Admission::Read(Way::Small { filled_max })
             }
             // The frame that it began can always be finished.
-            Some(header) => Admission::Read { filled_max: header.frame_len() },
+            Some(header) => Admission::Read(Way::Small { filled_max: header.frame_len() }),
             None => Admission::Wait(Line::Small, PauseCause::Memory),
         }
     }
 
+    /// A connection that is ready is not read now: it waits for what it lacks, unless it is over.
+    pub(in crate::gateway) fn leave_unread(&mut self, id: ConnId, cause: PauseCause, line: Option<Line>) {
+        if self.is_over_unread(id, cause) {
+            return;
+        }
+        let conn = &mut self.conns[id];
+        self.observe.pauses.begin(conn, cause, self.ctx.now);
+        match (line, cause) {
+            (Some(line), _) => self.wait_in_line(id, line),
+            (None, PauseCause::Sinks) => {
+                if !std::mem::replace(&mut conn.reading.sink_held, true) {
+                    self.acks.sinks.hold(id, &self.conns);
+                }
+            }
+            (None, _) => self.wait_for_calls(id),
+        }
+        self.conns.arm(id, &self.ctx.config);
+    }
+
     /// Puts a connection in line.
-    pub(in crate::gateway) fn wait_in_line(&mut self, id: ConnId, line: Line) {
+    fn wait_in_line(&mut self, id: ConnId, line: Line) {
         let conn = &mut self.conns[id];
         if conn.reading.waiting.is_none() {
             conn.reading.waiting = Some(line);
@@ -224,7 +250,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.ingress.lines.of(line).pop_front();
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.reading.waiting = None;
-                self.read_once(id, Some(line));
+                self.read_one(id, Some(line));
                 went_on |= !matches!(verdict, Some(Admission::Wait(..)));
             }
         }

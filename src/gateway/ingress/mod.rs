@@ -4,6 +4,7 @@ pub(in crate::gateway) mod admission;
 pub(in crate::gateway) mod large;
 pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
+mod read_large;
 pub(in crate::gateway) mod reading;
 pub(in crate::gateway) mod release;
 

@@ -118,6 +118,14 @@ impl Reading {
         }
     }
 
+    /// Lets go of a frame that will never be whole. How many bytes of it came.
+    pub fn forget_begun(&mut self) -> u64 {
+        let begun = self.begun().unwrap_or(0);
+        self.partial = None;
+        self.larges.pop_if(|large| !large.is_received());
+        begun as u64
+    }
+
     /// For how long the peer has not gone on with a frame that it began, if it did.
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let stalled = self.begun().is_some() && !self.readable && self.paused.is_none();

@@ -38,7 +38,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     // Its connection may have ended in the middle of it.
                     let Some(large) = large else { continue };
                     large.put(hashing);
-                    self.hash_on(id, number);
+                    if self.ingress.hash_on(conn, &mut self.ctx, number) {
+                        self.release(id);
+                    }
                     self.conns.mark_runnable(id);
                 }
             }
@@ -62,16 +64,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.conns.mark_runnable(id);
         self.conns.mark_ending(id);
-    }
-
-    /// What was verified takes effect, or its place behind what a handler has.
-    pub(in crate::gateway) fn give_effect(&mut self, id: ConnId, item: Item) {
-        match self.calling.answers() {
-            // A part waits for room, and this behind it.
-            false if self.conns[id].order.is_parked() => self.line_up(id, item, false),
-            false => self.effect_of(id, item),
-            true => self.stage(id, item),
-        }
     }
 
     /// What is next in its connection's order takes effect.
