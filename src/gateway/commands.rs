@@ -97,7 +97,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let calls = self.calling.queue.in_flight();
         self.ingress.in_flight == 0
             && self.ctx.jobs == 0
-            && self.egress.entries == 0
+            && self.conns.entries == 0
             && self.acks.owed == 0
             && self.assembly.is_quiet()
             && calls == 0
@@ -248,7 +248,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 connections: depth(self.conns.sockets(), self.ctx.config.connections_max),
                 jobs: depth(self.ctx.jobs, JOBS),
                 in_flight: self.ingress.in_flight as u64,
-                outbox_items: self.egress.entries as u64,
+                outbox_items: self.conns.entries as u64,
                 lines: self.ingress.lines.lengths(),
                 dedup: self
                     .acks

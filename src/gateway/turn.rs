@@ -31,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.accept_waiting();
         self.hash_small_wholes();
         self.collect();
-        self.collect_outcomes();
+        self.acks.collect(&mut self.conns, &mut self.ctx);
         self.tend_handlers();
         self.refuse_late_calls();
 

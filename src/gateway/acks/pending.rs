@@ -7,21 +7,23 @@
 //! A part that is held is owed a reply too, but when that comes others decide: a connection that has nothing else to
 //! wait for and is closed for a reason does not wait for it.
 
-use crate::core::limits::BUFFER_OVERHEAD;
+use super::Acks;
+use super::tickets::Ticket;
+use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX};
 use crate::core::memory::{Buffer, Charge};
-use crate::gateway::Gate;
 use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::distribute::encode_refusal;
 use crate::gateway::egress::parcel::Parcel;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 use crate::wire::{Header, Status};
 
-/// Replies to one connection, owed until [`Gate::pay`] or [`Gate::refuse`] has them: they are the only ways
+/// Replies to one connection, owed until [`Acks::pay`] or [`Acks::refuse`] has them: they are the only ways
 /// to end it, so no reply is sent twice.
 #[derive(Debug)]
 #[must_use = "its connection stays open until it is paid or refused"]
-pub(in crate::gateway) struct Owed {
+pub struct Owed {
     conn: ConnId,
     /// It is that of a part that is held.
     held: bool,
@@ -30,87 +32,146 @@ pub(in crate::gateway) struct Owed {
 
 /// What is owed.
 #[derive(Debug)]
-pub(in crate::gateway) enum Reply {
+pub enum Reply {
     /// Replies as they are if all goes well.
     Ready(Parcel),
     /// The reply to one frame, and the memory set aside for it.
     One { id: u64, status: Status, room: Charge },
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
+impl Acks {
     /// Takes note of replies that are owed to a connection.
-    pub(in crate::gateway) fn owe(&mut self, id: ConnId, reply: Reply) -> Owed {
-        self.conns[id].order.stage.get_or_insert_default().owed += 1;
-        self.acks.owed += 1;
+    pub fn owe<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> Owed {
+        conns[id].order.stage.get_or_insert_default().owed += 1;
+        self.owed += 1;
         Owed { conn: id, held: false, reply }
     }
 
+    /// Owes the reply to one frame, if it asked for one, until a ticket is over.
+    pub fn owe_one<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        ticket: Ticket,
+        header: &Header,
+        status: Status,
+        room: &mut Option<Charge>,
+    ) {
+        if !header.is_answered() {
+            return;
+        }
+        let room = room.as_mut().expect("memory is set aside for each frame that is answered");
+        let room = room.split(REPLY_MAX);
+        let owed = self.owe(conns, id, Reply::One { id: header.id, status, room });
+        self.sinks.owe(ticket, owed);
+    }
+
+    /// Sends replies, or owes them until a ticket is over.
+    pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
+        let Some(ticket) = ticket else { return conns.push_reply(id, replies) };
+        let owed = self.owe(conns, id, Reply::Ready(replies));
+        self.sinks.owe(ticket, owed);
+    }
+
+    /// Sends the replies to the frames of a batch, in the memory that is set aside for them.
+    pub fn send_all<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        bytes: Vec<u8>,
+        room: Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut charge = room.expect("memory is set aside for each frame that is answered");
+        charge.resize(bytes.len() + BUFFER_OVERHEAD);
+        self.send(conns, id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
+    }
+
     /// Takes note of the reply that is owed to a part which is held.
-    pub(in crate::gateway) fn owe_held(&mut self, id: ConnId, reply: Reply) -> Owed {
-        self.conns[id].order.stage.get_or_insert_default().held += 1;
+    pub fn owe_held<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> Owed {
+        conns[id].order.stage.get_or_insert_default().held += 1;
         Owed { conn: id, held: true, reply }
     }
 
     /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
-    pub(in crate::gateway) fn end_hold(&mut self, mut owed: Owed) -> Owed {
+    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, mut owed: Owed) -> Owed {
         if std::mem::take(&mut owed.held)
-            && let Some(stage) = self.conns.get_mut(owed.conn).and_then(|conn| conn.order.stage.as_mut())
+            && let Some(stage) = conns.get_mut(owed.conn).and_then(|conn| conn.order.stage.as_mut())
         {
             stage.held -= 1;
             stage.owed += 1;
-            self.acks.owed += 1;
+            self.owed += 1;
         }
         owed
     }
 
     /// Whether there is still somebody to be told.
-    pub(in crate::gateway) fn is_wanted(&self, owed: &Owed) -> bool {
-        self.conns.get(owed.conn).is_some_and(|conn| conn.is_written())
+    pub fn is_wanted<S>(&self, conns: &Conns<S>, owed: &Owed) -> bool {
+        conns.get(owed.conn).is_some_and(|conn| conn.is_written())
     }
 
     /// What they promise is confirmed: they are sent.
-    pub(in crate::gateway) fn pay(&mut self, owed: Owed) {
-        let owed = self.end_hold(owed);
+    pub fn pay<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, owed: Owed) {
+        let owed = self.end_hold(conns, owed);
         match owed.reply {
-            Reply::Ready(replies) => self.egress.push_reply(&mut self.conns, owed.conn, replies),
-            Reply::One { id, status, room } => self.push_one(owed.conn, id, status, "", room),
+            Reply::Ready(replies) => conns.push_reply(owed.conn, replies),
+            Reply::One { id, status, room } => self.push_one(conns, ctx, owed.conn, id, status, "", room),
         }
-        self.owe_less(owed.conn);
+        self.owe_less(conns, owed.conn);
     }
 
     /// It failed for good: each that says it did not fail becomes `status` with a reason.
-    pub(in crate::gateway) fn refuse(&mut self, owed: Owed, status: Status, reason: &str) {
-        let owed = self.end_hold(owed);
+    pub fn refuse<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        owed: Owed,
+        status: Status,
+        reason: &str,
+    ) {
+        let owed = self.end_hold(conns, owed);
         match owed.reply {
-            Reply::One { id, room, .. } => self.push_one(owed.conn, id, status, reason, room),
+            Reply::One { id, room, .. } => self.push_one(conns, ctx, owed.conn, id, status, reason, room),
             Reply::Ready(replies) => {
                 let mut bytes = Vec::new();
                 replies.each_reply(|header: &Header, frame: &[u8]| {
                     if header.status == Status::Ok as u16 {
-                        encode_refusal(header.id, status, reason, &self.ctx.config.scheme, &mut bytes);
+                        encode_refusal(header.id, status, reason, &ctx.config.scheme, &mut bytes);
                     } else {
                         bytes.extend_from_slice(frame);
                     }
                 });
-                let replies = Parcel::Replies(Buffer::charged(&self.ctx.memory, bytes.into()));
-                self.egress.push_reply(&mut self.conns, owed.conn, replies);
+                let replies = Parcel::Replies(Buffer::charged(&ctx.memory, bytes.into()));
+                conns.push_reply(owed.conn, replies);
             }
         }
-        self.owe_less(owed.conn);
+        self.owe_less(conns, owed.conn);
     }
 
-    fn push_one(&mut self, conn: ConnId, id: u64, status: Status, reason: &str, mut room: Charge) {
+    fn push_one<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        conn: ConnId,
+        id: u64,
+        status: Status,
+        reason: &str,
+        mut room: Charge,
+    ) {
         let mut bytes = Vec::new();
-        encode_refusal(id, status, reason, &self.ctx.config.scheme, &mut bytes);
+        encode_refusal(id, status, reason, &ctx.config.scheme, &mut bytes);
         room.resize(bytes.len() + BUFFER_OVERHEAD);
-        self.egress.push_reply(&mut self.conns, conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
+        conns.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }
 
-    fn owe_less(&mut self, id: ConnId) {
+    fn owe_less<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         // It may be gone: at the end of draining, or where the frame was a part that was held.
-        let Some(stage) = self.conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) else { return };
+        let Some(stage) = conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) else { return };
         stage.owed -= 1;
-        self.acks.owed -= 1;
-        self.tidy_stage(id);
+        self.owed -= 1;
+        conns.tidy_stage(id);
     }
 }

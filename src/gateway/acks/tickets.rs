@@ -15,31 +15,28 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::core::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN, PART_KNOWN, TICKET};
-use crate::gateway::Gate;
+use crate::core::limits::{DURABLE_SHARE, PART_KNOWN, TICKET};
 use crate::gateway::acks::pending::Owed;
-use crate::gateway::acks::sink_set::{SINKS_MAX, SinkSet};
+use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::snapshot::{SinkUse, SinksUse, TopicUse};
-use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
-use crate::wire::{Body, DIGEST, Status};
+use crate::wire::{Body, DIGEST};
 
 /// Room for this many tickets, and for this many puts that wait for a sink, is kept where there are none.
 const KEEP: usize = 64;
 
 /// Names what is confirmed together. One that is over is never named again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(super) u64);
 
 /// The sinks, and the tickets that are not over.
 ///
 /// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has, and one more where a put
 /// is promised.
 pub struct Sinks {
-    each: Vec<Line>,
+    pub(super) each: Vec<Line>,
     tickets: Slab<Pending>,
     /// Numbers the tickets.
     count: u32,
@@ -50,36 +47,36 @@ pub struct Sinks {
     /// Digests of frames under tickets, where there is deduplication.
     digests: HashMap<[u8; DIGEST], Ticket>,
     /// Connections that are not read until there is room, in the order in which they came.
-    held: VecDeque<ConnId>,
+    pub(super) held: VecDeque<ConnId>,
 }
 
 /// One sink.
-struct Line {
-    sink: Box<dyn Sink>,
+pub(super) struct Line {
+    pub(super) sink: Box<dyn Sink>,
     /// What it has no room for.
-    waiting: VecDeque<Put>,
+    pub(super) waiting: VecDeque<Put>,
     /// What waits and what it has.
-    puts: usize,
-    bytes: usize,
+    pub(super) puts: usize,
+    pub(super) bytes: usize,
     /// When it gave its word last, or got the first of what it has.
-    heard: Instant,
+    pub(super) heard: Instant,
 }
 
 /// What a ticket stands for.
-struct Pending {
-    count: u32,
-    frames: u32,
+pub(super) struct Pending {
+    pub(super) count: u32,
+    pub(super) frames: u32,
     /// Puts on which there is no word yet.
-    words: u32,
+    pub(super) words: u32,
     /// Sinks that had it before, those that it was put into, and those of them that refused it.
-    before: SinkSet,
-    put: SinkSet,
-    refused: SinkSet,
-    refusal: Option<String>,
-    owed: Vec<Owed>,
-    digests: Vec<[u8; DIGEST]>,
+    pub(super) before: SinkSet,
+    pub(super) put: SinkSet,
+    pub(super) refused: SinkSet,
+    pub(super) refusal: Option<String>,
+    pub(super) owed: Vec<Owed>,
+    pub(super) digests: Vec<[u8; DIGEST]>,
     /// Of a whole: its own digest. The others are those of its parts.
-    whole: Option<[u8; DIGEST]>,
+    pub(super) whole: Option<[u8; DIGEST]>,
 }
 
 impl Ticket {
@@ -99,7 +96,7 @@ impl Line {
         self.hand_over();
     }
 
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         while self.sink.room() > 0
             && let Some(put) = self.waiting.pop_front()
         {
@@ -110,7 +107,7 @@ impl Line {
         }
     }
 
-    fn collect(&mut self, now: Instant) -> Option<Outcome> {
+    pub(super) fn collect(&mut self, now: Instant) -> Option<Outcome> {
         let outcome = self.sink.collect()?;
         self.heard = now;
         self.puts -= 1;
@@ -247,7 +244,7 @@ impl Sinks {
         ticket
     }
 
-    fn get(&mut self, ticket: Ticket) -> Option<&mut Pending> {
+    pub(super) fn get(&mut self, ticket: Ticket) -> Option<&mut Pending> {
         let pending = self.tickets.get_mut(ticket.slot())?;
         (u64::from(pending.count) == ticket.0 >> 32).then_some(pending)
     }
@@ -288,7 +285,7 @@ impl Sinks {
     }
 
     /// A ticket under which one frame of this digest will be put.
-    fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Ticket {
+    pub(super) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Ticket {
         let ticket = self.begin(before, now);
         self.get(ticket).expect("it was begun just now").words = 1;
         self.promised += 1;
@@ -298,7 +295,7 @@ impl Sinks {
 
     /// What was promised was put, or for the reason in `refusal` will not be. What was under the ticket, if that
     /// ends it.
-    fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
+    pub(super) fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
         self.promised -= 1;
         self.word(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
     }
@@ -314,7 +311,7 @@ impl Sinks {
     }
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
-    fn take(&mut self, place: usize, outcome: Outcome) -> Option<Pending> {
+    pub(super) fn take(&mut self, place: usize, outcome: Outcome) -> Option<Pending> {
         let name = self.each[place].sink.name();
         let refusal = outcome.refusal.map(|why| (SinkSet::one(place), format!("{name}: {why}")));
         self.word(Ticket(outcome.ticket), refusal)
@@ -345,6 +342,20 @@ impl Sinks {
         }
         self.give_back();
         Some(pending)
+    }
+
+    /// At the end of draining: what the sinks have not confirmed is not waited for.
+    pub fn forget(&mut self) {
+        self.tickets.clear();
+        self.ages.clear();
+        self.digests.clear();
+        self.promised = 0;
+        for line in &mut self.each {
+            line.puts -= line.waiting.len();
+            line.bytes -=
+                std::mem::take(&mut line.waiting).into_iter().map(|put| put.body.len()).sum::<usize>();
+        }
+        self.give_back();
     }
 
     /// Where no ticket is left, what a sink in trouble left behind is charged to nobody any more.
@@ -385,7 +396,7 @@ impl Sinks {
 
 impl Pending {
     /// Who has what was under it: what was put was distributed, too.
-    fn done(&self) -> SinkSet {
+    pub(super) fn done(&self) -> SinkSet {
         let had = if self.put.is_empty() { SinkSet::NONE } else { SinkSet::SUBSCRIBERS };
         self.before.with(self.put.without(self.refused)).with(had)
     }
@@ -393,180 +404,4 @@ impl Pending {
 
 fn is_open(tickets: &Slab<Pending>, ticket: Ticket) -> bool {
     tickets.get(ticket.slot()).is_some_and(|pending| u64::from(pending.count) == ticket.0 >> 32)
-}
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
-    pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
-        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
-        assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.acks.sinks.each.push(Line { sink, waiting, puts, bytes, heard });
-        self.ctx.ledger.sinks += 1;
-    }
-
-    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
-    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
-    /// them is what those say, or DUPLICATE where there are none.
-    pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
-        let Some(dedup) = &mut self.acks.dedup else { return };
-        let Some(place) = self.acks.sinks.each.iter().position(|line| line.sink.name() == sink) else {
-            return;
-        };
-        digests.sort_unstable_by_key(|&(at, _)| at);
-        for (at, digest) in digests {
-            dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
-        }
-    }
-
-    /// Whether publishers may be read, as far as the sinks are concerned.
-    pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
-        self.acks.sinks.has_room(self.ctx.memory.limit())
-    }
-
-    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
-    /// of the memory is bounded, however many connections come and go.
-    pub(in crate::gateway) fn may_read_first(&self) -> bool {
-        let limit = self.ctx.memory.limit();
-        self.ctx.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
-    }
-
-    /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
-    pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
-        // Where leases are short it shows sooner, so that none ends meanwhile.
-        let silence = self.ctx.config.lease / 2;
-        self.acks.sinks.takes_nothing(silence, self.ctx.now)
-    }
-
-    /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
-    pub(in crate::gateway) fn ticket(&mut self, before: SinkSet) -> Option<Ticket> {
-        (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.begin(before, self.ctx.now))
-    }
-
-    /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
-    /// it is confirmed; none without sinks.
-    pub(in crate::gateway) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet) -> Option<Ticket> {
-        (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.promise(digest, before, self.ctx.now))
-    }
-
-    /// What was promised was put.
-    pub(in crate::gateway) fn keep_promise(&mut self, ticket: Ticket) {
-        let over = self.acks.sinks.end_promise(ticket, None);
-        debug_assert!(over.is_none(), "no sink has given its word yet");
-    }
-
-    /// What was promised will not be put.
-    pub(in crate::gateway) fn break_promise(&mut self, ticket: Ticket, why: &str) {
-        if let Some(pending) = self.acks.sinks.end_promise(ticket, Some(why)) {
-            self.conclude(pending);
-        }
-    }
-
-    /// Puts a connection's frames under a ticket.
-    pub(in crate::gateway) fn put(&mut self, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
-        self.ctx.ledger.sunk.put += u64::from(frames);
-        self.acks.sinks.put(ticket, id.key(), body, frames, self.ctx.now);
-    }
-
-    /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
-    /// one put is.
-    pub(in crate::gateway) fn put_again(
-        &mut self,
-        id: ConnId,
-        body: &Body,
-        digest: [u8; DIGEST],
-        before: SinkSet,
-    ) -> Option<Ticket> {
-        let ticket = self.ticket(before)?;
-        // Whoever subscribes had it the first time.
-        self.ctx.ledger.delivered += 1;
-        self.put(ticket, id, body, 1);
-        self.acks.sinks.know(ticket, digest);
-        Some(ticket)
-    }
-
-    /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
-    pub(in crate::gateway) fn collect_outcomes(&mut self) {
-        let sinks = self.acks.sinks.each.len();
-        for at in 0..sinks {
-            // What is left is there before the next sleep.
-            let mut left = OUTCOMES_TURN;
-            while left > 0
-                && let Some(outcome) = self.acks.sinks.each[at].collect(self.ctx.now)
-            {
-                left -= 1;
-                let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
-                if let Some(pending) = self.acks.sinks.take(at, outcome) {
-                    left = left.saturating_sub(pending.owed.len());
-                    self.conclude(pending);
-                } else if let Some(ticket) = refused {
-                    self.tell_refused(ticket);
-                }
-            }
-            self.acks.sinks.each[at].hand_over();
-        }
-        let limit = self.ctx.memory.limit();
-        let has_room = self.acks.sinks.has_room(limit);
-        for _ in 0..DURABLE_WAKE_TURN {
-            let Some(id) = self.acks.sinks.held.pop_front_if(|_| has_room) else { break };
-            // It may have ended meanwhile.
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.reading.sink_held = false;
-                self.conns.mark_runnable(id);
-            }
-        }
-    }
-
-    /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
-    fn tell_refused(&mut self, ticket: Ticket) {
-        let Some(pending) = self.acks.sinks.get(ticket) else { return };
-        let Some(why) = pending.refusal.clone() else { return };
-        for owed in std::mem::take(&mut pending.owed) {
-            self.refuse(owed, Status::Rejected, &why);
-        }
-    }
-
-    /// Every sink has given its word.
-    fn conclude(&mut self, pending: Pending) {
-        let done = pending.done();
-        let Pending { frames, refusal, owed, digests, whole, .. } = pending;
-        {
-            let sunk = &mut self.ctx.ledger.sunk;
-            let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
-            *fate += u64::from(frames);
-        }
-        if let (Some(dedup), Some(_)) = (&mut self.acks.dedup, &refusal) {
-            // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
-            for digest in &digests {
-                match done.is_empty() || whole.is_some() {
-                    true => dedup.forget(digest),
-                    false => dedup.set_done(digest, done),
-                }
-            }
-            // Parts that come again are put together again, and it is found by its own.
-            if let Some(whole) = whole.filter(|_| !done.is_empty()) {
-                dedup.accept(whole, done, self.ctx.now);
-            }
-        }
-        for owed in owed {
-            match &refusal {
-                None => self.pay(owed),
-                Some(why) => self.refuse(owed, Status::Rejected, why),
-            }
-        }
-    }
-
-    /// At the end of draining: what the sinks have not confirmed is not waited for.
-    pub(in crate::gateway) fn forget_tickets(&mut self) {
-        let sinks = &mut self.acks.sinks;
-        sinks.tickets.clear();
-        sinks.ages.clear();
-        sinks.digests.clear();
-        sinks.promised = 0;
-        for line in &mut sinks.each {
-            line.puts -= line.waiting.len();
-            line.bytes -=
-                std::mem::take(&mut line.waiting).into_iter().map(|put| put.body.len()).sum::<usize>();
-        }
-        sinks.give_back();
-    }
 }

@@ -10,6 +10,7 @@ use crate::core::units::{about, many};
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
 use crate::gateway::conn::{ConnId, End, State};
+use crate::gateway::egress::Egress;
 use crate::gateway::egress::distribute::encode_reply;
 use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::observe::notices::Notice;
@@ -102,11 +103,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.egress.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
         if reason == CloseReason::Slow {
-            self.egress.abandon_rest(&mut self.conns, &mut self.ctx, id);
+            Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
         if !last.is_empty() {
             let last = Parcel::Replies(Buffer::charged(&self.ctx.memory, last.into()));
-            self.egress.push_last(&mut self.conns, id, last);
+            self.conns.push_last(id, last);
         }
         // What still comes is read, to be thrown away.
         self.conns.mark_runnable(id);
@@ -121,7 +122,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.egress.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
-        self.egress.abandon(&mut self.conns, &mut self.ctx, id);
+        Egress::abandon(&mut self.conns, &mut self.ctx, id);
         self.resume_calls_of(id);
         let conn = &mut self.conns[id];
         conn.state = State::Gone;

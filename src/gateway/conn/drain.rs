@@ -61,7 +61,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.reap_all();
             self.forget_calls();
             self.forget_parts();
-            self.forget_tickets();
+            self.acks.sinks.forget();
             self.calling.handlers.kill_all(self.ctx.now);
         } else if self.ingress.in_flight == 0
             && self.calling.staged == 0

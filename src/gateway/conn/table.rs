@@ -32,6 +32,8 @@ pub struct Conns<S> {
     /// What is still to be done for them.
     pub due: Due,
     pub deadlines: Deadlines,
+    /// Entries in all outboxes.
+    pub entries: usize,
 }
 
 const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
@@ -47,6 +49,7 @@ impl<S> Conns<S> {
             gone: 0,
             due: Due::default(),
             deadlines: Deadlines::default(),
+            entries: 0,
         }
     }
 

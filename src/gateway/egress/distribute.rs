@@ -3,25 +3,21 @@
 
 use std::rc::Rc;
 
-use crate::core::limits::{BUFFER_OVERHEAD, REASON_MAX, REPLY_MAX, SINK_REASON_MAX};
-use crate::core::memory::{Buffer, Charge};
+use crate::core::limits::{REASON_MAX, SINK_REASON_MAX};
+use crate::core::memory::Charge;
 use crate::gateway::CloseReason;
-use crate::gateway::acks::pending::Reply;
+use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::ConnId;
-use crate::gateway::egress::parcel::Parcel;
 use crate::gateway::egress::router::Targets;
 use crate::gateway::handlers::stage::Passed;
 use crate::gateway::ingress::order::Item;
 use crate::gateway::observe::notices::Notice;
-use crate::gateway::observe::traffic::Rejects;
 use crate::gateway::{BadDigestPolicy, Gate};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::{
-    Checked, DIGEST, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode,
-};
+use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern, encode};
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
 struct OpenRun {
@@ -90,18 +86,6 @@ pub(in crate::gateway) fn encode_refusal(
     let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
     let reason = &reason[..reason.floor_char_boundary(SINK_REASON_MAX)];
     encode(header, b"", reason.as_bytes(), scheme, out);
-}
-
-/// What is known of a frame by its digest.
-pub(in crate::gateway) enum Seen {
-    /// Nothing: it is new.
-    Never,
-    /// One with this digest is not confirmed yet.
-    Pending(Ticket),
-    /// One was distributed, and of the sinks only these have it.
-    Partly(SinkSet),
-    /// One was accepted, and everything is done.
-    Done,
 }
 
 /// What became of one frame.
@@ -184,7 +168,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         }
                     }
                     match under {
-                        Some(under) if alone => self.owe_one(id, under, &frame.header, Status::Ok, &mut room),
+                        Some(under) if alone => self.acks.owe_one(
+                            &mut self.conns,
+                            id,
+                            under,
+                            &frame.header,
+                            Status::Ok,
+                            &mut room,
+                        ),
                         _ => replies.add_ok(&frame.header, if lost { NO_SUBSCRIBER } else { "" }),
                     }
                 }
@@ -192,14 +183,21 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     // It has its place behind what comes before it.
                     self.close_put(id, &verified, to_put.take(), ticket);
                     let body = verified.body().part(frame.at, frame.end());
-                    if let Some(under) = self.put_again(id, &body, frame.digest, before) {
-                        self.owe_one(id, under, &frame.header, Status::Ok, &mut room);
+                    if let Some(under) = self.acks.put_again(&mut self.ctx, id, &body, frame.digest, before) {
+                        self.acks.owe_one(&mut self.conns, id, under, &frame.header, Status::Ok, &mut room);
                     }
                 }
-                Effect::Copy => self.count_rejected(id, Status::Duplicate),
+                Effect::Copy => self.conns.count_rejected(&mut self.ctx, id, Status::Duplicate),
                 Effect::Twin(under) => {
-                    self.count_rejected(id, Status::Duplicate);
-                    self.owe_one(id, under, &frame.header, Status::Duplicate, &mut room);
+                    self.conns.count_rejected(&mut self.ctx, id, Status::Duplicate);
+                    self.acks.owe_one(
+                        &mut self.conns,
+                        id,
+                        under,
+                        &frame.header,
+                        Status::Duplicate,
+                        &mut room,
+                    );
                 }
                 Effect::Hold => {}
                 Effect::Hash => {
@@ -217,12 +215,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     replies.add(&frame.header, Status::Ok, "");
                 }
                 Effect::Reject(status, reason) => {
-                    self.count_rejected(id, status);
+                    self.conns.count_rejected(&mut self.ctx, id, status);
                     replies.add(&frame.header, status, &reason);
                 }
                 Effect::Close(reason) => {
                     let status = reason.status().unwrap_or(Status::BadDigest);
-                    self.count_rejected(id, status);
+                    self.conns.count_rejected(&mut self.ctx, id, status);
                     if !status.closes() {
                         replies.add(&frame.header, status, &reason.to_string());
                     }
@@ -237,7 +235,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
         let Replies { bytes, mut at_once, .. } = replies;
         self.push_ready(id, &mut at_once, &mut room, None);
-        self.push_replies(id, bytes, room, ticket.filter(|_| !alone));
+        self.acks.send_all(&mut self.conns, id, bytes, room, ticket.filter(|_| !alone));
         if let Some((rest, parks)) = rest {
             self.line_up_first(id, Item::Frames(rest));
             if parks {
@@ -262,7 +260,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Ok(targets) = self.egress.router.route(topic) else { return false };
         self.ctx.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
-        let ticket = self.ticket(SinkSet::NONE);
+        let ticket = self.acks.ticket(SinkSet::NONE, self.ctx.now);
         self.close_put(id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
         self.close_run(id, verified, Some(OpenRun { start: 0, end, frames, targets }));
         true
@@ -298,9 +296,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                         Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
                     },
                 };
-                let seen = self.seen(&frame.digest);
+                let seen = self.acks.seen(&frame.digest, self.ctx.now);
                 if matches!(seen, Seen::Never | Seen::Partly(_)) {
-                    self.remember(frame.digest);
+                    self.acks.remember(&mut self.ctx, frame.digest);
                 }
                 match seen {
                     Seen::Never => Effect::Deliver(targets),
@@ -318,16 +316,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    pub(in crate::gateway) fn count_rejected(&mut self, id: ConnId, status: Status) {
-        self.ctx.ledger.rejected.add(status);
-        // Parts may be held for longer than their connections are there.
-        if let Some(conn) = self.conns.get_mut(id) {
-            let none = || Box::new(Rejects { count: 0, last: status, at: self.ctx.now });
-            let rejects = conn.traffic.rejects.get_or_insert_with(none);
-            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, self.ctx.now);
-        }
-    }
-
     fn bad_digest(&mut self, id: ConnId, frame_id: u64) -> Effect {
         let conn = &self.conns[id];
         let peer = conn.peer;
@@ -342,46 +330,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
             BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
             BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),
         }
-    }
-
-    /// What is known of a frame with this digest.
-    pub(in crate::gateway) fn seen(&mut self, digest: &[u8; DIGEST]) -> Seen {
-        let Some(done) = self.acks.dedup.as_mut().and_then(|dedup| dedup.find(digest, self.ctx.now)) else {
-            return Seen::Never;
-        };
-        let sinks = &self.acks.sinks;
-        match sinks.unconfirmed(digest) {
-            Some(ticket) => Seen::Pending(ticket),
-            None if done.covers(sinks.all()) => Seen::Done,
-            None => Seen::Partly(done),
-        }
-    }
-
-    /// A frame with this digest is accepted: from now on its copies are known. What is not confirmed yet is found
-    /// by its ticket; when that is over without a refusal, nothing is left to be noted.
-    pub(in crate::gateway) fn remember(&mut self, digest: [u8; DIGEST]) {
-        let Some(dedup) = &mut self.acks.dedup else { return };
-        let early = dedup.forgotten_early();
-        dedup.accept(digest, SinkSet::ALL, self.ctx.now);
-        if dedup.forgotten_early() > early {
-            let message = format_args!(
-                "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
-                 than {:.1?} ago are taken as new; more --memory or a shorter --dedup mends it",
-                dedup.reach(self.ctx.now)
-            );
-            self.ctx.notices.say(Notice::DedupFull, log::Level::Warn, self.ctx.now, message);
-        }
-    }
-
-    /// The sinks that have what was made here, though whoever sent what it is made of was not told so: it was stored
-    /// before a restart, or others refused it. That is so of one: what is made with the same bytes of something else
-    /// is another, so the digest is forgotten.
-    pub(in crate::gateway) fn take_stored_before(&mut self, made: &Verified) -> Option<SinkSet> {
-        let digest = made.iter().next()?.digest;
-        let dedup = self.acks.dedup.as_mut().filter(|_| !self.acks.sinks.is_empty())?;
-        let done = dedup.find(&digest, self.ctx.now)?;
-        let was_stored = done != SinkSet::ALL && self.acks.sinks.unconfirmed(&digest).is_none();
-        was_stored.then(|| dedup.forget(&digest)).map(|()| done)
     }
 
     fn change_patterns(&mut self, id: ConnId, frame: &Checked<'_>) -> Result<(), String> {
@@ -422,7 +370,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         ticket: Option<Ticket>,
     ) {
         let (Some(OpenPut { start, end, frames, .. }), Some(ticket)) = (to_put, ticket) else { return };
-        self.put(ticket, id, &verified.body().part(start, end), frames);
+        self.acks.put(&mut self.ctx, ticket, id, &verified.body().part(start, end), frames);
     }
 
     /// The ticket of a frame that is distributed: that of the run that is open, or, where a sink judges each frame
@@ -436,34 +384,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
         ticket: &mut Option<Ticket>,
     ) -> Option<Ticket> {
         if alone || ticket.is_none() {
-            *ticket = self.ticket(SinkSet::NONE);
+            *ticket = self.acks.ticket(SinkSet::NONE, self.ctx.now);
         }
         let under = (*ticket)?;
         if alone {
-            self.put(under, id, &verified.body().part(frame.at, frame.end()), 1);
+            self.acks.put(&mut self.ctx, under, id, &verified.body().part(frame.at, frame.end()), 1);
         }
         if self.acks.dedup.is_some() {
             self.acks.sinks.know(under, frame.digest);
         }
         Some(under)
-    }
-
-    /// Owes the reply to one frame, if it asked for one, until a ticket is over.
-    pub(in crate::gateway) fn owe_one(
-        &mut self,
-        id: ConnId,
-        ticket: Ticket,
-        header: &Header,
-        status: Status,
-        room: &mut Option<Charge>,
-    ) {
-        if !header.is_answered() {
-            return;
-        }
-        let room = room.as_mut().expect("memory is set aside for each frame that is answered");
-        let room = room.split(REPLY_MAX);
-        let owed = self.owe(id, Reply::One { id: header.id, status, room });
-        self.acks.sinks.owe(ticket, owed);
     }
 
     /// Gives effect to a frame that a handler let pass, or put in the place of another.
@@ -472,18 +402,23 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.conns[id].order.discard {
             self.ctx.ledger.undelivered += 1;
             if let Some(ticket) = promised {
-                self.break_promise(ticket, "the connection of the frame that these bytes repeat has ended");
+                self.acks.break_promise(
+                    &mut self.conns,
+                    &mut self.ctx,
+                    ticket,
+                    "the connection of the frame that these bytes repeat has ended",
+                );
             }
             return;
         }
         let topic = frame.iter().next().expect("it is one frame").topic;
         let targets = self.egress.router.route(topic).expect("a topic is checked before its call");
-        let ticket = promised.or_else(|| self.ticket(SinkSet::NONE));
+        let ticket = promised.or_else(|| self.acks.ticket(SinkSet::NONE, self.ctx.now));
         if let Some(ticket) = ticket {
-            self.put(ticket, id, frame.body(), 1);
+            self.acks.put(&mut self.ctx, ticket, id, frame.body(), 1);
         }
         if let Some(ticket) = promised {
-            self.keep_promise(ticket);
+            self.acks.keep_promise(ticket);
         }
         match before.is_empty() {
             true => {
@@ -493,23 +428,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             false => self.ctx.ledger.delivered += 1,
         }
         if let Some(reply) = reply {
-            self.send_replies(id, reply, ticket);
+            self.acks.send(&mut self.conns, id, reply, ticket);
         }
-    }
-
-    pub(in crate::gateway) fn push_replies(
-        &mut self,
-        id: ConnId,
-        bytes: Vec<u8>,
-        room: Option<Charge>,
-        ticket: Option<Ticket>,
-    ) {
-        if bytes.is_empty() {
-            return;
-        }
-        let mut charge = room.expect("memory is set aside for each frame that is answered");
-        charge.resize(bytes.len() + BUFFER_OVERHEAD);
-        self.send_replies(id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
     }
 
     /// The same for some of the replies, which take their part of the memory.
@@ -523,15 +443,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !bytes.is_empty() {
             let bytes = std::mem::take(bytes);
             let room = room.as_mut().map(|room| room.split(bytes.len()));
-            self.push_replies(id, bytes, room, ticket);
+            self.acks.send_all(&mut self.conns, id, bytes, room, ticket);
         }
-    }
-
-    /// Sends replies, or owes them until a ticket is over.
-    fn send_replies(&mut self, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
-        let Some(ticket) = ticket else { return self.egress.push_reply(&mut self.conns, id, replies) };
-        let owed = self.owe(id, Reply::Ready(replies));
-        self.acks.sinks.owe(ticket, owed);
     }
 }
 

@@ -34,9 +34,9 @@ impl Egress {
             let conn = &mut conns[target];
             // It may be about to end.
             if conn.is_written() {
-                self.entries += 1;
                 conn.writing.outbox.push(parcel.clone());
                 let is_behind = conn.writing.outbox.pending() > ctx.config.high_watermark();
+                conns.entries += 1;
                 conns.mark_dirty(target);
                 if is_behind {
                     self.curb(conns, ctx, target, publisher);
@@ -46,22 +46,6 @@ impl Egress {
         parcel.let_go(&mut ctx.ledger);
     }
 
-    /// Adds replies to the outbox of the peer that they are for, if it is still there.
-    pub fn push_reply<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel) {
-        if conns.get(id).is_some_and(|conn| conn.is_written()) {
-            self.push_last(conns, id, replies);
-        }
-    }
-
-    /// The same for the last that is said to a connection which is closing.
-    pub fn push_last<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel) {
-        let conn = &mut conns[id];
-        conn.writing.replies_pending += replies.reply_bytes();
-        conn.writing.outbox.push(Rc::new(replies));
-        self.entries += 1;
-        conns.mark_dirty(id);
-    }
-
     /// It subscribes to nothing more, and holds nobody up.
     pub fn leave<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         self.router.leave(id);
@@ -69,30 +53,52 @@ impl Egress {
     }
 
     /// Its outbox is given up.
-    pub fn abandon<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
+    pub fn abandon<N: Net, P>(conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
         let conn = &mut conns[id];
+        let mut items = 0;
         conn.writing.lost = 0;
         conn.writing.replies_pending = 0;
-        self.entries -= conn.writing.outbox.len();
         for unsent in conn.writing.outbox.abandon() {
             if let Parcel::Run(run) = &*unsent.item {
                 ctx.ledger.copies.undelivered += u64::from(run.end_copy(unsent.written));
             }
             unsent.item.let_go(&mut ctx.ledger);
+            items += 1;
         }
+        conns.entries -= items;
     }
 
     /// Its outbox is given up, but for what is being written.
-    pub fn abandon_rest<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
+    pub fn abandon_rest<N: Net, P>(conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId) {
         let conn = &mut conns[id];
+        let mut items = 0;
         conn.writing.lost = 0;
         conn.writing.outbox.abandon_rest(|item| {
-            self.entries -= 1;
+            items += 1;
             match &*item {
                 Parcel::Run(run) => ctx.ledger.copies.undelivered += u64::from(run.end_copy(0)),
                 Parcel::Replies(_) | Parcel::Frame(_) => conn.writing.replies_pending -= item.reply_bytes(),
             }
             item.let_go(&mut ctx.ledger);
         });
+        conns.entries -= items;
+    }
+}
+
+impl<S> Conns<S> {
+    /// Adds replies to the outbox of the peer that they are for, if it is still there.
+    pub fn push_reply(&mut self, id: ConnId, replies: Parcel) {
+        if self.get(id).is_some_and(|conn| conn.is_written()) {
+            self.push_last(id, replies);
+        }
+    }
+
+    /// The same for the last that is said to a connection which is closing.
+    pub fn push_last(&mut self, id: ConnId, replies: Parcel) {
+        let conn = &mut self[id];
+        conn.writing.replies_pending += replies.reply_bytes();
+        conn.writing.outbox.push(Rc::new(replies));
+        self.entries += 1;
+        self.mark_dirty(id);
     }
 }

@@ -17,8 +17,6 @@ use crate::gateway::Config;
 /// Who gets what, and what waits to be written.
 pub struct Egress {
     pub(in crate::gateway) router: Router,
-    /// Entries in all outboxes.
-    pub(in crate::gateway) entries: usize,
     /// When several connections had something new to write, the last time.
     pub(in crate::gateway) shared_at: Option<Instant>,
 }
@@ -26,6 +24,6 @@ pub struct Egress {
 impl Egress {
     /// Nobody subscribes.
     pub fn new(config: &Config) -> Egress {
-        Egress { router: Router::new(config.subscriptions_max()), entries: 0, shared_at: None }
+        Egress { router: Router::new(config.subscriptions_max()), shared_at: None }
     }
 }

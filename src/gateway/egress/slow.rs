@@ -92,15 +92,17 @@ impl Egress {
         keep: usize,
     ) -> bool {
         let conn = &mut conns[id];
-        let mut frames = 0;
+        let (mut frames, mut items) = (0, 0);
         conn.writing.outbox.drop_oldest(keep, |item| {
-            self.entries -= 1;
+            items += 1;
             if let Parcel::Run(run) = &*item {
                 run.drop_copy();
                 frames += u64::from(run.frames());
             }
             item.let_go(&mut ctx.ledger);
         });
+        conns.entries -= items;
+        let conn = &mut conns[id];
         conn.writing.lost += frames;
         conn.traffic.dropped += frames;
         let peer = conn.peer;

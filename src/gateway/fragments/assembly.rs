@@ -323,7 +323,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut whole =
             Whole { from, parts: product.parts.len() as u64, cost: 0, owed: Vec::new(), digests: Vec::new() };
         for part in product.parts {
-            let owed = part.owed.map(|owed| self.end_hold(*owed));
+            let owed = part.owed.map(|owed| self.acks.end_hold(&mut self.conns, *owed));
             whole.owed.extend(owed);
             whole.digests.extend(part.digest.map(|digest| *digest));
             match part.payload {
@@ -399,10 +399,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let Whole { from, parts, mut owed, digests, .. } = whole;
         let copies: Vec<Owed> = digests.iter().flat_map(|digest| self.assembly.copies.end(digest)).collect();
         // Those that came while it was hashed.
-        owed.extend(copies.into_iter().map(|owed| self.end_hold(owed)));
+        owed.extend(copies.into_iter().map(|owed| self.acks.end_hold(&mut self.conns, owed)));
         self.assembly.charge_copies();
-        let before = self.take_stored_before(&made).unwrap_or(SinkSet::NONE);
-        digests.iter().for_each(|digest| self.remember(*digest));
+        let before = self.acks.take_stored_before(&made, self.ctx.now).unwrap_or(SinkSet::NONE);
+        digests.iter().for_each(|digest| self.acks.remember(&mut self.ctx, *digest));
         {
             let ledger = &mut self.ctx.ledger;
             ledger.assembled += parts;
@@ -410,13 +410,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let frame = made.iter().next().expect("it is one frame");
         if !before.is_empty() && before.covers(self.acks.sinks.all()) {
-            self.count_rejected(from, Status::Duplicate);
-            owed.into_iter().for_each(|owed| self.refuse(owed, Status::Duplicate, ""));
+            self.conns.count_rejected(&mut self.ctx, from, Status::Duplicate);
+            owed.into_iter().for_each(|owed| {
+                self.acks.refuse(&mut self.conns, &mut self.ctx, owed, Status::Duplicate, "")
+            });
             return;
         }
-        let ticket = self.ticket(before);
+        let ticket = self.acks.ticket(before, self.ctx.now);
         if let Some(ticket) = ticket {
-            self.put(ticket, from, made.body(), 1);
+            self.acks.put(&mut self.ctx, ticket, from, made.body(), 1);
             if self.acks.dedup.is_some() {
                 digests.into_iter().for_each(|digest| self.acks.sinks.know(ticket, digest));
                 self.acks.sinks.know_whole(ticket, frame.digest);
@@ -433,7 +435,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for owed in owed {
             match ticket {
                 Some(ticket) => self.acks.sinks.owe(ticket, owed),
-                None => self.pay(owed),
+                None => self.acks.pay(&mut self.conns, &mut self.ctx, owed),
             }
         }
     }
@@ -441,11 +443,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn expire_product(&mut self, product: Parted<Held>, reason: &str) {
         self.assembly.close(&product);
         for part in product.parts {
-            self.count_rejected(part.from, Status::Expired);
+            self.conns.count_rejected(&mut self.ctx, part.from, Status::Expired);
             let copies = part.digest.map(|digest| self.assembly.copies.end(&digest)).unwrap_or_default();
             let owed = part.owed.map(|owed| *owed);
             for owed in owed.into_iter().chain(copies) {
-                self.refuse(owed, Status::Expired, reason);
+                self.acks.refuse(&mut self.conns, &mut self.ctx, owed, Status::Expired, reason);
             }
         }
         self.assembly.charge_copies();
@@ -532,7 +534,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 return;
             }
         }
-        self.tidy_stage(id);
+        self.conns.tidy_stage(id);
         self.conns.mark_runnable(id);
     }
 

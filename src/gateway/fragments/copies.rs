@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use crate::core::limits::{PART_COPIES, PART_OWED, REPLY_MAX};
 use crate::core::memory::Charge;
 use crate::gateway::Gate;
+use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::pending::{Owed, Reply};
 use crate::gateway::conn::ConnId;
-use crate::gateway::egress::distribute::{Effect, Seen};
+use crate::gateway::egress::distribute::Effect;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{Checked, DIGEST, Header, Status};
@@ -76,7 +77,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.acks.dedup.as_ref()?;
         let (header, digest) = (frame.header, frame.digest);
         if !self.assembly.copies.of.contains_key(&digest) {
-            return match self.seen(&digest) {
+            return match self.acks.seen(&digest, self.ctx.now) {
                 Seen::Pending(ticket) => Some(Effect::Twin(ticket)),
                 Seen::Done => Some(Effect::Reject(Status::Duplicate, String::new())),
                 // Sinks have wholes: a part is never known to be with some of them.
@@ -102,8 +103,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn may_wait_as_copy(&mut self, digest: &[u8; DIGEST]) -> bool {
         let replies = self.assembly.copies.end(digest);
         let (replies, unwanted): (Vec<Owed>, Vec<Owed>) =
-            replies.into_iter().partition(|owed| self.is_wanted(owed));
-        unwanted.into_iter().for_each(|owed| self.pay(owed));
+            replies.into_iter().partition(|owed| self.acks.is_wanted(&self.conns, owed));
+        unwanted.into_iter().for_each(|owed| self.acks.pay(&mut self.conns, &mut self.ctx, owed));
         let copies = &mut self.assembly.copies;
         let count = replies.len();
         copies.replies += count;
@@ -123,13 +124,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let room = header.want_reply.then(|| {
             room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
         })?;
-        Some(self.owe_held(conn, Reply::One { id: header.id, status, room }))
+        Some(self.acks.owe_held(&mut self.conns, conn, Reply::One { id: header.id, status, room }))
     }
 
     /// A part is not held any more: what becomes of it is decided, and those who sent copies wait for that.
     pub(in crate::gateway) fn end_hold_of_copies(&mut self, digest: &[u8; DIGEST]) {
         let Some(replies) = self.assembly.copies.of.get_mut(digest).map(std::mem::take) else { return };
-        let replies = replies.into_iter().map(|owed| self.end_hold(owed)).collect();
+        let replies = replies.into_iter().map(|owed| self.acks.end_hold(&mut self.conns, owed)).collect();
         self.assembly.copies.of.insert(*digest, replies);
     }
 }

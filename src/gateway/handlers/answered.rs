@@ -182,11 +182,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         reply: Option<Parcel>,
     ) {
         let (id, seq) = (call.conn, call.seq);
-        if let Some(stored) = instead.as_ref().and_then(|made| self.take_stored_before(made)) {
+        if let Some(stored) =
+            instead.as_ref().and_then(|made| self.acks.take_stored_before(made, self.ctx.now))
+        {
             call.before = call.before.with(stored);
             if call.before.covers(self.acks.sinks.all()) {
                 let digest = call.digest;
-                digest.into_iter().for_each(|digest| self.remember(digest));
+                digest.into_iter().for_each(|digest| self.acks.remember(&mut self.ctx, digest));
                 self.refuse_call(call, Status::Duplicate, "");
                 return self.refuse_twins(digest, Status::Duplicate, "");
             }
@@ -202,12 +204,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let reply = reply.or_else(|| self.small_reply(&mut call, Status::Ok, ""));
         let Call { digest, frame, before, mut charge, .. } = call;
         charge.resize(STEP);
-        let ticket = digest.and_then(|digest| self.promise(digest, before));
+        let ticket = digest.and_then(|digest| self.acks.promise(digest, before, self.ctx.now));
         let frame = instead.unwrap_or(frame);
         let (_waiting, _charge) = (waiting.filter(|_| waits), waits.then_some(charge));
         let passed = Passed { frame, reply, ticket, before, _waiting, _charge };
         if let Some(digest) = digest {
-            self.remember(digest);
+            self.acks.remember(&mut self.ctx, digest);
         }
         if let Some(ticket) = ticket {
             // Before it is distributed, or not: that may end the ticket.
@@ -239,10 +241,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// The frame of a call is not distributed.
     pub(in crate::gateway) fn refused(&mut self, call: Call, status: Status, reply: Option<Parcel>) {
         let Call { conn: id, seq, digest, .. } = call;
-        self.count_rejected(id, status);
+        self.conns.count_rejected(&mut self.ctx, id, status);
         self.unstage(id, 1);
         if let Some(reply) = reply {
-            self.egress.push_reply(&mut self.conns, id, reply);
+            self.conns.push_reply(id, reply);
         }
         self.complete_at_once(id, seq);
         if status != Status::Duplicate {
@@ -266,9 +268,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
     pub(in crate::gateway) fn owe_twin(&mut self, twin: Call, ticket: Ticket) {
         let Call { conn: id, seq, header, mut frame, .. } = twin;
-        self.count_rejected(id, Status::Duplicate);
+        self.conns.count_rejected(&mut self.ctx, id, Status::Duplicate);
         self.unstage(id, 1);
-        self.owe_one(id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
+        self.acks.owe_one(&mut self.conns, id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
         self.complete_at_once(id, seq);
     }
 }

@@ -8,9 +8,9 @@ use crate::core::call_queue::Calls;
 use crate::core::limits::{CALL, WORKERS_CALLS};
 use crate::core::memory::{Charge, Share, Waiting};
 use crate::core::units::plain;
+use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::{ConnId, State};
-use crate::gateway::egress::distribute::Seen;
 use crate::gateway::handlers::answers::ANSWERS;
 use crate::gateway::handlers::drafts::Purpose;
 use crate::gateway::handlers::processes::Handlers;
@@ -245,7 +245,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             twins.push(call);
             return self.stage_on(id);
         }
-        match digest.map_or(Seen::Never, |digest| self.seen(&digest)) {
+        match digest.map_or(Seen::Never, |digest| self.acks.seen(&digest, self.ctx.now)) {
             Seen::Pending(ticket) => {
                 self.end_call_early();
                 self.owe_twin(call, ticket);

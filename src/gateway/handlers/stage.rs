@@ -24,6 +24,7 @@ use crate::core::memory::{self, Charge, Share};
 use crate::core::reorder::Steps;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
+use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::egress::distribute::encode_reply;
 use crate::gateway::egress::parcel::Parcel;
@@ -238,11 +239,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let room = refused.take_replies();
         let mut replies = Vec::new();
         for frame in refused.iter() {
-            self.count_rejected(id, Status::Busy);
+            self.conns.count_rejected(&mut self.ctx, id, Status::Busy);
             let reason = "as many frames wait for a handler as may: send it again later";
             encode_reply(frame.header.id, Status::Busy, reason, &self.ctx.config.scheme, &mut replies);
         }
-        self.push_replies(id, replies, room, None);
+        self.acks.send_all(&mut self.conns, id, replies, room, None);
     }
 
     /// What is first in line and no call takes effect, or its place behind the calls that have begun, where it may.
@@ -264,7 +265,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             let part = stage.part(first, others);
             self.step(id, part);
         }
-        self.tidy_stage(id);
+        self.conns.tidy_stage(id);
     }
 
     /// Frames that are no calls, or the end of the stream, in their turn.
@@ -349,18 +350,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
-    /// Lets go of a stage that holds nothing.
-    pub(in crate::gateway) fn tidy_stage(&mut self, id: ConnId) {
-        let conn = &mut self.conns[id];
-        if conn.order.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
-            conn.order.stage = None;
-        }
-        self.conns.mark_ending(id);
-    }
-
     /// The stage of a connection that has something there.
     fn stage_of(&mut self, id: ConnId) -> &mut Stage {
         self.conns[id].order.stage.as_mut().expect("what was released and is not over waits in a stage")
+    }
+}
+
+impl<S> Conns<S> {
+    /// Lets go of a stage that holds nothing.
+    pub fn tidy_stage(&mut self, id: ConnId) {
+        let conn = &mut self[id];
+        if conn.order.stage.as_ref().is_some_and(|stage| stage.is_empty() && !stage.over) {
+            conn.order.stage = None;
+        }
+        self.mark_ending(id);
     }
 }
 

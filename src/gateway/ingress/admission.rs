@@ -232,7 +232,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let gone = self.conns.gone() * GONE;
         self.ctx
             .memory
-            .set_entries(self.egress.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
+            .set_entries(self.conns.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
         self.ctx.memory.set_subscriptions(self.egress.router.bytes());
     }
 

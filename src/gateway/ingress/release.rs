@@ -75,7 +75,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.ctx.ledger.undelivered += 1;
                 } else {
                     let about = fault.id();
-                    self.count_rejected(id, fault.status());
+                    self.conns.count_rejected(&mut self.ctx, id, fault.status());
                     self.conns.close(id, CloseReason::Fault(fault), about);
                 }
             }

@@ -58,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
         // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
-            + self.egress.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + self.conns.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
             + self.acks.sinks.cost()
             + self.unasked_of_calls()
@@ -85,7 +85,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.iter().map(|conn| conn.order.window.len()).sum::<usize>()
         );
         assert_eq!(
-            self.egress.entries,
+            self.conns.entries,
             self.conns.iter().map(|conn| conn.writing.outbox.len()).sum::<usize>()
         );
         let runnable: HashSet<_> = self.conns.due.runnable.iter().collect();
@@ -165,7 +165,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.is_empty()
                 && self.ctx.jobs == 0
                 && self.ingress.in_flight == 0
-                && self.egress.entries == 0
+                && self.conns.entries == 0
         );
         assert!(
             self.calling.staged == 0

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
 use crate::wire::Status;
 
 /// Counts since it was opened.
@@ -27,4 +30,16 @@ pub struct Rejects {
     /// The last of them.
     pub last: Status,
     pub at: Instant,
+}
+
+impl<S> Conns<S> {
+    /// A frame of a connection is refused. Parts may be held for longer than their connections are there.
+    pub fn count_rejected<N, P>(&mut self, ctx: &mut Ctx<N, P>, id: ConnId, status: Status) {
+        ctx.ledger.rejected.add(status);
+        if let Some(conn) = self.get_mut(id) {
+            let none = || Box::new(Rejects { count: 0, last: status, at: ctx.now });
+            let rejects = conn.traffic.rejects.get_or_insert_with(none);
+            (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, ctx.now);
+        }
+    }
 }
