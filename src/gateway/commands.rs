@@ -14,13 +14,13 @@ use crate::runtime::pool::Pool;
 
 /// Whether the gate takes in, and who waits until it has finished what it took.
 #[derive(Debug, Default)]
-pub struct Gatekeeper {
+pub struct PauseState {
     paused: bool,
     /// Who waits for quiet, and until when.
     waiting: Vec<(Instant, Answer<Paused>)>,
 }
 
-impl Gatekeeper {
+impl PauseState {
     /// Whether it is told to take nothing in.
     pub fn is_paused(&self) -> bool {
         self.paused
@@ -57,30 +57,30 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn pause(&mut self, wait: Duration, answer: Answer<Paused>) {
-        if !self.keeper.paused {
-            self.keeper.paused = true;
+        if !self.pause_state.paused {
+            self.pause_state.paused = true;
             log::info!("paused: nothing more is taken in until it is told to resume");
         }
         let quiet = self.is_quiet();
-        if quiet || wait.is_zero() || self.keeper.waiting.len() >= WAITERS {
+        if quiet || wait.is_zero() || self.pause_state.waiting.len() >= WAITERS {
             answer.give(self.paused_answer());
         } else {
-            self.keeper.waiting.push((later(self.ctx.now, wait), answer));
+            self.pause_state.waiting.push((later(self.ctx.now, wait), answer));
         }
     }
 
     fn paused_answer(&self) -> Paused {
-        let in_flight = self.ctx.ledger.in_flight() - self.calling.lined_up - self.assembly.held();
+        let in_flight = self.ctx.ledger.in_flight() - self.calling.lined_up - self.fragments.held();
         let (queued, parked) = match self.calling.answers() {
             true => (self.calling.lined_up, 0),
             false => (0, self.calling.lined_up),
         };
         let unconfirmed = self.ctx.ledger.sunk.unconfirmed();
-        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
+        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.fragments.held() }
     }
 
     fn resume(&mut self) -> bool {
-        let was_paused = std::mem::take(&mut self.keeper.paused);
+        let was_paused = std::mem::take(&mut self.pause_state.paused);
         if was_paused {
             log::info!("resumed");
             self.answer_waiting(|_| true);
@@ -99,14 +99,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
             && self.ctx.jobs == 0
             && self.conns.entries == 0
             && self.acks.owed == 0
-            && self.assembly.is_quiet()
+            && self.fragments.is_quiet()
             && calls == 0
             && self.acks.sinks.is_idle()
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
     pub(super) fn answer_quiet(&mut self) {
-        if !self.keeper.waiting.is_empty() {
+        if !self.pause_state.waiting.is_empty() {
             let (quiet, now) = (self.is_quiet(), self.ctx.now);
             self.answer_waiting(|until| quiet || until <= now);
         }
@@ -114,11 +114,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn answer_waiting(&mut self, is_due: impl Fn(Instant) -> bool) {
         let paused = self.paused_answer();
-        let waiting = std::mem::take(&mut self.keeper.waiting);
+        let waiting = std::mem::take(&mut self.pause_state.waiting);
         for (until, answer) in waiting {
             match is_due(until) {
                 true => answer.give(paused),
-                false => self.keeper.waiting.push((until, answer)),
+                false => self.pause_state.waiting.push((until, answer)),
             }
         }
     }
@@ -146,7 +146,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Some(dedup) = &mut self.acks.dedup {
                     dedup.set_memory(bytes);
                 }
-                self.assembly.set_bytes(self.ctx.config.parts_max());
+                self.fragments.set_bytes(self.ctx.config.parts_max());
                 // An outbox is at most half of the memory.
                 self.reconsider_slow();
                 (old, new) = (&old_size, &new_size);
@@ -231,7 +231,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What the gate looks like now, without a look at every connection.
     pub fn describe(&self) -> Snapshot {
-        let phase = match (self.ctx.draining, self.keeper.paused) {
+        let phase = match (self.ctx.draining, self.pause_state.paused) {
             (Some(_), _) => Phase::Draining,
             (None, true) => Phase::Paused,
             (None, false) => Phase::Running,
@@ -266,7 +266,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             workers: self.ctx.pool.usage(self.ctx.now),
             stages: self.ctx.timing.stages().clone(),
             calls: self.calling.answers().then(|| self.calling.describe(self.ctx.now)),
-            parts: self.assembly.describe(self.ctx.now),
+            parts: self.fragments.describe(self.ctx.now),
             sinks: (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.describe(self.ctx.now)),
             paused: self.observe.pauses.counts(self.ctx.now),
             settings,

@@ -44,11 +44,11 @@ pub use observe::invariants::Holdings;
 pub use run::{Control, Gateway};
 
 use acks::Acks;
-use commands::Gatekeeper;
+use commands::PauseState;
 use conn::table::Conns;
 use ctx::Ctx;
 use egress::Egress;
-use fragments::assembly::Assembly;
+use fragments::assembly::Fragments;
 use handlers::calling::Calling;
 use ingress::Ingress;
 use observe::Observe;
@@ -66,8 +66,8 @@ pub struct Gate<N: Net, P: Pool> {
     /// Where a handler answers frames before they are distributed.
     calling: Calling<N::Process>,
     acks: Acks,
-    assembly: Assembly,
-    keeper: Gatekeeper,
+    fragments: Fragments,
+    pause_state: PauseState,
     observe: Observe,
 }
 
@@ -82,8 +82,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             egress: Egress::new(&config),
             calling: Calling::new(&config, now),
             acks: Acks::new(&config),
-            assembly: Assembly::new(&config),
-            keeper: Gatekeeper::default(),
+            fragments: Fragments::new(&config),
+            pause_state: PauseState::default(),
             observe: Observe::new(now),
             ctx,
         }

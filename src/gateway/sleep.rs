@@ -50,9 +50,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || !self.conns.due.dirty.is_empty()
             || self.ingress.acceptor.is_ready(self.ctx.now)
             || self.observe.surveyor.is_asked()
-            || self.assembly.has_to_hash()
+            || self.fragments.has_to_hash()
             || self.egress.router.is_leaving()
-            || self.nothing_comes() && !self.assembly.is_empty() && self.assembly.is_quiet()
+            || self.nothing_comes() && !self.fragments.is_empty() && self.fragments.is_quiet()
             || self.acks.sinks.may_wake(self.ctx.memory.limit());
         if at_once || self.has_answers() || self.has_calls_to_write() || self.has_calls_to_repeat() {
             return Some(self.ctx.now);
@@ -63,8 +63,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.ingress.lines.reclaim_at(),
             // Once it is over, handlers alone are waited for.
             self.ctx.draining.filter(|&until| until > self.ctx.now),
-            self.keeper.next_deadline(),
-            self.assembly.next_deadline(self.ctx.now),
+            self.pause_state.next_deadline(),
+            self.fragments.next_deadline(self.ctx.now),
             self.calling.handlers.next_deadline(self.ctx.now),
             self.calling.with_workers.next_deadline(self.ctx.now),
         ]

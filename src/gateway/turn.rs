@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use super::conn::ConnId;
-use super::ingress::admission::{Admission, Line};
+use super::ingress::admission::{Admission, WaitQueue};
 use super::ingress::order::Item;
 use super::ingress::read::Came;
 use super::{CloseReason, Gate};
@@ -108,7 +108,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// One read, if the connection may be read now; else it waits for what it lacks.
-    pub(super) fn read_one(&mut self, id: ConnId, first_in: Option<Line>) {
+    pub(super) fn read_one(&mut self, id: ConnId, first_in: Option<WaitQueue>) {
         let conn = &self.conns[id];
         if !conn.reading.readable || conn.reading.ended {
             return;

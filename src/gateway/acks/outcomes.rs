@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Acks;
 use super::sink_set::{SINKS_MAX, SinkSet};
-use super::tickets::{Line, Pending, Ticket};
+use super::tickets::{Pending, SinkQueue, Ticket};
 use crate::core::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN};
 use crate::gateway::Gate;
 use crate::gateway::conn::ConnId;
@@ -21,7 +21,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
         let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
         assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.acks.sinks.each.push(Line { sink, waiting, puts, bytes, heard });
+        self.acks.sinks.each.push(SinkQueue { sink, waiting, puts, bytes, heard });
         self.ctx.ledger.sinks += 1;
     }
 

@@ -15,7 +15,7 @@ use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::distribute::encode_refusal;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::runtime::net::Net;
 use crate::wire::{Header, Status};
 
@@ -23,7 +23,7 @@ use crate::wire::{Header, Status};
 /// to end it, so no reply is sent twice.
 #[derive(Debug)]
 #[must_use = "its connection stays open until it is paid or refused"]
-pub struct Owed {
+pub struct PendingReply {
     conn: ConnId,
     /// It is that of a part that is held.
     held: bool,
@@ -34,17 +34,17 @@ pub struct Owed {
 #[derive(Debug)]
 pub enum Reply {
     /// Replies as they are if all goes well.
-    Ready(Parcel),
+    Ready(OutboxItem),
     /// The reply to one frame, and the memory set aside for it.
     One { id: u64, status: Status, room: Charge },
 }
 
 impl Acks {
     /// Takes note of replies that are owed to a connection.
-    pub fn owe<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> Owed {
+    pub fn owe<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
         conns[id].order.stage.get_or_insert_default().owed += 1;
         self.owed += 1;
-        Owed { conn: id, held: false, reply }
+        PendingReply { conn: id, held: false, reply }
     }
 
     /// Owes the reply to one frame, if it asked for one, until a ticket is over.
@@ -67,7 +67,7 @@ impl Acks {
     }
 
     /// Sends replies, or owes them until a ticket is over.
-    pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: Parcel, ticket: Option<Ticket>) {
+    pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: OutboxItem, ticket: Option<Ticket>) {
         let Some(ticket) = ticket else { return conns.push_reply(id, replies) };
         let owed = self.owe(conns, id, Reply::Ready(replies));
         self.sinks.owe(ticket, owed);
@@ -87,17 +87,17 @@ impl Acks {
         }
         let mut charge = room.expect("memory is set aside for each frame that is answered");
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
-        self.send(conns, id, Parcel::Replies(Buffer::new(bytes.into(), charge)), ticket);
+        self.send(conns, id, OutboxItem::Replies(Buffer::new(bytes.into(), charge)), ticket);
     }
 
     /// Takes note of the reply that is owed to a part which is held.
-    pub fn owe_held<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> Owed {
+    pub fn owe_held<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
         conns[id].order.stage.get_or_insert_default().held += 1;
-        Owed { conn: id, held: true, reply }
+        PendingReply { conn: id, held: true, reply }
     }
 
     /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
-    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, mut owed: Owed) -> Owed {
+    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, mut owed: PendingReply) -> PendingReply {
         if std::mem::take(&mut owed.held)
             && let Some(stage) = conns.get_mut(owed.conn).and_then(|conn| conn.order.stage.as_mut())
         {
@@ -109,16 +109,16 @@ impl Acks {
     }
 
     /// Whether there is still somebody to be told.
-    pub fn is_wanted<S>(&self, conns: &Conns<S>, owed: &Owed) -> bool {
+    pub fn is_wanted<S>(&self, conns: &Conns<S>, owed: &PendingReply) -> bool {
         conns.get(owed.conn).is_some_and(|conn| conn.is_written())
     }
 
     /// What they promise is confirmed: they are sent.
-    pub fn pay<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, owed: Owed) {
+    pub fn pay<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, owed: PendingReply) {
         let owed = self.end_hold(conns, owed);
         match owed.reply {
             Reply::Ready(replies) => conns.push_reply(owed.conn, replies),
-            Reply::One { id, status, room } => self.push_one(conns, ctx, owed.conn, id, status, "", room),
+            Reply::One { id, status, room } => push_one(conns, ctx, owed.conn, id, status, "", room),
         }
         self.owe_less(conns, owed.conn);
     }
@@ -128,13 +128,13 @@ impl Acks {
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
-        owed: Owed,
+        owed: PendingReply,
         status: Status,
         reason: &str,
     ) {
         let owed = self.end_hold(conns, owed);
         match owed.reply {
-            Reply::One { id, room, .. } => self.push_one(conns, ctx, owed.conn, id, status, reason, room),
+            Reply::One { id, room, .. } => push_one(conns, ctx, owed.conn, id, status, reason, room),
             Reply::Ready(replies) => {
                 let mut bytes = Vec::new();
                 replies.each_reply(|header: &Header, frame: &[u8]| {
@@ -144,27 +144,11 @@ impl Acks {
                         bytes.extend_from_slice(frame);
                     }
                 });
-                let replies = Parcel::Replies(Buffer::charged(&ctx.memory, bytes.into()));
+                let replies = OutboxItem::Replies(Buffer::charged(&ctx.memory, bytes.into()));
                 conns.push_reply(owed.conn, replies);
             }
         }
         self.owe_less(conns, owed.conn);
-    }
-
-    fn push_one<N: Net, P>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        conn: ConnId,
-        id: u64,
-        status: Status,
-        reason: &str,
-        mut room: Charge,
-    ) {
-        let mut bytes = Vec::new();
-        encode_refusal(id, status, reason, &ctx.config.scheme, &mut bytes);
-        room.resize(bytes.len() + BUFFER_OVERHEAD);
-        conns.push_reply(conn, Parcel::Replies(Buffer::new(bytes.into(), room)));
     }
 
     fn owe_less<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
@@ -174,4 +158,19 @@ impl Acks {
         self.owed -= 1;
         conns.tidy_stage(id);
     }
+}
+
+fn push_one<N: Net, P>(
+    conns: &mut Conns<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    conn: ConnId,
+    id: u64,
+    status: Status,
+    reason: &str,
+    mut room: Charge,
+) {
+    let mut bytes = Vec::new();
+    encode_refusal(id, status, reason, &ctx.config.scheme, &mut bytes);
+    room.resize(bytes.len() + BUFFER_OVERHEAD);
+    conns.push_reply(conn, OutboxItem::Replies(Buffer::new(bytes.into(), room)));
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::core::limits::{DURABLE_SHARE, PART_KNOWN, TICKET};
-use crate::gateway::acks::pending::Owed;
+use crate::gateway::acks::pending::PendingReply;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
@@ -36,7 +36,7 @@ pub struct Ticket(pub(super) u64);
 /// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has, and one more where a put
 /// is promised.
 pub struct Sinks {
-    pub(super) each: Vec<Line>,
+    pub(super) each: Vec<SinkQueue>,
     tickets: Slab<Pending>,
     /// Numbers the tickets.
     count: u32,
@@ -51,7 +51,7 @@ pub struct Sinks {
 }
 
 /// One sink.
-pub(super) struct Line {
+pub(super) struct SinkQueue {
     pub(super) sink: Box<dyn Sink>,
     /// What it has no room for.
     pub(super) waiting: VecDeque<Put>,
@@ -73,7 +73,7 @@ pub(super) struct Pending {
     pub(super) put: SinkSet,
     pub(super) refused: SinkSet,
     pub(super) refusal: Option<String>,
-    pub(super) owed: Vec<Owed>,
+    pub(super) owed: Vec<PendingReply>,
     pub(super) digests: Vec<[u8; DIGEST]>,
     /// Of a whole: its own digest. The others are those of its parts.
     pub(super) whole: Option<[u8; DIGEST]>,
@@ -85,7 +85,7 @@ impl Ticket {
     }
 }
 
-impl Line {
+impl SinkQueue {
     fn put(&mut self, put: Put, now: Instant) {
         if self.puts == 0 {
             self.heard = now;
@@ -147,7 +147,7 @@ impl Sinks {
 
     /// Whether publishers may be read: each sink takes more, and together they hold little of the memory.
     pub fn has_room(&self, memory: usize) -> bool {
-        let takes = |line: &Line| {
+        let takes = |line: &SinkQueue| {
             line.waiting.is_empty() && line.sink.room() > 0 && line.bytes < memory / DURABLE_SHARE
         };
         self.each.iter().all(takes)
@@ -155,7 +155,7 @@ impl Sinks {
 
     /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
     pub fn takes_nothing(&self, silence: Duration, now: Instant) -> bool {
-        let is_stuck = |line: &Line| {
+        let is_stuck = |line: &SinkQueue| {
             let is_silent = now.saturating_duration_since(line.heard) >= silence;
             line.puts > 0 && (is_silent || line.sink.is_in_trouble())
         };
@@ -301,7 +301,7 @@ impl Sinks {
     }
 
     /// Owes replies until the ticket is over.
-    pub fn owe(&mut self, ticket: Ticket, owed: Owed) {
+    pub fn owe(&mut self, ticket: Ticket, owed: PendingReply) {
         let all = &mut self.get(ticket).expect("it is not over").owed;
         if all.is_empty() {
             // Most have one: the room of four would be charged to nobody.
@@ -370,7 +370,7 @@ impl Sinks {
     /// What the sinks have, for people.
     pub fn describe(&self, now: Instant) -> SinksUse {
         let oldest = self.ages.front().map_or(Duration::ZERO, |&(at, _)| now.saturating_duration_since(at));
-        let each = |line: &Line| {
+        let each = |line: &SinkQueue| {
             let Condition { done, now, topics, failures, trouble } = line.sink.condition();
             let (lag, lag_bytes) = (line.puts as u64, line.bytes as u64);
             let topic = |OfTopic { topic, frames, bytes }| TopicUse { topic, frames, bytes };

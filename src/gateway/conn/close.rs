@@ -12,7 +12,7 @@ use crate::gateway::Gate;
 use crate::gateway::conn::{ConnId, End, State};
 use crate::gateway::egress::Egress;
 use crate::gateway::egress::distribute::encode_reply;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -106,7 +106,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
         if !last.is_empty() {
-            let last = Parcel::Replies(Buffer::charged(&self.ctx.memory, last.into()));
+            let last = OutboxItem::Replies(Buffer::charged(&self.ctx.memory, last.into()));
             self.conns.push_last(id, last);
         }
         // What still comes is read, to be thrown away.

@@ -44,7 +44,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let sinks_are_idle = self.acks.sinks.is_idle();
         self.ctx.draining.is_some()
             && self.conns.is_empty()
-            && self.assembly.is_empty()
+            && self.fragments.is_empty()
             && !self.egress.router.is_leaving()
             && handlers_are_gone
             && sinks_are_idle
@@ -66,7 +66,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         } else if self.ingress.in_flight == 0
             && self.calling.staged == 0
             && self.acks.owed == 0
-            && self.assembly.is_empty()
+            && self.fragments.is_empty()
         {
             self.calling.handlers.set_wanted(0, self.ctx.now);
             // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that

@@ -56,7 +56,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             >= conn.reading.last_read.max(conn.writing.last_write).get() + self.ctx.config.idle_timeout
         {
             // While the gateway is paused it gives nobody anything either.
-            if !is_ours && conn.order.is_answered() && !self.keeper.is_paused() {
+            if !is_ours && conn.order.is_answered() && !self.pause_state.is_paused() {
                 return self.conns.lose(id, CloseReason::Idle);
             }
             conn.reading.last_read = self.ctx.now.into();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Egress;
-use super::parcel::{Parcel, Run};
+use super::outbox_item::{FrameRange, OutboxItem};
 use crate::core::memory::Share;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
@@ -29,12 +29,12 @@ impl Egress {
         if targets.is_empty() {
             ctx.ledger.unmatched += u64::from(frames);
         }
-        let parcel = Rc::new(Parcel::Run(Run::new(body, frames, ctx.now)));
+        let item = Rc::new(OutboxItem::Range(FrameRange::new(body, frames, ctx.now)));
         for &target in targets {
             let conn = &mut conns[target];
             // It may be about to end.
             if conn.is_written() {
-                conn.writing.outbox.push(parcel.clone());
+                conn.writing.outbox.push(item.clone());
                 let is_behind = conn.writing.outbox.pending() > ctx.config.high_watermark();
                 conns.entries += 1;
                 conns.mark_dirty(target);
@@ -43,7 +43,7 @@ impl Egress {
                 }
             }
         }
-        parcel.let_go(&mut ctx.ledger);
+        item.let_go(&mut ctx.ledger);
     }
 
     /// It subscribes to nothing more, and holds nobody up.
@@ -59,8 +59,8 @@ impl Egress {
         conn.writing.lost = 0;
         conn.writing.replies_pending = 0;
         for unsent in conn.writing.outbox.abandon() {
-            if let Parcel::Run(run) = &*unsent.item {
-                ctx.ledger.copies.undelivered += u64::from(run.end_copy(unsent.written));
+            if let OutboxItem::Range(range) = &*unsent.item {
+                ctx.ledger.copies.undelivered += u64::from(range.end_copy(unsent.written));
             }
             unsent.item.let_go(&mut ctx.ledger);
             items += 1;
@@ -76,8 +76,10 @@ impl Egress {
         conn.writing.outbox.abandon_rest(|item| {
             items += 1;
             match &*item {
-                Parcel::Run(run) => ctx.ledger.copies.undelivered += u64::from(run.end_copy(0)),
-                Parcel::Replies(_) | Parcel::Frame(_) => conn.writing.replies_pending -= item.reply_bytes(),
+                OutboxItem::Range(range) => ctx.ledger.copies.undelivered += u64::from(range.end_copy(0)),
+                OutboxItem::Replies(_) | OutboxItem::Frame(_) => {
+                    conn.writing.replies_pending -= item.reply_bytes()
+                }
             }
             item.let_go(&mut ctx.ledger);
         });
@@ -87,14 +89,14 @@ impl Egress {
 
 impl<S> Conns<S> {
     /// Adds replies to the outbox of the peer that they are for, if it is still there.
-    pub fn push_reply(&mut self, id: ConnId, replies: Parcel) {
+    pub fn push_reply(&mut self, id: ConnId, replies: OutboxItem) {
         if self.get(id).is_some_and(|conn| conn.is_written()) {
             self.push_last(id, replies);
         }
     }
 
     /// The same for the last that is said to a connection which is closing.
-    pub fn push_last(&mut self, id: ConnId, replies: Parcel) {
+    pub fn push_last(&mut self, id: ConnId, replies: OutboxItem) {
         let conn = &mut self[id];
         conn.writing.replies_pending += replies.reply_bytes();
         conn.writing.outbox.push(Rc::new(replies));

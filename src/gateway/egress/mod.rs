@@ -2,7 +2,7 @@
 
 pub(in crate::gateway) mod distribute;
 mod fan_out;
-pub(in crate::gateway) mod parcel;
+pub(in crate::gateway) mod outbox_item;
 pub(in crate::gateway) mod router;
 pub(in crate::gateway) mod slow;
 pub(in crate::gateway) mod write;

@@ -15,13 +15,13 @@ use crate::gateway::SlowPolicy;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::egress::writing::SlowConsumer;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 
 impl Egress {
-    /// A run of `publisher` has put `id` over its high watermark.
+    /// Frames of `publisher` have put `id` over its high watermark.
     pub fn curb<N: Net, P>(
         &mut self,
         conns: &mut Conns<N::Socket>,
@@ -95,9 +95,9 @@ impl Egress {
         let (mut frames, mut items) = (0, 0);
         conn.writing.outbox.drop_oldest(keep, |item| {
             items += 1;
-            if let Parcel::Run(run) = &*item {
-                run.drop_copy();
-                frames += u64::from(run.frames());
+            if let OutboxItem::Range(range) = &*item {
+                range.drop_copy();
+                frames += u64::from(range.frames());
             }
             item.let_go(&mut ctx.ledger);
         });

@@ -9,7 +9,7 @@ use crate::core::memory::Buffer;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ctx::Ctx;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::runtime::net::Net;
 use crate::wire::{Header, Kind, Status, encode};
 
@@ -70,13 +70,15 @@ fn write_once<N: Net, P>(
     conn.writing.outbox.advance(n, |item| {
         items += 1;
         match &*item {
-            Parcel::Run(run) => {
-                let copies = u64::from(run.frames());
+            OutboxItem::Range(range) => {
+                let copies = u64::from(range.frames());
                 conn.traffic.frames_written += copies;
                 ctx.ledger.copies.written += copies;
-                ctx.timing.written(run.at(), ctx.now);
+                ctx.timing.written(range.at(), ctx.now);
             }
-            Parcel::Replies(_) | Parcel::Frame(_) => conn.writing.replies_pending -= item.reply_bytes(),
+            OutboxItem::Replies(_) | OutboxItem::Frame(_) => {
+                conn.writing.replies_pending -= item.reply_bytes()
+            }
         }
         item.let_go(&mut ctx.ledger);
     });
@@ -92,7 +94,7 @@ fn tell_gap<N: Net, P>(conn: &mut Conn<N::Socket>, ctx: &Ctx<N, P>) {
     encode(header, b"", b"", &ctx.config.scheme, &mut gap);
     conn.writing.replies_pending += gap.len();
     let gap = Buffer::charged(&ctx.memory, gap.into());
-    conn.writing.outbox.push_front(Rc::new(Parcel::Replies(gap)));
+    conn.writing.outbox.push_front(Rc::new(OutboxItem::Replies(gap)));
 }
 
 impl<S> Conn<S> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::parcel::Parcel;
+use super::outbox_item::OutboxItem;
 use crate::core::limits::{PATIENCE_IDLE, PATIENCE_TOTAL};
 use crate::gateway::conn::ConnId;
 use crate::runtime::net::{Moment, Outbox};
@@ -12,7 +12,7 @@ use crate::runtime::net::{Moment, Outbox};
 pub struct Writing {
     pub writable: bool,
     pub dirty: bool,
-    pub outbox: Outbox<Parcel>,
+    pub outbox: Outbox<OutboxItem>,
     pub replies_pending: usize,
     pub last_write: Moment,
 

@@ -27,7 +27,7 @@ use crate::core::limits::{
 };
 use crate::core::memory::Charge;
 use crate::core::reassembly::{Bounds, Part, Parted, Parts, Room};
-use crate::gateway::acks::pending::Owed;
+use crate::gateway::acks::pending::PendingReply;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::ConnId;
 use crate::gateway::egress::distribute::Effect;
@@ -46,7 +46,7 @@ const LATE: &str = "the other parts did not come within the lease";
 const NO_ROOM: &str = "there was no room for more parts (lease-pressure expire)";
 
 /// Open products, and wholes on their way.
-pub struct Assembly {
+pub struct Fragments {
     parts: Parts<Held>,
     pressure: Pressure,
     /// Parts of open products.
@@ -55,9 +55,9 @@ pub struct Assembly {
     shared: usize,
     /// Wholes that are hashed here in the next turn, or wait for room in the queue to the workers, and those that
     /// workers have, by the numbers of their jobs. There is one of a connection at most.
-    small: VecDeque<(Draft, Whole)>,
-    large: VecDeque<(Draft, Whole)>,
-    hashing: HashMap<u64, Whole>,
+    small: VecDeque<(Draft, Message)>,
+    large: VecDeque<(Draft, Message)>,
+    hashing: HashMap<u64, Message>,
     numbers: u64,
     /// What all of them take.
     backlog: usize,
@@ -77,7 +77,7 @@ pub struct Assembly {
 struct Held {
     from: ConnId,
     payload: Payload,
-    owed: Option<Box<Owed>>,
+    owed: Option<Box<PendingReply>>,
     /// Where there is deduplication.
     digest: Option<Box<[u8; DIGEST]>>,
 }
@@ -90,26 +90,26 @@ enum Payload {
 }
 
 /// What comes of a whole that is hashed.
-struct Whole {
+struct Message {
     /// Whose part was the last.
     from: ConnId,
     parts: u64,
     /// What it takes until it is hashed.
     cost: usize,
-    owed: Vec<Owed>,
+    owed: Vec<PendingReply>,
     digests: Vec<[u8; DIGEST]>,
 }
 
-impl Assembly {
+impl Fragments {
     /// No products yet.
-    pub fn new(config: &Config) -> Assembly {
+    pub fn new(config: &Config) -> Fragments {
         let bounds = Bounds {
             products: config.max_keys,
             bytes: config.parts_max(),
             parts: config.max_parts,
             payload: config.payload_max,
         };
-        Assembly {
+        Fragments {
             parts: Parts::new(config.lease, bounds),
             pressure: config.lease_pressure,
             held: 0,
@@ -226,7 +226,7 @@ impl Assembly {
         assert!(self.held >= self.parts.len() as u64);
         assert_eq!(self.held == 0, self.parts.is_empty());
         let unhashed = self.small.iter().chain(&self.large).map(|(_, whole)| whole);
-        let wholes: Vec<&Whole> = unhashed.chain(self.hashing.values()).collect();
+        let wholes: Vec<&Message> = unhashed.chain(self.hashing.values()).collect();
         let known = wholes.iter().map(|whole| whole.digests.len()).sum::<usize>();
         self.copies.check_invariants(known + self.held as usize);
         assert_eq!(self.backlog, wholes.iter().map(|whole| whole.cost).sum::<usize>());
@@ -280,11 +280,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 + if self.acks.dedup.is_some() { PART_KNOWN } else { 0 },
         };
         loop {
-            match self.assembly.parts.judge(&part, self.ctx.now) {
+            match self.fragments.parts.judge(&part, self.ctx.now) {
                 Err(refusal) => return refuse(refusal.to_string()),
                 Ok(Room::Yes) => break,
-                Ok(Room::No) if self.assembly.pressure == Pressure::Expire => {
-                    let Some(oldest) = self.assembly.parts.dismiss_oldest() else { break };
+                Ok(Room::No) if self.fragments.pressure == Pressure::Expire => {
+                    let Some(oldest) = self.fragments.parts.dismiss_oldest() else { break };
                     self.expire_product(oldest, NO_ROOM);
                 }
                 Ok(Room::No) => return Effect::Park,
@@ -298,7 +298,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         let owed = self.owe_part(id, &header, Status::Ok, room).map(Box::new);
         let digest = self.acks.dedup.as_ref().map(|_| Box::new(frame.digest));
-        let assembly = &mut self.assembly;
+        let assembly = &mut self.fragments;
         if let Some(digest) = &digest {
             assembly.copies.begin(**digest);
         }
@@ -320,8 +320,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let header = Header { key: product.key, ..Header::new(Kind::Data) };
         let mut draft = Draft::new(header, &self.ctx.config.scheme);
         draft.topic(product.topic.to_vec(), &self.ctx.memory);
-        let mut whole =
-            Whole { from, parts: product.parts.len() as u64, cost: 0, owed: Vec::new(), digests: Vec::new() };
+        let mut whole = Message {
+            from,
+            parts: product.parts.len() as u64,
+            cost: 0,
+            owed: Vec::new(),
+            digests: Vec::new(),
+        };
         for part in product.parts {
             let owed = part.owed.map(|owed| self.acks.end_hold(&mut self.conns, *owed));
             whole.owed.extend(owed);
@@ -340,8 +345,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Effect::Hold;
         }
         whole.cost = bytes + WHOLE_COST;
-        self.assembly.backlog += whole.cost;
-        let queue = if bytes <= INLINE_BATCH { &mut self.assembly.small } else { &mut self.assembly.large };
+        self.fragments.backlog += whole.cost;
+        let queue = if bytes <= INLINE_BATCH { &mut self.fragments.small } else { &mut self.fragments.large };
         queue.push_back((draft, whole));
         self.conns[from].order.stage.get_or_insert_default().hashing = true;
         Effect::Hash
@@ -350,7 +355,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Makes the digests that the turn before left, as far as this turn's budget goes.
     pub(in crate::gateway) fn hash_small_wholes(&mut self) {
         while let Some((draft, whole)) =
-            self.assembly.small.pop_front_if(|(draft, _)| draft.unhashed() <= self.ctx.inline_left)
+            self.fragments.small.pop_front_if(|(draft, _)| draft.unhashed() <= self.ctx.inline_left)
         {
             self.ctx.inline_left -= draft.unhashed();
             self.whole_is_hashed(draft.hashed(), whole);
@@ -360,11 +365,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Hands large wholes to the workers, a piece at a time.
     fn hash_large_wholes(&mut self) {
         while self.ctx.takes_jobs()
-            && let Some((draft, whole)) = self.assembly.large.pop_front()
+            && let Some((draft, whole)) = self.fragments.large.pop_front()
         {
-            self.assembly.numbers += 1;
-            let number = self.assembly.numbers;
-            self.assembly.hashing.insert(number, whole);
+            self.fragments.numbers += 1;
+            let number = self.fragments.numbers;
+            self.fragments.hashing.insert(number, whole);
             self.submit_whole(number, Box::new(draft));
         }
     }
@@ -381,26 +386,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return self.submit_whole(number, draft);
         }
         // None, if it was forgotten.
-        if let Some(whole) = self.assembly.hashing.remove(&number) {
+        if let Some(whole) = self.fragments.hashing.remove(&number) {
             self.whole_is_hashed(draft.finish(), whole);
         }
     }
 
     /// What waited for its digest is distributed, and what is behind it.
-    fn whole_is_hashed(&mut self, made: Verified, whole: Whole) {
-        self.assembly.backlog -= whole.cost;
+    fn whole_is_hashed(&mut self, made: Verified, whole: Message) {
+        self.fragments.backlog -= whole.cost;
         let from = whole.from;
         self.distribute_whole(made, whole);
         self.conns[from].order.stage.as_mut().expect("it waits for the digest").hashing = false;
         self.unpark(from);
     }
 
-    fn distribute_whole(&mut self, made: Verified, whole: Whole) {
-        let Whole { from, parts, mut owed, digests, .. } = whole;
-        let copies: Vec<Owed> = digests.iter().flat_map(|digest| self.assembly.copies.end(digest)).collect();
+    fn distribute_whole(&mut self, made: Verified, whole: Message) {
+        let Message { from, parts, mut owed, digests, .. } = whole;
+        let copies: Vec<PendingReply> =
+            digests.iter().flat_map(|digest| self.fragments.copies.end(digest)).collect();
         // Those that came while it was hashed.
         owed.extend(copies.into_iter().map(|owed| self.acks.end_hold(&mut self.conns, owed)));
-        self.assembly.charge_copies();
+        self.fragments.charge_copies();
         let before = self.acks.take_stored_before(&made, self.ctx.now).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.acks.remember(&mut self.ctx, *digest));
         {
@@ -441,48 +447,48 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn expire_product(&mut self, product: Parted<Held>, reason: &str) {
-        self.assembly.close(&product);
+        self.fragments.close(&product);
         for part in product.parts {
             self.conns.count_rejected(&mut self.ctx, part.from, Status::Expired);
-            let copies = part.digest.map(|digest| self.assembly.copies.end(&digest)).unwrap_or_default();
+            let copies = part.digest.map(|digest| self.fragments.copies.end(&digest)).unwrap_or_default();
             let owed = part.owed.map(|owed| *owed);
             for owed in owed.into_iter().chain(copies) {
                 self.acks.refuse(&mut self.conns, &mut self.ctx, owed, Status::Expired, reason);
             }
         }
-        self.assembly.charge_copies();
+        self.fragments.charge_copies();
     }
 
     /// Ends the leases that are due, some a turn, lets go on who waits for room, and has wholes hashed.
     pub(in crate::gateway) fn tend_parts(&mut self) {
-        if self.assembly.parts.is_empty() {
+        if self.fragments.parts.is_empty() {
             // A lease that begins after this is as long as any.
-            self.assembly.kept = false;
+            self.fragments.kept = false;
         } else {
-            if self.assembly.is_pressed() {
+            if self.fragments.is_pressed() {
                 let oldest = |parts: &mut Parts<Held>, _| {
                     (parts.cost() > parts.bounds().bytes).then(|| parts.dismiss_oldest()).flatten()
                 };
                 self.end_leases(LEASES_TURN, oldest, NO_ROOM);
             }
-            if self.nothing_comes() && self.assembly.is_quiet() {
-                let parked = !self.assembly.parked.is_empty();
+            if self.nothing_comes() && self.fragments.is_quiet() {
+                let parked = !self.fragments.parked.is_empty();
                 // They make room for those who wait, one by one; or they will never be whole.
                 let max = if parked { 1 } else { LEASES_TURN };
                 self.end_leases(max, |parts, _| parts.dismiss_oldest(), "the gateway drains");
             } else if self.ctx.draining.is_none() && self.are_kept() {
-                self.assembly.not_before = Some(self.ctx.now + self.ctx.config.lease);
-            } else if self.assembly.not_before.is_none_or(|at| at <= self.ctx.now) {
-                self.assembly.not_before = None;
+                self.fragments.not_before = Some(self.ctx.now + self.ctx.config.lease);
+            } else if self.fragments.not_before.is_none_or(|at| at <= self.ctx.now) {
+                self.fragments.not_before = None;
                 self.end_leases(LEASES_TURN, Parts::expire, LATE);
             }
         }
-        if std::mem::take(&mut self.assembly.freed) {
-            self.assembly.untried = self.assembly.parked.len();
+        if std::mem::take(&mut self.fragments.freed) {
+            self.fragments.untried = self.fragments.parked.len();
         }
-        for _ in 0..self.assembly.untried.min(PARTED_TURN) {
-            self.assembly.untried -= 1;
-            let Some(id) = self.assembly.parked.pop_front() else { break };
+        for _ in 0..self.fragments.untried.min(PARTED_TURN) {
+            self.fragments.untried -= 1;
+            let Some(id) = self.fragments.parked.pop_front() else { break };
             self.unpark(id);
         }
         self.hash_large_wholes();
@@ -490,8 +496,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether publishers are kept from sending, or were until now: there may have been no turn since the last look.
     fn are_kept(&mut self) -> bool {
-        let kept = self.keeper.is_paused() || !self.sinks_have_room() || self.sinks_take_nothing();
-        std::mem::replace(&mut self.assembly.kept, kept) || kept
+        let kept = self.pause_state.is_paused() || !self.sinks_have_room() || self.sinks_take_nothing();
+        std::mem::replace(&mut self.fragments.kept, kept) || kept
     }
 
     /// Whether no part can come any more, but of what waits for a digest or for room.
@@ -507,7 +513,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) {
         let mut ended = 0;
         while ended < max
-            && let Some(product) = next(&mut self.assembly.parts, self.ctx.now)
+            && let Some(product) = next(&mut self.fragments.parts, self.ctx.now)
         {
             ended += product.parts.len();
             self.expire_product(product, reason);
@@ -516,7 +522,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What is first in line of a connection waits for room.
     pub(in crate::gateway) fn park(&mut self, id: ConnId) {
-        self.assembly.parked.push_back(id);
+        self.fragments.parked.push_back(id);
     }
 
     /// What a connection waits with takes effect, as far as there is room and no digest is waited for.
@@ -530,7 +536,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.calling.staged -= frames;
             self.calling.lined_up -= frames;
             self.effect_of(id, first.item);
-            if self.assembly.parked.back() == Some(&id) {
+            if self.fragments.parked.back() == Some(&id) {
                 return;
             }
         }
@@ -541,17 +547,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// At the end of draining: what is not whole, or not hashed, has no effect.
     pub(in crate::gateway) fn forget_parts(&mut self) {
         let mut lost = 0;
-        while let Some(product) = self.assembly.parts.dismiss_oldest() {
-            self.assembly.close(&product);
+        while let Some(product) = self.fragments.parts.dismiss_oldest() {
+            self.fragments.close(&product);
             lost += product.parts.len() as u64;
         }
-        let hashing = std::mem::take(&mut self.assembly.hashing);
+        let hashing = std::mem::take(&mut self.fragments.hashing);
         lost += hashing.values().map(|whole| whole.parts).sum::<u64>();
-        let Assembly { small, large, .. } = &mut self.assembly;
+        let Fragments { small, large, .. } = &mut self.fragments;
         lost += small.drain(..).chain(large.drain(..)).map(|(_, whole)| whole.parts).sum::<u64>();
-        self.assembly.backlog = 0;
-        self.assembly.copies.clear();
-        self.assembly.parked.clear();
+        self.fragments.backlog = 0;
+        self.fragments.copies.clear();
+        self.fragments.parked.clear();
         self.ctx.ledger.undelivered += lost;
     }
 }

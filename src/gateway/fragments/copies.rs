@@ -9,7 +9,7 @@ use crate::core::limits::{PART_COPIES, PART_OWED, REPLY_MAX};
 use crate::core::memory::Charge;
 use crate::gateway::Gate;
 use crate::gateway::acks::known::Seen;
-use crate::gateway::acks::pending::{Owed, Reply};
+use crate::gateway::acks::pending::{PendingReply, Reply};
 use crate::gateway::conn::ConnId;
 use crate::gateway::egress::distribute::Effect;
 use crate::runtime::net::Net;
@@ -19,7 +19,7 @@ use crate::wire::{Checked, DIGEST, Header, Status};
 /// The parts that are held or whose wholes are being hashed, by their digests, and the replies to their copies.
 #[derive(Default)]
 pub struct Copies {
-    of: HashMap<[u8; DIGEST], Vec<Owed>>,
+    of: HashMap<[u8; DIGEST], Vec<PendingReply>>,
     replies: usize,
 }
 
@@ -30,7 +30,7 @@ impl Copies {
     }
 
     /// It is known what becomes of the part: the replies to its copies.
-    pub fn end(&mut self, digest: &[u8; DIGEST]) -> Vec<Owed> {
+    pub fn end(&mut self, digest: &[u8; DIGEST]) -> Vec<PendingReply> {
         let replies = self.of.remove(digest).unwrap_or_default();
         self.replies -= replies.len();
         replies
@@ -76,7 +76,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     ) -> Option<Effect> {
         self.acks.dedup.as_ref()?;
         let (header, digest) = (frame.header, frame.digest);
-        if !self.assembly.copies.of.contains_key(&digest) {
+        if !self.fragments.copies.of.contains_key(&digest) {
             return match self.acks.seen(&digest, self.ctx.now) {
                 Seen::Pending(ticket) => Some(Effect::Twin(ticket)),
                 Seen::Done => Some(Effect::Reject(Status::Duplicate, String::new())),
@@ -92,25 +92,25 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Some(Effect::Reject(Status::Busy, reason.into()));
         }
         let owed = self.owe_part(id, &header, Status::Duplicate, room).expect("it asks for a reply");
-        let copies = &mut self.assembly.copies;
+        let copies = &mut self.fragments.copies;
         copies.of.get_mut(&digest).expect("the part is held").push(owed);
         copies.replies += 1;
-        self.assembly.charge_copies();
+        self.fragments.charge_copies();
         Some(Effect::Copy)
     }
 
     /// Whether one more copy of a part may wait. Those of connections that ended wait no more.
     fn may_wait_as_copy(&mut self, digest: &[u8; DIGEST]) -> bool {
-        let replies = self.assembly.copies.end(digest);
-        let (replies, unwanted): (Vec<Owed>, Vec<Owed>) =
+        let replies = self.fragments.copies.end(digest);
+        let (replies, unwanted): (Vec<PendingReply>, Vec<PendingReply>) =
             replies.into_iter().partition(|owed| self.acks.is_wanted(&self.conns, owed));
         unwanted.into_iter().for_each(|owed| self.acks.pay(&mut self.conns, &mut self.ctx, owed));
-        let copies = &mut self.assembly.copies;
+        let copies = &mut self.fragments.copies;
         let count = replies.len();
         copies.replies += count;
         copies.of.insert(*digest, replies);
-        self.assembly.charge_copies();
-        count < PART_COPIES && self.assembly.has_room_for_copy()
+        self.fragments.charge_copies();
+        count < PART_COPIES && self.fragments.has_room_for_copy()
     }
 
     /// The reply to a part, if it asked for one, which is owed as long as it is held.
@@ -120,7 +120,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         header: &Header,
         status: Status,
         room: &mut Option<Charge>,
-    ) -> Option<Owed> {
+    ) -> Option<PendingReply> {
         let room = header.want_reply.then(|| {
             room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
         })?;
@@ -129,8 +129,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A part is not held any more: what becomes of it is decided, and those who sent copies wait for that.
     pub(in crate::gateway) fn end_hold_of_copies(&mut self, digest: &[u8; DIGEST]) {
-        let Some(replies) = self.assembly.copies.of.get_mut(digest).map(std::mem::take) else { return };
+        let Some(replies) = self.fragments.copies.of.get_mut(digest).map(std::mem::take) else { return };
         let replies = replies.into_iter().map(|owed| self.acks.end_hold(&mut self.conns, owed)).collect();
-        self.assembly.copies.of.insert(*digest, replies);
+        self.fragments.copies.of.insert(*digest, replies);
     }
 }

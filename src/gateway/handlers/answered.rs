@@ -8,7 +8,7 @@ use crate::gateway::Gate;
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::ConnId;
 use crate::gateway::egress::distribute::encode_reply;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::handlers::calling::Call;
 use crate::gateway::handlers::drafts::Purpose;
 use crate::gateway::handlers::stage::Passed;
@@ -101,11 +101,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return calling.queue.done();
         };
         calling.done(&mut call);
-        let parcel = |made: Verified| Parcel::Frame(made.body().clone());
+        let item = |made: Verified| OutboxItem::Frame(made.body().clone());
         match performed {
             Performed::Pass(reply) => {
                 self.count_answer(&Answer::Pass);
-                self.pass(call, None, reply.map(parcel));
+                self.pass(call, None, reply.map(item));
             }
             Performed::Replace(made) => {
                 self.count_answer(&Answer::Replace);
@@ -113,7 +113,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             Performed::Refuse(status, reply) => {
                 self.count_answer(&Answer::Refuse(status));
-                self.refused(call, status, reply.map(parcel));
+                self.refused(call, status, reply.map(item));
             }
         }
     }
@@ -165,12 +165,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         call: &mut Call,
         status: Status,
         reason: &str,
-    ) -> Option<Parcel> {
+    ) -> Option<OutboxItem> {
         let mut charge = call.frame.take_replies().filter(|_| call.header.want_reply)?;
         let mut bytes = Vec::with_capacity(REPLY_MAX);
         encode_reply(call.header.id, status, reason, &self.ctx.config.scheme, &mut bytes);
         charge.resize(bytes.len() + BUFFER_OVERHEAD);
-        Some(Parcel::Replies(Buffer::new(bytes.into(), charge)))
+        Some(OutboxItem::Replies(Buffer::new(bytes.into(), charge)))
     }
 
     /// The frame of a call, or another in its place, is distributed in its turn; at once where nobody would
@@ -179,7 +179,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         &mut self,
         mut call: Call,
         instead: Option<Verified>,
-        reply: Option<Parcel>,
+        reply: Option<OutboxItem>,
     ) {
         let (id, seq) = (call.conn, call.seq);
         if let Some(stored) =
@@ -194,7 +194,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         let written =
-            instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, Parcel::reply_bytes);
+            instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, OutboxItem::reply_bytes);
         let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
         let at_once = self.goes_nowhere(id, frame.topic);
         let waits = !at_once && !self.is_next(id, seq);
@@ -239,7 +239,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// The frame of a call is not distributed.
-    pub(in crate::gateway) fn refused(&mut self, call: Call, status: Status, reply: Option<Parcel>) {
+    pub(in crate::gateway) fn refused(&mut self, call: Call, status: Status, reply: Option<OutboxItem>) {
         let Call { conn: id, seq, digest, .. } = call;
         self.conns.count_rejected(&mut self.ctx, id, status);
         self.unstage(id, 1);

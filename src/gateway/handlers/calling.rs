@@ -171,7 +171,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.call_alone();
         self.repeat_calls();
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
-        let open = !self.keeper.is_paused() || self.ctx.draining.is_some();
+        let open = !self.pause_state.is_paused() || self.ctx.draining.is_some();
         self.calling
             .queue
             .set_open(open && (self.calling.function.is_some() || self.calling.handlers.is_open()));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::core::limits::INLINE_BATCH;
 use crate::gateway::Gate;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::handlers::answered::Answer;
 use crate::gateway::handlers::answers::ANSWERS;
 use crate::gateway::handlers::calling::Call;
@@ -73,17 +73,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Some(running) = seat.and_then(|seat| calling.handlers.running(seat))
                     && running.calls.contains_key(&number)
                 {
-                    running.outbox.push(Rc::new(Parcel::Frame(made.body().clone())));
+                    running.outbox.push(Rc::new(OutboxItem::Frame(made.body().clone())));
                 }
             }
             Purpose::Answer(call, answer) => match answer {
                 Answer::Pass => {
-                    let reply = Parcel::Frame(made.body().clone());
+                    let reply = OutboxItem::Frame(made.body().clone());
                     self.pass(*call, None, Some(reply));
                 }
                 Answer::Replace => self.pass(*call, Some(made), None),
                 Answer::Refuse(status) => {
-                    let reply = Parcel::Frame(made.body().clone());
+                    let reply = OutboxItem::Frame(made.body().clone());
                     self.refused(*call, status, Some(reply));
                 }
             },

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::core::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX};
 use crate::core::memory::Memory;
 use crate::gateway::Gate;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::handlers::answers::Intake;
 use crate::gateway::handlers::calling::Call;
 use crate::gateway::handlers::log_lines::{About, LogLines};
@@ -92,7 +92,7 @@ pub struct Running<H> {
     started: Instant,
     /// It is given nothing before then: it is to show that it stays up.
     trial_until: Option<Instant>,
-    pub outbox: Outbox<Parcel>,
+    pub outbox: Outbox<OutboxItem>,
     pub intake: Intake,
     /// The calls that it has, by their numbers and so in the order in which it got them.
     pub calls: BTreeMap<u64, Call>,

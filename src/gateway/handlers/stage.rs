@@ -27,7 +27,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::egress::distribute::encode_reply;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::egress::router::Router;
 use crate::gateway::ingress::order::{Item, Order};
 use crate::gateway::{BadDigestPolicy, Gate, Overflow};
@@ -81,7 +81,7 @@ pub enum Step {
 pub struct Passed {
     pub frame: Verified,
     /// To its publisher, if it asked.
-    pub reply: Option<Parcel>,
+    pub reply: Option<OutboxItem>,
     /// Under which it was promised to the sinks, where its copies wait for that.
     pub ticket: Option<Ticket>,
     /// Sinks that have it; where there are some, it was distributed before.
@@ -93,7 +93,7 @@ pub struct Passed {
 
 impl Passed {
     fn len(&self) -> usize {
-        self.frame.len() + self.reply.as_ref().map_or(0, Parcel::reply_bytes) + STEP
+        self.frame.len() + self.reply.as_ref().map_or(0, OutboxItem::reply_bytes) + STEP
     }
 }
 

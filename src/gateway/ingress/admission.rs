@@ -23,7 +23,7 @@ pub(in crate::gateway) enum Admission {
     /// Be read.
     Read(Way),
     /// Wait in line.
-    Wait(Line, PauseCause),
+    Wait(WaitQueue, PauseCause),
     /// Not now; whoever lifts the reason marks it runnable.
     Blocked(PauseCause),
 }
@@ -43,7 +43,7 @@ pub enum Way {
 
 /// What is waited for in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum WaitQueue {
     /// Room in the queues to the workers. It is a line of its own: whoever stands in it may hold the memory that
     /// others wait for, and need none to go on.
     Workers,
@@ -55,7 +55,7 @@ pub enum Line {
 
 /// Connections that wait for memory or for room in the queues, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct WaitQueues {
     workers: VecDeque<ConnId>,
     small: VecDeque<ConnId>,
     large: VecDeque<ConnId>,
@@ -68,7 +68,7 @@ pub struct Lines {
 /// 100 ms until the next look for someone who stalled, where none was found.
 const RECLAIM_RETRY: Duration = Duration::from_millis(100);
 
-impl Lines {
+impl WaitQueues {
     pub fn reclaim_at(&self) -> Option<Instant> {
         self.reclaim_at
     }
@@ -90,19 +90,19 @@ impl Lines {
         [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
     }
 
-    fn of(&mut self, line: Line) -> &mut VecDeque<ConnId> {
+    fn of(&mut self, line: WaitQueue) -> &mut VecDeque<ConnId> {
         match line {
-            Line::Workers => &mut self.workers,
-            Line::Small => &mut self.small,
-            Line::Large => &mut self.large,
+            WaitQueue::Workers => &mut self.workers,
+            WaitQueue::Small => &mut self.small,
+            WaitQueue::Large => &mut self.large,
         }
     }
 
-    fn is_waited_for(&self, line: Line) -> bool {
+    fn is_waited_for(&self, line: WaitQueue) -> bool {
         match line {
-            Line::Workers => !self.workers.is_empty(),
-            Line::Small => !self.small.is_empty(),
-            Line::Large => !self.large.is_empty(),
+            WaitQueue::Workers => !self.workers.is_empty(),
+            WaitQueue::Small => !self.small.is_empty(),
+            WaitQueue::Large => !self.large.is_empty(),
         }
     }
 
@@ -114,14 +114,18 @@ impl Lines {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
     /// in another, unless what it needs is set aside for it.
-    pub(in crate::gateway) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<Line>) -> Admission {
+    pub(in crate::gateway) fn admission(
+        &self,
+        conn: &Conn<N::Socket>,
+        first_in: Option<WaitQueue>,
+    ) -> Admission {
         let passes = |line| first_in == Some(line) || !self.ingress.lines.is_waited_for(line);
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Read(Way::Discard),
             State::Draining | State::Lost | State::Gone => return Admission::Blocked(PauseCause::Draining),
         }
-        if self.keeper.is_paused() {
+        if self.pause_state.is_paused() {
             return Admission::Blocked(PauseCause::Operator);
         }
         if conn.order.window.len() >= CONN_BATCHES || conn.order.bytes_in_flight as usize >= CONN_BYTES {
@@ -146,9 +150,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
-        let are_others_before = first_in.is_none() && self.ingress.lines.is_waited_for(Line::Workers);
-        if !self.ctx.takes_jobs() || self.assembly.is_behind() || are_others_before {
-            return Admission::Wait(Line::Workers, PauseCause::Workers);
+        let are_others_before = first_in.is_none() && self.ingress.lines.is_waited_for(WaitQueue::Workers);
+        if !self.ctx.takes_jobs() || self.fragments.is_behind() || are_others_before {
+            return Admission::Wait(WaitQueue::Workers, PauseCause::Workers);
         }
         if let Some(large) = conn.reading.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
@@ -162,24 +166,31 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 return Admission::Blocked(PauseCause::Sinks);
             }
             let need = header.frame_len() + BUFFER_OVERHEAD;
-            return match passes(Line::Large) && self.ctx.memory.has_room(Share::Large, need) {
+            return match passes(WaitQueue::Large) && self.ctx.memory.has_room(Share::Large, need) {
                 true => Admission::Read(Way::BeginLarge),
-                false => Admission::Wait(Line::Large, PauseCause::Memory),
+                false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
             };
         }
         let filled_max = conn.reading.fill_max();
         match begun {
-            _ if passes(Line::Small) && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) => {
+            _ if passes(WaitQueue::Small)
+                && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) =>
+            {
                 Admission::Read(Way::Small { filled_max })
             }
             // The frame that it began can always be finished.
             Some(header) => Admission::Read(Way::Small { filled_max: header.frame_len() }),
-            None => Admission::Wait(Line::Small, PauseCause::Memory),
+            None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
         }
     }
 
     /// A connection that is ready is not read now: it waits for what it lacks, unless it is over.
-    pub(in crate::gateway) fn leave_unread(&mut self, id: ConnId, cause: PauseCause, line: Option<Line>) {
+    pub(in crate::gateway) fn leave_unread(
+        &mut self,
+        id: ConnId,
+        cause: PauseCause,
+        line: Option<WaitQueue>,
+    ) {
         if self.is_over_unread(id, cause) {
             return;
         }
@@ -198,7 +209,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Puts a connection in line.
-    fn wait_in_line(&mut self, id: ConnId, line: Line) {
+    fn wait_in_line(&mut self, id: ConnId, line: WaitQueue) {
         let conn = &mut self.conns[id];
         if conn.reading.waiting.is_none() {
             conn.reading.waiting = Some(line);
@@ -212,7 +223,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn resume_lines(&mut self) {
         self.charge_entries();
         let mut went_on = false;
-        for line in [Line::Workers, Line::Large, Line::Small] {
+        for line in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
             went_on |= self.resume_line(line);
         }
         if self.ingress.lines.are_empty() {
@@ -232,12 +243,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let gone = self.conns.gone() * GONE;
         self.ctx
             .memory
-            .set_entries(self.conns.entries * OUTBOX_ENTRY + tickets + gone + self.assembly.cost());
+            .set_entries(self.conns.entries * OUTBOX_ENTRY + tickets + gone + self.fragments.cost());
         self.ctx.memory.set_subscriptions(self.egress.router.bytes());
     }
 
     /// Whether some connection went on.
-    fn resume_line(&mut self, line: Line) -> bool {
+    fn resume_line(&mut self, line: WaitQueue) -> bool {
         let mut went_on = false;
         // Whoever comes back into the line in this turn waits for the next.
         for _ in 0..self.ingress.lines.of(line).len() {

@@ -8,7 +8,7 @@ mod read_large;
 pub(in crate::gateway) mod reading;
 pub(in crate::gateway) mod release;
 
-use admission::Lines;
+use admission::WaitQueues;
 
 use crate::core::memory::Memory;
 use crate::gateway::Config;
@@ -21,7 +21,7 @@ pub struct Ingress {
     pub(in crate::gateway) rules: Rules,
     /// Lent to each read; a read that fills it keeps it.
     pub(in crate::gateway) scratch: Box<[u8]>,
-    pub(in crate::gateway) lines: Lines,
+    pub(in crate::gateway) lines: WaitQueues,
     /// Batches and large frames in all windows.
     pub(in crate::gateway) in_flight: usize,
     /// Numbers the large frames.
@@ -35,7 +35,7 @@ impl Ingress {
             acceptor: Acceptor::default(),
             rules: Rules { payload_max: config.payload_max as u32, replies: false },
             scratch: memory.buffer(),
-            lines: Lines::default(),
+            lines: WaitQueues::default(),
             in_flight: 0,
             large_count: 0,
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::admission::Line;
+use super::admission::WaitQueue;
 use super::large::Large;
 use crate::core::limits::{READ_MAX, READ_MIN};
 use crate::core::memory::Charge;
@@ -26,7 +26,7 @@ pub struct Reading {
     /// It waits for room with the sinks.
     pub sink_held: bool,
     /// The line in which it stands.
-    pub waiting: Option<Line>,
+    pub waiting: Option<WaitQueue>,
     /// It was ready and the gateway did not read it.
     pub paused: Option<Pause>,
     /// At most [`READ_MAX`].

@@ -78,7 +78,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             "5: subscriptions take {} of {held}",
             self.egress.router.bytes()
         );
-        self.assembly.check_invariants();
+        self.fragments.check_invariants();
         self.acks.sinks.check_invariants();
         assert_eq!(
             self.ingress.in_flight,
@@ -141,7 +141,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert_eq!(self.calling.staged, stages().map(|stage| stage.frames).sum::<u64>());
         assert_eq!(self.acks.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
         let held = stages().map(|stage| stage.held as usize).sum::<usize>();
-        assert!(held <= self.assembly.replies(), "a reply is owed to a part that is not held");
+        assert!(held <= self.fragments.replies(), "a reply is owed to a part that is not held");
         assert_eq!(self.calling.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
@@ -175,7 +175,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         );
         assert!(self.calling.is_empty(), "7: calls of nobody");
         assert!(self.acks.sinks.is_idle(), "7: tickets for nothing");
-        assert!(self.assembly.is_empty(), "7: parts of nothing");
+        assert!(self.fragments.is_empty(), "7: parts of nothing");
         assert!(self.egress.router.is_empty() && self.egress.router.bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.ctx.memory.used(), 0, "7: memory is charged for nothing");
     }

@@ -8,7 +8,7 @@ use crate::gateway::CloseReason;
 use crate::gateway::Gate;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::control::Answer;
-use crate::gateway::egress::parcel::Parcel;
+use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::observe::traffic::Rejects;
 use crate::gateway::snapshot::{Closed, PauseCause, Paused, Peer, Rejecting, Slow, Snapshot, Survey};
 use crate::runtime::net::Net;
@@ -136,7 +136,7 @@ fn rank<R, K: Ord>(rows: &mut Vec<R>, key: K, key_of: impl Fn(&R) -> K, row: imp
 }
 
 fn slow<S>(conn: &Conn<S>, now: Instant) -> Slow {
-    let first = conn.writing.outbox.first().and_then(Parcel::distributed_at);
+    let first = conn.writing.outbox.first().and_then(OutboxItem::distributed_at);
     let idle = conn.writing.unread_for(now).unwrap_or_default();
     Slow {
         peer: conn.described(now),

@@ -12,39 +12,39 @@ use crate::wire::{Body, Frame, Header};
 
 /// What is written to a peer.
 #[derive(Debug)]
-pub enum Parcel {
+pub enum OutboxItem {
     /// Frames for subscribers, shared by all who get them.
-    Run(Run),
+    Range(FrameRange),
     /// Replies, for one peer.
     Replies(Buffer),
     /// One frame that was made here: a reply with an answer, or a call.
     Frame(Body),
 }
 
-impl Parcel {
+impl OutboxItem {
     /// It leaves an outbox, or is in all that it goes to. With the last of its copies the fate of its frames is known,
     /// and booked: whoever has one lets it go here.
-    pub fn let_go(self: Rc<Parcel>, ledger: &mut Ledger) {
-        if let Some(Parcel::Run(run)) = Rc::into_inner(self) {
-            run.book(ledger);
+    pub fn let_go(self: Rc<OutboxItem>, ledger: &mut Ledger) {
+        if let Some(OutboxItem::Range(range)) = Rc::into_inner(self) {
+            range.book(ledger);
         }
     }
 
     /// Bytes of replies.
     pub fn reply_bytes(&self) -> usize {
         match self {
-            Parcel::Run(_) => 0,
-            Parcel::Replies(buffer) => buffer.len(),
-            Parcel::Frame(body) => body.len(),
+            OutboxItem::Range(_) => 0,
+            OutboxItem::Replies(buffer) => buffer.len(),
+            OutboxItem::Frame(body) => body.len(),
         }
     }
 
     /// Shows each of its replies: header and bytes.
     pub fn each_reply(&self, mut show: impl FnMut(&Header, &[u8])) {
         let bytes: Cow<'_, [u8]> = match self {
-            Parcel::Run(_) => return,
-            Parcel::Replies(buffer) => Cow::Borrowed(buffer),
-            Parcel::Frame(body) => body.slices().flatten().copied().collect(),
+            OutboxItem::Range(_) => return,
+            OutboxItem::Replies(buffer) => Cow::Borrowed(buffer),
+            OutboxItem::Frame(body) => body.slices().flatten().copied().collect(),
         };
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -60,7 +60,7 @@ impl Parcel {
 /// Their fates are known when the last subscriber is done with it: a frame is delivered if it was written to every one
 /// of them.
 #[derive(Debug)]
-pub struct Run {
+pub struct FrameRange {
     body: Body,
     frames: u32,
     /// The turn in which it was distributed.
@@ -71,10 +71,10 @@ pub struct Run {
     delivered: Cell<u32>,
 }
 
-impl Run {
+impl FrameRange {
     /// Frames with no fate yet.
-    pub fn new(body: Body, frames: u32, at: Instant) -> Run {
-        Run { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames) }
+    pub fn new(body: Body, frames: u32, at: Instant) -> FrameRange {
+        FrameRange { body, frames, at, dropped: Cell::new(false), delivered: Cell::new(frames) }
     }
 
     /// How many frames it holds.
@@ -109,34 +109,34 @@ impl Run {
     }
 }
 
-impl Parcel {
+impl OutboxItem {
     /// The turn in which its frames were distributed; none of replies.
     pub fn distributed_at(&self) -> Option<Instant> {
         match self {
-            Parcel::Run(run) => Some(run.at),
-            Parcel::Replies(_) | Parcel::Frame(_) => None,
+            OutboxItem::Range(range) => Some(range.at),
+            OutboxItem::Replies(_) | OutboxItem::Frame(_) => None,
         }
     }
 }
 
-impl Segments for Parcel {
+impl Segments for OutboxItem {
     fn bytes(&self) -> usize {
         match self {
-            Parcel::Run(run) => run.body.len(),
-            Parcel::Replies(_) | Parcel::Frame(_) => self.reply_bytes(),
+            OutboxItem::Range(range) => range.body.len(),
+            OutboxItem::Replies(_) | OutboxItem::Frame(_) => self.reply_bytes(),
         }
     }
 
     fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let (body, replies) = match self {
-            Parcel::Run(run) => (Some(&run.body), None),
-            Parcel::Replies(buffer) => (None, Some(&buffer[..])),
-            Parcel::Frame(body) => (Some(body), None),
+            OutboxItem::Range(range) => (Some(&range.body), None),
+            OutboxItem::Replies(buffer) => (None, Some(&buffer[..])),
+            OutboxItem::Frame(body) => (Some(body), None),
         };
         body.into_iter().flat_map(Body::slices).chain(replies)
     }
 
     fn may_drop(&self) -> bool {
-        matches!(self, Parcel::Run(_))
+        matches!(self, OutboxItem::Range(_))
     }
 }
