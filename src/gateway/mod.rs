@@ -1,16 +1,16 @@
 //! The gate: one thread, one turn, every connection and every decision about it.
 //!
-//! [`turn`] is the order of all decisions, on one screen. What it calls lies in parts:
+//! `turn` is the order of all decisions, on one screen. What it calls lies in parts:
 //!
 //! | part | holds |
 //! | --- | --- |
-//! | [`conn`] | the table of connections, how one comes, lives and ends, and the marks of what is due for it |
-//! | [`ingress`] | who may be read, reading and cutting, verdicts in order |
-//! | [`egress`] | what a frame does, who gets it, outboxes and how they are written |
-//! | [`handlers`] | frames that a handler answers before they are distributed |
-//! | [`acks`] | what sinks confirm, the replies that wait for it, digests that were accepted |
-//! | [`fragments`] | messages that come in parts |
-//! | [`observe`] | what people see of it, and what the simulation asserts |
+//! | `conn` | the table of connections, how one comes, lives and ends, and the marks of what is due for it |
+//! | `ingress` | who may be read, reading and cutting, verdicts in order |
+//! | `egress` | what a frame does, who gets it, outboxes and how they are written |
+//! | `handlers` | frames that a handler answers before they are distributed |
+//! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
+//! | `fragments` | messages that come in parts |
+//! | `observe` | what people see of it, and what the simulation asserts |
 //!
 //! A part marks what is to be done for a connection (to read it, to write to it, to end it), and the turn does it. So
 //! nobody's work on a connection ends it in the middle.

@@ -159,6 +159,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
+    /// What is next in its connection's order takes effect.
+    pub(super) fn effect_of(&mut self, id: ConnId, item: Item) {
+        match item {
+            Item::Frames(verified) => self.distribute(id, verified),
+            Item::Fault(fault) => {
+                if self.conns[id].order.discard {
+                    self.ctx.ledger.undelivered += 1;
+                } else {
+                    let about = fault.id();
+                    self.conns.count_rejected(&mut self.ctx, id, fault.status());
+                    self.conns.close(id, CloseReason::Fault(fault), about);
+                }
+            }
+        }
+    }
+
     /// Writes to every connection that has something new, or room again: to those that wait for little
     /// first, so that they do not wait for what others get.
     fn write_dirty(&mut self) {

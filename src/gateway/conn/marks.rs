@@ -73,3 +73,41 @@ impl<S> Conns<S> {
         self.mark_ending(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn opened() -> (Conns<()>, ConnId) {
+        let mut conns = Conns::new();
+        let peer = ([127, 0, 0, 1], 1).into();
+        let id = conns.insert(peer, true, Instant::now(), |_| Ok::<_, ()>(())).unwrap();
+        (conns, id)
+    }
+
+    #[test]
+    fn what_is_to_end_is_there_until_the_turn_ends_it_and_for_its_first_reason() {
+        let (mut conns, id) = opened();
+        conns.mark_ending(id);
+        assert!(conns.due.ending.is_empty(), "what is open does not end");
+        conns.close(id, CloseReason::Slow, 7);
+        conns.close(id, CloseReason::BadDigest, 8);
+        conns.lose(id, CloseReason::Idle);
+        let end = conns[id].end.as_ref().map(|end| (end.reason.clone(), end.frame_id));
+        assert_eq!((conns[id].state, end), (State::Lost, Some((CloseReason::Slow, 7))));
+        assert_eq!((&conns.due.ending[..], conns.len()), (&[id][..], 1));
+    }
+
+    #[test]
+    fn an_end_that_a_frame_brought_waits_behind_the_replies_that_are_owed() {
+        for (reason, expected) in
+            [(CloseReason::BadDigest, State::Draining), (CloseReason::Slow, State::Ending)]
+        {
+            let (mut conns, id) = opened();
+            conns[id].order.stage.get_or_insert_default().owed = 1;
+            conns.close(id, reason, 1);
+            assert_eq!(conns[id].state, expected);
+        }
+    }
+}

@@ -140,3 +140,29 @@ impl Segments for OutboxItem {
         matches!(self, OutboxItem::Range(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::Memory;
+
+    #[test]
+    fn the_fate_of_frames_is_booked_once_with_their_last_copy() {
+        let memory = Memory::new(1 << 20, 1 << 10);
+        let mut ledger = Ledger::default();
+        let buffer = std::sync::Arc::new(Buffer::charged(&memory, vec![0; 10].into()));
+        let body = || Body::Slice { buffer: buffer.clone(), start: 0, end: 10 };
+        for (dropped, expected) in [(false, (2, 0)), (true, (2, 2))] {
+            let item = Rc::new(OutboxItem::Range(FrameRange::new(body(), 2, Instant::now())));
+            let copy = item.clone();
+            if let (OutboxItem::Range(range), true) = (&*copy, dropped) {
+                range.drop_copy();
+            }
+            let before = (ledger.delivered, ledger.dropped);
+            item.let_go(&mut ledger);
+            assert_eq!((ledger.delivered, ledger.dropped), before, "a copy waits in an outbox");
+            copy.let_go(&mut ledger);
+            assert_eq!((ledger.delivered, ledger.dropped), expected);
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! Verdicts come back, and each connection's are released in order.
 
-use crate::gateway::CloseReason;
 use crate::gateway::Gate;
 use crate::gateway::conn::ConnId;
 use crate::gateway::fragments::assembly::WHOLES;
@@ -64,21 +63,5 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.conns.mark_runnable(id);
         self.conns.mark_ending(id);
-    }
-
-    /// What is next in its connection's order takes effect.
-    pub(in crate::gateway) fn effect_of(&mut self, id: ConnId, item: Item) {
-        match item {
-            Item::Frames(verified) => self.distribute(id, verified),
-            Item::Fault(fault) => {
-                if self.conns[id].order.discard {
-                    self.ctx.ledger.undelivered += 1;
-                } else {
-                    let about = fault.id();
-                    self.conns.count_rejected(&mut self.ctx, id, fault.status());
-                    self.conns.close(id, CloseReason::Fault(fault), about);
-                }
-            }
-        }
     }
 }
