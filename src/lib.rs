@@ -17,28 +17,10 @@
 //! queued, verified, put in order and written out as a whole, so that a wake-up, a queue slot and a
 //! write are paid a batch, not a frame, and no payload is copied between the read and the write.
 //!
-//! # The layers
-//!
-//! | layer | holds |
-//! | --- | --- |
-//! | [`core`] | order, queues, reassembly, memory and every bound with its reason; pure |
-//! | [`wire`] | layout, cutting, batches, digests, topics and patterns; pure |
-//! | [`runtime`] | sockets and pipes (the only place that knows mio), worker threads, wake-ups |
-//! | [`client`] | publishers and subscribers, for programs and for `send` and `tail` |
-//! | [`http`] | the client side of HTTP/1.1, and many requests to one server at once |
-//! | [`tools`] | records from files and archives, `post`, and the load generators of `bench` |
-//! | [`sinks`] | where frames go beside their subscribers: a store on the disk, a server over HTTP |
-//! | [`gateway`] | one thread, one turn: connections, admission, order, distribution, draining |
-//! | [`admin`] | metrics, status, controls and the page over HTTP, on a thread of its own |
-//! | [`cli`] | arguments in, exit code out |
-//!
-//! Each names only those above it: `.ci/layers` compiles it without the others. There are two seams,
-//! [`Net`](runtime::net::Net) and [`Pool`](runtime::pool::Pool); the simulation replaces both.
-//!
 //! # A gateway of your own
 //!
 //! ```
-//! use framegate::gateway::{Config, Gateway};
+//! use framegate::{Config, Gateway};
 //!
 //! let gateway = Gateway::bind("127.0.0.1:0".parse()?, 1, Config::default())?;
 //! let control = gateway.control();
@@ -53,38 +35,93 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
-// The layers, lowest first: each names only those above it in this list. `.ci/layers` reads the list and compiles each
-// layer without those that follow it.
+#[cfg(not(without_gateway))]
+pub use crate::gateway::control::{Control, Paused, Setting, Unanswered};
+#[cfg(not(without_gateway))]
+pub use crate::gateway::ledger::Ledger;
+#[cfg(not(without_gateway))]
+pub use crate::gateway::snapshot::Snapshot;
+#[cfg(not(without_gateway))]
+pub use crate::gateway::{BadDigestPolicy, CloseReason, Config, Gateway, Overflow, Pressure, SlowPolicy};
+#[cfg(not(without_runtime))]
+pub use crate::runtime::handler;
+#[cfg(not(without_wire))]
+pub use crate::wire::{Frame, Header, Kind, Scheme, Status};
 
+/// Frames on the disk, a folder a topic: [`StoreThread`](store::StoreThread) is a sink for [`Gateway::with_sink`].
+#[cfg(not(without_sinks))]
+pub mod store {
+    pub use crate::sinks::store::{Keep, Options, Policy, Reader, Recall, StoreThread};
+}
+
+/// Frames to a server over HTTP, a request each: [`HttpSink`](http_sink::HttpSink) is a sink for [`Gateway::with_sink`].
+#[cfg(feature = "http")]
+#[cfg(not(without_sinks))]
+pub mod http_sink {
+    pub use crate::http::dispatch::judge::OkWhen;
+    pub use crate::http::dispatch::{Away, Options as Delivery};
+    pub use crate::http::wire::{Field, Target};
+    pub use crate::sinks::http::{HttpSink, Options};
+}
+
+// The layers, lowest first: each names only those above it in this list. `.ci/layers` reads the list and compiles each
+// layer without those that follow it. All but the client are hidden: they are open to the program, the benches, the
+// fuzz targets and the tests, and change with any release.
+
+#[doc(hidden)]
 pub mod core;
 
+#[doc(hidden)]
 #[cfg(not(without_wire))]
 pub mod wire;
 
+#[doc(hidden)]
 #[cfg(not(without_runtime))]
 pub mod runtime;
 
 #[cfg(not(without_client))]
 pub mod client;
 
+#[doc(hidden)]
+#[cfg(feature = "http")]
 #[cfg(not(without_http))]
 pub mod http;
 
+#[doc(hidden)]
+#[cfg(feature = "cli")]
 #[cfg(not(without_tools))]
 pub mod tools;
 
+#[doc(hidden)]
 #[cfg(not(without_sinks))]
 pub mod sinks;
 
+#[doc(hidden)]
 #[cfg(not(without_gateway))]
 pub mod gateway;
 
+#[doc(hidden)]
+#[cfg(feature = "admin")]
 #[cfg(not(without_admin))]
 pub mod admin;
 
+#[doc(hidden)]
+#[cfg(feature = "cli")]
 #[cfg(not(without_cli))]
 pub mod cli;
 
+#[doc(hidden)]
 #[cfg(any(test, feature = "check"))]
 #[allow(missing_docs, reason = "the simulation's insides")]
 pub mod testing;
+
+/// What the pages show in Rust is compiled and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../docs/client.md")]
+    struct Client;
+    #[doc = include_str!("../docs/handlers.md")]
+    struct Handlers;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}

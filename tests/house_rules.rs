@@ -12,10 +12,15 @@ const LINES_MAX: usize = 600;
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", concat!("TO", "DO"), concat!("FIX", "ME")];
 
 /// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions, and the
-/// allocator that counts for the simulation, which is a trait with four such functions and what they call.
+/// allocator that counts for the simulation, which is a trait with four such functions and what they call; and one call
+/// of the system, which no crate has, for the lease of a file.
 /// The files' own first lines say why each is sound.
-const UNSAFE: [(&str, usize); 3] =
-    [("src/testing/heap.rs", 12), ("src/wire/sha_aarch64.rs", 1), ("src/wire/sha_ni.rs", 1)];
+const UNSAFE: [(&str, usize); 4] = [
+    ("src/testing/heap.rs", 12),
+    ("src/tools/post/lease.rs", 1),
+    ("src/wire/sha_aarch64.rs", 1),
+    ("src/wire/sha_ni.rs", 1),
+];
 
 #[test]
 fn files_are_short_and_finished() {
@@ -47,7 +52,7 @@ fn judge(name: &str, source: &str) -> Vec<String> {
 fn unsafes(source: &str) -> usize {
     let code = source.lines().map(|line| line.split("//").next().unwrap_or(""));
     let words = code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && !"_\"".contains(c)));
-    words.filter(|word| *word == "unsafe").count()
+    words.filter(|word| *word == concat!("un", "safe")).count()
 }
 
 /// Every source in these folders, with its name.
@@ -82,10 +87,10 @@ mod made_up {
     #[test]
     fn every_unsafe_is_counted() {
         for (source, expected) in [
-            ("fn f() { unsafe { g() } }\n#[cfg(test)]\nmod tests {\n unsafe fn g() {} }", 2),
-            ("#![deny(unsafe_code)] // unsafe\n/// unsafe\nconst A: &str = \"unsafe\";", 0),
+            ("fn f() { UNSAFE { g() } }\n#[cfg(test)]\nmod tests {\n UNSAFE fn g() {} }", 2),
+            ("#![deny(UNSAFE_code)] // UNSAFE\n/// UNSAFE\nconst A: &str = \"UNSAFE\";", 0),
         ] {
-            assert_eq!(unsafes(source), expected, "{source}");
+            assert_eq!(unsafes(&source.replace("UNSAFE", concat!("un", "safe"))), expected, "{source}");
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod events;
 mod guard;
+mod heads;
 mod history;
 mod metrics;
 mod page;

@@ -19,7 +19,7 @@ use super::request::{Content, Request, Response};
 use super::routes::{Site, Way};
 use super::seats::{Seat, Seats};
 use super::steer;
-use super::transport::{Patience, Timed};
+use super::transport::{BodyNext, Patience, Timed};
 use super::watch::Watch;
 use crate::core::limits::{
     ACCEPT_BACKOFF, ADMIN_BODY, ADMIN_CONNECTIONS, ADMIN_HEAD, ADMIN_REQUEST, ADMIN_RESPONSE,
@@ -107,14 +107,22 @@ impl Server {
         seat: &Rc<Seat>,
         patience: &Arc<Patience>,
     ) {
-        let transport = Timed::new(socket, patience.clone());
+        let body_next = &Arc::<BodyNext>::default();
+        let transport = Timed::new(socket, patience.clone(), body_next.clone());
         let context = self.context.clone();
         let ended = context
             .run(transport, |conn| async move {
                 seat.begin();
                 patience.give(ADMIN_RESPONSE);
-                let (conn, stays) = self.answer(conn, peer, patience).await;
-                if stays {
+                let has_body = has_body(&conn);
+                if has_body {
+                    body_next.set();
+                }
+                let (mut conn, stays) = self.answer(conn, peer, patience).await;
+                if has_body {
+                    // Where the body ends and another head begins only the library knows.
+                    conn.response_headers_mut().insert(Name::Connection, "close");
+                } else if stays {
                     seat.end(Instant::now());
                     patience.give(ADMIN_REQUEST);
                 }
@@ -147,6 +155,11 @@ impl Server {
         }
         write(conn, response, patience)
     }
+}
+
+/// Whether something follows its head that is no head.
+fn has_body(conn: &Conn<Timed>) -> bool {
+    [Name::ContentLength, Name::TransferEncoding].iter().any(|name| conn.request_headers().has_header(*name))
 }
 
 /// What of a request counts.

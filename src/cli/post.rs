@@ -15,8 +15,9 @@ use crate::core::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
 use crate::http::dispatch::{self, Away, judge::OkWhen};
 use crate::http::wire::{Field, Target};
 use crate::tools::post::report::{Lines, failed_records};
+use crate::tools::post::source_id::{Ids, Wanted};
 use crate::tools::post::watch::Watcher;
-use crate::tools::post::{self, Options, Poster, STDIN, Source, journal_of};
+use crate::tools::post::{self, Options, Poster, STDIN, Source, journal_in, journal_of};
 use crate::tools::records::{Cut, Walk};
 
 /// POSTs every record of archives, files or a watched folder to URL, a bounded number at once, and tells for every
@@ -94,14 +95,19 @@ struct Requests {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Report")]
 struct Output {
-    /// Writes every failed record with its reason there, a JSON object a line [default: none; with --watch beside
-    /// each archive]
+    /// Writes what failed with its reason, and what was left out, to this file, a JSON object a line, and at last one
+    /// with the counts, {"summary": …} [default: none; with --watch beside each archive]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Where outcomes are noted, so that the same command goes on where it was; a folder if there are several sources
-    /// [default: a hidden file beside each source]
+    /// [default: a hidden file beside each source; none for standard input and pipes]
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// The id of the source that keys are made of; of several, each has a slash and its path as given behind it. Give
+    /// it where there is no journal, so that the same records have the same keys when they are posted again, and
+    /// never to two sources [default: drawn when a journal is begun and kept in it; without one, in each run]
+    #[arg(long, value_name = "TEXT", value_parser = source_id)]
+    source_id: Option<String>,
     /// Prints the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -141,9 +147,13 @@ framegate post [OPTIONS] <SOURCE>... <URL>
        framegate post [OPTIONS] --retry-failed <REPORT> <URL>";
 
 const EXAMPLES: &str = "\
-Every request carries an Idempotency-Key: the SHA-256 of source name, record name and record, with a zero byte after \
-each name. After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with \
-the same key. A source whose journal says that all is done is not sent again: remove the journal for that.
+Every request carries an Idempotency-Key: the SHA-256 of source id, record name and record, with a zero byte after id \
+and name. The source id is drawn when a journal is begun and stands in it: no two files share one, whatever their names. \
+After a crash or Ctrl-C the same command goes on where it was; only what was under way is sent again, with the same \
+key. A source whose journal says that all is done is not sent again: remove the journal for that. Of a file that grew, \
+what is new is sent; another file in its place (a rotated log, the next day's export) is a new source, or refused if of \
+the one before not everything is stored. Standard input and pipes have a journal only with --journal: without one, or \
+--source-id, a second run has new keys, and the store cannot know its records again.
 
 What is in a source is posted, failed or left out, and the report counts and names each: links, devices and what macOS \
 keeps beside files are left out. What is neither text nor an archive that is read here, or not what its name says, is \
@@ -154,7 +164,7 @@ Exits 0 if every record is stored, 1 if some failed (the report says which and w
 Examples:
   framegate post orders.zip http://store:8080/orders --max-in-flight 1000 --max-connections 1000
   framegate post people.csv events.jsonl https://store/ --ok-when code=0 --report failed.jsonl
-  zstdcat events.jsonl.zst | grep eu | framegate post - https://store/
+  zstdcat events.jsonl.zst | grep eu | framegate post - https://store/ --source-id events-eu-2026-11-30
   framegate post --retry-failed failed.jsonl https://store/
   framegate post --watch /var/spool/orders http://store:8080/orders --header 'Authorization: Bearer x'";
 
@@ -165,8 +175,13 @@ impl Post {
         let options = self.options(&url)?;
         // As a journal knows it: without a user.
         let url = url.to_string();
+        if self.watch && self.output.source_id.is_some() {
+            let why = "--source-id is not for --watch, where each file has an id of its own: leave it out";
+            return Err(Failure::usage(why));
+        }
         let sources = self.sources(paths, &url)?;
         let count = sources.len() as u64;
+        let ids = Ids { given: self.output.source_id.clone(), are_many: count > 1, watches: self.watch };
         if self.watch && paths.iter().any(|path| path == Path::new(STDIN)) {
             return Err(Failure::usage("--watch takes a folder, not standard input: give just that"));
         }
@@ -190,7 +205,7 @@ impl Post {
             ..Walk::new(self.record.map(Into::into), self.max_record.0)
         };
         let (to, from) = channel::bounded(1);
-        let (feed, intake) = post::feed(from, walk, url.clone(), poster.waker());
+        let (feed, intake) = post::feed(from, walk, url.clone(), ids, poster.waker());
         spawn("records", move || feed.run())?;
         spawn("sync", move || post::sync_files(&to_sync))?;
         match watcher {
@@ -286,11 +301,10 @@ impl Post {
 
     /// What is to be posted; each must be there, before anything is sent.
     fn sources(&self, paths: &[PathBuf], url: &str) -> Result<Vec<Source>, Failure> {
-        let mut wanted: Vec<(PathBuf, Option<Arc<_>>)> = Vec::new();
+        let mut wanted: Vec<(PathBuf, Option<Arc<Wanted>>)> = Vec::new();
         if let Some(report) = &self.retry_failed {
             for (source, records) in failed_records(report).map_err(Failure::usage)? {
-                let only = Arc::new(records.into_iter().collect());
-                wanted.push((found(&source, report), Some(only)));
+                wanted.push((found(&source, report), Some(Arc::new(records))));
             }
         }
         wanted.extend(paths.iter().map(|path| (path.clone(), None)));
@@ -312,7 +326,7 @@ impl Post {
             // What comes through a pipe comes once: there is nothing beside it, and nothing to go on with.
             let journal =
                 (is_kept || given.is_some()).then(|| place(given, are_many, &path, url, self.named()));
-            Ok(Source { path, journal, only })
+            Ok(Source { path, journal, only, fingerprint: None })
         });
         sources.collect()
     }
@@ -367,11 +381,21 @@ fn found(source: &Path, report: &Path) -> PathBuf {
 
 /// Where a source's journal is.
 fn place(given: Option<&Path>, are_many: bool, source: &Path, url: &str, record: &str) -> PathBuf {
-    let own = journal_of(source, url, record);
     match given {
-        None => own,
-        Some(folder) if are_many => folder.join(own.file_name().expect("it has a name")),
+        None => journal_of(source, url, record),
+        Some(folder) if are_many || folder.is_dir() => journal_in(folder, source, url, record),
         Some(file) => file.to_owned(),
+    }
+}
+
+/// A source id that fits a line of a journal.
+fn source_id(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("expected some text".to_owned()),
+        text if text.len() > 200 || text.chars().any(char::is_control) => {
+            Err("expected at most 200 bytes without control characters".to_owned())
+        }
+        text => Ok(text.to_owned()),
     }
 }
 

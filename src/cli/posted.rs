@@ -221,6 +221,7 @@ mod tests {
     fn what_failed_is_named_with_its_reason() {
         let failed = FailedRecord {
             source: "a.zip".into(),
+            source_id: None,
             record: "b.json".into(),
             key: None,
             status: Some(503),

@@ -1,8 +1,8 @@
 //! What `send` does with each reply: prints it, or writes what a handler answered into a file.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,6 +42,29 @@ impl Replies {
         Replies { prints, json, terminal, folder, names, line: Vec::new(), wrong: None }
     }
 
+    /// Checks that `folder` holds no replies yet: ids begin at 1 in each run.
+    ///
+    /// # Errors
+    /// In one line with the mend.
+    pub fn check(folder: &Path) -> Result<(), String> {
+        let wrong = |why: String| Err(format!("--replies-to {}: {why}", folder.display()));
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // It is made for the first reply.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(why) => return wrong(format!("{why}: give a folder")),
+        };
+        for name in entries.filter_map(|entry| Some(entry.ok()?.file_name())) {
+            let name = name.to_string_lossy();
+            if name.split('-').next().is_some_and(|id| id.parse::<u64>().is_ok()) {
+                return wrong(format!(
+                    "there is {name} already, and ids begin at 1 again: give a new folder, or empty this one"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes one.
     pub fn take(&mut self, reply: Reply<'_>) {
         if self.wrong.is_some() {
@@ -52,7 +75,9 @@ impl Replies {
             && reply.payload != NO_SUBSCRIBER.as_bytes()
         {
             let path = folder.join(self.name(reply.id));
-            let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, reply.payload));
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| File::create_new(&path))
+                .and_then(|mut file| file.write_all(reply.payload));
             if let Err(why) = written {
                 self.wrong = Some(format!("{}: {why}: choose another --replies-to", path.display()));
             }
@@ -147,6 +172,17 @@ mod tests {
                 .map(|(n, b)| (n.as_str(), &b[..]))
                 .eq(expected.iter().map(|(n, b)| (*n, b.as_bytes())))
         );
+        // The next run would begin at 1 again.
+        let said = Replies::check(&into).unwrap_err();
+        assert!(said.contains("ids begin at 1 again: give a new folder"), "{said}");
+        let mut replies = Replies::new(false, false, Some(into.clone()), Vec::new());
+        replies.take(Reply { id: 3, status: Status::Ok, payload: b"another" });
+        assert!(replies.wrong.is_some(), "nothing is written over");
+        assert_eq!(fs::read(into.join("3")).unwrap(), b"");
+        fs::write(folder.path().join("beside.txt"), "x").unwrap();
+        assert_eq!(Replies::check(folder.path()), Ok(()));
+        assert_eq!(Replies::check(&folder.path().join("none")), Ok(()));
+        assert!(Replies::check(&into.join("3")).unwrap_err().contains("give a folder"));
         // A file where the folder should be.
         let mut replies = Replies::new(false, false, Some(into.join("3")), Vec::new());
         replies.take(Reply { id: 1, status: Status::Ok, payload: b"x" });

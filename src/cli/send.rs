@@ -76,7 +76,8 @@ pub struct Send {
     #[arg(long, conflicts_with = "no_reply")]
     replies: bool,
     /// Writes what a handler answered to each frame into a file of this folder: its id, and with --whole the
-    /// file's name behind it [default: none]
+    /// file's name behind it. Ids count from 1 in each run, so a folder that holds replies already is refused
+    /// [default: none]
     #[arg(long, value_name = "DIR", conflicts_with = "no_reply")]
     replies_to: Option<PathBuf>,
     /// Prints the report, and each reply, as one JSON object a line
@@ -129,6 +130,7 @@ impl Send {
     pub fn run(self) -> Result<Exit, Failure> {
         check_topic(self.topic.as_bytes())
             .map_err(|wrong| Failure::usage(format!("--topic '{}': {wrong}", self.topic)))?;
+        self.replies_to.as_deref().map_or(Ok(()), Replies::check).map_err(Failure::usage)?;
         let keys = secret::keys(&self.secret_file)?;
         let scheme =
             if self.frames { keys.first().clone() } else { secret::one(&self.secret_file, "--frames")? };

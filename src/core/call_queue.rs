@@ -55,7 +55,8 @@ pub struct Calls {
     beyond: Queue,
     /// Connections that would be read if there were room, the next first.
     readers: Queue,
-    /// Connections all of whose calls were let in since they were asked for.
+    /// Connections all of whose calls were let in since they were asked for, and of those that wait to be read, those
+    /// all of whose calls have begun.
     let_in: Vec<u64>,
 }
 
@@ -194,7 +195,12 @@ impl Calls {
         self.lines.get(&conn).is_some_and(|line| line.beyond > 0)
     }
 
-    /// A connection would be read if there were room.
+    /// Whether no call of the connection waits, within the bound or beyond it.
+    pub fn has_none_waiting(&self, conn: u64) -> bool {
+        self.lines.get(&conn).is_none_or(|line| line.waiting == 0 && line.beyond == 0)
+    }
+
+    /// A connection would be read if there were room, or if none of its calls waited.
     pub fn wait_to_read(&mut self, conn: u64) {
         let line = line_of(&mut self.lines, &mut self.count, conn);
         if !line.reader {
@@ -203,8 +209,8 @@ impl Calls {
         }
     }
 
-    /// Names the connections that may be read again: all of whose calls were let in, and of those that wait
-    /// for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
+    /// Names the connections that may be read again: all of whose calls were let in, or have begun, and of those that
+    /// wait for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
     pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
         for conn in self.let_in.drain(..) {
             go(conn);
@@ -235,6 +241,8 @@ impl Calls {
             line.waiting -= 1;
             if line.waiting > 0 {
                 self.ring.push(conn, line);
+            } else if line.reader && line.beyond == 0 {
+                self.let_in.push(conn);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -432,6 +440,27 @@ mod tests {
             true
         });
         assert_eq!(woken, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_reader_is_woken_when_the_last_of_its_calls_begins() {
+        let mut calls = open(1, 1);
+        assert_eq!((calls.arrive(1, 2), calls.arrive(2, 5)), (2, 0));
+        calls.leave_beyond(2, 5);
+        assert_eq!(begin_all(&mut calls), [1]);
+        calls.wait_to_read(1);
+        let mut woken = Vec::new();
+        for expected in [&[][..], &[1]] {
+            calls.wake(|conn| {
+                woken.push(conn);
+                true
+            });
+            assert_eq!((&*woken, calls.room()), (expected, 0), "others have filled the queue");
+            assert_eq!(calls.has_none_waiting(1), !expected.is_empty());
+            calls.done();
+            assert_eq!(begin_all(&mut calls).len(), 1);
+        }
+        assert!(!calls.has_none_waiting(2));
     }
 
     #[test]

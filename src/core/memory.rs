@@ -29,8 +29,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use crate::core::limits::{
-    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
-    SUBSCRIPTIONS_MIN, SUBSCRIPTIONS_SHARE,
+    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, RECLAIM_SHARE, SMALL_MIN, SMALL_SHARE,
+    SPARE_BUFFERS, SUBSCRIPTIONS_MIN, SUBSCRIPTIONS_SHARE,
 };
 
 /// What is kept for small frames beside a large one, and what subscriptions may always take of it.
@@ -212,6 +212,19 @@ impl Memory {
                 answers + bytes <= own.max(limit.saturating_sub(small + large))
             }
         }
+    }
+
+    /// Whether of what small frames may have there is enough that nobody waits again at once.
+    pub fn small_is_eased(&self) -> bool {
+        let may = self.small_may();
+        self.small_used() <= may - may / RECLAIM_SHARE
+    }
+
+    /// What small frames may have beside what is held by others now.
+    pub fn small_may(&self) -> usize {
+        let large = self.large.load(Relaxed).max(self.large_floor);
+        let kept = self.answers.load(Relaxed).max(self.answer_floor());
+        self.for_buffers().saturating_sub(large + kept)
     }
 
     /// How many bytes of answers may wait for others: beside them there is always room for one more answer,

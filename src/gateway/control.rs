@@ -285,6 +285,8 @@ impl Commands {
     }
 }
 
+impl std::error::Error for Unanswered {}
+
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

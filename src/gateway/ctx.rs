@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Config;
+use super::egress::fair::Fair;
 use super::ledger::Ledger;
 use super::observe::notices::Notices;
 use super::observe::timing::Timing;
@@ -24,6 +25,8 @@ pub struct Ctx<N, P> {
     pub ledger: Ledger,
     pub notices: Notices,
     pub timing: Timing,
+    /// What this turn may still read and write.
+    pub fair: Fair,
     /// This turn's instant.
     pub now: Instant,
     /// Nothing more is taken in, and until then what was taken in is finished.
@@ -49,6 +52,7 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             ledger: Ledger::default(),
             notices: Notices::default(),
             timing: Timing::default(),
+            fair: Fair::default(),
             now,
             draining: None,
             inline_left: 0,

@@ -48,6 +48,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let at_once = !self.conns.due.runnable.is_empty()
             || !self.conns.due.dirty.is_empty()
+            || self.ingress.lines.go_on()
             || self.ingress.acceptor.is_ready(self.ctx.now)
             || self.observe.surveyor.is_asked()
             || self.fragments.has_to_hash()

@@ -12,7 +12,7 @@ use super::ingress::admission::{Admission, WaitQueue};
 use super::ingress::order::Item;
 use super::ingress::read::Came;
 use super::{CloseReason, Gate};
-use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY, READ_TURN, REPLIES_UNREAD};
+use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY, REPLIES_UNREAD, WRITE_SHARE};
 use crate::runtime::net::{Event, Net};
 use crate::runtime::pool::Pool;
 
@@ -24,6 +24,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ctx.inline_left =
             if self.conns.due.runnable.is_empty() { INLINE_TURN } else { INLINE_TURN_BUSY };
         self.ctx.timing.begin_turn();
+        self.ctx.fair.begin_turn();
 
         // What is finished makes room for what is new.
         self.notice_events(events);
@@ -93,15 +94,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
     /// it are first in the next turn.
     fn read_runnable(&mut self) {
-        let enough = self.ctx.ledger.bytes_read + READ_TURN as u64;
         for _ in 0..self.conns.due.runnable.len() {
-            if self.ctx.ledger.bytes_read >= enough {
+            if !self.ctx.fair.may_read() {
                 break;
             }
             let Some(id) = self.conns.due.runnable.pop_front() else { break };
             // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.reading.queued = false;
+                conn.reading.read_size = conn.reading.read_size.min(self.ctx.fair.read_max() as u32);
                 self.read_one(id, None);
             }
         }
@@ -178,19 +179,34 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Writes to every connection that has something new, or room again: to those that wait for little
     /// first, so that they do not wait for what others get.
     fn write_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.conns.due.dirty);
-        if dirty.len() > 1 {
-            self.egress.shared_at = Some(self.ctx.now);
-            dirty
-                .sort_by_cached_key(|&id| self.conns.get(id).map_or(0, |conn| conn.writing.outbox.pending()));
-        }
-        for id in dirty {
+        let dirty = self.take_dirty();
+        self.ctx.fair.begin_writing();
+        for (at, &id) in dirty.iter().enumerate() {
+            if !self.ctx.fair.next_peer(dirty.len() - at) {
+                self.ctx.fair.late = dirty.len() - at;
+                self.conns.due.dirty.splice(..0, dirty[at..].iter().copied());
+                break;
+            }
             // It may have ended since.
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.writing.dirty = false;
                 self.flush(id);
             }
         }
+    }
+
+    /// Those who wait for little, then those for whom nothing was left in the turn before, then the others.
+    fn take_dirty(&mut self) -> Vec<ConnId> {
+        let mut late = std::mem::take(&mut self.conns.due.dirty);
+        let mut dirty = late.split_off(std::mem::take(&mut self.ctx.fair.late));
+        if late.len() + dirty.len() > 1 {
+            self.egress.shared_at = Some(self.ctx.now);
+        }
+        let pending = |id: &ConnId| self.conns.get(*id).map_or(0, |conn| conn.writing.outbox.pending());
+        dirty.sort_by_cached_key(pending);
+        let little = dirty.partition_point(|id| pending(id) <= WRITE_SHARE);
+        dirty.splice(little..little, late);
+        dirty
     }
 
     /// Writes what the socket takes, and lets go on who waited for that.

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use framegate::runtime::handler::{Answer, Call};
-//! use framegate::{client::{Publisher, PublisherOptions}, gateway::{Config, Gateway}};
+//! use framegate::{client::{Publisher, PublisherOptions}, Config, Gateway};
 //!
 //! // Lets orders pass and tells their publisher how long they are; nothing else is taken.
 //! let handler = |call: &Call<'_>| match call.topic.strip_prefix("orders.") {

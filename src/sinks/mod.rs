@@ -6,6 +6,7 @@
 //!
 //! A sink does what blocks on a thread of its own; the gate sees a queue there and a queue back.
 
+#[cfg(feature = "http")]
 pub mod http;
 pub mod store;
 

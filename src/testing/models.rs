@@ -4,6 +4,7 @@
 //! A model does what its room does in the slowest and plainest way. The same function is driven by
 //! proptest, by the fuzz targets and by the files that those left behind.
 
+#[cfg(feature = "cli")]
 mod archive;
 mod batch;
 mod calls;
@@ -11,8 +12,10 @@ mod choices;
 mod clocks;
 mod decoder;
 mod dedup;
-mod disk;
+pub(crate) mod disk;
+#[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "cli")]
 mod journal;
 mod memory;
 mod outbox;
@@ -21,13 +24,16 @@ mod parts;
 mod pieces;
 mod reference;
 mod reorder;
+#[cfg(feature = "cli")]
 mod scratch;
 mod store;
 mod topics;
 
-#[cfg(test)]
+// With all the models there are.
+#[cfg(all(test, feature = "cli"))]
 mod tests;
 
+#[cfg(feature = "cli")]
 pub use archive::check_archive;
 pub use batch::check_batch;
 pub use calls::check_calls;
@@ -35,7 +41,9 @@ pub use choices::Choices;
 pub use clocks::check_clocks;
 pub use decoder::check_decoder;
 pub use dedup::check_dedup;
+#[cfg(feature = "http")]
 pub use http::check_http;
+#[cfg(feature = "cli")]
 pub use journal::{check_any_journal, check_journal};
 pub use memory::check_memory;
 pub use outbox::check_outbox;

@@ -1,4 +1,5 @@
-//! `bench http` against servers that behave, and servers that do not.
+//! `bench http` against servers that behave, and servers that do not. A binary of its own, for it counts the sockets of
+//! its process.
 #![cfg(unix)]
 
 mod faults;

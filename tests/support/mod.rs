@@ -1,7 +1,10 @@
 //! A gateway on a port of its own, and plain sockets to talk to it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod desk;
+pub mod nginx;
 pub mod process;
+pub mod store;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

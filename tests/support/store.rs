@@ -83,6 +83,8 @@ struct Doors {
     most: usize,
     /// So many connections in all; the others wait to be accepted for ever.
     accepts: usize,
+    /// So long after each.
+    pause: Duration,
 }
 
 impl Store {
@@ -96,15 +98,28 @@ impl Store {
         most: usize,
         decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static,
     ) -> Store {
-        Store::over(TcpListener::bind(address).unwrap(), Doors { most, accepts: usize::MAX }, decide)
+        let doors = Doors { most, accepts: usize::MAX, pause: Duration::ZERO };
+        Store::over(TcpListener::bind(address).unwrap(), doors, decide)
     }
 
     /// A store that accepts so many connections and no more. The system lets five others wait.
     pub fn accepts(accepts: usize, decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static) -> Store {
+        Store::with_few_waiting(Doors { most: usize::MAX, accepts, pause: Duration::ZERO }, decide)
+    }
+
+    /// A store that accepts a connection, and another one no sooner than `pause` later. The system lets five others wait.
+    pub fn accepts_slowly(
+        pause: Duration,
+        decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static,
+    ) -> Store {
+        Store::with_few_waiting(Doors { most: usize::MAX, accepts: usize::MAX, pause }, decide)
+    }
+
+    fn with_few_waiting(doors: Doors, decide: impl Fn(&str, usize) -> Act + Send + Sync + 'static) -> Store {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         socket.listen(5).unwrap();
-        Store::over(socket.into(), Doors { most: usize::MAX, accepts }, decide)
+        Store::over(socket.into(), doors, decide)
     }
 
     fn over(
@@ -139,6 +154,7 @@ impl Store {
                     log.0.lock().unwrap().open -= 1;
                     log.1.notify_all();
                 });
+                thread::sleep(doors.pause);
             }
             // What waits to be accepted is broken off when nobody listens any more.
             while !over.load(Ordering::Acquire) {

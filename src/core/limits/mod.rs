@@ -1,13 +1,21 @@
 //! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
 //! asserts at the end, so that a changed number that no longer adds up does not compile.
 
+mod admin;
 mod conns;
+mod http;
+mod store;
 mod subscriptions;
+mod tools;
 
 use std::time::Duration;
 
+pub use admin::*;
 pub use conns::*;
+pub use http::*;
+pub use store::*;
 pub use subscriptions::*;
+pub use tools::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -96,6 +104,14 @@ pub const WRITE_TURN: usize = bound(4 * MIB, 6 * KIB);
 /// of the large ones. One subscriber alone would lose 4 to 10 %.
 pub const WRITE_TURN_SHARED: usize = bound(2 * MIB, 4 * KIB);
 
+/// 4 MiB written in a turn to all peers together, a millisecond: whoever publishes waits no longer for what others get,
+/// however many they are. One subscriber of many publishers never reaches it.
+pub const WRITE_TURN_ALL: usize = bound(4 * MIB, 12 * KIB);
+
+/// 64 KiB of it for each peer at least: less is not worth a write. Those for whom nothing is left come first in the next
+/// turn. Whoever waits for no more than that waits for nobody.
+pub const WRITE_SHARE: usize = bound(64 * KIB, 512);
+
 /// 10 ms after a turn in which several were written to, others are likely to come.
 pub const WRITE_SHARED_FOR: Duration = Duration::from_millis(10);
 
@@ -120,7 +136,8 @@ pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
 /// 1 s: the longest that a subscriber may hold its publishers before it has caught up.
 pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 
-/// 1 s without room for anyone: then memory is taken back from a peer that has stalled for as long.
+/// 1 s: memory is taken back from peers that have stalled for as long, once someone has waited for it for as long, or
+/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]).
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
@@ -261,54 +278,6 @@ pub const DURABLE_WAKE_TURN: usize = bound(64, 2);
 /// 4,096 of a sink's words and of the replies that they free, a turn: some 6 ms. A sync may bring many more at once.
 pub const OUTCOMES_TURN: usize = bound(4096, 3);
 
-/// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
-pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
-
-/// 16 MiB written and synced in one round of the store: some 50 ms of a disk that writes 350 MB/s, so
-/// that nobody waits long for an OK behind a flood.
-pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
-
-/// 128 segments with open files, two each; further ones are opened when they are written to.
-pub const STORE_FILES: usize = bound(128, 3);
-
-/// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
-pub const STORE_OPEN: usize = bound(65_536, 5);
-
-/// 32 segments that get their final names, or are removed, before what waits is stored: some 10 ms.
-pub const STORE_CLOSE_TURN: usize = bound(32, 2);
-
-/// 4,096 old segments that are remembered to be removed, 100 bytes each; then the folders are looked through
-/// again.
-pub const STORE_OLDEST: usize = bound(4096, 3);
-
-/// 4,096 topics whose stored frames are counted apart, 400 bytes each at most.
-pub const STORE_TOPICS: usize = bound(4096, 3);
-/// 20 of them are shown: those with the most bytes.
-pub const STORE_BUSIEST: usize = 20;
-
-/// 16,384 runs of frames on their way to the store: the capacity of both queues. Memory bounds the bytes.
-pub const STORE_APPENDS: usize = bound(16_384, 8);
-
-/// 8,192 of them may be of topics that cannot be stored now; so the others have places too.
-pub const STORE_HELD_APPENDS: usize = STORE_APPENDS / 2;
-
-/// 1/8 of the memory may be held by frames of such topics, a quarter of what all unconfirmed frames may hold.
-pub const STORE_HELD_SHARE: usize = 4 * DURABLE_SHARE;
-
-/// 100,000 topics of a store, unless it is set: each is a folder, and a start looks into all of them.
-pub const STORE_TOPICS_DEFAULT: usize = 100_000;
-
-/// 2 s of reading for the digests that a start gives to the deduplication window.
-pub const STORE_RECALL: Duration = Duration::from_secs(2);
-
-/// 1,048,576 misfiled frames, 64 bytes each, that one step of a repair puts where they belong.
-pub const STORE_REPAIR_STEP: usize = bound(1 << 20, 5);
-
-/// 100 ms to 5 s between two attempts of the store after a failure.
-pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
-/// See [`STORE_RETRY_FIRST`].
-pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
-
 /// 10,000 frames on their way to the HTTP sink's store, however many go at once: the capacity of both queues.
 /// Memory bounds the bytes.
 pub const HTTP_PUTS: usize = bound(10_000, 8);
@@ -330,44 +299,6 @@ pub const SURVEY_ROWS: usize = 20;
 
 /// 100 connections that ended are remembered.
 pub const CLOSED_KEPT: usize = 100;
-
-/// 64 connections to the admin server; when more come, whoever has waited longest without a request
-/// goes. A browser opens six, Prometheus one.
-pub const ADMIN_CONNECTIONS: usize = 64;
-
-/// 16 open pages, each of which gets a few KiB a second.
-pub const ADMIN_PAGES: usize = 16;
-
-/// 4 events that a page has not taken; then it misses some.
-pub const ADMIN_PAGE_BEHIND: usize = 4;
-
-/// 8 KiB for the head of a request to the admin server, as other servers have it.
-pub const ADMIN_HEAD: usize = 8 * KIB;
-
-/// 4 KiB for its body: the longest is a setting.
-pub const ADMIN_BODY: u64 = 4 * KIB as u64;
-
-/// 15 s for a request to the admin server to arrive, the time between two on one connection included:
-/// Prometheus asks every 15 s or connects anew.
-pub const ADMIN_REQUEST: Duration = Duration::from_secs(15);
-
-/// 15 s to answer it and for the answer to be taken.
-pub const ADMIN_RESPONSE: Duration = Duration::from_secs(15);
-
-/// 15 s without taking anything of a stream of events.
-pub const ADMIN_STALL: Duration = Duration::from_secs(15);
-
-/// 250 ms before a wrong token is answered.
-pub const ADMIN_WRONG_TOKEN: Duration = Duration::from_millis(250);
-
-/// 100 ms between two looks at the gateway, however many ask.
-pub const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// 900 samples, one a second: 15 minutes, 130 KB.
-pub const HISTORY_SAMPLES: usize = 900;
-
-/// 1 min that one `POST /ctl/pause` may wait for quiet; `framegate ctl` asks again.
-pub const CTL_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// 4,096 worker threads: more is a slip of the finger.
 pub const WORKERS_MAX: usize = 4096;
@@ -402,181 +333,6 @@ pub const LOG_TURN: usize = 64 * KIB;
 /// 1 GiB: the largest `--max-payload`, well within the header's 32 bits.
 pub const PAYLOAD_MAX: usize = 1024 * MIB;
 
-/// 64 MiB that `send` keeps to send again, whatever its window in frames.
-pub const SEND_WINDOW: usize = 64 * MIB;
-
-/// 64 KiB for the head of a response, and as much for trailers: four times what the common servers send at
-/// most. It is what a connection owns while a head comes in pieces.
-pub const HTTP_HEAD_MAX: usize = bound(64 * KIB, 512);
-
-/// 128 fields in a head; the common servers send fewer than twenty.
-pub const HTTP_FIELDS_MAX: usize = bound(128, 8);
-
-/// 32 interim responses (1xx) before the one that counts.
-pub const HTTP_INTERIM_MAX: usize = bound(32, 3);
-
-/// 4 KiB for the line of a chunk's size: 16 digits, and extensions that nobody uses.
-pub const HTTP_CHUNK_LINE_MAX: usize = bound(4 * KIB, 48);
-
-/// 1 hour: what takes longer counts as that.
-pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
-
-/// 120 intervals of a load's series (at least 60 once they have doubled): a plot shows no more, and
-/// with a histogram each they take half a MiB.
-pub const SERIES_POINTS: usize = 120;
-
-/// 100 ms: the first intervals, so that a run of 10 s has a hundred.
-pub const SERIES_FIRST: Duration = Duration::from_millis(100);
-
-/// 200 bytes of an error's example.
-pub const EXAMPLE_MAX: usize = 200;
-
-/// 250 ms between two looks at how far a load is.
-pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-
-/// 256 KiB of small frames a publisher of a load sends before they come again: they stay in the cache.
-pub const RING_BYTES: usize = 256 * KIB;
-
-/// 64 MiB for the small frames of all of a load's publishers, as long as each has 16.
-pub const RINGS_BYTES: usize = 64 * MIB;
-
-/// From 8 KiB on, a load's frames share one payload in memory.
-pub const RING_PACKED: usize = 8 * KIB;
-
-/// 64 frames before those of a large payload come again, at least 4: enough to tell what is missing.
-pub const RING_SLOTS: usize = 64;
-
-/// 512 MiB, a third of a second, of large frames that a load hashes before it starts.
-pub const RING_HASHED: usize = 512 * MIB;
-
-/// 64 gaps a publisher in which a load waits for frames that may come late.
-pub const MISSING_RANGES: usize = 64;
-
-/// 16,384 writes a publisher of which a load remembers when they were: at 64 KiB each, more than a gateway
-/// and the sockets buffer.
-pub const WRITES_REMEMBERED: usize = 16_384;
-
-/// 50 µs between two looks at what a load is to send: what a system needs to wake a sleeper anyway.
-pub const LOAD_NAP: Duration = Duration::from_micros(50);
-
-/// 64 KiB that a load writes to one connection before the others get their turn.
-pub const LOAD_WRITE: usize = 64 * KIB;
-
-/// 256 KiB that a load reads at once, and 4 MiB from one connection before the others get their turn: it
-/// reads before it writes, so that a subscriber is not slow because its publishers are fast.
-pub const LOAD_READ: usize = 256 * KIB;
-/// See [`LOAD_READ`].
-pub const LOAD_READ_TURN: usize = 4 * MIB;
-
-/// 100 ms until a connection that failed is opened again, in line with the others: a server that refuses
-/// ten connections is asked a hundred times a second.
-pub const LOAD_REOPEN: Duration = Duration::from_millis(100);
-
-/// 20 ms: think times of whole seconds end on a grid of so much, at most so much later, so that one wake-up
-/// serves all connections that are due: at 10,000 connections half of the processor time, or less.
-pub const LOAD_GRID: Duration = Duration::from_millis(20);
-
-/// 256 connections that a load begins at once: fewer than any system lets wait to be accepted.
-pub const LOAD_CONNECTING: usize = 256;
-
-/// 3 s in which a gateway that was started on the line before is waited for, where nobody listens yet.
-pub const START_PATIENCE: Duration = Duration::from_secs(3);
-
-/// 50 ms between two attempts to connect meanwhile.
-pub const START_PAUSE: Duration = Duration::from_millis(50);
-
-/// 10 s to connect, subscribe and be answered before a load starts.
-pub const LOAD_PATIENCE: Duration = Duration::from_secs(10);
-
-/// 2 s in which nothing comes: then what is missing at the end of a load is lost.
-pub const LOAD_QUIET: Duration = Duration::from_secs(2);
-
-/// 30 s for what is in flight at the end of a load, however it trickles.
-pub const LOAD_DRAIN: Duration = Duration::from_secs(30);
-
-/// 16 MiB: the largest record that `post` reads unless told otherwise; what a bomb unpacks to is cut off there.
-pub const POST_RECORD_MAX: usize = 16 * MIB;
-
-/// 1 MiB of headers before one file of a tar, which are read into memory whole: a path has 4 KiB, and what
-/// systems keep beside a file 64 KiB each.
-pub const POST_TAR_HEADERS_MAX: u64 = MIB as u64;
-
-/// 128 MiB that unpacking may take: what `xz -9` and `zstd --ultra -22` want, where most want 8.
-pub const POST_UNPACK_MEMORY: usize = 128 * MIB + MIB;
-
-/// The same as the power of two that zstd counts in: 2^27 bytes.
-pub const POST_UNPACK_WINDOW_LOG: u32 = 27;
-
-/// 1,024 records read ahead of the sending.
-pub const POST_AHEAD: usize = 1024;
-
-/// 4 MiB of records read ahead: a tenth of a second of unpacking, whatever the store's pace.
-pub const POST_AHEAD_BYTES: usize = 4 * MIB;
-
-/// 256 bytes charged for each record beside its name and its bytes.
-pub const POST_RECORD_OVERHEAD: usize = 256;
-
-/// 64 MiB of records taken and not ended; beyond that, only what is taken goes on. One is always taken.
-pub const POST_HELD_BYTES: usize = 64 * MIB;
-
-/// 4 times as many records as may be in flight wait for another try before no more are taken, at least 1,000: a
-/// store that sends some of them away for a minute does not hold up the others.
-pub const COURIER_WAITING: usize = 4;
-/// See [`COURIER_WAITING`].
-pub const COURIER_WAITING_MIN: usize = 1000;
-
-/// 1,024 items taken a turn, then the sockets get theirs.
-pub const POST_TAKE_TURN: usize = 1024;
-
-/// 500 ms before a second try, doubled before each further one, up to 30 s.
-pub const COURIER_RETRY_FIRST: Duration = Duration::from_millis(500);
-/// See [`COURIER_RETRY_FIRST`].
-pub const COURIER_RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// 5 min: a Retry-After that asks for more is taken for that.
-pub const COURIER_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-
-/// 8 tries of a record that do not count, because a store that answers others refused the connection.
-pub const COURIER_FREE_TRIES: u32 = 8;
-
-/// 5 s until one connection more is tried than the store took, doubled while it is refused, up to 1 min.
-pub const COURIER_PROBE_FIRST: Duration = Duration::from_secs(5);
-/// See [`COURIER_PROBE_FIRST`].
-pub const COURIER_PROBE_MAX: Duration = Duration::from_secs(60);
-
-/// 10 s at most between two looks for a store that is away.
-pub const COURIER_AWAY_MAX: Duration = Duration::from_secs(10);
-
-/// 60 s that a store may be away, unless it is set.
-pub const COURIER_AWAY_PATIENCE: Duration = Duration::from_secs(60);
-
-/// 10 s for a connection to stand, unless the timeout is less.
-pub const COURIER_CONNECT: Duration = Duration::from_secs(10);
-
-/// 64 KiB of an answer that is kept to be judged.
-pub const COURIER_ANSWER_MAX: usize = 64 * KIB;
-
-/// 200 characters of an answer that a reason quotes.
-pub const COURIER_QUOTE_MAX: usize = 200;
-
-/// 64 KiB: more than any line of a journal.
-pub const POST_JOURNAL_LINE_MAX: u64 = 64 * 1024;
-
-/// 200 ms between two syncs of the journals: what a crash of the machine makes `post` send again.
-pub const POST_SYNC_EVERY: Duration = Duration::from_millis(200);
-
-/// 64 kinds of failure that a report tells apart; further ones are one.
-pub const POST_KINDS: usize = 64;
-
-/// 20 failed records that a report names; a file of its own names all.
-pub const POST_NAMED: usize = 20;
-
-/// 2 s in which a file in a watched folder does not change, where the system cannot tell that it is complete.
-pub const POST_SETTLE: Duration = Duration::from_secs(2);
-
-/// 500 ms between two looks at a watched folder, whatever the system tells of it.
-pub const POST_LOOK_EVERY: Duration = Duration::from_millis(500);
-
 const _: () = {
     assert!(READ_MIN <= READ_MAX);
     assert!(CONN_BYTES >= 4 * READ_MAX, "a connection's credit covers reads while others are verified");
@@ -586,7 +342,8 @@ const _: () = {
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
     assert!(WHOLES_UNHASHED >= 4 * (INLINE_BATCH + WHOLE_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
-    assert!(WRITE_TURN_SHARED <= WRITE_TURN);
+    assert!(WRITE_TURN_SHARED <= WRITE_TURN && WRITE_TURN <= WRITE_TURN_ALL);
+    assert!(READ_TURN <= WRITE_TURN_ALL, "one subscriber of everything holds nobody up");
     assert!(READ_TURN <= WRITE_TURN_SHARED || CHECKED, "nothing piles up");
     assert!(FRAME_PROGRESS <= READ_MAX);
     assert!(RESERVED_FILES as usize >= ADMIN_CONNECTIONS + 64, "the admin server's sockets among them");

@@ -8,7 +8,7 @@ use crate::core::memory::Share;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::runtime::net::Net;
+use crate::runtime::net::{Net, Segments};
 use crate::wire::Body;
 
 impl Egress {
@@ -26,6 +26,7 @@ impl Egress {
         if body.is_fragment() && targets.iter().any(|&target| !conns[target].writing.writable) {
             body = body.copied(&ctx.memory, Share::Small);
         }
+        ctx.fair.hand_out(body.len());
         if targets.is_empty() {
             ctx.ledger.unmatched += u64::from(frames);
         }
@@ -34,6 +35,7 @@ impl Egress {
             let conn = &mut conns[target];
             // It may be about to end.
             if conn.is_written() {
+                ctx.fair.copy(if conn.writing.writable { item.bytes() } else { 0 });
                 conn.writing.outbox.push(item.clone());
                 let is_behind = conn.writing.outbox.pending() > ctx.config.high_watermark();
                 conns.entries += 1;

@@ -1,6 +1,7 @@
 //! From a verdict to sockets: what a frame does, who gets it, and what is written to whom.
 
 pub(in crate::gateway) mod distribute;
+pub(in crate::gateway) mod fair;
 mod fan_out;
 pub(in crate::gateway) mod outbox_item;
 pub(in crate::gateway) mod router;

@@ -22,15 +22,21 @@ impl Egress {
         id: ConnId,
     ) -> io::Result<()> {
         let is_shared = self.shared_at.is_some_and(|at| ctx.now - at < WRITE_SHARED_FOR);
-        let mut left = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
+        let most = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
+        let share = ctx.fair.share(most);
+        let mut left = share;
         while conns[id].has_to_write() {
             if left == 0 {
                 conns.mark_dirty(id);
+                ctx.fair.wrote(0, share < most);
                 break;
             }
             match write_once(conns, ctx, id, left)? {
                 0 => break,
-                n => left = left.saturating_sub(n),
+                n => {
+                    left = left.saturating_sub(n);
+                    ctx.fair.wrote(n, false);
+                }
             }
         }
         Ok(())

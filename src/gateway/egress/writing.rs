@@ -53,7 +53,9 @@ impl Writing {
     /// Until when its publishers are held.
     pub fn patience_ends(&self) -> Option<Instant> {
         let slow = self.slow.as_ref()?;
-        Some((slow.since + PATIENCE_TOTAL).min(self.slow_since(slow) + PATIENCE_IDLE))
+        // Where its socket would take something, it is the gateway that has not written.
+        let idle_since = if self.writable { self.slow_since(slow) } else { self.last_write.get() };
+        Some((slow.since + PATIENCE_TOTAL).min(idle_since + PATIENCE_IDLE))
     }
 
     /// When a slow consumer last took something.

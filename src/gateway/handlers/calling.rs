@@ -154,10 +154,11 @@ impl<H: Process> Calling<H> {
         self.function.is_some() || self.handlers.has_program()
     }
 
-    /// Whether a connection may be read: whatever it sends could wait, or be refused.
+    /// Whether a connection may be read: whatever it sends could wait, or be refused. One that has nothing waiting is
+    /// read though others have filled the queue: its calls are let in in turn with theirs, and not after all of theirs.
     pub fn may_read(&self, id: ConnId) -> bool {
         let room = self.overflow == Overflow::Reject || self.queue.room() > 0;
-        room && !self.queue.is_beyond(id.key())
+        !self.queue.is_beyond(id.key()) && (room || self.queue.has_none_waiting(id.key()))
     }
 }
 

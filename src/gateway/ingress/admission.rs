@@ -2,12 +2,13 @@
 //!
 //! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::limits::{
     BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
-    REPLIES_UNREAD, read_need,
+    RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
@@ -63,12 +64,23 @@ pub struct WaitQueues {
     starved_since: Option<Instant>,
     /// When to look for someone who holds memory and has stalled.
     reclaim_at: Option<Instant>,
+    /// Memory is being taken back, and there is not enough of it yet.
+    is_reclaiming: bool,
+    /// When it was looked whether to begin before someone waits.
+    early_at: Option<Instant>,
+    /// A turn had read enough before everyone who could go on did.
+    is_cut: bool,
 }
 
 /// 100 ms until the next look for someone who stalled, where none was found.
 const RECLAIM_RETRY: Duration = Duration::from_millis(100);
 
 impl WaitQueues {
+    /// Whether someone goes on in the next turn.
+    pub fn go_on(&self) -> bool {
+        self.is_cut
+    }
+
     pub fn reclaim_at(&self) -> Option<Instant> {
         self.reclaim_at
     }
@@ -223,10 +235,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(in crate::gateway) fn resume_lines(&mut self) {
         self.charge_entries();
         let mut went_on = false;
+        self.ingress.lines.is_cut = false;
         for line in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
             went_on |= self.resume_line(line);
         }
-        if self.ingress.lines.are_empty() {
+        if self.ingress.lines.is_reclaiming {
+            // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
+            self.reclaim();
+        } else if self.has_to_reclaim_early() {
+            self.reclaim();
+        } else if self.ingress.lines.are_empty() {
             self.ingress.lines.starved_since = None;
             self.ingress.lines.reclaim_at = None;
         } else if went_on || self.ingress.lines.starved_since.is_none() {
@@ -253,6 +271,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Whoever comes back into the line in this turn waits for the next.
         for _ in 0..self.ingress.lines.of(line).len() {
             let Some(&id) = self.ingress.lines.of(line).front() else { break };
+            if !self.ctx.fair.may_read() {
+                // They go on in the next turn, and nothing keeps them from it but this one's share.
+                self.ingress.lines.is_cut = true;
+                return true;
+            }
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
             let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
             if waits_on(verdict) {
@@ -268,21 +291,46 @@ impl<N: Net, P: Pool> Gate<N, P> {
         went_on
     }
 
-    /// Takes memory back from the peer that holds most of it and has stalled, so that a few who stall
-    /// cannot keep everyone else waiting.
+    /// Whether to take memory back though nobody has waited for long: it is nearly full, and much of that is held by
+    /// peers that have stalled. They have had their time; with what comes next, everyone else would wait as long.
+    fn has_to_reclaim_early(&mut self) -> bool {
+        let is_due = self.ingress.lines.early_at.is_none_or(|at| at <= self.ctx.now);
+        if !is_due || self.ctx.memory.small_is_eased() {
+            return false;
+        }
+        self.ingress.lines.early_at = Some(self.ctx.now + RECLAIM_RETRY);
+        let held: usize = self.conns.iter().map(|conn| self.reclaimable(conn)).sum();
+        held >= self.ctx.memory.small_may() / RECLAIM_SHARE
+    }
+
+    /// Takes memory back from the peers that hold most of it and have stalled, so that those who stall cannot keep
+    /// everyone else waiting, however many they are: from one at least, and from as many as it takes until small
+    /// frames have room again, some of them a turn.
     fn reclaim(&mut self) {
-        self.ingress.lines.reclaim_at = Some(self.ctx.now + RECLAIM_RETRY);
-        let victim = self
-            .conns
-            .iter()
-            .map(|conn| (self.reclaimable(conn), conn.id))
-            .max_by_key(|&(bytes, _)| bytes)
-            .filter(|&(bytes, _)| bytes > 0);
-        if let Some((bytes, id)) = victim {
+        let reclaimable = |conn: &Conn<N::Socket>| (self.reclaimable(conn), conn.id);
+        let mut stalled: Vec<_> =
+            self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
+        stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        let mut is_enough = false;
+        let enough_entries = self.conns.entries.saturating_sub(RECLAIM_ENTRIES);
+        for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
-            // What that freed is used in the next turn; there may be more to take back after it.
-            self.ingress.lines.reclaim_at = Some(self.ctx.now);
+            // Its memory is free when its end is seen to.
+            self.settle_ending();
+            self.charge_entries();
+            is_enough = self.ctx.memory.small_is_eased();
+            if is_enough || self.conns.entries < enough_entries {
+                break;
+            }
+        }
+        // What that freed is used in the next turn; there may be more to take back after it.
+        let lines = &mut self.ingress.lines;
+        lines.is_reclaiming = !is_enough && !stalled.is_empty();
+        let next = if stalled.is_empty() { self.ctx.now + RECLAIM_RETRY } else { self.ctx.now };
+        lines.reclaim_at = (lines.is_reclaiming || !lines.are_empty()).then_some(next);
+        if lines.are_empty() {
+            lines.starved_since = None;
         }
     }
 

@@ -178,6 +178,7 @@ pub(super) fn taken<N: Net, P>(
             conn.reading.last_read = ctx.now.into();
             conn.traffic.bytes_read += n as u64;
             ctx.ledger.bytes_read += n as u64;
+            ctx.fair.read(n as u64);
             Ok(n)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

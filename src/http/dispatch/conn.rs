@@ -27,11 +27,16 @@ pub struct Conn {
 }
 
 /// ```text
-/// Opening ── Idle ⇄ Busy; from each to the end
+/// Connecting ── Handshaking ── Idle ⇄ Busy; from each to the end
 /// ```
 pub enum Life {
-    /// Connecting, then agreeing on TLS.
-    Opening,
+    /// The store's system has not agreed to it yet.
+    Connecting {
+        /// When it was begun.
+        since: Instant,
+    },
+    /// TLS is being agreed on.
+    Handshaking,
     /// To be used again.
     Idle,
     /// Sending a letter and receiving the answer.
@@ -82,7 +87,7 @@ impl Life {
                 Ok(())
             }
             Life::Idle => Err(Fault::Closed(crate::http::wire::Missing::Everything).into()),
-            Life::Opening => Err(Failure::ClosedHandshake),
+            Life::Connecting { .. } | Life::Handshaking => Err(Failure::ClosedHandshake),
         }
     }
 }
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_end_is_an_error_unless_it_ends_an_answer() {
-        assert!(Life::Idle.end(true).is_err() && Life::Opening.end(true).is_err());
+        assert!(Life::Idle.end(true).is_err() && Life::Handshaking.end(true).is_err());
         assert!(busy(9).end(true).is_err());
         let mut life = busy(9);
         life.take(b"HTTP/1.1 200 OK\r\n\r\nall").unwrap();

@@ -6,9 +6,9 @@ use crate::core::limits::{COURIER_AWAY_MAX, COURIER_PROBE_FIRST, COURIER_PROBE_M
 
 /// 5 connections are opened in a millisecond, beside one for each that was answered meanwhile: as many as the
 /// smallest queue of connections to accept in use (that of Python's `http.server`) holds at once.
-const BURST: usize = 5;
+pub(super) const BURST: usize = 5;
 /// See [`BURST`].
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// How many connections may be open: at most what was asked for, fewer where the store refuses more. What stands
 /// when one is refused is what the store takes; now and then one more is tried. 1 ≤ allowed ≤ most.

@@ -4,12 +4,15 @@ use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use slab::Slab;
+
 use super::conn::{Busy, Conn, Life};
+use super::connecting::Connecting;
 use super::judge::{Reason, Verdict, is_overload, judge};
+use super::overtaken::Begun;
 use super::refusing::Refusal;
 use super::retry::pause;
 use super::round::Flight;
-use super::taken::First;
 use super::{Away, Courier, Letter, Outcome};
 use crate::core::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN};
 use crate::core::units::later;
@@ -28,7 +31,7 @@ impl<L: Letter> Courier<L> {
             self.look_up();
         }
         loop {
-            let Some((place, to, from)) = self.places.of(self.opened) else { return false };
+            let Some((place, to, from)) = self.next_place() else { return false };
             match self.open_to(place, to, from) {
                 Ok(()) => return true,
                 // Nothing else would look at the others: there is no event of a connection that never began.
@@ -36,6 +39,18 @@ impl<L: Letter> Courier<L> {
                 Err(_) => return false,
             }
         }
+    }
+
+    /// Where the next connection goes to: to the addresses in turn, but for those where too many are on their way.
+    fn next_place(&mut self) -> Option<(usize, SocketAddr, Option<IpAddr>)> {
+        for _ in self.places.addresses() {
+            let next = self.places.of(self.opened);
+            if next.is_some_and(|(place, ..)| self.connecting.has_room(place, self.now)) {
+                return next;
+            }
+            self.opened += 1;
+        }
+        None
     }
 
     fn open_to(&mut self, place: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<(), Failure> {
@@ -52,7 +67,7 @@ impl<L: Letter> Courier<L> {
             .map_err(Failure::Connect)
             .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link))?;
         entry.insert(Conn {
-            life: Life::Opening,
+            life: Life::Connecting { since: self.now },
             link,
             serial,
             place,
@@ -61,6 +76,7 @@ impl<L: Letter> Courier<L> {
             is_proven: false,
         });
         self.opening += 1;
+        self.connecting.began(place, Begun { at: self.now, index, serial });
         self.arm(index, later(self.now, self.options.connect_timeout()));
         Ok(())
     }
@@ -68,20 +84,22 @@ impl<L: Letter> Courier<L> {
     pub(super) fn on_event(&mut self, index: usize, readable: bool, writable: bool, read_closed: bool) {
         // What happened to a socket that was closed a moment ago is of no interest.
         let Some(conn) = self.conns.get_mut(index) else { return };
-        let mut is_connected = true;
-        if let Life::Opening = conn.life {
+        if let Life::Connecting { since } = conn.life {
             match conn.link.is_connected(&self.net) {
-                Ok(stands) => is_connected = stands,
+                Ok(true) => {}
+                Ok(false) => return,
                 Err(why) => return self.fail(index, Failure::Connect(why)),
             }
-            if is_connected && !conn.link.is_handshaking() {
-                self.opened(index);
-            }
+            conn.life = Life::Handshaking;
+            self.connecting.stood(conn.place, since, self.now);
         }
-        if is_connected && writable {
+        if matches!(conn.life, Life::Handshaking) && !conn.link.is_handshaking() {
+            self.opened(index);
+        }
+        if writable {
             self.write(index);
         }
-        if is_connected && readable {
+        if readable {
             self.read(index, read_closed);
         }
     }
@@ -115,7 +133,7 @@ impl<L: Letter> Courier<L> {
         let conn = &mut self.conns[index];
         conn.life = Life::Busy(Box::new(busy));
         if !conn.is_proven {
-            self.untaken.began(First { at: self.now, index, serial: conn.serial });
+            self.untaken.began(Begun { at: self.now, index, serial: conn.serial });
         }
         self.arm(index, later(self.now, self.options.timeout));
         self.write(index);
@@ -188,7 +206,7 @@ impl<L: Letter> Courier<L> {
                     return if is_done { self.finish(index, true) } else { self.fail(index, failure) };
                 }
             };
-            let has_agreed = matches!(life, Life::Opening) && !link.is_handshaking();
+            let has_agreed = matches!(life, Life::Handshaking) && !link.is_handshaking();
             if let Got::End { said } = got {
                 return match life.end(said) {
                     Ok(()) => self.finish(index, true),
@@ -288,7 +306,7 @@ impl<L: Letter> Courier<L> {
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
         let conn = self.remove(index);
         match conn.life {
-            Life::Opening => {
+            Life::Connecting { .. } | Life::Handshaking => {
                 self.opening -= 1;
                 self.not_opened(conn.place, &failure);
             }
@@ -351,17 +369,30 @@ impl<L: Letter> Courier<L> {
         let target = &self.options.target;
         let found = resolve(target.host(), target.port()).map_err(|why| without_number(&why));
         match found.and_then(|addresses| Places::new(&addresses, &[])) {
-            Ok(places) => (self.places, self.all_places) = (places.clone(), places),
+            Ok(places) => {
+                (self.places, self.all_places) = (places.clone(), places);
+                self.connecting = Connecting::default();
+            }
             Err(why) => log::debug!("cannot find {}: {why}", target.host()),
+        }
+    }
+
+    /// Others were begun later and stand, so these were dropped: what waits for them is faster with new ones.
+    pub(super) fn give_up_dropped(&mut self) {
+        while let Some(Begun { index, .. }) =
+            self.connecting.next_by(self.now, |begun| is_connecting(&self.conns, begun))
+        {
+            self.remove(index);
+            self.opening -= 1;
         }
     }
 
     /// Requests on connections that the store has not taken go elsewhere, and it is tried with fewer.
     pub(super) fn give_up_untaken(&mut self) {
         let mut any = false;
-        while let Some(First { index, .. }) = self.untaken.next_by(self.now, |first| {
-            let conn = self.conns.get(first.index);
-            conn.is_some_and(|conn| conn.serial == first.serial && conn.awaits_first_answer())
+        while let Some(Begun { index, .. }) = self.untaken.next_by(self.now, |begun| {
+            let conn = self.conns.get(begun.index);
+            conn.is_some_and(|conn| conn.serial == begun.serial && conn.awaits_first_answer())
         }) {
             let Conn { life: Life::Busy(busy), link, .. } = self.remove(index) else { continue };
             // What waits to be accepted shall not be worked on.
@@ -434,6 +465,12 @@ impl<L: Letter> Courier<L> {
             self.end_flight(busy.flight, Outcome::Failed(reason));
         }
     }
+}
+
+/// Whether the store's system has not agreed to it yet.
+pub(super) fn is_connecting(conns: &Slab<Conn>, begun: &Begun) -> bool {
+    let conn = conns.get(begun.index).filter(|conn| conn.serial == begun.serial);
+    conn.is_some_and(|conn| matches!(conn.life, Life::Connecting { .. }))
 }
 
 /// Whether what came is no answer, other than for want of its end.

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! How many requests are under way is [`pace`]'s to say, how many connections [`doors`]' is; what an answer means is
-//! [`judge`]'s, how long to wait before another try [`retry`]'s, and which connections the store never took
-//! [`taken`]'s. These five are pure: told the time and given dice.
+//! [`judge`]'s, how long to wait before another try [`retry`]'s, which connections the store's system dropped
+//! [`connecting`]'s, and which its program never took [`taken`]'s. These six are pure: told the time and given dice.
 
 mod conn;
+pub mod connecting;
 pub mod doors;
 pub mod judge;
 mod life;
+pub mod overtaken;
 pub mod pace;
 mod refusing;
 pub mod retry;

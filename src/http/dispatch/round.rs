@@ -10,8 +10,10 @@ use fastrand::Rng;
 use slab::Slab;
 
 use super::conn::{Conn, Life};
+use super::connecting::Connecting;
 use super::doors::Doors;
 use super::judge::Reason;
+use super::life::is_connecting;
 use super::pace::Pace;
 use super::refusing::Refusal;
 use super::taken::Untaken;
@@ -54,6 +56,7 @@ pub struct Courier<L> {
     pub(super) busy: usize,
     pub(super) pace: Pace,
     pub(super) doors: Doors,
+    pub(super) connecting: Connecting,
     pub(super) untaken: Untaken,
     pub(super) deadlines: Deadlines,
     /// Connections that had more to read when their turn was over.
@@ -107,6 +110,7 @@ impl<L: Letter> Courier<L> {
             busy: 0,
             pace: Pace::new(options.max_in_flight, options.adaptive),
             doors: Doors::new(options.max_connections),
+            connecting: Connecting::default(),
             untaken: Untaken::default(),
             deadlines: Deadlines::default(),
             runnable: Vec::new(),
@@ -266,6 +270,7 @@ impl<L: Letter> Courier<L> {
                 None => {}
             }
         }
+        self.give_up_dropped();
         self.give_up_untaken();
         while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
             && at <= self.now
@@ -278,7 +283,9 @@ impl<L: Letter> Courier<L> {
 
     fn time_out(&mut self, index: usize) {
         let failure = match self.conns[index].life {
-            Life::Opening => Failure::ConnectTimeout(self.options.connect_timeout()),
+            Life::Connecting { .. } | Life::Handshaking => {
+                Failure::ConnectTimeout(self.options.connect_timeout())
+            }
             _ => Failure::Timeout(self.options.timeout),
         };
         self.fail(index, failure);
@@ -302,9 +309,11 @@ impl<L: Letter> Courier<L> {
                 self.begin_on(index, flight);
                 continue;
             }
-            let wanted = self.ready.len().min(self.pace.limit() - self.busy);
+            self.connecting.retain(|begun| is_connecting(&self.conns, begun));
+            let coming = self.opening - self.connecting.late(self.now);
+            let wanted = self.ready.len().min(self.pace.limit() - self.busy).saturating_sub(coming);
             let room = self.doors.room(self.now, self.conns.len());
-            for _ in 0..wanted.saturating_sub(self.opening).min(room) {
+            for _ in 0..wanted.min(room) {
                 if !self.open() {
                     break;
                 }
@@ -342,7 +351,8 @@ impl<L: Letter> Courier<L> {
 
     fn next_due(&self) -> Option<Instant> {
         let again = self.waiting.peek().map(|Reverse((at, _))| *at);
-        [self.deadlines.next(), again, self.next_door(), self.patience_ends(), self.untaken.due()]
+        let overtaken = self.connecting.due().into_iter().chain(self.untaken.due()).min();
+        [self.deadlines.next(), again, self.next_door(), self.patience_ends(), overtaken]
             .into_iter()
             .flatten()
             .min()
@@ -354,6 +364,10 @@ impl<L: Letter> Courier<L> {
         let is_open = self.doors.tried().is_none() || self.conns.is_empty();
         let is_wanted = !self.ready.is_empty() || self.refusal.as_ref().is_some_and(Refusal::looks);
         // What is due by now was looked at.
-        self.doors.next().filter(|at| is_open && is_wanted && *at > self.now)
+        [self.doors.next(), self.connecting.next(self.now)]
+            .into_iter()
+            .flatten()
+            .filter(|at| is_open && is_wanted && *at > self.now)
+            .min()
     }
 }

@@ -4,8 +4,9 @@
 //! where few may wait (five, of Python's `http.server`), the others' packets are dropped, and those that were accepted
 //! are used again and again. Nothing tells of that but that others are answered.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use super::overtaken::{Begun, Line};
 
 /// 1 s at least: less than that a lost packet takes, too.
 const LEAST: Duration = Duration::from_secs(1);
@@ -16,58 +17,39 @@ const TIMES: u32 = 3;
 /// The slowest answer is forgotten by one in 256 with each one that is faster.
 const FORGOTTEN: u32 = 256;
 
-/// The first request of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct First {
-    /// When it was begun.
-    pub at: Instant,
-    /// The connection's place.
-    pub index: usize,
-    /// Which connection of that place it was.
-    pub serial: usize,
-}
-
 /// First requests that were not answered yet. One that waits for much longer than others took which began after it
 /// is on a connection that the store has not taken.
 #[derive(Debug, Default)]
 pub struct Untaken {
-    /// In the order in which they were begun. Of some the connection has been answered, or has ended.
-    line: VecDeque<First>,
+    line: Line,
     slowest: Duration,
-    /// When the latest one was begun of all requests that were answered.
-    newest: Option<Instant>,
 }
 
 impl Untaken {
     /// A connection's first request was begun.
-    pub fn began(&mut self, first: First) {
-        self.line.push_back(first);
+    pub fn began(&mut self, first: Begun) {
+        self.line.began(first);
     }
 
     /// Any request was answered.
     pub fn answered(&mut self, began: Instant, took: Duration) {
-        self.newest = self.newest.max(Some(began));
+        self.line.ended(began);
         self.slowest = took.max(self.slowest - self.slowest / FORGOTTEN);
     }
 
     /// The next one that still `waits` and is given up by `now`, if there is one.
-    pub fn next_by(&mut self, now: Instant, waits: impl Fn(&First) -> bool) -> Option<First> {
-        while self.line.front().is_some_and(|first| !waits(first)) {
-            self.line.pop_front();
-        }
-        self.line
-            .pop_front_if(|first| is_over(first.at, self.newest, self.slowest).is_some_and(|at| at <= now))
+    pub fn next_by(&mut self, now: Instant, waits: impl Fn(&Begun) -> bool) -> Option<Begun> {
+        self.line.next_by(now, self.patience(), waits)
     }
 
     /// When there will be one, as far as is known.
     pub fn due(&self) -> Option<Instant> {
-        is_over(self.line.front()?.at, self.newest, self.slowest)
+        self.line.due(self.patience())
     }
-}
 
-/// When a request of `at` is given up, if others speak against it.
-fn is_over(at: Instant, newest: Option<Instant>, slowest: Duration) -> Option<Instant> {
-    newest.filter(|newest| *newest > at).map(|_| at + LEAST.max(slowest.saturating_mul(TIMES)))
+    fn patience(&self) -> Duration {
+        LEAST.max(self.slowest.saturating_mul(TIMES))
+    }
 }
 
 #[cfg(test)]
@@ -78,12 +60,12 @@ mod tests {
     fn what_waits_while_later_ones_are_answered_is_not_taken() {
         let start = Instant::now();
         let ms = |n| start + Duration::from_millis(n);
-        let first = |index, at| First { at: ms(at), index, serial: index };
+        let first = |index, at| Begun { at: ms(at), index, serial: index };
         let mut untaken = Untaken::default();
         (0..3).for_each(|index| untaken.began(first(index, 10 * index as u64)));
         // Alone, an answer to what was begun before says nothing of it.
         untaken.answered(ms(0), Duration::from_millis(600));
-        let waits = |first: &First| first.index != 0;
+        let waits = |first: &Begun| first.index != 0;
         assert_eq!((untaken.next_by(ms(60_000), waits), untaken.due()), (None, None));
         // Answers to what was begun later do, after three times the slowest of them.
         untaken.answered(ms(15), Duration::from_millis(200));
@@ -99,7 +81,7 @@ mod tests {
     fn nothing_is_given_up_within_a_second() {
         let start = Instant::now();
         let mut untaken = Untaken::default();
-        untaken.began(First { at: start, index: 0, serial: 0 });
+        untaken.began(Begun { at: start, index: 0, serial: 0 });
         untaken.answered(start + Duration::from_millis(1), Duration::from_millis(1));
         assert_eq!(untaken.due(), Some(start + LEAST));
     }

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod error_kind;
+#[cfg(feature = "http")]
 mod link;
 mod liveness;
 mod moment;
@@ -9,6 +10,7 @@ mod outbox;
 mod process;
 mod reactor;
 mod timer;
+#[cfg(feature = "http")]
 mod tls;
 
 use std::io;
@@ -17,12 +19,14 @@ use std::time::{Duration, Instant};
 
 pub use deadlines::Deadlines;
 pub use error_kind::{is_out_of_files, kind_of};
+#[cfg(feature = "http")]
 pub use link::{Got, Link, LinkError};
 pub use liveness::Liveness;
 pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
+#[cfg(feature = "http")]
 pub use tls::{Tls, Trust};
 
 /// The network as a gateway sees it. [`Reactor`] is the real one; the simulator has another.

@@ -15,6 +15,7 @@ pub struct Append {
     body: Body,
     frames: u32,
     ticket: u64,
+    from: u64,
     /// The put that it is a piece of, where that has several.
     piece_of: Option<u64>,
     /// It was written once, and not stored: until that is undone it may turn up after a crash.
@@ -30,6 +31,11 @@ impl Append {
     /// Whether it may turn up in the store though it was never told.
     pub fn is_tried(&self) -> bool {
         self.is_tried
+    }
+
+    /// The connection that it comes from.
+    pub fn from(&self) -> u64 {
+        self.from
     }
 
     /// The bytes of its frames.
@@ -82,10 +88,10 @@ struct Open {
 impl Puts {
     /// Hands over a put's appends, in its order.
     pub fn take(&mut self, put: Put, mut give: impl FnMut(Append)) {
-        let Put { ticket, body, frames, .. } = put;
+        let Put { ticket, from: conn, body, frames } = put;
         let runs = runs(&body, frames);
         if runs.is_empty() {
-            return give(Append { body, frames, ticket, piece_of: None, is_tried: false });
+            return give(Append { body, frames, ticket, from: conn, piece_of: None, is_tried: false });
         }
         self.count += 1;
         let open = Open { pieces: runs.len(), bytes: body.len(), refusal: None };
@@ -93,7 +99,7 @@ impl Puts {
         let mut from = 0;
         for (end, frames) in runs {
             let (body, piece_of) = (body.part(from, end), Some(self.count));
-            give(Append { body, frames, ticket, piece_of, is_tried: false });
+            give(Append { body, frames, ticket, from: conn, piece_of, is_tried: false });
             from = end;
         }
     }

@@ -130,7 +130,8 @@ impl<T> Segment<T> {
         self.files = None;
     }
 
-    /// Makes its files, and its topic's folder; whether that was not there.
+    /// Makes its files, and its topic's folder; whether that was not there. Nothing in it is stored before the store's
+    /// own folder is synced, once for all segments of a round.
     pub fn make<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
         let folder = self.folder.clone();
         let mut above = PathBuf::new();
@@ -139,7 +140,9 @@ impl<T> Segment<T> {
             let path = above.join(name);
             is_new = files.make_folder(&path).map_err(|why| Trouble::new("make the folder", &path, why))?;
             // Even where it was there: an earlier attempt may have ended between the two.
-            sync_folder(files, &above)?;
+            if above != Path::new("") {
+                sync_folder(files, &above)?;
+            }
             above = path;
         }
         let path = self.path(Holds::OpenFrames);

@@ -12,24 +12,20 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::Mutex;
 
-use super::ages;
 use super::by_topic::ByTopic;
 use super::files::Disk;
 use super::lock::Lock;
 use super::recent::{Recall, Short, recent};
 use super::schemes::{self, Keys, Schemes};
 use super::warehouse::{Now, Policy, Warehouse};
-use super::{Append, Puts, Recovered, Stamp, Start, Trouble, recover};
+use super::{Append, Puts, Recovered, Stamp, Start, Trouble, ages, recover};
 use crate::core::limits::{
-    STORE_APPENDS, STORE_BUSIEST, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX,
+    STORE_APPENDS, STORE_BUSIEST, STORE_END, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX,
 };
 use crate::core::units::{about, many};
 use crate::runtime::wake::{Panicked, WakeQueue};
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::wire::{DIGEST, Scheme};
-
-/// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
-const END: Duration = Duration::from_secs(10);
 
 /// Where and how to store.
 #[derive(Clone, Debug)]
@@ -290,7 +286,7 @@ impl Sink for StoreThread {
 impl Drop for StoreThread {
     fn drop(&mut self) {
         self.puts = None;
-        if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(STORE_END) == Err(RecvTimeoutError::Timeout) {
             log::error!("the store's disk does not answer: what is left is finished at the next start");
         }
     }

@@ -8,6 +8,8 @@
 //! [ended](Segment::mend) before anything else is done with its topic, so that nothing is ever there twice. What fails
 //! for one topic [holds up that topic](Troubled) and no other; a full disk holds up all.
 
+#[cfg(test)]
+mod new_topics;
 mod round;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -31,7 +33,7 @@ use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
 use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
-use crate::core::limits::{STORE_CLOSE_TURN, STORE_FILES};
+use crate::core::limits::{STORE_END_TURN, STORE_FILES};
 use crate::core::units::later;
 
 /// How a warehouse stores.
@@ -111,6 +113,8 @@ pub struct Warehouse<F: Files> {
     watch: Option<Watch>,
     troubled: Troubled,
     stored_topics: Topics,
+    /// Whether everything that was made in the store's own folder is on the disk.
+    is_root_synced: bool,
     ages: Ages,
     /// Whether stamps run ahead of the clock.
     is_ahead: bool,
@@ -150,6 +154,7 @@ impl<F: Files> Warehouse<F> {
             watch,
             troubled: Troubled::default(),
             stored_topics: Topics::new(topics, policy.topics),
+            is_root_synced: true,
             ages,
             is_ahead: false,
             probed: None,
@@ -223,7 +228,7 @@ impl<F: Files> Warehouse<F> {
     /// Gives segments that are due their final names, and removes old ones, some at a time.
     pub fn rotate(&mut self, now: Now) -> Result<(), Trouble> {
         self.end_all(now)?;
-        for _ in 0..STORE_CLOSE_TURN {
+        for _ in 0..STORE_END_TURN {
             match self.due.first() {
                 Some(&(begun, id)) if later(begun, self.policy.rotate) <= now.instant => {
                     self.close(id, now)?

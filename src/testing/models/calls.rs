@@ -34,6 +34,7 @@ pub fn check_calls(data: &[u8]) {
         let free = if open { in_flight_max.saturating_sub(in_flight) } else { 0 };
         let room = (waiting_max + free).saturating_sub(waiting);
         assert_eq!((calls.room(), calls.waiting(), calls.in_flight()), (room, waiting, in_flight));
+        let mut let_in = Vec::new();
         match choices.below(12) {
             0..3 => {
                 let n = choices.below(6);
@@ -71,6 +72,10 @@ pub fn check_calls(data: &[u8]) {
                 in_flight += 1;
                 conns[began].waiting -= 1;
                 conns[began].passed = 0;
+                // Nothing of it waits: it is read whatever others have waiting.
+                if conns[began].waiting == 0 && conns[began].beyond == 0 && readers.contains(&began) {
+                    let_in.push(began);
+                }
                 for (at, other) in conns.iter_mut().enumerate().filter(|(at, _)| *at != began) {
                     // It may have been seen, and set aside: then nobody expects it to go.
                     let counts = other.waiting > 0 && !other.aside && at != unready;
@@ -121,7 +126,6 @@ pub fn check_calls(data: &[u8]) {
             _ => {}
         }
         // Room is for those beyond first, one of each in turn.
-        let mut let_in = Vec::new();
         loop {
             let waiting: usize = conns.iter().map(|conn| conn.waiting).sum();
             let free = if open { in_flight_max.saturating_sub(in_flight) } else { 0 };
@@ -133,7 +137,10 @@ pub fn check_calls(data: &[u8]) {
                 _ => beyond.push_back(conn),
             }
         }
-        (0..CONNS).for_each(|conn| assert_eq!(calls.is_beyond(conn as u64), conns[conn].beyond > 0));
+        for (at, conn) in (0..).zip(&conns) {
+            let none = conn.waiting == 0 && conn.beyond == 0;
+            assert_eq!((calls.is_beyond(at), calls.has_none_waiting(at)), (conn.beyond > 0, none));
+        }
         let woken = calls.room().min(readers.len());
         let expected: Vec<usize> = let_in.into_iter().chain(readers.drain(..woken)).collect();
         let mut named = Vec::new();

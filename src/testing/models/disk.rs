@@ -40,6 +40,9 @@ struct State {
     stopped: bool,
     /// Says that a sync is done without doing it.
     lies: bool,
+    /// Syncs of the folder that all are in.
+    #[cfg(test)]
+    root_syncs: u64,
     dice: u64,
     /// What files are said to be written to at.
     time: Stamp,
@@ -100,6 +103,8 @@ impl SimDisk {
             full: false,
             stopped: false,
             lies: false,
+            #[cfg(test)]
+            root_syncs: 0,
             dice: 1,
             time: Stamp(0),
         })))
@@ -111,6 +116,12 @@ impl SimDisk {
         let disk = SimDisk::new();
         disk.0.borrow_mut().lies = true;
         disk
+    }
+
+    /// How often the folder that all are in was synced.
+    #[cfg(test)]
+    pub fn root_syncs(&self) -> u64 {
+        self.0.borrow().root_syncs
     }
 
     /// The calendar says this.
@@ -353,6 +364,10 @@ impl Files for SimDisk {
     fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         state.call(false)?;
+        #[cfg(test)]
+        {
+            state.root_syncs += u64::from(path == Path::new(""));
+        }
         state.folder(path)?.sync();
         Ok(())
     }

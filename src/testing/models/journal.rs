@@ -4,7 +4,7 @@ use super::choices::Choices;
 use super::scratch::Scratch;
 use crate::http::dispatch::judge::Reason;
 use crate::tools::post::Key;
-use crate::tools::post::journal::{Identity, Journal, JournalError, Known, Outcome};
+use crate::tools::post::journal::{Identity, Journal, JournalError, Known, Noted, Outcome};
 
 /// Steps of a run; more finds nothing new.
 const STEPS: usize = 100;
@@ -12,8 +12,12 @@ const STEPS: usize = 100;
 /// Few keys, so that they come again.
 const KEYS: usize = 6;
 
-/// Every outcome that was written is known after a crash, and the last of a record counts; what is torn off was
-/// not synced, and what is damaged is as if it had not been written.
+/// Names of files in the source; the first is the source itself.
+const FILES: [&str; 3] = ["", "a", "b/ü"];
+
+/// Every outcome that was written is known after a crash, and the last of a record counts; so are the ids of the source
+/// and its files, and whether it was read to its end. What is torn off was not synced, and what is damaged is as if it
+/// had not been written.
 pub fn check_journal(data: &[u8]) {
     let mut choices = Choices::new(data);
     let mut run = Run::new();
@@ -21,9 +25,11 @@ pub fn check_journal(data: &[u8]) {
         if choices.is_empty() {
             break;
         }
-        match choices.below(8) {
+        match choices.below(10) {
             0..6 => run.note(&mut choices),
             6 => run.synced = run.scratch.read().len(),
+            7 => run.name(&mut choices),
+            8 => run.end(choices.byte().into()),
             _ => run.crash(&mut choices),
         }
     }
@@ -58,14 +64,20 @@ pub fn check_any_journal(data: &[u8]) {
 
 struct Line {
     end: usize,
-    key: usize,
-    outcome: Outcome,
+    says: Says,
     is_whole: bool,
+}
+
+enum Says {
+    Outcome(usize, Outcome),
+    Source(Noted),
+    End(u64),
 }
 
 struct Run {
     scratch: Scratch,
     journal: Journal,
+    known: Known,
     /// Where the first line ends.
     head: usize,
     lines: Vec<Line>,
@@ -76,9 +88,42 @@ struct Run {
 impl Run {
     fn new() -> Run {
         let scratch = Scratch::new();
-        let (journal, _) = Journal::open(scratch.path(), &identity()).expect("a new one");
+        let (journal, known) = Journal::open(scratch.path(), &identity()).expect("a new one");
         let head = scratch.read().len();
-        Run { scratch, journal, head, lines: Vec::new(), synced: head }
+        Run { scratch, journal, known, head, lines: Vec::new(), synced: head }
+    }
+
+    fn write(&mut self, says: Says) {
+        self.journal.write().expect("the temporary folder takes files");
+        let end = self.scratch.read().len();
+        self.lines.push(Line { end, says, is_whole: true });
+    }
+
+    /// An id for the source or a file in it.
+    fn name(&mut self, choices: &mut Choices<'_>) {
+        let file = FILES[choices.below(FILES.len())];
+        let noted = Noted {
+            file: (!file.is_empty()).then(|| file.to_owned()),
+            id: String::from_utf8_lossy(choices.bytes(40)).into_owned(),
+            path: String::new(),
+            print: None,
+        };
+        self.known.note(noted.clone(), false).expect("the temporary folder takes files");
+        self.journal.goes_on();
+        self.write(Says::Source(noted));
+    }
+
+    fn end(&mut self, failed: u64) {
+        let is_said =
+            matches!(self.lines.last(), Some(Line { says: Says::End(said), .. }) if *said == failed);
+        let before = self.scratch.read().len();
+        self.journal.ended(failed);
+        self.journal.write().expect("the temporary folder takes files");
+        if is_said {
+            assert_eq!(self.scratch.read().len(), before, "that is there already");
+        } else {
+            self.write(Says::End(failed));
+        }
     }
 
     fn note(&mut self, choices: &mut Choices<'_>) {
@@ -95,9 +140,7 @@ impl Run {
             reason.text = reason.text.replace(['\n', '\r'], " ");
             Outcome::Failed(tries, reason)
         };
-        self.journal.write().expect("the temporary folder takes files");
-        let end = self.scratch.read().len();
-        self.lines.push(Line { end, key, outcome, is_whole: true });
+        self.write(Says::Outcome(key, outcome));
     }
 
     /// The machine stops: what was not synced may be there in part, with other bytes behind it.
@@ -136,17 +179,38 @@ impl Run {
         let mut other = Scratch::new();
         other.write(bytes);
         let (journal, known) = Journal::open(other.path(), &identity()).expect("it begins as ours");
-        self.journal = journal;
+        (self.journal, self.known) = (journal, known);
         std::mem::swap(&mut self.scratch, &mut other);
         while self.lines.pop_if(|line| !line.is_whole).is_some() {}
         let end = self.lines.last().map_or(self.head, |line| line.end);
         assert_eq!(self.scratch.read(), bytes[..end], "what is behind the last line is cut off, and no more");
         self.synced = end;
+        let known = &self.known;
+        let whole = || self.lines.iter().rev().filter(|line| line.is_whole).map(|line| &line.says);
         for key in 0..KEYS {
-            let last = self.lines.iter().rev().find(|line| line.key == key && line.is_whole);
+            let last = whole().find_map(|says| match says {
+                Says::Outcome(of, outcome) if *of == key => Some(outcome),
+                _ => None,
+            });
             let found = known.outcome(&keyed(key)).expect("it is a file");
-            assert_eq!(found.as_ref(), last.map(|line| &line.outcome), "{key}");
+            assert_eq!(found.as_ref(), last, "{key}");
         }
+        for name in FILES {
+            let last = whole().find_map(|says| match says {
+                Says::Source(noted) if noted.file.as_deref().unwrap_or("") == name => Some(noted),
+                _ => None,
+            });
+            let found = match name {
+                "" => known.own().cloned(),
+                name => known.file(name).expect("it is a file"),
+            };
+            assert_eq!(found.as_ref(), last, "{name:?}");
+        }
+        let ended = match whole().next() {
+            Some(Says::End(failed)) => Some(*failed),
+            _ => None,
+        };
+        assert_eq!(known.ended(), ended);
     }
 }
 

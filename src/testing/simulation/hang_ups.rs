@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::dice::Dice;
 use super::scenarios::{Scene, frame};
 use super::shelf::{Shelf, SimSink};
-use crate::core::limits::{FIRST_SHARE, LINGER, READ_MIN, read_need};
+use crate::core::limits::{FIRST_SHARE, LINGER, READ_MIN, RECLAIM_AFTER, read_need};
 use crate::gateway::CloseReason;
 use crate::gateway::control::{Answer, Command};
 use crate::gateway::snapshot::{MemoryUse, Phase};
@@ -223,5 +224,84 @@ fn who_stalls_and_reads_on_is_told_slow() {
         assert_eq!(last.status, Status::Slow as u16, "{slow:?}: {got:?}");
         assert!(frames.iter().all(|frame| frame.kind == Kind::Data) && frames.len() >= 2);
         assert!(scene.world.borrow().wires[subscriber].gate_ended, "{slow:?}");
+    }
+}
+
+/// Many subscribers that stall take all the memory long before the outbox of any of them is full. Whoever publishes
+/// waits once until that is taken back from them, and not once for each.
+#[test]
+fn many_who_stall_hold_the_others_up_once() {
+    const STALLED: usize = 40;
+    const FRAMES: usize = 5_000;
+    let mut scene = Scene::new(Config {
+        payload_max: 3_000,
+        connections_max: STALLED + 1,
+        memory: 1 << 20,
+        outbox: 1 << 20,
+        ..Config::default()
+    });
+    for _ in 0..STALLED {
+        let subscriber = scene.world.borrow_mut().connect(100);
+        scene.turns(2);
+        scene.send(subscriber, &subscribe());
+    }
+    let publisher = scene.connect();
+    let began = scene.now;
+    scene.send(publisher, &frame(400).repeat(FRAMES));
+    let mut charged = 0;
+    while scene.gate.ledger().read < (STALLED + FRAMES) as u64 {
+        while scene.workers.borrow().has_work() {
+            scene.workers.borrow_mut().work(&mut Dice::Seed(1));
+        }
+        let memory = scene.gate.describe().memory;
+        charged = charged.max(memory.entries_bytes + memory.small_bytes);
+        scene.wait(Duration::from_millis(10));
+        let waits = scene.now - began;
+        assert!(waits < 3 * RECLAIM_AFTER, "{waits:?}, and {} frames are read", scene.gate.ledger().read);
+    }
+    assert!(charged > 900 << 10, "only {charged} bytes were charged: nobody waited for memory");
+    let slow = scene.gate.closed().iter().filter(|(_, why)| *why == CloseReason::Slow).count();
+    assert!(slow >= STALLED / 4, "{slow} were given up");
+}
+
+/// Where memory fills more slowly than that, nobody waits at all: what peers hold that have stalled for long is taken back
+/// before someone needs it, each time.
+#[test]
+fn who_stalls_while_memory_fills_slowly_holds_nobody_up() {
+    stalled_hold_nobody_up(40, Duration::from_millis(16));
+}
+
+/// Few who stall come over their mark before the memory is nearly full. They have taken nothing for long by then, and
+/// there is no reason to wait whether they do.
+#[test]
+fn who_stalled_long_before_its_mark_holds_nobody_up() {
+    stalled_hold_nobody_up(8, Duration::from_millis(4));
+}
+
+fn stalled_hold_nobody_up(stalled: usize, period: Duration) {
+    let mut scene = Scene::new(Config {
+        payload_max: 3_000,
+        connections_max: 4 * stalled,
+        memory: 1 << 20,
+        outbox: 1 << 20,
+        ..Config::default()
+    });
+    let publisher = scene.connect();
+    let slow =
+        |scene: &Scene| scene.gate.closed().iter().filter(|(_, why)| *why == CloseReason::Slow).count();
+    for round in 1..=3 {
+        for _ in 0..stalled {
+            let subscriber = scene.world.borrow_mut().connect(100);
+            scene.turns(2);
+            scene.send(subscriber, &subscribe());
+        }
+        // Each of them costs an entry a frame: the memory is full in 2 to 3 s.
+        for _ in 0..16_000 / stalled {
+            let read = scene.gate.ledger().read;
+            scene.send(publisher, &frame(400));
+            scene.now += period;
+            assert_eq!(scene.gate.ledger().read, read + 1, "round {round}: the publisher waits");
+        }
+        assert!(slow(&scene) >= round, "round {round}: {} were given up", slow(&scene));
     }
 }

@@ -6,6 +6,8 @@ mod again;
 mod charged;
 mod coverage;
 mod dice;
+#[cfg(test)]
+mod fair;
 mod handlers;
 #[cfg(test)]
 mod hang_ups;

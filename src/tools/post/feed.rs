@@ -3,7 +3,7 @@
 //!
 //! It runs on a thread that its caller starts, and rings the poster's bell only when that waits for more.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -16,7 +16,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
-use super::{Key, STDIN};
+use super::source_id::{Ids, Nature, SourceId, Wanted};
+use super::{Fingerprint, Key, STDIN, put_away};
 use crate::core::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::http::dispatch::judge::Reason;
 use crate::runtime::net::Waker;
@@ -30,7 +31,9 @@ pub struct Source {
     /// Where its journal is; none: what became of it is not noted, and nothing goes on where it was.
     pub journal: Option<PathBuf>,
     /// The records that are wanted; none: all.
-    pub only: Option<Arc<HashSet<String>>>,
+    pub only: Option<Arc<Wanted>>,
+    /// How it was when the watched folder it is in was looked at; whoever offered it sees when nobody has this any more.
+    pub fingerprint: Option<Arc<Fingerprint>>,
 }
 
 /// What the poster is given.
@@ -51,6 +54,8 @@ pub enum Item {
     Known {
         /// Its name.
         name: String,
+        /// The id of its source.
+        source_id: SourceId,
         /// Its key.
         key: Key,
         /// What became of it.
@@ -60,6 +65,8 @@ pub enum Item {
     Flawed {
         /// Its name.
         name: String,
+        /// The id of its source.
+        source_id: SourceId,
         /// Why.
         flaw: Flaw,
     },
@@ -86,6 +93,8 @@ pub enum Item {
 pub struct Record {
     /// Its name in its source.
     pub name: String,
+    /// The id of its source.
+    pub source_id: SourceId,
     /// Its key.
     pub key: Key,
     /// What it is.
@@ -116,6 +125,7 @@ pub struct Feed {
     sources: Receiver<Source>,
     walk: Walk,
     url: String,
+    ids: Ids,
     to: Sender<Item>,
     shared: Arc<Shared>,
 }
@@ -126,13 +136,14 @@ pub struct Intake {
     shared: Arc<Shared>,
 }
 
-/// Reads what `sources` gives and posts it to `url` (without its user), where each record is as `walk` says.
-pub fn feed(sources: Receiver<Source>, walk: Walk, url: String, waker: Waker) -> (Feed, Intake) {
+/// Reads what `sources` gives and posts it to `url` (without its user), where each record is as `walk` says and sources
+/// without a journal have `ids`.
+pub fn feed(sources: Receiver<Source>, walk: Walk, url: String, ids: Ids, waker: Waker) -> (Feed, Intake) {
     let (to, items) = channel::bounded(POST_AHEAD);
     let shared =
         Shared { ahead: Mutex::new(0), taken: Condvar::new(), hungry: AtomicBool::new(false), waker };
     let shared = Arc::new(shared);
-    (Feed { sources, walk, url, to, shared: shared.clone() }, Intake { items, shared })
+    (Feed { sources, walk, url, ids, to, shared: shared.clone() }, Intake { items, shared })
 }
 
 impl Intake {
@@ -189,8 +200,16 @@ impl Feed {
     fn read(&self, source: Source) -> ControlFlow<()> {
         let path = source.path.clone();
         let is_stdin = path == Path::new(STDIN);
-        let opened = name_of(&path).and_then(|name| Ok((name, !is_stdin && fs::metadata(&path)?.is_dir())));
-        let (name, is_folder) = match opened {
+        let is_there = || match &source.fingerprint {
+            Some(offered) => offered.is_at(&path),
+            None => is_stdin || path.exists(),
+        };
+        if source.fingerprint.is_some() && !is_there() {
+            let why = JournalError::Busy(format!("{} changed before it was read", path.display()));
+            return self.give(Item::Refused { path, why });
+        }
+        let opened = name_of(&path).and_then(|name| Ok((name, nature_of(&path)?)));
+        let (name, nature) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 let why = format!("cannot open {}: {why}: check its name and mode", path.display());
@@ -203,31 +222,42 @@ impl Feed {
             Some(Cut::Line) => "line",
             Some(Cut::Row) => "csv",
         };
-        let identity = Identity { source: name.clone(), url: self.url.clone(), record: record.into() };
+        let identity = Identity { source: name, url: self.url.clone(), record: record.into() };
+        if let Some(journal) = source.journal.as_ref().filter(|journal| self.ids.watches && !journal.exists())
+        {
+            put_away::fetch_journal(&path, journal, &identity);
+        }
         let opened = match &source.journal {
             Some(journal) => Journal::open(journal, &identity),
             None => Ok((Journal::none(), Known::none())),
         };
-        let (journal, known) = match opened {
+        let (mut journal, mut known) = match opened {
             Ok(opened) => opened,
             Err(why) => return self.give(Item::Refused { path, why }),
         };
         // Whoever held the journal before may have put the source away, which comes before its journal's end.
-        if !is_stdin && !path.exists() {
+        if !is_there() {
             let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
-            if let Err(why) = journal.remove() {
+            if !path.exists()
+                && let Err(why) = journal.remove()
+            {
                 log::debug!("the journal of {}: {why}", path.display());
             }
             return self.give(Item::Refused { path, why });
         }
+        let id = match self.ids.of_source(&source, nature, &identity, &mut journal, &mut known) {
+            Ok(id) => id,
+            Err(why) => return self.give(Item::Refused { path, why }),
+        };
         let walk = Walk { extent: Extent::default(), ..self.walk.clone() };
         let only = source.only.clone();
         let own_journal = source.journal.clone();
         self.give(Item::Begin { source, journal, extent: walk.extent.clone() })?;
-        let mut reading = Reading { feed: self, walk, name, known, only };
-        let walked = match is_folder {
-            true => reading.folder(&path, own_journal.as_deref()),
-            false => reading.source(&path).map_err(|why| why.to_string()),
+        let mut reading =
+            Reading { feed: self, walk, source_id: id.clone(), id, known, only, files: HashMap::new() };
+        let walked = match nature {
+            Nature::Folder => reading.folder(&path, own_journal.as_deref()),
+            _ => reading.source(&path).map_err(|why| why.to_string()),
         };
         match walked {
             Ok(flow) => flow?,
@@ -264,13 +294,30 @@ fn name_of(path: &Path) -> io::Result<String> {
     Ok(shown(named.as_encoded_bytes()))
 }
 
+fn nature_of(path: &Path) -> io::Result<Nature> {
+    if path == Path::new(STDIN) {
+        return Ok(Nature::Stream);
+    }
+    let metadata = fs::metadata(path)?;
+    Ok(match () {
+        () if metadata.is_dir() => Nature::Folder,
+        () if metadata.is_file() => Nature::File,
+        () => Nature::Stream,
+    })
+}
+
 /// A source that is being read.
 struct Reading<'a> {
     feed: &'a Feed,
     walk: Walk,
-    name: String,
+    /// The source's id.
+    id: SourceId,
+    /// That of what is being read of it.
+    source_id: SourceId,
     known: Known,
-    only: Option<Arc<HashSet<String>>>,
+    only: Option<Arc<Wanted>>,
+    /// How often each whole file came, by its key: an archive may hold one twice.
+    files: HashMap<u64, u32>,
 }
 
 impl Reading<'_> {
@@ -282,6 +329,7 @@ impl Reading<'_> {
                 continue;
             }
             let name = shown(file.strip_prefix(path).unwrap_or(&file).as_os_str().as_encoded_bytes());
+            self.source_id = self.id.clone();
             let flow = match found {
                 Below::File => self.file(&file, &name),
                 Below::Unreadable(why) => self.found(name, Found::Flawed(Flaw::Unreadable(why)), false),
@@ -297,7 +345,11 @@ impl Reading<'_> {
     /// What is in a file of the folder that is the source, in which it is called `name`.
     fn file(&mut self, path: &Path, name: &str) -> ControlFlow<()> {
         // Where it failed as such, all of it is wanted again.
-        let is_wanted = self.only.as_ref().is_some_and(|only| only.contains(name));
+        let is_wanted = self.only.as_ref().is_some_and(|only| only.contains_key(name));
+        match self.feed.ids.of_file(path, name, &self.id, self.only.as_deref(), &mut self.known) {
+            Ok(id) => self.source_id = id,
+            Err(why) => return self.found(name.to_owned(), Found::Flawed(Flaw::Unreadable(why)), true),
+        }
         let file_name = shown(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.expect(path);
         let walk = self.walk.clone();
@@ -337,27 +389,56 @@ impl Reading<'_> {
         }
     }
 
-    fn found(&mut self, name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
-        if !is_wanted && self.only.as_ref().is_some_and(|only| !only.contains(&name)) {
+    fn found(&mut self, mut name: String, found: Found, is_wanted: bool) -> ControlFlow<()> {
+        if let Found::Record(Cut::File, body) = &found {
+            self.number(&mut name, body);
+        }
+        if !is_wanted && self.only.as_ref().is_some_and(|only| !only.contains_key(&name)) {
             return ControlFlow::Continue(());
         }
+        let source_id = self.source_id.clone();
         let (cut, body) = match found {
             Found::Record(cut, body) => (cut, body),
-            Found::Flawed(flaw) => return self.feed.give(Item::Flawed { name, flaw }),
+            Found::Flawed(flaw) => return self.feed.give(Item::Flawed { name, source_id, flaw }),
             Found::LeftOut(what) => return self.feed.give(Item::LeftOut { name, what }),
         };
-        let key = Key::of(&self.name, &name, &body);
+        let key = Key::of(&source_id, &name, &body);
         let known = self.known.outcome(&key).unwrap_or_else(|why| {
             // It is sent again, with the same key.
             log::warn!("reading the journal: {why}");
             None
         });
         self.feed.give(match known {
-            // What failed is what is wanted.
-            Some(Outcome::Failed(..)) if self.only.is_some() => Item::Record(Record { name, key, cut, body }),
-            Some(outcome) => Item::Known { name, key, outcome },
-            None => Item::Record(Record { name, key, cut, body }),
+            // What failed is what is wanted; and what is watched is there again because it shall be tried again.
+            Some(Outcome::Failed(..)) if self.only.is_some() || self.feed.ids.watches => {
+                Item::Record(Record { name, source_id, key, cut, body })
+            }
+            Some(outcome) => Item::Known { name, source_id, key, outcome },
+            None => Item::Record(Record { name, source_id, key, cut, body }),
         })
+    }
+}
+
+impl Reading<'_> {
+    /// Gives the second file of the same name and bytes another name: it is another record.
+    fn number(&mut self, name: &mut String, body: &[u8]) {
+        let short = |name: &str| Key::of(&self.source_id, name, body).half() as u64;
+        let own = short(name);
+        let Some(mut count) = self.files.get(&own).copied() else {
+            self.files.insert(own, 1);
+            return;
+        };
+        let (numbered, other) = loop {
+            count += 1;
+            let numbered = format!("{name} ({count})");
+            let other = short(&numbered);
+            if !self.files.contains_key(&other) {
+                break (numbered, other);
+            }
+        };
+        self.files.insert(own, count);
+        self.files.insert(other, 1);
+        *name = numbered;
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use super::Key;
 use super::feed::{Item, Source};
 use super::journal::{Journal, JournalError, Outcome};
+use super::put_away::{self, Change, PutAway, put_away};
 use super::report::{FailedRecord, LeftOutRecord, Lines, Part, failed_record};
 use super::run::{Carried, Poster};
-use super::{Key, watch};
 use crate::core::units::{many, of_file};
 use crate::http::dispatch::{Outcome as End, judge::Reason};
 use crate::tools::records::{Extent, LeftOut};
@@ -47,7 +48,11 @@ impl Job {
     fn note(&mut self, record: &FailedRecord) -> io::Result<()> {
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => none.insert(Lines::create(&watch::report_of(self.journal.path()))?),
+            none => match Lines::create(&put_away::report_of(self.journal.path())) {
+                // Its folder is gone, and with it the source.
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+                created => none.insert(created?),
+            },
         };
         lines.write(record)
     }
@@ -80,19 +85,21 @@ impl Poster {
                 let job = self.read_one();
                 self.send(job, record);
             }
-            Item::Known { name, key, outcome } => {
+            Item::Known { name, source_id, key, outcome } => {
                 let job = self.read_one();
                 match outcome {
                     Outcome::Stored => {
                         self.report.stored_before += 1;
                         self.jobs[job].done += 1;
                     }
-                    Outcome::Failed(tries, reason) => self.failed(job, &name, Some(&key), tries, &reason),
+                    Outcome::Failed(tries, reason) => {
+                        self.failed(job, (&name, &source_id, Some(&key)), tries, &reason);
+                    }
                 }
             }
-            Item::Flawed { name, flaw } => {
+            Item::Flawed { name, source_id, flaw } => {
                 let job = self.read_one();
-                self.failed(job, &name, None, 0, &Reason::from(&flaw));
+                self.failed(job, (&name, &source_id, None), 0, &Reason::from(&flaw));
             }
             Item::LeftOut { name, what } => {
                 self.report.found += 1;
@@ -100,7 +107,8 @@ impl Poster {
             }
             Item::End(error) => {
                 let job = self.current.take().expect("a source begins before it ends");
-                if let Some(why) = &error {
+                // What is watched may yet turn out to be read again.
+                if let Some(why) = error.as_ref().filter(|_| !self.options.watches) {
                     self.report.add_broken(why.clone());
                 }
                 self.jobs[job].ended = Some(error);
@@ -151,7 +159,8 @@ impl Poster {
                 }
                 End::Failed(reason) => {
                     self.jobs[job].journal.failed(&record.key, ended.tries, &reason);
-                    self.failed(job, &record.name, Some(&record.key), ended.tries, &reason);
+                    let named = (record.name.as_str(), &*record.source_id, Some(&record.key));
+                    self.failed(job, named, ended.tries, &reason);
                 }
                 End::Unsent => {
                     self.report.unsent += 1;
@@ -162,11 +171,13 @@ impl Poster {
         }
     }
 
-    fn failed(&mut self, job: usize, name: &str, key: Option<&Key>, tries: u32, reason: &Reason) {
+    /// Notes a failed record, which has a name, the id of its source, and a key if it could be read.
+    fn failed(&mut self, job: usize, record: (&str, &str, Option<&Key>), tries: u32, reason: &Reason) {
         let job = &mut self.jobs[job];
+        let name = record.0;
         job.done += 1;
         job.failed += 1;
-        let failed = failed_record(&job.source.path, name, key, tries, reason);
+        let failed = failed_record(&job.source.path, record, tries, reason);
         log::debug!("{}: {name}: {reason} ({tries} tries)", job.source.path.display());
         self.report.add_failed(&failed, &reason.kind);
         let noted = if self.options.watches { job.note(&failed) } else { Ok(()) };
@@ -190,6 +201,10 @@ impl Poster {
             return;
         }
         let mut job = self.jobs.remove(index);
+        // Where just some of its records were wanted, of the others nothing is known.
+        if job.source.only.is_none() {
+            job.journal.ended(job.failed + u64::from(matches!(job.ended, Some(Some(_)))));
+        }
         if let Err(why) = job.journal.finish() {
             self.ends.get_or_insert(format!(
                 "cannot write the journal: {}: mend that and run it again",
@@ -200,34 +215,46 @@ impl Poster {
         if !self.options.watches {
             return;
         }
+        self.put_away(job);
+    }
+
+    /// Moves a source of a watched folder that is done, unless it is not what was read any more.
+    fn put_away(&mut self, job: Job) {
         let error = job.ended.flatten();
         let is_done = job.failed == 0 && error.is_none();
-        let (done, failed) = (job.done, job.failed);
-        let path = job.source.path.clone();
-        match watch::put_away(&job.source, job.journal, job.lines, error.as_deref()) {
-            Ok(None) => log::warn!(
-                "{}: {failed} of {} failed; it was moved or removed meanwhile: write archives elsewhere, \
-                 or under a name that begins with a dot, and rename them when they are whole",
-                path.display(),
-                many(done, "record")
-            ),
-            Ok(Some(to)) if is_done => {
-                log::info!("{}: {}, now {}", path.display(), many(done, "record"), to.display());
+        let path = job.source.path.display();
+        let count = many(job.done, "record");
+        let became = if is_done { count } else { format!("{} of {count} failed", job.failed) };
+        let end = put_away::End { is_done, error: error.as_deref(), lines: job.lines };
+        match put_away(&job.source, job.journal, end) {
+            Ok(PutAway::To(to)) if is_done => log::info!("{path}: {became}, now {}", to.display()),
+            Ok(PutAway::To(to)) => {
+                let why = error.as_ref().map_or(String::new(), |why| format!(", {why}"));
+                log::warn!("{path}: {became}{why}, now {}", to.display());
+                error.into_iter().for_each(|why| self.report.add_broken(why));
             }
-            Ok(Some(to)) => {
-                let why = error.map_or(String::new(), |why| format!(", {why}"));
-                log::warn!(
-                    "{}: {failed} of {} failed{why}, now {}",
-                    path.display(),
-                    many(done, "record"),
-                    to.display()
-                );
+            Ok(PutAway::Gone) => log::warn!(
+                "{path}: {became}; it was moved or removed meanwhile: write archives elsewhere, \
+                 or under a name that begins with a dot, and rename them when they are whole"
+            ),
+            Ok(PutAway::Stays(change)) => {
+                let what = match change {
+                    Change::Open => {
+                        "a program has it open for writing: it is read again when that closes it, and"
+                    }
+                    Change::Written => "it was written to meanwhile: it is read again, and",
+                    Change::Replaced => {
+                        "another file has its name by now, which is posted from its beginning:"
+                    }
+                };
+                let then = match change {
+                    Change::Open | Change::Written => "what is stored is not sent twice",
+                    Change::Replaced => "rename files into the folder under new names",
+                };
+                log::warn!("{path}: {became}; it stays, for {what} {then}");
             }
             Err(why) => {
-                self.ends.get_or_insert(format!(
-                    "cannot put {} away: {why}: mend that and run it again",
-                    path.display()
-                ));
+                self.ends.get_or_insert(format!("cannot put {path} away: {why}: mend that and run it again"));
             }
         }
     }

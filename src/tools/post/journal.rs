@@ -3,6 +3,8 @@
 //! A line a record, written when its outcome is known and never changed, with a checksum at its end. A crash of the
 //! machine may tear the last lines, and a disk may damage any: what is no whole line is as if it had not been
 //! written, so its record is sent again with the same key. What was torn off at the end is cut off.
+//!
+//! The id of the source stands in there, too, and is on the disk before anything is sent under it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use super::print::Print;
+use super::put_away::move_file;
 use crate::core::limits::POST_JOURNAL_LINE_MAX;
 use crate::core::units::many;
 use crate::http::dispatch::judge::Reason;
@@ -26,6 +30,22 @@ pub struct Identity {
     pub url: String,
     /// What a record is.
     pub record: String,
+}
+
+/// Under which id the records of a source are sent, and by what it is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// The file in a folder that is the source; none for the source itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The id.
+    pub id: String,
+    /// Where the source was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// None for what has none: a pipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<Print>,
 }
 
 /// Why a journal cannot be used, in one line with the mend.
@@ -44,6 +64,14 @@ pub struct Known {
     stored: Vec<u128>,
     /// Where the lines of what failed begin.
     failed: HashMap<u128, u64>,
+    /// What was noted last of the source.
+    own: Option<Noted>,
+    /// Where the last lines of the files in it begin, by halves of their names' keys.
+    files: HashMap<u128, u64>,
+    /// How many records the source was left with that are not stored, where it was read to its end.
+    ended: Option<u64>,
+    /// Whether it was begun when a source was known by its name.
+    is_old: bool,
     /// None where there is no journal.
     lines: Option<File>,
 }
@@ -67,14 +95,19 @@ pub struct Journal {
     lines: Vec<u8>,
     /// Whether something was written that may not be on the disk yet.
     unsynced: bool,
+    /// What its last line says of the end of its source.
+    ended: Option<u64>,
 }
 
-const MARK: &str = "framegate-journal-1";
+const MARK: &str = "framegate-journal-2";
+
+/// The mark of journals without a source id.
+const OLD_MARK: &str = "framegate-journal-1";
 
 impl Journal {
     /// Notes nothing: for what cannot be read again.
     pub fn none() -> Journal {
-        Journal { path: PathBuf::new(), file: None, lines: Vec::new(), unsynced: false }
+        Journal { path: PathBuf::new(), file: None, lines: Vec::new(), unsynced: false, ended: None }
     }
 
     /// Opens the journal at `path`, or begins it, and reads what it holds.
@@ -99,10 +132,9 @@ impl Journal {
             }
             Err(TryLockError::Error(why)) => return Err(unfit(why)),
         }
-        let expected = format!("{MARK} {}", serde_json::to_string(identity).expect("it is three names"));
         let mut known = Known::none();
         let lines = file.try_clone().map_err(unfit)?;
-        let whole = match known.read(lines, &expected).map_err(unfit)? {
+        let whole = match known.read(lines, identity).map_err(unfit)? {
             Some(whole) => whole,
             None => {
                 return Err(JournalError::Unfit(format!(
@@ -112,13 +144,24 @@ impl Journal {
             }
         };
         file.set_len(whole).map_err(unfit)?;
-        let mut journal =
-            Journal { path: path.to_owned(), file: Some(Arc::new(file)), lines: Vec::new(), unsynced: false };
+        let (path, file) = (path.to_owned(), Some(Arc::new(file)));
+        let mut journal = Journal { path, file, lines: Vec::new(), unsynced: false, ended: known.ended };
         if whole == 0 {
-            journal.line(&expected);
+            journal.line(&head(MARK, identity));
             journal.write().map_err(unfit)?;
         }
         Ok((journal, known))
+    }
+
+    /// Begins it anew: all that it holds is of a source that is done.
+    pub fn restart(&mut self, identity: &Identity, known: &mut Known) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            file.set_len(0)?;
+        }
+        *known = Known { lines: known.lines.take(), ..Known::none() };
+        self.ended = None;
+        self.line(&head(MARK, identity));
+        self.write()
     }
 
     /// Notes that a record is stored.
@@ -134,9 +177,17 @@ impl Journal {
         self.line(&format!("failed {key} {tries} {status} {}\t{text}", reason.kind));
     }
 
+    /// Notes that the source was read to its end, and how many of its records are not stored.
+    pub fn ended(&mut self, failed: u64) {
+        if self.ended != Some(failed) {
+            self.line(&format!("end {failed}"));
+            self.ended = Some(failed);
+        }
+    }
+
     fn line(&mut self, text: &str) {
-        debug_assert!(!text.contains('\n'));
-        writeln!(self.lines, "{text} {}", sum_of(text)).expect("a vector takes everything");
+        self.ended = None;
+        self.lines.extend(line_of(text));
     }
 
     /// Hands the lines to the system: from then on only a crash of the machine can take them back.
@@ -176,25 +227,68 @@ impl Journal {
         self.file.as_ref().map_or(Ok(()), |file| file.sync_data())
     }
 
+    /// That it was begun is on the disk, as far as the system can do that.
+    pub fn sync_folder(&self) {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+        if let Err(why) = folder {
+            log::debug!("{}: {why}", self.path.display());
+        }
+    }
+
+    /// Somebody else has noted something: its last line says nothing of an end.
+    pub fn goes_on(&mut self) {
+        self.ended = None;
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes it: its source is done for good.
+    /// Moves it into `folder`, where its source is put.
+    pub fn move_to(self, folder: &Path) -> io::Result<()> {
+        match (&self.file, self.path.file_name()) {
+            (Some(_), Some(name)) => {
+                let to = folder.join(name);
+                match fs::rename(&self.path, &to) {
+                    Err(why) if why.kind() == io::ErrorKind::CrossesDevices => {
+                        // As a rename would: one of another source that had the name.
+                        drop(fs::remove_file(&to));
+                        move_file(&self.path, &to)
+                    }
+                    moved => moved,
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes it: its source is done for good. Where it is gone, as with its folder, that is as good.
     pub fn remove(self) -> io::Result<()> {
-        if self.file.is_some() { fs::remove_file(&self.path) } else { Ok(()) }
+        match &self.file {
+            Some(file) if is_at(&self.path, file)? => fs::remove_file(&self.path),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Known {
     /// No earlier run.
     pub fn none() -> Known {
-        Known { stored: Vec::new(), failed: HashMap::new(), lines: None }
+        Known {
+            stored: Vec::new(),
+            failed: HashMap::new(),
+            own: None,
+            files: HashMap::new(),
+            ended: None,
+            is_old: false,
+            lines: None,
+        }
     }
 
     /// Reads the whole lines; where the last of them ends. None if the journal is another's.
-    fn read(&mut self, lines: File, expected: &str) -> io::Result<Option<u64>> {
+    fn read(&mut self, lines: File, identity: &Identity) -> io::Result<Option<u64>> {
         let mut reader = BufReader::new(lines.try_clone()?);
         self.lines = Some(lines);
         let mut line = Vec::new();
@@ -210,19 +304,15 @@ impl Known {
             let text = checked(&line);
             if at == 0 {
                 match text {
-                    Some(text) if text == expected => {}
+                    Some(text) if text == head(MARK, identity) => {}
+                    Some(text) if text == head(OLD_MARK, identity) => self.is_old = true,
                     // A file that holds something else is not ours to cut off.
                     None if is_torn(&line) => return Ok(Some(0)),
                     _ => return Ok(None),
                 }
-            } else if let Some((key, is_stored)) = text.and_then(outcome_of) {
-                if is_stored {
-                    self.failed.remove(&key.half());
-                    self.stored.push(key.half());
-                } else {
-                    self.failed.insert(key.half(), at);
-                }
-            } else if text.is_none() {
+            } else if let Some(text) = text {
+                self.take(text, at);
+            } else {
                 torn += 1;
             }
             at += n;
@@ -242,15 +332,89 @@ impl Known {
         Ok(Some(whole))
     }
 
+    fn take(&mut self, text: &str, at: u64) {
+        let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let key = || rest.get(..64).and_then(|key| key.parse::<Key>().ok());
+        self.ended = None;
+        match what {
+            "ok" => {
+                if let Some(key) = key() {
+                    self.failed.remove(&key.half());
+                    self.stored.push(key.half());
+                }
+            }
+            "failed" => {
+                if let Some(key) = key() {
+                    self.failed.insert(key.half(), at);
+                }
+            }
+            "end" => self.ended = rest.parse().ok(),
+            "source" => match serde_json::from_str(rest) {
+                Ok(Noted { file: Some(name), .. }) => drop(self.files.insert(half_of(&name), at)),
+                Ok(own) => self.own = Some(own),
+                Err(why) => log::debug!("the journal: {text}: {why}"),
+            },
+            _ => {}
+        }
+    }
+
+    /// What was noted last of the source.
+    pub fn own(&self) -> Option<&Noted> {
+        self.own.as_ref()
+    }
+
+    /// What was noted last of a file in it.
+    pub fn file(&self, name: &str) -> io::Result<Option<Noted>> {
+        let Some(&at) = self.files.get(&half_of(name)) else { return Ok(None) };
+        let noted = self.line_at(at, |text| serde_json::from_str(text.strip_prefix("source ")?).ok())?;
+        Ok(noted.filter(|noted: &Noted| noted.file.as_deref() == Some(name)))
+    }
+
+    /// How many records the source was left with that are not stored, if it was read to its end.
+    pub fn ended(&self) -> Option<u64> {
+        self.ended
+    }
+
+    /// Whether anything became of any record.
+    pub fn has_outcomes(&self) -> bool {
+        !self.stored.is_empty() || !self.failed.is_empty()
+    }
+
+    /// Whether it was begun when a source was known by its name, which was its id.
+    pub fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Notes the id of a source or of a file in it; one that is new is on the disk before anything is sent under it.
+    pub fn note(&mut self, noted: Noted, is_new: bool) -> io::Result<()> {
+        if let Some(file) = &mut self.lines {
+            let text = format!("source {}", serde_json::to_string(&noted).expect("it is names and numbers"));
+            file.write_all(&line_of(&text))?;
+            if is_new {
+                file.sync_data()?;
+            }
+        }
+        self.ended = None;
+        if noted.file.is_none() {
+            self.own = Some(noted);
+        }
+        Ok(())
+    }
+
+    fn line_at<T>(&self, at: u64, read: impl Fn(&str) -> Option<T>) -> io::Result<Option<T>> {
+        let Some(lines) = &self.lines else { return Ok(None) };
+        let mut reader = BufReader::new(lines);
+        reader.seek(SeekFrom::Start(at))?;
+        let mut line = Vec::new();
+        io::Read::take(&mut reader, POST_JOURNAL_LINE_MAX).read_until(b'\n', &mut line)?;
+        Ok(checked(&line).and_then(read))
+    }
+
     /// What became of a record in an earlier run.
     pub fn outcome(&self, key: &Key) -> io::Result<Option<Outcome>> {
         let half = key.half();
-        if let (Some(&at), Some(lines)) = (self.failed.get(&half), &self.lines) {
-            let mut reader = BufReader::new(lines);
-            reader.seek(SeekFrom::Start(at))?;
-            let mut line = Vec::new();
-            io::Read::take(&mut reader, POST_JOURNAL_LINE_MAX).read_until(b'\n', &mut line)?;
-            return Ok(checked(&line).and_then(failure_of));
+        if let Some(&at) = self.failed.get(&half) {
+            return self.line_at(at, failure_of);
         }
         Ok(self.stored.binary_search(&half).is_ok().then_some(Outcome::Stored))
     }
@@ -275,7 +439,23 @@ fn is_at(_: &Path, _: &File) -> io::Result<bool> {
 
 /// A first line that a crash cut off.
 fn is_torn(line: &[u8]) -> bool {
-    !line.ends_with(b"\n") && (MARK.as_bytes().starts_with(line) || line.starts_with(MARK.as_bytes()))
+    let is_of = |mark: &str| mark.as_bytes().starts_with(line) || line.starts_with(mark.as_bytes());
+    !line.ends_with(b"\n") && (is_of(MARK) || is_of(OLD_MARK))
+}
+
+/// The first line.
+fn head(mark: &str, identity: &Identity) -> String {
+    format!("{mark} {}", serde_json::to_string(identity).expect("it is three names"))
+}
+
+/// A file's name in short.
+fn half_of(name: &str) -> u128 {
+    Key::of("", name, b"").half()
+}
+
+fn line_of(text: &str) -> Vec<u8> {
+    debug_assert!(!text.contains('\n'));
+    format!("{text} {}\n", sum_of(text)).into_bytes()
 }
 
 fn sum_of(text: &str) -> String {
@@ -287,12 +467,6 @@ fn checked(line: &[u8]) -> Option<&str> {
     let line = str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (text, sum) = line.rsplit_once(' ')?;
     (sum == sum_of(text)).then_some(text)
-}
-
-fn outcome_of(text: &str) -> Option<(Key, bool)> {
-    let mut words = text.split(' ');
-    let is_stored = words.next()? == "ok";
-    Some((words.next()?.parse().ok()?, is_stored))
 }
 
 fn failure_of(text: &str) -> Option<Outcome> {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// The Idempotency-Key of a record: the SHA-256 of source name, record name and record, with a zero byte after
-/// each name. The same record of the same source has the same key in every run.
+/// The Idempotency-Key of a record: the SHA-256 of source id, record name and record, with a zero byte after the id and
+/// the name. The same record of the same source has the same key in every run, and no other has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 

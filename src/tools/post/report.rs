@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::source_id::{SourceId, Wanted};
 use crate::core::limits::{POST_KINDS, POST_NAMED};
 use crate::http::dispatch::judge::Reason;
 use crate::tools::records::LeftOut;
@@ -19,6 +20,8 @@ use crate::tools::records::LeftOut;
 pub struct FailedRecord {
     /// Its source.
     pub source: PathBuf,
+    /// The id of its source; none in reports of earlier versions.
+    pub source_id: Option<String>,
     /// Its name in there.
     pub record: String,
     /// Its Idempotency-Key; none if it could not be read.
@@ -38,6 +41,8 @@ struct Line {
     /// Where `source` does not say all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_id: Option<String>,
     record: String,
     key: Option<String>,
     status: Option<u16>,
@@ -47,11 +52,11 @@ struct Line {
 
 impl From<FailedRecord> for Line {
     fn from(failed: FailedRecord) -> Line {
-        let FailedRecord { source, record, key, status, tries, reason } = failed;
+        let FailedRecord { source, source_id, record, key, status, tries, reason } = failed;
         let is_text = source.to_str().is_some();
         let source_base64 = (!is_text).then(|| STANDARD.encode(source.as_os_str().as_encoded_bytes()));
         let source = source.to_string_lossy().into_owned();
-        Line { source, source_base64, record, key, status, tries, reason }
+        Line { source, source_base64, source_id, record, key, status, tries, reason }
     }
 }
 
@@ -59,12 +64,12 @@ impl TryFrom<Line> for FailedRecord {
     type Error = DecodeError;
 
     fn try_from(line: Line) -> Result<FailedRecord, DecodeError> {
-        let Line { source, source_base64, record, key, status, tries, reason } = line;
+        let Line { source, source_base64, source_id, record, key, status, tries, reason } = line;
         let source = match source_base64 {
             Some(encoded) => path_of(STANDARD.decode(encoded)?),
             None => source.into(),
         };
-        Ok(FailedRecord { source, record, key, status, tries, reason })
+        Ok(FailedRecord { source, source_id, record, key, status, tries, reason })
     }
 }
 
@@ -257,10 +262,20 @@ impl Lines {
     }
 }
 
-/// The last line of a report's file.
+/// The last line of a report's file: the counts, without the records that have lines of their own.
 #[derive(Debug, Serialize)]
-pub(super) struct LastLine<'a> {
-    pub summary: &'a Report,
+pub(super) struct LastLine {
+    summary: serde_json::Value,
+}
+
+impl LastLine {
+    pub fn of(report: &Report) -> LastLine {
+        let mut summary = serde_json::to_value(report).expect("a report is numbers and names");
+        for named in ["first", "first_left_out"] {
+            summary.as_object_mut().expect("a report has fields").remove(named);
+        }
+        LastLine { summary }
+    }
 }
 
 /// A line of a report's file that tells of one record.
@@ -278,11 +293,11 @@ enum ReportLine {
 ///
 /// # Errors
 /// In one line with the mend: it cannot be read, or is no report.
-pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, String> {
+pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Wanted)>, String> {
     let shown = path.display();
     let wrong = |why: String| format!("cannot read the report {shown}: {why}: give one that --report wrote");
     let reader = BufReader::new(File::open(path).map_err(|why| wrong(why.to_string()))?);
-    let mut sources: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    let mut sources: Vec<(PathBuf, Wanted)> = Vec::new();
     for (index, line) in reader.lines().enumerate() {
         let line = line.map_err(|why| wrong(why.to_string()))?;
         if line.starts_with("{\"summary\"") {
@@ -291,9 +306,10 @@ pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, String
         let line: ReportLine =
             serde_json::from_str(&line).map_err(|why| wrong(format!("line {}: {why}", index + 1)))?;
         let ReportLine::Failed(failed) = line else { continue };
+        let record = (failed.record, failed.source_id.map(SourceId::from));
         match sources.iter_mut().find(|(source, _)| *source == failed.source) {
-            Some((_, records)) => records.push(failed.record),
-            None => sources.push((failed.source, vec![failed.record])),
+            Some((_, records)) => drop(records.insert(record.0, record.1)),
+            None => sources.push((failed.source, Wanted::from([record]))),
         }
     }
     Ok(sources)
@@ -335,13 +351,13 @@ pub struct Part {
 
 pub(super) fn failed_record(
     source: &Path,
-    record: &str,
-    key: Option<&super::Key>,
+    (record, source_id, key): (&str, &str, Option<&super::Key>),
     tries: u32,
     reason: &Reason,
 ) -> FailedRecord {
     FailedRecord {
         source: source.to_owned(),
+        source_id: Some(source_id.to_owned()),
         record: record.to_owned(),
         key: key.map(ToString::to_string),
         status: reason.status,
@@ -355,7 +371,7 @@ mod tests {
     use super::*;
 
     fn failed(source: &str, record: &str) -> FailedRecord {
-        failed_record(Path::new(source), record, None, 4, &Reason::of("503 x", "503 x: busy"))
+        failed_record(Path::new(source), (record, "id", None), 4, &Reason::of("503 x", "503 x: busy"))
     }
 
     #[test]
@@ -371,10 +387,12 @@ mod tests {
         }
         let link = LeftOutRecord { source: "a".into(), record: "l".into(), left_out: "link".into() };
         lines.write(&link).unwrap();
-        lines.write(&LastLine { summary: &report }).unwrap();
+        lines.write(&LastLine::of(&report)).unwrap();
         lines.finish().unwrap();
-        let expected = [("a", vec!["1", "2"]), ("b", vec!["x\ny"])]
-            .map(|(source, records)| (source.into(), records.into_iter().map(str::to_owned).collect()));
+        let expected = [("a", vec!["1", "2"]), ("b", vec!["x\ny"])].map(|(source, records)| {
+            let records = records.into_iter().map(|record| (record.to_owned(), Some("id".into())));
+            (PathBuf::from(source), records.collect::<Wanted>())
+        });
         assert_eq!(failed_records(&path).unwrap(), expected);
         std::fs::write(&path, "{}\n").unwrap();
         let wrong = failed_records(&path).unwrap_err();

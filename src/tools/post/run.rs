@@ -190,7 +190,7 @@ impl Poster {
         self.report.error = self.ends.take();
         debug_assert!(self.report.adds_up(), "{:?}", self.report);
         if let Some(mut lines) = self.lines.take() {
-            let written = lines.write(&super::report::LastLine { summary: &self.report });
+            let written = lines.write(&super::report::LastLine::of(&self.report));
             if let Err(why) = written.and_then(|()| lines.finish().map(drop)) {
                 self.report.error.get_or_insert(format!("cannot write the report: {why}"));
             }

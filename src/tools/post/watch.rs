@@ -1,33 +1,41 @@
-//! A folder in which archives arrive, and where they go when they are done.
+//! A folder in which archives arrive.
 //!
-//! An archive is taken once it is complete: the system says that it was closed after writing, or renamed into the
-//! folder; where it says nothing, once it has not changed for a while. What another process is at work on is left
-//! to it, and looked at again later.
+//! An archive is offered once it is complete: the system says that it was closed after writing, or renamed into the
+//! folder; where it says nothing, once it has not changed for a while; and in both cases only while no process has it
+//! open for writing, as far as the system tells. What was offered is offered again when it has changed, and so is what
+//! is still there after a while: another process was at work on it.
+//!
+//! The folder is the one that its path leads to, even when that is another one than a moment ago: removed and made
+//! anew, moved away, behind a link that was switched, or below a mount. What was told of the old one says nothing of
+//! files in the new one, even where they have the same names.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use crossbeam::channel::{SendTimeoutError, Sender};
 
+use super::events::{Event, Events};
 use super::feed::Source;
+use super::fingerprint::Fingerprint;
 use super::folder::is_hidden;
-use super::journal::Journal;
-use super::report::Lines;
+use super::lease::{Lease, Writers};
 use crate::core::limits::{POST_LOOK_EVERY, POST_SETTLE};
+use crate::http::connect::without_number;
 
 /// 30 s until an archive is offered again that is still there: another process may have left it.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// 4,096 events between two looks; what is lost of more is found by looking.
-const EVENTS: usize = 4096;
+/// 30 s in which a file does not change of which Linux told nothing, and cannot see whether anybody writes it; other
+/// systems never can.
+const SETTLE_UNSEEN: Duration = if cfg!(target_os = "linux") { Duration::from_secs(30) } else { POST_SETTLE };
+
+/// 20 ms: two of the longest ticks in which file systems keep times. What changes later than that changes the times.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What the system told of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +47,47 @@ enum Told {
 }
 
 /// What is known of a file in the folder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
-    print: Print,
+    print: Fingerprint,
     /// When it was first seen like that.
     since: Instant,
     told: Option<Told>,
     /// When it was offered.
     offered: Option<Instant>,
+    /// Lives as long as somebody is at work on what was offered.
+    offer: Weak<Fingerprint>,
+    /// Whether it was said that it would be offered, were it not open for writing.
+    is_awaited: bool,
 }
 
-/// What changes when a file does.
-type Print = (u64, Option<SystemTime>, u64);
+/// The folder that is watched.
+struct Watched {
+    /// Which one it is.
+    folder: Fingerprint,
+    /// None where the system cannot tell what happens in it.
+    events: Option<Events>,
+    /// Whether no more events will come.
+    is_over: bool,
+}
+
+/// What was found at a look.
+#[derive(Default)]
+struct Found {
+    /// Archives that are complete, in the order in which they changed last.
+    complete: Vec<(PathBuf, Arc<Fingerprint>)>,
+    /// Whether one will be within a moment.
+    is_more_soon: bool,
+}
 
 /// Waits for archives; its [`run`](Self::run) is for a thread of its own.
 pub struct Watcher {
     folder: PathBuf,
-    told: Receiver<(PathBuf, Told)>,
-    /// Whether something was told that is not in there.
-    is_lost: Arc<AtomicBool>,
+    /// None while there is no such folder.
+    watched: Option<Watched>,
+    /// Why there is none, as it was said last.
+    trouble: Option<String>,
     files: HashMap<PathBuf, Seen>,
-    _system: Option<RecommendedWatcher>,
 }
 
 impl Watcher {
@@ -68,96 +96,189 @@ impl Watcher {
     /// # Errors
     /// In one line with the mend: it is no folder that can be read.
     pub fn new(folder: &Path) -> Result<Watcher, String> {
-        let wrong = |why: String| format!("cannot watch {}: {why}: give a folder", folder.display());
-        fs::read_dir(folder).map_err(|why| wrong(why.to_string()))?;
-        let (to, told) = channel::bounded(EVENTS);
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let lose = is_lost.clone();
-        let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let Ok(event) = event else { return };
-            if event.need_rescan() {
-                lose.store(true, Relaxed);
-            }
-            if let Some(told) = meaning(event.kind)
-                && let Some(path) = event.paths.into_iter().next_back()
-                && let Err(TrySendError::Full(lost)) = to.try_send((path, told))
-            {
-                log::debug!("too much happens at once; not seen: {lost:?}");
-                lose.store(true, Relaxed);
-            }
-        });
-        let system = system.and_then(|mut system| {
-            system.watch(folder, RecursiveMode::NonRecursive)?;
-            Ok(system)
-        });
-        if let Err(why) = &system {
-            log::warn!("{}: the system cannot tell what happens in it: {why}", folder.display());
-        }
-        let (folder, files) = (folder.to_owned(), HashMap::new());
-        Ok(Watcher { folder, told, is_lost, files, _system: system.ok() })
+        let wrong = |why: io::Error| format!("cannot watch {}: {why}: give a folder", folder.display());
+        fs::read_dir(folder).map_err(wrong)?;
+        let mut watcher =
+            Watcher { folder: folder.to_owned(), watched: None, trouble: None, files: HashMap::new() };
+        watcher.watched = Some(watcher.watch().map_err(wrong)?);
+        Ok(watcher)
     }
 
     /// Gives each archive that is complete to `to`, in the order in which they became so, until nobody wants more.
     pub fn run(mut self, to: &Sender<Source>, journal_of: &dyn Fn(&Path) -> PathBuf) {
         loop {
-            match self.told.recv_timeout(POST_LOOK_EVERY) {
-                Ok(told) => self.hear(told),
-                Err(channel::RecvTimeoutError::Timeout) => {}
-                // The system's side is gone; looking goes on.
-                Err(channel::RecvTimeoutError::Disconnected) => self.told = channel::never(),
-            }
-            let complete = match self.look(Instant::now()) {
-                Ok(complete) => complete,
-                Err(why) => {
-                    log::warn!("cannot look into {}: {why}", self.folder.display());
-                    continue;
-                }
-            };
-            for path in complete {
-                let mut source = Source { journal: Some(journal_of(&path)), path, only: None };
+            let found = self.look(Instant::now());
+            for (path, fingerprint) in found.complete {
+                log::debug!("{} is complete", path.display());
+                let journal = Some(journal_of(&path));
+                let mut source = Source { journal, path, only: None, fingerprint: Some(fingerprint) };
                 loop {
                     match to.send_timeout(source, POST_LOOK_EVERY) {
                         Ok(()) => break,
                         Err(SendTimeoutError::Disconnected(_)) => return,
                         Err(SendTimeoutError::Timeout(back)) => source = back,
                     }
-                    self.hear_all();
+                    // Before the system has too many to remember.
+                    self.hear(Instant::now());
                 }
+            }
+            self.wait(if found.is_more_soon { TICK } else { POST_LOOK_EVERY });
+        }
+    }
+
+    /// Waits for news, but not for longer than `most`.
+    fn wait(&mut self, most: Duration) {
+        let until = Instant::now() + most;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match &self.watched {
+                Some(Watched { events: Some(events), is_over: false, .. }) => events.wait(left),
+                _ => {
+                    let _ = crossbeam::channel::never::<()>().recv_timeout(left);
+                }
+            }
+            // Journals are written beside the archives, and are no news.
+            if self.hear(Instant::now()) || Instant::now() >= until {
+                return;
             }
         }
     }
 
-    fn hear(&mut self, (path, told): (PathBuf, Told)) {
-        if let Some(name) = path.file_name()
-            && let Some(seen) = self.see(self.folder.join(name), Instant::now())
-        {
-            seen.told = Some(told);
+    /// Takes what the system told; whether that was of any archive, or of the folder.
+    fn hear(&mut self, now: Instant) -> bool {
+        let Some(Watched { events: Some(events), .. }) = &self.watched else { return false };
+        let mut is_news = false;
+        for event in events.at_hand() {
+            let (name, told) = match event {
+                Event::Created(name) => (name, None),
+                Event::Written(name) => (name, Some(Told::Written)),
+                Event::Complete(name) => (name, Some(Told::Complete)),
+                Event::Lost => {
+                    // The end of what is being written may be among it: those are judged by their looks.
+                    for seen in self.files.values_mut().filter(|seen| seen.told == Some(Told::Written)) {
+                        (seen.told, seen.since) = (None, now);
+                    }
+                    is_news = true;
+                    continue;
+                }
+                Event::Moved | Event::Over => {
+                    if event == Event::Over
+                        && let Some(watched) = &mut self.watched
+                    {
+                        watched.is_over = true;
+                    }
+                    is_news = true;
+                    continue;
+                }
+            };
+            if let Some(seen) = self.see(self.folder.join(name), now) {
+                seen.told = told;
+                if told == Some(Told::Complete) {
+                    // Whoever is at work on it may not have seen the end of it.
+                    seen.offered = None;
+                }
+                is_news = true;
+            }
         }
-    }
-
-    fn hear_all(&mut self) {
-        while let Ok(told) = self.told.try_recv() {
-            self.hear(told);
-        }
+        is_news
     }
 
     /// What is known of a file, as it is now; none if it is no archive.
     fn see(&mut self, path: PathBuf, now: Instant) -> Option<&mut Seen> {
-        let metadata =
-            fs::metadata(&path).ok().filter(Metadata::is_file).filter(|_| !is_unfinished(&path))?;
-        let print = print(&metadata);
-        let fresh = Seen { print, since: now, told: None, offered: None };
+        if is_unfinished(&path) {
+            return None;
+        }
+        let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+        let print = Fingerprint::of(&metadata);
+        let fresh =
+            Seen { print, since: now, told: None, offered: None, offer: Weak::new(), is_awaited: false };
         let seen = self.files.entry(path).or_insert(fresh);
         if seen.print != print {
             // Another file of the same name is as new as a new one; one that grows is not whole.
-            let told = seen.told.filter(|_| seen.print.2 == print.2);
-            *seen = Seen { told, ..fresh };
+            let told = seen.told.filter(|told| match told {
+                Told::Written => print.is_same_file(&seen.print),
+                Told::Complete => print.is_same_content(&seen.print),
+            });
+            (seen.print, seen.since, seen.told, seen.offered) = (print, now, told, None);
         }
         Some(seen)
     }
 
-    /// The archives that are complete and were not offered, in the order in which they changed last.
-    fn look(&mut self, now: Instant) -> io::Result<Vec<PathBuf>> {
+    /// Watches the folder that the path leads to now.
+    fn watch(&self) -> io::Result<Watched> {
+        loop {
+            let folder = fs::metadata(&self.folder)?;
+            if !folder.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let folder = Fingerprint::of(&folder);
+            let events = Events::of(&self.folder);
+            // Between the two it may have become another.
+            if !Fingerprint::at(&self.folder)?.is_same_file(&folder) {
+                continue;
+            }
+            if let Err(why) = &events {
+                let (folder, why) = (self.folder.display(), without_number(why));
+                log::warn!(
+                    "the system cannot tell what happens in {folder}: {why}: it is looked at now and then"
+                );
+            }
+            return Ok(Watched { folder, events: events.ok(), is_over: false });
+        }
+    }
+
+    /// Whether the folder that is watched is the one that the path leads to.
+    fn is_watched(&self) -> io::Result<bool> {
+        let there = Fingerprint::at(&self.folder)?;
+        Ok(self
+            .watched
+            .as_ref()
+            .is_some_and(|watched| !watched.is_over && watched.folder.is_same_file(&there)))
+    }
+
+    /// Watches the folder that the path leads to, if it is another than the one that is watched.
+    fn follow(&mut self, now: Instant) -> io::Result<()> {
+        if self.is_watched()? {
+            return Ok(());
+        }
+        // What was told was told of other files.
+        self.files.retain(|_, seen| seen.offer.strong_count() > 0);
+        for seen in self.files.values_mut() {
+            (seen.told, seen.since) = (None, now);
+        }
+        self.watched = None;
+        self.watched = Some(self.watch()?);
+        if self.trouble.is_none() {
+            log::warn!("{} is another folder than before: that one is watched now", self.folder.display());
+        }
+        Ok(())
+    }
+
+    /// The archives that are complete and were not offered.
+    fn look(&mut self, now: Instant) -> Found {
+        let found = self.try_look(now);
+        let folder = self.folder.display();
+        match found {
+            Ok(found) => {
+                if self.trouble.take().is_some() {
+                    log::warn!("{folder} can be read again, and is watched");
+                }
+                found
+            }
+            Err(why) => {
+                let why = without_number(&why);
+                if self.trouble.as_ref() != Some(&why) {
+                    log::warn!("cannot look into {folder}: {why}: waiting until that is mended");
+                    self.trouble = Some(why);
+                }
+                Found::default()
+            }
+        }
+    }
+
+    fn try_look(&mut self, now: Instant) -> io::Result<Found> {
+        self.follow(now)?;
+        self.hear(now);
         let mut present = HashSet::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -165,35 +286,80 @@ impl Watcher {
                 present.insert(path);
             }
         }
-        self.hear_all();
-        if self.is_lost.swap(false, Relaxed) {
-            // The end of what is being written may be among it: those are judged by their looks.
-            for seen in self.files.values_mut().filter(|seen| seen.told == Some(Told::Written)) {
-                (seen.told, seen.since) = (None, now);
-            }
+        // Where it has become another one meanwhile, what was told may have been of that or of this.
+        if !self.is_watched()? {
+            return Ok(Found::default());
         }
-        self.files.retain(|path, _| present.contains(path));
-        let mut complete = Vec::new();
-        for (path, seen) in &mut self.files {
+        self.files.retain(|path, seen| present.contains(path) || seen.offer.strong_count() > 0);
+        let mut found = Found::default();
+        for (path, seen) in self.files.iter_mut().filter(|(path, _)| present.contains(*path)) {
             let is_due = seen.offered.is_none_or(|offered| now.duration_since(offered) >= AGAIN);
-            if is_due && seen.is_complete(now) {
-                seen.offered = Some(now);
-                complete.push((seen.print.1, path.clone()));
+            if !is_due || seen.offer.strong_count() > 0 {
+                continue;
+            }
+            match seen.judge(path, now) {
+                Judged::Complete => {
+                    let offer = Arc::new(seen.print);
+                    (seen.offered, seen.offer) = (Some(now), Arc::downgrade(&offer));
+                    found.complete.push((path.clone(), offer));
+                }
+                Judged::Soon => found.is_more_soon = true,
+                Judged::NotYet => {}
             }
         }
-        complete.sort();
-        Ok(complete.into_iter().map(|(_, path)| path).collect())
+        found.complete.sort_by_cached_key(|(path, print)| (print.modified(), path.clone()));
+        Ok(found)
     }
 }
 
+#[cfg(test)]
+impl Watcher {
+    /// What it offers at a look, with the journals that [`run`](Self::run) is told of beside them.
+    pub(super) fn offers(&mut self, now: Instant) -> Vec<Source> {
+        let found = self.look(now).complete.into_iter();
+        let offer = |(path, print): (PathBuf, Arc<Fingerprint>)| {
+            let journal = Some(super::journal_of(&path, "http://store/", "auto"));
+            Source { journal, path, only: None, fingerprint: Some(print) }
+        };
+        found.map(offer).collect()
+    }
+}
+
+/// Whether a file may be taken.
+enum Judged {
+    Complete,
+    Soon,
+    NotYet,
+}
+
 impl Seen {
-    fn is_complete(&self, now: Instant) -> bool {
+    fn judge(&mut self, path: &Path, now: Instant) -> Judged {
+        let quiet = now.duration_since(self.since);
         match self.told {
-            Some(Told::Complete) => true,
-            // The end of that will be told.
-            Some(Told::Written) if cfg!(target_os = "linux") => false,
-            _ => self.print.0 > 0 && now.duration_since(self.since) >= POST_SETTLE,
+            Some(Told::Complete) if quiet < TICK => return Judged::Soon,
+            Some(Told::Complete) => {}
+            _ if self.print.size() > 0 && quiet >= POST_SETTLE => {}
+            _ => return Judged::NotYet,
         }
+        let is_complete = match (Lease::ask(path), self.told) {
+            (Err(_), _) => false,
+            (Ok(Writers::Nobody(_)), _) => true,
+            (Ok(Writers::Some), _) => {
+                if !self.is_awaited && quiet >= AGAIN {
+                    self.is_awaited = true;
+                    log::warn!(
+                        "{} is taken once the program that writes to it has closed it",
+                        path.display()
+                    );
+                }
+                false
+            }
+            (Ok(Writers::Unknown), Some(Told::Complete)) => true,
+            // The end of that will be told.
+            (Ok(Writers::Unknown), Some(Told::Written)) => false,
+            (Ok(Writers::Unknown), None) => quiet >= SETTLE_UNSEEN,
+        };
+        if is_complete { Judged::Complete } else { Judged::NotYet }
     }
 }
 
@@ -204,118 +370,69 @@ fn is_unfinished(path: &Path) -> bool {
     is_hidden(path) || path.extension().is_some_and(is_part)
 }
 
-fn meaning(kind: EventKind) -> Option<Told> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Told::Complete),
-        EventKind::Modify(ModifyKind::Data(_)) => Some(Told::Written),
-        _ => None,
-    }
-}
-
-fn print(metadata: &Metadata) -> Print {
-    #[cfg(unix)]
-    let number = std::os::unix::fs::MetadataExt::ino(metadata);
-    #[cfg(not(unix))]
-    let number = 0;
-    (metadata.len(), metadata.modified().ok(), number)
-}
-
-/// Where the failed records of a source are noted until it is put away.
-pub(super) fn report_of(journal: &Path) -> PathBuf {
-    journal.with_extension("report")
-}
-
-/// Moves a source that is done into `done/`, one with failures into `failed/` with its report beside it; where it is
-/// now, or none if somebody else has moved or removed it meanwhile. Its name stays, so that its records keep their
-/// keys.
-pub(super) fn put_away(
-    source: &Source,
-    journal: Journal,
-    lines: Option<Lines>,
-    error: Option<&str>,
-) -> io::Result<Option<PathBuf>> {
-    let folder = source.path.parent().unwrap_or(Path::new("."));
-    let name = source.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let is_done = lines.is_none() && error.is_none();
-    let to = free_folder(&folder.join(if is_done { "done" } else { "failed" }), Path::new(name))?;
-    if !is_done {
-        let mut lines = match lines {
-            Some(lines) => lines,
-            None => Lines::create(&report_of(journal.path()))?,
-        };
-        lines.write(&serde_json::json!({ "summary": { "error": error } }))?;
-        let written = lines.finish()?;
-        // Before the source: a report without it is made again, one that is missing is not.
-        fs::rename(written, to.join(format!("{}.report.jsonl", name.to_string_lossy())))?;
-    }
-    let to = to.join(name);
-    let is_there = match fs::rename(&source.path, &to) {
-        Err(why) if why.kind() == io::ErrorKind::NotFound && !source.path.exists() => false,
-        renamed => renamed.map(|()| true)?,
-    };
-    journal.remove()?;
-    Ok(is_there.then_some(to))
-}
-
-/// `folder`, or one numbered in there where the name is taken.
-fn free_folder(folder: &Path, name: &Path) -> io::Result<PathBuf> {
-    for number in 1u32.. {
-        let candidate = if number == 1 { folder.to_owned() } else { folder.join(number.to_string()) };
-        if !candidate.join(name).exists() {
-            fs::create_dir_all(&candidate)?;
-            return Ok(candidate);
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::post::journal::Identity;
+    use crossbeam::channel;
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    impl Watcher {
+        fn names_at(&mut self, now: Instant) -> Vec<String> {
+            let names = self.look(now).complete.into_iter();
+            names.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        }
+    }
 
     #[test]
     fn a_file_that_does_not_change_is_taken_after_a_while_and_once() {
         let folder = tempfile::tempdir().unwrap();
         let mut watcher = Watcher::new(folder.path()).unwrap();
         // Of what was there before, the system says nothing.
-        watcher.told = channel::never();
+        watcher.watched.as_mut().unwrap().events = None;
         let now = Instant::now();
         for name in ["b", ".hidden", "a", "c.zip.part", "d.tmp"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         fs::create_dir(folder.path().join("done")).unwrap();
         fs::write(folder.path().join("empty"), "").unwrap();
-        assert_eq!(watcher.look(now).unwrap(), Vec::<PathBuf>::new());
+        assert!(watcher.names_at(now).is_empty());
         let later = now + POST_SETTLE;
         fs::write(folder.path().join("a"), "grown").unwrap();
-        assert_eq!(watcher.look(later).unwrap(), [folder.path().join("b")]);
+        let b = watcher.look(later).complete;
+        assert_eq!((b.len(), &b[0].0), (1, &folder.path().join("b")));
         let later = later + POST_SETTLE;
-        assert_eq!(watcher.look(later).unwrap(), [folder.path().join("a")]);
-        assert_eq!(watcher.look(later).unwrap(), Vec::<PathBuf>::new());
-        // Still there after a long time: nobody was at work on it.
-        assert_eq!(watcher.look(later + AGAIN).unwrap().len(), 2);
+        assert_eq!(watcher.names_at(later), ["a"]);
+        assert!(watcher.names_at(later).is_empty());
+        // Still there after a long time: nobody was at work on it. Of the other, somebody is.
+        assert_eq!(watcher.names_at(later + AGAIN), ["a"]);
+        drop(b);
+        assert_eq!(watcher.names_at(later + AGAIN), ["b"]);
     }
 
     #[test]
     fn a_file_of_which_the_end_was_not_told_is_taken_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let mut watcher = Watcher::new(folder.path()).unwrap();
-        let (to, told) = channel::bounded(1);
-        watcher.told = told;
-        let path = folder.path().join("a");
-        fs::write(&path, "all of it").unwrap();
-        to.send((path.clone(), Told::Written)).unwrap();
         let now = Instant::now();
-        assert!(watcher.look(now).unwrap().is_empty());
-        watcher.is_lost.store(true, Relaxed);
-        assert!(watcher.look(now + AGAIN).unwrap().is_empty());
-        assert_eq!(watcher.look(now + AGAIN + POST_SETTLE).unwrap(), [path]);
+        let [mut a, mut b] = ["a", "b"].map(|name| File::create(folder.path().join(name)).unwrap());
+        let known = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // Two of one kind behind each other are one.
+        for _ in 0..known.trim().parse::<usize>().unwrap() {
+            a.write_all(b"a").unwrap();
+            b.write_all(b"b").unwrap();
+        }
+        drop((a, b));
+        assert!(watcher.names_at(now).is_empty());
+        assert!(watcher.files.values().all(|seen| seen.told.is_none()), "the end was lost");
+        assert_eq!(watcher.names_at(now + POST_SETTLE), ["a", "b"]);
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn a_file_is_taken_when_it_is_closed_or_renamed_in_but_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
@@ -325,8 +442,7 @@ mod tests {
         let patience = Duration::from_secs(60);
         let next = || sources.recv_timeout(patience).unwrap().path;
 
-        use std::io::Write;
-        let mut open = fs::File::create(folder.path().join("open")).unwrap();
+        let mut open = File::create(folder.path().join("open")).unwrap();
         open.write_all(b"a part").unwrap();
         fs::write(other.path().join("moved"), "all").unwrap();
         fs::rename(other.path().join("moved"), folder.path().join("moved")).unwrap();
@@ -337,27 +453,99 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_put_away_under_their_name() {
+    fn what_is_still_open_is_not_taken_however_it_came() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.zip");
-        let own = folder.path().join(".a.journal");
-        let source = Source { journal: Some(own.clone()), path: path.clone(), only: None };
-        let identity = Identity { source: "a.zip".into(), url: "u".into(), record: "file".into() };
-        let put = |error: Option<&str>| {
-            fs::write(&path, "x").unwrap();
-            let (journal, _) = Journal::open(&own, &identity).unwrap();
-            let to = put_away(&source, journal, None, error).unwrap().unwrap();
-            assert!(!path.exists() && !own.exists() && to.exists());
-            to.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
-        };
-        assert_eq!(put(None), "done/a.zip");
-        assert_eq!(put(None), "done/2/a.zip");
-        assert_eq!(put(Some("torn")), "failed/a.zip");
-        let report = fs::read_to_string(folder.path().join("failed/a.zip.report.jsonl")).unwrap();
-        assert_eq!(report, "{\"summary\":{\"error\":\"torn\"}}\n");
-        // Somebody was faster.
-        let (journal, _) = Journal::open(&own, &identity).unwrap();
-        assert_eq!(put_away(&source, journal, None, None).unwrap(), None);
-        assert!(!own.exists());
+        let path = |name: &str| folder.path().join(name);
+        let before = File::create(path("before")).unwrap();
+        fs::write(path("before"), "not all").unwrap();
+        let mut watcher = Watcher::new(folder.path()).unwrap();
+        let renamed = File::create(path(".renamed")).unwrap();
+        fs::rename(path(".renamed"), path("renamed")).unwrap();
+        // One of two closes it.
+        let twice = File::create(path("twice")).unwrap();
+        fs::write(path("twice"), "not all").unwrap();
+        let now = Instant::now();
+        assert!(watcher.names_at(now).is_empty());
+        assert!(watcher.names_at(now + LONG).is_empty());
+        drop((before, renamed, twice));
+        assert!(watcher.names_at(now + LONG).len() == 3);
+    }
+
+    #[test]
+    fn another_folder_at_the_path_is_watched_like_the_first() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let (inbox, real) = (path("inbox"), path("real"));
+        let again: [(&str, &dyn Fn()); 4] = [
+            ("removed and made anew", &|| {
+                fs::remove_dir_all(&real).unwrap();
+                fs::create_dir(&real).unwrap();
+            }),
+            ("moved, and another made", &|| {
+                fs::rename(&real, path("old")).unwrap();
+                fs::create_dir(&real).unwrap();
+            }),
+            ("a link that is switched", &|| {
+                fs::create_dir(path("new")).unwrap();
+                symlink("new", path("link")).unwrap();
+                fs::rename(path("link"), &inbox).unwrap();
+            }),
+            // Seen from here, a mount is this: another device and inode, and the other one lives on.
+            ("exchanged", &|| {
+                use rustix::fs::{CWD, RenameFlags, renameat_with};
+                fs::create_dir(path("mounted")).unwrap();
+                renameat_with(CWD, path("new"), CWD, path("mounted"), RenameFlags::EXCHANGE).unwrap();
+            }),
+        ];
+        fs::create_dir(&real).unwrap();
+        symlink("real", &inbox).unwrap();
+        let mut watcher = Watcher::new(&inbox).unwrap();
+        let now = Instant::now();
+        for (what, happens) in again {
+            let old = File::create(inbox.join("slow")).unwrap();
+            assert!(watcher.names_at(now).is_empty());
+            happens();
+            let mut slow = File::create(inbox.join("slow")).unwrap();
+            slow.write_all(b"a part").unwrap();
+            // The end of another one of that name.
+            drop(old);
+            for later in [now, now, now + POST_SETTLE, now + LONG] {
+                assert!(watcher.names_at(later).is_empty(), "{what}");
+            }
+            let watched = watcher.watched.as_ref().unwrap();
+            assert!(watched.events.is_some() && !watched.is_over);
+            slow.write_all(b" and the rest").unwrap();
+            drop(slow);
+            fs::write(inbox.join("quick"), "all").unwrap();
+            assert!(watcher.look(now + LONG).is_more_soon, "{what}");
+            let mut names = watcher.names_at(now + LONG + TICK);
+            names.sort();
+            assert_eq!(names, ["quick", "slow"], "{what}");
+            fs::remove_file(inbox.join("slow")).unwrap();
+            fs::remove_file(inbox.join("quick")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let inbox = root.path().join("inbox");
+        fs::create_dir(&inbox).unwrap();
+        let mut watcher = Watcher::new(&inbox).unwrap();
+        let now = Instant::now();
+        fs::remove_dir(&inbox).unwrap();
+        for _ in 0..2 {
+            assert!(watcher.names_at(now).is_empty());
+            assert_eq!(watcher.trouble.as_deref(), Some("No such file or directory"));
+        }
+        fs::write(&inbox, "no folder").unwrap();
+        assert!(watcher.names_at(now).is_empty());
+        assert!(watcher.trouble.as_ref().is_some_and(|why| why.eq_ignore_ascii_case("not a directory")));
+        fs::remove_file(&inbox).unwrap();
+        fs::create_dir(&inbox).unwrap();
+        assert!(watcher.names_at(now).is_empty() && watcher.trouble.is_none());
+        fs::write(inbox.join("a"), "all").unwrap();
+        assert!(watcher.names_at(now).is_empty());
+        assert_eq!(watcher.names_at(now + TICK), ["a"]);
     }
 }

@@ -1,13 +1,13 @@
 //! A round: what is stored together.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Now, Open, Warehouse};
-use crate::core::limits::{STORE_FILES, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::core::limits::{STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
 use crate::sinks::store::files::{self, Files, append_all, is_missing};
 use crate::sinks::store::index::Entry;
 use crate::sinks::store::names;
@@ -53,6 +53,10 @@ pub struct Round {
     parts: Vec<Part>,
     part_of: Vec<usize>,
     bytes: usize,
+    /// Topics that were new in it.
+    new_topics: usize,
+    /// Connections that wait for a later round with a further new topic, and with all that is behind it.
+    deferred: HashSet<u64>,
 }
 
 /// Where frames go.
@@ -61,6 +65,8 @@ enum Place {
     Part(usize),
     /// To a later round.
     Later,
+    /// To a later round, with what its connection has sent behind it: this one has as many new topics as it may.
+    Deferred,
     /// To what waits until its topic works again.
     Held,
     /// Nowhere, for this reason.
@@ -76,7 +82,27 @@ impl<F: Files> Warehouse<F> {
         now: Now,
         told: &mut impl FnMut(Append, Option<Box<str>>),
     ) -> Result<(), Trouble> {
+        let mut deferred = VecDeque::new();
+        let planned = self.plan_on(round, waiting, &mut deferred, now, told);
+        deferred.append(waiting);
+        *waiting = deferred;
+        planned
+    }
+
+    /// What is deferred is put aside.
+    fn plan_on(
+        &mut self,
+        round: &mut Round,
+        waiting: &mut VecDeque<Append>,
+        deferred: &mut VecDeque<Append>,
+        now: Now,
+        told: &mut impl FnMut(Append, Option<Box<str>>),
+    ) -> Result<(), Trouble> {
         while let Some(append) = waiting.front() {
+            if round.deferred.contains(&append.from()) {
+                deferred.extend(waiting.pop_front());
+                continue;
+            }
             let len = append.len();
             if self.troubled.holds(append.topic()) {
                 let is_refused = self.troubled.is_full() && !append.is_tried() && self.works(now.instant);
@@ -95,6 +121,10 @@ impl<F: Files> Warehouse<F> {
             let at = match self.place(append, round, now) {
                 Ok(Place::Part(at)) => at,
                 Ok(Place::Later) => break,
+                Ok(Place::Deferred) => {
+                    round.deferred.insert(append.from());
+                    continue;
+                }
                 Ok(Place::Held) => continue,
                 Ok(Place::Nowhere(why)) => {
                     self.troubled.forget(append.topic());
@@ -166,7 +196,7 @@ impl<F: Files> Warehouse<F> {
         }
         let id = match self.topics.get(topic) {
             Some(&id) => id,
-            None => match self.begin(topic, now)? {
+            None => match self.begin(topic, round, now)? {
                 Ok(id) => id,
                 Err(place) => return Ok(place),
             },
@@ -181,9 +211,9 @@ impl<F: Files> Warehouse<F> {
         Ok(Place::Part(open.part))
     }
 
-    /// Begins a topic's next segment; none if as many are open as may be, and all in this round, or if the store has
-    /// as many topics as it may.
-    fn begin(&mut self, topic: &[u8], now: Now) -> Result<Result<usize, Place>, Trouble> {
+    /// Begins a topic's next segment; none if as many are open as may be, and all in this round, if the round has as
+    /// many new topics as it may, or the store as many.
+    fn begin(&mut self, topic: &[u8], round: &mut Round, now: Now) -> Result<Result<usize, Place>, Trouble> {
         if self.due.len() >= STORE_OPEN {
             let oldest = self.due.iter().find(|(_, id)| self.segments[*id].round != self.rounds);
             let Some(&(_, id)) = oldest else { return Ok(Err(Place::Later)) };
@@ -191,6 +221,13 @@ impl<F: Files> Warehouse<F> {
         }
         let text = std::str::from_utf8(topic).expect("only frames whose topic was checked are stored");
         let folder: Arc<Path> = names::folder(text).into();
+        // Whether it is new need not be asked while it would have room.
+        let is_bounded = round.new_topics >= STORE_NEW_TOPICS;
+        let path = folder.clone();
+        let looked = |why| Trouble::new("look for", &path, why);
+        if is_bounded && !self.files.is_folder(&folder).map_err(looked)? {
+            return Ok(Err(Place::Deferred));
+        }
         let may = self.stored_topics.take(&mut self.files, &folder, now.instant);
         if !may.map_err(|why| Trouble::new("count the topics for", &folder, why))? {
             return Ok(Err(Place::Nowhere(self.stored_topics.refusal())));
@@ -207,7 +244,11 @@ impl<F: Files> Warehouse<F> {
         self.due.insert((now.instant, id));
         self.open_files(id);
         match self.segments[id].segment.make(&mut self.files) {
-            Ok(is_new) => self.stored_topics.add(is_new),
+            Ok(is_new) => {
+                round.new_topics += usize::from(is_new);
+                self.stored_topics.add(is_new);
+                self.is_root_synced = false;
+            }
             Err(trouble) => {
                 self.retire(id);
                 return Err(trouble);
@@ -235,6 +276,12 @@ impl<F: Files> Warehouse<F> {
                 SyncPolicy::Off => Ok(()),
             };
             self.judge(part, synced)?;
+        }
+        if !self.is_root_synced {
+            // Once for all the folders that are new in it.
+            let root = Path::new("");
+            self.files.sync_folder(root).map_err(|why| Trouble::new("sync the folder", root, why))?;
+            self.is_root_synced = true;
         }
         for part in parts.iter_mut().filter(|part| matches!(part.fate, Fate::Written)) {
             let segment = &mut self.segments[part.segment].segment;

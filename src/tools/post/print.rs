@@ -1,0 +1,148 @@
+//! By what a file is known again, whatever it is called.
+//!
+//! The file system's number of a file and the time at which it was created stay when it is renamed, moved or appended
+//! to, and no other file has both. What they do not show is that a file was emptied and written anew, as `cp` over it
+//! and some log rotations do: then it is shorter than it was, or begins with something else. A copy that kept size,
+//! time and beginning (a restored backup, a folder that was moved to another disk) is the same file, too.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::core::limits::POST_PRINT_HEAD;
+
+/// What a journal notes of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Print {
+    /// The file system's number; 0 where there are none.
+    inode: u64,
+    /// When it was created, in nanoseconds since 1970, where the file system says so.
+    born: Option<u64>,
+    /// How long it is; 0 for a folder.
+    len: u64,
+    /// When it was changed last; none for a folder.
+    modified: Option<u64>,
+    /// The SHA-256 of its first bytes, at most [`POST_PRINT_HEAD`].
+    head: String,
+}
+
+/// A file as it is now.
+#[derive(Debug)]
+pub struct Look {
+    /// What is noted of it.
+    pub print: Print,
+    head: Vec<u8>,
+}
+
+impl Look {
+    /// Looks at the file or folder at `path`; none where that is neither.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn at(path: &Path) -> io::Result<Option<Look>> {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Ok(Some(Look::of(&metadata, None, Vec::new())));
+        }
+        // To open a pipe is to wait for its writer.
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut head = Vec::new();
+        file.take(metadata.len().min(POST_PRINT_HEAD)).read_to_end(&mut head)?;
+        Ok(Some(Look::of(&metadata, nanoseconds(metadata.modified()), head)))
+    }
+
+    fn of(metadata: &Metadata, modified: Option<u64>, head: Vec<u8>) -> Look {
+        let len = if metadata.is_dir() { 0 } else { metadata.len() };
+        let (inode, born) = (inode(metadata), nanoseconds(metadata.created()));
+        Look { print: Print { inode, born, len, modified, head: digest(&head) }, head }
+    }
+
+    /// Whether this is the file that `earlier` was made of, which may have grown since.
+    pub fn is_of(&self, earlier: &Print) -> bool {
+        let now = &self.print;
+        let is_copy = now.modified.is_some() && (now.len, now.modified) == (earlier.len, earlier.modified);
+        let is_same = now.inode != 0 && (now.inode, now.born) == (earlier.inode, earlier.born);
+        (is_same || is_copy) && self.continues(earlier)
+    }
+
+    /// Whether it begins with what was there before.
+    fn continues(&self, earlier: &Print) -> bool {
+        let len = earlier.len.min(POST_PRINT_HEAD) as usize;
+        self.print.len >= earlier.len && self.head.get(..len).is_some_and(|head| digest(head) == earlier.head)
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> u64 {
+    0
+}
+
+fn nanoseconds(time: io::Result<SystemTime>) -> Option<u64> {
+    time.ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos().try_into().ok()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Duration;
+
+    #[test]
+    fn a_file_is_known_again_and_no_other_is_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let look = |name: &str| Look::at(&path(name)).unwrap().unwrap();
+        fs::write(path("a"), "one\n").unwrap();
+        let print = look("a").print;
+        fs::rename(path("a"), path("b")).unwrap();
+        assert!(look("b").is_of(&print), "renamed");
+        fs::write(path("b"), "one\ntwo\n").unwrap();
+        assert!(look("b").is_of(&print), "grown");
+        let grown = look("b").print;
+        fs::write(path("b"), "two\none\n").unwrap();
+        assert!(!look("b").is_of(&grown), "written anew");
+        fs::write(path("b"), "one\n").unwrap();
+        assert!(!look("b").is_of(&grown), "shorter than it was");
+        assert!(look("b").is_of(&print));
+
+        // The same text, in another file of the same name.
+        fs::rename(path("b"), path("b.1")).unwrap();
+        fs::write(path("b"), "one\n").unwrap();
+        let other = fs::File::options().write(true).open(path("b")).unwrap();
+        other.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        assert!(!look("b").is_of(&look("b.1").print), "a rotated log");
+        // A copy that kept its times.
+        other.set_modified(fs::metadata(path("b.1")).unwrap().modified().unwrap()).unwrap();
+        assert!(look("b").is_of(&look("b.1").print), "a restored backup");
+    }
+
+    #[test]
+    fn a_folder_is_known_by_its_number_whatever_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("a")).unwrap();
+        let print = Look::at(&path("a")).unwrap().unwrap().print;
+        fs::write(path("a/x"), "x").unwrap();
+        fs::rename(path("a"), path("b")).unwrap();
+        fs::create_dir(path("a")).unwrap();
+        assert!(Look::at(&path("b")).unwrap().unwrap().is_of(&print));
+        assert!(!Look::at(&path("a")).unwrap().unwrap().is_of(&print));
+    }
+}

@@ -1,0 +1,17 @@
+//! The library as programs use it: gateways in this process, their clients and handlers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod client;
+mod control;
+mod copies;
+mod gateway;
+mod handlers;
+mod handlers_memory;
+mod hang_ups;
+mod parts;
+mod rust_handler;
+#[cfg(unix)]
+mod store_troubles;

@@ -1,0 +1,39 @@
+//! The program, end to end: everything here starts `framegate`, or needs what it is made of.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod archives;
+#[cfg(unix)]
+mod bench_frames;
+#[cfg(unix)]
+mod cases;
+mod cli;
+#[cfg(unix)]
+mod end_to_end;
+#[cfg(unix)]
+mod endings;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod hostile;
+#[cfg(unix)]
+mod http_sink;
+#[cfg(unix)]
+mod matrix;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory_returns;
+mod oddities;
+#[cfg(unix)]
+mod page;
+#[cfg(unix)]
+mod post;
+#[cfg(unix)]
+mod prometheus;
+#[cfg(unix)]
+mod store_crash;
+#[cfg(unix)]
+mod stored;
+#[cfg(target_os = "linux")]
+mod subscriptions;
+#[cfg(target_os = "linux")]
+mod terminal;
