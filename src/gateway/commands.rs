@@ -14,13 +14,13 @@ use crate::runtime::pool::Pool;
 
 /// Whether the gate takes in, and who waits until it has finished what it took.
 #[derive(Debug, Default)]
-pub struct Gatekeeper {
+pub struct PauseState {
     paused: bool,
     /// Who waits for quiet, and until when.
     waiting: Vec<(Instant, Answer<Paused>)>,
 }
 
-impl Gatekeeper {
+impl PauseState {
     /// Whether it is told to take nothing in.
     pub fn is_paused(&self) -> bool {
         self.paused
@@ -35,7 +35,7 @@ impl Gatekeeper {
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Carries out a command at the instant `now`.
     pub fn command(&mut self, command: Command, now: Instant) {
-        self.now = now;
+        self.ctx.now = now;
         match command {
             Command::Pause(wait, answer) => self.pause(wait, answer),
             Command::Resume(answer) => answer.give(self.resume()),
@@ -57,35 +57,35 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn pause(&mut self, wait: Duration, answer: Answer<Paused>) {
-        if !self.keeper.paused {
-            self.keeper.paused = true;
+        if !self.pause_state.paused {
+            self.pause_state.paused = true;
             log::info!("paused: nothing more is taken in until it is told to resume");
         }
         let quiet = self.is_quiet();
-        if quiet || wait.is_zero() || self.keeper.waiting.len() >= WAITERS {
+        if quiet || wait.is_zero() || self.pause_state.waiting.len() >= WAITERS {
             answer.give(self.paused_answer());
         } else {
-            self.keeper.waiting.push((later(self.now, wait), answer));
+            self.pause_state.waiting.push((later(self.ctx.now, wait), answer));
         }
     }
 
     fn paused_answer(&self) -> Paused {
-        let in_flight = self.ledger.borrow().in_flight() - self.lined_up - self.assembly.held();
-        let (queued, parked) = match self.calling {
-            Some(_) => (self.lined_up, 0),
-            None => (0, self.lined_up),
+        let in_flight = self.ctx.ledger.in_flight() - self.calling.lined_up - self.fragments.held();
+        let (queued, parked) = match self.calling.answers() {
+            true => (self.calling.lined_up, 0),
+            false => (0, self.calling.lined_up),
         };
-        let unconfirmed = self.ledger.borrow().sunk.unconfirmed();
-        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.assembly.held() }
+        let unconfirmed = self.ctx.ledger.sunk.unconfirmed();
+        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.fragments.held() }
     }
 
     fn resume(&mut self) -> bool {
-        let was_paused = std::mem::take(&mut self.keeper.paused);
+        let was_paused = std::mem::take(&mut self.pause_state.paused);
         if was_paused {
             log::info!("resumed");
             self.answer_waiting(|_| true);
             for id in self.conns.ids() {
-                self.mark_runnable(id);
+                self.conns.mark_runnable(id);
             }
         }
         was_paused
@@ -94,31 +94,31 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that was accepted is finished and written, but for frames that wait for a handler, parts
     /// that are held, and what waits for room for them.
     pub fn is_quiet(&self) -> bool {
-        let calls = self.calling.as_ref().map_or(0, |calling| calling.queue.in_flight());
-        self.in_flight == 0
-            && self.jobs == 0
-            && self.entries == 0
-            && self.owed == 0
-            && self.assembly.is_quiet()
+        let calls = self.calling.queue.in_flight();
+        self.ingress.in_flight == 0
+            && self.ctx.jobs == 0
+            && self.conns.entries == 0
+            && self.acks.owed == 0
+            && self.fragments.is_quiet()
             && calls == 0
-            && self.durable.as_ref().is_none_or(|durable| durable.is_idle())
+            && self.acks.sinks.is_idle()
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
     pub(super) fn answer_quiet(&mut self) {
-        if !self.keeper.waiting.is_empty() {
-            let (quiet, now) = (self.is_quiet(), self.now);
+        if !self.pause_state.waiting.is_empty() {
+            let (quiet, now) = (self.is_quiet(), self.ctx.now);
             self.answer_waiting(|until| quiet || until <= now);
         }
     }
 
     fn answer_waiting(&mut self, is_due: impl Fn(Instant) -> bool) {
         let paused = self.paused_answer();
-        let waiting = std::mem::take(&mut self.keeper.waiting);
+        let waiting = std::mem::take(&mut self.pause_state.waiting);
         for (until, answer) in waiting {
             match is_due(until) {
                 true => answer.give(paused),
-                false => self.keeper.waiting.push((until, answer)),
+                false => self.pause_state.waiting.push((until, answer)),
             }
         }
     }
@@ -129,57 +129,54 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut also = None;
         match setting {
             Setting::Workers(workers) => {
-                (old_count, new_count) = (self.pool.workers(), workers);
-                self.pool.set_workers(workers).map_err(|why| {
+                (old_count, new_count) = (self.ctx.pool.workers(), workers);
+                self.ctx.pool.set_workers(workers).map_err(|why| {
                     format!("cannot start a worker: {why}: set fewer, or raise the limit of processes")
                 })?;
                 (old, new) = (&old_count, &new_count);
             }
             Setting::Memory(bytes) => {
-                (old_size, new_size) = (Size(self.config.memory), Size(bytes));
-                let before = self.config.clone();
+                (old_size, new_size) = (Size(self.ctx.config.memory), Size(bytes));
+                let before = self.ctx.config.clone();
                 self.change(|config| config.memory = bytes)?;
-                also = self.config.also_since(&before);
-                self.memory.set_limit(bytes);
-                self.memory.keep(self.config.digests_bytes());
-                if let Some(durable) = &mut self.durable {
-                    durable.set_memory(bytes);
-                }
-                if let Some(dedup) = &mut self.dedup {
+                also = self.ctx.config.also_since(&before);
+                self.ctx.memory.set_limit(bytes);
+                self.ctx.memory.keep(self.ctx.config.digests_bytes());
+                self.acks.sinks.set_memory(bytes);
+                if let Some(dedup) = &mut self.acks.dedup {
                     dedup.set_memory(bytes);
                 }
-                self.assembly.set_bytes(self.config.parts_max());
+                self.fragments.set_bytes(self.ctx.config.parts_max());
                 // An outbox is at most half of the memory.
-                self.reconsider_crowds();
+                self.reconsider_slow();
                 (old, new) = (&old_size, &new_size);
             }
             Setting::Handlers(_) | Setting::MaxInFlight(_) | Setting::MaxQueued(_) | Setting::Overflow(_) => {
                 return self.set_calling(setting);
             }
             Setting::HttpMaxInFlight(most) => {
-                (old_count, new_count) = (self.config.http_max_in_flight, most);
-                let before = self.config.clone();
+                (old_count, new_count) = (self.ctx.config.http_max_in_flight, most);
+                let before = self.ctx.config.clone();
                 self.change(|config| config.http_max_in_flight = most)?;
-                let sinks = self.durable.as_mut();
-                if !sinks.is_some_and(|durable| durable.set_max_in_flight("http", most)) {
-                    self.config = before;
+                if !self.acks.sinks.set_max_in_flight("http", most) {
+                    self.ctx.config = before;
                     return Err("there is no HTTP sink: start the gateway with --http-sink".into());
                 }
                 (old, new) = (&old_count, &new_count);
             }
             Setting::Outbox(bytes) => {
-                let max = self.config.memory / 2;
+                let max = self.ctx.config.memory / 2;
                 if bytes > max {
                     return Err(format!(
                         "outbox {} is more than half of memory {}: set it to {} or less, or set memory higher first",
                         Size(bytes),
-                        Size(self.config.memory),
+                        Size(self.ctx.config.memory),
                         Size(max)
                     ));
                 }
-                (old_about, new_size) = (rounded(self.config.outbox_max()), Size(bytes));
+                (old_about, new_size) = (rounded(self.ctx.config.outbox_max()), Size(bytes));
                 self.change(|config| config.outbox = bytes)?;
-                self.reconsider_crowds();
+                self.reconsider_slow();
                 (old, new) = (&old_about, &new_size);
             }
         }
@@ -187,10 +184,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
-        if self.calling.is_none() {
+        if !self.calling.answers() {
             return Err("there is no handler: start the gateway with --handler".into());
         }
-        let mut config = (*self.config).clone();
+        let mut config = (*self.ctx.config).clone();
         let listed = |config: &Config| {
             let mut all = config.listed().into_iter();
             all.find(|(name, _)| *name == setting.name()).map(|(_, value)| value).unwrap_or_default()
@@ -205,45 +202,43 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         config.check()?;
         self.bound_subscriptions(&config)?;
-        if let Some(calling) = &mut self.calling {
-            calling.configure(&config, self.now);
-        }
-        self.memory.set_answer_room(config.answer_room());
+        self.calling.configure(&config, self.ctx.now);
+        self.ctx.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
-        self.config = Rc::new(config);
+        self.ctx.config = Rc::new(config);
         Ok(Change { name: setting.name().into(), old, new, also: None })
     }
 
     /// Changes the configuration, if it can work then.
     fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), String> {
-        let mut config = (*self.config).clone();
+        let mut config = (*self.ctx.config).clone();
         change(&mut config);
         config.check()?;
         self.bound_subscriptions(&config)?;
-        self.config = Rc::new(config);
+        self.ctx.config = Rc::new(config);
         Ok(())
     }
 
     /// Subscribers that are not behind any more, by a mark that was changed.
-    fn reconsider_crowds(&mut self) {
-        let mark = self.crowd_mark();
+    fn reconsider_slow(&mut self) {
+        let mark = self.ctx.config.high_watermark();
         for id in self.conns.ids() {
-            if self.conns.get(id).is_some_and(|conn| conn.crowd.is_some() && conn.outbox.pending() <= mark) {
-                self.uncrowd(id);
+            if self.conns[id].writing.slow.is_some() && self.conns[id].writing.outbox.pending() <= mark {
+                self.egress.release(&mut self.conns, id);
             }
         }
     }
 
     /// What the gate looks like now, without a look at every connection.
     pub fn describe(&self) -> Snapshot {
-        let mut settings = self.config.listed();
-        settings.insert(0, ("workers", self.pool.workers().to_string()));
+        let mut settings = self.ctx.config.listed();
+        settings.insert(0, ("workers", self.ctx.pool.workers().to_string()));
         Snapshot { settings, ..self.describe_state() }
     }
 
     /// The same without its settings, which take longer to be written out than all else.
     pub(crate) fn describe_state(&self) -> Snapshot {
-        let phase = match (self.draining, self.keeper.paused) {
+        let phase = match (self.ctx.draining, self.pause_state.paused) {
             (Some(_), _) => Phase::Draining,
             (None, true) => Phase::Paused,
             (None, false) => Phase::Running,
@@ -252,44 +247,48 @@ impl<N: Net, P: Pool> Gate<N, P> {
         Snapshot {
             phase,
             quiet: self.is_quiet(),
-            uptime: self.now.saturating_duration_since(self.started),
+            uptime: self.ctx.now.saturating_duration_since(self.observe.started),
             ledger: self.ledger(),
             queues: Queues {
-                connections: depth(self.conns.sockets(), self.config.connections_max),
-                jobs: depth(self.jobs, JOBS),
-                in_flight: self.in_flight as u64,
-                outbox_items: self.entries as u64,
-                lines: self.lines.lengths(),
-                dedup: self.dedup.as_ref().map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
-                dedup_window: self.dedup.as_ref().map(|dedup| DedupWindow {
+                connections: depth(self.conns.sockets(), self.ctx.config.connections_max),
+                jobs: depth(self.ctx.jobs, JOBS),
+                in_flight: self.ingress.in_flight as u64,
+                outbox_items: self.conns.entries as u64,
+                lines: self.ingress.lines.lengths(),
+                dedup: self
+                    .acks
+                    .dedup
+                    .as_ref()
+                    .map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
+                dedup_window: self.acks.dedup.as_ref().map(|dedup| DedupWindow {
                     window: dedup.window(),
-                    reach: dedup.reach(self.now),
+                    reach: dedup.reach(self.ctx.now),
                     forgotten_early: dedup.forgotten_early(),
                 }),
             },
             memory: self.memory_use(),
-            subscriptions: self.router.describe(),
-            workers: self.pool.usage(self.now),
-            stages: self.timing.stages().clone(),
-            calls: self.calling.as_ref().map(|calling| calling.describe(self.now)),
-            parts: self.assembly.describe(self.now),
-            sinks: self.durable.as_ref().map(|durable| durable.describe(self.now)),
-            paused: self.pauses.counts(self.now),
+            subscriptions: self.egress.router.describe(),
+            workers: self.ctx.pool.usage(self.ctx.now),
+            stages: self.ctx.timing.stages().clone(),
+            calls: self.calling.answers().then(|| self.calling.describe(self.ctx.now)),
+            parts: self.fragments.describe(self.ctx.now),
+            sinks: (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.describe(self.ctx.now)),
+            paused: self.observe.pauses.counts(self.ctx.now),
             settings: Vec::new(),
             survey: None,
         }
     }
 
     fn memory_use(&self) -> MemoryUse {
-        let [small, large, answers, entries] = self.memory.charged().map(|bytes| bytes as u64);
+        let [small, large, answers, entries] = self.ctx.memory.charged().map(|bytes| bytes as u64);
         MemoryUse {
             small_bytes: small,
             large_bytes: large,
             answers_bytes: answers,
             entries_bytes: entries,
-            subscriptions_bytes: self.memory.subscriptions() as u64,
-            used_bytes: self.memory.used() as u64,
-            limit_bytes: self.memory.limit() as u64,
+            subscriptions_bytes: self.ctx.memory.subscriptions() as u64,
+            used_bytes: self.ctx.memory.used() as u64,
+            limit_bytes: self.ctx.memory.limit() as u64,
         }
     }
 }

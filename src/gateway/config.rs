@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::dedup::Dedup;
+use super::acks::dedup::Dedup;
 use crate::core::call_queue::Overflow;
 use crate::core::limits::{
     ANSWER_WAITS, BUFFER_OVERHEAD, CALL, DEDUP_ENTRY, DEDUP_SHARE, FRAME_TIMEOUT, KEYS_DEFAULT, READ_MAX,
@@ -227,6 +227,11 @@ impl Config {
     /// fell behind leaves room for the others.
     pub fn outbox_max(&self) -> usize {
         self.outbox.min(self.memory / 2)
+    }
+
+    /// Bytes in an outbox from which on its publishers are held.
+    pub fn high_watermark(&self) -> usize {
+        self.outbox_max() / 2
     }
 
     /// What parts may really take: at most half of the memory, and beside it there is room for the largest frame

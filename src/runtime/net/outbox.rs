@@ -123,20 +123,21 @@ impl<T: Segments> Outbox<T> {
     /// Takes out the oldest items that may be dropped and are not being written, until at most
     /// `keep` bytes wait or no such item is left.
     pub fn drop_oldest(&mut self, keep: usize, mut dropped: impl FnMut(Rc<T>)) {
-        let mut at = usize::from(!self.is_at_start());
-        // Everything before `kept` stays; what stays from the part that was looked at moves there.
-        let mut kept = at;
-        while at < self.items.len() && self.pending > keep {
-            if self.items[at].may_drop() {
-                self.pending -= self.items[at].bytes();
-                dropped(self.items[at].clone());
+        let at_start = self.is_at_start();
+        // What was looked at and stays.
+        let mut stays = Vec::new();
+        stays.extend(self.items.pop_front_if(|_| !at_start));
+        while self.pending > keep
+            && let Some(item) = self.items.pop_front()
+        {
+            if item.may_drop() {
+                self.pending -= item.bytes();
+                dropped(item);
             } else {
-                self.items.swap(kept, at);
-                kept += 1;
+                stays.push(item);
             }
-            at += 1;
         }
-        self.items.drain(kept..at);
+        stays.into_iter().rev().for_each(|item| self.items.push_front(item));
         self.release_room();
         self.invariants();
     }

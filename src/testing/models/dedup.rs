@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Choices;
 use crate::core::limits::{DEDUP_ENTRY, DEDUP_SHARE};
-use crate::gateway::dedup::Dedup;
-use crate::gateway::sink_set::SinkSet;
+use crate::gateway::acks::dedup::Dedup;
+use crate::gateway::acks::sink_set::SinkSet;
 use crate::wire::DIGEST;
 
 const WINDOW: Duration = Duration::from_secs(10);

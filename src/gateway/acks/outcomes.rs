@@ -1,0 +1,187 @@
+//! What is put into the sinks, and what becomes of it when they have given their word.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::Acks;
+use super::sink_set::{SINKS_MAX, SinkSet};
+use super::tickets::{Pending, SinkQueue, Ticket};
+use crate::core::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN};
+use crate::gateway::Gate;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::sinks::Sink;
+use crate::wire::{Body, DIGEST, Status};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
+    pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
+        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
+        assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
+        self.acks.sinks.each.push(SinkQueue { sink, waiting, puts, bytes, heard });
+        self.ctx.ledger.sinks += 1;
+    }
+
+    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
+    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
+    /// them is what those say, or DUPLICATE where there are none.
+    pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
+        let Some(dedup) = &mut self.acks.dedup else { return };
+        let Some(place) = self.acks.sinks.each.iter().position(|line| line.sink.name() == sink) else {
+            return;
+        };
+        digests.sort_unstable_by_key(|&(at, _)| at);
+        for (at, digest) in digests {
+            dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
+        }
+    }
+
+    /// Whether publishers may be read, as far as the sinks are concerned.
+    pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
+        self.acks.sinks.has_room(self.ctx.memory.limit())
+    }
+
+    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
+    /// of the memory is bounded, however many connections come and go.
+    pub(in crate::gateway) fn may_read_first(&self) -> bool {
+        let limit = self.ctx.memory.limit();
+        self.ctx.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
+    }
+
+    /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
+    pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
+        // Where leases are short it shows sooner, so that none ends meanwhile.
+        let silence = self.ctx.config.lease / 2;
+        self.acks.sinks.takes_nothing(silence, self.ctx.now)
+    }
+}
+
+impl Acks {
+    /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
+    pub fn ticket(&mut self, before: SinkSet, now: Instant) -> Option<Ticket> {
+        (!self.sinks.is_empty()).then(|| self.sinks.begin(before, now))
+    }
+
+    /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
+    /// it is confirmed; none without sinks.
+    pub fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Option<Ticket> {
+        (!self.sinks.is_empty()).then(|| self.sinks.promise(digest, before, now))
+    }
+
+    /// What was promised was put.
+    pub fn keep_promise(&mut self, ticket: Ticket) {
+        let over = self.sinks.end_promise(ticket, None);
+        debug_assert!(over.is_none(), "no sink has given its word yet");
+    }
+
+    /// What was promised will not be put.
+    pub fn break_promise<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        ticket: Ticket,
+        why: &str,
+    ) {
+        if let Some(pending) = self.sinks.end_promise(ticket, Some(why)) {
+            self.conclude(conns, ctx, pending);
+        }
+    }
+
+    /// Puts a connection's frames under a ticket.
+    pub fn put<N, P>(&mut self, ctx: &mut Ctx<N, P>, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
+        ctx.ledger.sunk.put += u64::from(frames);
+        self.sinks.put(ticket, id.key(), body, frames, ctx.now);
+    }
+
+    /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
+    /// one put is.
+    pub fn put_again<N, P>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        body: &Body,
+        digest: [u8; DIGEST],
+        before: SinkSet,
+    ) -> Option<Ticket> {
+        let ticket = self.ticket(before, ctx.now)?;
+        // Whoever subscribes had it the first time.
+        ctx.ledger.delivered += 1;
+        self.put(ctx, ticket, id, body, 1);
+        self.sinks.know(ticket, digest);
+        Some(ticket)
+    }
+
+    /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
+    pub fn collect<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>) {
+        let sinks = self.sinks.each.len();
+        for at in 0..sinks {
+            // What is left is there before the next sleep.
+            let mut left = OUTCOMES_TURN;
+            while left > 0
+                && let Some(outcome) = self.sinks.each[at].collect(ctx.now)
+            {
+                left -= 1;
+                let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
+                if let Some(pending) = self.sinks.take(at, outcome) {
+                    left = left.saturating_sub(pending.owed.len());
+                    self.conclude(conns, ctx, pending);
+                } else if let Some(ticket) = refused {
+                    self.tell_refused(conns, ctx, ticket);
+                }
+            }
+            self.sinks.each[at].hand_over();
+        }
+        let limit = ctx.memory.limit();
+        let has_room = self.sinks.has_room(limit);
+        for _ in 0..DURABLE_WAKE_TURN {
+            let Some(id) = self.sinks.held.pop_front_if(|_| has_room) else { break };
+            // It may have ended meanwhile.
+            if let Some(conn) = conns.get_mut(id) {
+                conn.reading.sink_held = false;
+                conns.mark_runnable(id);
+            }
+        }
+    }
+
+    /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
+    fn tell_refused<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, ticket: Ticket) {
+        let Some(pending) = self.sinks.get(ticket) else { return };
+        let Some(why) = pending.refusal.clone() else { return };
+        for owed in std::mem::take(&mut pending.owed) {
+            self.refuse(conns, ctx, owed, Status::Rejected, &why);
+        }
+    }
+
+    /// Every sink has given its word.
+    fn conclude<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, pending: Pending) {
+        let done = pending.done();
+        let Pending { frames, refusal, owed, digests, whole, .. } = pending;
+        {
+            let sunk = &mut ctx.ledger.sunk;
+            let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
+            *fate += u64::from(frames);
+        }
+        if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
+            // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
+            for digest in &digests {
+                match done.is_empty() || whole.is_some() {
+                    true => dedup.forget(digest),
+                    false => dedup.set_done(digest, done),
+                }
+            }
+            // Parts that come again are put together again, and it is found by its own.
+            if let Some(whole) = whole.filter(|_| !done.is_empty()) {
+                dedup.accept(whole, done, ctx.now);
+            }
+        }
+        for owed in owed {
+            match &refusal {
+                None => self.pay(conns, ctx, owed),
+                Some(why) => self.refuse(conns, ctx, owed, Status::Rejected, why),
+            }
+        }
+    }
+}

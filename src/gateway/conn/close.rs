@@ -1,0 +1,186 @@
+//! How connections end. What ends them only marks them; the next step of each is decided at one point of the turn,
+//! [`Gate::settle_ending`], and they leave the table in one place, [`Gate::reap`]. So whoever works on a connection finds
+//! it there until its work is done, whatever came of it.
+
+use log::Level;
+
+use crate::core::limits::LINGER;
+use crate::core::memory::Buffer;
+use crate::core::units::{about, many};
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::{ConnId, End, State};
+use crate::gateway::egress::Egress;
+use crate::gateway::egress::distribute::encode_reply;
+use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::gateway::observe::notices::Notice;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::Status;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Takes the next step of those that are ending, where it is time for it. Between the steps of a turn, so never in
+    /// the middle of anybody's work.
+    pub(in crate::gateway) fn settle_ending(&mut self) {
+        for id in std::mem::take(&mut self.conns.due.ending) {
+            self.conns[id].settles = false;
+            self.settle(id);
+        }
+    }
+
+    fn settle(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        match conn.state {
+            State::Open => {}
+            State::Draining if conn.end.is_some() => {
+                if !conn.order.is_owed() {
+                    self.say_last(id);
+                }
+            }
+            State::Draining if conn.reading.ended && conn.order.is_answered() => {
+                // It gets what it subscribed to until its own frames are done, then only the rest.
+                self.egress.leave(&mut self.conns, id);
+                if self.conns[id].writing.outbox.is_empty() {
+                    self.say_closed(id, &CloseReason::Finished);
+                    self.reap(id);
+                }
+            }
+            State::Draining => {}
+            State::Ending => self.say_last(id),
+            State::Closing if conn.writing.outbox.is_empty() => {
+                conn.state = State::Lingering;
+                conn.linger_until = conn.linger_until.min((self.ctx.now + LINGER).into());
+                if conn.reading.ended && conn.order.is_quiet() {
+                    self.reap(id);
+                } else {
+                    self.ctx.net.shutdown_write(conn.socket());
+                    self.conns.arm(id, &self.ctx.config);
+                }
+            }
+            State::Closing => {}
+            State::Lingering if conn.reading.ended && conn.order.is_quiet() => self.reap(id),
+            State::Lingering => {}
+            State::Lost => {
+                self.give_up(id);
+                self.settle(id);
+            }
+            // What it is told is for nobody.
+            State::Gone if conn.order.is_distributed() => self.reap(id),
+            State::Gone => {}
+        }
+    }
+
+    /// Ends a connection with a last reply, where the reason has a status.
+    fn say_last(&mut self, id: ConnId) {
+        let End { reason, frame_id } = *self.conns[id].end.take().expect("it is to end for a reason");
+        let mut last = Vec::new();
+        if let Some(status) = reason.status() {
+            encode_reply(frame_id, status, &reason.to_string(), &self.ctx.config.scheme, &mut last);
+        }
+        self.end(id, reason, last);
+    }
+
+    /// The peer will send nothing more: what it sent is finished, then it is closed.
+    pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        conn.reading.ended = true;
+        conn.reading.readable = false;
+        if conn.state == State::Open {
+            conn.state = State::Draining;
+        }
+        self.ctx.ledger.bytes_unfinished += conn.reading.forget_begun();
+        self.conns.mark_ending(id);
+    }
+
+    /// Ends a connection: what is in its outbox is still written, with `last` behind it.
+    pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
+        let conn = &mut self.conns[id];
+        // A frame that is partly written is written to its end, and the last word behind it.
+        let patience = self.ctx.config.slow_timeout.max(LINGER);
+        conn.linger_until = self.ctx.draining.unwrap_or(self.ctx.now + patience).into();
+        conn.state = State::Closing;
+        self.say_closed(id, &reason);
+        self.egress.leave(&mut self.conns, id);
+        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        if reason == CloseReason::Slow {
+            Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
+        }
+        if !last.is_empty() {
+            let last = OutboxItem::Replies(Buffer::charged(&self.ctx.memory, last.into()));
+            self.conns.push_last(id, last);
+        }
+        // What still comes is read, to be thrown away.
+        self.conns.mark_runnable(id);
+        self.conns.mark_dirty(id);
+        self.conns.arm(id, &self.ctx.config);
+    }
+
+    /// Closes a dead socket. Others may have its place: what it sent is finished without it.
+    fn give_up(&mut self, id: ConnId) {
+        if let Some(end) = self.conns[id].end.take() {
+            self.say_closed(id, &end.reason);
+        }
+        self.egress.leave(&mut self.conns, id);
+        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        Egress::abandon(&mut self.conns, &mut self.ctx, id);
+        self.resume_calls_of(id);
+        let conn = &mut self.conns[id];
+        conn.state = State::Gone;
+        conn.reading.readable = false;
+        self.observe.pauses.end(conn, self.ctx.now);
+        self.conns.disarm(id);
+        self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
+    }
+
+    /// The one place where a connection leaves the table, and its socket is closed.
+    fn reap(&mut self, id: ConnId) {
+        if self.conns[id].state != State::Gone {
+            self.give_up(id);
+        }
+        let conn = self.conns.remove(id).expect("it was there until now");
+        self.ingress.in_flight -= conn.order.window.len();
+        let staged = conn.order.stage.as_ref().map_or(0, |stage| stage.frames);
+        self.calling.staged -= staged;
+        self.calling.lined_up -= conn.order.stage.as_ref().map_or(0, |stage| stage.lined_up());
+        self.acks.owed -= conn.order.stage.as_ref().map_or(0, |stage| stage.owed as usize);
+        self.calling.queue.forget(id.key());
+        // At the end of draining there may be some; else its window is empty, and its stage.
+        self.ctx.ledger.undelivered += u64::from(conn.order.frames_in_flight) + staged;
+    }
+
+    /// The time to drain is over: every connection ends, whatever it waits for.
+    pub(in crate::gateway) fn reap_all(&mut self) {
+        for id in self.conns.ids() {
+            self.conns.lose(id, CloseReason::Draining);
+            self.reap(id);
+        }
+        self.conns.due.ending.clear();
+    }
+
+    fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
+        let conn = &self.conns[id];
+        self.observe.history.push(conn.described(self.ctx.now), reason.clone(), self.ctx.now);
+        #[cfg(any(test, feature = "check"))]
+        self.observe.closed.push((conn.peer, reason.clone()));
+        let notice = match reason {
+            CloseReason::Fault(_) => Some(Notice::Fault),
+            CloseReason::Slow => Some(Notice::Slow),
+            CloseReason::FrameTimeout | CloseReason::Reclaimed => Some(Notice::Stalled),
+            // Said with the frame.
+            CloseReason::Unauthorized | CloseReason::BadDigest => None,
+            CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
+        };
+        if let Some(notice) = notice {
+            let what = reason.status().unwrap_or(Status::Closing);
+            let message = format_args!("{} is closed ({what}): {reason}", conn.peer);
+            self.ctx.notices.say(notice, Level::Warn, self.ctx.now, message);
+        }
+        log::debug!(
+            "{} closed after {}, {}, {}: {reason}",
+            conn.peer,
+            about(self.ctx.now.saturating_duration_since(conn.opened.get())),
+            many(conn.traffic.frames_read, "frame"),
+            many(conn.traffic.bytes_read, "byte")
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Ending without losing what was accepted.
+
+use std::io;
+use std::time::Instant;
+
+use crate::gateway::CloseReason;
+use crate::gateway::Gate;
+use crate::gateway::conn::State;
+use crate::gateway::egress::distribute::encode_reply;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::Status;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Begins to listen where the address is only reserved yet.
+    ///
+    /// # Errors
+    /// What the system says of the address.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.ctx.net.listen()
+    }
+
+    /// Takes nothing more in. What was read is finished, outboxes are written until the drain
+    /// timeout, and everyone is closed.
+    pub fn begin_drain(&mut self, now: Instant) {
+        if self.ctx.draining.is_some() {
+            return;
+        }
+        self.ctx.now = now;
+        self.ctx.draining = Some(now + self.ctx.config.drain);
+        self.ctx.net.stop_listening();
+        self.ingress.acceptor.stop();
+        for id in self.conns.ids() {
+            let conn = &mut self.conns[id];
+            if conn.state == State::Open {
+                conn.state = State::Draining;
+            }
+        }
+    }
+
+    /// Whether draining has ended: nothing is left.
+    pub fn is_drained(&self) -> bool {
+        let handlers_are_gone = self.calling.handlers.are_gone();
+        let sinks_are_idle = self.acks.sinks.is_idle();
+        self.ctx.draining.is_some()
+            && self.conns.is_empty()
+            && self.fragments.is_empty()
+            && !self.egress.router.is_leaving()
+            && handlers_are_gone
+            && sinks_are_idle
+    }
+
+    /// Takes the next step of draining, if it is time for it.
+    pub(in crate::gateway) fn drain_on(&mut self) {
+        let Some(deadline) = self.ctx.draining else { return };
+        if self.ctx.now >= deadline {
+            if self.calling.answers() {
+                // A frame waits in a stage for its own answer, or for that of one before it.
+                self.ctx.ledger.unanswered += self.calling.staged;
+            }
+            self.reap_all();
+            self.forget_calls();
+            self.forget_parts();
+            self.acks.sinks.forget();
+            self.calling.handlers.kill_all(self.ctx.now);
+        } else if self.ingress.in_flight == 0
+            && self.calling.staged == 0
+            && self.acks.owed == 0
+            && self.fragments.is_empty()
+        {
+            self.calling.handlers.set_wanted(0, self.ctx.now);
+            // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
+            // this is a drain and no crash.
+            for id in self.conns.ids() {
+                let conn = &self.conns[id];
+                if conn.state != State::Draining || conn.reading.ended {
+                    continue;
+                }
+                let mut last = Vec::new();
+                if conn.traffic.publishes
+                    || self.egress.router.has(id)
+                    || conn.reading.readable
+                    || conn.reading.begun().is_some()
+                {
+                    let reason = CloseReason::Draining.to_string();
+                    encode_reply(
+                        conn.reading.begun_id(),
+                        Status::Closing,
+                        &reason,
+                        &self.ctx.config.scheme,
+                        &mut last,
+                    );
+                }
+                self.end(id, CloseReason::Draining, last);
+            }
+        }
+    }
+}

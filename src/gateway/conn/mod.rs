@@ -1,0 +1,170 @@
+//! One peer, and all of them: how a connection comes, lives and ends.
+
+pub(in crate::gateway) mod accept;
+mod close;
+pub(in crate::gateway) mod close_reason;
+mod drain;
+mod expire;
+mod hang_up;
+mod marks;
+pub(in crate::gateway) mod table;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use crate::gateway::CloseReason;
+use crate::gateway::config::{Config, SlowPolicy};
+use crate::gateway::egress::writing::Writing;
+use crate::gateway::ingress::order::Order;
+use crate::gateway::ingress::reading::Reading;
+use crate::gateway::observe::traffic::Traffic;
+use crate::runtime::net::Moment;
+
+/// Names a connection for ever: a slot that is used again has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(NonZeroU64);
+
+impl ConnId {
+    /// The slot's connection of this generation, which is not 0.
+    pub fn new(slot: usize, generation: u32) -> ConnId {
+        let slot = u32::try_from(slot).expect("file descriptors are fewer");
+        ConnId::from_key(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// The slot, which no other connection has at that time.
+    pub fn slot(self) -> usize {
+        (self.key() & u64::from(u32::MAX)) as usize
+    }
+
+    /// As a key for sockets and jobs.
+    pub fn key(self) -> u64 {
+        self.0.get()
+    }
+
+    /// What [`key`](Self::key) gave, which is never 0.
+    pub fn from_key(key: u64) -> ConnId {
+        ConnId(NonZeroU64::new(key).unwrap_or(NonZeroU64::MAX))
+    }
+}
+
+/// The life of a connection. Others only mark that it is to end; the steps from there on are taken by
+/// [`settle_ending`](crate::gateway::Gate::settle_ending) alone.
+///
+/// ```text
+/// Open ──► Draining ──► Ending ──► Closing ──► Lingering ──► (reaped)
+///   │          │           │          │            │
+///   └──────────┴───────────┴──────────┴────────────┴─► Lost ──► Gone ──► (reaped)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is read and written.
+    Open,
+    /// Nothing more is read: its sending side ended, or the gateway drains. What came is finished.
+    Draining,
+    /// It is to end, and nothing is added for it any more: its last word is next.
+    Ending,
+    /// The last bytes are in its outbox. What still comes is thrown away.
+    Closing,
+    /// Our sending side ended too; the peer has until then to end its own. Closing at once could
+    /// destroy the last reply on its way.
+    Lingering,
+    /// The socket is dead, and is to be given up.
+    Lost,
+    /// The socket is closed. Only what it sent, and is not distributed, is waited for.
+    Gone,
+}
+
+/// Why a connection is to end. Taken when that is said.
+#[derive(Debug)]
+pub struct End {
+    pub reason: CloseReason,
+    /// The frame that it is about, by its publisher's number.
+    pub frame_id: u64,
+}
+
+/// One peer. An idle one owns no buffer.
+pub struct Conn<S> {
+    pub id: ConnId,
+    /// None once it is [gone](State::Gone).
+    pub socket: Option<S>,
+    pub peer: SocketAddr,
+    pub state: State,
+    /// Why it is to end, as long as that is not said.
+    pub end: Option<Box<End>>,
+    pub opened: Moment,
+
+    pub reading: Reading,
+    pub order: Order,
+    pub writing: Writing,
+    pub traffic: Traffic,
+
+    /// It is on the list of those whose next step towards their end is looked at when the turn ends.
+    pub settles: bool,
+    /// The earliest entry it has among the deadlines.
+    pub armed: Option<Moment>,
+    /// When Closing and Lingering end, whatever the peer does.
+    pub linger_until: Moment,
+}
+
+impl<S> Conn<S> {
+    /// One that was just accepted.
+    pub fn new(id: ConnId, socket: S, peer: SocketAddr, authorized: bool, now: Instant) -> Conn<S> {
+        let moment = Moment::from(now);
+        Conn {
+            id,
+            socket: Some(socket),
+            peer,
+            state: State::Open,
+            end: None,
+            opened: moment,
+            reading: Reading::new(moment),
+            order: Order { authorized, ..Order::default() },
+            writing: Writing::new(moment),
+            traffic: Traffic::default(),
+            settles: false,
+            armed: None,
+            linger_until: moment,
+        }
+    }
+
+    /// Its socket: only one that is gone has none, and that is neither read nor written.
+    pub fn socket(&mut self) -> &mut S {
+        self.socket.as_mut().expect("only a connection that is gone has no socket")
+    }
+
+    /// Whether replies and frames may still be added for it.
+    pub fn is_written(&self) -> bool {
+        matches!(self.state, State::Open | State::Draining)
+    }
+
+    /// The next instant at which this connection must be looked at.
+    pub fn deadline(&self, config: &Config) -> Option<Instant> {
+        match self.state {
+            State::Ending | State::Lost | State::Gone => None,
+            State::Closing | State::Lingering => Some(self.linger_until.get()),
+            State::Open | State::Draining => {
+                let idle = self.reading.last_read.max(self.writing.last_write).get() + config.idle_timeout;
+                let frame =
+                    self.reading.begun().map(|_| self.reading.frame_since.get() + config.frame_timeout);
+                let slow = self.writing.slow.as_ref().and_then(|slow| match config.slow {
+                    SlowPolicy::Pause => Some(self.writing.slow_since(slow) + config.slow_timeout),
+                    _ if slow.holding.is_empty() => None,
+                    _ => self.writing.patience_ends(),
+                });
+                [Some(idle), frame, slow].into_iter().flatten().min()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // 10,000 of them, with a deadline each, are to add at most 5 MiB.
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 408, "{}", size_of::<Conn<mio::net::TcpStream>>());
+    }
+}

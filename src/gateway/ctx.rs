@@ -1,0 +1,72 @@
+//! What all parts share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Config;
+use super::egress::fair::Fair;
+use super::ledger::Ledger;
+use super::observe::notices::Notices;
+use super::observe::timing::Timing;
+use crate::core::limits::JOBS;
+use crate::core::memory::Memory;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Job, Pool};
+
+/// What is outside of the gate, what bounds it, and what it is to tell: no part's own.
+pub struct Ctx<N, P> {
+    pub net: N,
+    pub pool: P,
+    /// Jobs with the pool.
+    pub jobs: usize,
+    pub config: Rc<Config>,
+    pub memory: Arc<Memory>,
+    pub ledger: Ledger,
+    pub notices: Notices,
+    pub timing: Timing,
+    /// What this turn may still read and write.
+    pub fair: Fair,
+    /// This turn's instant.
+    pub now: Instant,
+    /// Nothing more is taken in, and until then what was taken in is finished.
+    pub draining: Option<Instant>,
+    /// Bytes that the reactor may still verify itself this turn.
+    pub inline_left: usize,
+}
+
+impl<N: Net, P: Pool> Ctx<N, P> {
+    /// The instant of the first turn is `now`, or later.
+    pub fn new(net: N, pool: P, config: Config, now: Instant) -> Ctx<N, P> {
+        let memory = match config.calls() {
+            false => Memory::new(config.memory, config.frame_max()),
+            true => Memory::with_answers(config.memory, config.frame_max(), config.answer_room()),
+        };
+        memory.keep(config.digests_bytes());
+        Ctx {
+            net,
+            pool,
+            jobs: 0,
+            config: Rc::new(config),
+            memory,
+            ledger: Ledger::default(),
+            notices: Notices::default(),
+            timing: Timing::default(),
+            fair: Fair::default(),
+            now,
+            draining: None,
+            inline_left: 0,
+        }
+    }
+
+    /// Hands a job to the workers. Whoever has one saw that there [is room](Self::takes_jobs).
+    pub fn submit(&mut self, job: Job) {
+        self.jobs += 1;
+        self.pool.submit(job);
+    }
+
+    /// Whether the queues to the workers have room.
+    pub fn takes_jobs(&self) -> bool {
+        self.jobs < JOBS
+    }
+}

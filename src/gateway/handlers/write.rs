@@ -1,0 +1,48 @@
+//! From handlers' outboxes to their pipes.
+
+use std::io::{ErrorKind, IoSlice};
+use std::time::Instant;
+
+use crate::core::limits::{WRITE_SLICES, WRITE_TURN};
+use crate::gateway::Gate;
+use crate::gateway::handlers::processes::Running;
+use crate::runtime::net::{Net, Process};
+use crate::runtime::pool::Pool;
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// Writes to every handler what its pipe takes.
+    pub(in crate::gateway) fn write_calls(&mut self) {
+        let calling = &mut self.calling;
+        for seat in 0..calling.handlers.len() {
+            if let Some(running) = calling.handlers.running(seat) {
+                running.write(self.ctx.now);
+            }
+        }
+    }
+
+    /// Whether some handler could be written to at once.
+    pub(in crate::gateway) fn has_calls_to_write(&self) -> bool {
+        let calling = &self.calling;
+        calling.handlers.open().any(|(_, running)| running.writable && !running.outbox.is_empty())
+    }
+}
+
+impl<H: Process> Running<H> {
+    fn write(&mut self, now: Instant) {
+        let mut left = WRITE_TURN;
+        while left > 0 && self.writable && self.closed.is_none() && !self.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let count = self.outbox.gather(false, left, &mut slices);
+            let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            match self.process.write(&slices[..count]) {
+                Ok(n) => {
+                    self.writable = n == offered;
+                    self.outbox.advance(n, drop);
+                    left = left.saturating_sub(n);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(_) => self.closed = Some(now),
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The order of one connection: what is verified, and what of that waits to be distributed.
+
+use crate::core::reorder::Reorder;
+use crate::gateway::handlers::stage::Stage;
+use crate::wire::{Fault, Verified};
+
+/// What the reorder window holds.
+#[derive(Debug)]
+pub enum Item {
+    /// Verified frames.
+    Frames(Verified),
+    /// The end of the stream; it takes its turn after what came before it.
+    Fault(Fault),
+}
+
+impl Item {
+    /// How many frames it stands for.
+    pub fn frames(&self) -> u64 {
+        match self {
+            Item::Frames(verified) => u64::from(verified.frames()),
+            Item::Fault(_) => 1,
+        }
+    }
+}
+
+/// What a connection sent and is not over.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// It knows the secret, or there is none.
+    pub authorized: bool,
+    pub window: Reorder<Item>,
+    /// Less than the credit and one read.
+    pub bytes_in_flight: u32,
+    pub frames_in_flight: u32,
+    /// What follows in its stream has no effect any more.
+    pub discard: bool,
+    /// What was released and is not over, where handlers or confirmations are waited for.
+    pub stage: Option<Box<Stage>>,
+}
+
+impl Order {
+    /// Whether frames that were released wait in its stage, or would.
+    pub fn is_parked(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.hashing || !stage.waiting.is_empty())
+    }
+
+    /// Whether everything that it sent has been released and distributed or is held, whoever is told of it.
+    pub fn is_distributed(&self) -> bool {
+        let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.hashing);
+        self.window.is_empty() && !staged
+    }
+
+    /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
+    /// parts that are held.
+    pub fn is_quiet(&self) -> bool {
+        self.is_distributed() && !self.is_owed()
+    }
+
+    /// Whether replies are owed to it, but to parts that are held.
+    pub fn is_owed(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.owed > 0)
+    }
+
+    /// Whether it is told everything that it will be.
+    pub fn is_answered(&self) -> bool {
+        self.is_quiet() && self.stage.as_ref().is_none_or(|stage| stage.held == 0)
+    }
+}

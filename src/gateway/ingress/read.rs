@@ -1,0 +1,225 @@
+//! One read of a connection, and what came of it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Ingress;
+use super::admission::Way;
+use super::order::Item;
+use super::reading::Partial;
+use crate::core::limits::{
+    BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, READ_MAX, READ_MIN, REPLY_MAX, partial_need,
+};
+use crate::core::memory::{Buffer, Charge, Memory, Share};
+use crate::gateway::conn::{Conn, State};
+use crate::gateway::ctx::Ctx;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Job, Pool, Ticket, Work};
+use crate::wire::{Batch, Fault, Header, Rest, Verified, cut, verify};
+
+/// What came of a read, and is to be seen to.
+pub enum Came {
+    /// Nothing, or a part of what is kept until the rest of it comes.
+    Nothing,
+    /// Whole frames, and what is wrong with what follows them.
+    Cut(Option<Batch>, Option<Fault>),
+    /// More of the large frame of this number.
+    Piece(u64),
+    /// The end of the stream.
+    End,
+    /// The connection is no more.
+    Lost(io::ErrorKind),
+}
+
+impl Ingress {
+    /// Reads once, as it was admitted.
+    pub fn read<N: Net, P: Pool>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        way: Way,
+    ) -> Came {
+        let came = match way {
+            Way::Small { filled_max } => self.read_small(conn, ctx, filled_max),
+            Way::Large => self.read_large(conn, ctx),
+            Way::BeginLarge => self.begin_large(conn, ctx),
+            Way::Discard => self.discard(conn, ctx),
+        };
+        came.unwrap_or_else(|came| came)
+    }
+
+    /// Reads into the lent buffer, behind what is left of the read before, and cuts it.
+    fn read_small<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        filled_max: usize,
+    ) -> Result<Came, Came> {
+        let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let result = ctx.net.read(conn.socket(), &mut self.scratch[tail..filled_max]);
+        let n = taken(conn, ctx, result, filled_max - tail)?;
+        let reading = &mut conn.reading;
+        reading.read_size = match n {
+            n if n == filled_max - tail => (2 * reading.read_size).min(READ_MAX as u32),
+            n if n < reading.read_size as usize / 4 => (reading.read_size / 2).max(READ_MIN as u32),
+            _ => reading.read_size,
+        };
+        if let Some(partial) = reading.partial.take() {
+            self.scratch[..tail].copy_from_slice(&partial.bytes);
+        }
+        Ok(self.cut_scratch(conn, ctx, tail, tail + n))
+    }
+
+    /// Makes a batch of the whole frames in the lent buffer, of which `tail` bytes were left of the read
+    /// before, and keeps what follows them.
+    fn cut_scratch<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        tail: usize,
+        filled: usize,
+    ) -> Came {
+        let cut = cut(&self.scratch[..filled], &self.rules);
+        let header = match cut.rest {
+            Rest::Begun(header) => Some(header),
+            Rest::Short | Rest::Fault(_) => None,
+        };
+        let rest: Box<[u8]> = match cut.rest {
+            Rest::Fault(_) => Box::default(),
+            Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
+        };
+        let replies = charge_replies(&ctx.memory, cut.answered);
+        let batch = (cut.frames > 0).then(|| {
+            conn.reading.frame_len = cut.whole as u32 / cut.frames;
+            ctx.timing.batch(cut.frames, cut.whole);
+            let buffer = self.take_scratch(&ctx.memory, cut.whole);
+            Batch::new(buffer, cut.whole, cut.frames, replies)
+        });
+        // Charged before the batch is distributed, which may charge more.
+        let is_same = tail > 0 && cut.frames == 0;
+        keep_partial(conn, ctx, rest, header, is_same);
+        match cut.rest {
+            Rest::Fault(fault) => Came::Cut(batch, Some(fault)),
+            Rest::Short | Rest::Begun(_) => Came::Cut(batch, None),
+        }
+    }
+
+    /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer
+    /// itself where they fill half of it. So nobody pins a large buffer for small frames, and what is
+    /// copied is at most half of what a full read brings.
+    fn take_scratch(&mut self, memory: &Arc<Memory>, whole: usize) -> Buffer {
+        let bytes = if whole >= READ_MAX / 2 {
+            std::mem::replace(&mut self.scratch, memory.buffer())
+        } else {
+            self.scratch[..whole].into()
+        };
+        Buffer::charged(memory, bytes)
+    }
+
+    /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
+    pub fn verify<N: Net, P: Pool>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        batch: Batch,
+    ) -> Option<Verified> {
+        let frames = batch.frames();
+        conn.traffic.frames_read += u64::from(frames);
+        ctx.ledger.read += u64::from(frames);
+        let order = &mut conn.order;
+        if order.window.is_empty() && batch.len() <= INLINE_BATCH.min(ctx.inline_left) {
+            ctx.inline_left -= batch.len();
+            ctx.ledger.verified.inline += 1;
+            let verified = verify(batch, &ctx.config.scheme);
+            ctx.timing.verified(ctx.now, ctx.now);
+            return Some(verified);
+        }
+        order.frames_in_flight += frames;
+        order.bytes_in_flight += batch.len() as u32;
+        let number = order.window.begin();
+        self.in_flight += 1;
+        let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
+        ctx.submit(Job { ticket, work: Work::Batch(batch) });
+        None
+    }
+
+    /// What follows in the stream is no frame: its end takes its turn behind what came before it.
+    pub fn end_with<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>, fault: Fault) {
+        ctx.ledger.read += 1;
+        conn.order.frames_in_flight += 1;
+        if conn.state == State::Open {
+            conn.state = State::Draining;
+        }
+        let seq = conn.order.window.begin();
+        conn.order.window.insert(seq, Item::Fault(fault));
+        self.in_flight += 1;
+    }
+
+    /// Throws away what still comes on a connection that is closing.
+    fn discard<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> Result<Came, Came> {
+        let result = ctx.net.read(conn.socket(), &mut self.scratch);
+        taken(conn, ctx, result, self.scratch.len())?;
+        Ok(Came::Nothing)
+    }
+}
+
+/// The number of bytes that a read brought, or what came instead.
+pub(super) fn taken<N: Net, P>(
+    conn: &mut Conn<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    result: io::Result<usize>,
+    wanted: usize,
+) -> Result<usize, Came> {
+    match result {
+        Ok(0) => Err(Came::End),
+        Ok(n) => {
+            // A short read has emptied the socket; only the end may be behind it.
+            conn.reading.readable = n == wanted || conn.reading.read_closed;
+            conn.reading.last_read = ctx.now.into();
+            conn.traffic.bytes_read += n as u64;
+            ctx.ledger.bytes_read += n as u64;
+            ctx.fair.read(n as u64);
+            Ok(n)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            conn.reading.readable = false;
+            Err(Came::Nothing)
+        }
+        Err(error) => Err(Came::Lost(error.kind())),
+    }
+}
+
+/// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
+/// frame that was begun before.
+pub(super) fn keep_partial<N: Net, P>(
+    conn: &mut Conn<N::Socket>,
+    ctx: &Ctx<N, P>,
+    bytes: Box<[u8]>,
+    header: Option<Header>,
+    is_same: bool,
+) {
+    if bytes.is_empty() {
+        return;
+    }
+    let need = match header {
+        Some(header) if header.frame_len() <= READ_MAX => partial_need(header.frame_len()),
+        // A large frame gets its memory as a whole, when its turn comes.
+        Some(_) => partial_need(bytes.len()),
+        // The beginning of a header is what a connection costs. Were it charged, many of them could hold what one
+        // needs to be read on, and have nothing that could be finished.
+        None => 0,
+    };
+    let charge = ctx.memory.charge(Share::Small, need);
+    let reading = &mut conn.reading;
+    if !is_same || bytes.len() - reading.frame_mark as usize >= FRAME_PROGRESS {
+        reading.frame_since = ctx.now.into();
+        reading.frame_mark = bytes.len() as u32;
+    }
+    reading.partial = Some(Box::new(Partial { bytes, header, charge }));
+}
+
+/// Memory for the replies to so many frames.
+pub(super) fn charge_replies(memory: &Arc<Memory>, answered: u32) -> Option<Charge> {
+    let bytes = answered as usize * REPLY_MAX + BUFFER_OVERHEAD;
+    (answered > 0).then(|| memory.charge(Share::Small, bytes))
+}
