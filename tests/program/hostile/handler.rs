@@ -17,7 +17,7 @@ pub fn command() -> String {
     let binary = std::env::current_exe().expect("it runs");
     let binary = shlex::try_quote(binary.to_str().expect("a path in UTF-8")).expect("no NUL").into_owned();
     let run = format!(
-        "{MARK}=1 exec {binary} --exact handler::run_as_handler --ignored --nocapture 3>&1 >/dev/null"
+        "{MARK}=1 exec {binary} --exact hostile::handler::run_as_handler --ignored --nocapture 3>&1 >/dev/null"
     );
     format!("sh -c {}", shlex::try_quote(&run).expect("no NUL"))
 }
