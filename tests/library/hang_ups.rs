@@ -135,9 +135,10 @@ fn a_subscriber_that_vanishes_is_given_up() {
         return;
     }
     let itself = std::env::current_exe().unwrap();
-    let name = "a_subscriber_that_vanishes_is_given_up";
-    let status = alone().arg(itself).args(["--exact", name, "--nocapture"]).env(ALONE, "1").status();
-    assert!(status.unwrap().success(), "in a network of its own");
+    let name = "hang_ups::a_subscriber_that_vanishes_is_given_up";
+    let output = alone().arg(itself).args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "in a network of its own: {said}");
 }
 
 fn let_one_vanish() {
