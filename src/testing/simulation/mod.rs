@@ -463,10 +463,11 @@ mod tests {
 
     /// Seeds that once failed, and what they found. A seed means another world once worlds are drawn otherwise; where
     /// a fault has a test of its own beside the code as well, that is what keeps it away.
-    const KNOWN: [(u64, &str); 6] = [
+    const KNOWN: [(u64, &str); 7] = [
         (162_099, "tables of handlers that leave"),
         (187_636, "who is gone is told of room, and nobody else is"),
         (687_314, "calls are in flight when a drain is over"),
+        (45_432, "a connection that ended waited for the handlers when others were woken"),
         (187_147, "not everything is done after 20000 turns without faults"),
         (2_051, "a connection that had left subscribed once more to what it was about to give up"),
         (3_619, "a pattern that is held already is OK, though as many are held as may be"),
