@@ -218,6 +218,15 @@ pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     near.filter(|(likeness, _)| *likeness > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
+/// Bytes as lowercase hexadecimal digits, as digests are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
 /// Text from elsewhere, fit for a line on a terminal or in a log: what would be obeyed there is shown instead.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -281,6 +290,12 @@ pub fn serialize_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_two_digits_each() {
+        assert_eq!(hex(&[0x00, 0x1a, 0xff]), "001aff");
+        assert_eq!(hex(&[]), "");
+    }
 
     #[test]
     fn sizes() {

@@ -10,6 +10,7 @@ use std::thread;
 use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 use serde_json::Value;
 
+use crate::cli::refused;
 use crate::support;
 
 fn bench(args: &[&str]) -> Command {
@@ -263,14 +264,7 @@ fn what_cannot_be_measured_is_said_before() {
         (&["--plot", "/nonexistent/a.svg"], 2, &["--plot /nonexistent/a.svg"]),
         (&["--bind", "192.0.2.1", "--duration", "1s"], 2, &["--bind"]),
     ] {
-        let output = bench(&[args, &["-q"]].concat()).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
-        assert!(output.stdout.is_empty(), "{args:?} prints nothing");
-        for part in parts {
-            assert!(said.contains(part), "{args:?} should say {part:?}: {said}");
-        }
+        refused(&[&["bench", "frames"], args, &["-q"]].concat(), code, parts);
     }
 }
 

@@ -17,7 +17,7 @@ fn framegate(args: &[&str]) -> Output {
 }
 
 /// Runs it, and sees that it ends with `code` and one line on standard error that holds `parts`.
-fn refused(args: &[&str], code: i32, parts: &[&str]) {
+pub fn refused(args: &[&str], code: i32, parts: &[&str]) {
     let output = framegate(args);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");

@@ -70,9 +70,7 @@ pub(in crate::gateway) fn encode_reply(
     scheme: &Scheme,
     out: &mut Vec<u8>,
 ) {
-    let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
-    let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
-    encode(header, b"", reason.as_bytes(), scheme, out);
+    encode_within(REASON_MAX, id, status, reason, scheme, out);
 }
 
 /// Appends a REPLY that tells why a sink has refused a frame, which may take more than was set aside.
@@ -83,8 +81,12 @@ pub(in crate::gateway) fn encode_refusal(
     scheme: &Scheme,
     out: &mut Vec<u8>,
 ) {
+    encode_within(SINK_REASON_MAX, id, status, reason, scheme, out);
+}
+
+fn encode_within(most: usize, id: u64, status: Status, reason: &str, scheme: &Scheme, out: &mut Vec<u8>) {
     let header = Header { status: status as u16, id, ..Header::new(Kind::Reply) };
-    let reason = &reason[..reason.floor_char_boundary(SINK_REASON_MAX)];
+    let reason = &reason[..reason.floor_char_boundary(most)];
     encode(header, b"", reason.as_bytes(), scheme, out);
 }
 

@@ -1,7 +1,6 @@
 //! A frame as a request.
 
-use std::fmt::Write;
-
+use crate::core::units::hex;
 use crate::http::dispatch::Letter;
 use crate::http::wire::Field;
 use crate::sinks::Put;
@@ -33,10 +32,7 @@ impl FramePost {
 
 impl Letter for FramePost {
     fn fields(&self) -> Vec<Field> {
-        let mut key = String::with_capacity(2 * DIGEST);
-        for byte in &*self.body.bytes(self.body.len() - DIGEST..self.body.len()) {
-            write!(key, "{byte:02x}").expect("a string takes everything");
-        }
+        let key = hex(&self.body.bytes(self.body.len() - DIGEST..self.body.len()));
         vec![
             self.content_type.clone(),
             field("Idempotency-Key", key.as_bytes()),
@@ -85,7 +81,7 @@ mod tests {
         let mut bytes = Vec::new();
         let header = Header { key: 7, id: 9, ..Header::new(Kind::Data) };
         encode(header, "orders.ü".as_bytes(), b"hello", &Scheme::Sha256, &mut bytes);
-        let digest: String = bytes[bytes.len() - DIGEST..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&bytes[bytes.len() - DIGEST..]);
         // Behind another in one buffer.
         let bytes = [&[0; 10][..], &bytes].concat();
         let (start, end) = (10, bytes.len());

@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use super::files::{self, Files};
 use super::stamp::Stamp;
+use crate::core::units::hex;
 use crate::wire::Scheme;
 
 /// In the store's folder; no topic's folder is called like this.
@@ -48,8 +49,7 @@ impl fmt::Display for Mark {
         match self {
             Mark::Plain => f.write_str("sha-256"),
             Mark::Keyed(fingerprint) => {
-                f.write_str("hmac-sha-256 ")?;
-                fingerprint.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                write!(f, "hmac-sha-256 {}", hex(fingerprint))
             }
         }
     }

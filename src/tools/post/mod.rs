@@ -36,6 +36,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use sha2::{Digest, Sha256};
 
+use crate::core::units::hex;
 use crate::http::dispatch;
 use crate::http::wire::Field;
 
@@ -96,8 +97,7 @@ pub fn journal_in(folder: &Path, source: &Path, url: &str, record: &str) -> Path
 const NAME_MAX: usize = 200;
 
 fn journal_name(source: &str, hash: &[u8], bytes: usize) -> String {
-    let hash: String = hash[..bytes].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(".{source}.{hash}.journal")
+    format!(".{source}.{}.journal", hex(&hash[..bytes]))
 }
 
 /// Brings files to the disk, one after the other, until nobody sends any; for a thread of its own.

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::feed::Source;
@@ -52,8 +53,9 @@ pub(super) fn report_of(journal: &Path) -> PathBuf {
     journal.with_extension("report")
 }
 
-/// Moves a source that is done into `done/`, one with failures into `failed/` with its report and its journal beside it. One that was written to keeps its journal, so that nothing of it is sent twice;
-/// another file of its name is another source.
+/// Moves a source that is done into `done/`, one with failures into `failed/` with its report and its journal beside it.
+/// One that was written to keeps its journal, so that nothing of it is sent twice; another file of its name is another
+/// source.
 pub(super) fn put_away(source: &Source, journal: Journal, end: End<'_>) -> io::Result<PutAway> {
     let own_report = report_of(journal.path());
     let is_done = end.is_done;
@@ -74,10 +76,8 @@ pub(super) fn put_away(source: &Source, journal: Journal, end: End<'_>) -> io::R
 /// Fetches the journal of a source that is back from where failed ones are put, if it is that very file.
 pub(super) fn fetch_journal(source: &Path, journal: &Path, identity: &Identity) {
     let (Some(name), Ok(Some(look))) = (journal.file_name(), Look::at(source)) else { return };
-    let failed = source.with_file_name("failed");
-    let folders =
-        (1u32..).map(|number| if number == 1 { failed.clone() } else { failed.join(number.to_string()) });
-    for put in folders.take_while(|folder| folder.exists()).map(|folder| folder.join(name)) {
+    let folders = numbered(source.with_file_name("failed")).take_while(|folder| folder.exists());
+    for put in folders.map(|folder| folder.join(name)) {
         if !put.exists() {
             continue;
         }
@@ -108,14 +108,8 @@ fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<Put
             Some(lines.finish()?)
         }
     };
-    let folder = source.path.parent().unwrap_or(Path::new(".")).join(match report {
-        None => "done",
-        Some(_) => "failed",
-    });
     let name = source.path.file_name().ok_or(ErrorKind::InvalidInput)?;
-    for number in 1u32.. {
-        // Where the name is taken, a folder with a number.
-        let folder = if number == 1 { folder.clone() } else { folder.join(number.to_string()) };
+    for folder in numbered(source.path.with_file_name(if report.is_none() { "done" } else { "failed" })) {
         match fs::create_dir(&folder) {
             // That of the sources: it must not come back.
             Err(why) if why.kind() == ErrorKind::NotFound => return Ok(PutAway::Gone),
@@ -147,6 +141,11 @@ fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<Put
         };
     }
     Err(ErrorKind::AlreadyExists.into())
+}
+
+/// The folder, and for names that are taken there those with numbers in it.
+fn numbered(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    iter::once(folder.clone()).chain((2u32..).map(move |number| folder.join(number.to_string())))
 }
 
 /// A source that is what was read, as far as can be seen.
