@@ -220,6 +220,11 @@ impl Memory {
         self.small_used() <= may - may / RECLAIM_SHARE
     }
 
+    /// What small frames may have and do not.
+    pub fn small_free(&self) -> usize {
+        self.small_may().saturating_sub(self.small_used())
+    }
+
     /// What small frames may have beside what is held by others now.
     pub fn small_may(&self) -> usize {
         let large = self.large.load(Relaxed).max(self.large_floor);

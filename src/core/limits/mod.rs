@@ -142,7 +142,8 @@ pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
 pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 
 /// 1 s: memory is taken back from peers that have stalled for as long, once someone has waited for it for as long, or
-/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]).
+/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]). A peer for which more
+/// waits than is free has stalled after [`PATIENCE_IDLE`].
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its

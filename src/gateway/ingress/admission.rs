@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, LARGE_BACKLOG, OUTBOX_ENTRY, READ_MAX, RECLAIM_AFTER,
-    RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN, REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, GONE, LARGE_BACKLOG, OUTBOX_ENTRY, PATIENCE_IDLE, READ_MAX,
+    RECLAIM_AFTER, RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::CloseReason;
@@ -72,8 +72,8 @@ pub struct WaitQueues {
     is_cut: bool,
 }
 
-/// 100 ms until the next look for someone who stalled, where none was found.
-const RECLAIM_RETRY: Duration = Duration::from_millis(100);
+/// 20 ms until the next look for someone who stalled, where none was found: a fifth of the shortest time that counts.
+const RECLAIM_RETRY: Duration = Duration::from_millis(20);
 
 impl WaitQueues {
     /// Whether someone goes on in the next turn.
@@ -336,7 +336,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Bytes that giving up a peer would free (at most: others may share them).
     fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
-        let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
         let unread = match self.ctx.config.slow {
             // Its publishers wait by choice, for as long as the slow timeout says.
             SlowPolicy::Pause => conn.writing.replies_pending,
@@ -344,18 +343,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         match conn.state {
             State::Open | State::Draining => {
-                let unread = if stalled(conn.writing.unread_for(self.ctx.now)) { unread } else { 0 };
-                let begun = if stalled(conn.reading.stalled_for(self.ctx.now)) {
-                    conn.reading.begun_charge()
-                } else {
-                    0
-                };
+                let unread = if self.is_behind(conn) { unread } else { 0 };
+                let begun = if self.has_stopped_sending(conn) { conn.reading.begun_charge() } else { 0 };
                 unread + begun
             }
             // It was to have time for its last word.
-            State::Closing if stalled(conn.writing.unread_for(self.ctx.now)) => conn.writing.outbox.pending(),
+            State::Closing if self.is_behind(conn) => conn.writing.outbox.pending(),
             State::Ending | State::Closing | State::Lingering | State::Lost | State::Gone => 0,
         }
+    }
+
+    /// Whether a peer has taken nothing of what is meant for it for so long that memory may be taken back from it: the
+    /// less is free, the less of it may wait for a peer that does not read. So the many that stop reading at once are
+    /// given up before what they hold is all there is.
+    fn is_behind(&self, conn: &Conn<N::Socket>) -> bool {
+        let outbox = &conn.writing.outbox;
+        let held = outbox.pending() + outbox.len() * OUTBOX_ENTRY;
+        let longest = if held > self.ctx.memory.small_free() { PATIENCE_IDLE } else { RECLAIM_AFTER };
+        conn.writing.unread_for(self.ctx.now).is_some_and(|time| time >= longest)
+    }
+
+    /// Whether nothing has come of what a peer has begun to send for as long.
+    fn has_stopped_sending(&self, conn: &Conn<N::Socket>) -> bool {
+        conn.reading.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER)
     }
 
     fn give_up_stalled(&mut self, id: ConnId) {
@@ -363,11 +373,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Closing {
             return self.conns.lose(id, CloseReason::Reclaimed);
         }
-        let behind = conn.writing.unread_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        let begun = conn.reading.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        if begun {
+        if self.has_stopped_sending(conn) {
             self.conns.close(id, CloseReason::Reclaimed, 0);
-        } else if behind {
+        } else if self.is_behind(conn) {
             // Under the drop policy a subscriber is closed only where nothing is left to drop.
             let drops = self.ctx.config.slow == SlowPolicy::Drop
                 && self.egress.drop_oldest(&mut self.conns, &mut self.ctx, id, 0);
