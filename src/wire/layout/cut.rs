@@ -69,8 +69,11 @@ impl Cutter {
             let at = next_start(layout, bytes, least as usize);
             self.skip = Some(least.saturating_sub(at as u32));
             match at {
-                0 if bytes.is_empty() => return Cut::More(1),
-                0 => self.skip = None,
+                // Of a start that has only begun it is not known yet whether it is one.
+                0 => match begun(layout, bytes) {
+                    None => self.skip = None,
+                    Some(least) => return Cut::More(least),
+                },
                 at => {
                     self.advance(at);
                     return Cut::Skip(at);
@@ -247,6 +250,13 @@ fn next_start(layout: &Layout, bytes: &[u8], least: usize) -> usize {
         at += 1;
     }
     bytes.len()
+}
+
+/// How many bytes it takes to know of a start, where none is there as a whole.
+fn begun(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+    let is_whole = layout.shapes.iter().any(|shape| bytes.starts_with(&shape.start));
+    let starts = layout.shapes.iter().map(|shape| &shape.start).filter(|start| start.starts_with(bytes));
+    if is_whole { None } else { starts.map(|start| start.len()).min() }
 }
 
 impl Malformed {

@@ -123,7 +123,9 @@ impl Layout {
     pub fn room(&self, frames: usize, bytes: usize) -> usize {
         use crate::wire::{DIGEST, HEADER};
         let each = HEADER + DIGEST + self.topic_max + self.answers_max;
-        bytes + frames * (each + size_of::<super::Fate>()) + 2 * BUFFER_OVERHEAD
+        // A large frame is not copied.
+        let copied = if frames == 1 && bytes >= super::run::LARGE { 0 } else { bytes };
+        copied + frames * (each + size_of::<super::Fate>()) + 2 * BUFFER_OVERHEAD
     }
 
     /// How a shape is called where people read of it.

@@ -9,7 +9,7 @@
 //!                                                          └─ Kept: what later frames of the connection may use
 //! ```
 //!
-//! `docs/layouts.md` says what can be declared.
+//! The declarations in `builtin/` show most of the language; `tests/language.rs` has a frame for every part of it.
 
 #![cfg_attr(not(feature = "layouts"), allow(dead_code, reason = "without it no declaration is read"))]
 

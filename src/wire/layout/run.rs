@@ -85,7 +85,7 @@ pub struct Converted {
 }
 
 /// 64 KiB: a frame that is alone in its run is not copied from here on; its native frame is made around it.
-const LARGE: usize = 64 << 10;
+pub(super) const LARGE: usize = 64 << 10;
 
 impl Run {
     /// Whether a frame of it may change what is known of its connection: then no other run of the connection begins
@@ -111,7 +111,8 @@ impl Run {
             large: is_large,
             ends: Vec::with_capacity(frames.len()),
             plain: true,
-            answers: Vec::new(),
+            // As much as was set aside, so that it never grows beyond that.
+            answers: Vec::with_capacity(frames.len() * layout.answers_max),
             lent: Vec::new(),
         };
         let mut fates = Vec::with_capacity(frames.len());
@@ -127,7 +128,8 @@ impl Run {
                 });
             fates.push(out.frame(&layout, shape, &view, raw, &mut kept, is_right, scheme));
         }
-        let Out { mut native, ends, plain, answers, .. } = out;
+        let Out { mut native, ends, plain, mut answers, .. } = out;
+        answers.shrink_to_fit();
         let answers_cost = answers.capacity() + fates.capacity() * size_of::<Fate>();
         let charge = room.split(answers_cost.min(room.bytes()));
         let native = match ends.len() {

@@ -47,6 +47,24 @@ fn a_run_becomes_one_batch_that_verifies() {
 }
 
 #[test]
+fn replies_take_no_more_than_was_set_aside() {
+    let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+    let lines = "topic = \"t\"\nsize = 1\ncheck = \"none\"\nreply = \"01 02 03\"\nrefuse = \"04\"";
+    let layout = layout(&format!("[layout.a]\n{lines}"));
+    for frames in 1..100 {
+        let run = run(&layout, &vec![&b"a"[..]; frames], &memory);
+        let reserved = run.room.bytes();
+        let done = run.convert(&Scheme::Sha256, &memory);
+        assert!(memory.used() <= reserved, "{frames}");
+        assert!(
+            done.fates
+                .iter()
+                .all(|fate| done.reply(fate) == b"\x01\x02\x03" && done.refusal(fate) == b"\x04")
+        );
+    }
+}
+
+#[test]
 fn a_large_frame_is_not_copied() {
     let memory = Memory::new(Memory::least(1 << 24), 1 << 24);
     let layout = builtin().get("generic-sha256").unwrap();
