@@ -83,7 +83,7 @@ pub mod runtime;
 pub mod client;
 
 #[doc(hidden)]
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "admin"))]
 #[cfg(not(without_http))]
 pub mod http;
 

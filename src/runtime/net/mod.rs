@@ -9,6 +9,7 @@ mod moment;
 mod outbox;
 mod process;
 mod reactor;
+mod timed;
 mod timer;
 #[cfg(feature = "http")]
 mod tls;
@@ -26,6 +27,7 @@ pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
+pub use timed::Timed;
 #[cfg(feature = "http")]
 pub use tls::{Tls, Trust};
 
