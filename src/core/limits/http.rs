@@ -53,3 +53,6 @@ pub const COURIER_ANSWER_MAX: usize = 64 * KIB;
 
 /// 200 characters of an answer that a reason quotes.
 pub const COURIER_QUOTE_MAX: usize = 200;
+
+/// 16 MiB of the answer to a program that asks once; the longest is a gateway's status, of a few KiB a topic.
+pub const ASK_ANSWER_MAX: usize = 16 * 1024 * KIB;

@@ -56,12 +56,19 @@ fn a_new_connection_has_time_to_ask() {
         let _ = socket.write_all(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
         socket
     };
-    let mut crowd: Vec<TcpStream> = (0..64).map(|_| half(site.connect())).collect();
     // All seats are taken, and more than as many come behind this one before it asks. A machine that is so busy that
     // this takes longer than a new connection may, says nothing.
-    let mut asks_late = || {
+    let asks_late = || {
+        let mut crowd: Vec<TcpStream> = (0..64).map(|_| half(site.connect())).collect();
         let mut late = site.connect();
-        crowd.extend((0..70).map(|_| half(site.connect())));
+        crowd.extend((0..80).map(|_| half(site.connect())));
+        // The oldest went for it, and the others for those behind it: it would be next.
+        assert!(crowd[..64].iter_mut().all(|socket| !matches!(socket.read(&mut [0]), Ok(1..))));
+        late.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        if late.read(&mut [0]).is_ok() {
+            return false;
+        }
+        late.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.address);
         let mut all = Vec::new();
         let asked = late.write_all(request.as_bytes()).and_then(|()| late.read_to_end(&mut all));

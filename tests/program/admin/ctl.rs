@@ -51,17 +51,45 @@ fn ctl_does_what_it_says() {
 
 #[test]
 fn ctl_of_what_is_no_gateway_is_exit_3() {
-    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = stranger.local_addr().unwrap().to_string();
-    let thread = std::thread::spawn(move || {
-        let (mut peer, _) = stranger.accept().unwrap();
-        let _ = peer.read(&mut [0; 1000]);
-        peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello").unwrap();
-    });
-    let output = ctl(&["status", "--admin", &address]);
-    assert_eq!(output.status.code(), Some(3));
-    assert!(said(&output).contains("is no gateway: check --admin"), "{}", said(&output));
-    thread.join().unwrap();
-    let wrong = ctl(&["status", "--admin", "not an address"]);
-    assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    for (says, part) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"[..],
+            "is no gateway: check --admin",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is no gateway: check --admin"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "is no gateway: check --admin"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "is no gateway: check --admin"),
+        (b"SSH-2.0-x\r\n", "is no gateway: check --admin"),
+        (b"", "closed by the server before it answered: is it running, with this --admin?"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 14\r\n\r\n{\"error\":\"no\"}", "framegate: no\n"),
+    ] {
+        let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = stranger.local_addr().unwrap().to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut peer, _) = stranger.accept().unwrap();
+            let _ = peer.read(&mut [0; 1000]);
+            peer.write_all(says).unwrap();
+        });
+        let output = ctl(&["status", "--admin", &address]);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(said(&output).contains(part), "{}", said(&output));
+        thread.join().unwrap();
+    }
+    let output = ctl(&["status", "--admin", "nowhere.invalid:1"]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    for wrong in [
+        "not an address",
+        "",
+        "::1:1",
+        ":7451",
+        "127.0.0.1:99999",
+        "user@localhost",
+        "localhost/x",
+        "https://a",
+    ] {
+        let output = ctl(&["status", "--admin", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        let expected = format!("--admin {wrong}: not of the form HOST:PORT: write it as 127.0.0.1:7451");
+        assert!(said(&output).contains(&expected), "{}", said(&output));
+    }
 }
