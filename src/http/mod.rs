@@ -5,4 +5,6 @@
 pub mod connect;
 #[cfg(feature = "http")]
 pub mod dispatch;
+#[cfg(feature = "http")]
+pub mod driver;
 pub mod wire;

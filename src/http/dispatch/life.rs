@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use slab::Slab;
 
-use super::conn::{Busy, Conn, Life};
+use super::conn::{Conn, Sent};
 use super::connecting::Connecting;
 use super::judge::{Reason, Verdict, is_overload, judge};
 use super::overtaken::Begun;
@@ -14,11 +14,12 @@ use super::refusing::Refusal;
 use super::retry::pause;
 use super::round::Flight;
 use super::{Away, Courier, Letter, Outcome};
-use crate::core::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX, LOAD_READ_TURN};
+use crate::core::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX};
 use crate::core::units::later;
 use crate::http::connect::{Failure, Places, Verdict as Place, resolve, without_number};
-use crate::http::wire::Fault;
-use crate::runtime::net::{Got, Link, LinkError, Net};
+use crate::http::driver::{Connection, Happened, InFlight, Turn};
+use crate::http::wire::{Fault, Request};
+use crate::runtime::net::LinkError;
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
 const SMALL: usize = 16 * 1024;
@@ -59,48 +60,34 @@ impl<L: Letter> Courier<L> {
         self.doors.opened(self.now);
         let entry = self.conns.vacant_entry();
         let index = entry.key();
-        let begun = self.net.connect(to, from).and_then(|mut socket| {
-            self.net.register(&mut socket, index as u64)?;
-            Ok(socket)
-        });
-        let link = begun
-            .map_err(Failure::Connect)
-            .and_then(|socket| Link::new(socket, self.tls.as_ref()).map_err(Failure::Link))?;
-        entry.insert(Conn {
-            life: Life::Connecting { since: self.now },
-            link,
-            serial,
-            place,
-            due: None,
-            armed: None,
-            is_proven: false,
-        });
+        let http = Connection::open(&mut self.net, index as u64, to, from, self.tls.as_ref(), self.now)?;
+        entry.insert(Conn { http, serial, place, due: None, armed: None, is_proven: false });
         self.opening += 1;
         self.connecting.began(place, Begun { at: self.now, index, serial });
         self.arm(index, later(self.now, self.options.connect_timeout()));
         Ok(())
     }
 
-    pub(super) fn on_event(&mut self, index: usize, readable: bool, writable: bool, read_closed: bool) {
-        // What happened to a socket that was closed a moment ago is of no interest.
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        if let Life::Connecting { since } = conn.life {
-            match conn.link.is_connected(&self.net) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(why) => return self.fail(index, Failure::Connect(why)),
+    /// Does what a turn allows on a connection; there may be none any more, which an event does not know.
+    pub(super) fn drive(&mut self, index: usize, mut turn: Turn) {
+        while let Some(conn) = self.conns.get_mut(index)
+            && let Some(happened) = conn.http.next(&mut turn, &mut self.net, &mut self.buffer)
+        {
+            match happened {
+                Happened::Connected { since } => self.connecting.stood(conn.place, since, self.now),
+                Happened::Opened { .. } => self.opened(index),
+                Happened::Writable => self.write(index),
+                Happened::Answered { answered, is_closed } => self.finish(index, *answered, is_closed),
+                Happened::Failed { failure, answered } => {
+                    let is_proven = conn.is_proven;
+                    self.look_for_surplus(is_proven, &failure);
+                    match answered {
+                        Some(answered) => self.finish(index, *answered, true),
+                        None => self.fail(index, failure),
+                    }
+                }
+                Happened::Paused => self.runnable.push(index),
             }
-            conn.life = Life::Handshaking;
-            self.connecting.stood(conn.place, since, self.now);
-        }
-        if matches!(conn.life, Life::Handshaking) && !conn.link.is_handshaking() {
-            self.opened(index);
-        }
-        if writable {
-            self.write(index);
-        }
-        if readable {
-            self.read(index, read_closed);
         }
     }
 
@@ -108,7 +95,6 @@ impl<L: Letter> Courier<L> {
     fn opened(&mut self, index: usize) {
         let conn = &mut self.conns[index];
         self.places.reached(conn.place);
-        conn.life = Life::Idle;
         conn.due = None;
         // It was opened to see whether the store is back, and no letter is there for it: that it ends says nothing.
         conn.is_proven = self.refusal.as_ref().is_some_and(Refusal::looks);
@@ -129,111 +115,54 @@ impl<L: Letter> Courier<L> {
         let Flight { tries, free, .. } = &mut self.flights[flight];
         self.counts.retries += u64::from(*tries + *free > 0);
         *tries += 1;
-        let busy = Busy::new(flight, self.now, self.request.exchange(), kept);
         let conn = &mut self.conns[index];
-        conn.life = Life::Busy(Box::new(busy));
+        let letter = &self.flights[flight].letter;
+        let head_len = encode(&self.request, letter, &mut self.scratch);
+        let len = head_len + letter.body_len();
+        conn.http.begin(Sent::new(flight, self.now, kept), self.request.exchange(), len);
         if !conn.is_proven {
             self.untaken.began(Begun { at: self.now, index, serial: conn.serial });
         }
         self.arm(index, later(self.now, self.options.timeout));
-        self.write(index);
+        self.send(index, head_len);
     }
 
-    /// Writes what of the request the system takes, and what TLS holds back.
+    /// Writes more of a request. Its head is made anew where it did not leave at once, rather than kept by each of them.
     fn write(&mut self, index: usize) {
-        let Some(Conn { life, link, .. }) = self.conns.get_mut(index) else { return };
-        let Life::Busy(busy) = life else {
-            if link.holds_back()
-                && let Err(why) = link.write(&mut self.net, &[])
-            {
-                self.fail(index, why.into());
-            }
-            return;
-        };
-        if busy.len > 0 && busy.written == busy.len && !link.holds_back() {
-            return;
-        }
-        // The head is made anew where it did not leave at once, rather than kept by each of them.
-        let letter = &self.flights[busy.flight].letter;
-        let head = &mut self.scratch;
-        head.clear();
-        let body_len = letter.body_len();
-        self.request.encode_head(&letter.fields(), body_len as u64, head);
-        busy.len = head.len() + body_len;
-        let head_len = head.len();
-        if body_len <= SMALL {
-            while head.len() < busy.len {
-                head.extend_from_slice(letter.body_at(head.len() - head_len));
-            }
-        }
-        loop {
-            let rest = match busy.written.checked_sub(head_len) {
-                Some(at) if head.len() == head_len => letter.body_at(at),
-                _ => &head[busy.written..],
-            };
-            match link.write(&mut self.net, rest) {
-                Ok(n) => {
-                    let is_all = n == rest.len();
-                    busy.written += n;
-                    if !is_all || busy.written == busy.len {
-                        return;
-                    }
-                }
-                Err(why) => {
-                    // A store may have said why before it closed.
-                    self.read(index, true);
-                    if let Some(Conn { life: Life::Busy(_), .. }) = self.conns.get(index) {
-                        self.fail(index, why.into());
-                    }
-                    return;
-                }
-            }
-        }
+        let Some(flight) = self.conns.get(index).and_then(|conn| conn.http.in_flight()) else { return };
+        let letter = &self.flights[flight.request.flight].letter;
+        let head_len = encode(&self.request, letter, &mut self.scratch);
+        self.send(index, head_len);
     }
 
-    /// Reads what is there, within a turn's budget; with `until_end`, until nothing is.
-    pub(super) fn read(&mut self, index: usize, until_end: bool) {
-        let mut turn = LOAD_READ_TURN;
-        loop {
-            let Some(Conn { life, link, is_proven, .. }) = self.conns.get_mut(index) else { return };
-            let is_proven = *is_proven;
-            let got = link.read(&mut self.net, &mut self.buffer, |bytes| life.take(bytes));
-            let got = match got {
-                Ok(got) => got,
-                Err(failure) => {
-                    let is_done = matches!(life, Life::Busy(busy) if busy.is_done);
-                    self.look_for_surplus(is_proven, &failure);
-                    return if is_done { self.finish(index, true) } else { self.fail(index, failure) };
-                }
-            };
-            let has_agreed = matches!(life, Life::Handshaking) && !link.is_handshaking();
-            if let Got::End { said } = got {
-                return match life.end(said) {
-                    Ok(()) => self.finish(index, true),
-                    Err(failure) => self.fail(index, failure),
-                };
+    /// Writes what of the request the system takes, whose head stands in `scratch`.
+    fn send(&mut self, index: usize, head_len: usize) {
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        let Some(flight) = conn.http.in_flight() else { return };
+        let letter = &self.flights[flight.request.flight].letter;
+        let begin = &mut self.scratch;
+        if letter.body_len() <= SMALL {
+            while begin.len() < head_len + letter.body_len() {
+                begin.extend_from_slice(letter.body_at(begin.len() - head_len));
             }
-            if has_agreed {
-                self.opened(index);
-            } else if matches!(life, Life::Busy(busy) if busy.is_done) {
-                self.finish(index, false);
-            }
-            match got {
-                Got::Nothing => return,
-                Got::All if !until_end => return,
-                _ => turn = turn.saturating_sub(self.buffer.len()),
-            }
-            if turn == 0 {
-                return self.runnable.push(index);
+        }
+        let rest = |at: usize| match at.checked_sub(head_len) {
+            Some(at) if begin.len() == head_len => letter.body_at(at),
+            _ => &begin[at..],
+        };
+        if let Err(why) = conn.http.write(&mut self.net, rest) {
+            // A store may have said why before it closed.
+            self.drive(index, Turn::again());
+            if self.conns.get(index).is_some_and(|conn| conn.http.in_flight().is_some()) {
+                self.fail(index, why.into());
             }
         }
     }
 
     /// An answer is whole; `is_closed` if the store has closed the connection behind it.
-    fn finish(&mut self, index: usize, is_closed: bool) {
+    fn finish(&mut self, index: usize, answered: InFlight<Sent>, is_closed: bool) {
         let conn = &mut self.conns[index];
-        let life = std::mem::replace(&mut conn.life, Life::Idle);
-        let Life::Busy(busy) = life else { return };
+        let sent = &answered.request;
         self.busy -= 1;
         conn.due = None;
         self.silence = None;
@@ -242,20 +171,20 @@ impl<L: Letter> Courier<L> {
             self.doors.took(self.now, self.conns.len() - self.opening);
         }
         self.answered();
-        let took = self.now.saturating_duration_since(busy.began);
-        self.untaken.answered(busy.began, took);
-        let answer = busy.answer(SystemTime::now());
+        let took = self.now.saturating_duration_since(sent.began);
+        self.untaken.answered(sent.began, took);
+        let answer = sent.answer(SystemTime::now());
         if is_overload(answer.status) {
             self.pace.overloaded(self.busy);
         } else {
             self.pace.answered(took, self.busy);
         }
         match judge(&answer, self.options.ok_when.as_ref()) {
-            Verdict::Stored => self.end_flight(busy.flight, Outcome::Stored),
-            Verdict::Failed(reason) => self.end_flight(busy.flight, Outcome::Failed(reason)),
-            Verdict::Again(reason, asked) => self.try_again(busy.flight, reason, asked),
+            Verdict::Stored => self.end_flight(sent.flight, Outcome::Stored),
+            Verdict::Failed(reason) => self.end_flight(sent.flight, Outcome::Failed(reason)),
+            Verdict::Again(reason, asked) => self.try_again(sent.flight, reason, asked),
         }
-        if busy.keeps_alive() && !is_closed && self.reuses {
+        if answered.keeps_alive() && !is_closed && self.reuses {
             // What follows on it begins when this outcome is written.
             self.idle.push(index);
         } else {
@@ -305,20 +234,16 @@ impl<L: Letter> Courier<L> {
     /// A connection ended without an answer that was due, or when none was.
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
         let conn = self.remove(index);
-        match conn.life {
-            Life::Connecting { .. } | Life::Handshaking => {
-                self.opening -= 1;
-                self.not_opened(conn.place, &failure);
-            }
-            Life::Idle => {
-                self.idle.retain(|&idle| idle != index);
-                if !conn.is_proven {
-                    self.refused();
-                }
-            }
-            Life::Busy(busy) => {
-                self.busy -= 1;
-                self.lost(conn.is_proven, &busy, &failure);
+        if conn.http.is_opening() {
+            self.opening -= 1;
+            self.not_opened(conn.place, &failure);
+        } else if let Some(flight) = conn.http.close() {
+            self.busy -= 1;
+            self.lost(conn.is_proven, &flight, &failure);
+        } else {
+            self.idle.retain(|&idle| idle != index);
+            if !conn.is_proven {
+                self.refused();
             }
         }
     }
@@ -394,17 +319,17 @@ impl<L: Letter> Courier<L> {
             let conn = self.conns.get(begun.index);
             conn.is_some_and(|conn| conn.serial == begun.serial && conn.awaits_first_answer())
         }) {
-            let Conn { life: Life::Busy(busy), link, .. } = self.remove(index) else { continue };
             // What waits to be accepted shall not be worked on.
-            link.abort();
+            let Some(sent) = self.remove(index).http.abort() else { continue };
+            let given = sent.request.flight;
             self.busy -= 1;
             self.counts.not_taken += 1;
-            let flight = &mut self.flights[busy.flight];
+            let flight = &mut self.flights[given];
             (flight.tries, flight.free) = (flight.tries - 1, flight.free.saturating_add(1));
             if self.is_ending() {
-                self.end_flight(busy.flight, Outcome::Unsent);
+                self.end_flight(given, Outcome::Unsent);
             } else {
-                self.ready.push_front(busy.flight);
+                self.ready.push_front(given);
             }
             any = true;
         }
@@ -427,7 +352,7 @@ impl<L: Letter> Courier<L> {
     }
 
     /// A connection ended, and the answer on it was not whole.
-    fn lost(&mut self, is_proven: bool, busy: &Busy, failure: &Failure) {
+    fn lost(&mut self, is_proven: bool, sent: &InFlight<Sent>, failure: &Failure) {
         let is_loss =
             matches!(failure.kind(), "reset" | "closed" | "TLS" | "timed out" | "unreachable" | "system");
         let is_timeout = matches!(failure, Failure::Timeout(_));
@@ -435,7 +360,7 @@ impl<L: Letter> Courier<L> {
         if is_proven && is_no_answer(failure) {
             // See `look_for_surplus`.
             free = 1;
-        } else if !busy.has_begun() && is_loss && !is_timeout {
+        } else if !sent.has_begun() && is_loss && !is_timeout {
             if is_proven {
                 // It may have closed an idle connection in the same moment.
                 free = 1;
@@ -447,30 +372,37 @@ impl<L: Letter> Courier<L> {
         } else if is_timeout && self.options.adaptive {
             self.pace.overloaded(self.busy);
         }
-        if busy.has_begun() {
+        if sent.has_begun() {
             self.silence = None;
         } else if is_timeout {
-            self.not_answered(busy.began, failure);
+            self.not_answered(sent.request.began, failure);
         }
         let reason = Reason::of(failure.kind(), failure.to_string());
         let is_ending = self.is_ending();
-        let flight = &mut self.flights[busy.flight];
+        let flight = &mut self.flights[sent.request.flight];
         if flight.free < free && !is_ending {
             flight.free += 1;
             flight.tries -= 1;
-            self.ready.push_front(busy.flight);
+            self.ready.push_front(sent.request.flight);
         } else if is_loss {
-            self.try_again(busy.flight, reason, None);
+            self.try_again(sent.request.flight, reason, None);
         } else {
-            self.end_flight(busy.flight, Outcome::Failed(reason));
+            self.end_flight(sent.request.flight, Outcome::Failed(reason));
         }
     }
+}
+
+/// Writes the head of a letter's request to `head`; how long it is.
+fn encode<L: Letter>(request: &Request, letter: &L, head: &mut Vec<u8>) -> usize {
+    head.clear();
+    request.encode_head(&letter.fields(), letter.body_len() as u64, head);
+    head.len()
 }
 
 /// Whether the store's system has not agreed to it yet.
 pub(super) fn is_connecting(conns: &Slab<Conn>, begun: &Begun) -> bool {
     let conn = conns.get(begun.index).filter(|conn| conn.serial == begun.serial);
-    conn.is_some_and(|conn| matches!(conn.life, Life::Connecting { .. }))
+    conn.is_some_and(|conn| conn.http.is_connecting())
 }
 
 /// Whether what came is no answer, other than for want of its end.

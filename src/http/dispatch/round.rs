@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use slab::Slab;
 
-use super::conn::{Conn, Life};
+use super::conn::Conn;
 use super::connecting::Connecting;
 use super::doors::Doors;
 use super::judge::Reason;
@@ -19,7 +19,8 @@ use super::refusing::Refusal;
 use super::taken::Untaken;
 use super::{Counts, Ended, Letter, Options, Outcome};
 use crate::core::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
-use crate::http::connect::{Failed, Failure, Places, find, prepare};
+use crate::http::connect::{Failed, Places, find, prepare};
+use crate::http::driver::Turn;
 use crate::http::wire::{Method, Request};
 use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls, Waker};
 
@@ -282,12 +283,8 @@ impl<L: Letter> Courier<L> {
     }
 
     fn time_out(&mut self, index: usize) {
-        let failure = match self.conns[index].life {
-            Life::Connecting { .. } | Life::Handshaking => {
-                Failure::ConnectTimeout(self.options.connect_timeout())
-            }
-            _ => Failure::Timeout(self.options.timeout),
-        };
+        let Options { timeout, .. } = self.options;
+        let failure = self.conns[index].http.timeout(self.options.connect_timeout(), timeout);
         self.fail(index, failure);
     }
 
@@ -338,11 +335,11 @@ impl<L: Letter> Courier<L> {
         self.net.poll(timeout, &mut events)?;
         self.now = Instant::now();
         for index in mem::take(&mut self.runnable) {
-            self.read(index, true);
+            self.drive(index, Turn::again());
         }
         for event in events.drain(..) {
             if let Event::Socket { key, readable, writable, read_closed, .. } = event {
-                self.on_event(key as usize, readable, writable, read_closed);
+                self.drive(key as usize, Turn::new(readable, writable, read_closed));
             }
         }
         self.events = events;

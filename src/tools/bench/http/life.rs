@@ -3,14 +3,14 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::conn::{Busy, Conn, Life};
+use super::conn::{Life, Sent};
 use super::pace::Pace;
 use super::run::Load;
-use crate::core::limits::{LOAD_READ_TURN, LOAD_REOPEN};
+use crate::core::limits::LOAD_REOPEN;
 use crate::core::units::later;
 use crate::http::connect::{Failure, Verdict};
+use crate::http::driver::{Connection, Happened, InFlight, Turn};
 use crate::http::wire::status_text;
-use crate::runtime::net::{Got, Link, Net};
 use crate::tools::bench::BAD_STATUS;
 
 impl Load {
@@ -18,54 +18,41 @@ impl Load {
         // An address was left out meanwhile, and no other stays.
         let Some((place, to, from)) = self.places.of(index) else { return };
         self.conns[index].place = place;
-        self.conns[index].life = Life::Opening { since: self.now };
-        let begun = self.net.connect(to, from).and_then(|mut socket| {
-            self.net.register(&mut socket, index as u64)?;
-            Ok(socket)
-        });
-        let link = match begun {
-            Ok(socket) => Link::new(socket, self.tls.as_ref()).map_err(Failure::Link),
-            Err(why) => Err(Failure::Connect(why)),
-        };
-        match link {
-            Ok(link) => {
-                self.conns[index].link = Some(link);
+        match Connection::open(&mut self.net, index as u64, to, from, self.tls.as_ref(), self.now) {
+            Ok(http) => {
+                self.conns[index].life = Life::Open(http);
                 self.arm(index, later(self.now, self.options.timeout));
             }
-            Err(failure) => self.fail(index, failure),
+            Err(failure) => self.not_opened(index, failure),
         }
     }
 
-    pub(super) fn on_event(&mut self, index: usize, readable: bool, writable: bool, read_closed: bool) {
-        let conn = &mut self.conns[index];
-        // What happened to a socket that was closed a moment ago is of no interest.
-        let Some(link) = &conn.link else { return };
-        let mut connected = true;
-        if let Life::Opening { .. } = conn.life {
-            match link.is_connected(&self.net) {
-                Ok(stands) => connected = stands,
-                Err(why) => return self.fail(index, Failure::Connect(why)),
+    /// Does what a turn allows on a connection; it may be open no more, which an event does not know.
+    pub(super) fn drive(&mut self, index: usize, mut turn: Turn) {
+        while let Some(http) = self.conns[index].http()
+            && let Some(happened) = http.next(&mut turn, &mut self.net, &mut self.buffer)
+        {
+            self.now = Instant::now();
+            match happened {
+                Happened::Connected { .. } => {}
+                Happened::Opened { since } => self.opened(index, since),
+                Happened::Writable => self.write(index),
+                Happened::Answered { answered, is_closed } => self.finish(index, &answered, is_closed),
+                Happened::Failed { failure, answered } => {
+                    if let Some(answered) = answered {
+                        self.count(&answered);
+                    }
+                    self.fail(index, failure);
+                }
+                Happened::Paused => self.runnable.push(index as u32),
             }
-            if connected && !link.is_handshaking() {
-                return self.opened(index);
-            }
-        }
-        if connected && writable {
-            self.write(index);
-        }
-        if connected && readable {
-            self.read(index, read_closed);
         }
     }
 
     /// A connection stands, and TLS is agreed on.
-    fn opened(&mut self, index: usize) {
-        let conn = &mut self.conns[index];
-        self.places.reached(conn.place);
-        if let Life::Opening { since } = conn.life {
-            self.connecting.record(self.now.saturating_duration_since(since), 1);
-        }
-        conn.life = Life::Idle { since: self.now };
+    fn opened(&mut self, index: usize, since: Instant) {
+        self.places.reached(self.conns[index].place);
+        self.connecting.record(self.now.saturating_duration_since(since), 1);
         self.alive += 1;
         self.measure.alive(self.now, self.alive);
         if self.alive == self.conns.len() && self.all_stood.is_none() {
@@ -92,94 +79,43 @@ impl Load {
 
     /// Sends a request on an idle connection.
     pub(super) fn begin(&mut self, index: usize, intended: Instant) {
+        let Some(http) = self.conns[index].http() else { return };
+        http.begin(Sent { intended, status: 0 }, self.request.exchange(), self.bytes.len());
         if let Some(requests) = &mut self.requests {
             *requests -= 1;
         }
         self.busy += 1;
-        self.conns[index].life = Life::Busy(Busy::new(self.request.exchange(), intended));
         self.arm(index, later(self.now, self.options.timeout));
         self.write(index);
     }
 
-    /// Writes what of the request the system takes, and what TLS holds back.
+    /// Writes what of the request the system takes.
     fn write(&mut self, index: usize) {
-        let Conn { life, link: Some(link), .. } = &mut self.conns[index] else { return };
-        let mut none = 0;
-        let (written, bytes) = match life {
-            Life::Busy(busy) => (&mut busy.written, &self.bytes[..]),
-            _ => (&mut none, &[][..]),
-        };
-        if *written == bytes.len() && !link.holds_back() {
-            return;
-        }
-        match link.write(&mut self.net, &bytes[*written..]) {
-            Ok(n) => *written += n,
-            Err(why) => self.fail(index, why.into()),
+        let Some(http) = self.conns[index].http() else { return };
+        let bytes = &self.bytes;
+        if let Err(why) = http.write(&mut self.net, |at| &bytes[at..]) {
+            self.fail(index, why.into());
         }
     }
 
-    /// Reads what is there, within a turn's budget; with `until_end`, until nothing is.
-    pub(super) fn read(&mut self, index: usize, until_end: bool) {
-        let mut turn = LOAD_READ_TURN;
-        loop {
-            let Conn { life, link: Some(link), .. } = &mut self.conns[index] else { return };
-            let got = link.read(&mut self.net, &mut self.buffer, |bytes| life.take(bytes));
-            self.now = Instant::now();
-            let got = match got {
-                Ok(got) => got,
-                Err(failure) => {
-                    if matches!(life, Life::Busy(busy) if busy.done) {
-                        self.count(index);
-                    }
-                    return self.fail(index, failure);
-                }
-            };
-            let agreed = matches!(life, Life::Opening { .. }) && !link.is_handshaking();
-            if let Got::End { said } = got {
-                return match life.end(said, self.now) {
-                    Ok(()) => self.finish(index, true),
-                    Err(failure) => self.fail(index, failure),
-                };
-            }
-            if agreed {
-                self.opened(index);
-            } else if matches!(life, Life::Busy(busy) if busy.done) {
-                self.finish(index, false);
-            }
-            match got {
-                Got::Nothing => return,
-                Got::All if !until_end => return,
-                // What is being opened anew has other events.
-                _ if matches!(self.conns[index].life, Life::Opening { .. }) => return,
-                _ => turn = turn.saturating_sub(self.buffer.len()),
-            }
-            if turn == 0 {
-                return self.runnable.push(index as u32);
-            }
-        }
-    }
-
-    /// Counts a response that is whole; its connection is idle.
-    fn count(&mut self, index: usize) -> Option<Busy> {
-        let life = mem::replace(&mut self.conns[index].life, Life::Idle { since: self.now });
-        let Life::Busy(busy) = life else { return None };
+    /// Counts a response that is whole.
+    fn count(&mut self, answered: &InFlight<Sent>) {
+        let Sent { intended, status } = answered.request;
         self.busy -= 1;
-        self.measure.done(self.now, self.now.saturating_duration_since(busy.intended), 1, busy.bytes);
+        self.measure.done(self.now, self.now.saturating_duration_since(intended), 1, answered.received());
         if !self.measure.is_closed() {
-            self.statuses.add(busy.status);
-            if !self.options.ok_status.holds(busy.status) {
-                self.measure.errors(self.now, BAD_STATUS, 1, || status_text(busy.status));
+            self.statuses.add(status);
+            if !self.options.ok_status.holds(status) {
+                self.measure.errors(self.now, BAD_STATUS, 1, || status_text(status));
             }
         }
-        Some(busy)
     }
 
     /// A response is whole; `closed` if the server has closed the connection behind it.
-    fn finish(&mut self, index: usize, closed: bool) {
-        let Some(busy) = self.count(index) else { return };
+    fn finish(&mut self, index: usize, answered: &InFlight<Sent>, closed: bool) {
+        self.count(answered);
         // An answer to half a request ends the connection as well as one that says so.
-        let goes_on = busy.keeps_alive() && busy.written == self.bytes.len();
-        match (goes_on, closed) {
+        match (answered.keeps_alive(), closed) {
             (true, true) => self.fail(index, Failure::ClosedIdle(Duration::ZERO)),
             (true, false) => self.go_on(index),
             (false, _) => self.close_as_announced(index),
@@ -213,41 +149,46 @@ impl Load {
 
     /// A connection ended that should have lived on, or never stood.
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
-        let was_opening = matches!(self.conns[index].life, Life::Opening { .. });
-        if let Life::Busy(_) = self.conns[index].life {
-            self.busy -= 1;
+        if self.conns[index].http().is_some_and(|http| http.is_opening()) {
+            return self.not_opened(index, failure);
         }
         self.drop_link(index);
-        let verdict = if was_opening {
-            self.places.failed(self.conns[index].place, || failure.to_string())
-        } else {
-            Verdict::Counts
-        };
-        match verdict {
+        self.measure.errors(self.now, failure.kind(), 1, || failure.to_string());
+        self.open_later(index);
+    }
+
+    /// A connection could not be made.
+    fn not_opened(&mut self, index: usize, failure: Failure) {
+        self.drop_link(index);
+        match self.places.failed(self.conns[index].place, || failure.to_string()) {
             Verdict::Counts => self.measure.errors(self.now, failure.kind(), 1, || failure.to_string()),
-            Verdict::LeftOut => {
-                self.conns[index].life = Life::Waiting;
-                return self.ramp.push(index);
-            }
+            Verdict::LeftOut => return self.ramp.push(index),
             Verdict::Unreachable => self.unreachable = Some(failure.to_string()),
         }
+        self.open_later(index);
+    }
+
+    /// A connection that ended is opened again after a moment, or never.
+    fn open_later(&mut self, index: usize) {
         if self.options.reconnect {
             self.closes.reopened += 1;
-            self.conns[index].life = Life::Waiting;
             self.arm(index, self.now + LOAD_REOPEN);
         } else {
             self.end(index);
         }
     }
 
+    /// A connection is none any more, and neither is the request on it.
     fn drop_link(&mut self, index: usize) {
         let conn = &mut self.conns[index];
-        (conn.link, conn.due) = (None, None);
-        if conn.life.is_alive() {
-            self.alive -= 1;
-            self.measure.alive(self.now, self.alive);
+        conn.due = None;
+        let Life::Open(http) = mem::replace(&mut conn.life, Life::Waiting) else { return };
+        if http.is_opening() {
+            return;
         }
-        conn.life = Life::Waiting;
+        self.busy -= usize::from(http.close().is_some());
+        self.alive -= 1;
+        self.measure.alive(self.now, self.alive);
     }
 
     fn end(&mut self, index: usize) {

@@ -12,7 +12,8 @@ use super::conn::{Conn, Life};
 use super::pace::{Pace, Ramp};
 use super::report::{Closes, Report, Statuses, Window};
 use crate::core::limits::LOAD_READ;
-use crate::http::connect::{Failed, Failure, Places, find, prepare, without_number};
+use crate::http::connect::{Failed, Places, find, prepare, without_number};
+use crate::http::driver::Turn;
 use crate::http::wire::Request;
 use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls};
 use crate::tools::bench::{Latency, Measure, Progress, Stop, Ticker, Usage};
@@ -140,11 +141,11 @@ impl Load {
             self.wait(until, &mut events)
                 .map_err(|why| Failed::Gone(format!("cannot wait for sockets: {}", without_number(&why))))?;
             for index in mem::take(&mut self.runnable) {
-                self.read(index as usize, true);
+                self.drive(index as usize, Turn::again());
             }
             for event in events.drain(..) {
                 if let Event::Socket { key, readable, writable, read_closed, .. } = event {
-                    self.on_event(key as usize, readable, writable, read_closed);
+                    self.drive(key as usize, Turn::new(readable, writable, read_closed));
                 }
             }
         }
@@ -223,15 +224,18 @@ impl Load {
     /// What was due for a connection has come.
     fn fire(&mut self, index: usize, due: Instant) {
         self.conns[index].due = None;
-        match self.conns[index].life {
+        let timeout = self.options.timeout;
+        match &self.conns[index].life {
             Life::Waiting => self.ramp.push(index),
-            Life::Opening { .. } => self.fail(index, Failure::ConnectTimeout(self.options.timeout)),
-            Life::Idle { .. } if self.may_begin() => {
+            Life::Open(http) if http.idle_since().is_none() => {
+                let failure = http.timeout(timeout, timeout);
+                self.fail(index, failure);
+            }
+            Life::Open(_) if self.may_begin() => {
                 self.usage.slipped(self.now.saturating_duration_since(due), 1);
                 self.begin(index, self.now);
             }
-            Life::Busy(_) => self.fail(index, Failure::Timeout(self.options.timeout)),
-            Life::Idle { .. } | Life::Ended => {}
+            Life::Open(_) | Life::Ended => {}
         }
     }
 
@@ -245,7 +249,7 @@ impl Load {
             let conn = &mut self.conns[index as usize];
             conn.in_line = false;
             // It may have ended while it stood in line.
-            if let Life::Idle { since } = conn.life {
+            if let Some(since) = conn.http().and_then(|http| http.idle_since()) {
                 schedule.advance();
                 // Waiting for a connection is the server's doing, not the generator's.
                 self.usage.slipped(self.now.saturating_duration_since(due.max(since)), 1);
