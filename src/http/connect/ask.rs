@@ -148,7 +148,7 @@ mod tests {
     fn what_is_no_answer_says_why() {
         for (says, part) in [
             (&b""[..], "closed by the server before it answered"),
-            (b"SSH-2.0-x\r\n", "no HTTP"),
+            (b"SSH-2.0-x\r\n", "looks like SSH"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "4 bytes before the end"),
         ] {
             let (answer, _) = asked(says);
