@@ -1,9 +1,9 @@
-//! One connection to the store, and the request on it.
+//! One connection to the server, and the request on it.
 
 use std::time::{Instant, SystemTime};
 
 use super::judge::{Answer, retry_after};
-use crate::core::limits::COURIER_QUOTE_MAX;
+use crate::core::limits::DISPATCH_QUOTE_MAX;
 use crate::http::driver::Connection;
 use crate::http::wire::{Head, Receive};
 use crate::runtime::net::Moment;
@@ -15,7 +15,7 @@ pub struct Conn {
     /// Which of all connections it is.
     pub serial: usize,
     /// Which of the addresses it goes to.
-    pub place: usize,
+    pub endpoint: usize,
     /// When it is given up, whatever it does.
     pub due: Option<Instant>,
     /// The earliest entry among the deadlines that will look at it.
@@ -31,9 +31,9 @@ impl Conn {
     }
 }
 
-/// A letter under way, and what is kept of the answer.
+/// A request under way, and what is kept of the answer.
 pub struct Sent {
-    /// The letter's place among those that were given.
+    /// The number of the request among those that were given.
     pub flight: usize,
     /// When it was begun.
     pub began: Instant,
@@ -53,7 +53,7 @@ impl Sent {
         Sent { flight, began, status, retry_after, location, body, len: 0, max: answer_max }
     }
 
-    /// What the store said.
+    /// What the server said.
     pub fn answer(&self, now: SystemTime) -> Answer<'_> {
         Answer {
             status: self.status,
@@ -69,7 +69,7 @@ impl Receive for Sent {
     fn head(&mut self, head: &Head<'_>) {
         // A date has fewer, and of an address no more is quoted.
         let short =
-            |name| head.field(name).map(|value: &[u8]| &value[..value.len().min(4 * COURIER_QUOTE_MAX)]);
+            |name| head.field(name).map(|value: &[u8]| &value[..value.len().min(4 * DISPATCH_QUOTE_MAX)]);
         self.status = head.status;
         self.retry_after = short("retry-after").map(Into::into);
         self.location = short("location").map(|value| String::from_utf8_lossy(value).into());

@@ -10,8 +10,8 @@ use crate::runtime::net::Moment;
 pub struct Conn {
     /// What it does now.
     pub life: Life,
-    /// Which of the places it goes to.
-    pub place: usize,
+    /// Which of the endpoints it goes to.
+    pub endpoint: usize,
     /// When something is due: it is opened, gives up, or sends.
     pub due: Option<Instant>,
     /// The earliest entry among the deadlines that will look at it.
@@ -43,7 +43,7 @@ pub struct Sent {
 impl Conn {
     /// To be opened.
     pub fn new() -> Conn {
-        Conn { life: Life::Waiting, place: 0, due: None, armed: None, in_line: false }
+        Conn { life: Life::Waiting, endpoint: 0, due: None, armed: None, in_line: false }
     }
 
     /// What drives it, while it is open.

@@ -12,7 +12,7 @@ use super::conn::{Conn, Life};
 use super::pace::{Pace, Ramp};
 use super::report::{Closes, Report, Statuses, Window};
 use crate::core::limits::LOAD_READ;
-use crate::http::connect::{Failed, Places, find, prepare, without_number};
+use crate::http::connect::{Endpoints, Failed, find, prepare, without_number};
 use crate::http::driver::Turn;
 use crate::http::wire::Request;
 use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls};
@@ -21,7 +21,7 @@ use crate::tools::bench::{Latency, Measure, Progress, Stop, Ticker, Usage};
 /// A load that is ready to run.
 pub struct Load {
     pub(super) options: Options,
-    pub(super) places: Places,
+    pub(super) endpoints: Endpoints,
     pub(super) tls: Option<Tls>,
     /// Makes the responses' readers.
     pub(super) request: Request,
@@ -37,7 +37,7 @@ pub struct Load {
     pub(super) runnable: Vec<u32>,
     /// Lent to every read.
     pub(super) buffer: Box<[u8]>,
-    pub(super) dice: Rng,
+    pub(super) rng: Rng,
     pub(super) begun: Instant,
     pub(super) now: Instant,
     pub(super) measure: Measure,
@@ -65,15 +65,15 @@ impl Load {
     /// Where the server has no address, or this process or this machine cannot do it.
     pub fn new(options: Options) -> Result<Load, Failed> {
         let target = &options.target;
-        let places = find(target, &options.sources)?;
-        options.check(places.addresses().count())?;
+        let endpoints = find(target, &options.sources)?;
+        options.check(endpoints.addresses().count())?;
         let request = Request::new(&options.method, target, &options.fields);
         let mut bytes = Vec::new();
         request.encode(&[], &options.body, &mut bytes);
         let (net, tls) = prepare(target, options.insecure)?;
         let now = Instant::now();
         Ok(Load {
-            places,
+            endpoints,
             tls,
             request,
             bytes,
@@ -85,7 +85,7 @@ impl Load {
             line: VecDeque::new(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
-            dice: Rng::with_seed(options.seed),
+            rng: Rng::with_seed(options.seed),
             begun: now,
             now,
             measure: Measure::new(now, options.connections),
@@ -212,7 +212,7 @@ impl Load {
         self.begin_due();
     }
 
-    /// Looks at a connection again at `due`, which takes the place of what was due before.
+    /// Looks at a connection again at `due`, which replaces what was due before.
     pub(super) fn arm(&mut self, index: usize, due: Instant) {
         let conn = &mut self.conns[index];
         conn.due = Some(due);

@@ -1,4 +1,4 @@
-//! What happens to one connection and to the letter on it.
+//! What happens to one connection and to the request on it.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
@@ -8,45 +8,45 @@ use slab::Slab;
 
 use super::conn::{Conn, Sent};
 use super::connecting::Connecting;
+use super::dispatcher::Flight;
 use super::judge::{Reason, Verdict, is_overload, judge};
 use super::overtaken::Begun;
 use super::refusing::Refusal;
 use super::retry::pause;
-use super::round::Flight;
-use super::{Away, Courier, Letter, Outcome};
-use crate::core::limits::{COURIER_ANSWER_MAX, COURIER_FREE_TRIES, COURIER_QUOTE_MAX};
+use super::{Dispatcher, Outcome, Request, Unreachable};
+use crate::core::limits::{DISPATCH_ANSWER_MAX, DISPATCH_FREE_TRIES, DISPATCH_QUOTE_MAX};
 use crate::core::units::later;
-use crate::http::connect::{Failure, Places, Verdict as Place, resolve, without_number};
+use crate::http::connect::{Endpoints, Failure, Verdict as Reached, resolve, without_number};
 use crate::http::driver::{Connection, Happened, InFlight, Turn};
-use crate::http::wire::{Fault, Request};
+use crate::http::wire::{Fault, Request as Template};
 use crate::runtime::net::LinkError;
 
 /// Bodies up to here are copied behind their head, so that both leave in one packet.
 const SMALL: usize = 16 * 1024;
 
-impl<L: Letter> Courier<L> {
+impl<L: Request> Dispatcher<L> {
     /// Begins a connection, to another address where the system refuses one at once that may be left out; false if
     /// all that failed.
     pub(super) fn open(&mut self) -> bool {
-        if self.doors.tried().is_some() && self.conns.is_empty() {
+        if self.connection_limit.tried().is_some() && self.conns.is_empty() {
             self.look_up();
         }
         loop {
-            let Some((place, to, from)) = self.next_place() else { return false };
-            match self.open_to(place, to, from) {
+            let Some((endpoint, to, from)) = self.next_endpoint() else { return false };
+            match self.open_to(endpoint, to, from) {
                 Ok(()) => return true,
                 // Nothing else would look at the others: there is no event of a connection that never began.
-                Err(failure) if self.not_opened(place, &failure) == Place::LeftOut => {}
+                Err(failure) if self.not_opened(endpoint, &failure) == Reached::LeftOut => {}
                 Err(_) => return false,
             }
         }
     }
 
     /// Where the next connection goes to: to the addresses in turn, but for those where too many are on their way.
-    fn next_place(&mut self) -> Option<(usize, SocketAddr, Option<IpAddr>)> {
-        for _ in self.places.addresses() {
-            let next = self.places.of(self.opened);
-            if next.is_some_and(|(place, ..)| self.connecting.has_room(place, self.now)) {
+    fn next_endpoint(&mut self) -> Option<(usize, SocketAddr, Option<IpAddr>)> {
+        for _ in self.endpoints.addresses() {
+            let next = self.endpoints.of(self.opened);
+            if next.is_some_and(|(endpoint, ..)| self.connecting.has_room(endpoint, self.now)) {
                 return next;
             }
             self.opened += 1;
@@ -54,16 +54,16 @@ impl<L: Letter> Courier<L> {
         None
     }
 
-    fn open_to(&mut self, place: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<(), Failure> {
+    fn open_to(&mut self, endpoint: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<(), Failure> {
         let serial = self.opened;
         self.opened += 1;
-        self.doors.opened(self.now);
+        self.connection_limit.opened(self.now);
         let entry = self.conns.vacant_entry();
         let index = entry.key();
         let http = Connection::open(&mut self.net, index as u64, to, from, self.tls.as_ref(), self.now)?;
-        entry.insert(Conn { http, serial, place, due: None, armed: None, is_proven: false });
+        entry.insert(Conn { http, serial, endpoint, due: None, armed: None, is_proven: false });
         self.opening += 1;
-        self.connecting.began(place, Begun { at: self.now, index, serial });
+        self.connecting.began(endpoint, Begun { at: self.now, index, serial });
         self.arm(index, later(self.now, self.options.connect_timeout()));
         Ok(())
     }
@@ -74,7 +74,7 @@ impl<L: Letter> Courier<L> {
             && let Some(happened) = conn.http.next(&mut turn, &mut self.net, &mut self.buffer)
         {
             match happened {
-                Happened::Connected { since } => self.connecting.stood(conn.place, since, self.now),
+                Happened::Connected { since } => self.connecting.stood(conn.endpoint, since, self.now),
                 Happened::Opened { .. } => self.opened(index),
                 Happened::Writable => self.write(index),
                 Happened::Answered { answered, is_closed } => self.finish(index, *answered, is_closed),
@@ -94,21 +94,21 @@ impl<L: Letter> Courier<L> {
     /// A connection stands, and TLS is agreed on.
     fn opened(&mut self, index: usize) {
         let conn = &mut self.conns[index];
-        self.places.reached(conn.place);
+        self.endpoints.reached(conn.endpoint);
         conn.due = None;
-        // It was opened to see whether the store is back, and no letter is there for it: that it ends says nothing.
+        // It was opened to see whether the server is back, and no request is there for it: that it ends says nothing.
         conn.is_proven = self.refusal.as_ref().is_some_and(Refusal::looks);
         self.opening -= 1;
         self.is_reached = true;
         self.reached();
-        self.doors.stood();
+        self.connection_limit.stood();
         self.counts.connections_max = self.counts.connections_max.max(self.conns.len() - self.opening);
         self.idle.push(index);
     }
 
-    /// Sends a letter on an idle connection.
+    /// Sends a request on an idle connection.
     pub(super) fn begin_on(&mut self, index: usize, flight: usize) {
-        let kept = if self.options.ok_when.is_some() { COURIER_ANSWER_MAX } else { 4 * COURIER_QUOTE_MAX };
+        let kept = if self.options.ok_when.is_some() { DISPATCH_ANSWER_MAX } else { 4 * DISPATCH_QUOTE_MAX };
         self.busy += 1;
         self.counts.requests += 1;
         self.silence.get_or_insert((self.now, 0));
@@ -116,12 +116,12 @@ impl<L: Letter> Courier<L> {
         self.counts.retries += u64::from(*tries + *free > 0);
         *tries += 1;
         let conn = &mut self.conns[index];
-        let letter = &self.flights[flight].letter;
-        let head_len = encode(&self.request, letter, &mut self.scratch);
-        let len = head_len + letter.body_len();
-        conn.http.begin(Sent::new(flight, self.now, kept), self.request.exchange(), len);
+        let request = &self.flights[flight].request;
+        let head_len = encode(&self.template, request, &mut self.scratch);
+        let len = head_len + request.body_len();
+        conn.http.begin(Sent::new(flight, self.now, kept), self.template.exchange(), len);
         if !conn.is_proven {
-            self.untaken.began(Begun { at: self.now, index, serial: conn.serial });
+            self.unaccepted.began(Begun { at: self.now, index, serial: conn.serial });
         }
         self.arm(index, later(self.now, self.options.timeout));
         self.send(index, head_len);
@@ -130,8 +130,8 @@ impl<L: Letter> Courier<L> {
     /// Writes more of a request. Its head is made anew where it did not leave at once, rather than kept by each of them.
     fn write(&mut self, index: usize) {
         let Some(flight) = self.conns.get(index).and_then(|conn| conn.http.in_flight()) else { return };
-        let letter = &self.flights[flight.request.flight].letter;
-        let head_len = encode(&self.request, letter, &mut self.scratch);
+        let request = &self.flights[flight.request.flight].request;
+        let head_len = encode(&self.template, request, &mut self.scratch);
         self.send(index, head_len);
     }
 
@@ -139,19 +139,19 @@ impl<L: Letter> Courier<L> {
     fn send(&mut self, index: usize, head_len: usize) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         let Some(flight) = conn.http.in_flight() else { return };
-        let letter = &self.flights[flight.request.flight].letter;
+        let request = &self.flights[flight.request.flight].request;
         let begin = &mut self.scratch;
-        if letter.body_len() <= SMALL {
-            while begin.len() < head_len + letter.body_len() {
-                begin.extend_from_slice(letter.body_at(begin.len() - head_len));
+        if request.body_len() <= SMALL {
+            while begin.len() < head_len + request.body_len() {
+                begin.extend_from_slice(request.body_at(begin.len() - head_len));
             }
         }
         let rest = |at: usize| match at.checked_sub(head_len) {
-            Some(at) if begin.len() == head_len => letter.body_at(at),
+            Some(at) if begin.len() == head_len => request.body_at(at),
             _ => &begin[at..],
         };
         if let Err(why) = conn.http.write(&mut self.net, rest) {
-            // A store may have said why before it closed.
+            // A server may have said why before it closed.
             self.drive(index, Turn::again());
             if self.conns.get(index).is_some_and(|conn| conn.http.in_flight().is_some()) {
                 self.fail(index, why.into());
@@ -159,7 +159,7 @@ impl<L: Letter> Courier<L> {
         }
     }
 
-    /// An answer is whole; `is_closed` if the store has closed the connection behind it.
+    /// An answer is whole; `is_closed` if the server has closed the connection behind it.
     fn finish(&mut self, index: usize, answered: InFlight<Sent>, is_closed: bool) {
         let conn = &mut self.conns[index];
         let sent = &answered.request;
@@ -168,11 +168,11 @@ impl<L: Letter> Courier<L> {
         self.silence = None;
         let is_first = !std::mem::replace(&mut conn.is_proven, true);
         if is_first {
-            self.doors.took(self.now, self.conns.len() - self.opening);
+            self.connection_limit.took(self.now, self.conns.len() - self.opening);
         }
         self.answered();
         let took = self.now.saturating_duration_since(sent.began);
-        self.untaken.answered(sent.began, took);
+        self.unaccepted.answered(sent.began, took);
         let answer = sent.answer(SystemTime::now());
         if is_overload(answer.status) {
             self.pace.overloaded(self.busy);
@@ -198,8 +198,8 @@ impl<L: Letter> Courier<L> {
         conn
     }
 
-    /// A store that sends more than its answers announce does so behind each: from now on a connection carries one
-    /// letter.
+    /// A server that sends more than its answers announce does so behind each: from now on a connection carries one
+    /// request.
     fn look_for_surplus(&mut self, is_proven: bool, failure: &Failure) {
         let is_surplus = matches!(failure, Failure::Response(Fault::Surplus(_)));
         // The rest of the answer before may have been taken for the beginning of this one.
@@ -217,16 +217,16 @@ impl<L: Letter> Courier<L> {
         }
     }
 
-    /// A letter may be tried again, if it was not tried too often.
+    /// A request may be tried again, if it was not tried too often.
     fn try_again(&mut self, flight: usize, reason: Reason, asked: Option<Duration>) {
         let tries = self.flights[flight].tries;
-        // While the store is known to be away, nothing waits for it.
+        // While the server is known to be unreachable, nothing waits for it.
         if tries > self.options.retries || self.refusal.is_some() {
             self.end_flight(flight, Outcome::Failed(reason));
         } else if self.is_ending() {
             self.end_flight(flight, Outcome::Unsent);
         } else {
-            let at = self.now + pause(tries, asked, &mut self.dice);
+            let at = self.now + pause(tries, asked, &mut self.rng);
             self.waiting.push(Reverse((at, flight)));
         }
     }
@@ -236,7 +236,7 @@ impl<L: Letter> Courier<L> {
         let conn = self.remove(index);
         if conn.http.is_opening() {
             self.opening -= 1;
-            self.not_opened(conn.place, &failure);
+            self.not_opened(conn.endpoint, &failure);
         } else if let Some(flight) = conn.http.close() {
             self.busy -= 1;
             self.lost(conn.is_proven, &flight, &failure);
@@ -249,13 +249,13 @@ impl<L: Letter> Courier<L> {
     }
 
     /// A connection could not be made.
-    fn not_opened(&mut self, place: usize, failure: &Failure) -> Place {
-        let verdict = self.places.failed(place, || failure.to_string());
+    fn not_opened(&mut self, endpoint: usize, failure: &Failure) -> Reached {
+        let verdict = self.endpoints.failed(endpoint, || failure.to_string());
         match verdict {
-            Place::LeftOut => return verdict,
-            Place::Counts => {}
+            Reached::LeftOut => return verdict,
+            Reached::Counts => {}
             // All may be back later.
-            Place::Unreachable => self.places = self.all_places.clone(),
+            Reached::Unreachable => self.endpoints = self.all_endpoints.clone(),
         }
         if self.conns.len() > self.opening {
             self.refused();
@@ -267,21 +267,21 @@ impl<L: Letter> Courier<L> {
 
     /// A connection could not be made, and none stands.
     fn not_reached(&mut self, failure: &Failure) {
-        let tried = self.doors.tried().map_or(0, |(tried, _)| tried);
-        self.doors.away(self.now, pause(tried + 1, None, &mut self.dice));
-        let Some((tried, since)) = self.doors.tried() else { return };
+        let tried = self.connection_limit.tried().map_or(0, |(tried, _)| tried);
+        self.connection_limit.unreachable(self.now, pause(tried + 1, None, &mut self.rng));
+        let Some((tried, since)) = self.connection_limit.tried() else { return };
         let trouble = Reason::of(failure.kind(), format!("cannot reach {}: {failure}", self.options.target));
         let is_hopeless = matches!(failure, Failure::Link(LinkError::Tls(_))) && !self.is_reached;
         let is_long = self.now.duration_since(since) >= self.options.patience;
         let is_over = if self.is_reached { is_long } else { tried > self.options.retries };
-        match self.options.away {
-            Away::Ends | Away::Waits if is_hopeless => {
+        match self.options.when_unreachable {
+            Unreachable::Ends | Unreachable::Waits if is_hopeless => {
                 self.gone = Some(format!("{trouble}: mend that and run it again"));
             }
-            Away::Ends if is_over => {
+            Unreachable::Ends if is_over => {
                 self.gone = Some(format!("{trouble}: run it again to go on"));
             }
-            Away::Fails if is_hopeless || is_long || self.refusal.is_some() => {
+            Unreachable::Fails if is_hopeless || is_long || self.refusal.is_some() => {
                 self.refuse(trouble.clone(), tried, since, None);
             }
             _ => log::debug!("{trouble}"),
@@ -289,13 +289,13 @@ impl<L: Letter> Courier<L> {
         self.trouble = Some(trouble);
     }
 
-    /// A store that is away may come back elsewhere. No connection may know of the places of before.
+    /// A server that is unreachable may come back elsewhere. No connection may know of the endpoints of before.
     fn look_up(&mut self) {
         let target = &self.options.target;
         let found = resolve(target.host(), target.port()).map_err(|why| without_number(&why));
-        match found.and_then(|addresses| Places::new(&addresses, &[])) {
-            Ok(places) => {
-                (self.places, self.all_places) = (places.clone(), places);
+        match found.and_then(|addresses| Endpoints::new(&addresses, &[])) {
+            Ok(endpoints) => {
+                (self.endpoints, self.all_endpoints) = (endpoints.clone(), endpoints);
                 self.connecting = Connecting::default();
             }
             Err(why) => log::debug!("cannot find {}: {why}", target.host()),
@@ -312,10 +312,10 @@ impl<L: Letter> Courier<L> {
         }
     }
 
-    /// Requests on connections that the store has not taken go elsewhere, and it is tried with fewer.
-    pub(super) fn give_up_untaken(&mut self) {
+    /// Requests on connections that the server has not taken go elsewhere, and it is tried with fewer.
+    pub(super) fn give_up_unaccepted(&mut self) {
         let mut any = false;
-        while let Some(Begun { index, .. }) = self.untaken.next_by(self.now, |begun| {
+        while let Some(Begun { index, .. }) = self.unaccepted.next_by(self.now, |begun| {
             let conn = self.conns.get(begun.index);
             conn.is_some_and(|conn| conn.serial == begun.serial && conn.awaits_first_answer())
         }) {
@@ -338,14 +338,14 @@ impl<L: Letter> Courier<L> {
         }
     }
 
-    /// The store does not take as many connections.
+    /// The server does not take as many connections.
     fn refused(&mut self) {
         self.counts.refused += 1;
         self.open_fewer();
     }
 
     fn open_fewer(&mut self) {
-        self.doors.refused(self.now, self.conns.len() - self.opening);
+        self.connection_limit.refused(self.now, self.conns.len() - self.opening);
         if self.options.adaptive {
             self.pace.overloaded(self.busy);
         }
@@ -366,8 +366,8 @@ impl<L: Letter> Courier<L> {
                 free = 1;
             } else {
                 self.refused();
-                // Where others stand, it is not the letter that the store does not want.
-                free = if self.conns.len() > self.opening { COURIER_FREE_TRIES } else { 0 };
+                // Where others stand, it is not the request that the server does not want.
+                free = if self.conns.len() > self.opening { DISPATCH_FREE_TRIES } else { 0 };
             }
         } else if is_timeout && self.options.adaptive {
             self.pace.overloaded(self.busy);
@@ -392,14 +392,14 @@ impl<L: Letter> Courier<L> {
     }
 }
 
-/// Writes the head of a letter's request to `head`; how long it is.
-fn encode<L: Letter>(request: &Request, letter: &L, head: &mut Vec<u8>) -> usize {
+/// Writes a request's head to `head`; how long that is.
+fn encode<L: Request>(template: &Template, request: &L, head: &mut Vec<u8>) -> usize {
     head.clear();
-    request.encode_head(&letter.fields(), letter.body_len() as u64, head);
+    template.encode_head(&request.fields(), request.body_len() as u64, head);
     head.len()
 }
 
-/// Whether the store's system has not agreed to it yet.
+/// Whether the server's system has not agreed to it yet.
 pub(super) fn is_connecting(conns: &Slab<Conn>, begun: &Begun) -> bool {
     let conn = conns.get(begun.index).filter(|conn| conn.serial == begun.serial);
     conn.is_some_and(|conn| conn.http.is_connecting())
@@ -419,7 +419,7 @@ mod tests {
 
     struct Empty;
 
-    impl Letter for Empty {
+    impl Request for Empty {
         fn fields(&self) -> Vec<Field> {
             Vec::new()
         }
@@ -437,12 +437,12 @@ mod tests {
     fn an_address_that_fails_at_once_holds_up_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut courier = Courier::new(Options::one_at_a_time(&format!("http://{address}/"))).unwrap();
+        let mut dispatcher = Dispatcher::new(Options::one_at_a_time(&format!("http://{address}/"))).unwrap();
         // As where a name has addresses of a family that this machine has not: there is no TCP to a group.
-        courier.places = Places::new(&["224.0.0.1:80".parse().unwrap(), address], &[]).unwrap();
-        courier.give(Empty);
-        courier.begin();
-        assert_eq!((courier.opening, courier.places.left_out().count()), (1, 1));
-        assert_eq!(courier.trouble(), None);
+        dispatcher.endpoints = Endpoints::new(&["224.0.0.1:80".parse().unwrap(), address], &[]).unwrap();
+        dispatcher.give(Empty);
+        dispatcher.begin();
+        assert_eq!((dispatcher.opening, dispatcher.endpoints.left_out().count()), (1, 1));
+        assert_eq!(dispatcher.trouble(), None);
     }
 }

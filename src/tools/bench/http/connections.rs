@@ -16,8 +16,8 @@ use crate::tools::bench::BAD_STATUS;
 impl Load {
     pub(super) fn open(&mut self, index: usize) {
         // An address was left out meanwhile, and no other stays.
-        let Some((place, to, from)) = self.places.of(index) else { return };
-        self.conns[index].place = place;
+        let Some((endpoint, to, from)) = self.endpoints.of(index) else { return };
+        self.conns[index].endpoint = endpoint;
         match Connection::open(&mut self.net, index as u64, to, from, self.tls.as_ref(), self.now) {
             Ok(http) => {
                 self.conns[index].life = Life::Open(http);
@@ -51,7 +51,7 @@ impl Load {
 
     /// A connection stands, and TLS is agreed on.
     fn opened(&mut self, index: usize, since: Instant) {
-        self.places.reached(self.conns[index].place);
+        self.endpoints.reached(self.conns[index].endpoint);
         self.connecting.record(self.now.saturating_duration_since(since), 1);
         self.alive += 1;
         self.measure.alive(self.now, self.alive);
@@ -129,7 +129,7 @@ impl Load {
             _ if !self.may_begin() => self.conns[index].due = None,
             Pace::BackToBack => self.begin(index, self.now),
             Pace::Think(think) => {
-                let end = think.end(self.now, self.begun, &mut self.dice);
+                let end = think.end(self.now, self.begun, &mut self.rng);
                 self.arm(index, end);
             }
         }
@@ -160,7 +160,7 @@ impl Load {
     /// A connection could not be made.
     fn not_opened(&mut self, index: usize, failure: Failure) {
         self.drop_link(index);
-        match self.places.failed(self.conns[index].place, || failure.to_string()) {
+        match self.endpoints.failed(self.conns[index].endpoint, || failure.to_string()) {
             Verdict::Counts => self.measure.errors(self.now, failure.kind(), 1, || failure.to_string()),
             Verdict::LeftOut => return self.ramp.push(index),
             Verdict::Unreachable => self.unreachable = Some(failure.to_string()),
