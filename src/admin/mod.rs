@@ -46,7 +46,7 @@ use self::server::Server;
 use self::watch::Watch;
 use crate::core::limits::ADMIN_STALL;
 use crate::gateway::control::{Change, Control};
-use crate::runtime::net::Liveness;
+use crate::runtime::net::{Liveness, Waker};
 pub use guard::Token;
 
 /// The log of this process, as far as it can be seen and changed here.
@@ -94,7 +94,7 @@ pub struct Running {
     thread: Option<JoinHandle<()>>,
     /// Its end is the server's.
     stop: Option<Sender<Infallible>>,
-    waker: Arc<mio::Waker>,
+    waker: Waker,
 }
 
 impl Admin {
@@ -137,9 +137,7 @@ impl Admin {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop = None;
-        if let Err(why) = self.waker.wake() {
-            log::error!("admin: cannot be woken: {why}");
-        }
+        self.waker.wake();
         if let Some(thread) = self.thread.take() {
             thread.join().expect("its panics are caught");
         }

@@ -13,7 +13,6 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::TryRecvError;
-use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::Connection;
 use super::routes::Site;
@@ -21,19 +20,13 @@ use super::seats::{Full, Seat, Seats};
 use super::watch::Stopped;
 use crate::core::limits::{ACCEPT_BACKOFF, ADMIN_CONNECTIONS, ADMIN_LAST, ADMIN_STACK};
 use crate::core::units::plain;
+use crate::runtime::net::{Acceptor, Waker};
 use crate::runtime::wake::Panicked;
-
-const LISTENER: Token = Token(0);
-const WAKER: Token = Token(1);
 
 /// What waits for connections.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    /// The same socket, which mio watches.
-    watched: mio::net::TcpListener,
-    poll: Poll,
-    waker: Arc<Waker>,
+    acceptor: Acceptor,
     seats: Seats,
 }
 
@@ -43,21 +36,14 @@ impl Server {
     /// # Errors
     /// What the system says.
     pub fn new(listener: TcpListener) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
-        let mut watched = mio::net::TcpListener::from_std(listener.try_clone()?);
-        let poll = Poll::new()?;
-        poll.registry().register(&mut watched, LISTENER, Interest::READABLE)?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let seats = Seats::new(ADMIN_CONNECTIONS, {
-            let waker = waker.clone();
-            move || wake(&waker)
-        });
-        Ok(Server { listener, watched, poll, waker, seats })
+        let acceptor = Acceptor::new(listener)?;
+        let waker = acceptor.waker();
+        Ok(Server { acceptor, seats: Seats::new(ADMIN_CONNECTIONS, move || waker.wake()) })
     }
 
     /// Ends its wait.
-    pub fn waker(&self) -> Arc<Waker> {
-        self.waker.clone()
+    pub fn waker(&self) -> Waker {
+        self.acceptor.waker()
     }
 
     /// Answers until it is stopped, or the gateway has ended.
@@ -65,7 +51,8 @@ impl Server {
     /// # Errors
     /// Where there is no thread to sample with.
     pub fn run(self, site: &Site, stopped: &Stopped) -> io::Result<()> {
-        let Server { listener, watched: _watched, mut poll, waker, seats } = self;
+        let Server { acceptor, seats } = self;
+        let waker = acceptor.waker();
         let has_gone = AtomicBool::new(false);
         let has_ended =
             || has_gone.load(Acquire) || matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
@@ -76,18 +63,14 @@ impl Server {
                     std::thread::sleep(ACCEPT_BACKOFF);
                 }
                 has_gone.store(true, Release);
-                wake(&waker);
+                waker.wake();
             })?;
-            let mut accepting = Accepting { scope, site, listener: &listener, seats: &seats, waiting: None };
-            let mut events = Events::with_capacity(2);
+            let mut accepting = Accepting { scope, site, acceptor, seats: &seats, waiting: None };
             while !has_ended() {
                 let wait = accepting.turn();
-                match poll.poll(&mut events, wait) {
-                    Err(why) if why.kind() != io::ErrorKind::Interrupted => {
-                        log::error!("admin: cannot wait for connections: {why}");
-                        std::thread::sleep(ACCEPT_BACKOFF);
-                    }
-                    _ => {}
+                if let Err(why) = accepting.acceptor.wait(wait) {
+                    log::error!("admin: cannot wait for connections: {why}");
+                    std::thread::sleep(ACCEPT_BACKOFF);
                 }
             }
             drop(accepting);
@@ -102,7 +85,7 @@ impl Server {
 struct Accepting<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     site: &'env Site,
-    listener: &'env TcpListener,
+    acceptor: Acceptor,
     seats: &'env Seats,
     waiting: Option<(Arc<TcpStream>, SocketAddr)>,
 }
@@ -111,9 +94,10 @@ impl<'env> Accepting<'_, 'env> {
     /// Takes what has come, some at a time; says when to look again at the latest.
     fn turn(&mut self) -> Option<Duration> {
         for _ in 0..ADMIN_CONNECTIONS {
-            let (socket, peer) = match self.waiting.take().map_or_else(|| self.accept(), Ok) {
-                Ok(accepted) => accepted,
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return None,
+            let accepted = self.waiting.take().map_or_else(|| self.accept(), |waiting| Ok(Some(waiting)));
+            let (socket, peer) = match accepted {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return None,
                 Err(why) => {
                     log::debug!("admin: accept: {why}");
                     return Some(ACCEPT_BACKOFF);
@@ -138,11 +122,8 @@ impl<'env> Accepting<'_, 'env> {
         Some(Duration::ZERO)
     }
 
-    fn accept(&self) -> io::Result<(Arc<TcpStream>, SocketAddr)> {
-        let (socket, peer) = self.listener.accept()?;
-        // On some systems it is as its listener is.
-        socket.set_nonblocking(false)?;
-        Ok((Arc::new(socket), peer))
+    fn accept(&self) -> io::Result<Option<(Arc<TcpStream>, SocketAddr)>> {
+        Ok(self.acceptor.accept()?.map(|(socket, peer)| (Arc::new(socket), peer)))
     }
 
     /// Serves a connection from a thread of its own.
@@ -161,12 +142,6 @@ impl<'env> Accepting<'_, 'env> {
 
 fn thread(name: &str) -> Builder {
     Builder::new().name(name.into()).stack_size(ADMIN_STACK)
-}
-
-fn wake(waker: &Waker) {
-    if let Err(why) = waker.wake() {
-        log::error!("admin: cannot be woken: {why}");
-    }
 }
 
 /// Runs something whose panic ends it and nothing else, where panics do not end the process. Whether it ended well.

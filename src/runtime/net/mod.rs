@@ -1,5 +1,6 @@
 //! Sockets and pipes: the only room that knows mio and TLS, and that starts programs.
 
+mod acceptor;
 mod deadlines;
 mod error_kind;
 #[cfg(feature = "http")]
@@ -18,6 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use acceptor::Acceptor;
 pub use deadlines::Deadlines;
 pub use error_kind::{is_out_of_files, kind_of};
 #[cfg(feature = "http")]
