@@ -292,7 +292,7 @@ impl Post {
                 insecure: requests.insecure,
                 patience: requests.patience.0,
                 when_unreachable: if self.watch { Unreachable::Waits } else { Unreachable::Ends },
-                seed: fastrand::u64(..),
+                seed: crate::runtime::chance(),
             },
             content_type: content_type.transpose()?,
             watches: self.watch,

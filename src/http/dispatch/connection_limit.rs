@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::backoff::Backoff;
 use crate::core::limits::{DISPATCH_PROBE_FIRST, DISPATCH_PROBE_MAX, DISPATCH_UNREACHABLE_MAX};
 
 /// 5 connections are opened in a millisecond, beside one for each that was answered meanwhile: as many as the
@@ -21,9 +22,9 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 pub struct ConnectionLimit {
     most: usize,
     allowed: usize,
-    /// When one more is tried, and the pause before that.
+    /// When one more is tried, and the pauses before that.
     probe: Option<Instant>,
-    pause: Duration,
+    pauses: Backoff,
     unreachable: Option<Unreachable>,
     /// When this [`TICK`] began, and how many were opened in it without an answer since.
     tick: Option<Instant>,
@@ -45,7 +46,7 @@ impl ConnectionLimit {
             most,
             allowed: most,
             probe: None,
-            pause: DISPATCH_PROBE_FIRST,
+            pauses: Backoff::new(DISPATCH_PROBE_FIRST, DISPATCH_PROBE_MAX),
             unreachable: None,
             tick: None,
             unanswered: 0,
@@ -96,8 +97,7 @@ impl ConnectionLimit {
         self.allowed = self.allowed.min(standing).max(1);
         // Many that are refused together are one that is.
         if self.probe.is_none_or(|at| at <= now) {
-            self.probe = Some(now + self.pause);
-            self.pause = (2 * self.pause).min(DISPATCH_PROBE_MAX);
+            self.probe = Some(now + self.pauses.pause());
         }
     }
 
@@ -128,7 +128,7 @@ impl ConnectionLimit {
     pub fn took(&mut self, now: Instant, open: usize) {
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.allowed < self.most && open >= self.allowed {
-            self.pause = DISPATCH_PROBE_FIRST;
+            self.pauses.reset();
             self.probe = Some(now + DISPATCH_PROBE_FIRST);
             self.allowed = (self.allowed + self.allowed / 10).min(self.most);
         }

@@ -6,7 +6,6 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
 use slab::Slab;
 
 use super::conn::Conn;
@@ -19,6 +18,7 @@ use super::refusing::Refusal;
 use super::unaccepted::Unaccepted;
 use super::{Counts, Ended, Options, Outcome, Request};
 use crate::core::limits::{DISPATCH_WAITING, DISPATCH_WAITING_MIN, LOAD_READ};
+use crate::core::random::Rng;
 use crate::http::connect::{Endpoints, Failed, find, prepare};
 use crate::http::driver::Turn;
 use crate::http::wire::{Method, Request as Template};
@@ -117,7 +117,7 @@ impl<L: Request> Dispatcher<L> {
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
             scratch: Vec::new(),
-            rng: Rng::with_seed(options.seed),
+            rng: Rng::from_seed(options.seed),
             now: Instant::now(),
             events: Vec::new(),
             counts: Counts::default(),

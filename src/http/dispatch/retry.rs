@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use fastrand::Rng;
-
+use crate::core::backoff::{Backoff, jittered};
 use crate::core::limits::{DISPATCH_RETRY_AFTER_MAX, DISPATCH_RETRY_FIRST, DISPATCH_RETRY_MAX};
+use crate::core::random::Rng;
 
 /// The pause before try `tries + 1`: it doubles with each, with jitter, and is no less than the server asked for.
 pub fn pause(tries: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration {
-    let doubled =
-        DISPATCH_RETRY_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(DISPATCH_RETRY_MAX);
-    // Between half of it and all of it: what failed at once shall not come back at once.
-    let jittered = doubled.mul_f64(0.5 + 0.5 * rng.f64());
+    let jittered = jittered(Backoff::new(DISPATCH_RETRY_FIRST, DISPATCH_RETRY_MAX).after(tries), rng);
     match asked {
         // What was asked of many is spread out too.
         Some(asked) => asked.min(DISPATCH_RETRY_AFTER_MAX) + jittered.min(DISPATCH_RETRY_FIRST),
@@ -25,7 +22,7 @@ mod tests {
 
     #[test]
     fn pauses_double_and_honour_what_was_asked() {
-        let mut rng = Rng::with_seed(1);
+        let mut rng = Rng::from_seed(1);
         for _ in 0..100 {
             let mut whole = DISPATCH_RETRY_FIRST;
             for tries in 1..40 {

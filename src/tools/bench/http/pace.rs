@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
+use crate::core::random::Rng;
 use humantime::format_duration;
 
 use crate::core::limits::LOAD_GRID;
@@ -66,7 +66,7 @@ impl Think {
     /// The next time.
     fn draw(&self, rng: &mut Rng) -> Duration {
         let steps = (self.most - self.least).as_nanos() / self.step.as_nanos();
-        let steps = rng.u32(..=u32::try_from(steps).unwrap_or(u32::MAX));
+        let steps = rng.below(u64::from(u32::try_from(steps).unwrap_or(u32::MAX)) + 1) as u32;
         // What is no whole number of steps, such as half a millisecond, ends early and not late.
         (self.least + self.step * steps).min(self.most)
     }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn think_times_of_whole_seconds_end_together() {
-        let (origin, mut rng) = (Instant::now(), Rng::with_seed(1));
+        let (origin, mut rng) = (Instant::now(), Rng::from_seed(1));
         let now = origin + Duration::from_micros(1_234_567);
         let (second, short) = (Duration::from_secs(1), Duration::from_millis(7));
         for (think, expected) in [(second, 2_240_000), (short, 1_241_567)] {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn think_times_are_whole_and_of_the_range() {
-        let mut rng = Rng::with_seed(7);
+        let mut rng = Rng::from_seed(7);
         let s = Duration::from_secs;
         let ms = Duration::from_millis;
         for (least, most, step) in [

@@ -5,13 +5,12 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-
 use super::Options;
 use super::conn::{Conn, Life};
 use super::pace::{Pace, Ramp};
 use super::report::{Closes, Report, Statuses, Window};
 use crate::core::limits::LOAD_READ;
+use crate::core::random::Rng;
 use crate::http::connect::{Endpoints, Failed, find, prepare, without_number};
 use crate::http::driver::Turn;
 use crate::http::wire::Request;
@@ -85,7 +84,7 @@ impl Load {
             line: VecDeque::new(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
-            rng: Rng::with_seed(options.seed),
+            rng: Rng::from_seed(options.seed),
             begun: now,
             now,
             measure: Measure::new(now, options.connections),
