@@ -20,7 +20,7 @@ pub struct Seats {
     /// A connection has left.
     left: Condvar,
     count: usize,
-    /// Tells the one that waits for a seat.
+    /// Tells the one that waits for a seat that there may be one.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -75,7 +75,7 @@ pub struct Full {
 }
 
 impl Seats {
-    /// So many. `wake` is called when one is left while all were taken.
+    /// So many. `wake` is called when one is left, or its connection becomes a candidate, while all are taken.
     pub fn new(count: usize, wake: impl Fn() + Send + Sync + 'static) -> Seats {
         Seats { taken: Mutex::default(), left: Condvar::new(), count, wake: Box::new(wake) }
     }
@@ -131,14 +131,13 @@ impl Seat<'_> {
 
     fn turn(&self, state: State) -> bool {
         let mut taken = self.seats.taken.lock();
-        let closing = taken.closing;
-        match taken.seats.iter_mut().find(|seat| seat.number == self.number) {
-            Some(seat) => {
-                seat.state = state;
-                !closing
-            }
-            None => false,
+        let (closing, is_full) = (taken.closing, taken.seats.len() >= self.seats.count);
+        let Some(seat) = taken.seats.iter_mut().find(|seat| seat.number == self.number) else { return false };
+        seat.state = state;
+        if is_full && seat.candidate().is_some() {
+            (self.seats.wake)();
         }
+        !closing
     }
 }
 
@@ -210,7 +209,11 @@ mod tests {
         assert!(first.end(scene.at(20)) && third.begin() && third.end(scene.at(19)));
         let fifth = scene.take(20, "fifth").unwrap();
         assert_eq!(*scene.gone.lock(), ["second", "third"]);
-        assert_eq!(scene.woken.load(Relaxed), 1, "the second left its seat while all were taken");
+        assert_eq!(
+            scene.woken.load(Relaxed),
+            3,
+            "the second left its seat, and two became idle, while all were taken"
+        );
         drop((first, third, fourth, fifth));
         assert!(scene.seats.taken.lock().seats.is_empty());
     }
@@ -237,7 +240,9 @@ mod tests {
         let seat = scene.take(0, "only").unwrap();
         assert!(seat.begin());
         assert_eq!(scene.take(1000, "next").err(), Some(Full { until: None }));
+        assert_eq!(scene.woken.load(Relaxed), 0);
         assert!(seat.end(scene.at(1000)));
+        assert_eq!(scene.woken.load(Relaxed), 1, "there is a seat for the one that waits");
         drop((scene.take(1000, "next").unwrap(), seat));
         assert_eq!(*scene.gone.lock(), ["only"]);
     }
