@@ -11,8 +11,8 @@ use crossbeam::channel;
 use super::in_range::in_range;
 use super::posted::{self, Bars};
 use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
-use crate::core::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
-use crate::http::dispatch::{self, Away, judge::OkWhen};
+use crate::core::limits::{DISPATCH_UNREACHABLE_PATIENCE, POST_RECORD_MAX};
+use crate::http::dispatch::{self, Unreachable, judge::OkWhen};
 use crate::http::wire::{Field, Target};
 use crate::tools::post::report::{Lines, failed_records};
 use crate::tools::post::source_id::{Ids, Wanted};
@@ -75,7 +75,7 @@ struct Requests {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>())]
     retries: u32,
     /// How long a store that was there may be away before it ends; with --watch it is waited for without end
-    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE), value_parser = in_range::<Time>())]
+    #[arg(long, value_name = "TIME", default_value_t = Time(DISPATCH_UNREACHABLE_PATIENCE), value_parser = in_range::<Time>())]
     patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
     /// application/octet-stream for files]
@@ -291,8 +291,8 @@ impl Post {
                 ok_when: requests.ok_when.clone(),
                 insecure: requests.insecure,
                 patience: requests.patience.0,
-                away: if self.watch { Away::Waits } else { Away::Ends },
-                seed: fastrand::u64(..),
+                when_unreachable: if self.watch { Unreachable::Waits } else { Unreachable::Ends },
+                seed: crate::runtime::chance(),
             },
             content_type: content_type.transpose()?,
             watches: self.watch,

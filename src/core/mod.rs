@@ -3,10 +3,12 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod backoff;
 pub mod call_queue;
 pub mod histogram;
 pub mod limits;
 pub mod memory;
+pub mod random;
 pub mod ranges;
 pub mod reassembly;
 pub mod reorder;

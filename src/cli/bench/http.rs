@@ -184,7 +184,7 @@ impl Http {
             ok_status: OkStatus::new(self.ok_status.clone()),
             sources: self.source.bind.clone(),
             insecure: self.insecure,
-            seed: fastrand::u64(..),
+            seed: crate::runtime::chance(),
         })
     }
 

@@ -7,10 +7,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Append;
 use super::segment::Trouble;
+use crate::core::backoff::Backoff;
 use crate::core::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
 
 /// 10 topics' troubles at a time are said in the log; one who reads those knows.
@@ -35,7 +36,7 @@ struct Topic {
     next: Option<Instant>,
     /// When it is forgotten, where it may be tried and nothing of it waits.
     forgotten: Option<Instant>,
-    pause: Duration,
+    pauses: Backoff,
     why: String,
     /// A segment of it that could not be ended.
     ending: Option<usize>,
@@ -85,8 +86,8 @@ impl Troubled {
         let (shown, why) = (shown.escape_debug(), trouble.to_string());
         if let Some(known) = self.topics.get_mut(topic) {
             log::debug!("the store: {why}: the frames of the topic '{shown}' wait on");
-            known.pause = (2 * known.pause).min(STORE_RETRY_MAX);
-            (known.next, known.why, known.ending) = (Some(now + known.pause), why, ending.or(known.ending));
+            let next = now + known.pauses.pause();
+            (known.next, known.why, known.ending) = (Some(next), why, ending.or(known.ending));
             known.forgotten = None;
             return;
         }
@@ -95,9 +96,10 @@ impl Troubled {
                 "the store: {why}: the frames of the topic '{shown}' wait until that is mended, those of other topics are stored"
             );
         }
-        let (pause, waiting) = (STORE_RETRY_FIRST, VecDeque::new());
+        let mut pauses = Backoff::new(STORE_RETRY_FIRST, STORE_RETRY_MAX);
+        let next = Some(now + pauses.pause());
         let known =
-            Topic { since: now, next: Some(now + pause), forgotten: None, pause, why, ending, waiting };
+            Topic { since: now, next, forgotten: None, pauses, why, ending, waiting: VecDeque::new() };
         self.topics.insert(topic.clone(), known);
     }
 

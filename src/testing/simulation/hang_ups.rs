@@ -151,7 +151,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
     scene.send(stays, &asking(5_000));
     assert_eq!(scene.gate.ledger().read, read);
     for _ in 0..2 * read {
-        sink.borrow_mut().go_on(&mut super::dice::Dice::Seed(1));
+        sink.borrow_mut().go_on(&mut super::dice::Dice::from_seed(1));
         scene.turns(2);
     }
     assert_eq!(scene.gate.ledger().sunk.confirmed, read + 1);
@@ -250,7 +250,7 @@ fn many_who_stall_hold_the_others_up_once() {
     let (mut charged, mut read, mut went_on, mut longest) = (0, 0, scene.now, Duration::ZERO);
     while scene.gate.ledger().read < (STALLED + FRAMES) as u64 {
         while scene.workers.borrow().has_work() {
-            scene.workers.borrow_mut().work(&mut Dice::Seed(1));
+            scene.workers.borrow_mut().work(&mut Dice::from_seed(1));
         }
         let memory = scene.gate.describe_state().memory;
         charged = charged.max(memory.entries_bytes + memory.small_bytes);

@@ -147,8 +147,8 @@ impl Poster {
 
     /// Notes what became of records.
     pub(super) fn note_ended(&mut self) {
-        for ended in self.courier.ended() {
-            let Carried { job, record, .. } = ended.letter;
+        for ended in self.dispatcher.ended() {
+            let Carried { job, record, .. } = ended.request;
             self.held -= record.size();
             match ended.outcome {
                 End::Stored => {

@@ -119,9 +119,9 @@ impl Report {
         let mut report = Report {
             url: load.options.target.to_string(),
             method: load.options.method.to_string(),
-            addresses: load.places.addresses().map(|address| address.to_string()).collect(),
+            addresses: load.endpoints.addresses().map(|address| address.to_string()).collect(),
             left_out: load
-                .places
+                .endpoints
                 .left_out()
                 .map(|(address, why)| LeftOut { address: address.to_string(), why: why.to_owned() })
                 .collect(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Places, resolve, without_number};
+use super::{Endpoints, resolve, without_number};
 use crate::http::wire::Target;
 use crate::runtime::net::{Reactor, Tls, Trust};
 
@@ -27,12 +27,12 @@ impl fmt::Display for Failed {
 ///
 /// # Errors
 /// Where it has no address, or no source is of the family of any.
-pub fn find(target: &Target, sources: &[IpAddr]) -> Result<Places, Failed> {
+pub fn find(target: &Target, sources: &[IpAddr]) -> Result<Endpoints, Failed> {
     let addresses = resolve(target.host(), target.port()).map_err(|why| {
         let why = without_number(&why);
         Failed::Gone(format!("cannot find {}: {why}: check the host of the URL", target.host()))
     })?;
-    Places::new(&addresses, sources).map_err(Failed::Refused)
+    Endpoints::new(&addresses, sources).map_err(Failed::Refused)
 }
 
 /// What connections are waited for with, and how TLS is agreed on where the target asks for it; with

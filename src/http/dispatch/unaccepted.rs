@@ -1,6 +1,6 @@
-//! Which connections the store has not taken.
+//! Which connections the server has not taken.
 //!
-//! A connection stands as soon as the store's system agrees to it. Its program may accept it much later or never:
+//! A connection stands as soon as the server's system agrees to it. Its program may accept it much later or never:
 //! where few may wait (five, of Python's `http.server`), the others' packets are dropped, and those that were accepted
 //! are used again and again. Nothing tells of that but that others are answered.
 
@@ -18,14 +18,14 @@ const TIMES: u32 = 3;
 const FORGOTTEN: u32 = 256;
 
 /// First requests that were not answered yet. One that waits for much longer than others took which began after it
-/// is on a connection that the store has not taken.
+/// is on a connection that the server has not taken.
 #[derive(Debug, Default)]
-pub struct Untaken {
+pub struct Unaccepted {
     line: Line,
     slowest: Duration,
 }
 
-impl Untaken {
+impl Unaccepted {
     /// A connection's first request was begun.
     pub fn began(&mut self, first: Begun) {
         self.line.began(first);
@@ -61,28 +61,28 @@ mod tests {
         let start = Instant::now();
         let ms = |n| start + Duration::from_millis(n);
         let first = |index, at| Begun { at: ms(at), index, serial: index };
-        let mut untaken = Untaken::default();
-        (0..3).for_each(|index| untaken.began(first(index, 10 * index as u64)));
+        let mut unaccepted = Unaccepted::default();
+        (0..3).for_each(|index| unaccepted.began(first(index, 10 * index as u64)));
         // Alone, an answer to what was begun before says nothing of it.
-        untaken.answered(ms(0), Duration::from_millis(600));
+        unaccepted.answered(ms(0), Duration::from_millis(600));
         let waits = |first: &Begun| first.index != 0;
-        assert_eq!((untaken.next_by(ms(60_000), waits), untaken.due()), (None, None));
+        assert_eq!((unaccepted.next_by(ms(60_000), waits), unaccepted.due()), (None, None));
         // Answers to what was begun later do, after three times the slowest of them.
-        untaken.answered(ms(15), Duration::from_millis(200));
+        unaccepted.answered(ms(15), Duration::from_millis(200));
         let slowest = Duration::from_millis(600) - Duration::from_millis(600) / FORGOTTEN;
-        assert_eq!(untaken.due(), Some(ms(10) + 3 * slowest));
-        assert_eq!(untaken.next_by(ms(1000), waits), None);
-        assert_eq!(untaken.next_by(ms(10) + 3 * slowest, waits), Some(first(1, 10)));
+        assert_eq!(unaccepted.due(), Some(ms(10) + 3 * slowest));
+        assert_eq!(unaccepted.next_by(ms(1000), waits), None);
+        assert_eq!(unaccepted.next_by(ms(10) + 3 * slowest, waits), Some(first(1, 10)));
         // The third one was begun after all that was answered.
-        assert_eq!((untaken.due(), untaken.next_by(ms(60_000), waits)), (None, None));
+        assert_eq!((unaccepted.due(), unaccepted.next_by(ms(60_000), waits)), (None, None));
     }
 
     #[test]
     fn nothing_is_given_up_within_a_second() {
         let start = Instant::now();
-        let mut untaken = Untaken::default();
-        untaken.began(Begun { at: start, index: 0, serial: 0 });
-        untaken.answered(start + Duration::from_millis(1), Duration::from_millis(1));
-        assert_eq!(untaken.due(), Some(start + LEAST));
+        let mut unaccepted = Unaccepted::default();
+        unaccepted.began(Begun { at: start, index: 0, serial: 0 });
+        unaccepted.answered(start + Duration::from_millis(1), Duration::from_millis(1));
+        assert_eq!(unaccepted.due(), Some(start + LEAST));
     }
 }

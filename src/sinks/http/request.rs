@@ -1,7 +1,7 @@
 //! A frame as a request.
 
 use crate::core::units::hex;
-use crate::http::dispatch::Letter;
+use crate::http::dispatch::Request;
 use crate::http::wire::Field;
 use crate::sinks::Put;
 use crate::wire::{Body, DIGEST, HEADER, Header};
@@ -30,7 +30,7 @@ impl FramePost {
     }
 }
 
-impl Letter for FramePost {
+impl Request for FramePost {
     fn fields(&self) -> Vec<Field> {
         let key = hex(&self.body.bytes(self.body.len() - DIGEST..self.body.len()));
         vec![

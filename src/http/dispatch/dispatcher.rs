@@ -1,4 +1,4 @@
-//! The courier's round: what is due is done, letters begin as there is room, then what the sockets say.
+//! The dispatcher's round: what is due is done, requests begin as there is room, then what the sockets say.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -6,46 +6,47 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
 use slab::Slab;
 
-use super::conn::{Conn, Life};
+use super::conn::Conn;
 use super::connecting::Connecting;
-use super::doors::Doors;
+use super::connection_limit::ConnectionLimit;
+use super::connections::is_connecting;
 use super::judge::Reason;
-use super::life::is_connecting;
 use super::pace::Pace;
 use super::refusing::Refusal;
-use super::taken::Untaken;
-use super::{Counts, Ended, Letter, Options, Outcome};
-use crate::core::limits::{COURIER_WAITING, COURIER_WAITING_MIN, LOAD_READ};
-use crate::http::connect::{Failed, Failure, Places, find, prepare};
-use crate::http::wire::{Method, Request};
+use super::unaccepted::Unaccepted;
+use super::{Counts, Ended, Options, Outcome, Request};
+use crate::core::limits::{DISPATCH_WAITING, DISPATCH_WAITING_MIN, LOAD_READ};
+use crate::core::random::Rng;
+use crate::http::connect::{Endpoints, Failed, find, prepare};
+use crate::http::driver::Turn;
+use crate::http::wire::{Method, Request as Template};
 use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls, Waker};
 
-/// A letter that was given and has not ended.
+/// A request that was given and has not ended.
 pub(super) struct Flight<L> {
-    pub letter: L,
+    pub request: L,
     /// Tries that count.
     pub tries: u32,
-    /// Tries that do not, because the store refused the connection.
+    /// Tries that do not, because the server refused the connection.
     pub free: u32,
 }
 
-/// Carries letters to one store. Whoever drives it gives letters as it has room, and in turn
-/// [begins](Courier::begin), [waits](Courier::wait) and looks at what [ended](Courier::ended).
-pub struct Courier<L> {
+/// Sends requests to one server. Whoever drives it gives requests as it has room, and in turn
+/// [begins](Dispatcher::begin), [waits](Dispatcher::wait) and looks at what [ended](Dispatcher::ended).
+pub struct Dispatcher<L> {
     pub(super) options: Options,
-    pub(super) request: Request,
+    pub(super) template: Template,
     pub(super) net: Reactor,
     pub(super) tls: Option<Tls>,
-    pub(super) places: Places,
+    pub(super) endpoints: Endpoints,
     /// As they were found, before any of them failed.
-    pub(super) all_places: Places,
+    pub(super) all_endpoints: Endpoints,
     pub(super) flights: Slab<Flight<L>>,
-    /// Letters that go next.
+    /// Requests that go next.
     pub(super) ready: VecDeque<usize>,
-    /// Letters that are tried again, and when.
+    /// Requests that are tried again, and when.
     pub(super) waiting: BinaryHeap<Reverse<(Instant, usize)>>,
     ended: Vec<Ended<L>>,
     pub(super) conns: Slab<Conn>,
@@ -55,28 +56,28 @@ pub struct Courier<L> {
     pub(super) opened: usize,
     pub(super) busy: usize,
     pub(super) pace: Pace,
-    pub(super) doors: Doors,
+    pub(super) connection_limit: ConnectionLimit,
     pub(super) connecting: Connecting,
-    pub(super) untaken: Untaken,
+    pub(super) unaccepted: Unaccepted,
     pub(super) deadlines: Deadlines,
     /// Connections that had more to read when their turn was over.
     pub(super) runnable: Vec<usize>,
     /// Lent to every read, and to every write.
     pub(super) buffer: Box<[u8]>,
     pub(super) scratch: Vec<u8>,
-    pub(super) dice: Rng,
+    pub(super) rng: Rng,
     pub(super) now: Instant,
     events: Vec<Event>,
     pub(super) counts: Counts,
     /// Whether a connection ever stood.
     pub(super) is_reached: bool,
-    /// Why the store cannot be reached now, or does not answer.
+    /// Why the server cannot be reached now, or does not answer.
     pub(super) trouble: Option<Reason>,
-    /// Since when the store has answered nothing of what it was sent, and how many requests it let time out.
+    /// Since when the server has answered nothing of what it was sent, and how many requests it let time out.
     pub(super) silence: Option<(Instant, u32)>,
     /// It was waited for long enough: what comes now fails at once.
     pub(super) refusal: Option<Refusal>,
-    /// Whether a connection carries one letter after another: not where the store sends bytes that no answer
+    /// Whether a connection carries one request after another: not where the server sends bytes that no answer
     /// announced, which would be taken for the next answer.
     pub(super) reuses: bool,
     /// Why it is given up.
@@ -85,20 +86,20 @@ pub struct Courier<L> {
     is_ending: bool,
 }
 
-impl<L: Letter> Courier<L> {
-    /// Looks the store up, and prepares everything that needs no connection.
+impl<L: Request> Dispatcher<L> {
+    /// Looks the server up, and prepares everything that needs no connection.
     ///
     /// # Errors
-    /// Where the store has no address, or this machine cannot do it.
-    pub fn new(options: Options) -> Result<Courier<L>, Failed> {
+    /// Where the server has no address, or this machine cannot do it.
+    pub fn new(options: Options) -> Result<Dispatcher<L>, Failed> {
         let target = &options.target;
-        let places = find(target, &[])?;
+        let endpoints = find(target, &[])?;
         let (net, tls) = prepare(target, options.insecure)?;
-        Ok(Courier {
-            request: Request::new(&Method::POST, target, &options.fields),
+        Ok(Dispatcher {
+            template: Template::new(&Method::POST, target, &options.fields),
             tls,
-            all_places: places.clone(),
-            places,
+            all_endpoints: endpoints.clone(),
+            endpoints,
             flights: Slab::new(),
             ready: VecDeque::new(),
             waiting: BinaryHeap::new(),
@@ -109,14 +110,14 @@ impl<L: Letter> Courier<L> {
             opened: 0,
             busy: 0,
             pace: Pace::new(options.max_in_flight, options.adaptive),
-            doors: Doors::new(options.max_connections),
+            connection_limit: ConnectionLimit::new(options.max_connections),
             connecting: Connecting::default(),
-            untaken: Untaken::default(),
+            unaccepted: Unaccepted::default(),
             deadlines: Deadlines::default(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
             scratch: Vec::new(),
-            dice: Rng::with_seed(options.seed),
+            rng: Rng::from_seed(options.seed),
             now: Instant::now(),
             events: Vec::new(),
             counts: Counts::default(),
@@ -147,12 +148,12 @@ impl<L: Letter> Courier<L> {
         self.options.max_in_flight = most;
         self.options.max_connections = most;
         self.pace.set_most(most);
-        self.doors.set_most(most);
+        self.connection_limit.set_most(most);
     }
 
-    /// Whether another letter may be given.
+    /// Whether another request may be given.
     pub fn has_room(&self) -> bool {
-        let waiting_max = (COURIER_WAITING * self.options.max_in_flight).max(COURIER_WAITING_MIN);
+        let waiting_max = (DISPATCH_WAITING * self.options.max_in_flight).max(DISPATCH_WAITING_MIN);
         if self.refusal.is_some() {
             // It does not stay.
             return true;
@@ -161,19 +162,19 @@ impl<L: Letter> Courier<L> {
         self.busy + self.ready.len() < self.pace.limit() && self.waiting.len() < waiting_max
     }
 
-    /// Takes a letter, behind those that it has.
-    pub fn give(&mut self, letter: L) {
-        let flight = self.flights.insert(Flight { letter, tries: 0, free: 0 });
+    /// Takes a request, behind those that it has.
+    pub fn give(&mut self, request: L) {
+        let flight = self.flights.insert(Flight { request, tries: 0, free: 0 });
         self.ready.push_back(flight);
     }
 
     /// What has ended since it was asked before. What follows on its connections begins only with
-    /// [`begin`](Courier::begin), so an outcome can be noted before.
+    /// [`begin`](Dispatcher::begin), so an outcome can be noted before.
     pub fn ended(&mut self) -> Vec<Ended<L>> {
         mem::take(&mut self.ended)
     }
 
-    /// Letters that were given and have not ended.
+    /// Requests that were given and have not ended.
     pub fn len(&self) -> usize {
         self.flights.len()
     }
@@ -198,9 +199,9 @@ impl<L: Letter> Courier<L> {
         self.conns.len() - self.opening
     }
 
-    /// How many connections it opens at once, from what it learned of the store.
+    /// How many connections it opens at once, from what it learned of the server.
     pub fn connections_allowed(&self) -> usize {
-        self.doors.allowed()
+        self.connection_limit.allowed()
     }
 
     /// What it did so far.
@@ -208,7 +209,7 @@ impl<L: Letter> Courier<L> {
         self.counts
     }
 
-    /// Why the store cannot be reached, while it cannot.
+    /// Why the server cannot be reached, while it cannot.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_ref().map(|why| why.text.as_str())
     }
@@ -218,12 +219,12 @@ impl<L: Letter> Courier<L> {
         self.refusal.is_some()
     }
 
-    /// Why the store is given up.
+    /// Why the server is given up.
     pub fn gone(&self) -> Option<&str> {
         self.gone.as_deref()
     }
 
-    /// Nothing more begins. What is under way goes on, unless the store is given up; everything else ends unsent.
+    /// Nothing more begins. What is under way goes on, unless the server is given up; everything else ends unsent.
     pub fn end(&mut self, at_once: bool) {
         self.is_ending = true;
         let waiting = mem::take(&mut self.waiting).into_iter().map(|Reverse((_, flight))| flight);
@@ -249,14 +250,14 @@ impl<L: Letter> Courier<L> {
         self.end_with(flight, outcome, false);
     }
 
-    /// What waits for a store that is away fails, however often it was tried.
-    pub(super) fn end_away(&mut self, flight: usize, reason: Reason) {
+    /// What waits for a server that is unreachable fails, however often it was tried.
+    pub(super) fn end_unreachable(&mut self, flight: usize, reason: Reason) {
         self.end_with(flight, Outcome::Failed(reason), true);
     }
 
-    fn end_with(&mut self, flight: usize, outcome: Outcome, is_away: bool) {
-        let Flight { letter, tries, .. } = self.flights.remove(flight);
-        self.ended.push(Ended { letter, tries, outcome, is_away });
+    fn end_with(&mut self, flight: usize, outcome: Outcome, is_unreachable: bool) {
+        let Flight { request, tries, .. } = self.flights.remove(flight);
+        self.ended.push(Ended { request, tries, outcome, is_unreachable });
     }
 
     /// Does what is due: what took too long is given up, what has waited is ready again.
@@ -271,7 +272,7 @@ impl<L: Letter> Courier<L> {
             }
         }
         self.give_up_dropped();
-        self.give_up_untaken();
+        self.give_up_unaccepted();
         while let Some(Reverse((at, flight))) = self.waiting.peek().copied()
             && at <= self.now
         {
@@ -282,16 +283,12 @@ impl<L: Letter> Courier<L> {
     }
 
     fn time_out(&mut self, index: usize) {
-        let failure = match self.conns[index].life {
-            Life::Connecting { .. } | Life::Handshaking => {
-                Failure::ConnectTimeout(self.options.connect_timeout())
-            }
-            _ => Failure::Timeout(self.options.timeout),
-        };
+        let Options { timeout, .. } = self.options;
+        let failure = self.conns[index].http.timeout(self.options.connect_timeout(), timeout);
         self.fail(index, failure);
     }
 
-    /// Gives a connection up at `due`, which takes the place of what was due before.
+    /// Gives a connection up at `due`, which replaces what was due before.
     pub(super) fn arm(&mut self, index: usize, due: Instant) {
         let conn = &mut self.conns[index];
         conn.due = Some(due);
@@ -312,7 +309,7 @@ impl<L: Letter> Courier<L> {
             self.connecting.retain(|begun| is_connecting(&self.conns, begun));
             let coming = self.opening - self.connecting.late(self.now);
             let wanted = self.ready.len().min(self.pace.limit() - self.busy).saturating_sub(coming);
-            let room = self.doors.room(self.now, self.conns.len());
+            let room = self.connection_limit.room(self.now, self.conns.len());
             for _ in 0..wanted.min(room) {
                 if !self.open() {
                     break;
@@ -323,7 +320,7 @@ impl<L: Letter> Courier<L> {
     }
 
     /// Waits for what happens, at most until `until`, and does it. It does not wait while something has
-    /// [ended](Courier::ended) that nobody has looked at.
+    /// [ended](Dispatcher::ended) that nobody has looked at.
     ///
     /// # Errors
     /// Where the system cannot wait.
@@ -338,11 +335,11 @@ impl<L: Letter> Courier<L> {
         self.net.poll(timeout, &mut events)?;
         self.now = Instant::now();
         for index in mem::take(&mut self.runnable) {
-            self.read(index, true);
+            self.drive(index, Turn::again());
         }
         for event in events.drain(..) {
             if let Event::Socket { key, readable, writable, read_closed, .. } = event {
-                self.on_event(key as usize, readable, writable, read_closed);
+                self.drive(key as usize, Turn::new(readable, writable, read_closed));
             }
         }
         self.events = events;
@@ -351,20 +348,20 @@ impl<L: Letter> Courier<L> {
 
     fn next_due(&self) -> Option<Instant> {
         let again = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let overtaken = self.connecting.due().into_iter().chain(self.untaken.due()).min();
-        [self.deadlines.next(), again, self.next_door(), self.patience_ends(), overtaken]
+        let overtaken = self.connecting.due().into_iter().chain(self.unaccepted.due()).min();
+        [self.deadlines.next(), again, self.next_connection(), self.patience_ends(), overtaken]
             .into_iter()
             .flatten()
             .min()
     }
 
     /// When another connection may be opened, if one is wanted.
-    fn next_door(&self) -> Option<Instant> {
-        // One that is being opened to a store that was away says by itself what comes of it.
-        let is_open = self.doors.tried().is_none() || self.conns.is_empty();
+    fn next_connection(&self) -> Option<Instant> {
+        // One that is being opened to a server that was unreachable says by itself what comes of it.
+        let is_open = self.connection_limit.tried().is_none() || self.conns.is_empty();
         let is_wanted = !self.ready.is_empty() || self.refusal.as_ref().is_some_and(Refusal::looks);
         // What is due by now was looked at.
-        [self.doors.next(), self.connecting.next(self.now)]
+        [self.connection_limit.next(), self.connecting.next(self.now)]
             .into_iter()
             .flatten()
             .filter(|at| is_open && is_wanted && *at > self.now)
