@@ -71,10 +71,10 @@ struct Requests {
     /// How long an answer may take to be whole
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = in_range::<Time>())]
     timeout: Time,
-    /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
+    /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx; 0 for none
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>())]
     retries: u32,
-    /// How long a store that was there may be away before it ends; with --watch it is waited for without end
+    /// How long a store that was there may be away before it ends, 0 for not at all; with --watch it is waited for without end
     #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE), value_parser = in_range::<Time>())]
     patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,

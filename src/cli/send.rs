@@ -40,7 +40,7 @@ pub struct Send {
     /// The topic of every frame [default: the empty topic]
     #[arg(long, value_name = "T", default_value = "", hide_default_value = true)]
     topic: String,
-    /// The key of every frame
+    /// The key of every frame; 0 is none
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u64>())]
     key: u64,
     /// Digests are HMAC-SHA-256 under the secret in this file; with --frames it may be given again, for frames that
@@ -51,7 +51,7 @@ pub struct Send {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<u64>())]
     max_in_flight: u64,
     /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
-    /// paused says nothing either: off waits for ever
+    /// paused says nothing either: off, or 0, waits for ever
     #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(client::TIMEOUT)), value_parser = in_range::<TimeOrOff>())]
     timeout: TimeOrOff,
     /// Asks for no replies: faster, but what the gateway refuses is not told [default: asks]

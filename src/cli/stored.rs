@@ -1,5 +1,6 @@
 //! `framegate tail --store`: prints what is stored.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,7 +15,7 @@ use super::shape::Shaper;
 use super::tail::{OUTPUT, Tail};
 use super::unread::when_unread;
 use super::{Exit, Failure, Time, complain, signals};
-use crate::sinks::store::{Keys, Reader, Run, Scan, Stamp, Stop};
+use crate::sinks::store::{Keys, Looks, Reader, Run, Scan, Stamp, Stop};
 
 /// 100 ms between two looks for what was stored: watching every folder of a large store would take
 /// more of the system than looking.
@@ -76,12 +77,30 @@ impl Tail {
         let until = self.follow.then(|| Stamp::at(now - SETTLED));
         // A topic is a file or two while it is read.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        let reader = Reader::new(store, patterns, since, until).map_err(|why| {
-            Failure::usage(format!(
-                "--store {}: {why}: give the folder of a gateway's --store",
-                store.display()
-            ))
-        })?;
+        let wrong = |why: &dyn Display| Failure::usage(format!("--store {}: {why}", store.display()));
+        let cannot = |why: io::Error| wrong(&format_args!("{why}: give the folder of a gateway's --store"));
+        match Looks::at(store).map_err(cannot)? {
+            Looks::Store => {}
+            Looks::Empty if self.follow => {
+                log::warn!("{} is empty: waiting for a gateway that stores there", store.display());
+            }
+            Looks::Empty => {
+                return Err(wrong(
+                    &"it is empty, no gateway has stored there yet: start one with that --store, wait for it with \
+                      --follow, or give another folder",
+                ));
+            }
+            Looks::Topic(whole) => {
+                return Err(wrong(&format_args!(
+                    "it is the folder of one topic: give --store {} and the topic as the pattern",
+                    whole.display()
+                )));
+            }
+            Looks::Other => {
+                return Err(wrong(&"no gateway has stored there: give the folder of a gateway's --store"));
+            }
+        }
+        let reader = Reader::new(store, patterns, since, until).map_err(cannot)?;
         let reader_since = reader.since();
         let (stop, stopped) = channel::bounded::<()>(0);
         let stop = Arc::new(Mutex::new(Some(stop)));

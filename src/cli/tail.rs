@@ -30,7 +30,7 @@ pub struct Tail {
     /// Prints what a gateway's --store DIR holds, in the order in which it was stored [default: none, subscribes]
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
-    /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
+    /// Of what is stored, only what was stored since: so long ago (5m; 0 is now), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
     #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from", value_parser = parts_in_range::<Since>(lengths))]
     pub(super) since: Option<Since>,
@@ -38,7 +38,7 @@ pub struct Tail {
     #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
     /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
-    /// paused says nothing either: off waits for ever
+    /// paused says nothing either: off, or 0, waits for ever
     #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(TIMEOUT)), conflicts_with = "store", value_parser = in_range::<TimeOrOff>())]
     pub(super) timeout: TimeOrOff,
     /// Ends when the gateway goes away [default: connects again for 60s, and says what is missing]

@@ -85,7 +85,7 @@ fn faults_of_the_files_are_named() {
     refused(&["bench", "frames", "-q", "--secret-file", &short], 2, &[mend]);
     // What the file asks for is checked like what the options ask for.
     let little = write("little.toml", "memory = 1\n");
-    refused(&["serve", "--config", &little], 2, &["memory 1 B is too little"]);
+    refused(&["serve", "--config", &little], 2, &["memory 1 is too little"]);
 }
 
 #[test]
@@ -103,6 +103,31 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
     refused(&["tail", "--count", "0"], 2, &["--count"]);
     refused(&["tail", "--store", folder, "--ready-file", "x"], 2, &["--ready-file", "--store"]);
+    // A folder that is no store, an empty one, and one that is new.
+    refused(
+        &["tail", "--store", folder],
+        2,
+        &["no gateway has stored there", "give the folder of a gateway's --store"],
+    );
+    let empty = format!("{folder}/empty");
+    fs::create_dir(&empty).unwrap();
+    refused(&["tail", "--store", &empty], 2, &["it is empty", "--follow"]);
+    fs::write(format!("{empty}/.lock"), "").unwrap();
+    let output = framegate(&["tail", "--store", &empty]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    refused(
+        &["tail", "--store", "/nonexistent"],
+        2,
+        &["/nonexistent", "give the folder of a gateway's --store"],
+    );
+    let numbers = format!("{folder}/n.txt");
+    fs::write(&numbers, "1\n2\n").unwrap();
+    let mend = "give a file that framegate post --report wrote, with lines such as {\"source\":";
+    refused(
+        &["post", "--retry-failed", &numbers, "http://h/"],
+        2,
+        &["n.txt line 1 is not a line of a report", mend],
+    );
     refused(&["tail", "--ready-file", folder], 2, &["--ready-file", folder]);
     refused(&["send", "--confirm"], 2, &["--frames"]);
     refused(&["tail", "--from", "7450"], 2, &["'7450' is no address", "HOST:PORT"]);
@@ -141,7 +166,7 @@ fn post_refuses_what_cannot_work() {
     refused(&["post", "--watch", folder, url, "--source-id", "x"], 2, &["--source-id is not for --watch"]);
     refused(&["post", file, url, "--journal", file], 2, &["belongs to another source"]);
     refused(&["post", "--watch", file, url], 2, &["cannot watch", "give a folder"]);
-    refused(&["post", "--retry-failed", file, url], 2, &["cannot read the report", "line 1"]);
+    refused(&["post", "--retry-failed", file, url], 2, &["line 1 is not a line of a report"]);
 }
 
 #[test]

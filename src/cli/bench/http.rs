@@ -39,7 +39,7 @@ pub struct Http {
     /// Opens so many connections each --ramp-every
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = in_range::<u32>())]
     ramp: u32,
-    /// See --ramp
+    /// See --ramp; 0 opens all at once
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = in_range::<Time>())]
     ramp_every: Time,
     /// The method [default: HEAD, or POST with a --body]

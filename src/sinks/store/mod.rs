@@ -46,7 +46,7 @@ mod warehouse;
 pub use append::{Append, Puts};
 pub use files::{Disk, Files, Listed};
 pub use keep::Keep;
-pub use layout::{Place, is_store, place};
+pub use layout::{Looks, Place, is_store, place};
 pub use lock::Lock;
 pub use reader::{Reader, Run};
 pub use recent::{Recall, Recent, Short};

@@ -495,8 +495,11 @@ fn that_nobody_has_what_was_sent_is_told() {
 fn a_second_signal_ends_a_gateway_with_what_it_knows() {
     let mute = "sh -c 'head -c 1 >/dev/null; echo got it >&2; exec sleep 1000'";
     let gateway = serve(&["--json", "--drain", "1h", "--handlers", "1", "--handler", mute]);
-    let mut send = start(&["send", "--to", &gateway.address], Stdio::piped());
-    send.write(b"1\n");
+    // No sender of ours, which would send a PING where it is not answered for a second.
+    let mut publisher = TcpStream::connect(&gateway.address).unwrap();
+    let mut frame = Vec::new();
+    encode(Header { id: 1, ..Header::new(Kind::Data) }, b"", b"1", &Scheme::Sha256, &mut frame);
+    publisher.write_all(&frame).unwrap();
     gateway.process.says("handler 1: got it");
     gateway.process.signal("TERM");
     gateway.process.says("a second signal ends at once");
