@@ -5,10 +5,9 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::core::units::{about, many};
+use crate::core::units::{about, held, many};
 use crate::gateway::control::{Control, Unanswered};
 use crate::gateway::snapshot::{Depth, Snapshot};
 
@@ -44,8 +43,8 @@ fn line(snapshot: &Snapshot) -> String {
         of(queues.jobs),
         queues.in_flight,
         queues.outbox_items,
-        size(memory.used_bytes),
-        size(memory.limit_bytes),
+        held(memory.used_bytes),
+        held(memory.limit_bytes),
     );
     if let Some(calls) = &snapshot.calls {
         add(&mut out, format_args!(", with the handlers {}", of(calls.in_flight)));
@@ -53,7 +52,7 @@ fn line(snapshot: &Snapshot) -> String {
     }
     add(&mut out, format_args!(", open keys {}", of(parts.keys)));
     if parts.keys.now > 0 {
-        let bytes = size(parts.bytes.now);
+        let bytes = held(parts.bytes.now);
         let held = many(parts.held, "part");
         add(&mut out, format_args!(" ({held}, {bytes}, oldest {})", about(parts.oldest)));
     }
@@ -62,7 +61,7 @@ fn line(snapshot: &Snapshot) -> String {
         let frames = many(frames, "frame");
         add(&mut out, format_args!(", not confirmed {frames} (oldest {})", about(sinks.oldest)));
         for sink in &sinks.each {
-            add(&mut out, format_args!(", {} {}", sink.name, size(sink.lag_bytes)));
+            add(&mut out, format_args!(", {} {}", sink.name, held(sink.lag_bytes)));
             if let Some(trouble) = &sink.trouble {
                 add(&mut out, format_args!(" ({trouble})"));
             }
@@ -73,10 +72,6 @@ fn line(snapshot: &Snapshot) -> String {
 
 fn add(out: &mut String, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a String takes everything");
-}
-
-fn size(bytes: u64) -> impl fmt::Display {
-    ByteSize(bytes).display().iec()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Sizes and times as people write them, on the command line and in TOML alike; and counts, times and names as
 //! messages say them.
 
+mod figures;
+
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -8,6 +10,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+pub use figures::{about, bytes, grouped, held, latency, many, rate, seconds, short};
 
 /// A number of bytes: `64KiB`, `16MiB`, or a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,24 @@ pub struct Time(pub Duration);
 /// A [`Time`], or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOrOff(pub Option<Duration>);
+
+impl From<Size> for usize {
+    fn from(Size(bytes): Size) -> usize {
+        bytes
+    }
+}
+
+impl From<Time> for Duration {
+    fn from(Time(time): Time) -> Duration {
+        time
+    }
+}
+
+impl From<TimeOrOff> for Option<Duration> {
+    fn from(TimeOrOff(time): TimeOrOff) -> Option<Duration> {
+        time
+    }
+}
 
 /// A [`Time`] or a [`Size`], told apart by its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,43 +177,6 @@ impl<'de> Deserialize<'de> for Time {
 impl<'de> Deserialize<'de> for TimeOrOff {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrOff, D::Error> {
         deserializer.deserialize_any(Written::new("a time such as \"30s\", a number of seconds, or \"off\""))
-    }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 frame`, `1,000 frames`.
-pub fn many(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// About how long something took or has lasted, for a message: `250ms`, `2.1s`, `1m 5s`, `2d 7h`.
-pub fn about(time: Duration) -> String {
-    let seconds = time.as_secs();
-    // The smaller unit, where there is some of it.
-    let two = |large: u64, unit: char, small: u64, rest: char| match small {
-        0 => format!("{large}{unit}"),
-        _ => format!("{large}{unit} {small}{rest}"),
-    };
-    match seconds {
-        0 if time.as_millis() == 0 && !time.is_zero() => "under 1ms".to_string(),
-        0 => format!("{}ms", time.as_millis()),
-        1..10 if time.subsec_millis() >= 100 => format!("{seconds}.{}s", time.subsec_millis() / 100),
-        1..60 => format!("{seconds}s"),
-        60..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
-        3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
-        _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
     }
 }
 
@@ -363,26 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_counts_times_and_names() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!((many(1, "frame"), many(0, "frame")), ("1 frame".into(), "0 frames".into()));
-        assert_eq!(many(1000, "frame"), "1,000 frames");
-        for (ms, text) in [
-            (0.0, "0ms"),
-            (0.2, "under 1ms"),
-            (250.0, "250ms"),
-            (2_199.0, "2.1s"),
-            (3_000.0, "3s"),
-            (59_999.0, "59s"),
-            (60_000.0, "1m"),
-            (65_000.0, "1m 5s"),
-            (3_725_000.0, "1h 2m"),
-            (200_000_000.0, "2d 7h"),
-        ] {
-            assert_eq!(about(Duration::from_secs_f64(ms / 1e3)), text);
-        }
+    fn the_name_that_was_meant_and_texts_of_others() {
         let names = ["memory", "max-payload", "max-parts"];
         assert_eq!(nearest("memroy", names), Some("memory"));
         assert_eq!(nearest("max-pay", names), Some("max-payload"));

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::core::units::{about, grouped, plain};
-use crate::tools::bench::text::time;
+use crate::core::units::{about, grouped, held, latency, plain};
 
 /// Characters of a row of settings, within what every terminal has.
 const WIDTH: usize = 76;
@@ -328,11 +327,11 @@ fn number(value: &Value) -> String {
 }
 
 fn bytes(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), |bytes| bytesize::ByteSize(bytes as u64).display().iec().to_string())
+    value.as_f64().map_or("-".into(), |bytes| held(bytes as u64))
 }
 
 fn micros(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), time)
+    value.as_f64().map_or("-".into(), latency)
 }
 
 /// To the two largest units.

@@ -169,16 +169,16 @@ fn recalled(
     let window = humantime::format_duration(recall.window);
     match recent(disk, &start.ages, began.stamp, recall) {
         Ok(recent) => {
-            let (known, took) = (recent.digests.len(), began.instant.elapsed());
+            let (known, took) = (recent.digests.len(), about(began.instant.elapsed()));
             match recent.cut {
                 Some(Short::Room) => log::warn!(
-                    "the store {folder}: the newest {known} digests are known again, in {took:.1?}; there are more of the last {window}, for which --dedup has no room: more --memory or a shorter --dedup mends it"
+                    "the store {folder}: the newest {known} digests are known again, in {took}; there are more of the last {window}, for which --dedup has no room: more --memory or a shorter --dedup mends it"
                 ),
                 Some(Short::Time) => log::warn!(
-                    "the store {folder}: {known} digests of the last {window} are known again; reading ended after {took:.1?}, so that nobody waits longer for the start, and copies of what was not read are stored again: a faster disk or a shorter --dedup mends it"
+                    "the store {folder}: {known} digests of the last {window} are known again; reading ended after {took}, so that nobody waits longer for the start, and copies of what was not read are stored again: a faster disk or a shorter --dedup mends it"
                 ),
                 None if known > 0 => log::info!(
-                    "the store {folder}: {known} digests of the last {window} are known again, in {took:.1?}"
+                    "the store {folder}: {known} digests of the last {window} are known again, in {took}"
                 ),
                 None => {}
             }
@@ -415,7 +415,7 @@ impl Worker {
         match (worked, self.since) {
             (Ok(()), None) => {}
             (Ok(()), Some(since)) => {
-                log::info!("the store {folder}: works again after {:.1?}", since.elapsed());
+                log::info!("the store {folder}: works again after {}", about(since.elapsed()));
                 self.since = None;
             }
             (Err(trouble), since) => {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::Append;
 use super::segment::Trouble;
 use crate::core::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::core::units::{about, plain};
 
 /// 10 topics' troubles at a time are said in the log; one who reads those knows.
 const SAID: usize = 10;
@@ -82,7 +83,7 @@ impl Troubled {
     pub fn fail(&mut self, topic: &Arc<[u8]>, trouble: &Trouble, ending: Option<usize>, now: Instant) {
         self.failures += 1;
         let shown = String::from_utf8_lossy(topic);
-        let (shown, why) = (shown.escape_debug(), trouble.to_string());
+        let (shown, why) = (plain(&shown), trouble.to_string());
         if let Some(known) = self.topics.get_mut(topic) {
             log::debug!("the store: {why}: the frames of the topic '{shown}' wait on");
             known.pause = (2 * known.pause).min(STORE_RETRY_MAX);
@@ -108,7 +109,7 @@ impl Troubled {
         {
             let shown = String::from_utf8_lossy(topic);
             let took = now.saturating_duration_since(known.since);
-            log::info!("the store: the topic '{}' works again after {took:.1?}", shown.escape_debug());
+            log::info!("the store: the topic '{}' works again after {}", plain(&shown), about(took));
         }
     }
 

@@ -34,7 +34,7 @@ use super::topics::Topics;
 use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
-use crate::core::units::later;
+use crate::core::units::{later, plain};
 
 /// How a warehouse stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -395,7 +395,7 @@ impl<F: Files> Warehouse<F> {
             let topic = String::from_utf8_lossy(&self.segments[id].topic);
             log::error!(
                 "the store: an open segment of the topic '{}' was removed or moved away: {frames} frames ({bytes} bytes) that were confirmed are gone with it; a new one begins",
-                topic.escape_debug()
+                plain(&topic)
             );
         } else if is_whole && segment.mend(&mut self.files)? {
             match segment.finish(&mut self.files) {

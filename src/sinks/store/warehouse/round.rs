@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Now, Open, Warehouse};
 use crate::core::limits::{STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::core::units::plain;
 use crate::sinks::store::files::{self, Files, append_all, is_missing};
 use crate::sinks::store::index::Entry;
 use crate::sinks::store::names;
@@ -342,7 +343,7 @@ impl<F: Files> Warehouse<F> {
                         let topic = String::from_utf8_lossy(topic);
                         log::error!(
                             "the store: the open segment of the topic '{}' was moved away, and what was not confirmed in it cannot be cut off: {why}: if it is moved back, some frames stand twice",
-                            topic.escape_debug()
+                            plain(&topic)
                         );
                     }
                     self.retire(*segment);
