@@ -5,38 +5,17 @@ use super::settings::Settings;
 
 /// Whether each option is given beside the one that it is for.
 pub fn check(settings: &Settings) -> Result<(), Failure> {
-    let handler = [
-        ("--handlers", settings.handlers.is_some()),
-        ("--handler-timeout", settings.handler_timeout.is_some()),
-        ("--max-in-flight", settings.max_in_flight.is_some()),
-        ("--max-queued", settings.max_queued.is_some()),
-        ("--overflow", settings.overflow.is_some()),
-    ];
-    let store = [
-        ("--store-rotate", settings.store_rotate.is_some()),
-        ("--store-sync", settings.store_sync.is_some()),
-        ("--store-keep", settings.store_keep.is_some()),
-        ("--store-topics", settings.store_topics.is_some()),
-        ("--store-secret-file", settings.store_secret_file.is_some()),
-    ];
-    let http_sink = [
-        ("--http-max-in-flight", settings.http_max_in_flight.is_some()),
-        ("--http-ordered", settings.http_ordered.is_some()),
-        ("--http-timeout", settings.http_timeout.is_some()),
-        ("--http-retries", settings.http_retries.is_some()),
-        ("--http-patience", settings.http_patience.is_some()),
-        ("--http-header", settings.http_header.is_some()),
-        ("--http-content-type", settings.http_content_type.is_some()),
-        ("--http-ok-when", settings.http_ok_when.is_some()),
-        ("--http-insecure", settings.http_insecure.is_some()),
-    ];
-    for (main, is_there, others) in [
-        ("--handler", settings.handler.is_some(), &handler[..]),
-        ("--store", settings.store.is_some(), &store),
-        ("--http-sink", settings.http_sink.is_some(), &http_sink),
-    ] {
-        if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given && !is_there) {
-            return Err(Failure::usage(format!("{option} is for {main} alone: give that too")));
+    for given in settings.given() {
+        let (main, is_there) = match given.as_str() {
+            "handlers" | "handler-timeout" | "max-in-flight" | "max-queued" | "overflow" => {
+                ("handler", settings.handler.is_some())
+            }
+            of_store if of_store.starts_with("store-") => ("store", settings.store.is_some()),
+            of_sink if of_sink.starts_with("http-") => ("http-sink", settings.http_sink.is_some()),
+            _ => continue,
+        };
+        if !is_there {
+            return Err(Failure::usage(format!("--{given} is for --{main} alone: give that too")));
         }
     }
     Ok(())

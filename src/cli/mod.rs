@@ -266,6 +266,12 @@ mod tests {
             let at = ranges.iter().position(|range| range.command == last && range.option == name);
             let range = ranges.swap_remove(at.unwrap_or_else(|| panic!("{shown} has no range in ranges.rs")));
             let (taken, refused) = crate::core::ranges::tests::cases(&range);
+            if range.check("0").is_ok() {
+                let help = arg.get_long_help().or(arg.get_help()).expect("a help").to_string();
+                let said = help.split_once("[default").map_or(&*help, |(said, _)| said);
+                let zero = said.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "0");
+                assert!(zero, "{shown}: the help does not say what 0 is: {help}");
+            }
             let given = |value: &str| {
                 let value = if name == "fail-above" { format!("p99={value}") } else { value.to_string() };
                 let option = [format!("--{name}={value}")];

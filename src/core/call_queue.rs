@@ -14,6 +14,7 @@
 //! its connection is not read until it has been let in.
 
 use std::collections::{HashMap, VecDeque};
+use std::str::FromStr;
 
 /// What happens to a frame that finds as many waiting for a handler as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,16 @@ impl Overflow {
             Overflow::Pause => "pause",
             Overflow::Reject => "reject",
         }
+    }
+}
+
+impl FromStr for Overflow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Overflow, String> {
+        let all = [Overflow::Pause, Overflow::Reject];
+        let found = all.into_iter().find(|policy| policy.name() == text);
+        found.ok_or_else(|| format!("invalid policy '{text}' for overflow: choose pause or reject"))
     }
 }
 

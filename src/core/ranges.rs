@@ -168,34 +168,48 @@ pub fn is_like_a_number(text: &str) -> bool {
     text.trim_start().starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
 }
 
-/// Says of a number of a setting of `serve` that it is out of its range.
+/// The value of a setting of `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A number: of bytes, where the setting is a size.
+    Number(usize),
+    /// A length of time.
+    Time(Duration),
+    /// A text that has no range.
+    Word(String),
+}
+
+impl Value {
+    /// A word that the command line has for it.
+    pub fn word(word: &str) -> Value {
+        Value::Word(word.into())
+    }
+}
+
+/// Says of the value of a setting of `serve` that it is out of its range.
 ///
 /// # Errors
 /// What it is and what it may be, in one line.
-pub fn check_count(option: &str, value: usize) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_count(value as u64), &value)
-}
-
-/// The same of a size.
-///
-/// # Errors
-/// As for [`check_count`].
-pub fn check_size(option: &str, value: usize) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_size(value), &Size(value))
-}
-
-/// The same of a time.
-///
-/// # Errors
-/// As for [`check_count`].
-pub fn check_time(option: &str, value: Duration) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_time(value), &Time(value))
-}
-
-fn check(option: &str, allow: impl Fn(&Bounds) -> bool, value: &dyn fmt::Display) -> Result<(), String> {
+pub fn check(option: &str, value: &Value) -> Result<(), String> {
     match of("serve", option) {
-        Some(range) if !allow(&range.bounds) => Err(format!("{option} {value}: {}", range.allowed())),
+        Some(range) if !range.bounds.allow(value) => {
+            Err(format!("{option} {}: {}", written(option, value), range.allowed()))
+        }
         _ => Ok(()),
+    }
+}
+
+/// The value of a setting of `serve` as it would be written on the command line.
+pub fn written(option: &str, value: &Value) -> String {
+    let is_size = || {
+        let bounds = of("serve", option).map(|range| range.bounds);
+        matches!(bounds, Some(Bounds::Size(..) | Bounds::TimeOrSize(..)))
+    };
+    match value {
+        Value::Number(bytes) if is_size() => Size(*bytes).to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Time(time) => Time(*time).to_string(),
+        Value::Word(word) => word.clone(),
     }
 }
 
@@ -251,6 +265,14 @@ impl Range {
 }
 
 impl Bounds {
+    fn allow(&self, value: &Value) -> bool {
+        match *value {
+            Value::Number(number) => self.allow_count(number as u64) || self.allow_size(number),
+            Value::Time(time) => self.allow_time(time),
+            Value::Word(_) => true,
+        }
+    }
+
     fn allow_count(&self, value: u64) -> bool {
         matches!(*self, Bounds::Count(least, most) if (least..=most).contains(&value))
     }
@@ -374,9 +396,15 @@ pub mod tests {
             said("memory", "much").ends_with("or as a number of bytes"),
             "what is no number has no range"
         );
-        let said = check_time("idle-timeout", Duration::MAX).unwrap_err();
+        let said = check("idle-timeout", &Value::Time(Duration::MAX)).unwrap_err();
         assert!(said.contains(": allowed is 1ms to 10years"), "{said}");
-        assert!(check_count("max-queued", usize::MAX).is_err() && check_size("memory", usize::MAX).is_err());
+        for (option, written) in [("max-queued", "18446744073709551615"), ("memory", "18446744073709551615")]
+        {
+            let said = check(option, &Value::Number(usize::MAX)).unwrap_err();
+            assert!(said.starts_with(&format!("{option} {written}: allowed is ")), "{said}");
+        }
+        assert_eq!(written("memory", &Value::Number(64 << 20)), "64MiB");
+        assert_eq!(written("max-queued", &Value::Number(1 << 20)), "1048576");
     }
 
     #[test]

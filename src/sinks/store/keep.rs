@@ -16,6 +16,7 @@ use super::names::{Holds, file};
 use super::recover::end_of_index;
 use super::stamp::Stamp;
 use crate::core::limits::{STORE_CLOSE_TURN, STORE_OLDEST};
+use crate::core::units::TimeOrSize;
 
 /// What stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,15 @@ pub enum Keep {
     Time(Duration),
     /// The newest segments that together hold at most so many bytes of frames.
     Size(u64),
+}
+
+impl From<TimeOrSize> for Option<Keep> {
+    fn from(keep: TimeOrSize) -> Option<Keep> {
+        Some(match keep {
+            TimeOrSize::Time(time) => Keep::Time(time),
+            TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
+        })
+    }
 }
 
 /// Removes what is not to be kept.
