@@ -42,7 +42,7 @@ enum Verb {
     /// Takes nothing more in and gives handlers nothing more; what was accepted is finished
     #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
-        /// Waits until that is done, at most so long; then it exits 1; 0 does not wait [default: does not wait; of --wait alone: 1h]
+        /// Waits until that is done, at most this long; then it exits 1; 0 does not wait [default: does not wait; of --wait alone: 1h]
         #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h", value_parser = in_range::<Time>())]
         wait: Option<Time>,
     },
@@ -216,7 +216,9 @@ impl Remote {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
             }
-            ureq::Error::Protocol(_) => gone(format!("what answers at {admin} is no gateway: check --admin")),
+            ureq::Error::Protocol(_) => {
+                gone(format!("what answers at {admin} is not a gateway: check --admin"))
+            }
             why => {
                 let why = match &why {
                     ureq::Error::Io(why) => without_number(why),
@@ -228,7 +230,7 @@ impl Remote {
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string();
         let value = text.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        let stranger = || gone(format!("what answers at {admin} is no gateway: check --admin"));
+        let stranger = || gone(format!("what answers at {admin} is not a gateway: check --admin"));
         let value = value.filter(Value::is_object).ok_or_else(stranger)?;
         if (200..300).contains(&status) {
             return Ok(value);

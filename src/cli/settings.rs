@@ -65,10 +65,10 @@ settings! {
         /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
         #[arg(long, value_name = "ADDR|off")]
         admin: String,
-        /// What changes something there must carry the token in this file [default: none; then only a loopback --admin takes changes]
+        /// Requires the token in this file for requests that change state [default: none; then only a loopback --admin takes them]
         #[arg(long, value_name = "FILE")]
         admin_token_file: PathBuf,
-        /// A name, beside its addresses, by which browsers may ask for the page; may be given again [default: none]
+        /// A host name, beside its addresses, under which browsers may open the page; can be repeated [default: none]
         #[arg(long, value_name = "NAME")]
         admin_host: Vec<String>,
         /// Threads that verify [default: cores - 1, at least 1]
@@ -83,10 +83,10 @@ settings! {
         /// Connections at once; further ones are closed and counted [default: what the file limit allows]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         max_connections: usize => connections_max,
-        /// Closes a connection that neither sends nor is sent anything for so long, and one whose peer has vanished [default: 5m]
+        /// Closes a connection on which nothing is sent in either direction for this long, and one whose peer has vanished [default: 5m]
         #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
         idle_timeout: Time => idle_timeout,
-        /// Closes a peer that takes longer for 64KiB of a frame that it began [default: 30s]
+        /// Closes a connection that takes longer for 64KiB of a frame that it has begun [default: 30s]
         #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
         frame_timeout: Time => frame_timeout,
         /// How far one subscriber may fall behind [default: 32MiB]
@@ -96,7 +96,8 @@ settings! {
         #[arg(long, value_name = "POLICY")]
         #[serde(deserialize_with = "policy")]
         slow: SlowPolicy => slow,
-        /// With pause, closes a subscriber that takes nothing for so long; whoever is closed has as long for the rest of a frame and its last word [default: 10s]
+        /// With pause, closes a subscriber that takes nothing for this long; a connection that is closed has as long to take the
+        /// rest of a frame and the reason [default: 10s]
         #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
         slow_timeout: Time => slow_timeout,
         /// What a wrong digest does to its connection [default: drop]
@@ -106,10 +107,10 @@ settings! {
         /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
         #[arg(long, value_name = "FILE")]
         secret_file: PathBuf,
-        /// Remembers accepted digests so long; the same bytes again are DUPLICATE; 0 is off [default: off]
+        /// Remembers accepted digests for this long; the same bytes again are DUPLICATE; 0 is off [default: off]
         #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
         dedup: TimeOrOff => dedup,
-        /// Says in the log, each TIME, how full every queue is: connections, jobs, memory, handlers, open keys and sinks; 0 is off [default: off]
+        /// Logs, each TIME, how full every queue is: connections, jobs, memory, handlers, messages and sinks; 0 is off [default: off]
         #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
         patrol: TimeOrOff,
         /// How long INT or TERM waits for what was accepted; 0 waits for nothing [default: 10s]
@@ -119,7 +120,7 @@ settings! {
         /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
         /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
         /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
-        /// for pipes and variables give sh -c '...'. Parts are REJECTED where there is a handler [default: none]
+        /// for pipes and variables give sh -c '...'. Fragments are REJECTED where there is a handler [default: none]
         #[arg(long, value_name = "COMMAND")]
         handler: String,
         /// How many handlers are started [default: as many as workers]
@@ -138,20 +139,20 @@ settings! {
         #[arg(long, value_name = "POLICY")]
         #[serde(deserialize_with = "policy")]
         overflow: Overflow => overflow,
-        /// How long a key may wait for its next part; then its parts are told EXPIRED [default: 30s]
+        /// How long a message may wait for its next fragment; then its fragments are answered EXPIRED [default: 30s]
         #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
         lease: Time => lease,
-        /// Keys that wait for parts at once [default: 1000000]
+        /// Incomplete messages at once, each of a key [default: 1000000]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         max_keys: usize => max_keys,
-        /// What their parts may take of --memory, at most half of it, and never the room in which the largest frame
-        /// comes; each key costs some 350 bytes beside them [default: 64MiB]
+        /// What their fragments may take of --memory: at most half of it, and never the room that the largest frame needs;
+        /// each message costs some 350 bytes beside them [default: 64MiB]
         #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
         parts_memory: Size => parts_memory,
-        /// Parts of one key [default: 1024]
+        /// Fragments of one message [default: 1024]
         #[arg(long, value_name = "N", value_parser = in_range::<u16>())]
         max_parts: u16 => max_parts,
-        /// What happens to a part for which there is no room [default: pause]
+        /// What happens to a fragment for which there is no room [default: pause]
         #[arg(long, value_name = "POLICY")]
         #[serde(deserialize_with = "policy")]
         lease_pressure: Pressure => lease_pressure,
@@ -172,12 +173,12 @@ settings! {
         /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         store_topics: usize => stored.topics,
-        /// The secret of an earlier run, where a crash left segments open that were made under it; may be given again
+        /// The secret of an earlier run, where a crash left segments open that were made under it; can be repeated
         /// [default: none, such a store is refused]
         #[arg(long, value_name = "FILE")]
         store_secret_file: Vec<PathBuf>,
         /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
-        /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
+        /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; for anything else the publisher gets
         /// REJECTED with the reason [default: none]
         #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
         http_sink: String,
@@ -188,7 +189,7 @@ settings! {
         /// are of one. Otherwise frames begin in order and end in any [default: false]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
         http_ordered: bool,
-        /// How long an answer may take to be whole [default: 30s]
+        /// How long a complete response may take [default: 30s]
         #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
         http_timeout: Time,
         /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx; 0 for none [default: 3]
@@ -198,16 +199,16 @@ settings! {
         /// [default: 1m]
         #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
         http_patience: Time,
-        /// A header of every request; may be given again [default: none]
+        /// A header of every request; can be repeated [default: none]
         #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
         http_header: Vec<String>,
         /// The Content-Type of every payload [default: application/octet-stream]
         #[arg(long, value_name = "T", help_heading = "HTTP sink")]
         http_content_type: String,
-        /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 [default: none]
+        /// Beside a 2xx, the JSON of the response must hold this, such as code=0 [default: none]
         #[arg(long, value_name = "FIELD=VALUE", help_heading = "HTTP sink")]
         http_ok_when: String,
-        /// Takes any certificate, not only those that the system trusts [default: false]
+        /// Does not verify the server's certificate [default: false]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
         http_insecure: bool,
     }
@@ -334,9 +335,12 @@ mod tests {
         for arg in command.get_arguments() {
             let name = arg.get_long().unwrap();
             let range = ranges::of("serve", name);
-            // The least that is allowed, the last of the words, or any text.
+            // The least that is allowed, or where that is the default the most; the last of the words; or any text.
             let value = match (range, arg.get_possible_values().last()) {
-                (Some(range), _) => ranges::tests::cases(range).0.remove(0),
+                (Some(range), _) => {
+                    let taken = ranges::tests::cases(range).0;
+                    taken.into_iter().find(|text| defaults.get(name) != Some(text)).expect("two ends")
+                }
                 (None, Some(word)) => word.get_name().to_string(),
                 (None, None) => "sh".to_string(),
             };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::mend::{Left, Moved, repair};
+use super::repair::{Left, Moved, repair};
 use super::{Exit, Failure, print, secret};
 use crate::core::units::{many, plain};
 use crate::sinks::store::index::{Compared, read};
@@ -26,7 +26,7 @@ pub struct Verify {
     /// Files of frames, and folders of them: a gateway's --store DIR, or a topic's folder in it
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
-    /// Digests are HMAC-SHA-256 under the secret in this file; may be given again, for what was stored under earlier
+    /// Digests are HMAC-SHA-256 under the secret in this file; can be repeated, for what was stored under earlier
     /// ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,

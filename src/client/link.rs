@@ -255,7 +255,7 @@ impl Link {
                 return None;
             }
             let ping_at = done.silence.ping_at(state.heard_at, state.heard);
-            // However much there is to write: nothing else tells whether somebody is there.
+            // However much there is to write: nothing else tells whether the gateway is there.
             if now >= ping_at && !done.half_closed {
                 return Some(Work::Ping);
             }
@@ -357,7 +357,7 @@ impl Link {
                 Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => written += n,
                 Err(error) => match error.kind() {
-                    // Nobody reads yet; whether somebody is there was just asked.
+                    // The gateway does not read yet; whether it is there was just asked.
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
                     _ => return (written, Err(error)),
                 },

@@ -1,7 +1,7 @@
 //! When a gateway that is connected and says nothing is taken for gone.
 //!
-//! A process that is stopped or hangs, or a server that is no gateway: its system takes connections and bytes for it
-//! all the same, so nothing but an answer shows that somebody is there. A PING asks for one.
+//! A process that is stopped or hangs, or a server that is not a gateway: its system takes connections and bytes for it
+//! all the same, so nothing but an answer shows that a gateway is there. A PING asks for one.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// 100 ms: a write that took so long waited for the other side, and going on it showed that bytes are read there.
 const WAITED: Duration = Duration::from_millis(100);
 
-/// 1 s after which one that has said nothing at all is asked: what is no gateway need not be waited for as long.
+/// 1 s after which one that has said nothing at all is asked: what is not a gateway need not be waited for as long.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// The payload of a PING to one that has said nothing yet. To a gateway it says nothing; to a server of HTTP, or of any protocol

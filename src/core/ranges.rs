@@ -60,7 +60,7 @@ const TIME_OR_NONE: Bounds = Bounds::Time(Duration::ZERO, LONGEST);
 const RATE: Bounds = Bounds::Rate(1.0 / 3600.0, 1e9);
 
 const NO_TIME: &str = "in no time nothing can happen";
-const SLIP: &str = "more is a slip of the finger";
+const SLIP: &str = "more is probably a typing error";
 const ROOM: &str = "0 leaves no room";
 
 const fn of_command(
@@ -232,7 +232,7 @@ impl Range {
             Bounds::Count(..) => {
                 let number: i128 = match text.parse() {
                     Ok(number) => number,
-                    Err(_) => return Err(none(format!("'{text}' is no number: write it in digits"))),
+                    Err(_) => return Err(none(format!("invalid number '{text}': write it in digits"))),
                 };
                 u64::try_from(number).is_ok_and(|number| self.bounds.allow_count(number))
             }
@@ -249,7 +249,7 @@ impl Range {
                 Ok(rate) => (least..=most).contains(&rate),
                 Err(_) => {
                     return Err(none(format!(
-                        "'{text}' is no rate: write it as a number a second such as 500"
+                        "invalid rate '{text}': expected a number a second such as 500"
                     )));
                 }
             },
@@ -257,7 +257,7 @@ impl Range {
         if allowed { Ok(()) } else { Err(self.allowed()) }
     }
 
-    /// `allowed is 1 to 4096 (more is a slip of the finger)`.
+    /// `allowed is 1 to 4096 (more is probably a typing error)`.
     fn allowed(&self) -> String {
         let word = self.word.map_or(String::new(), |word| format!("{word}, or "));
         format!("allowed is {word}{} ({})", self.bounds, self.why)
@@ -388,14 +388,11 @@ pub mod tests {
     #[test]
     fn what_is_said_can_be_given() {
         let said = |option, text| of("serve", option).unwrap().check(text).unwrap_err();
-        assert_eq!(said("workers", "0"), "allowed is 1 to 4096 (more is a slip of the finger)");
+        assert_eq!(said("workers", "0"), "allowed is 1 to 4096 (more is probably a typing error)");
         assert!(said("idle-timeout", "1e19").starts_with("allowed is 1ms to 10years ("));
         assert!(said("dedup", "11y").starts_with("allowed is off, or 1ms to 10years ("));
         assert_eq!("10years".parse(), Ok(Time(LONGEST)));
-        assert!(
-            said("memory", "much").ends_with("or as a number of bytes"),
-            "what is no number has no range"
-        );
+        assert!(said("memory", "much").ends_with("or a number of bytes"), "what is no number has no range");
         let said = check("idle-timeout", &Value::Time(Duration::MAX)).unwrap_err();
         assert!(said.contains(": allowed is 1ms to 10years"), "{said}");
         for (option, written) in [("max-queued", "18446744073709551615"), ("memory", "18446744073709551615")]

@@ -60,7 +60,7 @@ impl FromStr for TimeOrSize {
         let time = text.parse().map(|Time(time)| TimeOrSize::Time(time));
         let either = time.or_else(|_| text.parse().map(|Size(bytes)| TimeOrSize::Size(bytes)));
         either.ok().filter(|_| !bare).ok_or_else(|| {
-            format!("'{text}' is no time and no size: write it as 30m or 7d, or as 10GiB, with its unit")
+            format!("invalid time or size '{text}': expected 30m or 7d, or 10GiB, with its unit")
         })
     }
 }
@@ -84,7 +84,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let wrong = || format!("'{text}' is no size: write it as 64KiB or 16MiB, or as a number of bytes");
+        let wrong = || format!("invalid size '{text}': expected 64KiB or 16MiB, or a number of bytes");
         // bytesize would read "1.5" as an error and "20000000000000000GiB" as the largest number there is.
         let size: bytesize::ByteSize = text.trim().parse().map_err(|_| wrong())?;
         match usize::try_from(size.as_u64()) {
@@ -101,7 +101,7 @@ impl FromStr for Time {
         let text = text.trim();
         let bare = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         bare.or_else(|| humantime::parse_duration(text).ok()).map(Time).ok_or_else(|| {
-            format!("'{text}' is no time: write it as 250ms, 30s or 5m, or as a number of seconds")
+            format!("invalid time '{text}': expected 250ms, 30s or 5m, or a number of seconds")
         })
     }
 }
@@ -114,16 +114,16 @@ impl FromStr for TimeOrOff {
             return Ok(TimeOrOff(None));
         }
         // Remembering for no time at all is not remembering.
-        let Time(time) = text.parse().map_err(|wrong| format!("{wrong}, or as off"))?;
+        let Time(time) = text.parse().map_err(|wrong| format!("{wrong}, or off"))?;
         Ok(TimeOrOff((!time.is_zero()).then_some(time)))
     }
 }
 
-/// The units of sizes, the decimal ones as far as somebody would write them.
+/// The units of sizes, the decimal ones as far as they are written.
 const UNITS: [(&str, usize); 5] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000)];
 
-/// A size that was computed, as somebody would write it: `8.7MiB`, not `9174465`.
+/// A size that was computed, as it would be written: `8.7MiB`, not `9174465`.
 pub fn rounded(bytes: usize) -> String {
     let exact = Size(bytes).to_string();
     match UNITS[..3].iter().find(|(_, one)| bytes >= *one) {
@@ -259,7 +259,7 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
     }
 }
 
-/// A text of somebody else in one line, as [`plain`] has it.
+/// A text from elsewhere in one line, as [`plain`] has it.
 pub fn one_line(text: &str) -> String {
     plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!("off".parse(), Ok(TimeOrOff(None)));
         assert_eq!("0".parse(), Ok(TimeOrOff(None)));
         assert_eq!("2s".parse(), Ok(TimeOrOff(Some(Duration::from_secs(2)))));
-        assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or as off"));
+        assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or off"));
     }
 
     #[test]
@@ -392,9 +392,9 @@ mod tests {
         assert_eq!(settings.dedup, TimeOrOff(None));
         assert_eq!(read("size = 7\ntime = 30\ndedup = 2").unwrap().size, Size(7));
         for (text, fault) in [
-            ("size = -1\ntime = 1\ndedup = 1", "'-1' is no size"),
+            ("size = -1\ntime = 1\ndedup = 1", "invalid size '-1'"),
             ("size = true\ntime = 1\ndedup = 1", "expected a size such as"),
-            ("size = 1\ntime = 'x'\ndedup = 1", "'x' is no time"),
+            ("size = 1\ntime = 'x'\ndedup = 1", "invalid time 'x'"),
         ] {
             let message = read(text).err().unwrap();
             assert!(message.contains(fault), "{message}");

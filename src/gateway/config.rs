@@ -11,7 +11,7 @@ use crate::core::limits::{
 };
 use crate::core::memory::{AnswerRoom, Memory};
 use crate::core::ranges::{self, Value};
-use crate::core::units::{Time, rounded};
+use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::wire::{DIGEST, HEADER, Scheme};
@@ -321,7 +321,7 @@ impl Config {
             let least =
                 if self.dedup.is_some() { least.div_ceil(DEDUP_SHARE - 1) * DEDUP_SHARE } else { least };
             let mib = least.div_ceil(1 << 20);
-            let (memory, payload) = (rounded(self.memory), rounded(self.payload_max));
+            let (memory, payload) = (held(self.memory as u64), held(self.payload_max as u64));
             return Err(match self.calls() {
                 false => format!(
                     "memory {memory} is too little for max-payload {payload}: give --memory {mib}MiB or more, \

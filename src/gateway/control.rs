@@ -303,8 +303,8 @@ mod tests {
         assert_eq!(Setting::parse("outbox", "512"), Ok(Setting::Outbox(512)));
         for (name, value, part) in [
             ("workers", "0", "workers 0: allowed is 1 to 4096 "),
-            ("workers", "many", "'many' is no number"),
-            ("memory", "big", "memory big: 'big' is no size"),
+            ("workers", "many", "invalid number 'many'"),
+            ("memory", "big", "memory big: invalid size 'big'"),
             (
                 "listen",
                 "x",

@@ -15,7 +15,7 @@ use super::watch::Watch;
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
 use crate::client;
-use crate::core::units::{grouped, many};
+use crate::core::units::{grouped, held, many};
 use crate::tools::bench::frames::{Failed, Load, Options, Report};
 use crate::tools::bench::{Panel, Plot};
 
@@ -106,7 +106,7 @@ impl Frames {
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
-            return Err(Failure::usage("there is nobody to publish: give --publishers, --big or --idle"));
+            return Err(Failure::usage("nothing publishes: give --publishers, --big or --idle"));
         }
         let own = match &self.gateway {
             Some(_) => None,
@@ -178,7 +178,7 @@ fn plot(report: &Report) -> Plot {
         title: format!(
             "framegate bench frames: {} of {} {pace}, {}",
             many(report.publishers as u64, "publisher"),
-            Size(report.frames.payload_bytes),
+            held(report.frames.payload_bytes as u64),
             many(report.subscribers as u64, "subscriber")
         ),
         panels: vec![Panel::rate(&report.figures, "frames/s"), Panel::latency(&report.figures)],

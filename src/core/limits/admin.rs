@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::KIB;
 
-/// 64 connections to the admin server; when more come, whoever has waited longest without a request
+/// 64 connections to the admin server; when more come, the one that has waited longest without a request
 /// goes. A browser opens six, Prometheus one.
 pub const ADMIN_CONNECTIONS: usize = 64;
 

@@ -1,6 +1,6 @@
 //! Counts, sizes, rates and times as reports, status and log lines say them.
 //!
-//! What somebody set is said as it would be written, [`Size`](super::Size) and [`Time`](super::Time). Of what was
+//! A setting is said as it would be written, [`Size`](super::Size) and [`Time`](super::Time). Of what was
 //! measured, memory is said in powers of 1,024 as its bounds are written, and what was transferred in powers of 1,000 as
 //! links are; a length of time as [`about`] says it, and a latency with three digits.
 

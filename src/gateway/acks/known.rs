@@ -45,7 +45,7 @@ impl Acks {
         if dedup.forgotten_early() > early {
             let message = format_args!(
                 "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
-                 than {} ago are taken as new; more --memory or a shorter --dedup mends it",
+                 than {} ago are taken as new: raise --memory or shorten --dedup",
                 about(dedup.reach(ctx.now))
             );
             ctx.notices.say(Notice::DedupFull, log::Level::Warn, ctx.now, message);

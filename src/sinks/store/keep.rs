@@ -99,7 +99,7 @@ impl Keeper {
             if self.bytes.is_some_and(|bytes| bytes <= max) {
                 return Ok(None);
             }
-            // Somebody may have taken segments away: what is removed for their size is counted anew.
+            // Segments may have been taken away: what is removed for their size is counted anew.
             if self.added > STORE_CLOSE_TURN {
                 self.oldest.clear();
             }
@@ -124,7 +124,7 @@ impl Keeper {
                     let end = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
                     let last = old.base.max(Stamp(end));
                     let stored = match ages.stored(last, || files.modified(&frames)) {
-                        // Somebody took it away; so it is found when it is to be removed.
+                        // It was taken away; so it is found when it is to be removed.
                         Err(why) if why.kind() == ErrorKind::NotFound => old.base,
                         stored => stored?,
                     };

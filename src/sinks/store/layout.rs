@@ -49,7 +49,7 @@ pub fn is_store(folder: &Path) -> bool {
     folder.join(LOCK).is_file()
 }
 
-/// What a folder is to somebody who looks for a store.
+/// What a folder is to a reader of stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Looks {
     /// A store, of which a copy may have lost the files whose names begin with a dot; it may hold no frame yet.

@@ -275,11 +275,11 @@ fn check_reply(
             return;
         }
         Status::Expired => match &*said {
-            "the other parts did not come within the lease" => {
+            "the other fragments did not come within the lease" => {
                 let (came, ended) = (when(&wire.arrivals, sent.end), when(&wire.answers, *end));
                 (0, ended >= came + run.lease)
             }
-            "there was no room for more parts (lease-pressure expire)" => {
+            "there was no room for more fragments (lease-pressure expire)" => {
                 (1, run.pressure == Pressure::Expire && !has_room)
             }
             "the gateway drains" => (2, run.early || run.silent),

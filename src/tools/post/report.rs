@@ -288,7 +288,7 @@ fn read_line(line: &str) -> Result<Option<FailedRecord>, serde_json::Error> {
     serde_json::from_value(fields.into()).map(Some)
 }
 
-/// What a line of a report looks like, for whoever gave something else.
+/// What a line of a report looks like, for the error where it is not one.
 const LINE: &str =
     r#"{"source":"orders.zip","record":"1.json","key":null,"status":503,"tries":4,"reason":"503 …"}"#;
 

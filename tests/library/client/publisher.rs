@@ -271,7 +271,7 @@ fn another_server_is_recognised() {
     });
     let report = publish(&gateway.address, 1, PublisherOptions::default());
     let error = report.error.unwrap().to_string();
-    assert!(error.contains("is no gateway") && error.contains("HTTP/1.1"), "{error}");
+    assert!(error.contains("is not a gateway") && error.contains("HTTP/1.1"), "{error}");
     gateway.end();
 }
 

@@ -129,7 +129,7 @@ fn what_speaks_http_is_no_gateway_and_that_is_said_at_once() {
                     }
                     let (code, _, said) = process.end();
                     assert_eq!(code, 3, "{args:?} {to}: {said}");
-                    let why = "is no gateway: this looks like HTTP";
+                    let why = "is not a gateway: this looks like HTTP";
                     assert!(said.contains(why), "{args:?} {to}: {said}");
                 });
             }
@@ -188,7 +188,7 @@ fn what_streams_ends_when_its_reader_is_gone_however_quiet_it_is() {
     let (code, _, said) = replies.end();
     assert_eq!((code, said.as_str()), (0, ""));
     gateway.end();
-    // Also while there is no gateway, and while one is silent.
+    // Also while there is not a gateway, and while one is silent.
     let gateway = serve(&[]);
     let mut away = gateway.tail(&[]);
     gateway.process.signal("KILL");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Options;
 use super::conn::{Conn, Role, Stage};
 use super::tally::Group;
-use crate::core::units::{Size, bytes, grouped, many, short};
+use crate::core::units::{bytes, grouped, held, many, short};
 use crate::tools::bench::page::Page;
 use crate::tools::bench::{Doubt, Figures, Own, Percentiles, Spent};
 
@@ -210,7 +210,7 @@ fn doubts(frames: &[Frames], sent_in_time: u64) -> Vec<Doubt> {
     let foreign: u64 = frames.iter().map(|one| one.foreign).sum();
     if foreign > 0 {
         doubts.push(Doubt::Other(format!(
-            "{} of somebody else's came on the topic: give a --topic that nobody uses",
+            "{} of another publisher came on the topic: give an unused --topic",
             many(foreign, "frame")
         )));
     }
@@ -259,14 +259,14 @@ impl Report {
         let mut load = format!(
             "{} of {} {pace}, {}",
             many(self.publishers as u64, "publisher"),
-            Size(self.frames.payload_bytes),
+            held(self.frames.payload_bytes as u64),
             many(self.subscribers as u64, "subscriber")
         );
         if let Some(large) = &self.large {
             load += &format!(
                 ", {} of {}",
                 many(large.publishers as u64, "publisher"),
-                Size(large.frames.payload_bytes)
+                held(large.frames.payload_bytes as u64)
             );
         }
         if self.idle > 0 {

@@ -192,7 +192,7 @@ impl Load {
         let why =
             self.groups[0].measure.error_kinds().iter().next().map(|(_, _, example)| example.to_string());
         let why = why.unwrap_or_else(|| "it closed the connection".to_string());
-        format!("{} is no gateway, or does not want this load: {why}", self.gateway())
+        format!("{} is not a gateway, or does not want this load: {why}", self.gateway())
     }
 
     fn wait_in_setup(&mut self, patience: Instant, what: &str) -> Result<(), Failed> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::shape::{JsonLine, decimal, shown};
+use super::frame_line::{JsonLine, decimal, shown};
 use crate::client::Reply;
 use crate::wire::{NO_SUBSCRIBER, Status};
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 
-use super::shape::Shaper;
+use super::frame_line::FramePrinter;
+use super::stdout_reader::when_reader_gone;
 use super::tail::{OUTPUT, Tail};
-use super::unread::when_unread;
 use super::{Exit, Failure, Time, complain, signals};
 use crate::sinks::store::{Keys, Looks, Reader, Run, Scan, Stamp, Stop};
 
@@ -43,9 +43,8 @@ impl FromStr for Since {
         if let Ok(Time(time)) = text.parse() {
             return Ok(Since::Ago(time));
         }
-        let wrong = || {
-            format!("'{text}' is no time: write it as 5m (that long ago) or as 2026-07-28T10:15:30Z (in UTC)")
-        };
+        let wrong =
+            || format!("invalid time '{text}': expected 5m (that long ago) or 2026-07-28T10:15:30Z (in UTC)");
         humantime::parse_rfc3339_weak(text.trim()).map(Since::At).map_err(|_| wrong())
     }
 }
@@ -107,7 +106,7 @@ impl Tail {
         let is_unread = Arc::new(AtomicBool::new(false));
         if self.follow {
             let (stop, is_unread) = (stop.clone(), is_unread.clone());
-            when_unread(move || {
+            when_reader_gone(move || {
                 is_unread.store(true, Relaxed);
                 stop.lock().take();
             })?;
@@ -119,7 +118,7 @@ impl Tail {
             keys,
             scan: Scan::new(keys.given(), 0),
             left_out: None,
-            shaper: self.shaper(),
+            printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
             bad: 0,
@@ -146,7 +145,7 @@ struct Printing<'a, W> {
     scan: Scan<'a>,
     /// The segment that was left out last.
     left_out: Option<PathBuf>,
-    shaper: Shaper,
+    printer: FramePrinter,
     out: W,
     left: u64,
     bad: u64,
@@ -168,7 +167,7 @@ impl<W: Write> Printing<'_, W> {
             if !follow {
                 return Ok(End::Done);
             }
-            // Nothing is at hand: whoever watches sees what there is.
+            // Nothing is at hand: a reader sees what there is.
             self.out.flush()?;
             let began = Instant::now();
             self.reader.look()?;
@@ -203,7 +202,7 @@ impl<W: Write> Printing<'_, W> {
                 Ok(None) => break,
                 Ok(Some(_)) if stamp < self.since.0 => {}
                 Ok(Some(frame)) => {
-                    self.shaper.frame(&frame, &mut self.out)?;
+                    self.printer.frame(&frame, &mut self.out)?;
                     self.left -= 1;
                 }
                 Err(Stop::Read(why)) => {

@@ -21,7 +21,7 @@ const SAID: usize = 10;
 ///
 /// `appends` and `bytes` are those of what waits in all of them.
 #[derive(Debug)]
-pub struct Troubled {
+pub struct FailingTopics {
     topics: HashMap<Arc<[u8]>, Topic>,
     appends: usize,
     bytes: usize,
@@ -43,13 +43,13 @@ struct Topic {
     waiting: VecDeque<Append>,
 }
 
-impl Default for Troubled {
-    fn default() -> Troubled {
-        Troubled { topics: HashMap::new(), appends: 0, bytes: 0, bytes_max: usize::MAX, failures: 0 }
+impl Default for FailingTopics {
+    fn default() -> FailingTopics {
+        FailingTopics { topics: HashMap::new(), appends: 0, bytes: 0, bytes_max: usize::MAX, failures: 0 }
     }
 }
 
-impl Troubled {
+impl FailingTopics {
     /// At most about so many bytes wait here.
     pub fn set_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes;

@@ -1,4 +1,4 @@
-//! Options that do nothing without another one: whoever gives them alone has forgotten that.
+//! Options that do nothing without another one, and are refused without it.
 
 use super::Failure;
 use super::settings::Settings;

@@ -13,7 +13,7 @@ use crate::core::units::is_obeyed;
 use crate::wire::Frame;
 
 /// Prints frames in a format.
-pub struct Shaper {
+pub struct FramePrinter {
     format: Format,
     /// On a terminal, control characters are shown instead of obeyed: a payload is anybody's.
     terminal: bool,
@@ -72,10 +72,10 @@ impl<'a> JsonLine<'a> {
     }
 }
 
-impl Shaper {
+impl FramePrinter {
     /// Prints in `format`, to a terminal or not.
-    pub fn new(format: Format, terminal: bool) -> Shaper {
-        Shaper { format, terminal, line: Vec::new() }
+    pub fn new(format: Format, terminal: bool) -> FramePrinter {
+        FramePrinter { format, terminal, line: Vec::new() }
     }
 
     /// Prints a frame.
@@ -172,7 +172,7 @@ mod tests {
         encode(header, topic.as_bytes(), payload, &Scheme::Sha256, &mut bytes);
         let header = Header::decode(bytes.first_chunk().unwrap()).unwrap();
         let mut out = Vec::new();
-        Shaper::new(format, terminal).frame(&Frame { header, bytes: &bytes }, &mut out).unwrap();
+        FramePrinter::new(format, terminal).frame(&Frame { header, bytes: &bytes }, &mut out).unwrap();
         out
     }
 

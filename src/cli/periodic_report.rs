@@ -12,15 +12,15 @@ use crate::gateway::control::{Control, Unanswered};
 use crate::gateway::snapshot::{Depth, Snapshot};
 
 /// Goes on until it is dropped, or the gateway has ended.
-pub struct Patrol {
+pub struct PeriodicReport {
     _end: Sender<()>,
 }
 
 /// Looks into the gateway each `every`, and says so in the log.
-pub fn start(control: Control, every: Duration) -> io::Result<Patrol> {
+pub fn start(control: Control, every: Duration) -> io::Result<PeriodicReport> {
     let (end, ended) = bounded(0);
-    thread::Builder::new().name("patrol".into()).spawn(move || run(&control, every, &ended))?;
-    Ok(Patrol { _end: end })
+    thread::Builder::new().name("report".into()).spawn(move || run(&control, every, &ended))?;
+    Ok(PeriodicReport { _end: end })
 }
 
 fn run(control: &Control, every: Duration, ended: &Receiver<()>) {
@@ -50,10 +50,10 @@ fn line(snapshot: &Snapshot) -> String {
         add(&mut out, format_args!(", with the handlers {}", of(calls.in_flight)));
         add(&mut out, format_args!(", waiting for them {}", of(calls.queued)));
     }
-    add(&mut out, format_args!(", open keys {}", of(parts.keys)));
+    add(&mut out, format_args!(", incomplete messages {}", of(parts.keys)));
     if parts.keys.now > 0 {
         let bytes = held(parts.bytes.now);
-        let held = many(parts.held, "part");
+        let held = many(parts.held, "fragment");
         add(&mut out, format_args!(" ({held}, {bytes}, oldest {})", about(parts.oldest)));
     }
     if let Some(sinks) = &snapshot.sinks {
@@ -106,7 +106,7 @@ mod tests {
     fn a_line_has_every_queue() {
         let mut snapshot = snapshot();
         let least = "patrol: connections 8 of 1000, jobs 0 of 0, in flight 2, outboxes 0, memory 3.0 MiB of 256.0 MiB";
-        assert_eq!(line(&snapshot), format!("{least}, open keys 0 of 9"));
+        assert_eq!(line(&snapshot), format!("{least}, incomplete messages 0 of 9"));
         snapshot.calls = Some(CallsUse { queued: Depth { now: 7, max: 10 }, ..CallsUse::default() });
         snapshot.parts.keys.now = 4;
         snapshot.parts.bytes.now = 2048;
@@ -116,7 +116,7 @@ mod tests {
             SinkUse { name: "store", lag_bytes: 900, trouble: Some("no room".into()), ..SinkUse::default() };
         let http = SinkUse { name: "http", ..SinkUse::default() };
         snapshot.sinks = Some(SinksUse { oldest: Duration::from_millis(1500), each: vec![store, http] });
-        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, open keys 4 of 9 (5 parts, 2.0 KiB, oldest 2.1s), \
+        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, incomplete messages 4 of 9 (5 fragments, 2.0 KiB, oldest 2.1s), \
                     not confirmed 4 frames (oldest 1.5s), store 900 B (no room), http 0 B";
         assert_eq!(line(&snapshot), format!("{least}{rest}"));
     }
