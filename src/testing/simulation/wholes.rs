@@ -296,7 +296,7 @@ fn check_reply(
             };
             let total: usize = others.iter().map(|other| other.payload * other.copies).sum();
             match &*said {
-                _ if said == format!("part {} came before", header.part_index) => (3, is_there(&again)),
+                _ if said == format!("fragment {} came before", header.part_index) => (3, is_there(&again)),
                 _ if said.starts_with("it says ") => {
                     let says = |other: &Part<'_>| {
                         let count = other.header.part_count;
@@ -304,8 +304,8 @@ fn check_reply(
                     };
                     (4, is_there(&says))
                 }
-                _ if said.starts_with("the whole would be larger") => (5, total > run.rules.payload_max),
-                _ => (8, said.starts_with("its product would take more") && !has_room),
+                _ if said.starts_with("the message would be larger") => (5, total > run.rules.payload_max),
+                _ => (8, said.starts_with("its message would take more") && !has_room),
             }
         }
         Status::Duplicate => {

@@ -325,7 +325,7 @@ mod tests {
         bytes[method] = 98;
         assert!(matches!(&all(&bytes, None, 10).unwrap()[0].1, Err(Flaw::Method(_))));
         let cut = all(&bytes[..bytes.len() - 30], None, 10).unwrap_err();
-        assert!(cut.contains("no whole zip"), "{cut}");
+        assert!(cut.contains("this zip is not complete"), "{cut}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn the_copy_of_a_fragment_expires_with_it_and_is_then_new() {
             let (_, status, reason) = told(&mut client);
             assert_eq!(
                 (status, reason.as_str()),
-                (Status::Expired, "the other parts did not come within the lease")
+                (Status::Expired, "the other fragments did not come within the lease")
             );
         }
     }
