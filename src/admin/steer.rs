@@ -33,7 +33,7 @@ struct Set {
 
 /// A value as people write it, or a bare number.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "the value is neither a text such as \"64MiB\" nor a whole number")]
 enum Value {
     Text(String),
     Number(u64),
@@ -150,6 +150,8 @@ mod tests {
         }
         assert!(read::<Set>(b"{\"name\":\"workers\",\"value\":3}").is_ok());
         assert!(read::<Set>(b"{\"name\":\"workers\"}").is_err());
+        let said = serde_json::from_str::<Value>("true").unwrap_err().to_string();
+        assert!(said.contains("neither a text"), "{said}");
         assert_eq!(time("pause", b"{\"wait\":\"1h\"}"), CTL_WAIT_MAX);
         assert_eq!(time("resume", b"{\"wait\":\"1h\"}"), Duration::ZERO);
     }

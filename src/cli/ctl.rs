@@ -14,6 +14,7 @@ use super::in_range::in_range;
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
 use crate::core::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
+use crate::gateway::control::Setting;
 use crate::http::connect::{Answer, Failure as Unanswered, ask, without_number};
 use crate::http::wire::{Fault, Field, Method, Missing, Target};
 use crate::runtime::net::LinkError;
@@ -43,7 +44,7 @@ enum Verb {
     /// Takes nothing more in and gives handlers nothing more; what was accepted is finished
     #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
-        /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
+        /// Waits until that is done, at most this long; then it exits 1; 0 does not wait [default: does not wait; of --wait alone: 1h]
         #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h", value_parser = in_range::<Time>())]
         wait: Option<Time>,
     },
@@ -53,9 +54,7 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
-    /// Changes a setting: workers, memory, outbox, log, handlers, max-in-flight, max-queued, overflow or
-    /// http-max-in-flight
-    #[command(after_help = "Example:\n  framegate ctl set memory 512MiB")]
+    #[command(about = set_about(), after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
         #[arg(value_name = "NAME")]
@@ -64,6 +63,10 @@ enum Verb {
         #[arg(value_name = "VALUE")]
         value: String,
     },
+}
+
+fn set_about() -> String {
+    format!("Changes a setting: {} or log", Setting::NAMES.join(", "))
 }
 
 const EXAMPLES: &str = "\
@@ -205,7 +208,7 @@ impl Remote {
         let target = target.ok_or_else(|| {
             Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
         })?;
-        let stranger = || gone(format!("what answers at {admin} is no gateway: check --admin"));
+        let stranger = || gone(format!("what answers at {admin} is not a gateway: check --admin"));
         let answer = patiently(|| ask(method, &target, fields, body.as_bytes(), timeout));
         let Answer { status, body } = answer.map_err(|failure| {
             let why = match failure {

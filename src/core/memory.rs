@@ -262,7 +262,7 @@ impl Memory {
         }
     }
 
-    /// Charges `bytes`. Whoever calls has asked [`has_room`](Self::has_room) for at least as many
+    /// Charges `bytes`. The caller has asked [`has_room`](Self::has_room) for at least as many
     /// since anything else was charged, or charges one of the few small things that cannot wait
     /// (a last reply, a GAP).
     pub fn charge(self: &Arc<Self>, share: Share, bytes: usize) -> Charge {
@@ -275,7 +275,7 @@ impl Memory {
         self.entries.store(bytes, Relaxed);
     }
 
-    /// Sets what subscriptions take. Whoever subscribes is not asked to wait: what is read after that is.
+    /// Sets what subscriptions take. A subscriber is not made to wait: what is read after that is.
     pub fn set_subscriptions(&self, bytes: usize) {
         self.subscriptions.store(bytes, Relaxed);
     }

@@ -1,5 +1,5 @@
 //! What the gateway and its tools are computed with: order, queues, reassembly, memory and its bounds. Pure: no sockets,
-//! threads, clocks or files; whoever calls brings the time.
+//! threads, clocks or files; the caller brings the time.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 

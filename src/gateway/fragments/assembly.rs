@@ -42,8 +42,8 @@ use crate::wire::{Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, Ve
 pub(in crate::gateway) const WHOLES: u64 = 1 << 63 | 1;
 
 /// The reasons of EXPIRED.
-const LATE: &str = "the other parts did not come within the lease";
-const NO_ROOM: &str = "there was no room for more parts (lease-pressure expire)";
+const LATE: &str = "the other fragments did not come within the lease";
+const NO_ROOM: &str = "there was no room for more fragments (lease-pressure expire)";
 
 /// Open products, and wholes on their way.
 pub struct Fragments {
@@ -258,7 +258,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let header = frame.header;
         let refuse = |reason: String| Effect::Reject(Status::Rejected, reason);
         if self.calling.answers() {
-            return refuse("parts are not assembled where a handler answers: send whole frames".into());
+            return refuse("fragments are not reassembled where a handler answers: send whole frames".into());
         }
         if let Err(error) = self.egress.router.route(frame.topic) {
             return refuse(error.to_string());

@@ -37,7 +37,7 @@ fn ctl_does_what_it_says() {
     assert_eq!(done(&["pause"]), "paused; 1 frame is not finished yet\n");
 
     for (args, part) in [
-        (&["set", "memory", "big"][..], "'big' is no size"),
+        (&["set", "memory", "big"][..], "invalid size 'big'"),
         (&["set", "listen", "x"], "choose workers, memory, outbox"),
         (&["set", "memory", "1"], "give --memory"),
     ] {
@@ -54,12 +54,15 @@ fn ctl_of_what_is_no_gateway_is_exit_3() {
     for (says, part) in [
         (
             &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"[..],
-            "is no gateway: check --admin",
+            "is not a gateway: check --admin",
         ),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is no gateway: check --admin"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "is no gateway: check --admin"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "is no gateway: check --admin"),
-        (b"SSH-2.0-x\r\n", "is no gateway: check --admin"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "is not a gateway: check --admin"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "is not a gateway: check --admin"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            "is not a gateway: check --admin",
+        ),
+        (b"SSH-2.0-x\r\n", "is not a gateway: check --admin"),
         (b"", "closed by the server before it answered: is it running, with this --admin?"),
         (b"HTTP/1.1 503 No\r\nContent-Length: 14\r\n\r\n{\"error\":\"no\"}", "framegate: no\n"),
     ] {

@@ -85,7 +85,7 @@ fn wrong_bodies_say_what_is_wrong() {
     for (verb, body, expected, part) in [
         ("set", "", 400, "missing field"),
         ("set", "{\"name\":\"memory\"}", 400, "missing field `value`"),
-        ("set", "{\"name\":\"memory\",\"value\":\"big\"}", 400, "'big' is no size"),
+        ("set", "{\"name\":\"memory\",\"value\":\"big\"}", 400, "invalid size 'big'"),
         ("set", "{\"name\":\"listen\",\"value\":\"x\"}", 400, "choose workers, memory, outbox"),
         ("set", "{\"name\":\"memory\",\"value\":1}", 400, "too little"),
         ("set", "{\"name\":\"a\\u0000\\nb\",\"value\":1}", 400, "'a\\u{0}\\nb' cannot be set"),

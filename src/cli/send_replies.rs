@@ -4,11 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-
-use super::shape::{decimal, json, shown};
+use super::frame_line::{JsonLine, decimal, shown};
 use crate::client::Reply;
 use crate::wire::{NO_SUBSCRIBER, Status};
 
@@ -23,16 +19,6 @@ pub struct Replies {
     line: Vec<u8>,
     /// The first thing that could not be written; from then on nothing is.
     pub wrong: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    id: u64,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
 }
 
 impl Replies {
@@ -106,11 +92,7 @@ impl Replies {
         let line = &mut self.line;
         line.clear();
         if self.json {
-            let text = std::str::from_utf8(reply.payload);
-            let payload_base64 = text.is_err().then(|| STANDARD.encode(reply.payload));
-            let shown =
-                Line { id: reply.id, status: reply.status.name(), payload: text.ok(), payload_base64 };
-            json(&shown, self.terminal, line);
+            JsonLine::of_reply(&reply).write(self.terminal, line);
         } else {
             decimal(reply.id, line);
             line.push(b' ');

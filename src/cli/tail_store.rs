@@ -1,5 +1,6 @@
 //! `framegate tail --store`: prints what is stored.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 
-use super::shape::Shaper;
+use super::frame_line::FramePrinter;
+use super::stdout_reader::when_reader_gone;
 use super::tail::{OUTPUT, Tail};
-use super::unread::when_unread;
 use super::{Exit, Failure, Time, complain, signals};
-use crate::sinks::store::{Keys, Reader, Run, Scan, Stamp, Stop};
+use crate::sinks::store::{Keys, Looks, Reader, Run, Scan, Stamp, Stop};
 
 /// 100 ms between two looks for what was stored: watching every folder of a large store would take
 /// more of the system than looking.
@@ -42,9 +43,8 @@ impl FromStr for Since {
         if let Ok(Time(time)) = text.parse() {
             return Ok(Since::Ago(time));
         }
-        let wrong = || {
-            format!("'{text}' is no time: write it as 5m (that long ago) or as 2026-07-28T10:15:30Z (in UTC)")
-        };
+        let wrong =
+            || format!("invalid time '{text}': expected 5m (that long ago) or 2026-07-28T10:15:30Z (in UTC)");
         humantime::parse_rfc3339_weak(text.trim()).map(Since::At).map_err(|_| wrong())
     }
 }
@@ -76,19 +76,37 @@ impl Tail {
         let until = self.follow.then(|| Stamp::at(now - SETTLED));
         // A topic is a file or two while it is read.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        let reader = Reader::new(store, patterns, since, until).map_err(|why| {
-            Failure::usage(format!(
-                "--store {}: {why}: give the folder of a gateway's --store",
-                store.display()
-            ))
-        })?;
+        let wrong = |why: &dyn Display| Failure::usage(format!("--store {}: {why}", store.display()));
+        let cannot = |why: io::Error| wrong(&format_args!("{why}: give the folder of a gateway's --store"));
+        match Looks::at(store).map_err(cannot)? {
+            Looks::Store => {}
+            Looks::Empty if self.follow => {
+                log::warn!("{} is empty: waiting for a gateway that stores there", store.display());
+            }
+            Looks::Empty => {
+                return Err(wrong(
+                    &"it is empty, no gateway has stored there yet: start one with that --store, wait for it with \
+                      --follow, or give another folder",
+                ));
+            }
+            Looks::Topic(whole) => {
+                return Err(wrong(&format_args!(
+                    "it is the folder of one topic: give --store {} and the topic as the pattern",
+                    whole.display()
+                )));
+            }
+            Looks::Other => {
+                return Err(wrong(&"no gateway has stored there: give the folder of a gateway's --store"));
+            }
+        }
+        let reader = Reader::new(store, patterns, since, until).map_err(cannot)?;
         let reader_since = reader.since();
         let (stop, stopped) = channel::bounded::<()>(0);
         let stop = Arc::new(Mutex::new(Some(stop)));
         let is_unread = Arc::new(AtomicBool::new(false));
         if self.follow {
             let (stop, is_unread) = (stop.clone(), is_unread.clone());
-            when_unread(move || {
+            when_reader_gone(move || {
                 is_unread.store(true, Relaxed);
                 stop.lock().take();
             })?;
@@ -100,7 +118,7 @@ impl Tail {
             keys,
             scan: Scan::new(keys.given(), 0),
             left_out: None,
-            shaper: self.shaper(),
+            printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
             bad: 0,
@@ -127,7 +145,7 @@ struct Printing<'a, W> {
     scan: Scan<'a>,
     /// The segment that was left out last.
     left_out: Option<PathBuf>,
-    shaper: Shaper,
+    printer: FramePrinter,
     out: W,
     left: u64,
     bad: u64,
@@ -149,7 +167,7 @@ impl<W: Write> Printing<'_, W> {
             if !follow {
                 return Ok(End::Done);
             }
-            // Nothing is at hand: whoever watches sees what there is.
+            // Nothing is at hand: a reader sees what there is.
             self.out.flush()?;
             let began = Instant::now();
             self.reader.look()?;
@@ -184,7 +202,7 @@ impl<W: Write> Printing<'_, W> {
                 Ok(None) => break,
                 Ok(Some(_)) if stamp < self.since.0 => {}
                 Ok(Some(frame)) => {
-                    self.shaper.frame(&frame, &mut self.out)?;
+                    self.printer.frame(&frame, &mut self.out)?;
                     self.left -= 1;
                 }
                 Err(Stop::Read(why)) => {

@@ -13,6 +13,7 @@ use super::Append;
 use super::segment::Trouble;
 use crate::core::backoff::Backoff;
 use crate::core::limits::{STORE_HELD_APPENDS, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::core::units::{about, plain};
 
 /// 10 topics' troubles at a time are said in the log; one who reads those knows.
 const SAID: usize = 10;
@@ -21,7 +22,7 @@ const SAID: usize = 10;
 ///
 /// `appends` and `bytes` are those of what waits in all of them.
 #[derive(Debug)]
-pub struct Troubled {
+pub struct FailingTopics {
     topics: HashMap<Arc<[u8]>, Topic>,
     appends: usize,
     bytes: usize,
@@ -43,13 +44,13 @@ struct Topic {
     waiting: VecDeque<Append>,
 }
 
-impl Default for Troubled {
-    fn default() -> Troubled {
-        Troubled { topics: HashMap::new(), appends: 0, bytes: 0, bytes_max: usize::MAX, failures: 0 }
+impl Default for FailingTopics {
+    fn default() -> FailingTopics {
+        FailingTopics { topics: HashMap::new(), appends: 0, bytes: 0, bytes_max: usize::MAX, failures: 0 }
     }
 }
 
-impl Troubled {
+impl FailingTopics {
     /// At most about so many bytes wait here.
     pub fn set_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes;
@@ -83,7 +84,7 @@ impl Troubled {
     pub fn fail(&mut self, topic: &Arc<[u8]>, trouble: &Trouble, ending: Option<usize>, now: Instant) {
         self.failures += 1;
         let shown = String::from_utf8_lossy(topic);
-        let (shown, why) = (shown.escape_debug(), trouble.to_string());
+        let (shown, why) = (plain(&shown), trouble.to_string());
         if let Some(known) = self.topics.get_mut(topic) {
             log::debug!("the store: {why}: the frames of the topic '{shown}' wait on");
             let next = now + known.pauses.pause();
@@ -110,7 +111,7 @@ impl Troubled {
         {
             let shown = String::from_utf8_lossy(topic);
             let took = now.saturating_duration_since(known.since);
-            log::info!("the store: the topic '{}' works again after {took:.1?}", shown.escape_debug());
+            log::info!("the store: the topic '{}' works again after {}", plain(&shown), about(took));
         }
     }
 

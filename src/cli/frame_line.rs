@@ -1,5 +1,6 @@
 //! How `tail` prints a frame.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use base64::Engine;
@@ -7,32 +8,74 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::tail::Format;
+use crate::client::Reply;
 use crate::core::units::is_obeyed;
 use crate::wire::Frame;
 
 /// Prints frames in a format.
-pub struct Shaper {
+pub struct FramePrinter {
     format: Format,
     /// On a terminal, control characters are shown instead of obeyed: a payload is anybody's.
     terminal: bool,
     line: Vec<u8>,
 }
 
+/// A frame or a reply as a line of JSON, which holds UTF-8 alone: a payload that is none is in `payload_base64`.
 #[derive(Serialize)]
-struct Line<'a> {
-    topic: &'a str,
-    key: u64,
+pub struct JsonLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u64>,
     id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
 }
 
-impl Shaper {
+impl<'a> JsonLine<'a> {
+    fn new(id: u64, payload: &'a [u8]) -> JsonLine<'a> {
+        let text = std::str::from_utf8(payload).ok();
+        let payload_base64 = text.is_none().then(|| STANDARD.encode(payload));
+        JsonLine { topic: None, key: None, id, status: None, payload: text, payload_base64 }
+    }
+
+    /// Of a frame.
+    pub fn of_frame(frame: &Frame<'a>) -> JsonLine<'a> {
+        let (topic, key) = (Some(String::from_utf8_lossy(frame.topic())), Some(frame.header.key));
+        JsonLine { topic, key, ..JsonLine::new(frame.header.id, frame.payload()) }
+    }
+
+    /// Of a reply.
+    pub fn of_reply(reply: &Reply<'a>) -> JsonLine<'a> {
+        JsonLine { status: Some(reply.status.name()), ..JsonLine::new(reply.id, reply.payload) }
+    }
+
+    /// Appends it. On a terminal, characters that it would obey are escaped, too: JSON escapes control characters but
+    /// for the last of ASCII and those beyond it.
+    pub fn write(&self, terminal: bool, line: &mut Vec<u8>) {
+        if !terminal {
+            return serde_json::to_writer(line, self).expect("a Vec takes everything");
+        }
+        let text = serde_json::to_string(self).expect("it is numbers and text");
+        for c in text.chars() {
+            if is_obeyed(c) {
+                // It is one unit of UTF-16.
+                line.extend(format!("\\u{:04x}", u32::from(c)).into_bytes());
+            } else {
+                line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
+}
+
+impl FramePrinter {
     /// Prints in `format`, to a terminal or not.
-    pub fn new(format: Format, terminal: bool) -> Shaper {
-        Shaper { format, terminal, line: Vec::new() }
+    pub fn new(format: Format, terminal: bool) -> FramePrinter {
+        FramePrinter { format, terminal, line: Vec::new() }
     }
 
     /// Prints a frame.
@@ -52,18 +95,7 @@ impl Shaper {
                 line.push(b' ');
                 shown(frame.payload(), self.terminal, line);
             }
-            Format::Json => {
-                let text = std::str::from_utf8(frame.payload());
-                let topic = String::from_utf8_lossy(frame.topic());
-                let shown = Line {
-                    topic: &topic,
-                    key: frame.header.key,
-                    id: frame.header.id,
-                    payload: text.ok(),
-                    payload_base64: text.is_err().then(|| STANDARD.encode(frame.payload())),
-                };
-                json(&shown, self.terminal, line);
-            }
+            Format::Json => JsonLine::of_frame(frame).write(self.terminal, line),
         }
         line.push(b'\n');
         out.write_all(line)
@@ -114,23 +146,6 @@ fn shown_lines(bytes: &[u8], line: &mut Vec<u8>) {
     }
 }
 
-/// Appends a value as JSON. That escapes control characters but for the last of ASCII and those beyond it, which
-/// terminals obey too.
-pub fn json(value: &impl Serialize, terminal: bool, line: &mut Vec<u8>) {
-    if !terminal {
-        return serde_json::to_writer(line, value).expect("a Vec takes everything");
-    }
-    let text = serde_json::to_string(value).expect("it is numbers and text");
-    for c in text.chars() {
-        if is_obeyed(c) {
-            // It is one unit of UTF-16.
-            line.extend(format!("\\u{:04x}", u32::from(c)).into_bytes());
-        } else {
-            line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
-}
-
 /// Appends a number; `write!` takes three times as long, twice a frame.
 pub fn decimal(mut number: u64, line: &mut Vec<u8>) {
     let mut digits = [0; 20];
@@ -157,7 +172,7 @@ mod tests {
         encode(header, topic.as_bytes(), payload, &Scheme::Sha256, &mut bytes);
         let header = Header::decode(bytes.first_chunk().unwrap()).unwrap();
         let mut out = Vec::new();
-        Shaper::new(format, terminal).frame(&Frame { header, bytes: &bytes }, &mut out).unwrap();
+        FramePrinter::new(format, terminal).frame(&Frame { header, bytes: &bytes }, &mut out).unwrap();
         out
     }
 

@@ -14,7 +14,7 @@ use crate::wire::{DIGEST, Frame, Kind, check_topic};
 use super::verify::Stores;
 
 /// Files of frames.
-pub struct StoredFiles {
+pub struct FrameFiles {
     inputs: Vec<Input>,
     keys: Keys,
     total: Option<u64>,
@@ -22,15 +22,15 @@ pub struct StoredFiles {
     confirm: bool,
 }
 
-impl StoredFiles {
+impl FrameFiles {
     /// Checks that every file can be opened.
-    pub fn open(inputs: Vec<Input>, keys: Keys, confirm: bool) -> Result<StoredFiles, Failure> {
+    pub fn open(inputs: Vec<Input>, keys: Keys, confirm: bool) -> Result<FrameFiles, Failure> {
         let mut total = Some(0);
         for input in &inputs {
             let len = input.check().map_err(|wrong| Failure::usage(wrong.to_string()))?;
             total = total.zip(len).map(|(total, len)| total + len);
         }
-        Ok(StoredFiles { inputs, keys, total, confirm })
+        Ok(FrameFiles { inputs, keys, total, confirm })
     }
 
     /// Bytes of all files, where they are regular ones.
@@ -113,7 +113,7 @@ fn publish_anew(
         partly(&format_args!("{file}: {why}: leave --confirm out; what comes before is sent, nothing after"))
     };
     if frame.header.kind != Kind::Data || frame.header.is_part() {
-        return Err(wrong(&"a frame in it is a part or no DATA, which cannot be made anew"));
+        return Err(wrong(&"a frame in it is a fragment or not DATA, which cannot be made anew"));
     }
     let topic = check_topic(frame.topic()).map_err(|why| wrong(&why))?;
     publisher.send(topic, frame.header.key, frame.payload())?;

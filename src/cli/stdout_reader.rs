@@ -6,7 +6,7 @@ use super::{Failure, spawn};
 /// Calls `gone` from a thread of its own when the reader of standard output has gone, where that is a pipe, a socket
 /// or a terminal.
 #[cfg(unix)]
-pub fn when_unread(gone: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+pub fn when_reader_gone(gone: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::io::Errno;
 
@@ -26,6 +26,6 @@ pub fn when_unread(gone: impl FnOnce() + Send + 'static) -> Result<(), Failure> 
 }
 
 #[cfg(not(unix))]
-pub fn when_unread(_: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+pub fn when_reader_gone(_: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     Ok(())
 }

@@ -13,22 +13,22 @@ use crate::gateway::ledger::Ledger;
 /// 500 ms for each thing that may be in the way of an end at once: a print that nobody reads, a loop that is busy.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Prints the ledger, whoever comes first.
-pub struct LastWord {
+/// Prints the ledger once: when the gateway has ended, or at a second signal.
+pub struct FinalLedger {
     json: bool,
-    is_said: Mutex<bool>,
+    is_printed: Mutex<bool>,
 }
 
-impl LastWord {
+impl FinalLedger {
     /// Nothing is said yet; as JSON or as text.
-    pub fn new(json: bool) -> LastWord {
-        LastWord { json, is_said: Mutex::new(false) }
+    pub fn new(json: bool) -> FinalLedger {
+        FinalLedger { json, is_printed: Mutex::new(false) }
     }
 
     /// Prints it, the gateway having ended.
-    pub fn say(&self, ledger: &Ledger) -> Result<(), Failure> {
-        let mut is_said = self.is_said.lock();
-        if std::mem::replace(&mut *is_said, true) {
+    pub fn print_once(&self, ledger: &Ledger) -> Result<(), Failure> {
+        let mut is_printed = self.is_printed.lock();
+        if std::mem::replace(&mut *is_printed, true) {
             return Ok(());
         }
         self.print(ledger)
@@ -36,8 +36,8 @@ impl LastWord {
 
     /// Prints it as far as the gateway knows it now, since the process ends at once.
     pub fn cut_short(&self, control: &Control) {
-        let Some(mut is_said) = self.is_said.try_lock_for(AT_ONCE) else { return };
-        if *is_said {
+        let Some(mut is_printed) = self.is_printed.try_lock_for(AT_ONCE) else { return };
+        if *is_printed {
             return;
         }
         let (answer, from) = Answer::new();
@@ -45,7 +45,7 @@ impl LastWord {
         let code = Exit::Signalled as i32;
         match asked.ok().and_then(|()| from.recv_timeout(AT_ONCE).ok()) {
             Some(snapshot) => {
-                *is_said = true;
+                *is_printed = true;
                 let ledger = &snapshot.ledger;
                 complain(&format_args!(
                     "a second signal ends it at once, with exit code {code}: the ledger is cut short, with {} not finished \
@@ -58,9 +58,9 @@ impl LastWord {
             }
             None => {
                 // If it has ended just now, its own ledger is on its way.
-                drop(is_said);
+                drop(is_printed);
                 thread::sleep(AT_ONCE);
-                if self.is_said.try_lock().is_some_and(|is_said| !*is_said) {
+                if self.is_printed.try_lock().is_some_and(|is_printed| !*is_printed) {
                     complain(&format_args!(
                         "a second signal ends it at once, with exit code {code}; its loop does not answer, so there is no ledger"
                     ));

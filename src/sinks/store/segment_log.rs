@@ -6,7 +6,7 @@
 //!
 //! Where anything fails, what it concerned is not stored and stays first in line; its segment is
 //! [ended](Segment::mend) before anything else is done with its topic, so that nothing is ever there twice. What fails
-//! for one topic [holds up that topic](Troubled) and no other; a full disk holds up all.
+//! for one topic [holds up that topic](FailingTopics) and no other; a full disk holds up all.
 
 #[cfg(test)]
 mod new_topics;
@@ -24,19 +24,19 @@ use slab::Slab;
 
 use super::ages::Ages;
 use super::by_topic::ByTopic;
+use super::clock_jump::Watch;
+use super::failing_topics::FailingTopics;
 use super::files::{Files, is_missing};
-use super::jump::Watch;
 use super::keep::{Keep, Keeper};
 use super::recover::Start;
 use super::segment::{Segment, Trouble};
 use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
-use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
-use crate::core::units::later;
+use crate::core::units::{later, plain};
 
-/// How a warehouse stores.
+/// How a segment log stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A segment gets its final name this long after it began.
@@ -74,7 +74,7 @@ pub struct Done {
     pub segments: u64,
     /// Segments removed since they were not to be kept.
     pub removed: u64,
-    /// Frames that were confirmed and that somebody took away before their segment was finished.
+    /// Frames that were confirmed and then taken away before their segment was finished.
     pub lost: u64,
 }
 
@@ -95,7 +95,7 @@ impl Done {
 }
 
 /// Open segments over some files.
-pub struct Warehouse<F: Files> {
+pub struct SegmentLog<F: Files> {
     files: F,
     policy: Policy,
     clock: Clock,
@@ -111,7 +111,7 @@ pub struct Warehouse<F: Files> {
     keeper: Keeper,
     /// Where frames are kept for a time.
     watch: Option<Watch>,
-    troubled: Troubled,
+    failing: FailingTopics,
     stored_topics: Topics,
     /// Whether everything that was made in the store's own folder is on the disk.
     is_root_synced: bool,
@@ -133,15 +133,15 @@ struct Open<T> {
     part: usize,
 }
 
-impl<F: Files> Warehouse<F> {
-    /// A warehouse without open segments, that begins where a [start](super::recover()) has left it.
-    pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> Warehouse<F> {
+impl<F: Files> SegmentLog<F> {
+    /// A segment log without open segments, that begins where a [start](super::recover()) has left it.
+    pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> SegmentLog<F> {
         let Start { clock, topics, ages, newest } = start;
         let watch = match policy.keep {
             Some(Keep::Time(time)) => Some(Watch::begin(&mut files, time, newest, now)),
             Some(Keep::Size(_)) | None => None,
         };
-        let mut warehouse = Warehouse {
+        let mut segment_log = SegmentLog {
             files,
             policy,
             clock,
@@ -152,7 +152,7 @@ impl<F: Files> Warehouse<F> {
             hot: Vec::new(),
             keeper: Keeper::new(policy.keep),
             watch,
-            troubled: Troubled::default(),
+            failing: FailingTopics::default(),
             stored_topics: Topics::new(topics, policy.topics),
             is_root_synced: true,
             ages,
@@ -162,13 +162,13 @@ impl<F: Files> Warehouse<F> {
             done: Done::default(),
             by_topic: Arc::default(),
         };
-        warehouse.look_at_clock(now);
-        warehouse
+        segment_log.look_at_clock(now);
+        segment_log
     }
 
     /// Topics in trouble hold at most about so many bytes; what comes beyond that is refused.
     pub fn set_held_max(&mut self, bytes: usize) {
-        self.troubled.set_bytes_max(bytes);
+        self.failing.set_bytes_max(bytes);
     }
 
     /// What was done since the start.
@@ -182,8 +182,8 @@ impl<F: Files> Warehouse<F> {
     }
 
     /// The topics that are in trouble.
-    pub fn troubled(&self) -> &Troubled {
-        &self.troubled
+    pub fn failing(&self) -> &FailingTopics {
+        &self.failing
     }
 
     /// Its files.
@@ -247,12 +247,12 @@ impl<F: Files> Warehouse<F> {
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         let rotation = self.due.first().map(|&(begun, _)| later(begun, self.policy.rotate));
         let removal = self.policy.keep.map(|_| now + KEEP_EVERY);
-        rotation.into_iter().chain(removal).chain(self.troubled.next()).min()
+        rotation.into_iter().chain(removal).chain(self.failing.next()).min()
     }
 
     /// Topics in trouble are tried again at once.
     pub fn hurry(&mut self, now: Now) {
-        self.troubled.hurry(now.instant);
+        self.failing.hurry(now.instant);
     }
 
     /// Gives every segment its final name.
@@ -291,20 +291,20 @@ impl<F: Files> Warehouse<F> {
 
     /// Tries topics in trouble again that are due.
     fn retry(&mut self, waiting: &mut VecDeque<Append>, now: Now) -> Result<(), Trouble> {
-        for (topic, ending) in self.troubled.due(now.instant) {
+        for (topic, ending) in self.failing.due(now.instant) {
             if let Some(id) = ending
                 && let Err(trouble) = self.end(id)
             {
                 if self.concerns_all(&trouble) {
                     return Err(trouble);
                 }
-                self.troubled.fail(&topic, &trouble, Some(id), now.instant);
+                self.failing.fail(&topic, &trouble, Some(id), now.instant);
                 continue;
             }
-            let mut first = self.troubled.take(&topic);
+            let mut first = self.failing.take(&topic);
             match (first.is_empty(), ending) {
-                (true, Some(_)) => self.troubled.works(&topic, now.instant),
-                (true, None) => self.troubled.rest(&topic, now.instant),
+                (true, Some(_)) => self.failing.works(&topic, now.instant),
+                (true, None) => self.failing.rest(&topic, now.instant),
                 (false, _) => {}
             }
             first.append(waiting);
@@ -352,7 +352,7 @@ impl<F: Files> Warehouse<F> {
                 Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
                 Err(trouble) => {
                     let topic = self.segments[id].topic.clone();
-                    self.troubled.fail(&topic, &trouble, Some(id), now.instant);
+                    self.failing.fail(&topic, &trouble, Some(id), now.instant);
                 }
             }
             self.ending.pop();
@@ -395,11 +395,11 @@ impl<F: Files> Warehouse<F> {
             let topic = String::from_utf8_lossy(&self.segments[id].topic);
             log::error!(
                 "the store: an open segment of the topic '{}' was removed or moved away: {frames} frames ({bytes} bytes) that were confirmed are gone with it; a new one begins",
-                topic.escape_debug()
+                plain(&topic)
             );
         } else if is_whole && segment.mend(&mut self.files)? {
             match segment.finish(&mut self.files) {
-                // Somebody took the whole folder away, as what has its final name may be.
+                // The whole folder was taken away, as what has its final name may be.
                 Err(trouble) if segment.is_renamed() && is_missing(&trouble.why) => {}
                 result => result?,
             }
@@ -456,15 +456,15 @@ mod tests {
         let now = |seconds| Now { stamp: Stamp(1), instant: begun + Duration::from_secs(seconds) };
         let (rotate, sync) = (Duration::from_secs(1000), SyncPolicy::Batch);
         let policy = Policy { rotate, sync, keep: None, topics: 100 };
-        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(0));
+        let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(0));
         // Nothing may wait.
-        warehouse.set_held_max(0);
+        segment_log.set_held_max(0);
         let mut store = |topic: &str, at| {
             let mut refused = None;
             let mut waiting = VecDeque::from([append(topic, &memory)]);
-            warehouse.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
-            assert!(waiting.is_empty() && warehouse.troubled().frames() == 0);
-            (refused.is_some(), warehouse.troubled().len())
+            segment_log.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
+            assert!(waiting.is_empty() && segment_log.failing().frames() == 0);
+            (refused.is_some(), segment_log.failing().len())
         };
         let topics: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
         for (n, topic) in topics.iter().enumerate() {
@@ -487,11 +487,13 @@ mod tests {
         let now = |n| Now { stamp: second(n), instant: begun };
         let (rotate, sync) = (Duration::from_secs(10), SyncPolicy::Batch);
         let policy = Policy { rotate, sync, keep: None, topics: 1 };
-        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
+        let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
         let mut store = |n| {
             let mut waiting = VecDeque::from([append("a", &memory)]);
             let mut told = 0;
-            warehouse.store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none())).unwrap();
+            segment_log
+                .store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none()))
+                .unwrap();
             assert_eq!(told, 1);
             Ages::read(&mut Disk::new(folder.path())).unwrap()
         };

@@ -5,23 +5,22 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::core::units::{about, many};
+use crate::core::units::{about, held, many};
 use crate::gateway::control::{Control, Unanswered};
 use crate::gateway::snapshot::{Depth, Snapshot};
 
 /// Goes on until it is dropped, or the gateway has ended.
-pub struct Patrol {
+pub struct PeriodicReport {
     _end: Sender<()>,
 }
 
 /// Looks into the gateway each `every`, and says so in the log.
-pub fn start(control: Control, every: Duration) -> io::Result<Patrol> {
+pub fn start(control: Control, every: Duration) -> io::Result<PeriodicReport> {
     let (end, ended) = bounded(0);
-    thread::Builder::new().name("patrol".into()).spawn(move || run(&control, every, &ended))?;
-    Ok(Patrol { _end: end })
+    thread::Builder::new().name("report".into()).spawn(move || run(&control, every, &ended))?;
+    Ok(PeriodicReport { _end: end })
 }
 
 fn run(control: &Control, every: Duration, ended: &Receiver<()>) {
@@ -44,17 +43,17 @@ fn line(snapshot: &Snapshot) -> String {
         of(queues.jobs),
         queues.in_flight,
         queues.outbox_items,
-        size(memory.used_bytes),
-        size(memory.limit_bytes),
+        held(memory.used_bytes),
+        held(memory.limit_bytes),
     );
     if let Some(calls) = &snapshot.calls {
         add(&mut out, format_args!(", with the handlers {}", of(calls.in_flight)));
         add(&mut out, format_args!(", waiting for them {}", of(calls.queued)));
     }
-    add(&mut out, format_args!(", open keys {}", of(parts.keys)));
+    add(&mut out, format_args!(", incomplete messages {}", of(parts.keys)));
     if parts.keys.now > 0 {
-        let bytes = size(parts.bytes.now);
-        let held = many(parts.held, "part");
+        let bytes = held(parts.bytes.now);
+        let held = many(parts.held, "fragment");
         add(&mut out, format_args!(" ({held}, {bytes}, oldest {})", about(parts.oldest)));
     }
     if let Some(sinks) = &snapshot.sinks {
@@ -62,7 +61,7 @@ fn line(snapshot: &Snapshot) -> String {
         let frames = many(frames, "frame");
         add(&mut out, format_args!(", not confirmed {frames} (oldest {})", about(sinks.oldest)));
         for sink in &sinks.each {
-            add(&mut out, format_args!(", {} {}", sink.name, size(sink.lag_bytes)));
+            add(&mut out, format_args!(", {} {}", sink.name, held(sink.lag_bytes)));
             if let Some(trouble) = &sink.trouble {
                 add(&mut out, format_args!(" ({trouble})"));
             }
@@ -73,10 +72,6 @@ fn line(snapshot: &Snapshot) -> String {
 
 fn add(out: &mut String, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a String takes everything");
-}
-
-fn size(bytes: u64) -> impl fmt::Display {
-    ByteSize(bytes).display().iec()
 }
 
 #[cfg(test)]
@@ -111,7 +106,7 @@ mod tests {
     fn a_line_has_every_queue() {
         let mut snapshot = snapshot();
         let least = "patrol: connections 8 of 1000, jobs 0 of 0, in flight 2, outboxes 0, memory 3.0 MiB of 256.0 MiB";
-        assert_eq!(line(&snapshot), format!("{least}, open keys 0 of 9"));
+        assert_eq!(line(&snapshot), format!("{least}, incomplete messages 0 of 9"));
         snapshot.calls = Some(CallsUse { queued: Depth { now: 7, max: 10 }, ..CallsUse::default() });
         snapshot.parts.keys.now = 4;
         snapshot.parts.bytes.now = 2048;
@@ -121,7 +116,7 @@ mod tests {
             SinkUse { name: "store", lag_bytes: 900, trouble: Some("no room".into()), ..SinkUse::default() };
         let http = SinkUse { name: "http", ..SinkUse::default() };
         snapshot.sinks = Some(SinksUse { oldest: Duration::from_millis(1500), each: vec![store, http] });
-        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, open keys 4 of 9 (5 parts, 2.0 KiB, oldest 2.1s), \
+        let rest = ", with the handlers 0 of 0, waiting for them 7 of 10, incomplete messages 4 of 9 (5 fragments, 2.0 KiB, oldest 2.1s), \
                     not confirmed 4 frames (oldest 1.5s), store 900 B (no room), http 0 B";
         assert_eq!(line(&snapshot), format!("{least}{rest}"));
     }

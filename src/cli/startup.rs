@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::last_word::LastWord;
+use super::final_ledger::FinalLedger;
 use super::{Exit, Failure, Time, signals};
 use crate::gateway::Config;
 use crate::gateway::Control;
@@ -18,15 +18,19 @@ pub struct Starting {
 impl Starting {
     /// From now on signals are looked after. As long as it is starting, nothing was accepted: one ends the process at once,
     /// as cleanly as a crash leaves a store, with a ledger of nothing. Later it drains.
-    pub fn begin(control: Control, last_word: Arc<LastWord>, config: &Config) -> Result<Starting, Failure> {
+    pub fn begin(
+        control: Control,
+        final_ledger: Arc<FinalLedger>,
+        config: &Config,
+    ) -> Result<Starting, Failure> {
         let (runs, drain) = (Arc::new(Mutex::new(false)), config.drain);
-        let (seen, asked, cut_short) = (runs.clone(), control.clone(), last_word.clone());
+        let (seen, asked, cut_short) = (runs.clone(), control.clone(), final_ledger.clone());
         let first = move || {
             // Held until the process ends: it does not begin to run meanwhile.
             let runs = seen.lock();
             if !*runs {
                 log::info!("ended by a signal before it had started");
-                let ended = last_word.say(&Ledger::default());
+                let ended = final_ledger.print_once(&Ledger::default());
                 let exit = if ended.is_ok() { Exit::Done } else { Exit::Partly };
                 signal_hook::low_level::exit(exit as i32);
             }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::core::units::many;
 use crate::sinks::store::names::{Holds, file};
-use crate::sinks::store::repair::repair as put_right;
+use crate::sinks::store::repair::repair as move_frames;
 use crate::sinks::store::{Disk, Keys, Lock, Stamp, finish_open, is_store};
 
 /// Frames that were moved from one topic's folder to that of another.
@@ -68,7 +68,7 @@ pub fn repair(store: &Path, keys: &Keys) -> Result<(Vec<Moved>, Vec<Left>), Fail
     // What a crash left open is finished first, as a gateway does.
     let (_, schemes, _) =
         finish_open(&mut disk, keys, Stamp::at(SystemTime::now())).map_err(|why| failed(&why))?;
-    let repaired = put_right(&mut disk, keys, &schemes).map_err(|why| failed(&why))?;
+    let repaired = move_frames(&mut disk, keys, &schemes).map_err(|why| failed(&why))?;
     let moved = repaired.moved.into_iter().map(|((from, to), frames)| Moved { from, to, frames });
     let left = repaired.left.into_iter().map(|((folder, base), left)| Left {
         file: store.join(file(&folder, base, Holds::Frames)).display().to_string(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::screen::Screen;
-use crate::core::units::many;
-use crate::core::units::one_line;
-use crate::tools::bench::text::{Page, bytes, grouped};
+use crate::core::units::{about, bytes, grouped, many, one_line, seconds};
+use crate::tools::bench::page::Page;
 use crate::tools::post::{Part, Progress, Report};
 
 /// 10 s between two lines of a log.
@@ -22,9 +21,8 @@ pub fn text(report: &Report) -> String {
     let mut page = Page::default();
     let size = bytes(report.bytes);
     let rate = grouped(report.per_s().round() as u64);
-    let stored =
-        if report.stored == 1 { "1 record".into() } else { format!("{} records", grouped(report.stored)) };
-    page.row("stored", format!("{stored}, {size} in {:.2} s ({rate} records/s)", report.seconds));
+    let (stored, took) = (many(report.stored, "record"), seconds(report.seconds));
+    page.row("stored", format!("{stored}, {size} in {took} ({rate} records/s)"));
     if report.stored_before > 0 {
         let all = if report.requests == 0 { "; remove the journal to send them again" } else { "" };
         page.row("before", format!("{} that an earlier run stored{all}", grouped(report.stored_before)));
@@ -198,7 +196,7 @@ fn line(progress: &Progress, of: Option<u64>) -> String {
         // What was not begun may hold any number.
         Some(total) if progress.per_s >= 0.1 && of.is_none_or(|of| progress.begun >= of) => {
             let s = total.saturating_sub(all.done) as f64 / progress.per_s;
-            format!("  about {} left", humantime::format_duration(Duration::from_secs(s.ceil() as u64)))
+            format!("  about {} left", about(Duration::from_secs(s.ceil() as u64)))
         }
         _ => String::new(),
     };

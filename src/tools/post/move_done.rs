@@ -10,15 +10,15 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::feed::Source;
+use super::file_id::SeenFile;
 use super::fingerprint::Fingerprint;
 use super::journal::{Identity, Journal};
 use super::lease::{Lease, Writers};
-use super::print::Look;
 use super::report::Lines;
 
 /// What became of a source that is done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PutAway {
+pub(super) enum Moved {
     /// It is there now.
     To(PathBuf),
     /// It was moved or removed meanwhile.
@@ -56,18 +56,18 @@ pub(super) fn report_of(journal: &Path) -> PathBuf {
 /// Moves a source that is done into `done/`, one with failures into `failed/` with its report and its journal beside it.
 /// One that was written to keeps its journal, so that nothing of it is sent twice; another file of its name is another
 /// source.
-pub(super) fn put_away(source: &Source, journal: Journal, end: End<'_>) -> io::Result<PutAway> {
+pub(super) fn move_done(source: &Source, journal: Journal, end: End<'_>) -> io::Result<Moved> {
     let own_report = report_of(journal.path());
     let is_done = end.is_done;
     let put = move_away(source, &own_report, end)?;
-    if !matches!(put, PutAway::To(_)) {
+    if !matches!(put, Moved::To(_)) {
         // What is read again is reported again.
         remove(&own_report)?;
     }
     match &put {
-        PutAway::Stays(Change::Open | Change::Written) => drop(journal),
+        Moved::Stays(Change::Open | Change::Written) => drop(journal),
         // Sent again, from there or from here, what failed has the same key.
-        PutAway::To(to) if !is_done => journal.move_to(to.parent().expect("it is in a folder"))?,
+        Moved::To(to) if !is_done => journal.move_to(to.parent().expect("it is in a folder"))?,
         _ => journal.remove()?,
     }
     Ok(put)
@@ -75,7 +75,7 @@ pub(super) fn put_away(source: &Source, journal: Journal, end: End<'_>) -> io::R
 
 /// Fetches the journal of a source that is back from where failed ones are put, if it is that very file.
 pub(super) fn fetch_journal(source: &Path, journal: &Path, identity: &Identity) {
-    let (Some(name), Ok(Some(look))) = (journal.file_name(), Look::at(source)) else { return };
+    let (Some(name), Ok(Some(look))) = (journal.file_name(), SeenFile::at(source)) else { return };
     let folders = numbered(source.with_file_name("failed")).take_while(|folder| folder.exists());
     for put in folders.map(|folder| folder.join(name)) {
         if !put.exists() {
@@ -94,7 +94,7 @@ pub(super) fn fetch_journal(source: &Path, journal: &Path, identity: &Identity) 
     }
 }
 
-fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<PutAway> {
+fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<Moved> {
     let read = source.fingerprint.as_deref().expect("who watches offers what it has seen");
     let read = match Read::check(&source.path, read)? {
         Ok(read) => read,
@@ -112,7 +112,7 @@ fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<Put
     for folder in numbered(source.path.with_file_name(if report.is_none() { "done" } else { "failed" })) {
         match fs::create_dir(&folder) {
             // That of the sources: it must not come back.
-            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(PutAway::Gone),
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Moved::Gone),
             Err(why) if why.kind() != ErrorKind::AlreadyExists => return Err(why),
             _ => {}
         }
@@ -133,10 +133,10 @@ fn move_away(source: &Source, own_report: &Path, end: End<'_>) -> io::Result<Put
             move_file(&report_to, own_report)?;
         }
         return match moved {
-            Ok(None) => Ok(PutAway::To(to)),
-            Ok(Some(change)) => Ok(PutAway::Stays(change)),
+            Ok(None) => Ok(Moved::To(to)),
+            Ok(Some(change)) => Ok(Moved::Stays(change)),
             Err(why) if why.kind() == ErrorKind::AlreadyExists => continue,
-            Err(why) if why.kind() == ErrorKind::NotFound && !is_taken(&source.path) => Ok(PutAway::Gone),
+            Err(why) if why.kind() == ErrorKind::NotFound && !is_taken(&source.path) => Ok(Moved::Gone),
             Err(why) => Err(why),
         };
     }
@@ -161,14 +161,14 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    fn check<'a>(path: &'a Path, read: &'a Fingerprint) -> io::Result<Result<Read<'a>, PutAway>> {
-        let check = || -> io::Result<Result<Read<'a>, PutAway>> {
+    fn check<'a>(path: &'a Path, read: &'a Fingerprint) -> io::Result<Result<Read<'a>, Moved>> {
+        let check = || -> io::Result<Result<Read<'a>, Moved>> {
             let metadata = fs::symlink_metadata(path)?;
             let target = if metadata.is_symlink() { Some(path.canonicalize()?) } else { None };
             let writers = Lease::ask(path)?;
             // Behind the lease: from here on nobody changes it.
             let found = Fingerprint::at(path)?;
-            let stays = |change| Ok(Err(PutAway::Stays(change)));
+            let stays = |change| Ok(Err(Moved::Stays(change)));
             let lease = match writers {
                 _ if found != *read => return stays(change(read, &found)),
                 Writers::Some => return stays(Change::Open),
@@ -178,7 +178,7 @@ impl Read<'_> {
             Ok(Ok(Read { path, read, own: Fingerprint::of(&metadata), target, lease }))
         };
         match check() {
-            Err(why) if why.kind() == ErrorKind::NotFound => Ok(Err(PutAway::Gone)),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(Err(Moved::Gone)),
             checked => checked,
         }
     }
@@ -205,7 +205,7 @@ impl Read<'_> {
             None => copy_beside(self.path, to)?,
             Some(target) => link_beside(target, to)?,
         };
-        // Out of the way of whoever writes a new one, and not removed before it is known to be what was read.
+        // Out of the way of a writer of a new one, and not removed before it is known to be what was read.
         let aside = hidden(self.path, "done");
         rename_new(self.path, &aside)?;
         let change = self.changed(&aside);
@@ -361,13 +361,13 @@ mod tests {
         }
 
         /// What becomes of it, below the folder, and whether its journal stays.
-        fn puts(&self, (source, journal): (Source, Journal), error: Option<&str>) -> (PutAway, bool) {
+        fn puts(&self, (source, journal): (Source, Journal), error: Option<&str>) -> (Moved, bool) {
             let own = journal.path().to_owned();
             let end = End { is_done: error.is_none(), error, lines: None };
-            let put = match put_away(&source, journal, end).unwrap() {
-                PutAway::To(to) => {
+            let put = match move_done(&source, journal, end).unwrap() {
+                Moved::To(to) => {
                     assert!(to.exists() && !source.path.exists());
-                    PutAway::To(to.strip_prefix(self.folder.path()).unwrap().to_owned())
+                    Moved::To(to.strip_prefix(self.folder.path()).unwrap().to_owned())
                 }
                 put => put,
             };
@@ -376,8 +376,8 @@ mod tests {
         }
     }
 
-    fn to(path: &str) -> (PutAway, bool) {
-        (PutAway::To(path.into()), false)
+    fn to(path: &str) -> (Moved, bool) {
+        (Moved::To(path.into()), false)
     }
 
     #[test]
@@ -406,17 +406,17 @@ mod tests {
         fs::write(desk.path("failed/b.report.jsonl"), "a source").unwrap();
         fs::write(desk.path("b"), "x").unwrap();
         assert_eq!(desk.puts(desk.reads("b"), Some("torn")), to("failed/2/b"));
-        // Somebody was faster.
+        // Another process was faster.
         fs::write(desk.path("c"), "x").unwrap();
         let read = desk.reads("c");
         fs::remove_file(desk.path("c")).unwrap();
-        assert_eq!(desk.puts(read, Some("torn")), (PutAway::Gone, false));
+        assert_eq!(desk.puts(read, Some("torn")), (Moved::Gone, false));
         // With the folder, which does not come back for that.
         let inner = Desk { folder: tempfile::tempdir_in(desk.folder.path()).unwrap() };
         fs::write(inner.path("d"), "x").unwrap();
         let read = inner.reads("d");
         fs::remove_dir_all(inner.folder.path()).unwrap();
-        assert_eq!(inner.puts(read, None), (PutAway::Gone, false));
+        assert_eq!(inner.puts(read, None), (Moved::Gone, false));
         assert!(!inner.folder.path().exists());
     }
 
@@ -474,7 +474,7 @@ mod tests {
                 let read = desk.reads("a");
                 happens(&desk.path("a"));
                 let put = desk.puts(read, error);
-                assert_eq!(put, (PutAway::Stays(change), is_journal_kept), "{what}");
+                assert_eq!(put, (Moved::Stays(change), is_journal_kept), "{what}");
                 assert!(desk.path("a").exists(), "{what}");
                 for away in ["done", "failed"] {
                     assert!(fs::read_dir(desk.path(away)).map_or(0, Iterator::count) == 0, "{what}");
@@ -485,7 +485,7 @@ mod tests {
         fs::write(desk.path("a"), "old").unwrap();
         let writer = append(&desk.path("a"));
         let read = desk.reads("a");
-        assert_eq!(desk.puts(read, None), (PutAway::Stays(Change::Open), true));
+        assert_eq!(desk.puts(read, None), (Moved::Stays(Change::Open), true));
         drop(writer);
         assert_eq!(desk.puts(desk.reads("a"), None), to("done/a"));
     }

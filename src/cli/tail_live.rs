@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::ready::ReadyFile;
-use super::shape::Shaper;
-use super::tail::{OUTPUT, Tail, unread};
-use super::unread::when_unread;
+use super::frame_line::FramePrinter;
+use super::ready_file::ReadyFile;
+use super::stdout_reader::when_reader_gone;
+use super::tail::{OUTPUT, Tail, cannot_print};
 use super::{Exit, Failure, complain, signals};
 use crate::client::{Backoff, Error, Event, RETRY, Subscriber};
 use crate::core::limits::START_PATIENCE;
@@ -26,7 +26,7 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 pub enum Stop {
     /// As many as were asked for.
     Counted,
-    /// Whoever read what is printed does not any more.
+    /// Standard output has no reader any more.
     Unread,
     /// The gateway has gone; what is known of why.
     Gone(String),
@@ -93,7 +93,7 @@ struct Live<'a, W> {
     scheme: Scheme,
     timeout: Option<Duration>,
     ready: Option<ReadyFile>,
-    shaper: Shaper,
+    printer: FramePrinter,
     out: W,
     left: u64,
     bad: u64,
@@ -110,7 +110,7 @@ impl Tail {
             scheme,
             timeout: self.timeout.0,
             ready: self.ready_file.as_deref().map(ReadyFile::new).transpose()?,
-            shaper: self.shaper(),
+            printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
             bad: 0,
@@ -120,7 +120,7 @@ impl Tail {
         ending.hold(&subscriber);
         let (by_signal, by_reader) = (ending.clone(), ending.clone());
         signals::on_signal(move || by_signal.end(Cause::Signal))?;
-        when_unread(move || by_reader.end(Cause::Unread))?;
+        when_reader_gone(move || by_reader.end(Cause::Unread))?;
 
         let mut subscribed = live.subscribe(&mut subscriber).map_err(Failure::from);
         let stop = loop {
@@ -164,7 +164,7 @@ impl<W: Write> Live<'_, W> {
         Ok(subscriber)
     }
 
-    /// Subscribes, and says so to whoever waits for it.
+    /// Subscribes, and says so in the log.
     fn subscribe(&mut self, subscriber: &mut Subscriber) -> Result<(), Error> {
         subscriber.subscribe(self.patterns)?;
         log::debug!("subscribed to {}", self.patterns.join(" "));
@@ -199,7 +199,7 @@ impl<W: Write> Live<'_, W> {
                         about(since.elapsed())
                     );
                     // Nobody reads it: that shows with the next frame.
-                    let _ = self.shaper.gap(None, &mut self.out);
+                    let _ = self.printer.gap(None, &mut self.out);
                     return Ok(Some(subscriber));
                 }
                 Err(_) if ending.cause().is_some() => return Ok(None),
@@ -220,7 +220,7 @@ impl<W: Write> Live<'_, W> {
         let stop = self.print(subscriber)?;
         match self.out.flush() {
             Ok(()) => Ok(stop),
-            Err(error) => unread(error),
+            Err(error) => cannot_print(error),
         }
     }
 
@@ -236,7 +236,7 @@ impl<W: Write> Live<'_, W> {
                 let printed = match event {
                     Event::Frame(frame) => {
                         self.left -= 1;
-                        self.shaper.frame(&frame, &mut self.out)
+                        self.printer.frame(&frame, &mut self.out)
                     }
                     Event::Gap(frames) => {
                         let were = if frames == 1 { "was" } else { "were" };
@@ -244,7 +244,7 @@ impl<W: Write> Live<'_, W> {
                             "{} {were} lost here (GAP): read faster, or raise the gateway's --outbox",
                             many(frames, "frame")
                         ));
-                        self.shaper.gap(Some(frames), &mut self.out)
+                        self.printer.gap(Some(frames), &mut self.out)
                     }
                     Event::Bad(frame) => {
                         self.bad += 1;
@@ -253,22 +253,22 @@ impl<W: Write> Live<'_, W> {
                         Ok(())
                     }
                     Event::Closed(status, reason) => {
-                        return Ok(Stop::Gone(last_word(self.from, status, reason)));
+                        return Ok(Stop::Gone(closed_with(self.from, status, reason)));
                     }
                     Event::End => {
-                        return Ok(Stop::Gone(lost(self.from, "it closed the connection without a word")));
+                        return Ok(Stop::Gone(lost(self.from, "it closed the connection without a reason")));
                     }
                 };
                 if let Err(error) = printed {
-                    return unread(error);
+                    return cannot_print(error);
                 }
                 if self.left == 0 {
                     return Ok(Stop::Counted);
                 }
             }
-            // Nothing is at hand: whoever watches sees what there is.
+            // Nothing is at hand: a reader sees what there is.
             if let Err(error) = self.out.flush() {
-                return unread(error);
+                return cannot_print(error);
             }
             match subscriber.wait() {
                 Err(Error::Gone { to, why }) => return Ok(Stop::Gone(lost(&to, &why))),
@@ -284,7 +284,7 @@ fn lost(to: &str, why: &str) -> String {
 }
 
 /// What the gateway said before it closed the connection.
-fn last_word(to: &str, status: Status, reason: &str) -> String {
+fn closed_with(to: &str, status: Status, reason: &str) -> String {
     let reason = if reason.is_empty() { String::new() } else { format!(" {}", plain(reason)) };
     match status {
         Status::Closing => format!("the gateway at {to} drains and ends ({status})"),
@@ -302,11 +302,11 @@ mod tests {
 
     #[test]
     fn a_drain_a_slow_reader_and_a_crash_are_told_apart() {
-        let said = last_word("a:1", Status::Slow, "33 MB behind");
+        let said = closed_with("a:1", Status::Slow, "33 MB behind");
         assert!(said.contains("closed the connection: SLOW 33 MB behind: read faster"), "{said}");
-        let said = last_word("a:1", Status::Closing, "the gateway is draining");
+        let said = closed_with("a:1", Status::Closing, "the gateway is draining");
         assert_eq!(said, "the gateway at a:1 drains and ends (CLOSING)");
-        assert!(last_word("a:1", Status::Malformed, "\x1b[2J").ends_with(": MALFORMED \\u{1b}[2J"));
+        assert!(closed_with("a:1", Status::Malformed, "\x1b[2J").ends_with(": MALFORMED \\u{1b}[2J"));
         assert_eq!(lost("a:1", "Connection reset"), "the gateway at a:1 went away: Connection reset");
     }
 

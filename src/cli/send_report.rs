@@ -5,19 +5,18 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::client::Report;
-use crate::core::units::{grouped, many};
-use crate::tools::bench::text::bytes;
+use crate::core::units::{bytes, grouped, many, plain, rate, seconds as took};
 
 /// One line: `sent 1,234,567 frames, 98.2 MB in 1.93 s (640,000 frames/s): OK 1,234,567`.
 pub fn text(report: &Report, seconds: f64) -> String {
     let mut line =
-        format!("sent {}, {} in {seconds:.2} s", many(report.frames, "frame"), bytes(report.bytes));
+        format!("sent {}, {} in {}", many(report.frames, "frame"), bytes(report.bytes), took(seconds));
     if report.frames > 1 {
         let _ = write!(line, " ({} frames/s)", grouped(rate(report.frames, seconds)));
     }
     let mut parts = Vec::new();
     for (status, count, reason) in report.answers.iter() {
-        let reason = reason.map_or(String::new(), |reason| format!(" ({})", reason.escape_debug()));
+        let reason = reason.map_or(String::new(), |reason| format!(" ({})", plain(reason)));
         parts.push(format!("{status} {}{reason}", grouped(count)));
     }
     for (count, what) in [
@@ -73,14 +72,11 @@ pub fn json(report: &Report, seconds: f64) -> String {
     .to_string()
 }
 
-fn rate(frames: u64, seconds: f64) -> u64 {
-    (frames as f64 / seconds.max(1e-6)) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::Answers;
+    use crate::wire::Status;
 
     fn report() -> Report {
         Report {
@@ -101,6 +97,14 @@ mod tests {
         assert_eq!(text(&report(), 2.0), "sent 1,234,567 frames, 98.2 MB in 2.00 s (617,283 frames/s)");
         let bad = Report { frames: 1, unanswered: 1, resent: 2, ..report() };
         assert_eq!(text(&bad, 1.0), "sent 1 frame, 98.2 MB in 1.00 s: 1 without an answer, 2 sent again");
+        let mut answers = Answers::default();
+        answers.add(Status::Rejected, b"it's no 'utf-8' \x1b[2J\n");
+        let refused = Report { answers, ..report() };
+        assert!(
+            text(&refused, 1.0).ends_with("REJECTED 1 (it's no 'utf-8' \\u{1b}[2J\\n)"),
+            "{}",
+            text(&refused, 1.0)
+        );
         let unasked = Report { unasked: 3, ..report() };
         assert!(text(&unasked, 1.0).ends_with(
             ": 3 read by the gateway; they ask for no reply, so what became of them is not known"
