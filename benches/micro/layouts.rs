@@ -48,7 +48,7 @@ impl Of {
                 let mut frame = 96u16.to_be_bytes().to_vec();
                 frame.extend(body(96));
                 let crc = frame.iter().fold(0u16, |crc, byte| {
-                    (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xa001)
+                    (0..8).fold(crc ^ u16::from(*byte), |crc, _| (crc >> 1) ^ ((crc & 1) * 0xa001))
                 });
                 frame.extend_from_slice(&crc.to_be_bytes());
                 frame
