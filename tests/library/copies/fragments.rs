@@ -20,7 +20,7 @@ fn a_fragment_sent_again_after_a_reset_hears_what_becomes_of_the_message() {
     // One that differs is no copy, and refused as ever.
     again.send(part(4, 0, 2), b"a", b"this");
     again.send(Header { id: 8, ..part(4, 0, 2) }, b"a", b"this");
-    assert_eq!(told(&mut again), (8, Status::Rejected, "part 0 came before".into()));
+    assert_eq!(told(&mut again), (8, Status::Rejected, "fragment 0 came before".into()));
     gateway.stop();
 }
 
