@@ -57,7 +57,7 @@ pub struct Calls {
     readers: Queue,
     /// Connections all of whose calls were let in since they were asked for, and of those that wait to be read, those
     /// all of whose calls have begun.
-    let_in: Vec<u64>,
+    let_in: Queue,
 }
 
 /// The calls of one connection. One that has none and waits for nothing has no line.
@@ -70,6 +70,8 @@ struct Line {
     /// It is not called, for a reason of its own.
     aside: bool,
     reader: bool,
+    /// It is to be woken.
+    let_in: bool,
 }
 
 /// Connections in the order of their turns, with the numbers of their lines. One that is forgotten leaves its entry
@@ -88,6 +90,13 @@ struct Queue {
 impl Queue {
     fn push(&mut self, conn: u64, line: &Line) {
         self.entries.push_back((conn, line.number));
+    }
+
+    /// Adds a connection that is to be woken, unless it is there already.
+    fn push_once(&mut self, conn: u64, line: &mut Line) {
+        if !std::mem::replace(&mut line.let_in, true) {
+            self.push(conn, line);
+        }
     }
 
     fn pop(&mut self, lines: &HashMap<u64, Line>) -> Option<u64> {
@@ -139,7 +148,7 @@ impl Calls {
             ring: Queue::default(),
             beyond: Queue::default(),
             readers: Queue::default(),
-            let_in: Vec::new(),
+            let_in: Queue::default(),
         }
     }
 
@@ -211,8 +220,13 @@ impl Calls {
 
     /// Names the connections that may be read again: all of whose calls were let in, or have begun, and of those that
     /// wait for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
+    /// One that was [forgotten](Self::forget) is never named.
     pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
-        for conn in self.let_in.drain(..) {
+        while let Some(conn) = self.let_in.pop(&self.lines) {
+            if let Some(line) = self.lines.get_mut(&conn) {
+                line.let_in = false;
+            }
+            self.tidy(conn);
             go(conn);
         }
         let mut room = self.room();
@@ -242,7 +256,7 @@ impl Calls {
             if line.waiting > 0 {
                 self.ring.push(conn, line);
             } else if line.reader && line.beyond == 0 {
-                self.let_in.push(conn);
+                self.let_in.push_once(conn, line);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -284,6 +298,9 @@ impl Calls {
         }
         if line.reader {
             self.readers.forget_one(&self.lines);
+        }
+        if line.let_in {
+            self.let_in.forget_one(&self.lines);
         }
         self.let_in_beyond();
     }
@@ -328,14 +345,15 @@ impl Calls {
             if line.beyond > 0 {
                 self.beyond.push(conn, line);
             } else {
-                self.let_in.push(conn);
+                self.let_in.push_once(conn, line);
             }
             self.admit(conn, 1);
         }
     }
 
     fn tidy(&mut self, conn: u64) {
-        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false, .. }) = self.lines.get(&conn) {
+        let line = self.lines.get(&conn);
+        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false, let_in: false, .. }) = line {
             self.lines.remove(&conn);
         }
     }
@@ -343,7 +361,7 @@ impl Calls {
     /// Whether nothing is counted for anyone.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        let queues = [&self.ring, &self.beyond, &self.readers];
+        let queues = [&self.ring, &self.beyond, &self.readers, &self.let_in];
         self.in_flight == 0 && self.lines.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }
@@ -514,7 +532,7 @@ mod tests {
             calls.set_waiting_max(0);
             calls.forget(conn);
             let left = conn as usize;
-            for queue in [&calls.ring, &calls.beyond, &calls.readers] {
+            for queue in [&calls.ring, &calls.beyond, &calls.readers, &calls.let_in] {
                 assert!(queue.entries.len() <= 2 * left + 1, "{} for {left}", queue.entries.len());
                 assert!(queue.looks <= 3 * CONNS as usize, "{} looks", queue.looks);
             }
@@ -536,6 +554,29 @@ mod tests {
             conn != 2
         });
         assert_eq!(woken, [2, 3]);
+    }
+
+    #[test]
+    fn one_that_is_forgotten_is_not_woken() {
+        let mut calls = open(1, 1);
+        assert_eq!(calls.arrive(1, 2), 2);
+        for conn in [2, 3] {
+            calls.leave_beyond(conn, 1);
+        }
+        assert_eq!(calls.begin(|_| true), Some(1));
+        // What the first leaves is let in, and the second of these leaves before anybody is told.
+        calls.forget(1);
+        calls.set_waiting_max(9);
+        calls.forget(2);
+        let mut woken = Vec::new();
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
+        assert_eq!(woken, [3]);
+        calls.forget(3);
+        calls.done();
+        assert!(calls.is_empty());
     }
 
     #[test]
@@ -561,6 +602,7 @@ mod tests {
         calls.done();
         assert_eq!(begin_all(&mut calls), [2]);
         calls.done();
+        calls.wake(|conn| conn == 2);
         assert!(calls.is_empty());
     }
 }

@@ -203,11 +203,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conns = &self.conns;
         self.calling.queue.wake(|key| {
             let id = ConnId::from_key(key);
-            // The line outlives turns: one that ended waits there until it is passed over.
-            let Some(conn) = conns.get(id) else { return false };
             woken.push(id);
             // One that ends, or of which nothing is left to read, would not use the room that another waits for.
-            conn.reading.readable && conn.state == State::Open
+            conns[id].reading.readable && conns[id].state == State::Open
         });
         woken.into_iter().for_each(|id| self.conns.mark_runnable(id));
     }
