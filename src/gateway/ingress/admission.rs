@@ -135,7 +135,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Read(Way::Discard),
-            State::Draining | State::Lost | State::Gone => return Admission::Blocked(PauseCause::Draining),
+            State::Draining | State::Lost | State::Gone => {
+                let drains = self.ctx.draining.is_some();
+                let cause = if drains { PauseCause::Draining } else { PauseCause::Ending };
+                return Admission::Blocked(cause);
+            }
         }
         if self.pause_state.is_paused() {
             return Admission::Blocked(PauseCause::Operator);
