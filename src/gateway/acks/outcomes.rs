@@ -1,63 +1,17 @@
 //! What is put into the sinks, and what becomes of it when they have given their word.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Acks;
-use super::sink_set::{SINKS_MAX, SinkSet};
-use super::tickets::{Pending, SinkQueue, Ticket};
-use crate::core::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN};
-use crate::gateway::Gate;
+use super::pending::PendingReply;
+use super::sink_set::SinkSet;
+use super::tickets::{Pending, Ticket};
+use crate::core::limits::{DURABLE_WAKE_TURN, OUTCOMES_TURN};
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
-use crate::sinks::Sink;
 use crate::wire::{Body, DIGEST, Status};
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
-    pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
-        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
-        assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.acks.sinks.each.push(SinkQueue { sink, waiting, puts, bytes, heard });
-        self.ctx.ledger.sinks += 1;
-    }
-
-    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
-    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
-    /// them is what those say, or DUPLICATE where there are none.
-    pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
-        let Some(dedup) = &mut self.acks.dedup else { return };
-        let Some(place) = self.acks.sinks.each.iter().position(|line| line.sink.name() == sink) else {
-            return;
-        };
-        digests.sort_unstable_by_key(|&(at, _)| at);
-        for (at, digest) in digests {
-            dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
-        }
-    }
-
-    /// Whether publishers may be read, as far as the sinks are concerned.
-    pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
-        self.acks.sinks.has_room(self.ctx.memory.limit())
-    }
-
-    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
-    /// of the memory is bounded, however many connections come and go.
-    pub(in crate::gateway) fn may_read_first(&self) -> bool {
-        let limit = self.ctx.memory.limit();
-        self.ctx.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
-    }
-
-    /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
-    pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
-        // Where leases are short it shows sooner, so that none ends meanwhile.
-        let silence = self.ctx.config.lease / 2;
-        self.acks.sinks.takes_nothing(silence, self.ctx.now)
-    }
-}
 
 impl Acks {
     /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
@@ -114,6 +68,35 @@ impl Acks {
         Some(ticket)
     }
 
+    /// A frame under a ticket has this digest.
+    pub fn know(&mut self, ticket: Ticket, digest: [u8; DIGEST]) {
+        if self.dedup.is_some() {
+            self.sinks.know(ticket, digest);
+        }
+    }
+
+    /// What is under a ticket is a message with this digest, of fragments with those.
+    pub fn know_message(&mut self, ticket: Ticket, digest: [u8; DIGEST], fragments: Vec<[u8; DIGEST]>) {
+        if self.dedup.is_some() {
+            fragments.into_iter().for_each(|fragment| self.sinks.know(ticket, fragment));
+            self.sinks.know_whole(ticket, digest);
+        }
+    }
+
+    /// A reply is sent when a ticket is over; at once without one.
+    pub fn complete_under<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        ticket: Option<Ticket>,
+        reply: PendingReply,
+    ) {
+        match ticket {
+            Some(ticket) => self.sinks.owe(ticket, reply),
+            None => self.pay(conns, ctx, reply),
+        }
+    }
+
     /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
     pub fn collect<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>) {
         let sinks = self.sinks.each.len();
@@ -148,10 +131,10 @@ impl Acks {
 
     /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
     fn tell_refused<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, ticket: Ticket) {
-        let Some(pending) = self.sinks.get(ticket) else { return };
-        let Some(why) = pending.refusal.clone() else { return };
-        for owed in std::mem::take(&mut pending.owed) {
-            self.refuse(conns, ctx, owed, Status::Rejected, &why);
+        if let Some((why, replies)) = self.sinks.take_refused(ticket) {
+            for reply in replies {
+                self.refuse(conns, ctx, reply, Status::Rejected, &why);
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use crate::core::memory::{Buffer, Charge};
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::egress::distribute::encode_refusal;
 use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::gateway::egress::replies::encode_refusal;
 use crate::runtime::net::Net;
 use crate::wire::{Header, Status};
 
@@ -68,9 +68,13 @@ impl Acks {
 
     /// Sends replies, or owes them until a ticket is over.
     pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: OutboxItem, ticket: Option<Ticket>) {
-        let Some(ticket) = ticket else { return conns.push_reply(id, replies) };
-        let owed = self.owe(conns, id, Reply::Ready(replies));
-        self.sinks.owe(ticket, owed);
+        match ticket {
+            None => conns.push_reply(id, replies),
+            Some(ticket) => {
+                let owed = self.owe(conns, id, Reply::Ready(replies));
+                self.sinks.owe(ticket, owed);
+            }
+        }
     }
 
     /// Sends the replies to the frames of a batch, in the memory that is set aside for them.
@@ -90,10 +94,20 @@ impl Acks {
         self.send(conns, id, OutboxItem::Replies(Buffer::new(bytes.into(), charge)), ticket);
     }
 
-    /// Takes note of the reply that is owed to a part which is held.
-    pub fn owe_held<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
+    /// Takes note of the reply to a part which is held, if it asks for one.
+    pub fn hold_reply<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        header: &Header,
+        status: Status,
+        room: &mut Option<Charge>,
+    ) -> Option<PendingReply> {
+        let room = header.want_reply.then(|| {
+            room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
+        })?;
         conns[id].order.stage.get_or_insert_default().held += 1;
-        PendingReply { conn: id, held: true, reply }
+        Some(PendingReply { conn: id, held: true, reply: Reply::One { id: header.id, status, room } })
     }
 
     /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
@@ -153,10 +167,11 @@ impl Acks {
 
     fn owe_less<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         // It may be gone: at the end of draining, or where the frame was a part that was held.
-        let Some(stage) = conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) else { return };
-        stage.owed -= 1;
-        self.owed -= 1;
-        conns.tidy_stage(id);
+        if let Some(stage) = conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) {
+            stage.owed -= 1;
+            self.owed -= 1;
+            conns.tidy_stage(id);
+        }
     }
 }
 

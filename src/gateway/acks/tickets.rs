@@ -249,6 +249,13 @@ impl Sinks {
         (u64::from(pending.count) == ticket.0 >> 32).then_some(pending)
     }
 
+    /// Why what is under a ticket is refused, if it is, and the replies that waited for it: no other word changes it.
+    pub(super) fn take_refused(&mut self, ticket: Ticket) -> Option<(String, Vec<PendingReply>)> {
+        let pending = self.get(ticket)?;
+        let why = pending.refusal.clone()?;
+        Some((why, std::mem::take(&mut pending.owed)))
+    }
+
     /// The ticket of a frame with this digest that is not confirmed yet.
     pub fn unconfirmed(&self, digest: &[u8; DIGEST]) -> Option<Ticket> {
         self.digests.get(digest).copied()

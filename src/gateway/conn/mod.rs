@@ -1,12 +1,9 @@
 //! One peer, and all of them: how a connection comes, lives and ends.
 
 pub(in crate::gateway) mod accept;
-mod close;
 pub(in crate::gateway) mod close_reason;
-mod drain;
-mod expire;
-mod hang_up;
 mod marks;
+pub(in crate::gateway) mod stage;
 pub(in crate::gateway) mod table;
 
 use std::net::SocketAddr;
@@ -49,7 +46,7 @@ impl ConnId {
 }
 
 /// The life of a connection. Others only mark that it is to end; the steps from there on are taken by
-/// [`settle_ending`](crate::gateway::Gate::settle_ending) alone.
+/// [`settle_ending`](crate::gateway::Gate::turn) alone.
 ///
 /// ```text
 /// Open ──► Draining ──► Ending ──► Closing ──► Lingering ──► (reaped)

@@ -14,24 +14,21 @@
 //! shows that the program does start: what it dies of from there on is the frame, too.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX};
+use super::Call;
+use super::answers::Intake;
+use super::log_lines::{About, LogLines};
+use crate::core::limits::HANDLER_GRACE;
 use crate::core::memory::Memory;
-use crate::gateway::Gate;
 use crate::gateway::egress::outbox_item::OutboxItem;
-use crate::gateway::handlers::answers::Intake;
-use crate::gateway::handlers::calling::Call;
-use crate::gateway::handlers::log_lines::{About, LogLines};
-use crate::gateway::observe::notices::Notice;
 use crate::gateway::snapshot::HandlerUse;
-use crate::runtime::net::{Net, Outbox, Pipe, Process};
-use crate::runtime::pool::Pool;
+use crate::runtime::net::{Outbox, Pipe, Process};
 
 /// 50 ms for a handler that closed a pipe to end, so that it can be said how.
-const CLOSED_GRACE: Duration = Duration::from_millis(50);
+pub(super) const CLOSED_GRACE: Duration = Duration::from_millis(50);
 
 /// 1 s at least for a process to stay up with nothing to do, where others have died before any answer.
 const TRIAL_LEAST: Duration = Duration::from_secs(1);
@@ -42,34 +39,37 @@ const LOOK_FIRST: Duration = Duration::from_millis(1);
 const LOOK_MAX: Duration = Duration::from_millis(64);
 
 /// The handlers' seats, and the processes that leave.
-pub struct Handlers<H> {
-    command: Vec<String>,
-    timeout: Duration,
+pub struct Processes<H> {
+    pub(super) command: Vec<String>,
+    pub(super) timeout: Duration,
     /// Seats from this one on are given up once their calls are answered.
-    wanted: usize,
-    seats: Vec<Seat<H>>,
+    pub(super) wanted: usize,
+    pub(super) seats: Vec<Seat<H>>,
     leaving: Vec<Leaving<H>>,
     /// Numbers the processes.
-    started: u64,
+    pub(super) started: u64,
     /// Some process has answered something: the program works.
-    works: bool,
+    pub(super) works: bool,
     /// Some process stayed up through its trial: the program starts.
-    stays: bool,
+    pub(super) stays: bool,
     /// How long the trial of a new process is, where others have died before any answer.
-    trial: Option<Duration>,
+    pub(super) trial: Option<Duration>,
 }
+
+/// A process that is read runs until what it wrote is taken, so that within that its seat is an index.
+pub(super) const RUNS: &str = "a process runs in this seat";
 
 /// The place of one handler, which one process after the other may fill.
 pub struct Seat<H> {
     pub life: Life<H>,
     /// Processes in a row that ended without an answer.
-    failures: u32,
+    pub(super) failures: u32,
     /// Calls answered; processes that failed; processes started.
     done: u64,
-    failed: u64,
-    started: u64,
+    pub(super) failed: u64,
+    pub(super) started: u64,
     /// Why there is no handler that works.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
 /// Who sits there.
@@ -79,19 +79,29 @@ pub enum Life<H> {
     Running(Box<Running<H>>),
 }
 
+impl<H> Life<H> {
+    /// The process, if there is one.
+    pub fn running(&self) -> Option<&Running<H>> {
+        match self {
+            Life::Running(running) => Some(running),
+            Life::Vacant(_) => None,
+        }
+    }
+}
+
 /// A process that takes calls.
 pub struct Running<H> {
     pub process: H,
     pub key: u64,
     pub writable: bool,
     pub readable: bool,
-    log_readable: bool,
-    log: LogLines,
+    pub(super) log_readable: bool,
+    pub(super) log: LogLines,
     /// Since when it takes no more, or answers no more.
     pub closed: Option<Instant>,
-    started: Instant,
+    pub(super) started: Instant,
     /// It is given nothing before then: it is to show that it stays up.
-    trial_until: Option<Instant>,
+    pub(super) trial_until: Option<Instant>,
     pub outbox: Outbox<OutboxItem>,
     pub intake: Intake,
     /// The calls that it has, by their numbers and so in the order in which it got them.
@@ -114,13 +124,33 @@ struct Leaving<H> {
     pause: Duration,
 }
 
-impl<H: Process> Handlers<H> {
+impl<H> Index<usize> for Processes<H> {
+    type Output = Running<H>;
+
+    fn index(&self, seat: usize) -> &Running<H> {
+        match &self.seats[seat].life {
+            Life::Running(running) => running,
+            Life::Vacant(_) => panic!("{RUNS}"),
+        }
+    }
+}
+
+impl<H> IndexMut<usize> for Processes<H> {
+    fn index_mut(&mut self, seat: usize) -> &mut Running<H> {
+        match &mut self.seats[seat].life {
+            Life::Running(running) => running,
+            Life::Vacant(_) => panic!("{RUNS}"),
+        }
+    }
+}
+
+impl<H: Process> Processes<H> {
     /// `wanted` handlers of a program, none of them started. The first of a handler's calls may take `timeout`.
-    pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Handlers<H> {
+    pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Processes<H> {
         let (seats, leaving) = (Vec::new(), Vec::new());
         let (works, stays, trial) = (false, false, None);
         let mut handlers =
-            Handlers { command, timeout, wanted: 0, seats, leaving, started: 0, works, stays, trial };
+            Processes { command, timeout, wanted: 0, seats, leaving, started: 0, works, stays, trial };
         handlers.set_wanted(wanted, now);
         handlers
     }
@@ -226,11 +256,13 @@ impl<H: Process> Handlers<H> {
 
     /// A process's pipe may be read or written.
     pub fn notice(&mut self, key: u64, pipe: Pipe) {
-        let Some(running) = self.seat_of(key).and_then(|seat| self.running(seat)) else { return };
-        match pipe {
-            Pipe::Input => running.writable = true,
-            Pipe::Output => running.readable = true,
-            Pipe::Log => running.log_readable = true,
+        // It may have ended since.
+        if let Some(seat) = self.seat_of(key) {
+            match pipe {
+                Pipe::Input => self[seat].writable = true,
+                Pipe::Output => self[seat].readable = true,
+                Pipe::Log => self[seat].log_readable = true,
+            }
         }
     }
 
@@ -246,7 +278,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// The program works, or starts at least: whatever fails now does so for a reason of its own.
-    fn end_trials(&mut self) {
+    pub(super) fn end_trials(&mut self) {
         for seat in &mut self.seats {
             seat.trouble = None;
             if let Life::Running(running) = &mut seat.life {
@@ -257,7 +289,7 @@ impl<H: Process> Handlers<H> {
 
     /// A process ended before any had answered. How long the next ones are to stay up to show that the program starts:
     /// longer than it did, but not longer than a frame may take, after which a process would be replaced as well.
-    fn learn_trial(&mut self, life: Duration) {
+    pub(super) fn learn_trial(&mut self, life: Duration) {
         let trial = (2 * life).min(self.timeout).max(TRIAL_LEAST);
         self.trial = self.trial.max(Some(trial));
     }
@@ -303,8 +335,8 @@ impl<H: Process> Handlers<H> {
         self.leaving.is_empty() && self.seats.iter().all(|seat| matches!(seat.life, Life::Vacant(_)))
     }
 
-    /// Takes the process out of its seat.
-    fn stand_up(&mut self, seat: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
+    /// Takes the process out of its seat, if there is one.
+    pub(super) fn stand_up(&mut self, seat: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
         match std::mem::replace(&mut self.seats[seat].life, Life::Vacant(vacant_until)) {
             Life::Running(running) => Some(running),
             Life::Vacant(_) => None,
@@ -312,7 +344,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// A process ends: in peace, or at once.
-    fn leave(&mut self, seat: usize, running: Running<H>, expected: bool, now: Instant) {
+    pub(super) fn leave(&mut self, seat: usize, running: Running<H>, expected: bool, now: Instant) {
         let Running { mut process, log, .. } = running;
         process.end_input();
         if !expected {
@@ -324,7 +356,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Ends those that are not wanted and have nothing to do, and gives their seats up.
-    fn retire(&mut self, now: Instant) {
+    pub(super) fn retire(&mut self, now: Instant) {
         for seat in self.wanted..self.seats.len() {
             let idle = self.running(seat).is_some_and(|running| running.calls.is_empty());
             if idle && let Some(running) = self.stand_up(seat, now) {
@@ -337,7 +369,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Looks after those that leave, and reaps those that have ended.
-    fn see_off(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
+    pub(super) fn see_off(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
         self.leaving.retain_mut(|leaving| {
             if leaving.look_at > now {
                 return true;
@@ -374,190 +406,5 @@ impl<H: Process> Handlers<H> {
                 leaving.process.kill();
             }
         }
-    }
-}
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Starts the handlers, if there are to be some.
-    ///
-    /// # Errors
-    /// What the system says of their program.
-    pub fn start_handlers(&mut self) -> std::io::Result<()> {
-        let seats = self.calling.handlers.len();
-        (0..seats).try_for_each(|seat| self.start_handler(seat))
-    }
-
-    fn start_handler(&mut self, seat: usize) -> std::io::Result<()> {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        handlers.started += 1;
-        let process = self.ctx.net.start(&handlers.command, handlers.started)?;
-        log::debug!("handler {} ({}) is started", seat + 1, process.id());
-        let trial = handlers.trial.filter(|_| !handlers.works && !handlers.stays);
-        let running = Running {
-            process,
-            key: handlers.started,
-            writable: true,
-            readable: false,
-            log_readable: false,
-            log: LogLines::default(),
-            closed: None,
-            started: self.ctx.now,
-            trial_until: trial.map(|trial| self.ctx.now + trial),
-            outbox: Outbox::default(),
-            intake: Intake::default(),
-            calls: BTreeMap::new(),
-            first_since: self.ctx.now,
-            alone: false,
-            answered: 0,
-        };
-        handlers.seats[seat].started += 1;
-        handlers.seats[seat].life = Life::Running(Box::new(running));
-        if handlers.works || handlers.stays {
-            // It could not be started for a while; the program is known to work.
-            handlers.seats[seat].trouble = None;
-        }
-        Ok(())
-    }
-
-    /// Does what is due for the handlers: fills seats, reads, and replaces those that have failed.
-    pub(in crate::gateway) fn tend_handlers(&mut self) {
-        let seats = self.calling.handlers.len();
-        for seat in 0..seats {
-            self.tend(seat);
-        }
-        self.calling.handlers.retire(self.ctx.now);
-        self.calling.handlers.see_off(self.ctx.now, &self.ctx.memory, &mut self.ingress.scratch);
-    }
-
-    fn tend(&mut self, seat: usize) {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        let Some(running) = handlers.running(seat) else {
-            let is_due = matches!(handlers.seats[seat].life, Life::Vacant(until) if until <= self.ctx.now);
-            if is_due
-                && seat < handlers.wanted
-                && let Err(why) = self.start_handler(seat)
-            {
-                self.postpone_handler(seat, why);
-            }
-            return;
-        };
-        if std::mem::take(&mut running.log_readable) {
-            let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
-            running.log_readable = running.log.read(&mut running.process, about, &mut self.ingress.scratch);
-        }
-        self.read_answers(seat);
-        let is_kept_waiting = self.is_kept_waiting(seat);
-        let calling = &mut self.calling;
-        let timeout = calling.handlers.timeout;
-        let Some(running) = calling.handlers.running(seat) else { return };
-        if is_kept_waiting {
-            running.first_since = self.ctx.now;
-        }
-        if let Some(since) = running.closed {
-            if let Some(how) = running.process.ended() {
-                self.fail_handler(seat, how);
-            } else if self.ctx.now >= since + CLOSED_GRACE {
-                self.fail_handler(seat, "closed its pipe");
-            }
-        } else if running.trial_until.is_some_and(|until| until <= self.ctx.now) {
-            log::info!(
-                "handler {} ({}) stays up while it has nothing to do: the program starts, and a frame that two handlers die of is REJECTED",
-                seat + 1,
-                running.process.id()
-            );
-            calling.handlers.stays = true;
-            calling.handlers.end_trials();
-        } else if !running.calls.is_empty() && self.ctx.now >= running.first_since + timeout {
-            self.replace_handler(seat, true, format_args!("gave no answer for {timeout:?}"));
-        }
-    }
-
-    fn postpone_handler(&mut self, seat: usize, why: impl Display) {
-        let calling = &mut self.calling;
-        let place = &mut calling.handlers.seats[seat];
-        place.failures += 1;
-        let pause = pause(place.failures);
-        place.life = Life::Vacant(self.ctx.now + pause);
-        place.trouble = Some(format!("it cannot be started: {why}"));
-        let message = format_args!(
-            "handler {} cannot be started: {why}: it is tried again in {pause:?}, and frames wait",
-            seat + 1
-        );
-        self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
-    }
-
-    /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
-    /// each alone, so that the one which is to blame is known and the others are done. If none of its processes has
-    /// ever answered, nothing is known of the calls: they wait until one does, or one at least stays up, each alone in
-    /// its turn, so that a frame that no handler survives does not keep the others from showing that the program works.
-    pub(in crate::gateway) fn fail_handler(&mut self, seat: usize, why: impl Display) {
-        self.replace_handler(seat, false, why);
-    }
-
-    /// The same; `hangs` if it was still up. That a process is up and answers nothing is what a program does that is no
-    /// handler at all, so it is no frame's fault before one has answered.
-    fn replace_handler(&mut self, seat: usize, hangs: bool, why: impl Display) {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        let Some(mut running) = handlers.stand_up(seat, self.ctx.now) else { return };
-        let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
-        let said = running.log.read_last(&mut running.process, about, &mut self.ingress.scratch);
-        let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
-        if !handlers.works && !hangs {
-            handlers.learn_trial(self.ctx.now.saturating_duration_since(running.started));
-        }
-        let (works, pid) = (handlers.works || handlers.stays && !hangs, running.process.id());
-        let place = &mut handlers.seats[seat];
-        place.failed += 1;
-        // Of one that died alone with a frame it is the frame that is found out, and many may be to come.
-        let is_found = works && running.alone;
-        let unproven = u32::from(running.answered == 0);
-        place.failures = if is_found { unproven } else { place.failures + unproven };
-        let pause = pause(place.failures);
-        place.life = Life::Vacant(self.ctx.now + pause);
-        let calls = std::mem::take(&mut running.calls);
-        let (number, count) = (seat + 1, calls.len());
-        if works {
-            let when = if pause.is_zero() { String::new() } else { format!(" in {pause:?}") };
-            let message =
-                format_args!("handler {number} ({pid}) {why}, with {count} calls: another is started{when}");
-            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Warn, self.ctx.now, message);
-        } else {
-            let trouble = format!("it {why}, and no handler has answered anything yet{said}");
-            let message = format_args!(
-                "handler {number} ({pid}) does not start: {trouble}: frames wait, and it is started again in {pause:?}"
-            );
-            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
-            place.trouble = Some(trouble);
-        }
-        handlers.leave(seat, *running, false, self.ctx.now);
-        for (_, call) in calls {
-            match works {
-                true => self.try_again(call, &why),
-                false => self.try_later(call),
-            }
-        }
-    }
-}
-
-/// How long a seat stays vacant after so many processes that answered nothing.
-fn pause(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => (HANDLER_PAUSE_FIRST * 2u32.saturating_pow(n - 1)).min(HANDLER_PAUSE_MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_its_bound() {
-        let pauses: Vec<u128> = (0..9).map(|failures| pause(failures).as_millis()).collect();
-        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(pause(u32::MAX), HANDLER_PAUSE_MAX);
     }
 }

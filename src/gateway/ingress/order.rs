@@ -1,7 +1,7 @@
 //! The order of one connection: what is verified, and what of that waits to be distributed.
 
 use crate::core::reorder::Reorder;
-use crate::gateway::handlers::stage::Stage;
+use crate::gateway::conn::stage::Stage;
 use crate::wire::{Fault, Verified};
 
 /// What the reorder window holds.

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::Ingress;
-use super::admission::Way;
 use super::order::Item;
 use super::reading::Partial;
 use crate::core::limits::{
@@ -16,6 +15,19 @@ use crate::gateway::ctx::Ctx;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Batch, Fault, Header, Rest, Verified, cut, verify};
+
+/// How a connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into the lent buffer, at most until so many bytes are in it.
+    Small { filled_max: usize },
+    /// Into the large frame that it began.
+    Large,
+    /// The large frame begins whose header came.
+    BeginLarge,
+    /// To throw it away.
+    Discard,
+}
 
 /// What came of a read, and is to be seen to.
 pub enum Came {
@@ -56,7 +68,7 @@ impl Ingress {
         filled_max: usize,
     ) -> Result<Came, Came> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let result = ctx.net.read(conn.socket(), &mut self.scratch[tail..filled_max]);
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
         let n = taken(conn, ctx, result, filled_max - tail)?;
         let reading = &mut conn.reading;
         reading.read_size = match n {
@@ -65,7 +77,7 @@ impl Ingress {
             _ => reading.read_size,
         };
         if let Some(partial) = reading.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         Ok(self.cut_scratch(conn, ctx, tail, tail + n))
     }
@@ -79,20 +91,20 @@ impl Ingress {
         tail: usize,
         filled: usize,
     ) -> Came {
-        let cut = cut(&self.scratch[..filled], &self.rules);
+        let cut = cut(&ctx.scratch[..filled], &self.rules);
         let header = match cut.rest {
             Rest::Begun(header) => Some(header),
             Rest::Short | Rest::Fault(_) => None,
         };
         let rest: Box<[u8]> = match cut.rest {
             Rest::Fault(_) => Box::default(),
-            Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
+            Rest::Short | Rest::Begun(_) => ctx.scratch[cut.whole..filled].into(),
         };
         let replies = charge_replies(&ctx.memory, cut.answered);
         let batch = (cut.frames > 0).then(|| {
             conn.reading.frame_len = cut.whole as u32 / cut.frames;
             ctx.timing.batch(cut.frames, cut.whole);
-            let buffer = self.take_scratch(&ctx.memory, cut.whole);
+            let buffer = take_scratch(&mut ctx.scratch, &ctx.memory, cut.whole);
             Batch::new(buffer, cut.whole, cut.frames, replies)
         });
         // Charged before the batch is distributed, which may charge more.
@@ -102,18 +114,6 @@ impl Ingress {
             Rest::Fault(fault) => Came::Cut(batch, Some(fault)),
             Rest::Short | Rest::Begun(_) => Came::Cut(batch, None),
         }
-    }
-
-    /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer
-    /// itself where they fill half of it. So nobody pins a large buffer for small frames, and what is
-    /// copied is at most half of what a full read brings.
-    fn take_scratch(&mut self, memory: &Arc<Memory>, whole: usize) -> Buffer {
-        let bytes = if whole >= READ_MAX / 2 {
-            std::mem::replace(&mut self.scratch, memory.buffer())
-        } else {
-            self.scratch[..whole].into()
-        };
-        Buffer::charged(memory, bytes)
     }
 
     /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
@@ -157,10 +157,22 @@ impl Ingress {
 
     /// Throws away what still comes on a connection that is closing.
     fn discard<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> Result<Came, Came> {
-        let result = ctx.net.read(conn.socket(), &mut self.scratch);
-        taken(conn, ctx, result, self.scratch.len())?;
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch);
+        taken(conn, ctx, result, ctx.scratch.len())?;
         Ok(Came::Nothing)
     }
+}
+
+/// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer itself where they fill
+/// half of it. So nobody pins a large buffer for small frames, and what is copied is at most half of what a full read
+/// brings.
+fn take_scratch(scratch: &mut Box<[u8]>, memory: &Arc<Memory>, whole: usize) -> Buffer {
+    let bytes = if whole >= READ_MAX / 2 {
+        std::mem::replace(scratch, memory.buffer())
+    } else {
+        scratch[..whole].into()
+    };
+    Buffer::charged(memory, bytes)
 }
 
 /// The number of bytes that a read brought, or what came instead.

@@ -52,12 +52,12 @@ impl Ingress {
     ) -> Result<Came, Came> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = ctx.net.read(conn.socket(), &mut self.scratch[tail..end]);
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..end]);
         let n = taken(conn, ctx, result, end - tail)?;
         if let Some(partial) = conn.reading.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
-        let bytes = self.scratch[..tail + n].into();
+        let bytes = ctx.scratch[..tail + n].into();
         keep_partial(conn, ctx, bytes, Some(header), true);
         Ok(Came::Nothing)
     }
