@@ -101,7 +101,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ingress.in_flight() == 0
             && self.ctx.jobs == 0
             && self.conns.entries == 0
-            && !acks.owes()
+            && !acks.has_pending_replies()
             && fragments.is_quiet()
             && calls == 0
             && acks.is_idle()

@@ -28,15 +28,15 @@ pub struct Acks {
     /// What confirms what is distributed.
     sinks: Sinks,
     dedup: Option<Dedup>,
-    /// Replies owed to all connections, but for those of parts that are held.
-    owed: usize,
+    /// Replies that wait, of all connections, but for those to fragments that are held.
+    pending_replies: usize,
 }
 
 impl Acks {
     /// No sinks yet.
     pub fn new(config: &Config) -> Acks {
         let dedup = config.dedup.map(|window| Dedup::new(window, config.memory));
-        Acks { sinks: Sinks::new(), dedup, owed: 0 }
+        Acks { sinks: Sinks::new(), dedup, pending_replies: 0 }
     }
 
     /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
@@ -115,14 +115,14 @@ impl Acks {
         self.sinks.is_idle()
     }
 
-    /// Whether replies are owed to some connection, but for those to parts that are held.
-    pub fn owes(&self) -> bool {
-        self.owed > 0
+    /// Whether replies to some connection wait, but for those to fragments that are held.
+    pub fn has_pending_replies(&self) -> bool {
+        self.pending_replies > 0
     }
 
-    /// A connection is no more: nothing is owed to it.
+    /// A connection is no more: no reply to it waits.
     pub fn forget_conn<S>(&mut self, conn: &Conn<S>) {
-        self.owed -= conn.order.stage.as_ref().map_or(0, |stage| stage.owed as usize);
+        self.pending_replies -= conn.order.stage.as_ref().map_or(0, |stage| stage.pending_replies as usize);
     }
 
     /// At the end of draining: what the sinks have not confirmed is not waited for.
@@ -179,6 +179,6 @@ impl Acks {
     pub fn check_invariants<S>(&self, conns: &Conns<S>) {
         self.sinks.check_invariants();
         let stages = conns.iter().filter_map(|conn| conn.order.stage.as_ref());
-        assert_eq!(self.owed, stages.map(|stage| stage.owed as usize).sum::<usize>());
+        assert_eq!(self.pending_replies, stages.map(|stage| stage.pending_replies as usize).sum::<usize>());
     }
 }

@@ -92,8 +92,8 @@ impl Acks {
         reply: PendingReply,
     ) {
         match ticket {
-            Some(ticket) => self.sinks.owe(ticket, reply),
-            None => self.pay(conns, ctx, reply),
+            Some(ticket) => self.sinks.add_reply(ticket, reply),
+            None => self.complete(conns, ctx, reply),
         }
     }
 
@@ -109,7 +109,7 @@ impl Acks {
                 left -= 1;
                 let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
                 if let Some(pending) = self.sinks.take(at, outcome) {
-                    left = left.saturating_sub(pending.owed.len());
+                    left = left.saturating_sub(pending.replies.len());
                     self.conclude(conns, ctx, pending);
                 } else if let Some(ticket) = refused {
                     self.tell_refused(conns, ctx, ticket);
@@ -141,7 +141,7 @@ impl Acks {
     /// Every sink has given its word.
     fn conclude<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, pending: Pending) {
         let done = pending.done();
-        let Pending { frames, refusal, owed, digests, whole, .. } = pending;
+        let Pending { frames, refusal, replies, digests, whole, .. } = pending;
         {
             let sunk = &mut ctx.ledger.sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
@@ -160,10 +160,10 @@ impl Acks {
                 dedup.accept(whole, done, ctx.now);
             }
         }
-        for owed in owed {
+        for reply in replies {
             match &refusal {
-                None => self.pay(conns, ctx, owed),
-                Some(why) => self.refuse(conns, ctx, owed, Status::Rejected, why),
+                None => self.complete(conns, ctx, reply),
+                Some(why) => self.refuse(conns, ctx, reply, Status::Rejected, why),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What sinks have, and what waits for their word.
 //!
 //! Frames are put under a ticket. It is over when every sink has given its word on every put under it: then
-//! the replies that are owed are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
+//! the replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
 //! since no word of another can change it; the ticket and its digests stay until all have spoken.
 //!
 //! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
@@ -73,7 +73,7 @@ pub(super) struct Pending {
     pub(super) put: SinkSet,
     pub(super) refused: SinkSet,
     pub(super) refusal: Option<String>,
-    pub(super) owed: Vec<PendingReply>,
+    pub(super) replies: Vec<PendingReply>,
     pub(super) digests: Vec<[u8; DIGEST]>,
     /// Of a whole: its own digest. The others are those of its parts.
     pub(super) whole: Option<[u8; DIGEST]>,
@@ -231,7 +231,7 @@ impl Sinks {
             put: SinkSet::NONE,
             refused: SinkSet::NONE,
             refusal: None,
-            owed: Vec::new(),
+            replies: Vec::new(),
             digests: Vec::new(),
             whole: None,
         });
@@ -253,7 +253,7 @@ impl Sinks {
     pub(super) fn take_refused(&mut self, ticket: Ticket) -> Option<(String, Vec<PendingReply>)> {
         let pending = self.get(ticket)?;
         let why = pending.refusal.clone()?;
-        Some((why, std::mem::take(&mut pending.owed)))
+        Some((why, std::mem::take(&mut pending.replies)))
     }
 
     /// The ticket of a frame with this digest that is not confirmed yet.
@@ -307,14 +307,14 @@ impl Sinks {
         self.word(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
     }
 
-    /// Owes replies until the ticket is over.
-    pub fn owe(&mut self, ticket: Ticket, owed: PendingReply) {
-        let all = &mut self.get(ticket).expect("it is not over").owed;
+    /// Replies wait until the ticket is over.
+    pub fn add_reply(&mut self, ticket: Ticket, reply: PendingReply) {
+        let all = &mut self.get(ticket).expect("it is not over").replies;
         if all.is_empty() {
             // Most have one: the room of four would be charged to nobody.
             all.reserve_exact(1);
         }
-        all.push(owed);
+        all.push(reply);
     }
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.

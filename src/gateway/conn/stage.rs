@@ -35,9 +35,9 @@ pub struct Stage {
     /// A whole whose last part is of this connection waits for its digest: what waits comes behind it.
     pub hashing: bool,
     /// Replies that wait for a confirmation.
-    pub owed: u32,
+    pub pending_replies: u32,
     /// Replies to parts that are held.
-    pub held: u32,
+    pub held_replies: u32,
 }
 
 /// Frames that wait for their calls to begin.
@@ -97,8 +97,8 @@ impl Stage {
     }
 
     fn is_empty(&self) -> bool {
-        let is_owed = self.owed > 0 || self.held > 0;
-        self.waiting.is_empty() && self.steps.is_empty() && !is_owed && !self.hashing
+        let has_replies = self.pending_replies > 0 || self.held_replies > 0;
+        self.waiting.is_empty() && self.steps.is_empty() && !has_replies && !self.hashing
     }
 }
 

@@ -144,7 +144,7 @@ impl Distribution {
                     }
                     match under {
                         Some(under) if alone => {
-                            self.acks.owe_one(conns, id, under, &frame.header, Status::Ok, &mut room)
+                            self.acks.reply_under(conns, id, under, &frame.header, Status::Ok, &mut room)
                         }
                         _ => replies.add_ok(&frame.header, if lost { NO_SUBSCRIBER } else { "" }),
                     }
@@ -154,12 +154,12 @@ impl Distribution {
                     self.close_put(ctx, id, &verified, to_put.take(), ticket);
                     let body = verified.body().part(frame.at, frame.end());
                     if let Some(under) = self.acks.put_again(ctx, id, &body, frame.digest, before) {
-                        self.acks.owe_one(conns, id, under, &frame.header, Status::Ok, &mut room);
+                        self.acks.reply_under(conns, id, under, &frame.header, Status::Ok, &mut room);
                     }
                 }
                 Effect::Duplicate(under) => {
                     conns.count_rejected(ctx, id, Status::Duplicate);
-                    self.acks.owe_one(conns, id, under, &frame.header, Status::Duplicate, &mut room);
+                    self.acks.reply_under(conns, id, under, &frame.header, Status::Duplicate, &mut room);
                 }
                 Effect::Fragment(Outcome::Held) => {}
                 Effect::Fragment(Outcome::Complete(message)) => {

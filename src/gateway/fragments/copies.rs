@@ -116,7 +116,7 @@ impl Fragments {
         let replies = self.copies.end(digest);
         let (replies, unwanted): (Vec<PendingReply>, Vec<PendingReply>) =
             replies.into_iter().partition(|reply| acks.is_wanted(conns, reply));
-        unwanted.into_iter().for_each(|reply| acks.pay(conns, ctx, reply));
+        unwanted.into_iter().for_each(|reply| acks.complete(conns, ctx, reply));
         let count = replies.len();
         self.copies.replies += count;
         self.copies.of.insert(*digest, replies);

@@ -176,7 +176,7 @@ impl Fragments {
         self.held
     }
 
-    /// Replies owed to them and to their copies, at most.
+    /// Replies to them and to their copies, at most.
     #[cfg(any(test, feature = "check"))]
     pub fn replies(&self) -> usize {
         self.held as usize + self.copies.replies()

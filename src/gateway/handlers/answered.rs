@@ -303,7 +303,14 @@ impl<H: Process> Handlers<H> {
         let Call { conn: id, seq, header, mut frame, .. } = twin;
         conns.count_rejected(ctx, id, Status::Duplicate);
         conns.unstage(id, 1);
-        distribution.acks.owe_one(conns, id, ticket, &header, Status::Duplicate, &mut frame.take_replies());
+        distribution.acks.reply_under(
+            conns,
+            id,
+            ticket,
+            &header,
+            Status::Duplicate,
+            &mut frame.take_replies(),
+        );
         self.complete_at_once(conns, ctx, distribution, id, seq);
     }
 }

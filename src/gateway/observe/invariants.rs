@@ -138,17 +138,17 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let frames = stages().map(|stage| stage.frames).sum::<u64>();
         let waiting = stages().map(|stage| stage.lined_up()).sum::<u64>();
         assert_eq!(self.conns.staged, Staged { frames, waiting });
-        let held = stages().map(|stage| stage.held as usize).sum::<usize>();
+        let held = stages().map(|stage| stage.held_replies as usize).sum::<usize>();
         let replies = self.distribution.fragments.replies();
-        assert!(held <= replies, "a reply is owed to a part that is not held");
+        assert!(held <= replies, "a reply is pending to a part that is not held");
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
             assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
             let held = stage.answered / STEP + stage.controls;
             let most = 2 * (self.handlers.begun_now() + held);
             assert!(stage.steps.entries() <= most, "5: {} entries of steps", stage.steps.entries());
-            let is_owed = stage.owed > 0 || stage.held > 0;
-            let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
+            let has_replies = stage.pending_replies > 0 || stage.held_replies > 0;
+            let is_used = stage.frames > 0 || has_replies || stage.over || stage.hashing;
             assert!(is_used, "an empty stage is kept");
         }
     }
@@ -162,7 +162,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.ingress.in_flight() == 0 && self.conns.staged == Staged::default());
         assert!(self.handlers.is_empty() && self.ctx.memory.waiting() == 0, "7: calls of nobody");
         let Distribution { egress, acks, fragments } = &self.distribution;
-        assert!(acks.is_idle() && !acks.owes(), "7: tickets for nothing");
+        assert!(acks.is_idle() && !acks.has_pending_replies(), "7: tickets for nothing");
         assert!(fragments.is_empty(), "7: parts of nothing");
         assert!(egress.has_no_subscribers() && egress.subscriptions_bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.ctx.memory.used(), 0, "7: memory is charged for nothing");

@@ -65,7 +65,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.handlers.kill(self.ctx.now);
         } else if self.ingress.in_flight() == 0
             && self.conns.staged.frames == 0
-            && !self.distribution.acks.owes()
+            && !self.distribution.acks.has_pending_replies()
             && self.distribution.fragments.is_empty()
         {
             self.handlers.end(self.ctx.now);

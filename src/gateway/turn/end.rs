@@ -33,7 +33,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Draining if conn.end.is_some() => {
-                if !conn.order.is_owed() {
+                if !conn.order.has_pending_replies() {
                     self.say_last(id);
                 }
             }
