@@ -40,7 +40,7 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         frame: &Checked<'_>,
         body: Body,
     ) -> Result<(), String> {
@@ -55,7 +55,7 @@ impl<H: Process> Handlers<H> {
             (Kind::Reply, _) => return Err(format!("answered with the status {}", header.status)),
             (kind, _) => return Err(format!("wrote a {kind:?}, which is no answer")),
         };
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         let was_first = running.calls.first_key_value().is_some_and(|(&first, _)| first == header.id);
         let Some(mut call) = running.calls.remove(&header.id) else {
             return Err(format!("answered a call {} that it does not have", header.id));
@@ -65,7 +65,7 @@ impl<H: Process> Handlers<H> {
         }
         running.alone = false;
         running.answered += 1;
-        self.processes.count_answer(seat);
+        self.processes.count_answer(slot);
         let Some(body) = self.find_room(conns, ctx, distribution, &mut call, frame, body) else {
             self.put_back(ctx, call, header.frame_len());
             return Ok(());
@@ -191,7 +191,7 @@ impl<H: Process> Handlers<H> {
                 let digest = call.digest;
                 digest.into_iter().for_each(|digest| distribution.acks.remember(ctx, digest));
                 self.refuse_call(conns, ctx, distribution, call, Status::Duplicate, "");
-                return self.refuse_twins(conns, ctx, distribution, digest, Status::Duplicate, "");
+                return self.refuse_duplicates(conns, ctx, distribution, digest, Status::Duplicate, "");
             }
         }
         let written =
@@ -214,8 +214,8 @@ impl<H: Process> Handlers<H> {
         }
         if let Some(ticket) = ticket {
             // Before it is distributed, or not: that may end the ticket.
-            for twin in self.take_twins(digest) {
-                self.owe_twin(conns, ctx, distribution, twin, ticket);
+            for duplicate in self.take_duplicates(digest) {
+                self.answer_duplicate(conns, ctx, distribution, duplicate, ticket);
             }
         }
         if at_once {
@@ -225,7 +225,7 @@ impl<H: Process> Handlers<H> {
         } else {
             self.complete(conns, ctx, distribution, id, seq, passed);
         }
-        self.refuse_twins(conns, ctx, distribution, digest, Status::Duplicate, "");
+        self.refuse_duplicates(conns, ctx, distribution, digest, Status::Duplicate, "");
     }
 
     pub(super) fn refuse_call<N: Net<Process = H>, P: Pool>(
@@ -259,7 +259,7 @@ impl<H: Process> Handlers<H> {
         }
         self.complete_at_once(conns, ctx, distribution, id, seq);
         if status != Status::Duplicate {
-            self.refuse_twins(
+            self.refuse_duplicates(
                 conns,
                 ctx,
                 distribution,
@@ -270,7 +270,7 @@ impl<H: Process> Handlers<H> {
         }
     }
 
-    fn refuse_twins<N: Net<Process = H>, P: Pool>(
+    fn refuse_duplicates<N: Net<Process = H>, P: Pool>(
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
@@ -279,28 +279,28 @@ impl<H: Process> Handlers<H> {
         status: Status,
         reason: &str,
     ) {
-        for twin in self.take_twins(digest) {
-            self.refuse_call(conns, ctx, distribution, twin, status, reason);
+        for duplicate in self.take_duplicates(digest) {
+            self.refuse_call(conns, ctx, distribution, duplicate, status, reason);
         }
     }
 
     /// The calls that wait for what becomes of the frame with their digest, which are waited for no more.
-    fn take_twins(&mut self, digest: Option<[u8; DIGEST]>) -> Vec<Call> {
-        let mut twins = digest.and_then(|digest| self.twins.remove(&digest)).unwrap_or_default();
-        twins.iter_mut().for_each(|twin| twin.digest = None);
-        twins
+    fn take_duplicates(&mut self, digest: Option<[u8; DIGEST]>) -> Vec<Call> {
+        let mut duplicates = digest.and_then(|digest| self.duplicates.remove(&digest)).unwrap_or_default();
+        duplicates.iter_mut().for_each(|duplicate| duplicate.digest = None);
+        duplicates
     }
 
     /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
-    pub(super) fn owe_twin<N: Net<Process = H>, P: Pool>(
+    pub(super) fn answer_duplicate<N: Net<Process = H>, P: Pool>(
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        twin: Call,
+        duplicate: Call,
         ticket: Ticket,
     ) {
-        let Call { conn: id, seq, header, mut frame, .. } = twin;
+        let Call { conn: id, seq, header, mut frame, .. } = duplicate;
         conns.count_rejected(ctx, id, Status::Duplicate);
         conns.unstage(id, 1);
         distribution.acks.reply_under(

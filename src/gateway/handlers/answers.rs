@@ -62,21 +62,21 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
     ) {
         let mut left = READ_MAX;
         while left > 0 {
-            match self.next_read(conns, ctx, distribution, seat) {
+            match self.next_read(conns, ctx, distribution, slot) {
                 Next::Wait => return,
-                Next::BeginLarge(header) => self.begin_large_answer(conns, ctx, seat, header),
+                Next::BeginLarge(header) => self.begin_large_answer(conns, ctx, slot, header),
                 Next::Read(filled) => {
-                    let Some(n) = self.read_some_answers(conns, ctx, distribution, seat, filled) else {
+                    let Some(n) = self.read_some_answers(conns, ctx, distribution, slot, filled) else {
                         return;
                     };
                     left = left.saturating_sub(n);
                 }
                 Next::ReadLarge => {
-                    let Some(n) = self.read_large_answer(conns, ctx, distribution, seat) else { return };
+                    let Some(n) = self.read_large_answer(conns, ctx, distribution, slot) else { return };
                     left = left.saturating_sub(n);
                 }
             }
@@ -120,8 +120,8 @@ impl<H: Process> Handlers<H> {
         ctx: &Ctx<N, P>,
         distribution: &Distribution,
     ) -> bool {
-        let seats = self.processes.len();
-        (0..seats).any(|seat| !matches!(self.next_read(conns, ctx, distribution, seat), Next::Wait))
+        let slots = self.processes.len();
+        (0..slots).any(|slot| !matches!(self.next_read(conns, ctx, distribution, slot), Next::Wait))
     }
 
     /// Whether a handler has written what cannot be read now: it waits for the gateway, not the gateway for it.
@@ -130,11 +130,11 @@ impl<H: Process> Handlers<H> {
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
         distribution: &Distribution,
-        seat: usize,
+        slot: usize,
     ) -> bool {
-        self.processes.life(seat).running().is_some_and(|running| {
+        self.processes.life(slot).running().is_some_and(|running| {
             let has_written = running.readable && running.closed.is_none();
-            has_written && matches!(self.next_read(conns, ctx, distribution, seat), Next::Wait)
+            has_written && matches!(self.next_read(conns, ctx, distribution, slot), Next::Wait)
         })
     }
 
@@ -143,10 +143,10 @@ impl<H: Process> Handlers<H> {
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
         distribution: &Distribution,
-        seat: usize,
+        slot: usize,
     ) -> Next {
         // It may have failed over what was read last.
-        let Some(running) = self.processes.life(seat).running() else { return Next::Wait };
+        let Some(running) = self.processes.life(slot).running() else { return Next::Wait };
         let intake = &running.intake;
         if !running.readable || running.closed.is_some() || intake.verifying || !ctx.takes_jobs() {
             return Next::Wait;
@@ -158,7 +158,7 @@ impl<H: Process> Handlers<H> {
         let begun = intake.begun.len();
         let filled = match intake.header {
             Some(header) if header.frame_len() > READ_MAX => {
-                if !self.may_read_answer(conns, ctx, distribution, seat, &header) {
+                if !self.may_read_answer(conns, ctx, distribution, slot, &header) {
                     return Next::Wait;
                 }
                 let topic = HEADER + header.topic_len as usize;
@@ -177,7 +177,7 @@ impl<H: Process> Handlers<H> {
                     _ if self.may_keep(&ctx.memory, filled + running.calls.len() * KEPT) => filled,
                     // One at a time, then.
                     None => HEADER,
-                    Some(header) if self.may_read_answer(conns, ctx, distribution, seat, &header) => len,
+                    Some(header) if self.may_read_answer(conns, ctx, distribution, slot, &header) => len,
                     Some(_) => return Next::Wait,
                 }
             }
@@ -193,15 +193,15 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         filled: usize,
     ) -> Option<usize> {
         let rules = self.rules;
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         let tail = running.intake.begun.len();
         ctx.scratch[..tail].copy_from_slice(&running.intake.begun);
         let result = running.process.read(&mut ctx.scratch[tail..filled]);
-        let n = self.answers_result(ctx, seat, result)?;
+        let n = self.answers_result(ctx, slot, result)?;
         let cut = cut(&ctx.scratch[..tail + n], &rules);
         let batch = (cut.frames > 0).then(|| {
             let bytes = ctx.scratch[..cut.whole].into();
@@ -210,7 +210,7 @@ impl<H: Process> Handlers<H> {
         });
         let rest = ctx.scratch[cut.whole..tail + n].to_vec();
         let charge = ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
-        let intake = &mut self.processes[seat].intake;
+        let intake = &mut self.processes[slot].intake;
         (intake.begun, intake.charge, intake.header) = (rest, Some(charge), None);
         match cut.rest {
             Rest::Begun(header) => intake.header = Some(header),
@@ -221,8 +221,8 @@ impl<H: Process> Handlers<H> {
             (intake.begun, intake.charge) = (Vec::new(), None);
         }
         match batch {
-            Some(batch) => self.verify_answers(conns, ctx, distribution, seat, batch),
-            None => self.answers_fault(conns, ctx, distribution, seat),
+            Some(batch) => self.verify_answers(conns, ctx, distribution, slot, batch),
+            None => self.answers_fault(conns, ctx, distribution, slot),
         }
         Some(n)
     }
@@ -232,17 +232,17 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         batch: Batch,
     ) {
         if batch.len() <= INLINE_BATCH.min(ctx.inline_left) {
             ctx.inline_left -= batch.len();
             let verified = verify(batch, &Scheme::Sha256);
-            return self.take_verified(conns, ctx, distribution, seat, verified);
+            return self.take_verified(conns, ctx, distribution, slot, verified);
         }
         let since = ctx.now;
         let waiting = ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         running.intake.verifying = true;
         running.intake.waiting = Some(waiting);
         let ticket = Ticket { conn: ANSWERS, number: running.key, since };
@@ -259,11 +259,11 @@ impl<H: Process> Handlers<H> {
         verified: Verified,
     ) {
         // Its process may have ended meanwhile.
-        if let Some(seat) = self.processes.seat_of(key) {
-            let intake = &mut self.processes[seat].intake;
+        if let Some(slot) = self.processes.slot_of(key) {
+            let intake = &mut self.processes[slot].intake;
             intake.verifying = false;
             intake.waiting = None;
-            self.take_verified(conns, ctx, distribution, seat, verified);
+            self.take_verified(conns, ctx, distribution, slot, verified);
         }
     }
 
@@ -272,16 +272,16 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         verified: Verified,
     ) {
         for frame in verified.iter() {
             let body = verified.body().part(frame.at, frame.end());
-            if let Err(why) = self.take_answer(conns, ctx, distribution, seat, &frame, body) {
-                return self.fail_handler(conns, ctx, distribution, seat, why);
+            if let Err(why) = self.take_answer(conns, ctx, distribution, slot, &frame, body) {
+                return self.fail_handler(conns, ctx, distribution, slot, why);
             }
         }
-        self.answers_fault(conns, ctx, distribution, seat);
+        self.answers_fault(conns, ctx, distribution, slot);
     }
 
     /// What is behind the answers is none.
@@ -290,10 +290,10 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
     ) {
-        if let Some(fault) = self.processes[seat].intake.fault.take() {
-            self.fail_handler(conns, ctx, distribution, seat, fault);
+        if let Some(fault) = self.processes[slot].intake.fault.take() {
+            self.fail_handler(conns, ctx, distribution, slot, fault);
         }
     }
 
@@ -301,16 +301,16 @@ impl<H: Process> Handlers<H> {
         &mut self,
         conns: &Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
-        seat: usize,
+        slot: usize,
         header: Header,
     ) {
         let total = header.frame_len();
         let charge = ctx.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
         let piece = ctx.memory.charge(Share::Answer, 0);
-        let waits = self.is_ahead(conns, seat, &header) && self.may_keep(&ctx.memory, total + KEPT);
+        let waits = self.is_ahead(conns, slot, &header) && self.may_keep(&ctx.memory, total + KEPT);
         let waiting = waits.then(|| ctx.memory.wait(total + KEPT));
         let now = ctx.now;
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         let (key, intake) = (running.key, &mut running.intake);
         let first = Buffer::new(std::mem::take(&mut intake.begun).into(), piece);
         (intake.header, intake.charge, intake.waiting) = (None, None, waiting);
@@ -323,17 +323,17 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
     ) -> Option<usize> {
         let memory = ctx.memory.clone();
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         let large = running.intake.large.as_mut().expect(BEGUN);
         let spare = large.spare(&memory);
         let result = running.process.read(spare);
-        let n = self.answers_result(ctx, seat, result)?;
-        let large = self.processes[seat].intake.large.as_mut().expect(BEGUN);
+        let n = self.answers_result(ctx, slot, result)?;
+        let large = self.processes[slot].intake.large.as_mut().expect(BEGUN);
         large.advance(n, &memory);
-        self.hash_answer(conns, ctx, distribution, seat);
+        self.hash_answer(conns, ctx, distribution, slot);
         Some(n)
     }
 
@@ -347,9 +347,9 @@ impl<H: Process> Handlers<H> {
         hashing: Box<Piecewise>,
     ) {
         // Its process may have ended meanwhile.
-        if let Some(seat) = self.processes.seat_of(key) {
-            self.processes[seat].intake.large.as_mut().expect(BEGUN).put(hashing);
-            self.hash_answer(conns, ctx, distribution, seat);
+        if let Some(slot) = self.processes.slot_of(key) {
+            self.processes[slot].intake.large.as_mut().expect(BEGUN).put(hashing);
+            self.hash_answer(conns, ctx, distribution, slot);
         }
     }
 
@@ -359,10 +359,10 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
     ) {
         let since = ctx.now;
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         let (key, large) = (running.key, running.intake.large.as_mut().expect(BEGUN));
         let received = large.is_received();
         if let Some(hashing) = large.take(if received { 1 } else { PIECE }) {
@@ -372,7 +372,7 @@ impl<H: Process> Handlers<H> {
         if let Some(finished) = large.take_finished() {
             running.intake.large = None;
             running.intake.waiting = None;
-            self.take_verified(conns, ctx, distribution, seat, finished.finish());
+            self.take_verified(conns, ctx, distribution, slot, finished.finish());
         }
     }
 
@@ -380,11 +380,11 @@ impl<H: Process> Handlers<H> {
     fn answers_result<N: Net<Process = H>, P: Pool>(
         &mut self,
         ctx: &mut Ctx<N, P>,
-        seat: usize,
+        slot: usize,
         result: std::io::Result<usize>,
     ) -> Option<usize> {
         let now = ctx.now;
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         match result {
             Ok(0) => {
                 running.closed.get_or_insert(now);

@@ -41,11 +41,11 @@ impl<H: Process> Handlers<H> {
             if !self.may_begin(&ctx.memory) {
                 break;
             }
-            let seat = match self.function {
+            let slot = match self.function {
                 Some(_) if self.with_workers.len() < WORKERS_CALLS => None,
                 Some(_) => break,
-                None => match self.processes.seat(!self.alone.is_empty()) {
-                    Some(seat) => Some(seat),
+                None => match self.processes.slot(!self.alone.is_empty()) {
+                    Some(slot) => Some(slot),
                     // Among those that are tried alone may be none that a handler can answer.
                     None if self.processes.tries() => None,
                     None => break,
@@ -57,7 +57,7 @@ impl<H: Process> Handlers<H> {
                 conn.may_call() && (ahead || conn.order.has_nothing_called())
             };
             let Some(key) = self.queue.begin(ready) else { break };
-            self.begin_call(conns, ctx, distribution, ConnId::from_key(key), seat);
+            self.begin_call(conns, ctx, distribution, ConnId::from_key(key), slot);
         }
         let mut woken = Vec::new();
         self.queue.wake(|key| {
@@ -76,7 +76,7 @@ impl<H: Process> Handlers<H> {
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
         id: ConnId,
-        seat: Option<usize>,
+        slot: Option<usize>,
     ) {
         let conn = &mut conns[id];
         let stage = conn.order.stage.as_mut().expect("its calls wait there");
@@ -105,17 +105,17 @@ impl<H: Process> Handlers<H> {
             failed,
             charge,
         };
-        if let Some(twins) = digest.and_then(|digest| self.twins.get_mut(&digest)) {
+        if let Some(duplicates) = digest.and_then(|digest| self.duplicates.get_mut(&digest)) {
             self.queue.done();
             // It takes nothing of what is kept for the answer that it waits for.
             call.waiting = Some(ctx.memory.wait(CALL));
-            twins.push(call);
+            duplicates.push(call);
             return self.stage_on(conns, ctx, distribution, id);
         }
         match digest.map_or(Seen::Never, |digest| distribution.acks.seen(&digest, ctx.now)) {
             Seen::Pending(ticket) => {
                 self.end_call_early();
-                self.owe_twin(conns, ctx, distribution, call, ticket);
+                self.answer_duplicate(conns, ctx, distribution, call, ticket);
             }
             Seen::Done => {
                 self.end_call_early();
@@ -128,10 +128,10 @@ impl<H: Process> Handlers<H> {
                 self.ahead += usize::from(ahead);
                 call.ahead = ahead;
                 if let Some(digest) = digest {
-                    self.twins.insert(digest, Vec::new());
+                    self.duplicates.insert(digest, Vec::new());
                 }
-                match (seat, &self.function) {
-                    (Some(seat), _) => self.give(conns, ctx, distribution, seat, call),
+                match (slot, &self.function) {
+                    (Some(slot), _) => self.give(conns, ctx, distribution, slot, call),
                     (None, Some(function)) => self.call_function(ctx, function.clone(), call),
                     (None, None) => self.alone.push_front(call),
                 }
@@ -153,11 +153,11 @@ impl<H: Process> Handlers<H> {
         distribution: &mut Distribution,
     ) {
         while !self.alone.is_empty()
-            && let Some(seat) = self.processes.idle_seat()
+            && let Some(slot) = self.processes.idle_slot()
             && let Some(call) = self.alone.pop_front()
         {
-            self.give(conns, ctx, distribution, seat, call);
-            self.processes[seat].alone = true;
+            self.give(conns, ctx, distribution, slot, call);
+            self.processes[slot].alone = true;
         }
     }
 
@@ -183,13 +183,13 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         call: Call,
     ) {
         let now = ctx.now;
         self.numbers += 1;
         let number = self.numbers;
-        let running = &mut self.processes[seat];
+        let running = &mut self.processes[slot];
         // A handler checks and makes digests without any secret: its pipes are the gateway's own.
         let mut draft = Draft::new(Header { id: number, ..call.header }, &Scheme::Sha256);
         draft.topic_of(call.frame.body(), &call.header);

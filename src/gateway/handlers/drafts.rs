@@ -95,9 +95,9 @@ impl<H: Process> Handlers<H> {
     ) {
         match purpose {
             Purpose::Give(key) => {
-                let seat = self.processes.seat_of(key);
+                let slot = self.processes.slot_of(key);
                 // Its handler may have failed meanwhile.
-                if let Some(running) = seat.and_then(|seat| self.processes.running(seat))
+                if let Some(running) = slot.and_then(|slot| self.processes.running(slot))
                     && running.calls.contains_key(&number)
                 {
                     running.outbox.push(Rc::new(OutboxItem::Frame(made.body().clone())));

@@ -59,7 +59,7 @@ pub struct Handlers<H> {
     /// What waits for room in the queues to be hashed.
     unhashed: VecDeque<(u64, Box<Draft>)>,
     /// Frames with the very bytes of one that is called, by digest: they wait for what becomes of it.
-    twins: HashMap<[u8; DIGEST], Vec<Call>>,
+    duplicates: HashMap<[u8; DIGEST], Vec<Call>>,
 }
 
 /// A frame that is called.
@@ -69,7 +69,7 @@ struct Call {
     seq: u64,
     header: Header,
     frame: Verified,
-    /// With its digest it is found by its twins, where there is deduplication.
+    /// With its digest it is found by its duplicates, where there is deduplication.
     digest: Option<[u8; DIGEST]>,
     /// As many calls began before it.
     begun: u64,
@@ -104,7 +104,7 @@ impl<H: Process> Handlers<H> {
             numbers: 0,
             drafts: HashMap::new(),
             unhashed: VecDeque::new(),
-            twins: HashMap::new(),
+            duplicates: HashMap::new(),
         }
     }
 
@@ -146,7 +146,7 @@ impl<H: Process> Handlers<H> {
     /// others with the same bytes, and whose answers are hashed.
     #[cfg(any(test, feature = "check"))]
     pub fn begun_now(&self) -> usize {
-        self.queue.in_flight() + self.twins.values().map(Vec::len).sum::<usize>() + self.drafts.len()
+        self.queue.in_flight() + self.duplicates.values().map(Vec::len).sum::<usize>() + self.drafts.len()
     }
 
     /// Bytes that are charged for what programs logged last.
@@ -159,7 +159,7 @@ impl<H: Process> Handlers<H> {
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
         let none_waits = self.alone.is_empty() && self.again.is_empty() && self.ahead == 0;
-        self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.twins.is_empty()
+        self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.duplicates.is_empty()
     }
 
     /// What its programs have written, or may be written, comes as an event.
@@ -219,7 +219,7 @@ impl<H: Process> Handlers<H> {
         self.with_workers.clear();
         self.drafts.clear();
         self.unhashed.clear();
-        self.twins.clear();
+        self.duplicates.clear();
         self.queue.give_up();
     }
 }

@@ -38,13 +38,13 @@ const LOOK_FIRST: Duration = Duration::from_millis(1);
 /// 64 ms between two looks at most.
 const LOOK_MAX: Duration = Duration::from_millis(64);
 
-/// The handlers' seats, and the processes that leave.
+/// The handlers' slots, and the processes that leave.
 pub struct Processes<H> {
     pub(super) command: Vec<String>,
     pub(super) timeout: Duration,
     /// Seats from this one on are given up once their calls are answered.
     pub(super) wanted: usize,
-    pub(super) seats: Vec<Seat<H>>,
+    pub(super) slots: Vec<Slot<H>>,
     leaving: Vec<Leaving<H>>,
     /// Numbers the processes.
     pub(super) started: u64,
@@ -56,11 +56,11 @@ pub struct Processes<H> {
     pub(super) trial: Option<Duration>,
 }
 
-/// A process that is read runs until what it wrote is taken, so that within that its seat is an index.
-pub(super) const RUNS: &str = "a process runs in this seat";
+/// A process that is read runs until what it wrote is taken, so that within that its slot is an index.
+pub(super) const RUNS: &str = "a process runs in this slot";
 
 /// The place of one handler, which one process after the other may fill.
-pub struct Seat<H> {
+pub struct Slot<H> {
     pub life: Life<H>,
     /// Processes in a row that ended without an answer.
     pub(super) failures: u32,
@@ -72,9 +72,9 @@ pub struct Seat<H> {
     pub(super) trouble: Option<String>,
 }
 
-/// Who sits there.
+/// What runs there.
 pub enum Life<H> {
-    /// Nobody before then.
+    /// Nothing before then.
     Vacant(Instant),
     Running(Box<Running<H>>),
 }
@@ -127,8 +127,8 @@ struct Leaving<H> {
 impl<H> Index<usize> for Processes<H> {
     type Output = Running<H>;
 
-    fn index(&self, seat: usize) -> &Running<H> {
-        match &self.seats[seat].life {
+    fn index(&self, slot: usize) -> &Running<H> {
+        match &self.slots[slot].life {
             Life::Running(running) => running,
             Life::Vacant(_) => panic!("{RUNS}"),
         }
@@ -136,8 +136,8 @@ impl<H> Index<usize> for Processes<H> {
 }
 
 impl<H> IndexMut<usize> for Processes<H> {
-    fn index_mut(&mut self, seat: usize) -> &mut Running<H> {
-        match &mut self.seats[seat].life {
+    fn index_mut(&mut self, slot: usize) -> &mut Running<H> {
+        match &mut self.slots[slot].life {
             Life::Running(running) => running,
             Life::Vacant(_) => panic!("{RUNS}"),
         }
@@ -147,10 +147,10 @@ impl<H> IndexMut<usize> for Processes<H> {
 impl<H: Process> Processes<H> {
     /// `wanted` handlers of a program, none of them started. The first of a handler's calls may take `timeout`.
     pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Processes<H> {
-        let (seats, leaving) = (Vec::new(), Vec::new());
+        let (slots, leaving) = (Vec::new(), Vec::new());
         let (works, stays, trial) = (false, false, None);
         let mut handlers =
-            Processes { command, timeout, wanted: 0, seats, leaving, started: 0, works, stays, trial };
+            Processes { command, timeout, wanted: 0, slots, leaving, started: 0, works, stays, trial };
         handlers.set_wanted(wanted, now);
         handlers
     }
@@ -158,9 +158,9 @@ impl<H: Process> Processes<H> {
     /// Changes how many there are: up at once, down as they have answered what they have.
     pub fn set_wanted(&mut self, wanted: usize, now: Instant) {
         self.wanted = wanted;
-        while self.seats.len() < wanted {
+        while self.slots.len() < wanted {
             let life = Life::Vacant(now);
-            self.seats.push(Seat { life, failures: 0, done: 0, failed: 0, started: 0, trouble: None });
+            self.slots.push(Slot { life, failures: 0, done: 0, failed: 0, started: 0, trouble: None });
         }
     }
 
@@ -179,9 +179,9 @@ impl<H: Process> Processes<H> {
         !self.works && !self.stays && self.is_open()
     }
 
-    /// The seat that gets the next call: the least busy one. While calls wait to be tried alone, the least
+    /// The slot that gets the next call: the least busy one. While calls wait to be tried alone, the least
     /// busy one is kept for them.
-    pub fn seat(&self, some_wait_alone: bool) -> Option<usize> {
+    pub fn slot(&self, some_wait_alone: bool) -> Option<usize> {
         let kept = some_wait_alone && !self.open().any(|(_, running)| running.alone);
         let busy = |(_, running): &(usize, &Running<H>)| running.calls.len();
         let kept = self.open().min_by_key(busy).filter(|_| kept).map(|(at, _)| at);
@@ -189,13 +189,13 @@ impl<H: Process> Processes<H> {
         free.min_by_key(busy).map(|(at, _)| at)
     }
 
-    /// A seat whose process has nothing to do.
-    pub fn idle_seat(&self) -> Option<usize> {
+    /// A slot whose process has nothing to do.
+    pub fn idle_slot(&self) -> Option<usize> {
         self.open().find(|(_, running)| running.calls.is_empty()).map(|(at, _)| at)
     }
 
     pub fn open(&self) -> impl Iterator<Item = (usize, &Running<H>)> {
-        self.seats.iter().take(self.wanted).enumerate().filter_map(|(at, seat)| match &seat.life {
+        self.slots.iter().take(self.wanted).enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Running(running) if running.closed.is_none() && running.trial_until.is_none() => {
                 Some((at, &**running))
             }
@@ -203,9 +203,9 @@ impl<H: Process> Processes<H> {
         })
     }
 
-    /// The oldest call that each process has: the number in which it began, and the seat.
+    /// The oldest call that each process has: the number in which it began, and the slot.
     pub fn oldest_calls(&self) -> impl Iterator<Item = (u64, usize)> {
-        self.seats.iter().enumerate().filter_map(|(at, seat)| match &seat.life {
+        self.slots.iter().enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Running(running) => Some((running.calls.values().map(|call| call.begun).min()?, at)),
             Life::Vacant(_) => None,
         })
@@ -215,73 +215,73 @@ impl<H: Process> Processes<H> {
     #[cfg(any(test, feature = "check"))]
     pub fn logged(&self) -> usize {
         let leaving = self.leaving.iter().map(|leaving| &leaving.log);
-        let seated = self.seats.iter().filter_map(|seat| match &seat.life {
+        let running = self.slots.iter().filter_map(|slot| match &slot.life {
             Life::Running(running) => Some(&running.log),
             Life::Vacant(_) => None,
         });
-        leaving.chain(seated).map(LogLines::charged).sum()
+        leaving.chain(running).map(LogLines::charged).sum()
     }
 
     /// Calls that the processes have.
     #[cfg(any(test, feature = "check"))]
     pub fn calls(&self) -> usize {
-        self.seats
+        self.slots
             .iter()
-            .map(|seat| if let Life::Running(running) = &seat.life { running.calls.len() } else { 0 })
+            .map(|slot| if let Life::Running(running) = &slot.life { running.calls.len() } else { 0 })
             .sum()
     }
 
-    /// How many seats there are.
+    /// How many slots there are.
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.slots.len()
     }
 
-    /// Who sits there.
-    pub fn life(&self, seat: usize) -> &Life<H> {
-        &self.seats[seat].life
+    /// What runs there.
+    pub fn life(&self, slot: usize) -> &Life<H> {
+        &self.slots[slot].life
     }
 
-    /// The seat's process, if there is one.
-    pub fn running(&mut self, seat: usize) -> Option<&mut Running<H>> {
-        match &mut self.seats.get_mut(seat)?.life {
+    /// The slot's process, if there is one.
+    pub fn running(&mut self, slot: usize) -> Option<&mut Running<H>> {
+        match &mut self.slots.get_mut(slot)?.life {
             Life::Running(running) => Some(running),
             Life::Vacant(_) => None,
         }
     }
 
-    /// The seat of the process that was started under this key.
-    pub fn seat_of(&self, key: u64) -> Option<usize> {
-        self.seats.iter().position(|seat| matches!(&seat.life, Life::Running(running) if running.key == key))
+    /// The slot of the process that was started under this key.
+    pub fn slot_of(&self, key: u64) -> Option<usize> {
+        self.slots.iter().position(|slot| matches!(&slot.life, Life::Running(running) if running.key == key))
     }
 
     /// A process's pipe may be read or written.
     pub fn notice(&mut self, key: u64, pipe: Pipe) {
         // It may have ended since.
-        if let Some(seat) = self.seat_of(key) {
+        if let Some(slot) = self.slot_of(key) {
             match pipe {
-                Pipe::Input => self[seat].writable = true,
-                Pipe::Output => self[seat].readable = true,
-                Pipe::Log => self[seat].log_readable = true,
+                Pipe::Input => self[slot].writable = true,
+                Pipe::Output => self[slot].readable = true,
+                Pipe::Log => self[slot].log_readable = true,
             }
         }
     }
 
-    /// The process in a seat has answered a call.
-    pub fn count_answer(&mut self, seat: usize) {
+    /// The process in a slot has answered a call.
+    pub fn count_answer(&mut self, slot: usize) {
         if !std::mem::replace(&mut self.works, true) {
             self.end_trials();
         }
-        let seat = &mut self.seats[seat];
-        seat.done += 1;
-        seat.failures = 0;
-        seat.trouble = None;
+        let slot = &mut self.slots[slot];
+        slot.done += 1;
+        slot.failures = 0;
+        slot.trouble = None;
     }
 
     /// The program works, or starts at least: whatever fails now does so for a reason of its own.
     pub(super) fn end_trials(&mut self) {
-        for seat in &mut self.seats {
-            seat.trouble = None;
-            if let Life::Running(running) = &mut seat.life {
+        for slot in &mut self.slots {
+            slot.trouble = None;
+            if let Life::Running(running) = &mut slot.life {
                 running.trial_until = None;
             }
         }
@@ -296,27 +296,27 @@ impl<H: Process> Processes<H> {
 
     /// Each handler, for people.
     pub fn describe(&self, now: Instant) -> Vec<HandlerUse> {
-        let describe = |(at, seat): (usize, &Seat<H>)| {
+        let describe = |(at, slot): (usize, &Slot<H>)| {
             let about = HandlerUse {
                 number: at + 1,
-                done: seat.done,
-                failed: seat.failed,
-                restarts: seat.started.saturating_sub(1),
-                trouble: seat.trouble.clone(),
+                done: slot.done,
+                failed: slot.failed,
+                restarts: slot.started.saturating_sub(1),
+                trouble: slot.trouble.clone(),
                 ..HandlerUse::default()
             };
-            let Life::Running(running) = &seat.life else { return about };
+            let Life::Running(running) = &slot.life else { return about };
             let busy = running.calls.len() as u64;
             let oldest =
                 if busy == 0 { Duration::ZERO } else { now.saturating_duration_since(running.first_since) };
             HandlerUse { pid: Some(running.process.id()), busy, oldest, ..about }
         };
-        self.seats.iter().enumerate().map(describe).collect()
+        self.slots.iter().enumerate().map(describe).collect()
     }
 
     /// When the next turn must be at the latest.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let seats = self.seats.iter().enumerate().filter_map(|(at, seat)| match &seat.life {
+        let slots = self.slots.iter().enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Vacant(until) => (at < self.wanted).then_some(*until),
             Life::Running(running) if running.closed.is_some() => Some(now + LOOK_FIRST),
             Life::Running(running) if running.log_readable => Some(now),
@@ -327,49 +327,49 @@ impl<H: Process> Processes<H> {
                 [answer, running.trial_until].into_iter().flatten().min()
             }
         });
-        seats.chain(self.leaving.iter().map(|leaving| leaving.look_at)).min()
+        slots.chain(self.leaving.iter().map(|leaving| leaving.look_at)).min()
     }
 
     /// Whether no process is left.
     pub fn are_gone(&self) -> bool {
-        self.leaving.is_empty() && self.seats.iter().all(|seat| matches!(seat.life, Life::Vacant(_)))
+        self.leaving.is_empty() && self.slots.iter().all(|slot| matches!(slot.life, Life::Vacant(_)))
     }
 
-    /// Takes the process out of its seat, if there is one.
-    pub(super) fn stand_up(&mut self, seat: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
-        match std::mem::replace(&mut self.seats[seat].life, Life::Vacant(vacant_until)) {
+    /// Takes the process out of its slot, if there is one.
+    pub(super) fn vacate(&mut self, slot: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
+        match std::mem::replace(&mut self.slots[slot].life, Life::Vacant(vacant_until)) {
             Life::Running(running) => Some(running),
             Life::Vacant(_) => None,
         }
     }
 
     /// A process ends: in peace, or at once.
-    pub(super) fn leave(&mut self, seat: usize, running: Running<H>, expected: bool, now: Instant) {
+    pub(super) fn leave(&mut self, slot: usize, running: Running<H>, expected: bool, now: Instant) {
         let Running { mut process, log, .. } = running;
         process.end_input();
         if !expected {
             process.kill();
         }
         let kill_at = expected.then_some(now + HANDLER_GRACE);
-        let number = seat + 1;
+        let number = slot + 1;
         self.leaving.push(Leaving { process, number, log, kill_at, look_at: now, pause: LOOK_FIRST });
     }
 
-    /// Ends those that are not wanted and have nothing to do, and gives their seats up.
+    /// Ends those that are not wanted and have nothing to do, and gives their slots up.
     pub(super) fn retire(&mut self, now: Instant) {
-        for seat in self.wanted..self.seats.len() {
-            let idle = self.running(seat).is_some_and(|running| running.calls.is_empty());
-            if idle && let Some(running) = self.stand_up(seat, now) {
-                self.leave(seat, *running, true, now);
+        for slot in self.wanted..self.slots.len() {
+            let idle = self.running(slot).is_some_and(|running| running.calls.is_empty());
+            if idle && let Some(running) = self.vacate(slot, now) {
+                self.leave(slot, *running, true, now);
             }
         }
-        while self.seats.len() > self.wanted
-            && self.seats.pop_if(|seat| matches!(seat.life, Life::Vacant(_))).is_some()
+        while self.slots.len() > self.wanted
+            && self.slots.pop_if(|slot| matches!(slot.life, Life::Vacant(_))).is_some()
         {}
     }
 
     /// Looks after those that leave, and reaps those that have ended.
-    pub(super) fn see_off(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
+    pub(super) fn reap(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
         self.leaving.retain_mut(|leaving| {
             if leaving.look_at > now {
                 return true;
@@ -396,9 +396,9 @@ impl<H: Process> Processes<H> {
     /// Ends every process at once.
     pub fn kill_all(&mut self, now: Instant) {
         self.wanted = 0;
-        for seat in 0..self.seats.len() {
-            if let Some(running) = self.stand_up(seat, now) {
-                self.leave(seat, *running, false, now);
+        for slot in 0..self.slots.len() {
+            if let Some(running) = self.vacate(slot, now) {
+                self.leave(slot, *running, false, now);
             }
         }
         for leaving in &mut self.leaving {

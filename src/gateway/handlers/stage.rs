@@ -33,15 +33,15 @@ use crate::wire::{Checked, Kind, Status, Verified, check_topic};
 
 /// 16 times that a batch is parted where calls that are told BUSY and frames that are no calls take turns: what is
 /// behind them waits to be let in.
-const LOTS: usize = 16;
+const SPLITS_MAX: usize = 16;
 
 /// What becomes of a run of frames that arrive when no more calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lot {
+enum Arrival {
     /// Let in, or no calls.
-    Stay,
+    LetIn,
     /// Told to come again.
-    Refuse,
+    Busy,
     /// Could not be told.
     Beyond,
 }
@@ -91,11 +91,11 @@ impl<H: Process> Handlers<H> {
             return conns.line_up(id, Item::Frames(verified), true, ctx.now);
         }
         let mut rest = Some(verified);
-        let mut lots = 0;
+        let mut splits = 0;
         while let Some(batch) = rest.take() {
-            let (lot, frames) = next_lot(&batch, &mut left);
-            lots += 1;
-            if lot == Lot::Beyond || lots > LOTS {
+            let (arrival, frames) = next_arrival(&batch, &mut left);
+            splits += 1;
+            if arrival == Arrival::Beyond || splits > SPLITS_MAX {
                 // What is behind it waits with it, but for what is let in already.
                 let calls = count_calls(&batch);
                 self.queue.leave_beyond(id.key(), calls - left);
@@ -103,9 +103,9 @@ impl<H: Process> Handlers<H> {
             }
             let (part, others) = batch.split(frames);
             rest = others;
-            match lot {
-                Lot::Refuse => self.refuse_busy(conns, ctx, distribution, id, part),
-                Lot::Stay | Lot::Beyond => conns.line_up(id, Item::Frames(part), true, ctx.now),
+            match arrival {
+                Arrival::Busy => self.refuse_busy(conns, ctx, distribution, id, part),
+                Arrival::LetIn | Arrival::Beyond => conns.line_up(id, Item::Frames(part), true, ctx.now),
             }
         }
     }
@@ -295,20 +295,20 @@ fn count_calls(verified: &Verified) -> usize {
 }
 
 /// What becomes of the first frames of a batch, and of how many, where `left` calls are let in.
-fn next_lot(batch: &Verified, left: &mut usize) -> (Lot, u32) {
+fn next_arrival(batch: &Verified, left: &mut usize) -> (Arrival, u32) {
     let mut first = None;
     let mut frames = 0;
     for frame in batch.iter() {
         let is_call = is_call(&frame);
-        let lot = match (is_call, *left, frame.header.want_reply) {
-            (false, ..) | (true, 1.., _) => Lot::Stay,
-            (true, 0, true) => Lot::Refuse,
-            (true, 0, false) => Lot::Beyond,
+        let arrival = match (is_call, *left, frame.header.want_reply) {
+            (false, ..) | (true, 1.., _) => Arrival::LetIn,
+            (true, 0, true) => Arrival::Busy,
+            (true, 0, false) => Arrival::Beyond,
         };
-        if *first.get_or_insert(lot) != lot {
+        if *first.get_or_insert(arrival) != arrival {
             break;
         }
-        *left -= usize::from(is_call && lot == Lot::Stay);
+        *left -= usize::from(is_call && arrival == Arrival::LetIn);
         frames += 1;
     }
     (first.expect("a batch holds frames"), frames)

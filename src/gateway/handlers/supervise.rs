@@ -25,19 +25,19 @@ impl<H: Process> Handlers<H> {
         &mut self,
         ctx: &mut Ctx<N, P>,
     ) -> std::io::Result<()> {
-        let seats = self.processes.len();
-        (0..seats).try_for_each(|seat| self.start_handler(ctx, seat))
+        let slots = self.processes.len();
+        (0..slots).try_for_each(|slot| self.start_handler(ctx, slot))
     }
 
     fn start_handler<N: Net<Process = H>, P: Pool>(
         &mut self,
         ctx: &mut Ctx<N, P>,
-        seat: usize,
+        slot: usize,
     ) -> std::io::Result<()> {
         let handlers = &mut self.processes;
         handlers.started += 1;
         let process = ctx.net.start(&handlers.command, handlers.started)?;
-        log::debug!("handler {} ({}) is started", seat + 1, process.id());
+        log::debug!("handler {} ({}) is started", slot + 1, process.id());
         let trial = handlers.trial.filter(|_| !handlers.works && !handlers.stays);
         let running = Running {
             process,
@@ -56,28 +56,28 @@ impl<H: Process> Handlers<H> {
             alone: false,
             answered: 0,
         };
-        handlers.seats[seat].started += 1;
-        handlers.seats[seat].life = Life::Running(Box::new(running));
+        handlers.slots[slot].started += 1;
+        handlers.slots[slot].life = Life::Running(Box::new(running));
         if handlers.works || handlers.stays {
             // It could not be started for a while; the program is known to work.
-            handlers.seats[seat].trouble = None;
+            handlers.slots[slot].trouble = None;
         }
         Ok(())
     }
 
-    /// Does what is due for the handlers: fills seats, reads, and replaces those that have failed.
+    /// Does what is due for the handlers: fills slots, reads, and replaces those that have failed.
     pub fn tend_handlers<N: Net<Process = H>, P: Pool>(
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
     ) {
-        let seats = self.processes.len();
-        for seat in 0..seats {
-            self.tend(conns, ctx, distribution, seat);
+        let slots = self.processes.len();
+        for slot in 0..slots {
+            self.tend(conns, ctx, distribution, slot);
         }
         self.processes.retire(ctx.now);
-        self.processes.see_off(ctx.now, &ctx.memory, &mut ctx.scratch);
+        self.processes.reap(ctx.now, &ctx.memory, &mut ctx.scratch);
     }
 
     fn tend<N: Net<Process = H>, P: Pool>(
@@ -85,40 +85,40 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
     ) {
-        let running = match &mut self.processes.seats[seat].life {
+        let running = match &mut self.processes.slots[slot].life {
             Life::Running(running) => running,
             Life::Vacant(until) => {
-                let is_due = *until <= ctx.now && seat < self.processes.wanted;
-                if let Some(Err(why)) = is_due.then(|| self.start_handler(ctx, seat)) {
-                    self.postpone_handler(ctx, seat, why);
+                let is_due = *until <= ctx.now && slot < self.processes.wanted;
+                if let Some(Err(why)) = is_due.then(|| self.start_handler(ctx, slot)) {
+                    self.postpone_handler(ctx, slot, why);
                 }
                 return;
             }
         };
         if std::mem::take(&mut running.log_readable) {
-            let about = About { number: seat + 1, now: ctx.now, memory: &ctx.memory };
+            let about = About { number: slot + 1, now: ctx.now, memory: &ctx.memory };
             running.log_readable = running.log.read(&mut running.process, about, &mut ctx.scratch);
         }
-        self.read_answers(conns, ctx, distribution, seat);
-        let is_kept_waiting = self.is_kept_waiting(conns, ctx, distribution, seat);
+        self.read_answers(conns, ctx, distribution, slot);
+        let is_kept_waiting = self.is_kept_waiting(conns, ctx, distribution, slot);
         let timeout = self.processes.timeout;
         // It may have failed over what was read.
-        let Some(running) = self.processes.running(seat) else { return };
+        let Some(running) = self.processes.running(slot) else { return };
         if is_kept_waiting {
             running.first_since = ctx.now;
         }
         if let Some(since) = running.closed {
             if let Some(how) = running.process.ended() {
-                self.fail_handler(conns, ctx, distribution, seat, how);
+                self.fail_handler(conns, ctx, distribution, slot, how);
             } else if ctx.now >= since + CLOSED_GRACE {
-                self.fail_handler(conns, ctx, distribution, seat, "closed its pipe");
+                self.fail_handler(conns, ctx, distribution, slot, "closed its pipe");
             }
         } else if running.trial_until.is_some_and(|until| until <= ctx.now) {
             log::info!(
                 "handler {} ({}) stays up while it has nothing to do: the program starts, and a frame that two handlers die of is REJECTED",
-                seat + 1,
+                slot + 1,
                 running.process.id()
             );
             self.processes.stays = true;
@@ -128,7 +128,7 @@ impl<H: Process> Handlers<H> {
                 conns,
                 ctx,
                 distribution,
-                seat,
+                slot,
                 true,
                 format_args!("gave no answer for {timeout:?}"),
             );
@@ -138,22 +138,22 @@ impl<H: Process> Handlers<H> {
     fn postpone_handler<N: Net<Process = H>, P: Pool>(
         &mut self,
         ctx: &mut Ctx<N, P>,
-        seat: usize,
+        slot: usize,
         why: impl Display,
     ) {
-        let place = &mut self.processes.seats[seat];
+        let place = &mut self.processes.slots[slot];
         place.failures += 1;
         let pause = pause(place.failures);
         place.life = Life::Vacant(ctx.now + pause);
         place.trouble = Some(format!("it cannot be started: {why}"));
         let message = format_args!(
             "handler {} cannot be started: {why}: it is tried again in {pause:?}, and frames wait",
-            seat + 1
+            slot + 1
         );
         ctx.notices.say(Notice::HandlerFailed, log::Level::Error, ctx.now, message);
     }
 
-    /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
+    /// A handler has failed: another process takes its slot. If the program works, its calls are tried once more,
     /// each alone, so that the one which is to blame is known and the others are done. If none of its processes has
     /// ever answered, nothing is known of the calls: they wait until one does, or one at least stays up, each alone in
     /// its turn, so that a frame that no handler survives does not keep the others from showing that the program works.
@@ -162,10 +162,10 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         why: impl Display,
     ) {
-        self.replace_handler(conns, ctx, distribution, seat, false, why);
+        self.replace_handler(conns, ctx, distribution, slot, false, why);
     }
 
     /// The same; `hangs` if it was still up. That a process is up and answers nothing is what a program does that is no
@@ -175,20 +175,20 @@ impl<H: Process> Handlers<H> {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
-        seat: usize,
+        slot: usize,
         hangs: bool,
         why: impl Display,
     ) {
         let handlers = &mut self.processes;
-        let mut running = handlers.stand_up(seat, ctx.now).expect(RUNS);
-        let about = About { number: seat + 1, now: ctx.now, memory: &ctx.memory };
+        let mut running = handlers.vacate(slot, ctx.now).expect(RUNS);
+        let about = About { number: slot + 1, now: ctx.now, memory: &ctx.memory };
         let said = running.log.read_last(&mut running.process, about, &mut ctx.scratch);
         let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
         if !handlers.works && !hangs {
             handlers.learn_trial(ctx.now.saturating_duration_since(running.started));
         }
         let (works, pid) = (handlers.works || handlers.stays && !hangs, running.process.id());
-        let place = &mut handlers.seats[seat];
+        let place = &mut handlers.slots[slot];
         place.failed += 1;
         // Of one that died alone with a frame it is the frame that is found out, and many may be to come.
         let is_found = works && running.alone;
@@ -197,7 +197,7 @@ impl<H: Process> Handlers<H> {
         let pause = pause(place.failures);
         place.life = Life::Vacant(ctx.now + pause);
         let calls = std::mem::take(&mut running.calls);
-        let (number, count) = (seat + 1, calls.len());
+        let (number, count) = (slot + 1, calls.len());
         if works {
             let when = if pause.is_zero() { String::new() } else { format!(" in {pause:?}") };
             let message =
@@ -211,7 +211,7 @@ impl<H: Process> Handlers<H> {
             ctx.notices.say(Notice::HandlerFailed, log::Level::Error, ctx.now, message);
             place.trouble = Some(trouble);
         }
-        handlers.leave(seat, *running, false, ctx.now);
+        handlers.leave(slot, *running, false, ctx.now);
         for (_, call) in calls {
             match works {
                 true => self.try_again(conns, ctx, distribution, call, &why),
@@ -221,7 +221,7 @@ impl<H: Process> Handlers<H> {
     }
 }
 
-/// How long a seat stays vacant after so many processes that answered nothing.
+/// How long a slot stays vacant after so many processes that answered nothing.
 fn pause(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,

@@ -61,9 +61,9 @@ impl<H: Process> Handlers<H> {
         self.queue.done();
     }
 
-    /// The seat whose handler is read whatever it writes: that of the oldest call. All are, where that call waits
+    /// The slot whose handler is read whatever it writes: that of the oldest call. All are, where that call waits
     /// until one of them is free.
-    fn is_urgent(&self, seat: usize) -> bool {
+    fn is_urgent(&self, slot: usize) -> bool {
         let with_handlers = self.processes.oldest_calls().min();
         let alone = self.alone.iter().map(|call| call.begun).min();
         let again = self.again.iter().map(|call| call.begun).min();
@@ -73,8 +73,8 @@ impl<H: Process> Handlers<H> {
         };
         let waits = alone.is_some_and(|begun| begun < oldest);
         let is_kept_out = again.is_some_and(|begun| begun < oldest)
-            && self.processes.seat(!self.alone.is_empty()).is_none();
-        waits || is_kept_out || at == Some(seat) && again.is_none_or(|begun| begun > oldest)
+            && self.processes.slot(!self.alone.is_empty()).is_none();
+        waits || is_kept_out || at == Some(slot) && again.is_none_or(|begun| begun > oldest)
     }
 }
 
@@ -95,23 +95,23 @@ impl<H: Process> Handlers<H> {
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
         distribution: &Distribution,
-        seat: usize,
+        slot: usize,
         answer: &Header,
     ) -> bool {
         // What is no answer is not kept.
-        let Some(call) = self.processes[seat].calls.get(&answer.id) else { return true };
+        let Some(call) = self.processes[slot].calls.get(&answer.id) else { return true };
         let bytes = waiting_bytes(call, answer);
         bytes == 0
             || is_next(conns, call.conn, call.seq)
             || self.may_keep(&ctx.memory, bytes)
             || reaches_nobody(conns, distribution, call.conn)
             // What is hashed may be the answer for which the others wait.
-            || self.drafts.is_empty() && self.is_urgent(seat)
+            || self.drafts.is_empty() && self.is_urgent(slot)
     }
 
     /// Whether an answer, whose header came, is to wait for earlier ones.
-    pub(super) fn is_ahead<S>(&self, conns: &Conns<S>, seat: usize, answer: &Header) -> bool {
-        let call = self.processes[seat].calls.get(&answer.id);
+    pub(super) fn is_ahead<S>(&self, conns: &Conns<S>, slot: usize, answer: &Header) -> bool {
+        let call = self.processes[slot].calls.get(&answer.id);
         call.is_some_and(|call| waiting_bytes(call, answer) > 0 && !is_next(conns, call.conn, call.seq))
     }
 
@@ -140,9 +140,9 @@ impl<H: Process> Handlers<H> {
         ctx: &mut Ctx<N, P>,
         distribution: &mut Distribution,
     ) {
-        while let Some((at, seat)) = self.call_to_repeat(conns) {
+        while let Some((at, slot)) = self.call_to_repeat(conns) {
             let call = self.again.swap_remove(at);
-            self.give(conns, ctx, distribution, seat, call);
+            self.give(conns, ctx, distribution, slot, call);
         }
     }
 
@@ -153,7 +153,7 @@ impl<H: Process> Handlers<H> {
 
     fn call_to_repeat<S>(&self, conns: &Conns<S>) -> Option<(usize, usize)> {
         let at = self.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
-        Some((at, self.processes.seat(!self.alone.is_empty())?))
+        Some((at, self.processes.slot(!self.alone.is_empty())?))
     }
 }
 

@@ -13,8 +13,8 @@ use crate::runtime::pool::Pool;
 impl<H: Process> Handlers<H> {
     /// Writes to every handler what its pipe takes.
     pub fn write_calls<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
-        for seat in 0..self.processes.len() {
-            if let Some(running) = self.processes.running(seat) {
+        for slot in 0..self.processes.len() {
+            if let Some(running) = self.processes.running(slot) {
                 running.write(ctx.now);
             }
         }
