@@ -267,7 +267,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 jobs: depth(self.ctx.jobs, JOBS),
                 in_flight: self.ingress.in_flight() as u64,
                 outbox_items: self.conns.entries as u64,
-                lines: self.lines.lengths(),
+                lines: self.wait_queues.lengths(),
                 dedup,
                 dedup_window,
             },

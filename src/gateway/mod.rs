@@ -55,7 +55,7 @@ use ctx::Ctx;
 use distribution::Distribution;
 use handlers::Handlers;
 use ingress::Ingress;
-use ingress::lines::WaitQueues;
+use ingress::wait_queues::WaitQueues;
 use observe::Observe;
 
 use crate::gateway::ledger::Ledger;
@@ -69,7 +69,7 @@ pub struct Gate<N: Net, P: Pool> {
     ctx: Ctx<N, P>,
     conns: Conns<N::Socket>,
     acceptor: Acceptor,
-    lines: WaitQueues,
+    wait_queues: WaitQueues,
     ingress: Ingress,
     /// Where a handler answers frames before they are distributed.
     handlers: Handlers<N::Process>,
@@ -86,7 +86,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         Gate {
             conns: Conns::new(),
             acceptor: Acceptor::default(),
-            lines: WaitQueues::default(),
+            wait_queues: WaitQueues::default(),
             ingress: Ingress::new(&config),
             handlers: Handlers::new(&config, now),
             distribution: Distribution::new(&config),

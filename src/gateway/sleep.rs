@@ -48,7 +48,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let at_once = !self.conns.due.runnable.is_empty()
             || !self.conns.due.dirty.is_empty()
-            || self.lines.go_on()
+            || self.wait_queues.go_on()
             || self.acceptor.is_ready(self.ctx.now)
             || self.observe.is_surveyed()
             || self.distribution.fragments.has_to_hash()
@@ -63,7 +63,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         [
             self.conns.deadlines.next(),
             self.acceptor.retry_at(),
-            self.lines.reclaim_at(),
+            self.wait_queues.reclaim_at(),
             // Once it is over, handlers alone are waited for.
             self.ctx.draining.filter(|&until| until > self.ctx.now),
             self.pause_state.next_deadline(),

@@ -41,9 +41,9 @@ impl Acks {
 
     /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
     pub fn add_sink(&mut self, sink: Box<dyn Sink>, now: Instant) {
-        let (waiting, puts, bytes) = (VecDeque::new(), 0, 0);
+        let (waiting, pending, bytes) = (VecDeque::new(), 0, 0);
         assert!(self.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.sinks.each.push(SinkQueue { sink, waiting, puts, bytes, heard: now });
+        self.sinks.each.push(SinkQueue { sink, waiting, pending, bytes, heard: now });
     }
 
     /// Frames with these digests were accepted before this run, at these times, and the sink of this name has them.

@@ -1,4 +1,4 @@
-//! What is put into the sinks, and what becomes of it when they have given their word.
+//! What is enqueued for the sinks, and what becomes of it when they have given their word.
 
 use std::time::Instant;
 
@@ -14,24 +14,24 @@ use crate::runtime::net::Net;
 use crate::wire::{Body, DIGEST, Status};
 
 impl Acks {
-    /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
+    /// A ticket under which something will be enqueued at once, that some sinks have already; none without sinks.
     pub fn ticket(&mut self, before: SinkSet, now: Instant) -> Option<Ticket> {
         (!self.sinks.is_empty()).then(|| self.sinks.begin(before, now))
     }
 
-    /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
+    /// A ticket under which the frame of this digest will be enqueued in its turn, so that its copies can be told when
     /// it is confirmed; none without sinks.
     pub fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Option<Ticket> {
         (!self.sinks.is_empty()).then(|| self.sinks.promise(digest, before, now))
     }
 
-    /// What was promised was put.
+    /// What was promised was enqueued.
     pub fn keep_promise(&mut self, ticket: Ticket) {
         let over = self.sinks.end_promise(ticket, None);
         debug_assert!(over.is_none(), "no sink has given its word yet");
     }
 
-    /// What was promised will not be put.
+    /// What was promised will not be enqueued.
     pub fn break_promise<N: Net, P>(
         &mut self,
         conns: &mut Conns<N::Socket>,
@@ -44,15 +44,21 @@ impl Acks {
         }
     }
 
-    /// Puts a connection's frames under a ticket.
-    pub fn put<N, P>(&mut self, ctx: &mut Ctx<N, P>, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
+    /// Enqueues a connection's frames under a ticket.
+    pub fn enqueue<N, P>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        ticket: Ticket,
+        id: ConnId,
+        body: &Body,
+        frames: u32,
+    ) {
         ctx.ledger.sunk.put += u64::from(frames);
-        self.sinks.put(ticket, id.key(), body, frames, ctx.now);
+        self.sinks.enqueue(ticket, id.key(), body, frames, ctx.now);
     }
 
-    /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
-    /// one put is.
-    pub fn put_again<N, P>(
+    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is enqueued once at least.
+    pub fn enqueue_again<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
         id: ConnId,
@@ -63,7 +69,7 @@ impl Acks {
         let ticket = self.ticket(before, ctx.now)?;
         // Whoever subscribes had it the first time.
         ctx.ledger.delivered += 1;
-        self.put(ctx, ticket, id, body, 1);
+        self.enqueue(ctx, ticket, id, body, 1);
         self.sinks.know(ticket, digest);
         Some(ticket)
     }
@@ -79,7 +85,7 @@ impl Acks {
     pub fn know_message(&mut self, ticket: Ticket, digest: [u8; DIGEST], fragments: Vec<[u8; DIGEST]>) {
         if self.dedup.is_some() {
             fragments.into_iter().for_each(|fragment| self.sinks.know(ticket, fragment));
-            self.sinks.know_whole(ticket, digest);
+            self.sinks.know_message(ticket, digest);
         }
     }
 
@@ -141,7 +147,7 @@ impl Acks {
     /// Every sink has given its word.
     fn conclude<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, pending: Pending) {
         let done = pending.done();
-        let Pending { frames, refusal, replies, digests, whole, .. } = pending;
+        let Pending { frames, refusal, replies, digests, message, .. } = pending;
         {
             let sunk = &mut ctx.ledger.sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
@@ -150,14 +156,14 @@ impl Acks {
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
             // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
             for digest in &digests {
-                match done.is_empty() || whole.is_some() {
+                match done.is_empty() || message.is_some() {
                     true => dedup.forget(digest),
                     false => dedup.set_done(digest, done),
                 }
             }
-            // Parts that come again are put together again, and it is found by its own.
-            if let Some(whole) = whole.filter(|_| !done.is_empty()) {
-                dedup.accept(whole, done, ctx.now);
+            // Fragments that come again are put together again, and it is found by its own.
+            if let Some(message) = message.filter(|_| !done.is_empty()) {
+                dedup.accept(message, done, ctx.now);
             }
         }
         for reply in replies {

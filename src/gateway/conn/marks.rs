@@ -40,8 +40,8 @@ impl<S> Conns<S> {
     /// Something is over that its end may have waited for.
     pub fn mark_ending(&mut self, id: ConnId) {
         let conn = &mut self[id];
-        if !matches!(conn.state, State::Open) && !conn.settles {
-            conn.settles = true;
+        if !matches!(conn.state, State::Open) && !conn.is_marked {
+            conn.is_marked = true;
             self.due.ending.push(id);
         }
     }

@@ -97,7 +97,7 @@ pub struct Conn<S> {
     pub traffic: Traffic,
 
     /// It is on the list of those whose next step towards their end is looked at when the turn ends.
-    pub settles: bool,
+    pub is_marked: bool,
     /// The earliest entry it has among the deadlines.
     pub armed: Option<Moment>,
     /// When Closing and Lingering end, whatever the peer does.
@@ -119,7 +119,7 @@ impl<S> Conn<S> {
             order: Order { authorized, ..Order::default() },
             writing: Writing::new(moment),
             traffic: Traffic::default(),
-            settles: false,
+            is_marked: false,
             armed: None,
             linger_until: moment,
         }

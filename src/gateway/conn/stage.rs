@@ -32,7 +32,7 @@ pub struct Stage {
     pub controls: usize,
     /// A frame that ends the connection is among them: what comes behind it is not called.
     pub over: bool,
-    /// A whole whose last part is of this connection waits for its digest: what waits comes behind it.
+    /// A message whose last fragment is of this connection waits for its digest: what waits comes behind it.
     pub hashing: bool,
     /// Replies that wait for a confirmation.
     pub pending_replies: u32,

@@ -34,7 +34,7 @@ impl Distribution {
         let targets = self.egress.route(topic).expect("a topic is checked before its call");
         let ticket = promised.or_else(|| self.acks.ticket(SinkSet::NONE, ctx.now));
         if let Some(ticket) = ticket {
-            self.acks.put(ctx, ticket, id, frame.body(), 1);
+            self.acks.enqueue(ctx, ticket, id, frame.body(), 1);
         }
         if let Some(ticket) = promised {
             self.acks.keep_promise(ticket);

@@ -21,7 +21,7 @@ use crate::runtime::pool::Pool;
 use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
-struct OpenRun {
+struct TargetRun {
     start: usize,
     end: usize,
     frames: u32,
@@ -30,7 +30,7 @@ struct OpenRun {
 
 /// Neighbouring frames of one topic, not enqueued yet: whoever subscribes to several topics gets their frames as one
 /// run, and a sink tells topics apart.
-struct OpenPut<'a> {
+struct TopicRun<'a> {
     start: usize,
     end: usize,
     frames: u32,
@@ -99,17 +99,17 @@ impl Distribution {
         let config = ctx.config.clone();
         let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.acks.has_sinks());
         let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
-        let mut run: Option<OpenRun> = None;
-        let mut to_put: Option<OpenPut<'_>> = None;
+        let mut run: Option<TargetRun> = None;
+        let mut topic_run: Option<TopicRun<'_>> = None;
         let mut last: Option<(&[u8], Targets)> = None;
         let mut closing = None;
         // From this frame on what is behind waits; whether for room, or for a digest.
         let mut rest = None;
         for (index, frame) in (0..).zip(verified.iter()) {
             if frame.header.is_part() {
-                // Its whole may be complete, and comes behind what came before it.
-                self.close_put(ctx, id, &verified, to_put.take(), ticket);
-                self.close_run(conns, ctx, id, &verified, run.take());
+                // Its message may be complete, and comes behind what came before it.
+                self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
+                self.deliver_run(conns, ctx, id, &verified, run.take());
             }
             if conns[id].order.discard || closing.is_some() {
                 ctx.ledger.undelivered += 1;
@@ -119,16 +119,16 @@ impl Distribution {
                 Effect::Deliver(targets) => {
                     // A sink would have it all the same.
                     let lost = targets.is_empty() && !self.acks.has_sinks();
-                    let goes_on = |open: &OpenPut<'_>| open.end == frame.at && open.topic == frame.topic;
-                    if !alone && ticket.is_some() && !to_put.as_ref().is_some_and(goes_on) {
+                    let goes_on = |open: &TopicRun<'_>| open.end == frame.at && open.topic == frame.topic;
+                    if !alone && ticket.is_some() && !topic_run.as_ref().is_some_and(goes_on) {
                         // A sink may refuse one run and confirm the next: each has a ticket of its own.
-                        self.close_put(ctx, id, &verified, to_put.take(), ticket);
+                        self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
                         self.push_ready(conns, id, &mut replies.bytes, &mut room, ticket.take());
                     }
                     let under = self.ticket_of(ctx, id, &verified, &frame, alone, &mut ticket);
                     if under.is_some() && !alone {
                         let (start, end, topic) = (frame.at, frame.end(), frame.topic);
-                        let open = to_put.get_or_insert(OpenPut { start, end, frames: 0, topic });
+                        let open = topic_run.get_or_insert(TopicRun { start, end, frames: 0, topic });
                         open.end = end;
                         open.frames += 1;
                     }
@@ -138,8 +138,8 @@ impl Distribution {
                             open.frames += 1;
                         }
                         _ => {
-                            self.close_run(conns, ctx, id, &verified, run.take());
-                            run = Some(OpenRun { start: frame.at, end: frame.end(), frames: 1, targets });
+                            self.deliver_run(conns, ctx, id, &verified, run.take());
+                            run = Some(TargetRun { start: frame.at, end: frame.end(), frames: 1, targets });
                         }
                     }
                     match under {
@@ -151,9 +151,9 @@ impl Distribution {
                 }
                 Effect::Again(before) => {
                     // It has its place behind what comes before it.
-                    self.close_put(ctx, id, &verified, to_put.take(), ticket);
+                    self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
                     let body = verified.body().part(frame.at, frame.end());
-                    if let Some(under) = self.acks.put_again(ctx, id, &body, frame.digest, before) {
+                    if let Some(under) = self.acks.enqueue_again(ctx, id, &body, frame.digest, before) {
                         self.acks.reply_under(conns, id, under, &frame.header, Status::Ok, &mut room);
                     }
                 }
@@ -194,8 +194,8 @@ impl Distribution {
                 }
             }
         }
-        self.close_put(ctx, id, &verified, to_put, ticket);
-        self.close_run(conns, ctx, id, &verified, run);
+        self.enqueue_run(ctx, id, &verified, topic_run, ticket);
+        self.deliver_run(conns, ctx, id, &verified, run);
         let rest = rest
             .filter(|&(index, _)| index < verified.frames())
             .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
@@ -235,8 +235,8 @@ impl Distribution {
         ctx.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
         let ticket = self.acks.ticket(SinkSet::NONE, ctx.now);
-        self.close_put(ctx, id, verified, Some(OpenPut { start: 0, end, frames, topic }), ticket);
-        self.close_run(conns, ctx, id, verified, Some(OpenRun { start: 0, end, frames, targets }));
+        self.enqueue_run(ctx, id, verified, Some(TopicRun { start: 0, end, frames, topic }), ticket);
+        self.deliver_run(conns, ctx, id, verified, Some(TargetRun { start: 0, end, frames, targets }));
         true
     }
 
@@ -347,36 +347,36 @@ impl Distribution {
     }
 
     /// Hands a run to its subscribers.
-    fn close_run<N: Net, P>(
+    fn deliver_run<N: Net, P>(
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         id: ConnId,
         verified: &Verified,
-        run: Option<OpenRun>,
+        run: Option<TargetRun>,
     ) {
-        if let Some(OpenRun { start, end, frames, targets }) = run {
+        if let Some(TargetRun { start, end, frames, targets }) = run {
             let body = verified.body().part(start, end);
             self.egress.hand_out(conns, ctx, id, body, frames, &targets);
         }
     }
 
     /// Hands frames of one topic to the sinks, where there are some.
-    fn close_put<N, P>(
+    fn enqueue_run<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
         id: ConnId,
         verified: &Verified,
-        to_put: Option<OpenPut<'_>>,
+        topic_run: Option<TopicRun<'_>>,
         ticket: Option<Ticket>,
     ) {
-        if let (Some(OpenPut { start, end, frames, .. }), Some(ticket)) = (to_put, ticket) {
-            self.acks.put(ctx, ticket, id, &verified.body().part(start, end), frames);
+        if let (Some(TopicRun { start, end, frames, .. }), Some(ticket)) = (topic_run, ticket) {
+            self.acks.enqueue(ctx, ticket, id, &verified.body().part(start, end), frames);
         }
     }
 
     /// The ticket of a frame that is distributed: that of the run that is open, or, where a sink judges each frame
-    /// alone, its own, under which it is put.
+    /// alone, its own, under which it is enqueued.
     fn ticket_of<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
@@ -391,7 +391,7 @@ impl Distribution {
         }
         let under = (*ticket)?;
         if alone {
-            self.acks.put(ctx, under, id, &verified.body().part(frame.at, frame.end()), 1);
+            self.acks.enqueue(ctx, under, id, &verified.body().part(frame.at, frame.end()), 1);
         }
         self.acks.know(under, frame.digest);
         Some(under)

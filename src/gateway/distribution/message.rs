@@ -70,7 +70,7 @@ impl Distribution {
         }
         let ticket = self.acks.ticket(before, ctx.now);
         if let Some(ticket) = ticket {
-            self.acks.put(ctx, ticket, from, made.body(), 1);
+            self.acks.enqueue(ctx, ticket, from, made.body(), 1);
             self.acks.know_message(ticket, frame.digest, digests);
         }
         match before.is_empty() {

@@ -1,11 +1,11 @@
-//! From sockets to verdicts: reading, cutting, verifying, and lines of those who wait to be read.
+//! From sockets to verdicts: reading, cutting, verifying, and queues of those that wait to be read.
 
 pub(in crate::gateway) mod large;
-pub(in crate::gateway) mod lines;
 pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
 mod read_large;
 pub(in crate::gateway) mod reading;
+pub(in crate::gateway) mod wait_queues;
 
 use order::Item;
 

@@ -18,7 +18,7 @@ use crate::wire::{Batch, Fault, Header, Rest, Verified, cut, verify};
 
 /// How a connection is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ReadMode {
     /// Into the lent buffer, at most until so many bytes are in it.
     Small { filled_max: usize },
     /// Into the large frame that it began.
@@ -30,7 +30,7 @@ pub enum Way {
 }
 
 /// What came of a read, and is to be seen to.
-pub enum Came {
+pub enum ReadOutcome {
     /// Nothing, or a part of what is kept until the rest of it comes.
     Nothing,
     /// Whole frames, and what is wrong with what follows them.
@@ -49,15 +49,15 @@ impl Ingress {
         &mut self,
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
-        way: Way,
-    ) -> Came {
-        let came = match way {
-            Way::Small { filled_max } => self.read_small(conn, ctx, filled_max),
-            Way::Large => self.read_large(conn, ctx),
-            Way::BeginLarge => self.begin_large(conn, ctx),
-            Way::Discard => self.discard(conn, ctx),
+        mode: ReadMode,
+    ) -> ReadOutcome {
+        let outcome = match mode {
+            ReadMode::Small { filled_max } => self.read_small(conn, ctx, filled_max),
+            ReadMode::Large => self.read_large(conn, ctx),
+            ReadMode::BeginLarge => self.begin_large(conn, ctx),
+            ReadMode::Discard => self.discard(conn, ctx),
         };
-        came.unwrap_or_else(|came| came)
+        outcome.unwrap_or_else(|outcome| outcome)
     }
 
     /// Reads into the lent buffer, behind what is left of the read before, and cuts it.
@@ -66,7 +66,7 @@ impl Ingress {
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
         filled_max: usize,
-    ) -> Result<Came, Came> {
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
         let n = taken(conn, ctx, result, filled_max - tail)?;
@@ -90,7 +90,7 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
         tail: usize,
         filled: usize,
-    ) -> Came {
+    ) -> ReadOutcome {
         let cut = cut(&ctx.scratch[..filled], &self.rules);
         let header = match cut.rest {
             Rest::Begun(header) => Some(header),
@@ -111,8 +111,8 @@ impl Ingress {
         let is_same = tail > 0 && cut.frames == 0;
         keep_partial(conn, ctx, rest, header, is_same);
         match cut.rest {
-            Rest::Fault(fault) => Came::Cut(batch, Some(fault)),
-            Rest::Short | Rest::Begun(_) => Came::Cut(batch, None),
+            Rest::Fault(fault) => ReadOutcome::Cut(batch, Some(fault)),
+            Rest::Short | Rest::Begun(_) => ReadOutcome::Cut(batch, None),
         }
     }
 
@@ -156,10 +156,14 @@ impl Ingress {
     }
 
     /// Throws away what still comes on a connection that is closing.
-    fn discard<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> Result<Came, Came> {
+    fn discard<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let result = ctx.net.read(conn.socket(), &mut ctx.scratch);
         taken(conn, ctx, result, ctx.scratch.len())?;
-        Ok(Came::Nothing)
+        Ok(ReadOutcome::Nothing)
     }
 }
 
@@ -181,9 +185,9 @@ pub(super) fn taken<N: Net, P>(
     ctx: &mut Ctx<N, P>,
     result: io::Result<usize>,
     wanted: usize,
-) -> Result<usize, Came> {
+) -> Result<usize, ReadOutcome> {
     match result {
-        Ok(0) => Err(Came::End),
+        Ok(0) => Err(ReadOutcome::End),
         Ok(n) => {
             // A short read has emptied the socket; only the end may be behind it.
             conn.reading.readable = n == wanted || conn.reading.read_closed;
@@ -195,9 +199,9 @@ pub(super) fn taken<N: Net, P>(
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             conn.reading.readable = false;
-            Err(Came::Nothing)
+            Err(ReadOutcome::Nothing)
         }
-        Err(error) => Err(Came::Lost(error.kind())),
+        Err(error) => Err(ReadOutcome::Lost(error.kind())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::large::Large;
-use super::lines::WaitQueue;
+use super::wait_queues::WaitQueue;
 use crate::core::limits::{READ_MAX, READ_MIN};
 use crate::core::memory::Charge;
 use crate::gateway::conn::ConnId;

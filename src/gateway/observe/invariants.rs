@@ -98,9 +98,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             );
             assert_eq!(conn.reading.queued, runnable.contains(&conn.id));
             assert_eq!(conn.writing.dirty, dirty.contains(&conn.id));
-            let is_marked = conn.settles || matches!(conn.state, State::Ending | State::Lost);
+            let is_marked = conn.is_marked || matches!(conn.state, State::Ending | State::Lost);
             assert!(!is_marked, "its next step was taken before the turn ended");
-            assert_eq!(conn.reading.waiting.is_some(), self.lines.contains(conn.id));
+            assert_eq!(conn.reading.waiting.is_some(), self.wait_queues.contains(conn.id));
             if conn.state == State::Gone {
                 assert!(
                     Outbox::is_empty(&conn.writing.outbox)
@@ -119,7 +119,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         let most = 2 * self.conns.len() + LISTED + 1;
-        assert!(self.lines.longest() <= most, "5: names of those that are no more stand in line");
+        assert!(self.wait_queues.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
         self.ctx.ledger.in_flight();
     }

@@ -8,8 +8,8 @@ use crate::core::limits::{
 use crate::core::memory::Share;
 use crate::gateway::Gate;
 use crate::gateway::conn::{Conn, State};
-use crate::gateway::ingress::lines::WaitQueue;
-use crate::gateway::ingress::read::Way;
+use crate::gateway::ingress::read::ReadMode;
+use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::snapshot::PauseCause;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -18,7 +18,7 @@ use crate::runtime::pool::Pool;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Be read.
-    Read(Way),
+    Read(ReadMode),
     /// Wait in line.
     Wait(WaitQueue, PauseCause),
     /// Not now; whoever lifts the reason marks it runnable.
@@ -29,10 +29,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
     /// in another, unless what it needs is set aside for it.
     pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<WaitQueue>) -> Admission {
-        let passes = |line| first_in == Some(line) || !self.lines.is_waited_for(line);
+        let passes = |line| first_in == Some(line) || !self.wait_queues.is_waited_for(line);
         match conn.state {
             State::Open => {}
-            State::Ending | State::Closing | State::Lingering => return Admission::Read(Way::Discard),
+            State::Ending | State::Closing | State::Lingering => return Admission::Read(ReadMode::Discard),
             State::Draining | State::Lost | State::Gone => {
                 let drains = self.ctx.draining.is_some();
                 let cause = if drains { PauseCause::Draining } else { PauseCause::Ending };
@@ -64,13 +64,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Sinks);
         }
         // A read hands over at most one batch or one piece.
-        let are_others_before = first_in.is_none() && self.lines.is_waited_for(WaitQueue::Workers);
+        let are_others_before = first_in.is_none() && self.wait_queues.is_waited_for(WaitQueue::Workers);
         if !self.ctx.takes_jobs() || self.distribution.fragments.is_behind() || are_others_before {
             return Admission::Wait(WaitQueue::Workers, PauseCause::Workers);
         }
         if let Some(large) = conn.reading.larges.last().filter(|large| !large.is_received()) {
             return match large.backlog() < LARGE_BACKLOG {
-                true => Admission::Read(Way::Large),
+                true => Admission::Read(ReadMode::Large),
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
@@ -81,7 +81,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             let need = header.frame_len() + BUFFER_OVERHEAD;
             return match passes(WaitQueue::Large) && self.ctx.memory.has_room(Share::Large, need) {
-                true => Admission::Read(Way::BeginLarge),
+                true => Admission::Read(ReadMode::BeginLarge),
                 false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
             };
         }
@@ -90,10 +90,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ if passes(WaitQueue::Small)
                 && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) =>
             {
-                Admission::Read(Way::Small { filled_max })
+                Admission::Read(ReadMode::Small { filled_max })
             }
             // The frame that it began can always be finished.
-            Some(header) => Admission::Read(Way::Small { filled_max: header.frame_len() }),
+            Some(header) => Admission::Read(ReadMode::Small { filled_max: header.frame_len() }),
             None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
         }
     }

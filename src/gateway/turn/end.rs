@@ -23,7 +23,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// the middle of anybody's work.
     pub(super) fn settle_ending(&mut self) {
         for id in std::mem::take(&mut self.conns.due.ending) {
-            self.conns[id].settles = false;
+            self.conns[id].is_marked = false;
             self.settle(id);
         }
     }

@@ -12,9 +12,9 @@ mod drain;
 mod end;
 mod expire;
 mod hang_up;
-mod lines;
 mod read;
 mod verdicts;
+mod wait_queues;
 mod write;
 
 use std::time::Instant;

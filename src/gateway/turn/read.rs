@@ -2,9 +2,9 @@
 
 use super::admission::Admission;
 use crate::gateway::conn::ConnId;
-use crate::gateway::ingress::lines::WaitQueue;
 use crate::gateway::ingress::order::Item;
-use crate::gateway::ingress::read::Came;
+use crate::gateway::ingress::read::ReadOutcome;
+use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::snapshot::PauseCause;
 use crate::gateway::{CloseReason, Gate};
 use crate::runtime::net::Net;
@@ -34,8 +34,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !conn.reading.readable || conn.reading.ended {
             return;
         }
-        let way = match self.admission(conn, first_in) {
-            Admission::Read(way) => way,
+        let mode = match self.admission(conn, first_in) {
+            Admission::Read(mode) => mode,
             Admission::Wait(line, cause) => return self.leave_unread(id, cause, Some(line)),
             Admission::Blocked(cause) => return self.leave_unread(id, cause, None),
         };
@@ -44,9 +44,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // The time that it could not go on is not its own.
             conn.reading.frame_since = self.ctx.now.into();
         }
-        match self.ingress.read(conn, &mut self.ctx, way) {
-            Came::Nothing => {}
-            Came::Cut(batch, fault) => {
+        match self.ingress.read(conn, &mut self.ctx, mode) {
+            ReadOutcome::Nothing => {}
+            ReadOutcome::Cut(batch, fault) => {
                 if let Some(verified) =
                     batch.and_then(|batch| self.ingress.verify(conn, &mut self.ctx, batch))
                 {
@@ -58,13 +58,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.release(id);
                 }
             }
-            Came::Piece(number) => {
+            ReadOutcome::Piece(number) => {
                 if self.ingress.hash_on(conn, &mut self.ctx, number) {
                     self.release(id);
                 }
             }
-            Came::End => self.end_of_stream(id),
-            Came::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
+            ReadOutcome::End => self.end_of_stream(id),
+            ReadOutcome::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
         }
         self.conns.mark_runnable(id);
         self.conns.arm(id, &self.ctx.config);
@@ -78,7 +78,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         self.observe.begin_pause(conn, cause, self.ctx.now);
         match (line, cause) {
-            (Some(line), _) => self.lines.join(&mut self.conns, id, line, self.ctx.now),
+            (Some(line), _) => self.wait_queues.join(&mut self.conns, id, line, self.ctx.now),
             (None, PauseCause::Sinks) => {
                 if !std::mem::replace(&mut conn.reading.sink_held, true) {
                     self.distribution.acks.hold(id, &self.conns);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::admission::Admission;
 use crate::core::limits::{GONE, OUTBOX_ENTRY, RECLAIM_AFTER, RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN};
 use crate::gateway::conn::{Conn, ConnId, State};
-use crate::gateway::ingress::lines::WaitQueue;
+use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::{CloseReason, Gate, SlowPolicy};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -16,14 +16,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn resume_lines(&mut self) {
         self.charge_entries();
         let mut went_on = false;
-        self.lines.begin();
+        self.wait_queues.begin();
         for line in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
             went_on |= self.resume_line(line);
         }
         // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
-        if self.lines.is_reclaiming()
+        if self.wait_queues.is_reclaiming()
             || self.has_to_reclaim_early()
-            || self.lines.is_reclaim_due(went_on, self.ctx.now)
+            || self.wait_queues.is_reclaim_due(went_on, self.ctx.now)
         {
             self.reclaim();
         }
@@ -39,10 +39,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn resume_line(&mut self, line: WaitQueue) -> bool {
         let mut went_on = false;
         // Whoever comes back into the line in this turn waits for the next.
-        for _ in 0..self.lines.len(line) {
-            let Some(id) = self.lines.first(line) else { break };
+        for _ in 0..self.wait_queues.len(line) {
+            let Some(id) = self.wait_queues.first(line) else { break };
             if !self.ctx.fair.may_read() {
-                self.lines.cut();
+                self.wait_queues.cut();
                 return true;
             }
             let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
@@ -50,7 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             if waits_on(verdict) {
                 break;
             }
-            self.lines.leave_first(line);
+            self.wait_queues.leave_first(line);
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.reading.waiting = None;
                 self.read_one(id, Some(line));
@@ -63,10 +63,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether to take memory back though nobody has waited for long: it is nearly full, and much of that is held by
     /// peers that have stalled. They have had their time; with what comes next, everyone else would wait as long.
     fn has_to_reclaim_early(&mut self) -> bool {
-        if !self.lines.may_look_early(self.ctx.now) || self.ctx.memory.small_is_eased() {
+        if !self.wait_queues.may_look_early(self.ctx.now) || self.ctx.memory.small_is_eased() {
             return false;
         }
-        self.lines.looked_early(self.ctx.now);
+        self.wait_queues.looked_early(self.ctx.now);
         let held: usize = self.conns.iter().map(|conn| self.reclaimable(conn)).sum();
         held >= self.ctx.memory.small_may() / RECLAIM_SHARE
     }
@@ -92,7 +92,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 break;
             }
         }
-        self.lines.reclaimed(!stalled.is_empty(), is_enough, self.ctx.now);
+        self.wait_queues.reclaimed(!stalled.is_empty(), is_enough, self.ctx.now);
     }
 
     /// Bytes that giving up a peer would free (at most: others may share them).
