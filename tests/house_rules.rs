@@ -42,6 +42,28 @@ fn nothing_more_is_unsafe() {
     assert_eq!(found, UNSAFE.map(|(name, count)| (name.to_owned(), count)));
 }
 
+/// Where methods of the whole gate are: its parts have none, so they cannot call what is above them.
+const WHOLE_GATE: [&str; 5] = [
+    "src/gateway/mod.rs",
+    "src/gateway/commands.rs",
+    "src/gateway/sleep.rs",
+    "src/gateway/turn/",
+    "src/gateway/observe/invariants.rs",
+];
+
+#[test]
+fn parts_of_the_gate_do_not_know_it() {
+    let knows = |source: &str| source.split(" Gate<").count() > 1;
+    let found: Vec<String> = sources(&["src/gateway"])
+        .into_iter()
+        .filter(|(_, source)| knows(source))
+        .map(|(name, _)| name)
+        .filter(|name| !WHOLE_GATE.iter().any(|allowed| name.starts_with(allowed)))
+        .collect();
+    assert!(found.is_empty(), "{found:?} have methods of the gate: return what the turn is to do");
+    assert!(knows("impl<N: Net, P: Pool> Gate<N, P> {"));
+}
+
 fn judge(name: &str, source: &str) -> Vec<String> {
     let lines = source.lines().count();
     let long = (lines > LINES_MAX).then(|| format!("{name}: {lines} lines, {LINES_MAX} are enough"));

@@ -26,7 +26,7 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// Its name on the command line.
+    /// Its name on the command caller.
     pub fn name(self) -> &'static str {
         match self {
             Overflow::Pause => "pause",
@@ -68,7 +68,7 @@ pub struct Calls {
     readers: Queue,
     /// Connections all of whose calls were let in since they were asked for, and of those that wait to be read, those
     /// all of whose calls have begun.
-    let_in: Vec<u64>,
+    let_in: Queue,
 }
 
 /// The calls of one connection. One that has none and waits for nothing has no entry.
@@ -81,6 +81,8 @@ struct Caller {
     /// It is not called, for a reason of its own.
     aside: bool,
     reader: bool,
+    /// It is to be woken.
+    let_in: bool,
 }
 
 /// Connections in the order of their turns, with their numbers. One that is forgotten leaves its entry
@@ -99,6 +101,13 @@ struct Queue {
 impl Queue {
     fn push(&mut self, conn: u64, caller: &Caller) {
         self.entries.push_back((conn, caller.number));
+    }
+
+    /// Adds a connection that is to be woken, unless it is there already.
+    fn push_once(&mut self, conn: u64, caller: &mut Caller) {
+        if !std::mem::replace(&mut caller.let_in, true) {
+            self.push(conn, caller);
+        }
     }
 
     fn pop(&mut self, callers: &HashMap<u64, Caller>) -> Option<u64> {
@@ -150,7 +159,7 @@ impl Calls {
             ring: Queue::default(),
             beyond: Queue::default(),
             readers: Queue::default(),
-            let_in: Vec::new(),
+            let_in: Queue::default(),
         }
     }
 
@@ -222,8 +231,13 @@ impl Calls {
 
     /// Names the connections that may be read again: all of whose calls were let in, or have begun, and of those that
     /// wait for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
+    /// One that was [forgotten](Self::forget) is never named.
     pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
-        for conn in self.let_in.drain(..) {
+        while let Some(conn) = self.let_in.pop(&self.callers) {
+            if let Some(caller) = self.callers.get_mut(&conn) {
+                caller.let_in = false;
+            }
+            self.tidy(conn);
             go(conn);
         }
         let mut room = self.room();
@@ -253,7 +267,7 @@ impl Calls {
             if caller.waiting > 0 {
                 self.ring.push(conn, caller);
             } else if caller.reader && caller.beyond == 0 {
-                self.let_in.push(conn);
+                self.let_in.push_once(conn, caller);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -295,6 +309,9 @@ impl Calls {
         }
         if caller.reader {
             self.readers.forget_one(&self.callers);
+        }
+        if caller.let_in {
+            self.let_in.forget_one(&self.callers);
         }
         self.let_in_beyond();
     }
@@ -339,15 +356,15 @@ impl Calls {
             if caller.beyond > 0 {
                 self.beyond.push(conn, caller);
             } else {
-                self.let_in.push(conn);
+                self.let_in.push_once(conn, caller);
             }
             self.admit(conn, 1);
         }
     }
 
     fn tidy(&mut self, conn: u64) {
-        if let Some(Caller { waiting: 0, beyond: 0, aside: false, reader: false, .. }) =
-            self.callers.get(&conn)
+        let caller = self.callers.get(&conn);
+        if let Some(Caller { waiting: 0, beyond: 0, aside: false, reader: false, let_in: false, .. }) = caller
         {
             self.callers.remove(&conn);
         }
@@ -356,7 +373,7 @@ impl Calls {
     /// Whether nothing is counted for anyone.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        let queues = [&self.ring, &self.beyond, &self.readers];
+        let queues = [&self.ring, &self.beyond, &self.readers, &self.let_in];
         self.in_flight == 0 && self.callers.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }
@@ -527,7 +544,7 @@ mod tests {
             calls.set_waiting_max(0);
             calls.forget(conn);
             let left = conn as usize;
-            for queue in [&calls.ring, &calls.beyond, &calls.readers] {
+            for queue in [&calls.ring, &calls.beyond, &calls.readers, &calls.let_in] {
                 assert!(queue.entries.len() <= 2 * left + 1, "{} for {left}", queue.entries.len());
                 assert!(queue.looks <= 3 * CONNS as usize, "{} looks", queue.looks);
             }
@@ -549,6 +566,29 @@ mod tests {
             conn != 2
         });
         assert_eq!(woken, [2, 3]);
+    }
+
+    #[test]
+    fn one_that_is_forgotten_is_not_woken() {
+        let mut calls = open(1, 1);
+        assert_eq!(calls.arrive(1, 2), 2);
+        for conn in [2, 3] {
+            calls.leave_beyond(conn, 1);
+        }
+        assert_eq!(calls.begin(|_| true), Some(1));
+        // What the first leaves is let in, and the second of these leaves before anybody is told.
+        calls.forget(1);
+        calls.set_waiting_max(9);
+        calls.forget(2);
+        let mut woken = Vec::new();
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
+        assert_eq!(woken, [3]);
+        calls.forget(3);
+        calls.done();
+        assert!(calls.is_empty());
     }
 
     #[test]
@@ -574,6 +614,7 @@ mod tests {
         calls.done();
         assert_eq!(begin_all(&mut calls), [2]);
         calls.done();
+        calls.wake(|conn| conn == 2);
         assert!(calls.is_empty());
     }
 }

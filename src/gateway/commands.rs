@@ -8,7 +8,8 @@ use super::{Config, Gate};
 use crate::core::limits::{JOBS, WAITERS};
 use crate::core::units::{Size, later, rounded};
 use crate::gateway::control::{Answer, Change, Command, Paused, Setting};
-use crate::gateway::snapshot::{DedupWindow, Depth, MemoryUse, Phase, Queues, Snapshot};
+use crate::gateway::distribution::Distribution;
+use crate::gateway::snapshot::{Depth, MemoryUse, Phase, Queues, Snapshot};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 
@@ -52,7 +53,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 answer.give(result);
             }
             Command::Describe { survey: false, answer } => answer.give(self.describe()),
-            Command::Describe { survey: true, answer } => self.ask_survey(answer),
+            Command::Describe { survey: true, answer } => self.observe.ask_survey(answer),
         }
     }
 
@@ -70,13 +71,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn paused_answer(&self) -> Paused {
-        let in_flight = self.ctx.ledger.in_flight() - self.calling.lined_up - self.fragments.held();
-        let (queued, parked) = match self.calling.answers() {
-            true => (self.calling.lined_up, 0),
-            false => (0, self.calling.lined_up),
+        let held = self.distribution.fragments.held();
+        let in_flight = self.ctx.ledger.in_flight() - self.conns.staged.waiting - held;
+        let (queued, parked) = match self.handlers.answers() {
+            true => (self.conns.staged.waiting, 0),
+            false => (0, self.conns.staged.waiting),
         };
         let unconfirmed = self.ctx.ledger.sunk.unconfirmed();
-        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held: self.fragments.held() }
+        Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held }
     }
 
     fn resume(&mut self) -> bool {
@@ -94,14 +96,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Whether everything that was accepted is finished and written, but for frames that wait for a handler, parts
     /// that are held, and what waits for room for them.
     pub fn is_quiet(&self) -> bool {
-        let calls = self.calling.queue.in_flight();
-        self.ingress.in_flight == 0
+        let Distribution { acks, fragments, .. } = &self.distribution;
+        let (calls, _) = self.handlers.in_flight();
+        self.ingress.in_flight() == 0
             && self.ctx.jobs == 0
             && self.conns.entries == 0
-            && self.acks.owed == 0
-            && self.fragments.is_quiet()
+            && !acks.has_pending_replies()
+            && fragments.is_quiet()
             && calls == 0
-            && self.acks.sinks.is_idle()
+            && acks.is_idle()
     }
 
     /// Answers those who wait for quiet, if it is, or whose time is over.
@@ -142,11 +145,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 also = self.ctx.config.also_since(&before);
                 self.ctx.memory.set_limit(bytes);
                 self.ctx.memory.keep(self.ctx.config.digests_bytes());
-                self.acks.sinks.set_memory(bytes);
-                if let Some(dedup) = &mut self.acks.dedup {
-                    dedup.set_memory(bytes);
-                }
-                self.fragments.set_bytes(self.ctx.config.parts_max());
+                self.distribution.acks.set_memory(bytes);
+                self.distribution.fragments.set_bytes(self.ctx.config.parts_max());
                 // An outbox is at most half of the memory.
                 self.reconsider_slow();
                 (old, new) = (&old_size, &new_size);
@@ -158,7 +158,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 (old_count, new_count) = (self.ctx.config.http_max_in_flight, most);
                 let before = self.ctx.config.clone();
                 self.change(|config| config.http_max_in_flight = most)?;
-                if !self.acks.sinks.set_max_in_flight("http", most) {
+                if !self.distribution.acks.set_max_in_flight("http", most) {
                     self.ctx.config = before;
                     return Err("there is no HTTP sink: start the gateway with --http-sink".into());
                 }
@@ -184,7 +184,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn set_calling(&mut self, setting: Setting) -> Result<Change, String> {
-        if !self.calling.answers() {
+        if !self.handlers.answers() {
             return Err("there is no handler: start the gateway with --handler".into());
         }
         let mut config = (*self.ctx.config).clone();
@@ -201,8 +201,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Setting::Workers(_) | Setting::Memory(_) | Setting::Outbox(_) | Setting::HttpMaxInFlight(_) => {}
         }
         config.check()?;
-        self.bound_subscriptions(&config)?;
-        self.calling.configure(&config, self.ctx.now);
+        self.distribution.egress.bound_subscriptions(&config)?;
+        self.handlers.configure(&config, self.ctx.now);
         self.ctx.memory.set_answer_room(config.answer_room());
         let new = listed(&config);
         self.ctx.config = Rc::new(config);
@@ -214,7 +214,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mut config = (*self.ctx.config).clone();
         change(&mut config);
         config.check()?;
-        self.bound_subscriptions(&config)?;
+        self.distribution.egress.bound_subscriptions(&config)?;
         self.ctx.config = Rc::new(config);
         Ok(())
     }
@@ -224,8 +224,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let mark = self.ctx.config.high_watermark();
         for id in self.conns.ids() {
             if self.conns[id].writing.slow.is_some() && self.conns[id].writing.outbox.pending() <= mark {
-                self.egress.release(&mut self.conns, id);
+                self.distribution.egress.release(&mut self.conns, id);
             }
+        }
+    }
+
+    /// Looks at some of the connections, if someone wants to know of them, and answers when all were looked at.
+    pub(super) fn survey_on(&mut self) {
+        let egress = &self.distribution.egress;
+        let is_subscriber = |id| egress.is_subscriber(id);
+        let found = self.observe.survey_on(&self.conns, is_subscriber, self.ctx.now);
+        if let Some((survey, asked)) = found {
+            let snapshot = Snapshot { survey: Some(survey), ..self.describe() };
+            asked.into_iter().for_each(|answer| answer.give(snapshot.clone()));
         }
     }
 
@@ -244,36 +255,30 @@ impl<N: Net, P: Pool> Gate<N, P> {
             (None, false) => Phase::Running,
         };
         let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
+        let Distribution { egress, acks, fragments } = &self.distribution;
+        let (dedup, dedup_window) = acks.describe_dedup(self.ctx.now);
         Snapshot {
             phase,
             quiet: self.is_quiet(),
-            uptime: self.ctx.now.saturating_duration_since(self.observe.started),
+            uptime: self.observe.uptime(self.ctx.now),
             ledger: self.ledger(),
             queues: Queues {
                 connections: depth(self.conns.sockets(), self.ctx.config.connections_max),
                 jobs: depth(self.ctx.jobs, JOBS),
-                in_flight: self.ingress.in_flight as u64,
+                in_flight: self.ingress.in_flight() as u64,
                 outbox_items: self.conns.entries as u64,
-                lines: self.ingress.lines.lengths(),
-                dedup: self
-                    .acks
-                    .dedup
-                    .as_ref()
-                    .map_or(Depth::default(), |dedup| depth(dedup.len(), dedup.max())),
-                dedup_window: self.acks.dedup.as_ref().map(|dedup| DedupWindow {
-                    window: dedup.window(),
-                    reach: dedup.reach(self.ctx.now),
-                    forgotten_early: dedup.forgotten_early(),
-                }),
+                lines: self.wait_queues.lengths(),
+                dedup,
+                dedup_window,
             },
             memory: self.memory_use(),
-            subscriptions: self.egress.router.describe(),
+            subscriptions: egress.describe(),
             workers: self.ctx.pool.usage(self.ctx.now),
             stages: self.ctx.timing.stages().clone(),
-            calls: self.calling.answers().then(|| self.calling.describe(self.ctx.now)),
-            parts: self.fragments.describe(self.ctx.now),
-            sinks: (!self.acks.sinks.is_empty()).then(|| self.acks.sinks.describe(self.ctx.now)),
-            paused: self.observe.pauses.counts(self.ctx.now),
+            calls: self.handlers.answers().then(|| self.handlers.describe(self.ctx.now)),
+            parts: fragments.describe(self.ctx.now),
+            sinks: acks.describe(self.ctx.now),
+            paused: self.observe.pauses(self.ctx.now),
             settings: Vec::new(),
             survey: None,
         }

@@ -25,6 +25,8 @@ pub struct Ctx<N, P> {
     pub ledger: Ledger,
     pub notices: Notices,
     pub timing: Timing,
+    /// Lent to each read; a read that fills it keeps it.
+    pub scratch: Box<[u8]>,
     /// What this turn may still read and write.
     pub fair: Fair,
     /// This turn's instant.
@@ -43,6 +45,7 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             true => Memory::with_answers(config.memory, config.frame_max(), config.answer_room()),
         };
         memory.keep(config.digests_bytes());
+        let scratch = memory.buffer();
         Ctx {
             net,
             pool,
@@ -52,6 +55,7 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             ledger: Ledger::default(),
             notices: Notices::default(),
             timing: Timing::default(),
+            scratch,
             fair: Fair::default(),
             now,
             draining: None,

@@ -1,15 +1,19 @@
 //! The gate: one thread, one turn, every connection and every decision about it.
 //!
-//! `turn` is the order of all decisions, on one screen. What it calls lies in parts:
+//! Each part is a struct whose fields are private to its folder. Its methods are given the connections and what all
+//! share ([`Conns`], [`Ctx`]), and the parts below it in this table; what is to be done above they return, or mark. So no
+//! part calls up: only `turn`, the commands and the sleep between turns have the gate as a whole.
 //!
 //! | part | holds |
 //! | --- | --- |
-//! | `conn` | the table of connections, how one comes, lives and ends, and the marks of what is due for it |
-//! | `ingress` | who may be read, reading and cutting, verdicts in order |
-//! | `egress` | what a frame does, who gets it, outboxes and how they are written |
-//! | `handlers` | frames that a handler answers before they are distributed |
+//! | `turn` | the order of all decisions, on one screen; who may be read, what a verdict does, how connections end |
+//! | `ingress` | reading, cutting and verifying; lines of those who wait to be read |
+//! | `handlers` | frames that a handler answers before they are distributed, and the programs that do |
+//! | `distribution` | what a frame does when its turn has come, by way of the next three |
+//! | `fragments` | messages that come in fragments |
 //! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
-//! | `fragments` | messages that come in parts |
+//! | `egress` | who gets a frame, outboxes and how they are written |
+//! | `conn` | the table of connections, how one comes and lives, what waits of it, and what is due for it |
 //! | `observe` | what people see of it, and what the simulation asserts |
 //!
 //! A part marks what is to be done for a connection (to read it, to write to it, to end it), and the turn does it. So
@@ -23,6 +27,7 @@ mod config;
 mod conn;
 pub mod control;
 mod ctx;
+mod distribution;
 mod egress;
 mod fragments;
 mod handlers;
@@ -43,30 +48,32 @@ pub use conn::close_reason::CloseReason;
 pub use observe::invariants::Holdings;
 pub use run::{Control, Gateway};
 
-use acks::Acks;
 use commands::PauseState;
+use conn::accept::Acceptor;
 use conn::table::Conns;
 use ctx::Ctx;
-use egress::Egress;
-use fragments::assembly::Fragments;
-use handlers::calling::Calling;
+use distribution::Distribution;
+use handlers::Handlers;
 use ingress::Ingress;
+use ingress::wait_queues::WaitQueues;
 use observe::Observe;
 
 use crate::gateway::ledger::Ledger;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
+use crate::sinks::Sink;
+use crate::wire::DIGEST;
 
 /// The gateway's state, a part each, and its decisions, over any network and any pool.
 pub struct Gate<N: Net, P: Pool> {
     ctx: Ctx<N, P>,
     conns: Conns<N::Socket>,
+    acceptor: Acceptor,
+    wait_queues: WaitQueues,
     ingress: Ingress,
-    egress: Egress,
     /// Where a handler answers frames before they are distributed.
-    calling: Calling<N::Process>,
-    acks: Acks,
-    fragments: Fragments,
+    handlers: Handlers<N::Process>,
+    distribution: Distribution,
     pause_state: PauseState,
     observe: Observe,
 }
@@ -78,15 +85,41 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let config = ctx.config.clone();
         Gate {
             conns: Conns::new(),
-            ingress: Ingress::new(&config, &ctx.memory),
-            egress: Egress::new(&config),
-            calling: Calling::new(&config, now),
-            acks: Acks::new(&config),
-            fragments: Fragments::new(&config),
+            acceptor: Acceptor::default(),
+            wait_queues: WaitQueues::default(),
+            ingress: Ingress::new(&config),
+            handlers: Handlers::new(&config, now),
+            distribution: Distribution::new(&config),
             pause_state: PauseState::default(),
             observe: Observe::new(now),
             ctx,
         }
+    }
+
+    /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
+    pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
+        self.distribution.acks.add_sink(sink, self.ctx.now);
+        self.ctx.ledger.sinks += 1;
+    }
+
+    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
+    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
+    /// them is what those say, or DUPLICATE where there are none.
+    pub fn remember_stored(&mut self, sink: &str, digests: Vec<(Instant, [u8; DIGEST])>) {
+        self.distribution.acks.remember_stored(sink, digests);
+    }
+
+    /// Starts the handlers, if there are to be some.
+    ///
+    /// # Errors
+    /// What the system says of their program.
+    pub fn start_handlers(&mut self) -> std::io::Result<()> {
+        self.handlers.start_handlers(&mut self.ctx)
+    }
+
+    /// Calls with the handlers, and how many there may be.
+    pub fn calls_in_flight(&self) -> (usize, usize) {
+        self.handlers.in_flight()
     }
 
     /// The counts until now.

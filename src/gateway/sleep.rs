@@ -19,12 +19,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ if self.help() => Some(Duration::ZERO),
             // A verdict that came since the last look is as good as an event.
             _ if !self.ctx.pool.prepare_sleep() => Some(Duration::ZERO),
-            _ if !self.acks.sinks.prepare_sleep() => Some(Duration::ZERO),
+            _ if !self.distribution.acks.prepare_sleep() => Some(Duration::ZERO),
             _ => timeout,
         };
         let result = self.ctx.net.poll(timeout, events);
         self.ctx.pool.end_sleep();
-        self.acks.sinks.end_sleep();
+        self.distribution.acks.end_sleep();
         self.check_threads()?;
         result
     }
@@ -32,7 +32,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// A thread that panicked brings nothing back any more, so its connections would stand still for ever.
     fn check_threads(&self) -> std::io::Result<()> {
         let failure = self.ctx.pool.failure();
-        let failure = failure.or_else(|| self.acks.sinks.failure());
+        let failure = failure.or_else(|| self.distribution.acks.failure());
         failure.map_or(Ok(()), |why| Err(std::io::Error::other(why)))
     }
 
@@ -48,26 +48,27 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let at_once = !self.conns.due.runnable.is_empty()
             || !self.conns.due.dirty.is_empty()
-            || self.ingress.lines.go_on()
-            || self.ingress.acceptor.is_ready(self.ctx.now)
-            || self.observe.surveyor.is_asked()
-            || self.fragments.has_to_hash()
-            || self.egress.router.is_leaving()
-            || self.nothing_comes() && !self.fragments.is_empty() && self.fragments.is_quiet()
-            || self.acks.sinks.may_wake(self.ctx.memory.limit());
-        if at_once || self.has_answers() || self.has_calls_to_write() || self.has_calls_to_repeat() {
+            || self.wait_queues.go_on()
+            || self.acceptor.is_ready(self.ctx.now)
+            || self.observe.is_surveyed()
+            || self.distribution.fragments.has_to_hash()
+            || self.distribution.egress.has_to_sweep()
+            || self.nothing_comes()
+                && !self.distribution.fragments.is_empty()
+                && self.distribution.fragments.is_quiet()
+            || self.distribution.acks.may_wake(&self.ctx);
+        if at_once || self.handlers.go_on(&self.conns, &self.ctx, &self.distribution) {
             return Some(self.ctx.now);
         }
         [
             self.conns.deadlines.next(),
-            self.ingress.acceptor.retry_at(),
-            self.ingress.lines.reclaim_at(),
+            self.acceptor.retry_at(),
+            self.wait_queues.reclaim_at(),
             // Once it is over, handlers alone are waited for.
             self.ctx.draining.filter(|&until| until > self.ctx.now),
             self.pause_state.next_deadline(),
-            self.fragments.next_deadline(self.ctx.now),
-            self.calling.handlers.next_deadline(self.ctx.now),
-            self.calling.with_workers.next_deadline(self.ctx.now),
+            self.distribution.fragments.next_deadline(self.ctx.now),
+            self.handlers.next_deadline(self.ctx.now),
         ]
         .into_iter()
         .flatten()

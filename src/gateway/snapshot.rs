@@ -268,6 +268,8 @@ pub enum PauseCause {
     Operator,
     /// The gateway drains.
     Draining,
+    /// It is to end, and what is told to it first waits for what it sent before.
+    Ending,
 }
 
 /// Connections paused for one cause.
@@ -281,7 +283,7 @@ pub struct PausedBy {
 
 impl PauseCause {
     /// All causes.
-    pub const ALL: [PauseCause; 10] = [
+    pub const ALL: [PauseCause; 11] = [
         PauseCause::Memory,
         PauseCause::Workers,
         PauseCause::InFlight,
@@ -292,6 +294,7 @@ impl PauseCause {
         PauseCause::Sinks,
         PauseCause::Operator,
         PauseCause::Draining,
+        PauseCause::Ending,
     ];
 
     /// Its name in metrics.
@@ -307,6 +310,7 @@ impl PauseCause {
             PauseCause::Sinks => "sinks",
             PauseCause::Operator => "operator",
             PauseCause::Draining => "draining",
+            PauseCause::Ending => "ending",
         }
     }
 }

@@ -93,7 +93,7 @@ fn a_pause_takes_nothing_in_and_loses_nothing() {
     assert_eq!(ids, [1, 2, 3]);
     assert_eq!(late.next().status(), Some(Status::Ok));
     let after = gateway.control().describe(false).unwrap();
-    let [.., operator, _] = after.paused;
+    let operator = after.paused[PauseCause::Operator as usize];
     assert!(operator.now == 0 && operator.total >= Duration::from_millis(50), "{operator:?}");
     gateway.stop();
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use framegate::core::call_queue::Overflow;
 use framegate::gateway::Config;
 use framegate::gateway::control::Setting;
-use framegate::gateway::snapshot::CallsUse;
+use framegate::gateway::snapshot::{CallsUse, Snapshot};
 use framegate::wire::{Header, Kind, Status};
 use support::{Client, PATIENCE, Running, data, payload, silent, start};
 
@@ -352,6 +352,33 @@ fn draining_waits_for_the_handlers_and_leaves_nobody_behind() {
     let ledger = gateway.stop();
     assert_eq!((ledger.delivered, ledger.undelivered), (300, 0), "{ledger}");
     assert!(!pids(&all).into_iter().any(is_alive), "a handler is left behind");
+}
+
+#[test]
+fn who_was_reset_with_calls_in_line_is_not_asked_for_when_a_drain_runs_out() {
+    let gate = Gate::new();
+    let drain = Duration::from_millis(200);
+    let gateway = start(Config { max_in_flight: 2, max_queued: 3, drain, ..gate.config() });
+    until(&gateway, |calls| pids(calls).len() == 1);
+    // Most have one call, which is let in when another leaves; some have more than that.
+    let mut clients: Vec<Client> = (0..200).map(|_| gateway.connect()).collect();
+    for (at, client) in clients.iter_mut().enumerate() {
+        let frames = if at % 10 == 0 { 20 } else { 1 };
+        let burst: Vec<u8> = (0..frames).flat_map(|id| client.frame(silent(id), b"a", b"x")).collect();
+        client.write(&burst);
+    }
+    let until = |done: &dyn Fn(&Snapshot) -> bool| {
+        let began = Instant::now();
+        while !done(&gateway.control().describe(false).expect("it answers")) {
+            assert!(began.elapsed() < PATIENCE, "it does not come to that");
+            std::thread::yield_now();
+        }
+    };
+    until(&|now| now.ledger.read == 180 + 20 * 20);
+    clients.into_iter().for_each(|client| support::reset(client.socket));
+    until(&|now| now.ledger.connections.closed == 200);
+    let ledger = gateway.stop();
+    assert_eq!((ledger.unanswered, ledger.undelivered), (580, 580), "{ledger}");
 }
 
 #[test]

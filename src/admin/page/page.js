@@ -207,6 +207,8 @@ function because(peer) {
     case "parts": return "there is no room for its fragment of a message";
     case "sinks": return "a sink takes no more for now";
     case "operator": return "an operator paused the gateway";
+    case "draining": return "the gateway drains";
+    case "ending": return "it is about to end";
     default: return peer.cause;
   }
 }

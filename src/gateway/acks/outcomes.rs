@@ -1,83 +1,37 @@
-//! What is put into the sinks, and what becomes of it when they have given their word.
+//! What is enqueued for the sinks, and what becomes of it when they have given their word.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Acks;
-use super::sink_set::{SINKS_MAX, SinkSet};
-use super::tickets::{Pending, SinkQueue, Ticket};
-use crate::core::limits::{DURABLE_SHARE, DURABLE_WAKE_TURN, FIRST_SHARE, OUTCOMES_TURN};
-use crate::gateway::Gate;
+use super::pending::PendingReply;
+use super::sink_set::SinkSet;
+use super::tickets::{Pending, Ticket};
+use crate::core::limits::{DURABLE_WAKE_TURN, OUTCOMES_TURN};
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
-use crate::sinks::Sink;
 use crate::wire::{Body, DIGEST, Status};
 
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// From now on, every frame that is distributed goes to this sink as well, and its OK waits for it.
-    pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
-        let (waiting, puts, bytes, heard) = (VecDeque::new(), 0, 0, self.ctx.now);
-        assert!(self.acks.sinks.each.len() < SINKS_MAX, "at most {SINKS_MAX} sinks");
-        self.acks.sinks.each.push(SinkQueue { sink, waiting, puts, bytes, heard });
-        self.ctx.ledger.sinks += 1;
-    }
-
-    /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of
-    /// this name has them. Where they come again within the window they go to the other sinks alone; what is told of
-    /// them is what those say, or DUPLICATE where there are none.
-    pub fn remember_stored(&mut self, sink: &str, mut digests: Vec<(Instant, [u8; DIGEST])>) {
-        let Some(dedup) = &mut self.acks.dedup else { return };
-        let Some(place) = self.acks.sinks.each.iter().position(|line| line.sink.name() == sink) else {
-            return;
-        };
-        digests.sort_unstable_by_key(|&(at, _)| at);
-        for (at, digest) in digests {
-            dedup.remember(digest, SinkSet::one(place).with(SinkSet::SUBSCRIBERS), at);
-        }
-    }
-
-    /// Whether publishers may be read, as far as the sinks are concerned.
-    pub(in crate::gateway) fn sinks_have_room(&self) -> bool {
-        self.acks.sinks.has_room(self.ctx.memory.limit())
-    }
-
-    /// Whether a connection that has published nothing yet may be read where others may not: what first batches take
-    /// of the memory is bounded, however many connections come and go.
-    pub(in crate::gateway) fn may_read_first(&self) -> bool {
-        let limit = self.ctx.memory.limit();
-        self.ctx.memory.used() < limit / DURABLE_SHARE + limit / FIRST_SHARE
-    }
-
-    /// Whether some sink confirms nothing of what it has, so that publishers may be waiting for it.
-    pub(in crate::gateway) fn sinks_take_nothing(&self) -> bool {
-        // Where leases are short it shows sooner, so that none ends meanwhile.
-        let silence = self.ctx.config.lease / 2;
-        self.acks.sinks.takes_nothing(silence, self.ctx.now)
-    }
-}
-
 impl Acks {
-    /// A ticket under which something will be put at once, that some sinks have already; none without sinks.
+    /// A ticket under which something will be enqueued at once, that some sinks have already; none without sinks.
     pub fn ticket(&mut self, before: SinkSet, now: Instant) -> Option<Ticket> {
         (!self.sinks.is_empty()).then(|| self.sinks.begin(before, now))
     }
 
-    /// A ticket under which the frame of this digest will be put in its turn, so that its copies can be told when
+    /// A ticket under which the frame of this digest will be enqueued in its turn, so that its copies can be told when
     /// it is confirmed; none without sinks.
     pub fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Option<Ticket> {
         (!self.sinks.is_empty()).then(|| self.sinks.promise(digest, before, now))
     }
 
-    /// What was promised was put.
+    /// What was promised was enqueued.
     pub fn keep_promise(&mut self, ticket: Ticket) {
         let over = self.sinks.end_promise(ticket, None);
         debug_assert!(over.is_none(), "no sink has given its word yet");
     }
 
-    /// What was promised will not be put.
+    /// What was promised will not be enqueued.
     pub fn break_promise<N: Net, P>(
         &mut self,
         conns: &mut Conns<N::Socket>,
@@ -90,15 +44,21 @@ impl Acks {
         }
     }
 
-    /// Puts a connection's frames under a ticket.
-    pub fn put<N, P>(&mut self, ctx: &mut Ctx<N, P>, ticket: Ticket, id: ConnId, body: &Body, frames: u32) {
+    /// Enqueues a connection's frames under a ticket.
+    pub fn enqueue<N, P>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        ticket: Ticket,
+        id: ConnId,
+        body: &Body,
+        frames: u32,
+    ) {
         ctx.ledger.sunk.put += u64::from(frames);
-        self.sinks.put(ticket, id.key(), body, frames, ctx.now);
+        self.sinks.enqueue(ticket, id.key(), body, frames, ctx.now);
     }
 
-    /// Puts a frame that was distributed before into the sinks that do not have it. The ticket, under which at least
-    /// one put is.
-    pub fn put_again<N, P>(
+    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is enqueued once at least.
+    pub fn enqueue_again<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
         id: ConnId,
@@ -109,9 +69,38 @@ impl Acks {
         let ticket = self.ticket(before, ctx.now)?;
         // Whoever subscribes had it the first time.
         ctx.ledger.delivered += 1;
-        self.put(ctx, ticket, id, body, 1);
+        self.enqueue(ctx, ticket, id, body, 1);
         self.sinks.know(ticket, digest);
         Some(ticket)
+    }
+
+    /// A frame under a ticket has this digest.
+    pub fn know(&mut self, ticket: Ticket, digest: [u8; DIGEST]) {
+        if self.dedup.is_some() {
+            self.sinks.know(ticket, digest);
+        }
+    }
+
+    /// What is under a ticket is a message with this digest, of fragments with those.
+    pub fn know_message(&mut self, ticket: Ticket, digest: [u8; DIGEST], fragments: Vec<[u8; DIGEST]>) {
+        if self.dedup.is_some() {
+            fragments.into_iter().for_each(|fragment| self.sinks.know(ticket, fragment));
+            self.sinks.know_message(ticket, digest);
+        }
+    }
+
+    /// A reply is sent when a ticket is over; at once without one.
+    pub fn complete_under<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        ticket: Option<Ticket>,
+        reply: PendingReply,
+    ) {
+        match ticket {
+            Some(ticket) => self.sinks.add_reply(ticket, reply),
+            None => self.complete(conns, ctx, reply),
+        }
     }
 
     /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
@@ -126,7 +115,7 @@ impl Acks {
                 left -= 1;
                 let refused = outcome.refusal.is_some().then_some(Ticket(outcome.ticket));
                 if let Some(pending) = self.sinks.take(at, outcome) {
-                    left = left.saturating_sub(pending.owed.len());
+                    left = left.saturating_sub(pending.replies.len());
                     self.conclude(conns, ctx, pending);
                 } else if let Some(ticket) = refused {
                     self.tell_refused(conns, ctx, ticket);
@@ -148,17 +137,17 @@ impl Acks {
 
     /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
     fn tell_refused<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, ticket: Ticket) {
-        let Some(pending) = self.sinks.get(ticket) else { return };
-        let Some(why) = pending.refusal.clone() else { return };
-        for owed in std::mem::take(&mut pending.owed) {
-            self.refuse(conns, ctx, owed, Status::Rejected, &why);
+        if let Some((why, replies)) = self.sinks.take_refused(ticket) {
+            for reply in replies {
+                self.refuse(conns, ctx, reply, Status::Rejected, &why);
+            }
         }
     }
 
     /// Every sink has given its word.
     fn conclude<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, pending: Pending) {
         let done = pending.done();
-        let Pending { frames, refusal, owed, digests, whole, .. } = pending;
+        let Pending { frames, refusal, replies, digests, message, .. } = pending;
         {
             let sunk = &mut ctx.ledger.sunk;
             let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
@@ -167,20 +156,20 @@ impl Acks {
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
             // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
             for digest in &digests {
-                match done.is_empty() || whole.is_some() {
+                match done.is_empty() || message.is_some() {
                     true => dedup.forget(digest),
                     false => dedup.set_done(digest, done),
                 }
             }
-            // Parts that come again are put together again, and it is found by its own.
-            if let Some(whole) = whole.filter(|_| !done.is_empty()) {
-                dedup.accept(whole, done, ctx.now);
+            // Fragments that come again are put together again, and it is found by its own.
+            if let Some(message) = message.filter(|_| !done.is_empty()) {
+                dedup.accept(message, done, ctx.now);
             }
         }
-        for owed in owed {
+        for reply in replies {
             match &refusal {
-                None => self.pay(conns, ctx, owed),
-                Some(why) => self.refuse(conns, ctx, owed, Status::Rejected, why),
+                None => self.complete(conns, ctx, reply),
+                Some(why) => self.refuse(conns, ctx, reply, Status::Rejected, why),
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Replies that are ready, and wait until what they promise is confirmed.
 //!
 //! OK says that everything is done that the gateway is set to do. Where something of that is confirmed
-//! later (a frame is on the disk, another server has it), its reply is owed until then. A connection is
-//! not quiet, so not closed in peace, while something is owed to it.
+//! later (a frame is on the disk, another server has it), its reply is pending until then. A connection is
+//! not quiet, so not closed in peace, while a reply to it is pending.
 //!
-//! A part that is held is owed a reply too, but when that comes others decide: a connection that has nothing else to
+//! The reply to a fragment that is held is pending, too, but when it comes others decide: a connection that has nothing else to
 //! wait for and is closed for a reason does not wait for it.
 
 use super::Acks;
@@ -14,15 +14,15 @@ use crate::core::memory::{Buffer, Charge};
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::egress::distribute::encode_refusal;
 use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::gateway::egress::replies::encode_refusal;
 use crate::runtime::net::Net;
 use crate::wire::{Header, Status};
 
-/// Replies to one connection, owed until [`Acks::pay`] or [`Acks::refuse`] has them: they are the only ways
+/// Replies to one connection, pending until [`Acks::complete`] or [`Acks::refuse`] has them: they are the only ways
 /// to end it, so no reply is sent twice.
 #[derive(Debug)]
-#[must_use = "its connection stays open until it is paid or refused"]
+#[must_use = "its connection stays open until it is completed or refused"]
 pub struct PendingReply {
     conn: ConnId,
     /// It is that of a part that is held.
@@ -30,7 +30,7 @@ pub struct PendingReply {
     reply: Reply,
 }
 
-/// What is owed.
+/// What is to be said.
 #[derive(Debug)]
 pub enum Reply {
     /// Replies as they are if all goes well.
@@ -40,15 +40,15 @@ pub enum Reply {
 }
 
 impl Acks {
-    /// Takes note of replies that are owed to a connection.
-    pub fn owe<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
-        conns[id].order.stage.get_or_insert_default().owed += 1;
-        self.owed += 1;
+    /// Takes note of replies that a connection waits for.
+    fn begin_reply<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
+        conns[id].order.stage.get_or_insert_default().pending_replies += 1;
+        self.pending_replies += 1;
         PendingReply { conn: id, held: false, reply }
     }
 
-    /// Owes the reply to one frame, if it asked for one, until a ticket is over.
-    pub fn owe_one<S>(
+    /// The reply to one frame, if it asked for one, waits until a ticket is over.
+    pub fn reply_under<S>(
         &mut self,
         conns: &mut Conns<S>,
         id: ConnId,
@@ -62,15 +62,19 @@ impl Acks {
         }
         let room = room.as_mut().expect("memory is set aside for each frame that is answered");
         let room = room.split(REPLY_MAX);
-        let owed = self.owe(conns, id, Reply::One { id: header.id, status, room });
-        self.sinks.owe(ticket, owed);
+        let pending = self.begin_reply(conns, id, Reply::One { id: header.id, status, room });
+        self.sinks.add_reply(ticket, pending);
     }
 
-    /// Sends replies, or owes them until a ticket is over.
+    /// Sends replies, at once or when a ticket is over.
     pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: OutboxItem, ticket: Option<Ticket>) {
-        let Some(ticket) = ticket else { return conns.push_reply(id, replies) };
-        let owed = self.owe(conns, id, Reply::Ready(replies));
-        self.sinks.owe(ticket, owed);
+        match ticket {
+            None => conns.push_reply(id, replies),
+            Some(ticket) => {
+                let pending = self.begin_reply(conns, id, Reply::Ready(replies));
+                self.sinks.add_reply(ticket, pending);
+            }
+        }
     }
 
     /// Sends the replies to the frames of a batch, in the memory that is set aside for them.
@@ -90,37 +94,52 @@ impl Acks {
         self.send(conns, id, OutboxItem::Replies(Buffer::new(bytes.into(), charge)), ticket);
     }
 
-    /// Takes note of the reply that is owed to a part which is held.
-    pub fn owe_held<S>(&mut self, conns: &mut Conns<S>, id: ConnId, reply: Reply) -> PendingReply {
-        conns[id].order.stage.get_or_insert_default().held += 1;
-        PendingReply { conn: id, held: true, reply }
+    /// Takes note of the reply to a part which is held, if it asks for one.
+    pub fn hold_reply<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        header: &Header,
+        status: Status,
+        room: &mut Option<Charge>,
+    ) -> Option<PendingReply> {
+        let room = header.want_reply.then(|| {
+            room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
+        })?;
+        conns[id].order.stage.get_or_insert_default().held_replies += 1;
+        Some(PendingReply { conn: id, held: true, reply: Reply::One { id: header.id, status, room } })
     }
 
     /// The part is not held any more: what becomes of it is decided, and its connection waits for that.
-    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, mut owed: PendingReply) -> PendingReply {
-        if std::mem::take(&mut owed.held)
-            && let Some(stage) = conns.get_mut(owed.conn).and_then(|conn| conn.order.stage.as_mut())
+    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, mut pending: PendingReply) -> PendingReply {
+        if std::mem::take(&mut pending.held)
+            && let Some(stage) = conns.get_mut(pending.conn).and_then(|conn| conn.order.stage.as_mut())
         {
-            stage.held -= 1;
-            stage.owed += 1;
-            self.owed += 1;
+            stage.held_replies -= 1;
+            stage.pending_replies += 1;
+            self.pending_replies += 1;
         }
-        owed
+        pending
     }
 
     /// Whether there is still somebody to be told.
-    pub fn is_wanted<S>(&self, conns: &Conns<S>, owed: &PendingReply) -> bool {
-        conns.get(owed.conn).is_some_and(|conn| conn.is_written())
+    pub fn is_wanted<S>(&self, conns: &Conns<S>, pending: &PendingReply) -> bool {
+        conns.get(pending.conn).is_some_and(|conn| conn.is_written())
     }
 
     /// What they promise is confirmed: they are sent.
-    pub fn pay<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, owed: PendingReply) {
-        let owed = self.end_hold(conns, owed);
-        match owed.reply {
-            Reply::Ready(replies) => conns.push_reply(owed.conn, replies),
-            Reply::One { id, status, room } => push_one(conns, ctx, owed.conn, id, status, "", room),
+    pub fn complete<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        pending: PendingReply,
+    ) {
+        let pending = self.end_hold(conns, pending);
+        match pending.reply {
+            Reply::Ready(replies) => conns.push_reply(pending.conn, replies),
+            Reply::One { id, status, room } => push_one(conns, ctx, pending.conn, id, status, "", room),
         }
-        self.owe_less(conns, owed.conn);
+        self.settle(conns, pending.conn);
     }
 
     /// It failed for good: each that says it did not fail becomes `status` with a reason.
@@ -128,13 +147,13 @@ impl Acks {
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
-        owed: PendingReply,
+        pending: PendingReply,
         status: Status,
         reason: &str,
     ) {
-        let owed = self.end_hold(conns, owed);
-        match owed.reply {
-            Reply::One { id, room, .. } => push_one(conns, ctx, owed.conn, id, status, reason, room),
+        let pending = self.end_hold(conns, pending);
+        match pending.reply {
+            Reply::One { id, room, .. } => push_one(conns, ctx, pending.conn, id, status, reason, room),
             Reply::Ready(replies) => {
                 let mut bytes = Vec::new();
                 replies.each_reply(|header: &Header, frame: &[u8]| {
@@ -145,18 +164,19 @@ impl Acks {
                     }
                 });
                 let replies = OutboxItem::Replies(Buffer::charged(&ctx.memory, bytes.into()));
-                conns.push_reply(owed.conn, replies);
+                conns.push_reply(pending.conn, replies);
             }
         }
-        self.owe_less(conns, owed.conn);
+        self.settle(conns, pending.conn);
     }
 
-    fn owe_less<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
+    fn settle<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         // It may be gone: at the end of draining, or where the frame was a part that was held.
-        let Some(stage) = conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) else { return };
-        stage.owed -= 1;
-        self.owed -= 1;
-        conns.tidy_stage(id);
+        if let Some(stage) = conns.get_mut(id).and_then(|conn| conn.order.stage.as_mut()) {
+            stage.pending_replies -= 1;
+            self.pending_replies -= 1;
+            conns.tidy_stage(id);
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! What sinks have, and what waits for their word.
 //!
-//! Frames are put under a ticket. It is over when every sink has given its word on every put under it: then
-//! the replies that are owed are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
+//! Frames are enqueued under a ticket. It is over when every sink has given its word on everything under it: then
+//! the replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
 //! since no word of another can change it; the ticket and its digests stay until all have spoken.
 //!
 //! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
 //! same bytes go to those alone the next time, under a ticket of their own; subscribers have had them.
 //!
-//! A frame that was accepted is always put: where a sink has no room, it waits here, and publishers are
+//! A frame that was accepted is always enqueued: where a sink has no room, it waits here, and publishers are
 //! not read until that is over. So no more waits than was in flight.
 
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +24,7 @@ use crate::gateway::snapshot::{SinkUse, SinksUse, TopicUse};
 use crate::sinks::{Condition, OfTopic, Outcome, Put, Sink};
 use crate::wire::{Body, DIGEST};
 
-/// Room for this many tickets, and for this many puts that wait for a sink, is kept where there are none.
+/// Room for this many tickets, and for this many entries that wait for a sink, is kept where there are none.
 const KEEP: usize = 64;
 
 /// Names what is confirmed together. One that is over is never named again.
@@ -33,7 +33,7 @@ pub struct Ticket(pub(super) u64);
 
 /// The sinks, and the tickets that are not over.
 ///
-/// Invariant: a ticket's `words` are the puts under it that wait here or that a sink has, and one more where a put
+/// Invariant: a ticket's `words` are the entries under it that wait here or that a sink has, and one more where one
 /// is promised.
 pub struct Sinks {
     pub(super) each: Vec<SinkQueue>,
@@ -42,7 +42,7 @@ pub struct Sinks {
     count: u32,
     /// Tickets in the order of their beginnings, and some that are over.
     ages: VecDeque<(Instant, Ticket)>,
-    /// Tickets under which something will be put later.
+    /// Tickets under which something will be enqueued later.
     promised: usize,
     /// Digests of frames under tickets, where there is deduplication.
     digests: HashMap<[u8; DIGEST], Ticket>,
@@ -56,7 +56,7 @@ pub(super) struct SinkQueue {
     /// What it has no room for.
     pub(super) waiting: VecDeque<Put>,
     /// What waits and what it has.
-    pub(super) puts: usize,
+    pub(super) pending: usize,
     pub(super) bytes: usize,
     /// When it gave its word last, or got the first of what it has.
     pub(super) heard: Instant,
@@ -66,17 +66,17 @@ pub(super) struct SinkQueue {
 pub(super) struct Pending {
     pub(super) count: u32,
     pub(super) frames: u32,
-    /// Puts on which there is no word yet.
+    /// Entries on which there is no word yet.
     pub(super) words: u32,
-    /// Sinks that had it before, those that it was put into, and those of them that refused it.
+    /// Sinks that had it before, those that it was enqueued for, and those of them that refused it.
     pub(super) before: SinkSet,
-    pub(super) put: SinkSet,
+    pub(super) into: SinkSet,
     pub(super) refused: SinkSet,
     pub(super) refusal: Option<String>,
-    pub(super) owed: Vec<PendingReply>,
+    pub(super) replies: Vec<PendingReply>,
     pub(super) digests: Vec<[u8; DIGEST]>,
-    /// Of a whole: its own digest. The others are those of its parts.
-    pub(super) whole: Option<[u8; DIGEST]>,
+    /// Of a message: its own digest. The others are those of its fragments.
+    pub(super) message: Option<[u8; DIGEST]>,
 }
 
 impl Ticket {
@@ -86,11 +86,11 @@ impl Ticket {
 }
 
 impl SinkQueue {
-    fn put(&mut self, put: Put, now: Instant) {
-        if self.puts == 0 {
+    fn enqueue(&mut self, put: Put, now: Instant) {
+        if self.pending == 0 {
             self.heard = now;
         }
-        self.puts += 1;
+        self.pending += 1;
         self.bytes += put.body.len();
         self.waiting.push_back(put);
         self.hand_over();
@@ -110,7 +110,7 @@ impl SinkQueue {
     pub(super) fn collect(&mut self, now: Instant) -> Option<Outcome> {
         let outcome = self.sink.collect()?;
         self.heard = now;
-        self.puts -= 1;
+        self.pending -= 1;
         self.bytes -= outcome.bytes;
         Some(outcome)
     }
@@ -157,7 +157,7 @@ impl Sinks {
     pub fn takes_nothing(&self, silence: Duration, now: Instant) -> bool {
         let is_stuck = |line: &SinkQueue| {
             let is_silent = now.saturating_duration_since(line.heard) >= silence;
-            line.puts > 0 && (is_silent || line.sink.is_in_trouble())
+            line.pending > 0 && (is_silent || line.sink.is_in_trouble())
         };
         self.each.iter().any(is_stuck)
     }
@@ -228,12 +228,12 @@ impl Sinks {
             frames: 0,
             words: 0,
             before,
-            put: SinkSet::NONE,
+            into: SinkSet::NONE,
             refused: SinkSet::NONE,
             refusal: None,
-            owed: Vec::new(),
+            replies: Vec::new(),
             digests: Vec::new(),
-            whole: None,
+            message: None,
         });
         let ticket = Ticket(u64::from(count) << 32 | slot as u64);
         self.ages.push_back((now, ticket));
@@ -249,6 +249,13 @@ impl Sinks {
         (u64::from(pending.count) == ticket.0 >> 32).then_some(pending)
     }
 
+    /// Why what is under a ticket is refused, if it is, and the replies that waited for it: no other word changes it.
+    pub(super) fn take_refused(&mut self, ticket: Ticket) -> Option<(String, Vec<PendingReply>)> {
+        let pending = self.get(ticket)?;
+        let why = pending.refusal.clone()?;
+        Some((why, std::mem::take(&mut pending.replies)))
+    }
+
     /// The ticket of a frame with this digest that is not confirmed yet.
     pub fn unconfirmed(&self, digest: &[u8; DIGEST]) -> Option<Ticket> {
         self.digests.get(digest).copied()
@@ -262,29 +269,29 @@ impl Sinks {
         }
     }
 
-    /// What is under a ticket is the whole with this digest.
-    pub fn know_whole(&mut self, ticket: Ticket, digest: [u8; DIGEST]) {
+    /// What is under a ticket is the message with this digest.
+    pub fn know_message(&mut self, ticket: Ticket, digest: [u8; DIGEST]) {
         if let Some(pending) = self.get(ticket) {
-            pending.whole = Some(digest);
+            pending.message = Some(digest);
         }
     }
 
-    /// Puts frames under a ticket, into every sink that does not have them.
-    pub fn put(&mut self, ticket: Ticket, from: u64, body: &Body, frames: u32, now: Instant) {
+    /// Enqueues frames under a ticket, for every sink that does not have them.
+    pub fn enqueue(&mut self, ticket: Ticket, from: u64, body: &Body, frames: u32, now: Instant) {
         let all = self.all();
         let pending = self.get(ticket).expect("it was begun just now");
         let into = all.without(pending.before);
         pending.frames += frames;
         pending.words += into.len();
-        pending.put = into;
+        pending.into = into;
         for (place, line) in self.each.iter_mut().enumerate() {
             if into.covers(SinkSet::one(place)) {
-                line.put(Put { ticket: ticket.0, from, body: body.clone(), frames }, now);
+                line.enqueue(Put { ticket: ticket.0, from, body: body.clone(), frames }, now);
             }
         }
     }
 
-    /// A ticket under which one frame of this digest will be put.
+    /// A ticket under which one frame of this digest will be enqueued.
     pub(super) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Ticket {
         let ticket = self.begin(before, now);
         self.get(ticket).expect("it was begun just now").words = 1;
@@ -293,21 +300,21 @@ impl Sinks {
         ticket
     }
 
-    /// What was promised was put, or for the reason in `refusal` will not be. What was under the ticket, if that
+    /// What was promised was enqueued, or for the reason in `refusal` will not be. What was under the ticket, if that
     /// ends it.
     pub(super) fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
         self.promised -= 1;
         self.word(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
     }
 
-    /// Owes replies until the ticket is over.
-    pub fn owe(&mut self, ticket: Ticket, owed: PendingReply) {
-        let all = &mut self.get(ticket).expect("it is not over").owed;
+    /// Replies wait until the ticket is over.
+    pub fn add_reply(&mut self, ticket: Ticket, reply: PendingReply) {
+        let all = &mut self.get(ticket).expect("it is not over").replies;
         if all.is_empty() {
             // Most have one: the room of four would be charged to nobody.
             all.reserve_exact(1);
         }
-        all.push(owed);
+        all.push(reply);
     }
 
     /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
@@ -351,7 +358,7 @@ impl Sinks {
         self.digests.clear();
         self.promised = 0;
         for line in &mut self.each {
-            line.puts -= line.waiting.len();
+            line.pending -= line.waiting.len();
             line.bytes -=
                 std::mem::take(&mut line.waiting).into_iter().map(|put| put.body.len()).sum::<usize>();
         }
@@ -372,7 +379,7 @@ impl Sinks {
         let oldest = self.ages.front().map_or(Duration::ZERO, |&(at, _)| now.saturating_duration_since(at));
         let each = |line: &SinkQueue| {
             let Condition { done, now, topics, failures, trouble } = line.sink.condition();
-            let (lag, lag_bytes) = (line.puts as u64, line.bytes as u64);
+            let (lag, lag_bytes) = (line.pending as u64, line.bytes as u64);
             let topic = |OfTopic { topic, frames, bytes }| TopicUse { topic, frames, bytes };
             let topics = topics.into_iter().map(topic).collect();
             SinkUse { name: line.sink.name(), lag, lag_bytes, done, now, topics, failures, trouble }
@@ -384,10 +391,10 @@ impl Sinks {
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
         let words: usize = self.tickets.iter().map(|(_, pending)| pending.words as usize).sum();
-        let puts = self.each.iter().map(|line| line.puts).sum::<usize>();
+        let pending = self.each.iter().map(|line| line.pending).sum::<usize>();
         let promised = self.promised;
-        let is_right = words == puts + promised || self.tickets.is_empty();
-        assert!(is_right, "{words} words on {puts} puts and {promised} promised ones are waited for");
+        let is_right = words == pending + promised || self.tickets.is_empty();
+        assert!(is_right, "{words} words on {pending} pending and {promised} promised ones are waited for");
         assert!(self.tickets.iter().all(|(_, pending)| pending.words > 0), "a ticket for nothing");
         assert_eq!(self.ages.is_empty(), self.tickets.is_empty());
         assert!(self.digests.values().all(|&ticket| is_open(&self.tickets, ticket)), "a digest of nothing");
@@ -395,10 +402,10 @@ impl Sinks {
 }
 
 impl Pending {
-    /// Who has what was under it: what was put was distributed, too.
+    /// Who has what was under it: what was enqueued was distributed, too.
     pub(super) fn done(&self) -> SinkSet {
-        let had = if self.put.is_empty() { SinkSet::NONE } else { SinkSet::SUBSCRIBERS };
-        self.before.with(self.put.without(self.refused)).with(had)
+        let had = if self.into.is_empty() { SinkSet::NONE } else { SinkSet::SUBSCRIBERS };
+        self.before.with(self.into.without(self.refused)).with(had)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Taking connections in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::core::limits::{ACCEPT_BACKOFF, ACCEPT_TURN};
-use crate::gateway::Gate;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 
 /// Whether connections wait.
 #[derive(Debug, Default)]
@@ -39,17 +40,18 @@ impl Acceptor {
     }
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
-    pub(in crate::gateway) fn accept_waiting(&mut self) {
-        if !self.ingress.acceptor.is_ready(self.ctx.now) {
+impl Acceptor {
+    /// Takes in those who wait, some a turn.
+    pub fn accept<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>) {
+        if !self.is_ready(ctx.now) {
             return;
         }
-        self.ingress.acceptor.retry_at = None;
+        self.retry_at = None;
         for _ in 0..ACCEPT_TURN {
-            match self.ctx.net.accept() {
-                Ok((socket, peer)) => self.admit(socket, peer),
+            match ctx.net.accept() {
+                Ok((socket, peer)) => admit(conns, ctx, socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ingress.acceptor.waiting = false;
+                    self.waiting = false;
                     return;
                 }
                 Err(error) if is_about_the_peer(&error) => log::debug!("accept: {error}"),
@@ -57,41 +59,46 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     // Out of descriptors or memory: whoever waits stays in the kernel's queue, and a
                     // loop that tried at once would only spin.
                     let message = format_args!("cannot accept connections for now: {error}");
-                    self.ctx.notices.say(Notice::AcceptFailed, log::Level::Error, self.ctx.now, message);
-                    self.ingress.acceptor.retry_at = Some(self.ctx.now + ACCEPT_BACKOFF);
+                    ctx.notices.say(Notice::AcceptFailed, log::Level::Error, ctx.now, message);
+                    self.retry_at = Some(ctx.now + ACCEPT_BACKOFF);
                     return;
                 }
             }
         }
     }
+}
 
-    fn admit(&mut self, mut socket: N::Socket, peer: std::net::SocketAddr) {
-        if self.conns.sockets() >= self.ctx.config.connections_max {
-            self.ctx.ledger.connections.refused += 1;
-            let max = self.ctx.config.connections_max;
-            let message = format_args!(
-                "{peer} is refused: {max} connections are open, as many as --max-connections and the file limit allow"
-            );
-            self.ctx.notices.say(Notice::Refused, log::Level::Warn, self.ctx.now, message);
-            return;
+fn admit<N: Net, P>(
+    conns: &mut Conns<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    mut socket: N::Socket,
+    peer: SocketAddr,
+) {
+    if conns.sockets() >= ctx.config.connections_max {
+        ctx.ledger.connections.refused += 1;
+        let max = ctx.config.connections_max;
+        let message = format_args!(
+            "{peer} is refused: {max} connections are open, as many as --max-connections and the file limit allow"
+        );
+        ctx.notices.say(Notice::Refused, log::Level::Warn, ctx.now, message);
+        return;
+    }
+    ctx.ledger.connections.accepted += 1;
+    let authorized = !ctx.config.scheme.is_keyed();
+    let net = &mut ctx.net;
+    let id = conns.insert(peer, authorized, ctx.now, |id| {
+        net.register(&mut socket, id.key())?;
+        io::Result::Ok(socket)
+    });
+    match id {
+        Ok(id) => {
+            log::debug!("{peer} connected");
+            conns.arm(id, &ctx.config);
         }
-        self.ctx.ledger.connections.accepted += 1;
-        let authorized = !self.ctx.config.scheme.is_keyed();
-        let net = &mut self.ctx.net;
-        let id = self.conns.insert(peer, authorized, self.ctx.now, |id| {
-            net.register(&mut socket, id.key())?;
-            io::Result::Ok(socket)
-        });
-        match id {
-            Ok(id) => {
-                log::debug!("{peer} connected");
-                self.conns.arm(id, &self.ctx.config);
-            }
-            Err(error) => {
-                self.ctx.ledger.connections.closed += 1;
-                let message = format_args!("cannot watch the connection of {peer}: {error}");
-                self.ctx.notices.say(Notice::AcceptFailed, log::Level::Error, self.ctx.now, message);
-            }
+        Err(error) => {
+            ctx.ledger.connections.closed += 1;
+            let message = format_args!("cannot watch the connection of {peer}: {error}");
+            ctx.notices.say(Notice::AcceptFailed, log::Level::Error, ctx.now, message);
         }
     }
 }

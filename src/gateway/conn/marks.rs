@@ -40,14 +40,14 @@ impl<S> Conns<S> {
     /// Something is over that its end may have waited for.
     pub fn mark_ending(&mut self, id: ConnId) {
         let conn = &mut self[id];
-        if !matches!(conn.state, State::Open) && !conn.settles {
-            conn.settles = true;
+        if !matches!(conn.state, State::Open) && !conn.is_marked {
+            conn.is_marked = true;
             self.due.ending.push(id);
         }
     }
 
     /// It is to end, with a last reply where the reason has a status, about the frame that it numbered `frame_id`.
-    /// An end that a frame of its own brought has its place behind the replies which are still owed to it.
+    /// An end that a frame of its own brought has its place behind the replies which it still waits for.
     pub fn close(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
         let conn = &mut self[id];
         if !conn.is_written() {
@@ -55,7 +55,8 @@ impl<S> Conns<S> {
         }
         let in_turn =
             matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
-        conn.state = if in_turn && conn.order.is_owed() { State::Draining } else { State::Ending };
+        conn.state =
+            if in_turn && conn.order.has_pending_replies() { State::Draining } else { State::Ending };
         conn.end = Some(Box::new(End { reason, frame_id }));
         self.mark_ending(id);
     }
@@ -100,12 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_a_frame_brought_waits_behind_the_replies_that_are_owed() {
+    fn an_end_that_a_frame_brought_waits_behind_pending_replies() {
         for (reason, expected) in
             [(CloseReason::BadDigest, State::Draining), (CloseReason::Slow, State::Ending)]
         {
             let (mut conns, id) = opened();
-            conns[id].order.stage.get_or_insert_default().owed = 1;
+            conns[id].order.stage.get_or_insert_default().pending_replies = 1;
             conns.close(id, reason, 1);
             assert_eq!(conns[id].state, expected);
         }

@@ -1,12 +1,9 @@
 //! One peer, and all of them: how a connection comes, lives and ends.
 
 pub(in crate::gateway) mod accept;
-mod close;
 pub(in crate::gateway) mod close_reason;
-mod drain;
-mod expire;
-mod hang_up;
 mod marks;
+pub(in crate::gateway) mod stage;
 pub(in crate::gateway) mod table;
 
 use std::net::SocketAddr;
@@ -49,7 +46,7 @@ impl ConnId {
 }
 
 /// The life of a connection. Others only mark that it is to end; the steps from there on are taken by
-/// [`settle_ending`](crate::gateway::Gate::settle_ending) alone.
+/// [`settle_ending`](crate::gateway::Gate::turn) alone.
 ///
 /// ```text
 /// Open ──► Draining ──► Ending ──► Closing ──► Lingering ──► (reaped)
@@ -100,7 +97,7 @@ pub struct Conn<S> {
     pub traffic: Traffic,
 
     /// It is on the list of those whose next step towards their end is looked at when the turn ends.
-    pub settles: bool,
+    pub is_marked: bool,
     /// The earliest entry it has among the deadlines.
     pub armed: Option<Moment>,
     /// When Closing and Lingering end, whatever the peer does.
@@ -122,7 +119,7 @@ impl<S> Conn<S> {
             order: Order { authorized, ..Order::default() },
             writing: Writing::new(moment),
             traffic: Traffic::default(),
-            settles: false,
+            is_marked: false,
             armed: None,
             linger_until: moment,
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::marks::Due;
+use super::stage::Staged;
 use crate::core::limits::{CONNS_CHUNK, LISTED};
 use crate::gateway::Config;
 use crate::gateway::conn::{Conn, ConnId};
@@ -34,6 +35,7 @@ pub struct Conns<S> {
     pub deadlines: Deadlines,
     /// Entries in all outboxes.
     pub entries: usize,
+    pub staged: Staged,
 }
 
 const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
@@ -50,6 +52,7 @@ impl<S> Conns<S> {
             due: Due::default(),
             deadlines: Deadlines::default(),
             entries: 0,
+            staged: Staged::default(),
         }
     }
 
@@ -156,6 +159,10 @@ impl<S> Conns<S> {
         self.vacant.insert(at);
         self.len -= 1;
         self.gone -= usize::from(conn.socket.is_none());
+        if let Some(stage) = &conn.order.stage {
+            self.staged.frames -= stage.frames;
+            self.staged.waiting -= stage.lined_up();
+        }
         Some(conn)
     }
 

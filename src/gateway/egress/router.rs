@@ -8,9 +8,6 @@ use hashbrown::DefaultHashBuilder;
 use crate::core::limits::{LEAVE_TURN, TOPIC_COST, TOPICS_CACHED, TOPICS_SHARE};
 use crate::gateway::conn::ConnId;
 use crate::gateway::snapshot::{Depth, SubscriptionsUse};
-use crate::gateway::{Config, Gate};
-use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 use crate::wire::{Full, Holder, Limits, Patterns, TopicError, check_topic, is_exact};
 
 /// The patterns of all subscribers, and what was looked up lately.
@@ -195,24 +192,6 @@ impl Router {
         let costs = topics.map(|(topic, known)| TOPIC_COST + topic.len() + size_of_val(&*known.targets));
         assert_eq!(self.topics_bytes, costs.sum::<usize>());
         assert!(self.topics_bytes <= self.topics_max && self.topics.len() <= TOPICS_CACHED);
-    }
-}
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Sets what subscriptions may take as a changed configuration says, if what is held does not take more.
-    pub(in crate::gateway) fn bound_subscriptions(&mut self, config: &Config) -> Result<(), String> {
-        let bytes = config.subscriptions_max();
-        let (held, max) = self.egress.router.patterns_in(bytes);
-        if held > max {
-            return Err(format!(
-                "the patterns of subscribers take {} KiB, and {} KiB would be left for them: set memory higher, or close \
-                 some subscribers first",
-                held.div_ceil(1024),
-                max / 1024
-            ));
-        }
-        self.egress.router.set_bytes_max(bytes);
-        Ok(())
     }
 }
 

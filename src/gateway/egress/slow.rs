@@ -67,8 +67,9 @@ impl Egress {
 
     /// Those whom it holds up go on.
     pub fn release_publishers<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
-        let Some(slow) = conns[id].writing.slow.as_mut() else { return };
-        for publisher in std::mem::take(&mut slow.holding) {
+        let slow = conns[id].writing.slow.as_mut();
+        let held = slow.map(|slow| std::mem::take(&mut slow.holding)).unwrap_or_default();
+        for publisher in held {
             // It may have ended meanwhile.
             if let Some(conn) = conns.get_mut(publisher) {
                 conn.reading.held_by = None;

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::Egress;
-use crate::core::limits::{WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
+use crate::core::limits::{WRITE_SHARE, WRITE_SHARED_FOR, WRITE_SLICES, WRITE_TURN, WRITE_TURN_SHARED};
 use crate::core::memory::Buffer;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
@@ -14,6 +14,25 @@ use crate::runtime::net::Net;
 use crate::wire::{Header, Kind, Status, encode};
 
 impl Egress {
+    /// Who has something new to write, or room again: those who wait for little, then those for whom nothing was left
+    /// in the turn before, then the others.
+    pub fn take_dirty<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+    ) -> Vec<ConnId> {
+        let mut late = std::mem::take(&mut conns.due.dirty);
+        let mut dirty = late.split_off(std::mem::take(&mut ctx.fair.late));
+        if late.len() + dirty.len() > 1 {
+            self.shared_at = Some(ctx.now);
+        }
+        let pending = |id: &ConnId| conns.get(*id).map_or(0, |conn| conn.writing.outbox.pending());
+        dirty.sort_by_cached_key(pending);
+        let little = dirty.partition_point(|id| pending(id) <= WRITE_SHARE);
+        dirty.splice(little..little, late);
+        dirty
+    }
+
     /// Writes what the socket takes, within a turn's budget.
     pub fn write_out<N: Net, P>(
         &mut self,

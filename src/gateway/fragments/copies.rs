@@ -1,22 +1,22 @@
-//! Copies of parts, where there is deduplication: the very bytes of a part that is held, or whose whole is on its way.
+//! Copies of fragments, where there is deduplication: the very bytes of one that is held, or whose message is on its way.
 //!
-//! A copy needs no room and changes nothing. When it is known what becomes of the whole, it is told that: DUPLICATE
-//! where it is done, or what the part itself is told.
+//! A copy needs no room and changes nothing. When it is known what becomes of the message, it is told that: DUPLICATE
+//! where it is done, or what the fragment itself is told.
 
 use std::collections::HashMap;
 
+use super::{Fragments, Outcome};
 use crate::core::limits::{PART_COPIES, PART_OWED, REPLY_MAX};
 use crate::core::memory::Charge;
-use crate::gateway::Gate;
-use crate::gateway::acks::known::Seen;
-use crate::gateway::acks::pending::{PendingReply, Reply};
+use crate::gateway::acks::Acks;
+use crate::gateway::acks::pending::PendingReply;
 use crate::gateway::conn::ConnId;
-use crate::gateway::egress::distribute::Effect;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
 use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
-use crate::wire::{Checked, DIGEST, Header, Status};
+use crate::wire::{Checked, DIGEST, Status};
 
-/// The parts that are held or whose wholes are being hashed, by their digests, and the replies to their copies.
+/// The fragments that are held or whose messages are being hashed, by their digests, and the replies to their copies.
 #[derive(Default)]
 pub struct Copies {
     of: HashMap<[u8; DIGEST], Vec<PendingReply>>,
@@ -34,6 +34,14 @@ impl Copies {
         let replies = self.of.remove(digest).unwrap_or_default();
         self.replies -= replies.len();
         replies
+    }
+
+    /// A fragment is not held any more: what becomes of it is decided, and those who sent copies wait for that.
+    pub fn end_hold<S>(&mut self, conns: &mut Conns<S>, acks: &mut Acks, digest: &[u8; DIGEST]) {
+        if let Some(replies) = self.of.get_mut(digest) {
+            let held = std::mem::take(replies).into_iter();
+            *replies = held.map(|reply| acks.end_hold(conns, reply)).collect();
+        }
     }
 
     /// Forgets all of them.
@@ -66,71 +74,53 @@ impl Copies {
     }
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// What becomes of a part that is a copy; none, if it is not.
-    pub(in crate::gateway) fn copy_of_part(
+impl Fragments {
+    /// Whether a fragment of this digest is held, or its message is on its way.
+    pub fn knows(&self, digest: &[u8; DIGEST]) -> bool {
+        self.copies.of.contains_key(digest)
+    }
+
+    /// The copy of one.
+    pub(super) fn add_copy<N: Net, P>(
         &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        acks: &mut Acks,
         id: ConnId,
         frame: &Checked<'_>,
         room: &mut Option<Charge>,
-    ) -> Option<Effect> {
-        self.acks.dedup.as_ref()?;
-        let (header, digest) = (frame.header, frame.digest);
-        if !self.fragments.copies.of.contains_key(&digest) {
-            return match self.acks.seen(&digest, self.ctx.now) {
-                Seen::Pending(ticket) => Some(Effect::Twin(ticket)),
-                Seen::Done => Some(Effect::Reject(Status::Duplicate, String::new())),
-                // Sinks have wholes: a part is never known to be with some of them.
-                Seen::Never | Seen::Partly(_) => None,
-            };
+    ) -> Outcome {
+        if !frame.header.want_reply {
+            return Outcome::Copy;
         }
-        if !header.want_reply {
-            return Some(Effect::Copy);
-        }
-        if !self.may_wait_as_copy(&digest) {
+        if !self.may_wait_as_copy(conns, ctx, acks, &frame.digest) {
             let reason = "as many copies of fragments wait for their messages as may: send it again later";
-            return Some(Effect::Reject(Status::Busy, reason.into()));
+            return Outcome::Refused(Status::Busy, reason.into());
         }
-        let owed = self.owe_part(id, &header, Status::Duplicate, room).expect("it asks for a reply");
-        let copies = &mut self.fragments.copies;
-        copies.of.get_mut(&digest).expect("the part is held").push(owed);
-        copies.replies += 1;
-        self.fragments.charge_copies();
-        Some(Effect::Copy)
+        let reply = acks.hold_reply(conns, id, &frame.header, Status::Duplicate, room);
+        let reply = reply.expect("it asks for a reply");
+        self.copies.of.get_mut(&frame.digest).expect("the fragment is held").push(reply);
+        self.copies.replies += 1;
+        self.charge_copies();
+        Outcome::Copy
     }
 
-    /// Whether one more copy of a part may wait. Those of connections that ended wait no more.
-    fn may_wait_as_copy(&mut self, digest: &[u8; DIGEST]) -> bool {
-        let replies = self.fragments.copies.end(digest);
-        let (replies, unwanted): (Vec<PendingReply>, Vec<PendingReply>) =
-            replies.into_iter().partition(|owed| self.acks.is_wanted(&self.conns, owed));
-        unwanted.into_iter().for_each(|owed| self.acks.pay(&mut self.conns, &mut self.ctx, owed));
-        let copies = &mut self.fragments.copies;
-        let count = replies.len();
-        copies.replies += count;
-        copies.of.insert(*digest, replies);
-        self.fragments.charge_copies();
-        count < PART_COPIES && self.fragments.has_room_for_copy()
-    }
-
-    /// The reply to a part, if it asked for one, which is owed as long as it is held.
-    pub(in crate::gateway) fn owe_part(
+    /// Whether one more copy of a fragment may wait. Those of connections that ended wait no more.
+    fn may_wait_as_copy<N: Net, P>(
         &mut self,
-        conn: ConnId,
-        header: &Header,
-        status: Status,
-        room: &mut Option<Charge>,
-    ) -> Option<PendingReply> {
-        let room = header.want_reply.then(|| {
-            room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
-        })?;
-        Some(self.acks.owe_held(&mut self.conns, conn, Reply::One { id: header.id, status, room }))
-    }
-
-    /// A part is not held any more: what becomes of it is decided, and those who sent copies wait for that.
-    pub(in crate::gateway) fn end_hold_of_copies(&mut self, digest: &[u8; DIGEST]) {
-        let Some(replies) = self.fragments.copies.of.get_mut(digest).map(std::mem::take) else { return };
-        let replies = replies.into_iter().map(|owed| self.acks.end_hold(&mut self.conns, owed)).collect();
-        self.fragments.copies.of.insert(*digest, replies);
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        acks: &mut Acks,
+        digest: &[u8; DIGEST],
+    ) -> bool {
+        let replies = self.copies.end(digest);
+        let (replies, unwanted): (Vec<PendingReply>, Vec<PendingReply>) =
+            replies.into_iter().partition(|reply| acks.is_wanted(conns, reply));
+        unwanted.into_iter().for_each(|reply| acks.complete(conns, ctx, reply));
+        let count = replies.len();
+        self.copies.replies += count;
+        self.copies.of.insert(*digest, replies);
+        self.charge_copies();
+        count < PART_COPIES && self.has_room_for_copy()
     }
 }

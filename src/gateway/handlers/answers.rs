@@ -5,22 +5,26 @@
 
 use std::io::ErrorKind;
 
+use super::Handlers;
 use crate::core::limits::{
     BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, LARGE_BACKLOG, PIECE, READ_MAX, STEP,
 };
 use crate::core::memory::{Buffer, Charge, Share, Waiting};
-use crate::gateway::Gate;
-use crate::gateway::handlers::processes::{Life, Running};
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::ingress::large::Large;
 use crate::runtime::net::{Net, Process};
-use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::{Batch, HEADER, Header, Piecewise, Rest, Rules, Scheme, Verified, cut, verify};
+use crate::runtime::pool::{Job, Outcome, Pool, Ticket, Work};
+use crate::wire::{Batch, HEADER, Header, Piecewise, Rest, Scheme, Verified, cut, verify};
 
 /// What an answer takes beside its bytes as long as it waits.
 const KEPT: usize = BUFFER_OVERHEAD + STEP;
 
 /// The tickets of what is hashed for handlers. No connection has this key.
-pub(in crate::gateway) const ANSWERS: u64 = 1 << 63;
+pub const ANSWERS: u64 = 1 << 63;
+
+const BEGUN: &str = "it is read into the large frame that it began, and that is there until it is verified";
 
 /// What was read of a handler and is no answer yet.
 #[derive(Default)]
@@ -51,45 +55,100 @@ enum Next {
     BeginLarge(Header),
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
+impl<H: Process> Handlers<H> {
     /// Reads a handler, as long as it has something and a turn's budget is not spent.
-    pub(in crate::gateway) fn read_answers(&mut self, seat: usize) {
+    pub(super) fn read_answers<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+    ) {
         let mut left = READ_MAX;
         while left > 0 {
-            match self.next_read(seat) {
+            match self.next_read(conns, ctx, distribution, slot) {
                 Next::Wait => return,
-                Next::BeginLarge(header) => self.begin_large_answer(seat, header),
+                Next::BeginLarge(header) => self.begin_large_answer(conns, ctx, slot, header),
                 Next::Read(filled) => {
-                    let Some(n) = self.read_some_answers(seat, filled) else { return };
+                    let Some(n) = self.read_some_answers(conns, ctx, distribution, slot, filled) else {
+                        return;
+                    };
                     left = left.saturating_sub(n);
                 }
                 Next::ReadLarge => {
-                    let Some(n) = self.read_large_answer(seat) else { return };
+                    let Some(n) = self.read_large_answer(conns, ctx, distribution, slot) else { return };
                     left = left.saturating_sub(n);
                 }
             }
         }
     }
 
+    /// What a worker did for a handler.
+    pub fn take_verdict<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        number: u64,
+        outcome: Outcome,
+    ) {
+        match outcome {
+            Outcome::Answers(verified) => self.answers_verified(conns, ctx, distribution, number, verified),
+            Outcome::Piece(hashing) => self.answer_hashed(conns, ctx, distribution, number, hashing),
+            Outcome::Call(performed) => self.function_answered(conns, ctx, distribution, number, performed),
+            Outcome::Draft(draft) => self.draft_hashed(conns, ctx, distribution, number, draft),
+            Outcome::Batch(_) => unreachable!("a batch is of a connection"),
+        }
+    }
+
+    /// Whether some handler could be read or written, or given a call once more, at once.
+    pub fn go_on<N: Net<Process = H>, P: Pool>(
+        &self,
+        conns: &Conns<N::Socket>,
+        ctx: &Ctx<N, P>,
+        distribution: &Distribution,
+    ) -> bool {
+        self.has_answers(conns, ctx, distribution)
+            || self.has_calls_to_write()
+            || self.has_calls_to_repeat(conns)
+    }
+
     /// Whether some handler could be read at once.
-    pub(in crate::gateway) fn has_answers(&self) -> bool {
-        let seats = self.calling.handlers.len();
-        (0..seats).any(|seat| !matches!(self.next_read(seat), Next::Wait))
+    pub(super) fn has_answers<N: Net<Process = H>, P: Pool>(
+        &self,
+        conns: &Conns<N::Socket>,
+        ctx: &Ctx<N, P>,
+        distribution: &Distribution,
+    ) -> bool {
+        let slots = self.processes.len();
+        (0..slots).any(|slot| !matches!(self.next_read(conns, ctx, distribution, slot), Next::Wait))
     }
 
     /// Whether a handler has written what cannot be read now: it waits for the gateway, not the gateway for it.
-    pub(in crate::gateway) fn is_kept_waiting(&self, seat: usize) -> bool {
-        let Life::Running(running) = self.calling.handlers.life(seat) else {
-            return false;
-        };
-        running.readable && running.closed.is_none() && matches!(self.next_read(seat), Next::Wait)
+    pub(super) fn is_kept_waiting<N: Net<Process = H>, P: Pool>(
+        &self,
+        conns: &Conns<N::Socket>,
+        ctx: &Ctx<N, P>,
+        distribution: &Distribution,
+        slot: usize,
+    ) -> bool {
+        self.processes.life(slot).running().is_some_and(|running| {
+            let has_written = running.readable && running.closed.is_none();
+            has_written && matches!(self.next_read(conns, ctx, distribution, slot), Next::Wait)
+        })
     }
 
-    fn next_read(&self, seat: usize) -> Next {
-        let calling = &self.calling;
-        let Life::Running(running) = calling.handlers.life(seat) else { return Next::Wait };
+    fn next_read<N: Net<Process = H>, P: Pool>(
+        &self,
+        conns: &Conns<N::Socket>,
+        ctx: &Ctx<N, P>,
+        distribution: &Distribution,
+        slot: usize,
+    ) -> Next {
+        // It may have failed over what was read last.
+        let Some(running) = self.processes.life(slot).running() else { return Next::Wait };
         let intake = &running.intake;
-        if !running.readable || running.closed.is_some() || intake.verifying || !self.ctx.takes_jobs() {
+        if !running.readable || running.closed.is_some() || intake.verifying || !ctx.takes_jobs() {
             return Next::Wait;
         }
         if let Some(large) = &intake.large {
@@ -99,12 +158,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let begun = intake.begun.len();
         let filled = match intake.header {
             Some(header) if header.frame_len() > READ_MAX => {
-                if !self.may_read(seat, &header) {
+                if !self.may_read_answer(conns, ctx, distribution, slot, &header) {
                     return Next::Wait;
                 }
                 let topic = HEADER + header.topic_len as usize;
                 if begun >= topic {
-                    let room = self.ctx.memory.has_room(Share::Answer, header.frame_len() + BUFFER_OVERHEAD);
+                    let room = ctx.memory.has_room(Share::Answer, header.frame_len() + BUFFER_OVERHEAD);
                     return if room { Next::BeginLarge(header) } else { Next::Wait };
                 }
                 // Its first piece holds the whole topic.
@@ -115,40 +174,43 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let filled = len.max(begun + HANDLER_READ).min(READ_MAX);
                 match header {
                     // All of them may have to wait.
-                    _ if calling.may_keep(&self.ctx.memory, filled + running.calls.len() * KEPT) => filled,
+                    _ if self.may_keep(&ctx.memory, filled + running.calls.len() * KEPT) => filled,
                     // One at a time, then.
                     None => HEADER,
-                    Some(header) if self.may_read(seat, &header) => len,
+                    Some(header) if self.may_read_answer(conns, ctx, distribution, slot, &header) => len,
                     Some(_) => return Next::Wait,
                 }
             }
         };
         // The batch, the beginning of the frame behind it, and what is made of the batch.
         let need = 3 * filled + 3 * BUFFER_OVERHEAD;
-        if self.ctx.memory.has_room(Share::Answer, need) { Next::Read(filled) } else { Next::Wait }
-    }
-
-    fn handler(&mut self, seat: usize) -> Option<&mut Running<N::Process>> {
-        self.calling.handlers.running(seat)
+        if ctx.memory.has_room(Share::Answer, need) { Next::Read(filled) } else { Next::Wait }
     }
 
     /// Reads into the lent buffer and cuts it. How much was read; none if there is nothing more for now.
-    fn read_some_answers(&mut self, seat: usize, filled: usize) -> Option<usize> {
-        let rules = Rules { replies: true, ..self.ingress.rules };
-        let running = self.calling.handlers.running(seat)?;
+    fn read_some_answers<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+        filled: usize,
+    ) -> Option<usize> {
+        let rules = self.rules;
+        let running = &mut self.processes[slot];
         let tail = running.intake.begun.len();
-        self.ingress.scratch[..tail].copy_from_slice(&running.intake.begun);
-        let result = running.process.read(&mut self.ingress.scratch[tail..filled]);
-        let n = self.answers_result(seat, result)?;
-        let cut = cut(&self.ingress.scratch[..tail + n], &rules);
+        ctx.scratch[..tail].copy_from_slice(&running.intake.begun);
+        let result = running.process.read(&mut ctx.scratch[tail..filled]);
+        let n = self.answers_result(ctx, slot, result)?;
+        let cut = cut(&ctx.scratch[..tail + n], &rules);
         let batch = (cut.frames > 0).then(|| {
-            let bytes = self.ingress.scratch[..cut.whole].into();
-            let buffer = Buffer::charged_to(&self.ctx.memory, Share::Answer, bytes);
+            let bytes = ctx.scratch[..cut.whole].into();
+            let buffer = Buffer::charged_to(&ctx.memory, Share::Answer, bytes);
             Batch::new(buffer, cut.whole, cut.frames, None)
         });
-        let rest = self.ingress.scratch[cut.whole..tail + n].to_vec();
-        let charge = self.ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
-        let intake = &mut self.handler(seat)?.intake;
+        let rest = ctx.scratch[cut.whole..tail + n].to_vec();
+        let charge = ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
+        let intake = &mut self.processes[slot].intake;
         (intake.begun, intake.charge, intake.header) = (rest, Some(charge), None);
         match cut.rest {
             Rest::Begun(header) => intake.header = Some(header),
@@ -159,64 +221,96 @@ impl<N: Net, P: Pool> Gate<N, P> {
             (intake.begun, intake.charge) = (Vec::new(), None);
         }
         match batch {
-            Some(batch) => self.verify_answers(seat, batch),
-            None => self.answers_fault(seat),
+            Some(batch) => self.verify_answers(conns, ctx, distribution, slot, batch),
+            None => self.answers_fault(conns, ctx, distribution, slot),
         }
         Some(n)
     }
 
-    fn verify_answers(&mut self, seat: usize, batch: Batch) {
-        if batch.len() <= INLINE_BATCH.min(self.ctx.inline_left) {
-            self.ctx.inline_left -= batch.len();
+    fn verify_answers<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+        batch: Batch,
+    ) {
+        if batch.len() <= INLINE_BATCH.min(ctx.inline_left) {
+            ctx.inline_left -= batch.len();
             let verified = verify(batch, &Scheme::Sha256);
-            return self.take_verified(seat, verified);
+            return self.take_verified(conns, ctx, distribution, slot, verified);
         }
-        let since = self.ctx.now;
-        let waiting = self.ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
-        let Some(running) = self.handler(seat) else { return };
+        let since = ctx.now;
+        let waiting = ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
+        let running = &mut self.processes[slot];
         running.intake.verifying = true;
         running.intake.waiting = Some(waiting);
         let ticket = Ticket { conn: ANSWERS, number: running.key, since };
-        self.ctx.submit(Job { ticket, work: Work::Answers(batch) });
+        ctx.submit(Job { ticket, work: Work::Answers(batch) });
     }
 
     /// A worker has verified what a handler wrote.
-    pub(in crate::gateway) fn answers_verified(&mut self, key: u64, verified: Verified) {
-        let Some(seat) = self.calling.handlers.seat_of(key) else {
-            return;
-        };
-        if let Some(running) = self.handler(seat) {
-            running.intake.verifying = false;
-            running.intake.waiting = None;
+    pub(super) fn answers_verified<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        key: u64,
+        verified: Verified,
+    ) {
+        // Its process may have ended meanwhile.
+        if let Some(slot) = self.processes.slot_of(key) {
+            let intake = &mut self.processes[slot].intake;
+            intake.verifying = false;
+            intake.waiting = None;
+            self.take_verified(conns, ctx, distribution, slot, verified);
         }
-        self.take_verified(seat, verified);
     }
 
-    fn take_verified(&mut self, seat: usize, verified: Verified) {
+    fn take_verified<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+        verified: Verified,
+    ) {
         for frame in verified.iter() {
             let body = verified.body().part(frame.at, frame.end());
-            if let Err(why) = self.take_answer(seat, &frame, body) {
-                return self.fail_handler(seat, why);
+            if let Err(why) = self.take_answer(conns, ctx, distribution, slot, &frame, body) {
+                return self.fail_handler(conns, ctx, distribution, slot, why);
             }
         }
-        self.answers_fault(seat);
+        self.answers_fault(conns, ctx, distribution, slot);
     }
 
     /// What is behind the answers is none.
-    fn answers_fault(&mut self, seat: usize) {
-        if let Some(fault) = self.handler(seat).and_then(|running| running.intake.fault.take()) {
-            self.fail_handler(seat, fault);
+    fn answers_fault<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+    ) {
+        if let Some(fault) = self.processes[slot].intake.fault.take() {
+            self.fail_handler(conns, ctx, distribution, slot, fault);
         }
     }
 
-    fn begin_large_answer(&mut self, seat: usize, header: Header) {
+    fn begin_large_answer<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        slot: usize,
+        header: Header,
+    ) {
         let total = header.frame_len();
-        let charge = self.ctx.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
-        let piece = self.ctx.memory.charge(Share::Answer, 0);
-        let waits = self.is_ahead(seat, &header) && self.calling.may_keep(&self.ctx.memory, total + KEPT);
-        let waiting = waits.then(|| self.ctx.memory.wait(total + KEPT));
-        let now = self.ctx.now;
-        let Some(running) = self.handler(seat) else { return };
+        let charge = ctx.memory.charge(Share::Answer, total + BUFFER_OVERHEAD);
+        let piece = ctx.memory.charge(Share::Answer, 0);
+        let waits = self.is_ahead(conns, slot, &header) && self.may_keep(&ctx.memory, total + KEPT);
+        let waiting = waits.then(|| ctx.memory.wait(total + KEPT));
+        let now = ctx.now;
+        let running = &mut self.processes[slot];
         let (key, intake) = (running.key, &mut running.intake);
         let first = Buffer::new(std::mem::take(&mut intake.begun).into(), piece);
         (intake.header, intake.charge, intake.waiting) = (None, None, waiting);
@@ -224,51 +318,73 @@ impl<N: Net, P: Pool> Gate<N, P> {
         intake.large = Some(Box::new(Large::new(key, &header, first, Box::new(hashing), now)));
     }
 
-    fn read_large_answer(&mut self, seat: usize) -> Option<usize> {
-        let memory = self.ctx.memory.clone();
-        let running = self.handler(seat)?;
-        let large = running.intake.large.as_mut()?;
+    fn read_large_answer<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+    ) -> Option<usize> {
+        let memory = ctx.memory.clone();
+        let running = &mut self.processes[slot];
+        let large = running.intake.large.as_mut().expect(BEGUN);
         let spare = large.spare(&memory);
         let result = running.process.read(spare);
-        let n = self.answers_result(seat, result)?;
-        let large = self.handler(seat)?.intake.large.as_mut()?;
+        let n = self.answers_result(ctx, slot, result)?;
+        let large = self.processes[slot].intake.large.as_mut().expect(BEGUN);
         large.advance(n, &memory);
-        self.hash_answer(seat);
+        self.hash_answer(conns, ctx, distribution, slot);
         Some(n)
     }
 
     /// A worker has hashed a piece of what a handler wrote.
-    pub(in crate::gateway) fn answer_hashed(&mut self, key: u64, hashing: Box<Piecewise>) {
-        let Some(seat) = self.calling.handlers.seat_of(key) else {
-            return;
-        };
-        if let Some(large) = self.handler(seat).and_then(|running| running.intake.large.as_mut()) {
-            large.put(hashing);
-            self.hash_answer(seat);
+    pub(super) fn answer_hashed<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        key: u64,
+        hashing: Box<Piecewise>,
+    ) {
+        // Its process may have ended meanwhile.
+        if let Some(slot) = self.processes.slot_of(key) {
+            self.processes[slot].intake.large.as_mut().expect(BEGUN).put(hashing);
+            self.hash_answer(conns, ctx, distribution, slot);
         }
     }
 
     /// Has the next piece of a large answer hashed, or takes it where all is hashed.
-    fn hash_answer(&mut self, seat: usize) {
-        let since = self.ctx.now;
-        let Some(running) = self.handler(seat) else { return };
-        let (key, Some(large)) = (running.key, &mut running.intake.large) else { return };
+    fn hash_answer<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+    ) {
+        let since = ctx.now;
+        let running = &mut self.processes[slot];
+        let (key, large) = (running.key, running.intake.large.as_mut().expect(BEGUN));
         let received = large.is_received();
         if let Some(hashing) = large.take(if received { 1 } else { PIECE }) {
             let ticket = Ticket { conn: ANSWERS, number: key, since };
-            return self.ctx.submit(Job { ticket, work: Work::Piece(hashing) });
+            return ctx.submit(Job { ticket, work: Work::Piece(hashing) });
         }
         if let Some(finished) = large.take_finished() {
             running.intake.large = None;
             running.intake.waiting = None;
-            self.take_verified(seat, finished.finish());
+            self.take_verified(conns, ctx, distribution, slot, finished.finish());
         }
     }
 
     /// What a read means for the handler, and the number of bytes where some came.
-    fn answers_result(&mut self, seat: usize, result: std::io::Result<usize>) -> Option<usize> {
-        let now = self.ctx.now;
-        let running = self.handler(seat)?;
+    fn answers_result<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        slot: usize,
+        result: std::io::Result<usize>,
+    ) -> Option<usize> {
+        let now = ctx.now;
+        let running = &mut self.processes[slot];
         match result {
             Ok(0) => {
                 running.closed.get_or_insert(now);

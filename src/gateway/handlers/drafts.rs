@@ -2,75 +2,102 @@
 
 use std::rc::Rc;
 
+use super::answered::Answer;
+use super::answers::ANSWERS;
+use super::{Call, Handlers};
 use crate::core::limits::INLINE_BATCH;
-use crate::gateway::Gate;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::egress::outbox_item::OutboxItem;
-use crate::gateway::handlers::answered::Answer;
-use crate::gateway::handlers::answers::ANSWERS;
-use crate::gateway::handlers::calling::Call;
-use crate::runtime::net::Net;
+use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Draft, Verified};
 
 /// What a draft will be.
-pub enum Purpose {
+pub(super) enum Purpose {
     /// The frame as a handler gets it, for the process with this key.
     Give(u64),
     /// What comes of a call.
     Answer(Box<Call>, Answer),
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
+impl<H: Process> Handlers<H> {
     /// Hashes a draft here where that is cheap, else has it hashed.
-    pub(in crate::gateway) fn draft(&mut self, number: u64, purpose: Purpose, mut draft: Draft) {
+    pub(super) fn draft<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        number: u64,
+        purpose: Purpose,
+        mut draft: Draft,
+    ) {
         let bytes = draft.unhashed();
-        if bytes <= INLINE_BATCH.min(self.ctx.inline_left) {
-            self.ctx.inline_left -= bytes;
+        if bytes <= INLINE_BATCH.min(ctx.inline_left) {
+            ctx.inline_left -= bytes;
             draft.hash(bytes);
-            return self.drafted(purpose, number, draft.finish());
+            return self.drafted(conns, ctx, distribution, purpose, number, draft.finish());
         }
-        let calling = &mut self.calling;
-        calling.drafts.insert(number, purpose);
-        self.hash_draft(number, Box::new(draft));
+        self.drafts.insert(number, purpose);
+        self.hash_draft(ctx, number, Box::new(draft));
     }
 
-    fn hash_draft(&mut self, number: u64, draft: Box<Draft>) {
-        if self.ctx.takes_jobs() {
-            self.ctx.submit(Job {
-                ticket: Ticket { conn: ANSWERS, number, since: self.ctx.now },
+    fn hash_draft<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        number: u64,
+        draft: Box<Draft>,
+    ) {
+        if ctx.takes_jobs() {
+            ctx.submit(Job {
+                ticket: Ticket { conn: ANSWERS, number, since: ctx.now },
                 work: Work::Draft(draft),
             });
         } else {
-            self.calling.unhashed.push_back((number, draft));
+            self.unhashed.push_back((number, draft));
         }
     }
 
-    pub(in crate::gateway) fn hash_waiting(&mut self) {
-        while self.ctx.takes_jobs()
-            && let Some((number, draft)) = self.calling.unhashed.pop_front()
+    pub(super) fn hash_waiting<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
+        while ctx.takes_jobs()
+            && let Some((number, draft)) = self.unhashed.pop_front()
         {
-            self.hash_draft(number, draft);
+            self.hash_draft(ctx, number, draft);
         }
     }
 
     /// A worker has hashed a draft a piece further.
-    pub(in crate::gateway) fn draft_hashed(&mut self, number: u64, draft: Box<Draft>) {
+    pub(super) fn draft_hashed<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        number: u64,
+        draft: Box<Draft>,
+    ) {
         if draft.unhashed() > 0 {
-            return self.hash_draft(number, draft);
+            return self.hash_draft(ctx, number, draft);
         }
-        let calling = &mut self.calling;
-        if let Some(purpose) = calling.drafts.remove(&number) {
-            self.drafted(purpose, number, draft.finish());
+        if let Some(purpose) = self.drafts.remove(&number) {
+            self.drafted(conns, ctx, distribution, purpose, number, draft.finish());
         }
     }
 
-    fn drafted(&mut self, purpose: Purpose, number: u64, made: Verified) {
+    fn drafted<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        purpose: Purpose,
+        number: u64,
+        made: Verified,
+    ) {
         match purpose {
             Purpose::Give(key) => {
-                let calling = &mut self.calling;
-                let seat = calling.handlers.seat_of(key);
+                let slot = self.processes.slot_of(key);
                 // Its handler may have failed meanwhile.
-                if let Some(running) = seat.and_then(|seat| calling.handlers.running(seat))
+                if let Some(running) = slot.and_then(|slot| self.processes.running(slot))
                     && running.calls.contains_key(&number)
                 {
                     running.outbox.push(Rc::new(OutboxItem::Frame(made.body().clone())));
@@ -79,12 +106,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Purpose::Answer(call, answer) => match answer {
                 Answer::Pass => {
                     let reply = OutboxItem::Frame(made.body().clone());
-                    self.pass(*call, None, Some(reply));
+                    self.pass(conns, ctx, distribution, *call, None, Some(reply));
                 }
-                Answer::Replace => self.pass(*call, Some(made), None),
+                Answer::Replace => self.pass(conns, ctx, distribution, *call, Some(made), None),
                 Answer::Refuse(status) => {
                     let reply = OutboxItem::Frame(made.body().clone());
-                    self.refused(*call, status, Some(reply));
+                    self.refused(conns, ctx, distribution, *call, status, Some(reply));
                 }
             },
         }

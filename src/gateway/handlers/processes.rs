@@ -14,24 +14,21 @@
 //! shows that the program does start: what it dies of from there on is the frame, too.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::limits::{HANDLER_GRACE, HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX};
+use super::Call;
+use super::answers::Intake;
+use super::log_lines::{About, LogLines};
+use crate::core::limits::HANDLER_GRACE;
 use crate::core::memory::Memory;
-use crate::gateway::Gate;
 use crate::gateway::egress::outbox_item::OutboxItem;
-use crate::gateway::handlers::answers::Intake;
-use crate::gateway::handlers::calling::Call;
-use crate::gateway::handlers::log_lines::{About, LogLines};
-use crate::gateway::observe::notices::Notice;
 use crate::gateway::snapshot::HandlerUse;
-use crate::runtime::net::{Net, Outbox, Pipe, Process};
-use crate::runtime::pool::Pool;
+use crate::runtime::net::{Outbox, Pipe, Process};
 
 /// 50 ms for a handler that closed a pipe to end, so that it can be said how.
-const CLOSED_GRACE: Duration = Duration::from_millis(50);
+pub(super) const CLOSED_GRACE: Duration = Duration::from_millis(50);
 
 /// 1 s at least for a process to stay up with nothing to do, where others have died before any answer.
 const TRIAL_LEAST: Duration = Duration::from_secs(1);
@@ -41,42 +38,55 @@ const LOOK_FIRST: Duration = Duration::from_millis(1);
 /// 64 ms between two looks at most.
 const LOOK_MAX: Duration = Duration::from_millis(64);
 
-/// The handlers' seats, and the processes that leave.
-pub struct Handlers<H> {
-    command: Vec<String>,
-    timeout: Duration,
+/// The handlers' slots, and the processes that leave.
+pub struct Processes<H> {
+    pub(super) command: Vec<String>,
+    pub(super) timeout: Duration,
     /// Seats from this one on are given up once their calls are answered.
-    wanted: usize,
-    seats: Vec<Seat<H>>,
+    pub(super) wanted: usize,
+    pub(super) slots: Vec<Slot<H>>,
     leaving: Vec<Leaving<H>>,
     /// Numbers the processes.
-    started: u64,
+    pub(super) started: u64,
     /// Some process has answered something: the program works.
-    works: bool,
+    pub(super) works: bool,
     /// Some process stayed up through its trial: the program starts.
-    stays: bool,
+    pub(super) stays: bool,
     /// How long the trial of a new process is, where others have died before any answer.
-    trial: Option<Duration>,
+    pub(super) trial: Option<Duration>,
 }
+
+/// A process that is read runs until what it wrote is taken, so that within that its slot is an index.
+pub(super) const RUNS: &str = "a process runs in this slot";
 
 /// The place of one handler, which one process after the other may fill.
-pub struct Seat<H> {
+pub struct Slot<H> {
     pub life: Life<H>,
     /// Processes in a row that ended without an answer.
-    failures: u32,
+    pub(super) failures: u32,
     /// Calls answered; processes that failed; processes started.
     done: u64,
-    failed: u64,
-    started: u64,
+    pub(super) failed: u64,
+    pub(super) started: u64,
     /// Why there is no handler that works.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
-/// Who sits there.
+/// What runs there.
 pub enum Life<H> {
-    /// Nobody before then.
+    /// Nothing before then.
     Vacant(Instant),
     Running(Box<Running<H>>),
+}
+
+impl<H> Life<H> {
+    /// The process, if there is one.
+    pub fn running(&self) -> Option<&Running<H>> {
+        match self {
+            Life::Running(running) => Some(running),
+            Life::Vacant(_) => None,
+        }
+    }
 }
 
 /// A process that takes calls.
@@ -85,13 +95,13 @@ pub struct Running<H> {
     pub key: u64,
     pub writable: bool,
     pub readable: bool,
-    log_readable: bool,
-    log: LogLines,
+    pub(super) log_readable: bool,
+    pub(super) log: LogLines,
     /// Since when it takes no more, or answers no more.
     pub closed: Option<Instant>,
-    started: Instant,
+    pub(super) started: Instant,
     /// It is given nothing before then: it is to show that it stays up.
-    trial_until: Option<Instant>,
+    pub(super) trial_until: Option<Instant>,
     pub outbox: Outbox<OutboxItem>,
     pub intake: Intake,
     /// The calls that it has, by their numbers and so in the order in which it got them.
@@ -114,13 +124,33 @@ struct Leaving<H> {
     pause: Duration,
 }
 
-impl<H: Process> Handlers<H> {
+impl<H> Index<usize> for Processes<H> {
+    type Output = Running<H>;
+
+    fn index(&self, slot: usize) -> &Running<H> {
+        match &self.slots[slot].life {
+            Life::Running(running) => running,
+            Life::Vacant(_) => panic!("{RUNS}"),
+        }
+    }
+}
+
+impl<H> IndexMut<usize> for Processes<H> {
+    fn index_mut(&mut self, slot: usize) -> &mut Running<H> {
+        match &mut self.slots[slot].life {
+            Life::Running(running) => running,
+            Life::Vacant(_) => panic!("{RUNS}"),
+        }
+    }
+}
+
+impl<H: Process> Processes<H> {
     /// `wanted` handlers of a program, none of them started. The first of a handler's calls may take `timeout`.
-    pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Handlers<H> {
-        let (seats, leaving) = (Vec::new(), Vec::new());
+    pub fn new(command: Vec<String>, wanted: usize, timeout: Duration, now: Instant) -> Processes<H> {
+        let (slots, leaving) = (Vec::new(), Vec::new());
         let (works, stays, trial) = (false, false, None);
         let mut handlers =
-            Handlers { command, timeout, wanted: 0, seats, leaving, started: 0, works, stays, trial };
+            Processes { command, timeout, wanted: 0, slots, leaving, started: 0, works, stays, trial };
         handlers.set_wanted(wanted, now);
         handlers
     }
@@ -128,9 +158,9 @@ impl<H: Process> Handlers<H> {
     /// Changes how many there are: up at once, down as they have answered what they have.
     pub fn set_wanted(&mut self, wanted: usize, now: Instant) {
         self.wanted = wanted;
-        while self.seats.len() < wanted {
+        while self.slots.len() < wanted {
             let life = Life::Vacant(now);
-            self.seats.push(Seat { life, failures: 0, done: 0, failed: 0, started: 0, trouble: None });
+            self.slots.push(Slot { life, failures: 0, done: 0, failed: 0, started: 0, trouble: None });
         }
     }
 
@@ -149,9 +179,9 @@ impl<H: Process> Handlers<H> {
         !self.works && !self.stays && self.is_open()
     }
 
-    /// The seat that gets the next call: the least busy one. While calls wait to be tried alone, the least
+    /// The slot that gets the next call: the least busy one. While calls wait to be tried alone, the least
     /// busy one is kept for them.
-    pub fn seat(&self, some_wait_alone: bool) -> Option<usize> {
+    pub fn slot(&self, some_wait_alone: bool) -> Option<usize> {
         let kept = some_wait_alone && !self.open().any(|(_, running)| running.alone);
         let busy = |(_, running): &(usize, &Running<H>)| running.calls.len();
         let kept = self.open().min_by_key(busy).filter(|_| kept).map(|(at, _)| at);
@@ -159,13 +189,13 @@ impl<H: Process> Handlers<H> {
         free.min_by_key(busy).map(|(at, _)| at)
     }
 
-    /// A seat whose process has nothing to do.
-    pub fn idle_seat(&self) -> Option<usize> {
+    /// A slot whose process has nothing to do.
+    pub fn idle_slot(&self) -> Option<usize> {
         self.open().find(|(_, running)| running.calls.is_empty()).map(|(at, _)| at)
     }
 
     pub fn open(&self) -> impl Iterator<Item = (usize, &Running<H>)> {
-        self.seats.iter().take(self.wanted).enumerate().filter_map(|(at, seat)| match &seat.life {
+        self.slots.iter().take(self.wanted).enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Running(running) if running.closed.is_none() && running.trial_until.is_none() => {
                 Some((at, &**running))
             }
@@ -173,9 +203,9 @@ impl<H: Process> Handlers<H> {
         })
     }
 
-    /// The oldest call that each process has: the number in which it began, and the seat.
+    /// The oldest call that each process has: the number in which it began, and the slot.
     pub fn oldest_calls(&self) -> impl Iterator<Item = (u64, usize)> {
-        self.seats.iter().enumerate().filter_map(|(at, seat)| match &seat.life {
+        self.slots.iter().enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Running(running) => Some((running.calls.values().map(|call| call.begun).min()?, at)),
             Life::Vacant(_) => None,
         })
@@ -185,71 +215,73 @@ impl<H: Process> Handlers<H> {
     #[cfg(any(test, feature = "check"))]
     pub fn logged(&self) -> usize {
         let leaving = self.leaving.iter().map(|leaving| &leaving.log);
-        let seated = self.seats.iter().filter_map(|seat| match &seat.life {
+        let running = self.slots.iter().filter_map(|slot| match &slot.life {
             Life::Running(running) => Some(&running.log),
             Life::Vacant(_) => None,
         });
-        leaving.chain(seated).map(LogLines::charged).sum()
+        leaving.chain(running).map(LogLines::charged).sum()
     }
 
     /// Calls that the processes have.
     #[cfg(any(test, feature = "check"))]
     pub fn calls(&self) -> usize {
-        self.seats
+        self.slots
             .iter()
-            .map(|seat| if let Life::Running(running) = &seat.life { running.calls.len() } else { 0 })
+            .map(|slot| if let Life::Running(running) = &slot.life { running.calls.len() } else { 0 })
             .sum()
     }
 
-    /// How many seats there are.
+    /// How many slots there are.
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.slots.len()
     }
 
-    /// Who sits there.
-    pub fn life(&self, seat: usize) -> &Life<H> {
-        &self.seats[seat].life
+    /// What runs there.
+    pub fn life(&self, slot: usize) -> &Life<H> {
+        &self.slots[slot].life
     }
 
-    /// The seat's process, if there is one.
-    pub fn running(&mut self, seat: usize) -> Option<&mut Running<H>> {
-        match &mut self.seats.get_mut(seat)?.life {
+    /// The slot's process, if there is one.
+    pub fn running(&mut self, slot: usize) -> Option<&mut Running<H>> {
+        match &mut self.slots.get_mut(slot)?.life {
             Life::Running(running) => Some(running),
             Life::Vacant(_) => None,
         }
     }
 
-    /// The seat of the process that was started under this key.
-    pub fn seat_of(&self, key: u64) -> Option<usize> {
-        self.seats.iter().position(|seat| matches!(&seat.life, Life::Running(running) if running.key == key))
+    /// The slot of the process that was started under this key.
+    pub fn slot_of(&self, key: u64) -> Option<usize> {
+        self.slots.iter().position(|slot| matches!(&slot.life, Life::Running(running) if running.key == key))
     }
 
     /// A process's pipe may be read or written.
     pub fn notice(&mut self, key: u64, pipe: Pipe) {
-        let Some(running) = self.seat_of(key).and_then(|seat| self.running(seat)) else { return };
-        match pipe {
-            Pipe::Input => running.writable = true,
-            Pipe::Output => running.readable = true,
-            Pipe::Log => running.log_readable = true,
+        // It may have ended since.
+        if let Some(slot) = self.slot_of(key) {
+            match pipe {
+                Pipe::Input => self[slot].writable = true,
+                Pipe::Output => self[slot].readable = true,
+                Pipe::Log => self[slot].log_readable = true,
+            }
         }
     }
 
-    /// The process in a seat has answered a call.
-    pub fn count_answer(&mut self, seat: usize) {
+    /// The process in a slot has answered a call.
+    pub fn count_answer(&mut self, slot: usize) {
         if !std::mem::replace(&mut self.works, true) {
             self.end_trials();
         }
-        let seat = &mut self.seats[seat];
-        seat.done += 1;
-        seat.failures = 0;
-        seat.trouble = None;
+        let slot = &mut self.slots[slot];
+        slot.done += 1;
+        slot.failures = 0;
+        slot.trouble = None;
     }
 
     /// The program works, or starts at least: whatever fails now does so for a reason of its own.
-    fn end_trials(&mut self) {
-        for seat in &mut self.seats {
-            seat.trouble = None;
-            if let Life::Running(running) = &mut seat.life {
+    pub(super) fn end_trials(&mut self) {
+        for slot in &mut self.slots {
+            slot.trouble = None;
+            if let Life::Running(running) = &mut slot.life {
                 running.trial_until = None;
             }
         }
@@ -257,34 +289,34 @@ impl<H: Process> Handlers<H> {
 
     /// A process ended before any had answered. How long the next ones are to stay up to show that the program starts:
     /// longer than it did, but not longer than a frame may take, after which a process would be replaced as well.
-    fn learn_trial(&mut self, life: Duration) {
+    pub(super) fn learn_trial(&mut self, life: Duration) {
         let trial = (2 * life).min(self.timeout).max(TRIAL_LEAST);
         self.trial = self.trial.max(Some(trial));
     }
 
     /// Each handler, for people.
     pub fn describe(&self, now: Instant) -> Vec<HandlerUse> {
-        let describe = |(at, seat): (usize, &Seat<H>)| {
+        let describe = |(at, slot): (usize, &Slot<H>)| {
             let about = HandlerUse {
                 number: at + 1,
-                done: seat.done,
-                failed: seat.failed,
-                restarts: seat.started.saturating_sub(1),
-                trouble: seat.trouble.clone(),
+                done: slot.done,
+                failed: slot.failed,
+                restarts: slot.started.saturating_sub(1),
+                trouble: slot.trouble.clone(),
                 ..HandlerUse::default()
             };
-            let Life::Running(running) = &seat.life else { return about };
+            let Life::Running(running) = &slot.life else { return about };
             let busy = running.calls.len() as u64;
             let oldest =
                 if busy == 0 { Duration::ZERO } else { now.saturating_duration_since(running.first_since) };
             HandlerUse { pid: Some(running.process.id()), busy, oldest, ..about }
         };
-        self.seats.iter().enumerate().map(describe).collect()
+        self.slots.iter().enumerate().map(describe).collect()
     }
 
     /// When the next turn must be at the latest.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let seats = self.seats.iter().enumerate().filter_map(|(at, seat)| match &seat.life {
+        let slots = self.slots.iter().enumerate().filter_map(|(at, slot)| match &slot.life {
             Life::Vacant(until) => (at < self.wanted).then_some(*until),
             Life::Running(running) if running.closed.is_some() => Some(now + LOOK_FIRST),
             Life::Running(running) if running.log_readable => Some(now),
@@ -295,49 +327,49 @@ impl<H: Process> Handlers<H> {
                 [answer, running.trial_until].into_iter().flatten().min()
             }
         });
-        seats.chain(self.leaving.iter().map(|leaving| leaving.look_at)).min()
+        slots.chain(self.leaving.iter().map(|leaving| leaving.look_at)).min()
     }
 
     /// Whether no process is left.
     pub fn are_gone(&self) -> bool {
-        self.leaving.is_empty() && self.seats.iter().all(|seat| matches!(seat.life, Life::Vacant(_)))
+        self.leaving.is_empty() && self.slots.iter().all(|slot| matches!(slot.life, Life::Vacant(_)))
     }
 
-    /// Takes the process out of its seat.
-    fn stand_up(&mut self, seat: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
-        match std::mem::replace(&mut self.seats[seat].life, Life::Vacant(vacant_until)) {
+    /// Takes the process out of its slot, if there is one.
+    pub(super) fn vacate(&mut self, slot: usize, vacant_until: Instant) -> Option<Box<Running<H>>> {
+        match std::mem::replace(&mut self.slots[slot].life, Life::Vacant(vacant_until)) {
             Life::Running(running) => Some(running),
             Life::Vacant(_) => None,
         }
     }
 
     /// A process ends: in peace, or at once.
-    fn leave(&mut self, seat: usize, running: Running<H>, expected: bool, now: Instant) {
+    pub(super) fn leave(&mut self, slot: usize, running: Running<H>, expected: bool, now: Instant) {
         let Running { mut process, log, .. } = running;
         process.end_input();
         if !expected {
             process.kill();
         }
         let kill_at = expected.then_some(now + HANDLER_GRACE);
-        let number = seat + 1;
+        let number = slot + 1;
         self.leaving.push(Leaving { process, number, log, kill_at, look_at: now, pause: LOOK_FIRST });
     }
 
-    /// Ends those that are not wanted and have nothing to do, and gives their seats up.
-    fn retire(&mut self, now: Instant) {
-        for seat in self.wanted..self.seats.len() {
-            let idle = self.running(seat).is_some_and(|running| running.calls.is_empty());
-            if idle && let Some(running) = self.stand_up(seat, now) {
-                self.leave(seat, *running, true, now);
+    /// Ends those that are not wanted and have nothing to do, and gives their slots up.
+    pub(super) fn retire(&mut self, now: Instant) {
+        for slot in self.wanted..self.slots.len() {
+            let idle = self.running(slot).is_some_and(|running| running.calls.is_empty());
+            if idle && let Some(running) = self.vacate(slot, now) {
+                self.leave(slot, *running, true, now);
             }
         }
-        while self.seats.len() > self.wanted
-            && self.seats.pop_if(|seat| matches!(seat.life, Life::Vacant(_))).is_some()
+        while self.slots.len() > self.wanted
+            && self.slots.pop_if(|slot| matches!(slot.life, Life::Vacant(_))).is_some()
         {}
     }
 
     /// Looks after those that leave, and reaps those that have ended.
-    fn see_off(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
+    pub(super) fn reap(&mut self, now: Instant, memory: &Arc<Memory>, scratch: &mut [u8]) {
         self.leaving.retain_mut(|leaving| {
             if leaving.look_at > now {
                 return true;
@@ -364,9 +396,9 @@ impl<H: Process> Handlers<H> {
     /// Ends every process at once.
     pub fn kill_all(&mut self, now: Instant) {
         self.wanted = 0;
-        for seat in 0..self.seats.len() {
-            if let Some(running) = self.stand_up(seat, now) {
-                self.leave(seat, *running, false, now);
+        for slot in 0..self.slots.len() {
+            if let Some(running) = self.vacate(slot, now) {
+                self.leave(slot, *running, false, now);
             }
         }
         for leaving in &mut self.leaving {
@@ -374,190 +406,5 @@ impl<H: Process> Handlers<H> {
                 leaving.process.kill();
             }
         }
-    }
-}
-
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Starts the handlers, if there are to be some.
-    ///
-    /// # Errors
-    /// What the system says of their program.
-    pub fn start_handlers(&mut self) -> std::io::Result<()> {
-        let seats = self.calling.handlers.len();
-        (0..seats).try_for_each(|seat| self.start_handler(seat))
-    }
-
-    fn start_handler(&mut self, seat: usize) -> std::io::Result<()> {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        handlers.started += 1;
-        let process = self.ctx.net.start(&handlers.command, handlers.started)?;
-        log::debug!("handler {} ({}) is started", seat + 1, process.id());
-        let trial = handlers.trial.filter(|_| !handlers.works && !handlers.stays);
-        let running = Running {
-            process,
-            key: handlers.started,
-            writable: true,
-            readable: false,
-            log_readable: false,
-            log: LogLines::default(),
-            closed: None,
-            started: self.ctx.now,
-            trial_until: trial.map(|trial| self.ctx.now + trial),
-            outbox: Outbox::default(),
-            intake: Intake::default(),
-            calls: BTreeMap::new(),
-            first_since: self.ctx.now,
-            alone: false,
-            answered: 0,
-        };
-        handlers.seats[seat].started += 1;
-        handlers.seats[seat].life = Life::Running(Box::new(running));
-        if handlers.works || handlers.stays {
-            // It could not be started for a while; the program is known to work.
-            handlers.seats[seat].trouble = None;
-        }
-        Ok(())
-    }
-
-    /// Does what is due for the handlers: fills seats, reads, and replaces those that have failed.
-    pub(in crate::gateway) fn tend_handlers(&mut self) {
-        let seats = self.calling.handlers.len();
-        for seat in 0..seats {
-            self.tend(seat);
-        }
-        self.calling.handlers.retire(self.ctx.now);
-        self.calling.handlers.see_off(self.ctx.now, &self.ctx.memory, &mut self.ingress.scratch);
-    }
-
-    fn tend(&mut self, seat: usize) {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        let Some(running) = handlers.running(seat) else {
-            let is_due = matches!(handlers.seats[seat].life, Life::Vacant(until) if until <= self.ctx.now);
-            if is_due
-                && seat < handlers.wanted
-                && let Err(why) = self.start_handler(seat)
-            {
-                self.postpone_handler(seat, why);
-            }
-            return;
-        };
-        if std::mem::take(&mut running.log_readable) {
-            let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
-            running.log_readable = running.log.read(&mut running.process, about, &mut self.ingress.scratch);
-        }
-        self.read_answers(seat);
-        let is_kept_waiting = self.is_kept_waiting(seat);
-        let calling = &mut self.calling;
-        let timeout = calling.handlers.timeout;
-        let Some(running) = calling.handlers.running(seat) else { return };
-        if is_kept_waiting {
-            running.first_since = self.ctx.now;
-        }
-        if let Some(since) = running.closed {
-            if let Some(how) = running.process.ended() {
-                self.fail_handler(seat, how);
-            } else if self.ctx.now >= since + CLOSED_GRACE {
-                self.fail_handler(seat, "closed its pipe");
-            }
-        } else if running.trial_until.is_some_and(|until| until <= self.ctx.now) {
-            log::info!(
-                "handler {} ({}) stays up while it has nothing to do: the program starts, and a frame that two handlers die of is REJECTED",
-                seat + 1,
-                running.process.id()
-            );
-            calling.handlers.stays = true;
-            calling.handlers.end_trials();
-        } else if !running.calls.is_empty() && self.ctx.now >= running.first_since + timeout {
-            self.replace_handler(seat, true, format_args!("gave no answer for {timeout:?}"));
-        }
-    }
-
-    fn postpone_handler(&mut self, seat: usize, why: impl Display) {
-        let calling = &mut self.calling;
-        let place = &mut calling.handlers.seats[seat];
-        place.failures += 1;
-        let pause = pause(place.failures);
-        place.life = Life::Vacant(self.ctx.now + pause);
-        place.trouble = Some(format!("it cannot be started: {why}"));
-        let message = format_args!(
-            "handler {} cannot be started: {why}: it is tried again in {pause:?}, and frames wait",
-            seat + 1
-        );
-        self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
-    }
-
-    /// A handler has failed: another process takes its seat. If the program works, its calls are tried once more,
-    /// each alone, so that the one which is to blame is known and the others are done. If none of its processes has
-    /// ever answered, nothing is known of the calls: they wait until one does, or one at least stays up, each alone in
-    /// its turn, so that a frame that no handler survives does not keep the others from showing that the program works.
-    pub(in crate::gateway) fn fail_handler(&mut self, seat: usize, why: impl Display) {
-        self.replace_handler(seat, false, why);
-    }
-
-    /// The same; `hangs` if it was still up. That a process is up and answers nothing is what a program does that is no
-    /// handler at all, so it is no frame's fault before one has answered.
-    fn replace_handler(&mut self, seat: usize, hangs: bool, why: impl Display) {
-        let calling = &mut self.calling;
-        let handlers = &mut calling.handlers;
-        let Some(mut running) = handlers.stand_up(seat, self.ctx.now) else { return };
-        let about = About { number: seat + 1, now: self.ctx.now, memory: &self.ctx.memory };
-        let said = running.log.read_last(&mut running.process, about, &mut self.ingress.scratch);
-        let said = said.map_or(String::new(), |line| format!("; the last line that it logged: {line}"));
-        if !handlers.works && !hangs {
-            handlers.learn_trial(self.ctx.now.saturating_duration_since(running.started));
-        }
-        let (works, pid) = (handlers.works || handlers.stays && !hangs, running.process.id());
-        let place = &mut handlers.seats[seat];
-        place.failed += 1;
-        // Of one that died alone with a frame it is the frame that is found out, and many may be to come.
-        let is_found = works && running.alone;
-        let unproven = u32::from(running.answered == 0);
-        place.failures = if is_found { unproven } else { place.failures + unproven };
-        let pause = pause(place.failures);
-        place.life = Life::Vacant(self.ctx.now + pause);
-        let calls = std::mem::take(&mut running.calls);
-        let (number, count) = (seat + 1, calls.len());
-        if works {
-            let when = if pause.is_zero() { String::new() } else { format!(" in {pause:?}") };
-            let message =
-                format_args!("handler {number} ({pid}) {why}, with {count} calls: another is started{when}");
-            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Warn, self.ctx.now, message);
-        } else {
-            let trouble = format!("it {why}, and no handler has answered anything yet{said}");
-            let message = format_args!(
-                "handler {number} ({pid}) does not start: {trouble}: frames wait, and it is started again in {pause:?}"
-            );
-            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
-            place.trouble = Some(trouble);
-        }
-        handlers.leave(seat, *running, false, self.ctx.now);
-        for (_, call) in calls {
-            match works {
-                true => self.try_again(call, &why),
-                false => self.try_later(call),
-            }
-        }
-    }
-}
-
-/// How long a seat stays vacant after so many processes that answered nothing.
-fn pause(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => (HANDLER_PAUSE_FIRST * 2u32.saturating_pow(n - 1)).min(HANDLER_PAUSE_MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_its_bound() {
-        let pauses: Vec<u128> = (0..9).map(|failures| pause(failures).as_millis()).collect();
-        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(pause(u32::MAX), HANDLER_PAUSE_MAX);
     }
 }

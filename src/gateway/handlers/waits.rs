@@ -5,12 +5,12 @@
 //! lost for want of room:
 //!
 //! - A call that is not next in its connection's order begins only if an answer as long as those before it would
-//!   find room to wait ([`Calling::may_begin_ahead`]).
-//! - An answer that must wait and finds no room stays in its handler's pipe, which pushes back ([`Gate::may_read`]).
+//!   find room to wait ([`Handlers::may_begin_ahead`]).
+//! - An answer that must wait and finds no room stays in its handler's pipe, which pushes back ([`Handlers::may_read_answer`]).
 //! - A pipe holds answers in the order in which its handler wrote them, and the one that the others wait for may be
 //!   behind one that may not be read. So the handler that has the oldest call is read whatever it writes. What finds
 //!   no room there is let go, and its frame is given to a handler once more when its turn has come
-//!   ([`Gate::put_back`]). Nothing less will do: a handler may answer a hundred frames in the reverse order, each with
+//!   ([`Handlers::put_back`]). Nothing less will do: a handler may answer a hundred frames in the reverse order, each with
 //!   the largest payload.
 //!
 //! Nobody waits for ever. A call waits for earlier calls of its connection, and a copy of a frame for the call of
@@ -18,12 +18,13 @@
 //! come, its answer finds room, and its handler is read, or fails. Then another call is the oldest. Room is asked
 //! for what waits alone: what is with the workers or in an outbox goes without any call.
 
+use super::{Call, Handlers};
 use crate::core::limits::{BUFFER_OVERHEAD, CALL, STEP};
 use crate::core::memory::Memory;
-use crate::gateway::Gate;
 use crate::gateway::conn::ConnId;
-use crate::gateway::handlers::calling::{Call, Calling};
-use crate::gateway::handlers::processes::Life;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::Pool;
@@ -32,38 +33,38 @@ use crate::wire::{Header, Kind, Status};
 /// An answer counts for the expected length of the next ones until they were shorter some 16 times.
 const LENGTH_FADES: usize = 16;
 
-impl<H: Process> Calling<H> {
+impl<H: Process> Handlers<H> {
     /// Whether another call may begin: what it takes finds room, or nothing waits for anything.
-    pub fn may_begin(&self, memory: &Memory) -> bool {
+    pub(super) fn may_begin(&self, memory: &Memory) -> bool {
         memory.waiting() == 0 || self.may_keep(memory, CALL)
     }
 
     /// Whether another call may begin that is not next in its connection's order.
-    pub fn may_begin_ahead(&self, memory: &Memory) -> bool {
+    pub(super) fn may_begin_ahead(&self, memory: &Memory) -> bool {
         memory.may_wait(self.length.max(STEP).saturating_mul(self.ahead + 1))
     }
 
     /// Whether `bytes` more may wait, beside the steps that calls may leave behind which are not next: those are not
     /// asked for again.
-    pub fn may_keep(&self, memory: &Memory, bytes: usize) -> bool {
+    pub(super) fn may_keep(&self, memory: &Memory, bytes: usize) -> bool {
         memory.may_wait(bytes.saturating_add(self.ahead * STEP))
     }
 
     /// An answer came that took, or would have taken, so many bytes while it waited.
-    pub fn learn_length(&mut self, bytes: usize) {
+    pub(super) fn learn_length(&mut self, bytes: usize) {
         self.length = bytes.max(self.length - self.length / LENGTH_FADES);
     }
 
     /// A call is with nobody any more.
-    pub fn done(&mut self, call: &mut Call) {
+    pub(super) fn done(&mut self, call: &mut Call) {
         self.ahead -= usize::from(std::mem::take(&mut call.ahead));
         self.queue.done();
     }
 
-    /// The seat whose handler is read whatever it writes: that of the oldest call. All are, where that call waits
+    /// The slot whose handler is read whatever it writes: that of the oldest call. All are, where that call waits
     /// until one of them is free.
-    fn is_urgent(&self, seat: usize) -> bool {
-        let with_handlers = self.handlers.oldest_calls().min();
+    fn is_urgent(&self, slot: usize) -> bool {
+        let with_handlers = self.processes.oldest_calls().min();
         let alone = self.alone.iter().map(|call| call.begun).min();
         let again = self.again.iter().map(|call| call.begun).min();
         let (oldest, at) = match with_handlers {
@@ -71,14 +72,14 @@ impl<H: Process> Calling<H> {
             None => (u64::MAX, None),
         };
         let waits = alone.is_some_and(|begun| begun < oldest);
-        let is_kept_out =
-            again.is_some_and(|begun| begun < oldest) && self.handlers.seat(!self.alone.is_empty()).is_none();
-        waits || is_kept_out || at == Some(seat) && again.is_none_or(|begun| begun > oldest)
+        let is_kept_out = again.is_some_and(|begun| begun < oldest)
+            && self.processes.slot(!self.alone.is_empty()).is_none();
+        waits || is_kept_out || at == Some(slot) && again.is_none_or(|begun| begun > oldest)
     }
 }
 
 /// Bytes that an answer takes as long as it waits.
-pub(in crate::gateway) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
+pub(super) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
     let is_kept = match answer.kind {
         Kind::Data => true,
         _ => answer.status == Status::Ok as u16 && call.header.want_reply && answer.payload_len > 0,
@@ -87,75 +88,93 @@ pub(in crate::gateway) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
     if is_kept { answer.frame_len() + BUFFER_OVERHEAD + STEP } else { 0 }
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Whether everything that came before a call's frame is done.
-    pub(in crate::gateway) fn is_next(&self, id: ConnId, seq: u64) -> bool {
-        let stage = self.conns[id].order.stage.as_ref();
-        stage.is_none_or(|stage| stage.steps.is_next(seq))
-    }
-
+impl<H: Process> Handlers<H> {
     /// Whether an answer, whose header came, may be read: it finds room, or its handler must be read.
-    pub(in crate::gateway) fn may_read(&self, seat: usize, answer: &Header) -> bool {
-        let calling = &self.calling;
-        let Life::Running(running) = calling.handlers.life(seat) else { return true };
+    pub(super) fn may_read_answer<N: Net<Process = H>, P: Pool>(
+        &self,
+        conns: &Conns<N::Socket>,
+        ctx: &Ctx<N, P>,
+        distribution: &Distribution,
+        slot: usize,
+        answer: &Header,
+    ) -> bool {
         // What is no answer is not kept.
-        let Some(call) = running.calls.get(&answer.id) else { return true };
+        let Some(call) = self.processes[slot].calls.get(&answer.id) else { return true };
         let bytes = waiting_bytes(call, answer);
         bytes == 0
-            || self.is_next(call.conn, call.seq)
-            || calling.may_keep(&self.ctx.memory, bytes)
-            || self.reaches_nobody(call.conn)
+            || is_next(conns, call.conn, call.seq)
+            || self.may_keep(&ctx.memory, bytes)
+            || reaches_nobody(conns, distribution, call.conn)
             // What is hashed may be the answer for which the others wait.
-            || calling.drafts.is_empty() && calling.is_urgent(seat)
+            || self.drafts.is_empty() && self.is_urgent(slot)
     }
 
     /// Whether an answer, whose header came, is to wait for earlier ones.
-    pub(in crate::gateway) fn is_ahead(&self, seat: usize, answer: &Header) -> bool {
-        let calling = &self.calling;
-        let Life::Running(running) = calling.handlers.life(seat) else { return false };
-        let call = running.calls.get(&answer.id);
-        call.is_some_and(|call| waiting_bytes(call, answer) > 0 && !self.is_next(call.conn, call.seq))
-    }
-
-    /// Whether no frame of a connection goes anywhere, so that none of them waits for its turn.
-    fn reaches_nobody(&self, id: ConnId) -> bool {
-        let stage = self.conns[id].order.stage.as_ref();
-        self.egress.router.is_empty()
-            && self.acks.sinks.is_empty()
-            && stage.is_none_or(|stage| stage.controls == 0)
+    pub(super) fn is_ahead<S>(&self, conns: &Conns<S>, slot: usize, answer: &Header) -> bool {
+        let call = self.processes[slot].calls.get(&answer.id);
+        call.is_some_and(|call| waiting_bytes(call, answer) > 0 && !is_next(conns, call.conn, call.seq))
     }
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
-    pub(in crate::gateway) fn put_back(&mut self, call: Call, bytes: usize) {
-        self.ctx.ledger.calls.repeated += 1;
+    pub(super) fn put_back<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        call: Call,
+        bytes: usize,
+    ) {
+        ctx.ledger.calls.repeated += 1;
         let message = format_args!(
             "an answer of {bytes} bytes came before those to earlier frames of its connection, and {} bytes wait for \
              such already: its frame is given to a handler once more, in its turn; more --memory or a lower \
              --max-in-flight mends it",
-            self.ctx.memory.waiting(),
+            ctx.memory.waiting(),
         );
-        self.ctx.notices.say(Notice::AnswersWait, log::Level::Warn, self.ctx.now, message);
-        let calling = &mut self.calling;
-        calling.again.push(call);
+        ctx.notices.say(Notice::AnswersWait, log::Level::Warn, ctx.now, message);
+        self.again.push(call);
     }
 
     /// Calls once more what was put back and whose turn has come.
-    pub(in crate::gateway) fn repeat_calls(&mut self) {
-        while let Some((at, seat)) = self.call_to_repeat() {
-            let calling = &mut self.calling;
-            let call = calling.again.swap_remove(at);
-            self.give(seat, call);
+    pub(super) fn repeat_calls<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+    ) {
+        while let Some((at, slot)) = self.call_to_repeat(conns) {
+            let call = self.again.swap_remove(at);
+            self.give(conns, ctx, distribution, slot, call);
         }
     }
 
     /// Whether some call could be given once more at once.
-    pub(in crate::gateway) fn has_calls_to_repeat(&self) -> bool {
-        self.call_to_repeat().is_some()
+    pub(super) fn has_calls_to_repeat<S>(&self, conns: &Conns<S>) -> bool {
+        self.call_to_repeat(conns).is_some()
     }
 
-    fn call_to_repeat(&self) -> Option<(usize, usize)> {
-        let calling = &self.calling;
-        let at = calling.again.iter().position(|call| self.is_next(call.conn, call.seq))?;
-        Some((at, calling.handlers.seat(!calling.alone.is_empty())?))
+    fn call_to_repeat<S>(&self, conns: &Conns<S>) -> Option<(usize, usize)> {
+        let at = self.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
+        Some((at, self.processes.slot(!self.alone.is_empty())?))
     }
+}
+
+/// Whether everything that came before a call's frame is done.
+pub(super) fn is_next<S>(conns: &Conns<S>, id: ConnId, seq: u64) -> bool {
+    conns[id].order.stage.as_ref().is_none_or(|stage| stage.steps.is_next(seq))
+}
+
+/// Whether a frame would go to nobody, whenever its turn comes.
+pub(super) fn goes_nowhere<S>(
+    conns: &Conns<S>,
+    distribution: &mut Distribution,
+    id: ConnId,
+    topic: &[u8],
+) -> bool {
+    let stage = conns[id].order.stage.as_ref();
+    stage.is_some_and(|stage| stage.controls == 0) && distribution.goes_nowhere(topic)
+}
+
+/// Whether no frame of a connection goes anywhere, so that none of them waits for its turn.
+fn reaches_nobody<S>(conns: &Conns<S>, distribution: &Distribution, id: ConnId) -> bool {
+    let stage = conns[id].order.stage.as_ref();
+    distribution.reaches_nobody() && stage.is_none_or(|stage| stage.controls == 0)
 }

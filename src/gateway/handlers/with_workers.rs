@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::{Call, Handlers};
 use crate::core::units::{many, plain};
-use crate::gateway::Gate;
-use crate::gateway::handlers::calling::Call;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::observe::notices::Notice;
-use crate::runtime::net::Net;
+use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::Pool;
 use crate::wire::Status;
 
@@ -83,16 +85,20 @@ impl WithWorkers {
     }
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
+impl<H: Process> Handlers<H> {
     /// Refuses the frames whose calls take too long.
-    pub(in crate::gateway) fn refuse_late_calls(&mut self) {
-        while let Some(mut call) = self.calling.with_workers.take_late(self.ctx.now) {
-            let calling = &mut self.calling;
+    pub fn refuse_late_calls<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+    ) {
+        while let Some(mut call) = self.with_workers.take_late(ctx.now) {
             // Its thread is still counted.
-            calling.ahead -= usize::from(std::mem::take(&mut call.ahead));
-            let (timeout, late) = (calling.with_workers.timeout, calling.with_workers.late);
-            self.ctx.ledger.calls.failed += 1;
-            let peer = self.conns[call.conn].peer;
+            self.ahead -= usize::from(std::mem::take(&mut call.ahead));
+            let (timeout, late) = (self.with_workers.timeout, self.with_workers.late);
+            ctx.ledger.calls.failed += 1;
+            let peer = conns[call.conn].peer;
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(
                 "the handler gave no answer for {timeout:?} to the frame {} of {} (topic '{}', key {}, {} bytes): it is \
@@ -103,11 +109,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 call.header.key,
                 call.header.payload_len,
                 many(late as u64, "thread"),
-                self.ctx.pool.workers(),
+                ctx.pool.workers(),
             );
-            self.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, self.ctx.now, message);
+            ctx.notices.say(Notice::HandlerFailed, log::Level::Error, ctx.now, message);
             let reason = format_args!("the handler gave no answer for {timeout:?}");
-            self.refuse_call(*call, Status::Rejected, reason);
+            self.refuse_call(conns, ctx, distribution, *call, Status::Rejected, reason);
         }
     }
 }

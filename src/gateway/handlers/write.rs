@@ -3,27 +3,26 @@
 use std::io::{ErrorKind, IoSlice};
 use std::time::Instant;
 
+use super::Handlers;
+use super::processes::Running;
 use crate::core::limits::{WRITE_SLICES, WRITE_TURN};
-use crate::gateway::Gate;
-use crate::gateway::handlers::processes::Running;
+use crate::gateway::ctx::Ctx;
 use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::Pool;
 
-impl<N: Net, P: Pool> Gate<N, P> {
+impl<H: Process> Handlers<H> {
     /// Writes to every handler what its pipe takes.
-    pub(in crate::gateway) fn write_calls(&mut self) {
-        let calling = &mut self.calling;
-        for seat in 0..calling.handlers.len() {
-            if let Some(running) = calling.handlers.running(seat) {
-                running.write(self.ctx.now);
+    pub fn write_calls<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
+        for slot in 0..self.processes.len() {
+            if let Some(running) = self.processes.running(slot) {
+                running.write(ctx.now);
             }
         }
     }
 
     /// Whether some handler could be written to at once.
-    pub(in crate::gateway) fn has_calls_to_write(&self) -> bool {
-        let calling = &self.calling;
-        calling.handlers.open().any(|(_, running)| running.writable && !running.outbox.is_empty())
+    pub(super) fn has_calls_to_write(&self) -> bool {
+        self.processes.open().any(|(_, running)| running.writable && !running.outbox.is_empty())
     }
 }
 

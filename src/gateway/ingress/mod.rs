@@ -1,43 +1,63 @@
-//! From sockets to verdicts: who may be read, reading, cutting, and verdicts in order.
+//! From sockets to verdicts: reading, cutting, verifying, and queues of those that wait to be read.
 
-pub(in crate::gateway) mod admission;
 pub(in crate::gateway) mod large;
 pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
 mod read_large;
 pub(in crate::gateway) mod reading;
-pub(in crate::gateway) mod release;
+pub(in crate::gateway) mod wait_queues;
 
-use admission::WaitQueues;
+use order::Item;
 
-use crate::core::memory::Memory;
 use crate::gateway::Config;
-use crate::gateway::conn::accept::Acceptor;
+use crate::gateway::conn::Conn;
 use crate::wire::Rules;
 
 /// What reading needs beside the connections.
 pub struct Ingress {
-    pub(in crate::gateway) acceptor: Acceptor,
-    pub(in crate::gateway) rules: Rules,
-    /// Lent to each read; a read that fills it keeps it.
-    pub(in crate::gateway) scratch: Box<[u8]>,
-    pub(in crate::gateway) lines: WaitQueues,
+    rules: Rules,
     /// Batches and large frames in all windows.
-    pub(in crate::gateway) in_flight: usize,
+    in_flight: usize,
     /// Numbers the large frames.
-    pub(in crate::gateway) large_count: u64,
+    large_count: u64,
 }
 
 impl Ingress {
     /// Nobody is there yet.
-    pub fn new(config: &Config, memory: &Memory) -> Ingress {
-        Ingress {
-            acceptor: Acceptor::default(),
-            rules: Rules { payload_max: config.payload_max as u32, replies: false },
-            scratch: memory.buffer(),
-            lines: WaitQueues::default(),
-            in_flight: 0,
-            large_count: 0,
+    pub fn new(config: &Config) -> Ingress {
+        let rules = Rules { payload_max: config.payload_max as u32, replies: false };
+        Ingress { rules, in_flight: 0, large_count: 0 }
+    }
+
+    /// Batches and large frames between their reading and their release.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// What is next in a connection's order, as far as it is verified.
+    pub fn release<S>(&mut self, conn: &mut Conn<S>) -> Option<Item> {
+        let order = &mut conn.order;
+        let item = order.window.release()?;
+        self.in_flight -= 1;
+        order.frames_in_flight -= item.frames() as u32;
+        // A large frame was never charged to the credit: its memory was granted to it alone.
+        if let Item::Frames(verified) = &item
+            && verified.body().is_slice()
+        {
+            order.bytes_in_flight -= verified.len() as u32;
         }
+        Some(item)
+    }
+
+    /// A connection is no more. How many of its frames were not released.
+    pub fn forget_conn<S>(&mut self, conn: &Conn<S>) -> u64 {
+        self.in_flight -= conn.order.window.len();
+        u64::from(conn.order.frames_in_flight)
+    }
+
+    /// What is counted agrees with what is there.
+    #[cfg(any(test, feature = "check"))]
+    pub fn check_invariants<S>(&self, conns: &crate::gateway::conn::table::Conns<S>) {
+        assert_eq!(self.in_flight, conns.iter().map(|conn| conn.order.window.len()).sum::<usize>());
     }
 }

@@ -1,7 +1,7 @@
 //! The order of one connection: what is verified, and what of that waits to be distributed.
 
 use crate::core::reorder::Reorder;
-use crate::gateway::handlers::stage::Stage;
+use crate::gateway::conn::stage::Stage;
 use crate::wire::{Fault, Verified};
 
 /// What the reorder window holds.
@@ -50,19 +50,19 @@ impl Order {
         self.window.is_empty() && !staged
     }
 
-    /// Whether everything that it sent has been released and distributed or is held, and no reply is owed but to
-    /// parts that are held.
+    /// Whether everything that it sent has been released and distributed or is held, and no reply is pending but to
+    /// fragments that are held.
     pub fn is_quiet(&self) -> bool {
-        self.is_distributed() && !self.is_owed()
+        self.is_distributed() && !self.has_pending_replies()
     }
 
-    /// Whether replies are owed to it, but to parts that are held.
-    pub fn is_owed(&self) -> bool {
-        self.stage.as_ref().is_some_and(|stage| stage.owed > 0)
+    /// Whether replies to it are pending, but to fragments that are held.
+    pub fn has_pending_replies(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.pending_replies > 0)
     }
 
     /// Whether it is told everything that it will be.
     pub fn is_answered(&self) -> bool {
-        self.is_quiet() && self.stage.as_ref().is_none_or(|stage| stage.held == 0)
+        self.is_quiet() && self.stage.as_ref().is_none_or(|stage| stage.held_replies == 0)
     }
 }

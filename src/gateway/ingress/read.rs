@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::Ingress;
-use super::admission::Way;
 use super::order::Item;
 use super::reading::Partial;
 use crate::core::limits::{
@@ -17,8 +16,21 @@ use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Batch, Fault, Header, Rest, Verified, cut, verify};
 
+/// How a connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Into the lent buffer, at most until so many bytes are in it.
+    Small { filled_max: usize },
+    /// Into the large frame that it began.
+    Large,
+    /// The large frame begins whose header came.
+    BeginLarge,
+    /// To throw it away.
+    Discard,
+}
+
 /// What came of a read, and is to be seen to.
-pub enum Came {
+pub enum ReadOutcome {
     /// Nothing, or a part of what is kept until the rest of it comes.
     Nothing,
     /// Whole frames, and what is wrong with what follows them.
@@ -37,15 +49,15 @@ impl Ingress {
         &mut self,
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
-        way: Way,
-    ) -> Came {
-        let came = match way {
-            Way::Small { filled_max } => self.read_small(conn, ctx, filled_max),
-            Way::Large => self.read_large(conn, ctx),
-            Way::BeginLarge => self.begin_large(conn, ctx),
-            Way::Discard => self.discard(conn, ctx),
+        mode: ReadMode,
+    ) -> ReadOutcome {
+        let outcome = match mode {
+            ReadMode::Small { filled_max } => self.read_small(conn, ctx, filled_max),
+            ReadMode::Large => self.read_large(conn, ctx),
+            ReadMode::BeginLarge => self.begin_large(conn, ctx),
+            ReadMode::Discard => self.discard(conn, ctx),
         };
-        came.unwrap_or_else(|came| came)
+        outcome.unwrap_or_else(|outcome| outcome)
     }
 
     /// Reads into the lent buffer, behind what is left of the read before, and cuts it.
@@ -54,9 +66,9 @@ impl Ingress {
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
         filled_max: usize,
-    ) -> Result<Came, Came> {
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let result = ctx.net.read(conn.socket(), &mut self.scratch[tail..filled_max]);
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
         let n = taken(conn, ctx, result, filled_max - tail)?;
         let reading = &mut conn.reading;
         reading.read_size = match n {
@@ -65,7 +77,7 @@ impl Ingress {
             _ => reading.read_size,
         };
         if let Some(partial) = reading.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         Ok(self.cut_scratch(conn, ctx, tail, tail + n))
     }
@@ -78,42 +90,30 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
         tail: usize,
         filled: usize,
-    ) -> Came {
-        let cut = cut(&self.scratch[..filled], &self.rules);
+    ) -> ReadOutcome {
+        let cut = cut(&ctx.scratch[..filled], &self.rules);
         let header = match cut.rest {
             Rest::Begun(header) => Some(header),
             Rest::Short | Rest::Fault(_) => None,
         };
         let rest: Box<[u8]> = match cut.rest {
             Rest::Fault(_) => Box::default(),
-            Rest::Short | Rest::Begun(_) => self.scratch[cut.whole..filled].into(),
+            Rest::Short | Rest::Begun(_) => ctx.scratch[cut.whole..filled].into(),
         };
         let replies = charge_replies(&ctx.memory, cut.answered);
         let batch = (cut.frames > 0).then(|| {
             conn.reading.frame_len = cut.whole as u32 / cut.frames;
             ctx.timing.batch(cut.frames, cut.whole);
-            let buffer = self.take_scratch(&ctx.memory, cut.whole);
+            let buffer = take_scratch(&mut ctx.scratch, &ctx.memory, cut.whole);
             Batch::new(buffer, cut.whole, cut.frames, replies)
         });
         // Charged before the batch is distributed, which may charge more.
         let is_same = tail > 0 && cut.frames == 0;
         keep_partial(conn, ctx, rest, header, is_same);
         match cut.rest {
-            Rest::Fault(fault) => Came::Cut(batch, Some(fault)),
-            Rest::Short | Rest::Begun(_) => Came::Cut(batch, None),
+            Rest::Fault(fault) => ReadOutcome::Cut(batch, Some(fault)),
+            Rest::Short | Rest::Begun(_) => ReadOutcome::Cut(batch, None),
         }
-    }
-
-    /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer
-    /// itself where they fill half of it. So nobody pins a large buffer for small frames, and what is
-    /// copied is at most half of what a full read brings.
-    fn take_scratch(&mut self, memory: &Arc<Memory>, whole: usize) -> Buffer {
-        let bytes = if whole >= READ_MAX / 2 {
-            std::mem::replace(&mut self.scratch, memory.buffer())
-        } else {
-            self.scratch[..whole].into()
-        };
-        Buffer::charged(memory, bytes)
     }
 
     /// Verifies a batch here where that is cheaper than waking a worker, else hands it over.
@@ -156,11 +156,27 @@ impl Ingress {
     }
 
     /// Throws away what still comes on a connection that is closing.
-    fn discard<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> Result<Came, Came> {
-        let result = ctx.net.read(conn.socket(), &mut self.scratch);
-        taken(conn, ctx, result, self.scratch.len())?;
-        Ok(Came::Nothing)
+    fn discard<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+    ) -> Result<ReadOutcome, ReadOutcome> {
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch);
+        taken(conn, ctx, result, ctx.scratch.len())?;
+        Ok(ReadOutcome::Nothing)
     }
+}
+
+/// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer itself where they fill
+/// half of it. So nobody pins a large buffer for small frames, and what is copied is at most half of what a full read
+/// brings.
+fn take_scratch(scratch: &mut Box<[u8]>, memory: &Arc<Memory>, whole: usize) -> Buffer {
+    let bytes = if whole >= READ_MAX / 2 {
+        std::mem::replace(scratch, memory.buffer())
+    } else {
+        scratch[..whole].into()
+    };
+    Buffer::charged(memory, bytes)
 }
 
 /// The number of bytes that a read brought, or what came instead.
@@ -169,9 +185,9 @@ pub(super) fn taken<N: Net, P>(
     ctx: &mut Ctx<N, P>,
     result: io::Result<usize>,
     wanted: usize,
-) -> Result<usize, Came> {
+) -> Result<usize, ReadOutcome> {
     match result {
-        Ok(0) => Err(Came::End),
+        Ok(0) => Err(ReadOutcome::End),
         Ok(n) => {
             // A short read has emptied the socket; only the end may be behind it.
             conn.reading.readable = n == wanted || conn.reading.read_closed;
@@ -183,9 +199,9 @@ pub(super) fn taken<N: Net, P>(
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             conn.reading.readable = false;
-            Err(Came::Nothing)
+            Err(ReadOutcome::Nothing)
         }
-        Err(error) => Err(Came::Lost(error.kind())),
+        Err(error) => Err(ReadOutcome::Lost(error.kind())),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Ingress;
 use super::large::Large;
 use super::order::Item;
-use super::read::{Came, charge_replies, keep_partial, taken};
+use super::read::{ReadOutcome, charge_replies, keep_partial, taken};
 use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MIN};
 use crate::core::memory::{Buffer, Share};
 use crate::gateway::conn::Conn;
@@ -20,7 +20,7 @@ impl Ingress {
         &mut self,
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
-    ) -> Result<Came, Came> {
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let partial = conn.reading.partial.take().expect("a large frame begins with its header");
         let header = partial.header.expect("a large frame is known by its header");
         if partial.bytes.len() < HEADER + header.topic_len as usize {
@@ -40,7 +40,7 @@ impl Ingress {
         reading.frame_since = ctx.now.into();
         reading.frame_mark = first.len() as u32;
         reading.larges.push(Large::new(number, &header, first, Box::new(hashing), ctx.now));
-        Ok(Came::Nothing)
+        Ok(ReadOutcome::Nothing)
     }
 
     /// Reads the rest of a large frame's topic, which was cut off by the end of a read.
@@ -49,17 +49,17 @@ impl Ingress {
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
         header: Header,
-    ) -> Result<Came, Came> {
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = ctx.net.read(conn.socket(), &mut self.scratch[tail..end]);
+        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..end]);
         let n = taken(conn, ctx, result, end - tail)?;
         if let Some(partial) = conn.reading.partial.take() {
-            self.scratch[..tail].copy_from_slice(&partial.bytes);
+            ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
-        let bytes = self.scratch[..tail + n].into();
+        let bytes = ctx.scratch[..tail + n].into();
         keep_partial(conn, ctx, bytes, Some(header), true);
-        Ok(Came::Nothing)
+        Ok(ReadOutcome::Nothing)
     }
 
     /// Reads the next bytes of a large frame into its own pieces.
@@ -67,7 +67,7 @@ impl Ingress {
         &mut self,
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
-    ) -> Result<Came, Came> {
+    ) -> Result<ReadOutcome, ReadOutcome> {
         let large = conn.reading.larges.last_mut().expect(BEGUN);
         let spare = large.spare(&ctx.memory);
         let wanted = spare.len();
@@ -89,7 +89,7 @@ impl Ingress {
             self.in_flight += 1;
             ctx.ledger.read += 1;
         }
-        Ok(Came::Piece(large.number))
+        Ok(ReadOutcome::Piece(large.number))
     }
 
     /// Has the next piece of a large frame hashed, or takes its verdict where all is hashed. Whether it did.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::admission::WaitQueue;
 use super::large::Large;
+use super::wait_queues::WaitQueue;
 use crate::core::limits::{READ_MAX, READ_MIN};
 use crate::core::memory::Charge;
 use crate::gateway::conn::ConnId;

@@ -9,7 +9,9 @@ use crate::core::limits::{
 };
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
+use crate::gateway::conn::stage::Staged;
 use crate::gateway::conn::{Conn, State};
+use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::PauseCause;
 use crate::runtime::net::{Net, Outbox};
 use crate::runtime::pool::Pool;
@@ -60,7 +62,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
             + self.conns.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
-            + self.acks.sinks.cost()
+            + self.distribution.acks.cost()
             + self.unasked_of_calls()
             + self.ctx.memory.subscriptions();
         let used = self.ctx.memory.used();
@@ -70,20 +72,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let lowered = memory_max > self.ctx.memory.limit() && answers <= self.ctx.memory.answer_floor();
         let beside = if lowered { answers } else { 0 };
         assert!(used - beside <= memory_max + unasked, "5: {used} bytes of {memory_max}");
-        self.check_calls();
-        self.egress.router.check_invariants();
-        let held = self.ctx.config.subscriptions_max();
-        assert!(
-            self.egress.router.bytes() <= held,
-            "5: subscriptions take {} of {held}",
-            self.egress.router.bytes()
-        );
-        self.fragments.check_invariants();
-        self.acks.sinks.check_invariants();
-        assert_eq!(
-            self.ingress.in_flight,
-            self.conns.iter().map(|conn| conn.order.window.len()).sum::<usize>()
-        );
+        self.check_stages();
+        self.handlers.check_invariants();
+        self.ingress.check_invariants(&self.conns);
+        let Distribution { egress, acks, fragments } = &self.distribution;
+        egress.check_invariants();
+        acks.check_invariants(&self.conns);
+        fragments.check_invariants();
+        let (subscriptions, most) = (egress.subscriptions_bytes(), self.ctx.config.subscriptions_max());
+        assert!(subscriptions <= most, "5: subscriptions take {subscriptions} of {most}");
         assert_eq!(
             self.conns.entries,
             self.conns.iter().map(|conn| conn.writing.outbox.len()).sum::<usize>()
@@ -101,9 +98,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
             );
             assert_eq!(conn.reading.queued, runnable.contains(&conn.id));
             assert_eq!(conn.writing.dirty, dirty.contains(&conn.id));
-            let is_marked = conn.settles || matches!(conn.state, State::Ending | State::Lost);
+            let is_marked = conn.is_marked || matches!(conn.state, State::Ending | State::Lost);
             assert!(!is_marked, "its next step was taken before the turn ended");
-            assert_eq!(conn.reading.waiting.is_some(), self.ingress.lines.contains(conn.id));
+            assert_eq!(conn.reading.waiting.is_some(), self.wait_queues.contains(conn.id));
             if conn.state == State::Gone {
                 assert!(
                     Outbox::is_empty(&conn.writing.outbox)
@@ -122,7 +119,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         let most = 2 * self.conns.len() + LISTED + 1;
-        assert!(self.ingress.lines.longest() <= most, "5: names of those that are no more stand in line");
+        assert!(self.wait_queues.longest() <= most, "5: names of those that are no more stand in line");
         // Panics if a frame has more than one fate.
         self.ctx.ledger.in_flight();
     }
@@ -131,29 +128,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn unasked_of_calls(&self) -> usize {
         let controls =
             self.conns.iter().filter_map(|conn| conn.order.stage.as_ref()).map(|stage| stage.controls);
-        let logged = self.calling.handlers.logged();
+        let logged = self.handlers.logged();
         controls.sum::<usize>() * STEP + logged
     }
 
-    /// What is counted of calls agrees with what is there.
-    fn check_calls(&self) {
+    /// What is counted of stages agrees with what is there.
+    fn check_stages(&self) {
         let stages = || self.conns.iter().filter_map(|conn| conn.order.stage.as_ref());
-        assert_eq!(self.calling.staged, stages().map(|stage| stage.frames).sum::<u64>());
-        assert_eq!(self.acks.owed, stages().map(|stage| stage.owed as usize).sum::<usize>());
-        let held = stages().map(|stage| stage.held as usize).sum::<usize>();
-        assert!(held <= self.fragments.replies(), "a reply is owed to a part that is not held");
-        assert_eq!(self.calling.lined_up, stages().map(|stage| stage.lined_up()).sum::<u64>());
+        let frames = stages().map(|stage| stage.frames).sum::<u64>();
+        let waiting = stages().map(|stage| stage.lined_up()).sum::<u64>();
+        assert_eq!(self.conns.staged, Staged { frames, waiting });
+        let held = stages().map(|stage| stage.held_replies as usize).sum::<usize>();
+        let replies = self.distribution.fragments.replies();
+        assert!(held <= replies, "a reply is pending to a part that is not held");
         for stage in stages() {
             assert!(stage.lined_up() <= stage.frames);
             assert!(stage.controls <= STEPS_ASIDE, "5: {} steps that are no calls", stage.controls);
             let held = stage.answered / STEP + stage.controls;
-            let most = 2 * (self.calling.begun_now() + held);
+            let most = 2 * (self.handlers.begun_now() + held);
             assert!(stage.steps.entries() <= most, "5: {} entries of steps", stage.steps.entries());
-            let is_owed = stage.owed > 0 || stage.held > 0;
-            let is_used = stage.frames > 0 || is_owed || stage.over || stage.hashing;
+            let has_replies = stage.pending_replies > 0 || stage.held_replies > 0;
+            let is_used = stage.frames > 0 || has_replies || stage.over || stage.hashing;
             assert!(is_used, "an empty stage is kept");
         }
-        self.calling.check_invariants();
     }
 
     /// 7. Nothing is left.
@@ -161,22 +158,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Panics
     /// If something is.
     pub fn check_empty(&self) {
-        assert!(
-            self.conns.is_empty()
-                && self.ctx.jobs == 0
-                && self.ingress.in_flight == 0
-                && self.conns.entries == 0
-        );
-        assert!(
-            self.calling.staged == 0
-                && self.calling.lined_up == 0
-                && self.acks.owed == 0
-                && self.ctx.memory.waiting() == 0
-        );
-        assert!(self.calling.is_empty(), "7: calls of nobody");
-        assert!(self.acks.sinks.is_idle(), "7: tickets for nothing");
-        assert!(self.fragments.is_empty(), "7: parts of nothing");
-        assert!(self.egress.router.is_empty() && self.egress.router.bytes() == 0, "7: patterns of nobody");
+        assert!(self.conns.is_empty() && self.conns.entries == 0 && self.ctx.jobs == 0);
+        assert!(self.ingress.in_flight() == 0 && self.conns.staged == Staged::default());
+        assert!(self.handlers.is_empty() && self.ctx.memory.waiting() == 0, "7: calls of nobody");
+        let Distribution { egress, acks, fragments } = &self.distribution;
+        assert!(acks.is_idle() && !acks.has_pending_replies(), "7: tickets for nothing");
+        assert!(fragments.is_empty(), "7: parts of nothing");
+        assert!(egress.has_no_subscribers() && egress.subscriptions_bytes() == 0, "7: patterns of nobody");
         assert_eq!(self.ctx.memory.used(), 0, "7: memory is charged for nothing");
     }
 

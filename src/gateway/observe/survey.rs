@@ -3,16 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::Observe;
 use crate::core::limits::{CLOSED_KEPT, SURVEY_ROWS, SURVEY_TURN};
 use crate::gateway::CloseReason;
-use crate::gateway::Gate;
+use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::control::Answer;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::observe::traffic::Rejects;
 use crate::gateway::snapshot::{Closed, PauseCause, Paused, Peer, Rejecting, Slow, Snapshot, Survey};
-use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 
 /// 1 s: a connection that waits so long for its own frames is not merely busy.
 const IN_FLIGHT_LONG: Duration = Duration::from_secs(1);
@@ -59,69 +58,69 @@ impl History {
     }
 }
 
-impl Surveyor {
-    /// Whether someone waits for it.
-    pub fn is_asked(&self) -> bool {
-        !self.asked.is_empty()
+impl Observe {
+    /// Someone wants to know of every connection. One look answers all who ask while it goes on.
+    pub fn ask_survey(&mut self, answer: Answer<Snapshot>) {
+        self.surveyor.asked.push(answer);
+    }
+
+    /// Whether someone waits for a survey.
+    pub fn is_surveyed(&self) -> bool {
+        !self.surveyor.asked.is_empty()
+    }
+
+    /// Looks at the next connections, if someone asked. When all were looked at: what was found, and who asked.
+    pub fn survey_on<S>(
+        &mut self,
+        conns: &Conns<S>,
+        is_subscriber: impl Fn(ConnId) -> bool,
+        now: Instant,
+    ) -> Option<(Survey, Vec<Answer<Snapshot>>)> {
+        if !self.is_surveyed() {
+            return None;
+        }
+        let end = conns.slots().min(self.surveyor.cursor + SURVEY_TURN);
+        for slot in self.surveyor.cursor..end {
+            if let Some(conn) = conns.in_slot(slot) {
+                self.surveyor.found.subscribers += u64::from(is_subscriber(conn.id));
+                look_at(&mut self.surveyor.found, conns, conn, now);
+            }
+        }
+        self.surveyor.cursor = end;
+        if end < conns.slots() {
+            return None;
+        }
+        let Surveyor { mut found, asked, .. } = std::mem::take(&mut self.surveyor);
+        found.closed = self.history.shown(now);
+        Some((found, asked))
     }
 }
 
-impl<N: Net, P: Pool> Gate<N, P> {
-    /// Someone wants to know of every connection. One look answers all who ask while it goes on.
-    pub(in crate::gateway) fn ask_survey(&mut self, answer: Answer<Snapshot>) {
-        self.observe.surveyor.asked.push(answer);
+fn look_at<S>(found: &mut Survey, conns: &Conns<S>, conn: &Conn<S>, now: Instant) {
+    found.publishers += u64::from(conn.traffic.publishes);
+    let first =
+        conn.order.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
+    let queued = first.map(|first| now.saturating_duration_since(first.since));
+    found.oldest_queued = found.oldest_queued.max(queued.unwrap_or_default());
+    let pending = conn.writing.outbox.pending() as u64;
+    found.pending_bytes += pending;
+    found.pending_bytes_max = found.pending_bytes_max.max(pending);
+    if pending > 0 {
+        rank(&mut found.slow, pending, |slow| slow.pending_bytes, || slow(conn, now));
     }
-
-    /// Looks at the next connections, and answers when all were looked at.
-    pub(in crate::gateway) fn survey_on(&mut self) {
-        if !self.observe.surveyor.is_asked() {
-            return;
-        }
-        let end = self.conns.slots().min(self.observe.surveyor.cursor + SURVEY_TURN);
-        for slot in self.observe.surveyor.cursor..end {
-            if let Some(conn) = self.conns.in_slot(slot) {
-                self.look_at(conn.id);
-            }
-        }
-        self.observe.surveyor.cursor = end;
-        if end == self.conns.slots() {
-            let Surveyor { mut found, asked, .. } = std::mem::take(&mut self.observe.surveyor);
-            found.closed = self.observe.history.shown(self.ctx.now);
-            let snapshot = Snapshot { survey: Some(found), ..self.describe() };
-            asked.into_iter().for_each(|answer| answer.give(snapshot.clone()));
-        }
+    if let Some(pause) = conn.reading.paused.filter(|_| conn.state == State::Open)
+        && let time = now.saturating_duration_since(pause.since.get())
+        // Every busy publisher waits for its own frames again and again.
+        && (pause.cause != PauseCause::InFlight || time >= IN_FLIGHT_LONG)
+    {
+        let by = conn.reading.held_by.and_then(|id| conns.get(id)).map(|holder| holder.peer);
+        let row = || Paused { peer: conn.described(now), cause: pause.cause, by, time };
+        rank(&mut found.paused, time, |paused| paused.time, row);
     }
-
-    fn look_at(&mut self, id: ConnId) {
-        let conn = &self.conns[id];
-        let now = self.ctx.now;
-        let found = &mut self.observe.surveyor.found;
-        found.subscribers += u64::from(self.egress.router.has(id));
-        found.publishers += u64::from(conn.traffic.publishes);
-        let first =
-            conn.order.stage.as_ref().and_then(|stage| stage.waiting.front()).filter(|first| first.called);
-        let queued = first.map(|first| now.saturating_duration_since(first.since));
-        found.oldest_queued = found.oldest_queued.max(queued.unwrap_or_default());
-        let pending = conn.writing.outbox.pending() as u64;
-        found.pending_bytes += pending;
-        found.pending_bytes_max = found.pending_bytes_max.max(pending);
-        if pending > 0 {
-            rank(&mut found.slow, pending, |slow| slow.pending_bytes, || slow(conn, now));
-        }
-        if let Some(pause) = conn.reading.paused.filter(|_| conn.state == State::Open)
-            && let time = now.saturating_duration_since(pause.since.get())
-            // Every busy publisher waits for its own frames again and again.
-            && (pause.cause != PauseCause::InFlight || time >= IN_FLIGHT_LONG)
-        {
-            let by = conn.reading.held_by.and_then(|id| self.conns.get(id)).map(|holder| holder.peer);
-            let row = || Paused { peer: conn.described(now), cause: pause.cause, by, time };
-            rank(&mut found.paused, time, |paused| paused.time, row);
-        }
-        if let Some(&Rejects { count, last, at }) = conn.traffic.rejects.as_deref() {
-            let ago = now.saturating_duration_since(at);
-            let row = || Rejecting { peer: conn.described(now), rejected: count, last, ago };
-            rank(&mut found.rejected, count, |row| row.rejected, row);
-        }
+    if let Some(&Rejects { count, last, at }) = conn.traffic.rejects.as_deref() {
+        let ago = now.saturating_duration_since(at);
+        let row = || Rejecting { peer: conn.described(now), rejected: count, last, ago };
+        rank(&mut found.rejected, count, |row| row.rejected, row);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::runtime::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// The system says that the connection is no more.
-    pub(in crate::gateway) fn hang_up(&mut self, id: ConnId) {
+    pub(super) fn hang_up(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         conn.reading.reset = true;
         let is_read = !conn.reading.ended && conn.reading.paused.is_none_or(|pause| ends_soon(pause.cause));
@@ -25,7 +25,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Whether a connection that is not read for this cause is over all the same, and was ended.
-    pub(in crate::gateway) fn is_over_unread(&mut self, id: ConnId, cause: PauseCause) -> bool {
+    pub(super) fn is_over_unread(&mut self, id: ConnId, cause: PauseCause) -> bool {
         if ends_soon(cause) {
             return false;
         }
@@ -38,7 +38,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let is_over =
             conn.state == State::Open && conn.reading.read_closed && self.ctx.net.is_at_end(conn.socket());
         if is_over {
-            self.observe.pauses.end(conn, self.ctx.now);
+            self.observe.end_pause(conn, self.ctx.now);
             self.end_of_stream(id);
         }
         is_over
@@ -47,9 +47,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn lose_reset(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         #[cfg(any(test, feature = "check"))]
-        if let Some(pause) = conn.reading.paused {
-            self.observe.reset_while[pause.cause as usize] += 1;
-        }
+        self.observe.reset(conn);
         let why = conn.socket.as_mut().and_then(|socket| self.ctx.net.failure(socket));
         self.conns.lose(id, CloseReason::Lost(why.unwrap_or(std::io::ErrorKind::ConnectionReset)));
     }

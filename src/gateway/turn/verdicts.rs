@@ -2,26 +2,31 @@
 
 use crate::gateway::Gate;
 use crate::gateway::conn::ConnId;
-use crate::gateway::fragments::assembly::WHOLES;
-use crate::gateway::handlers::answers::ANSWERS;
+use crate::gateway::fragments::MESSAGES;
+use crate::gateway::handlers::ANSWERS;
 use crate::gateway::ingress::order::Item;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Outcome, Pool};
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes every verdict that is there.
-    pub(in crate::gateway) fn collect(&mut self) {
+    pub(super) fn collect(&mut self) {
         while let Some(done) = self.ctx.pool.collect() {
             self.ctx.jobs -= 1;
             let id = ConnId::from_key(done.ticket.conn);
             let number = done.ticket.number;
             self.ctx.ledger.verified.paired += u64::from(done.paired);
             match done.outcome {
-                Outcome::Answers(verified) => self.answers_verified(number, verified),
-                Outcome::Call(performed) => self.function_answered(number, performed),
-                Outcome::Draft(draft) if done.ticket.conn == WHOLES => self.whole_hashed_on(number, draft),
-                Outcome::Draft(draft) => self.draft_hashed(number, draft),
-                Outcome::Piece(hashing) if done.ticket.conn == ANSWERS => self.answer_hashed(number, hashing),
+                Outcome::Draft(draft) if done.ticket.conn == MESSAGES => {
+                    self.distribution.message_hashed_on(&mut self.conns, &mut self.ctx, number, draft);
+                }
+                // Of a handler; no connection has such a key.
+                outcome @ (Outcome::Answers(_) | Outcome::Call(_) | Outcome::Draft(_)) => {
+                    self.handler_verdict(number, outcome);
+                }
+                outcome @ Outcome::Piece(_) if done.ticket.conn == ANSWERS => {
+                    self.handler_verdict(number, outcome);
+                }
                 Outcome::Batch(verified) => {
                     self.ctx.ledger.verified.workers += 1;
                     self.ctx.timing.verified(done.ticket.since, self.ctx.now);
@@ -46,19 +51,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
+    fn handler_verdict(&mut self, number: u64, outcome: Outcome) {
+        self.handlers.take_verdict(&mut self.conns, &mut self.ctx, &mut self.distribution, number, outcome);
+    }
+
     /// Gives effect to what is next in the connection's order, as far as it is verified.
-    pub(in crate::gateway) fn release(&mut self, id: ConnId) {
-        loop {
-            let conn = &mut self.conns[id];
-            let Some(item) = conn.order.window.release() else { break };
-            self.ingress.in_flight -= 1;
-            conn.order.frames_in_flight -= item.frames() as u32;
-            // A large frame was never charged to the credit: its memory was granted to it alone.
-            if let Item::Frames(verified) = &item
-                && verified.body().is_slice()
-            {
-                conn.order.bytes_in_flight -= verified.len() as u32;
-            }
+    pub(super) fn release(&mut self, id: ConnId) {
+        while let Some(item) = self.ingress.release(&mut self.conns[id]) {
             self.give_effect(id, item);
         }
         self.conns.mark_runnable(id);

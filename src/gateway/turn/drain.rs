@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::gateway::CloseReason;
 use crate::gateway::Gate;
 use crate::gateway::conn::State;
-use crate::gateway::egress::distribute::encode_reply;
+use crate::gateway::distribution::Distribution;
+use crate::gateway::egress::replies::encode_reply;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::Status;
@@ -29,7 +30,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ctx.now = now;
         self.ctx.draining = Some(now + self.ctx.config.drain);
         self.ctx.net.stop_listening();
-        self.ingress.acceptor.stop();
+        self.acceptor.stop();
         for id in self.conns.ids() {
             let conn = &mut self.conns[id];
             if conn.state == State::Open {
@@ -40,35 +41,34 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
-        let handlers_are_gone = self.calling.handlers.are_gone();
-        let sinks_are_idle = self.acks.sinks.is_idle();
+        let Distribution { egress, acks, fragments } = &self.distribution;
         self.ctx.draining.is_some()
             && self.conns.is_empty()
-            && self.fragments.is_empty()
-            && !self.egress.router.is_leaving()
-            && handlers_are_gone
-            && sinks_are_idle
+            && fragments.is_empty()
+            && !egress.has_to_sweep()
+            && self.handlers.are_gone()
+            && acks.is_idle()
     }
 
     /// Takes the next step of draining, if it is time for it.
-    pub(in crate::gateway) fn drain_on(&mut self) {
+    pub(super) fn drain_on(&mut self) {
         let Some(deadline) = self.ctx.draining else { return };
         if self.ctx.now >= deadline {
-            if self.calling.answers() {
+            if self.handlers.answers() {
                 // A frame waits in a stage for its own answer, or for that of one before it.
-                self.ctx.ledger.unanswered += self.calling.staged;
+                self.ctx.ledger.unanswered += self.conns.staged.frames;
             }
             self.reap_all();
-            self.forget_calls();
-            self.forget_parts();
-            self.acks.sinks.forget();
-            self.calling.handlers.kill_all(self.ctx.now);
-        } else if self.ingress.in_flight == 0
-            && self.calling.staged == 0
-            && self.acks.owed == 0
-            && self.fragments.is_empty()
+            self.handlers.forget();
+            self.ctx.ledger.undelivered += self.distribution.fragments.forget();
+            self.distribution.acks.forget();
+            self.handlers.kill(self.ctx.now);
+        } else if self.ingress.in_flight() == 0
+            && self.conns.staged.frames == 0
+            && !self.distribution.acks.has_pending_replies()
+            && self.distribution.fragments.is_empty()
         {
-            self.calling.handlers.set_wanted(0, self.ctx.now);
+            self.handlers.end(self.ctx.now);
             // Everything accepted is in the outboxes. Publishers hear that no more is taken, and subscribers that
             // this is a drain and no crash.
             for id in self.conns.ids() {
@@ -78,7 +78,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 let mut last = Vec::new();
                 if conn.traffic.publishes
-                    || self.egress.router.has(id)
+                    || self.distribution.egress.is_subscriber(id)
                     || conn.reading.readable
                     || conn.reading.begun().is_some()
                 {

@@ -8,7 +8,7 @@ use crate::runtime::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Looks at every connection that has a deadline now.
-    pub(in crate::gateway) fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         while let Some(key) = self.conns.deadlines.pop_due(self.ctx.now) {
             let id = ConnId::from_key(key);
             self.conns[id].armed = None;
@@ -48,7 +48,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     return self.conns.close(id, CloseReason::Slow, 0);
                 }
             } else if !conn.writing.is_patient(self.ctx.now) {
-                self.egress.release_publishers(&mut self.conns, id);
+                self.distribution.egress.release_publishers(&mut self.conns, id);
             }
         }
         let conn = &mut self.conns[id];

@@ -11,8 +11,8 @@ use crate::gateway::CloseReason;
 use crate::gateway::Gate;
 use crate::gateway::conn::{ConnId, End, State};
 use crate::gateway::egress::Egress;
-use crate::gateway::egress::distribute::encode_reply;
 use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::gateway::egress::replies::encode_reply;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
@@ -21,9 +21,9 @@ use crate::wire::Status;
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes the next step of those that are ending, where it is time for it. Between the steps of a turn, so never in
     /// the middle of anybody's work.
-    pub(in crate::gateway) fn settle_ending(&mut self) {
+    pub(super) fn settle_ending(&mut self) {
         for id in std::mem::take(&mut self.conns.due.ending) {
-            self.conns[id].settles = false;
+            self.conns[id].is_marked = false;
             self.settle(id);
         }
     }
@@ -33,13 +33,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Draining if conn.end.is_some() => {
-                if !conn.order.is_owed() {
+                if !conn.order.has_pending_replies() {
                     self.say_last(id);
                 }
             }
             State::Draining if conn.reading.ended && conn.order.is_answered() => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
-                self.egress.leave(&mut self.conns, id);
+                self.distribution.egress.leave(&mut self.conns, id);
                 if self.conns[id].writing.outbox.is_empty() {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
@@ -81,7 +81,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// The peer will send nothing more: what it sent is finished, then it is closed.
-    pub(in crate::gateway) fn end_of_stream(&mut self, id: ConnId) {
+    pub(super) fn end_of_stream(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         conn.reading.ended = true;
         conn.reading.readable = false;
@@ -93,14 +93,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     /// Ends a connection: what is in its outbox is still written, with `last` behind it.
-    pub(in crate::gateway) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
+    pub(super) fn end(&mut self, id: ConnId, reason: CloseReason, last: Vec<u8>) {
         let conn = &mut self.conns[id];
         // A frame that is partly written is written to its end, and the last word behind it.
         let patience = self.ctx.config.slow_timeout.max(LINGER);
         conn.linger_until = self.ctx.draining.unwrap_or(self.ctx.now + patience).into();
         conn.state = State::Closing;
         self.say_closed(id, &reason);
-        self.egress.leave(&mut self.conns, id);
+        self.distribution.egress.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
         if reason == CloseReason::Slow {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
@@ -120,14 +120,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(end) = self.conns[id].end.take() {
             self.say_closed(id, &end.reason);
         }
-        self.egress.leave(&mut self.conns, id);
+        self.distribution.egress.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
         Egress::abandon(&mut self.conns, &mut self.ctx, id);
-        self.resume_calls_of(id);
+        self.handlers.resume_calls_of(&self.conns, id);
         let conn = &mut self.conns[id];
         conn.state = State::Gone;
         conn.reading.readable = false;
-        self.observe.pauses.end(conn, self.ctx.now);
+        self.observe.end_pause(conn, self.ctx.now);
         self.conns.disarm(id);
         self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
     }
@@ -138,18 +138,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.give_up(id);
         }
         let conn = self.conns.remove(id).expect("it was there until now");
-        self.ingress.in_flight -= conn.order.window.len();
-        let staged = conn.order.stage.as_ref().map_or(0, |stage| stage.frames);
-        self.calling.staged -= staged;
-        self.calling.lined_up -= conn.order.stage.as_ref().map_or(0, |stage| stage.lined_up());
-        self.acks.owed -= conn.order.stage.as_ref().map_or(0, |stage| stage.owed as usize);
-        self.calling.queue.forget(id.key());
+        self.distribution.acks.forget_conn(&conn);
+        self.handlers.forget_conn(id);
         // At the end of draining there may be some; else its window is empty, and its stage.
-        self.ctx.ledger.undelivered += u64::from(conn.order.frames_in_flight) + staged;
+        let staged = conn.order.stage.as_ref().map_or(0, |stage| stage.frames);
+        self.ctx.ledger.undelivered += self.ingress.forget_conn(&conn) + staged;
     }
 
     /// The time to drain is over: every connection ends, whatever it waits for.
-    pub(in crate::gateway) fn reap_all(&mut self) {
+    pub(super) fn reap_all(&mut self) {
         for id in self.conns.ids() {
             self.conns.lose(id, CloseReason::Draining);
             self.reap(id);
@@ -159,9 +156,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn say_closed(&mut self, id: ConnId, reason: &CloseReason) {
         let conn = &self.conns[id];
-        self.observe.history.push(conn.described(self.ctx.now), reason.clone(), self.ctx.now);
-        #[cfg(any(test, feature = "check"))]
-        self.observe.closed.push((conn.peer, reason.clone()));
+        self.observe.closed(conn, reason, self.ctx.now);
         let notice = match reason {
             CloseReason::Fault(_) => Some(Notice::Fault),
             CloseReason::Slow => Some(Notice::Slow),

@@ -1,0 +1,435 @@
+//! The frames of a batch, in order.
+
+use std::rc::Rc;
+
+use super::Distribution;
+use crate::core::memory::Charge;
+use crate::gateway::acks::known::Seen;
+use crate::gateway::acks::sink_set::SinkSet;
+use crate::gateway::acks::tickets::Ticket;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::egress::replies::encode_reply;
+use crate::gateway::egress::router::Targets;
+use crate::gateway::fragments::Outcome;
+use crate::gateway::ingress::order::Item;
+use crate::gateway::observe::notices::Notice;
+use crate::gateway::{BadDigestPolicy, CloseReason};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
+
+/// Neighbouring frames with the same subscribers, not handed over yet.
+struct TargetRun {
+    start: usize,
+    end: usize,
+    frames: u32,
+    targets: Targets,
+}
+
+/// Neighbouring frames of one topic, not enqueued yet: whoever subscribes to several topics gets their frames as one
+/// run, and a sink tells topics apart.
+struct TopicRun<'a> {
+    start: usize,
+    end: usize,
+    frames: u32,
+    topic: &'a [u8],
+}
+
+/// Replies to the frames of one batch.
+struct Replies<'a> {
+    bytes: Vec<u8>,
+    /// Those that promise nothing, where those that do wait for sinks.
+    at_once: Vec<u8>,
+    apart: bool,
+    scheme: &'a Scheme,
+}
+
+impl Replies<'_> {
+    /// The frame is distributed.
+    fn add_ok(&mut self, header: &Header, said: &str) {
+        if header.is_answered() {
+            encode_reply(header.id, Status::Ok, said, self.scheme, &mut self.bytes);
+        }
+    }
+
+    /// Of anything else.
+    fn add(&mut self, header: &Header, status: Status, reason: &str) {
+        if header.is_answered() {
+            let bytes = if self.apart { &mut self.at_once } else { &mut self.bytes };
+            encode_reply(header.id, status, reason, self.scheme, bytes);
+        }
+    }
+}
+
+/// What became of one frame.
+enum Effect {
+    /// Goes to these.
+    Deliver(Targets),
+    /// Done, nothing is delivered.
+    Control,
+    /// Refused.
+    Reject(Status, String),
+    /// Refused as the copy of a frame that is not confirmed yet.
+    Duplicate(Ticket),
+    /// Was distributed before, and these sinks have it: it goes to the others.
+    Again(SinkSet),
+    /// A fragment.
+    Fragment(Outcome),
+    /// Refused, and the connection ends.
+    Close(CloseReason),
+}
+
+impl Distribution {
+    /// Gives effect to the frames of a batch, in order.
+    pub(super) fn distribute<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        mut verified: Verified,
+    ) {
+        if self.distribute_plain(conns, ctx, id, &verified) {
+            return;
+        }
+        let mut room = verified.take_replies();
+        let mut ticket = None;
+        let alone = self.acks.judges_frames();
+        let config = ctx.config.clone();
+        let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.acks.has_sinks());
+        let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
+        let mut run: Option<TargetRun> = None;
+        let mut topic_run: Option<TopicRun<'_>> = None;
+        let mut last: Option<(&[u8], Targets)> = None;
+        let mut closing = None;
+        // From this frame on what is behind waits; whether for room, or for a digest.
+        let mut rest = None;
+        for (index, frame) in (0..).zip(verified.iter()) {
+            if frame.header.is_part() {
+                // Its message may be complete, and comes behind what came before it.
+                self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
+                self.deliver_run(conns, ctx, id, &verified, run.take());
+            }
+            if conns[id].order.discard || closing.is_some() {
+                ctx.ledger.undelivered += 1;
+                continue;
+            }
+            match self.effect(conns, ctx, id, &verified, &frame, &mut last, &mut room) {
+                Effect::Deliver(targets) => {
+                    // A sink would have it all the same.
+                    let lost = targets.is_empty() && !self.acks.has_sinks();
+                    let goes_on = |open: &TopicRun<'_>| open.end == frame.at && open.topic == frame.topic;
+                    if !alone && ticket.is_some() && !topic_run.as_ref().is_some_and(goes_on) {
+                        // A sink may refuse one run and confirm the next: each has a ticket of its own.
+                        self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
+                        self.push_ready(conns, id, &mut replies.bytes, &mut room, ticket.take());
+                    }
+                    let under = self.ticket_of(ctx, id, &verified, &frame, alone, &mut ticket);
+                    if under.is_some() && !alone {
+                        let (start, end, topic) = (frame.at, frame.end(), frame.topic);
+                        let open = topic_run.get_or_insert(TopicRun { start, end, frames: 0, topic });
+                        open.end = end;
+                        open.frames += 1;
+                    }
+                    match &mut run {
+                        Some(open) if open.end == frame.at && same(&open.targets, &targets) => {
+                            open.end = frame.end();
+                            open.frames += 1;
+                        }
+                        _ => {
+                            self.deliver_run(conns, ctx, id, &verified, run.take());
+                            run = Some(TargetRun { start: frame.at, end: frame.end(), frames: 1, targets });
+                        }
+                    }
+                    match under {
+                        Some(under) if alone => {
+                            self.acks.reply_under(conns, id, under, &frame.header, Status::Ok, &mut room)
+                        }
+                        _ => replies.add_ok(&frame.header, if lost { NO_SUBSCRIBER } else { "" }),
+                    }
+                }
+                Effect::Again(before) => {
+                    // It has its place behind what comes before it.
+                    self.enqueue_run(ctx, id, &verified, topic_run.take(), ticket);
+                    let body = verified.body().part(frame.at, frame.end());
+                    if let Some(under) = self.acks.enqueue_again(ctx, id, &body, frame.digest, before) {
+                        self.acks.reply_under(conns, id, under, &frame.header, Status::Ok, &mut room);
+                    }
+                }
+                Effect::Duplicate(under) => {
+                    conns.count_rejected(ctx, id, Status::Duplicate);
+                    self.acks.reply_under(conns, id, under, &frame.header, Status::Duplicate, &mut room);
+                }
+                Effect::Fragment(Outcome::Held) => {}
+                Effect::Fragment(Outcome::Complete(message)) => {
+                    self.distribute_message(conns, ctx, *message);
+                }
+                Effect::Fragment(Outcome::Copy) => conns.count_rejected(ctx, id, Status::Duplicate),
+                Effect::Fragment(Outcome::Hashing) => {
+                    rest = Some((index + 1, false));
+                    break;
+                }
+                Effect::Fragment(Outcome::NoRoom) => {
+                    rest = Some((index, true));
+                    break;
+                }
+                Effect::Control => {
+                    ctx.ledger.control += 1;
+                    // A pattern may have changed who gets what follows.
+                    last = None;
+                    replies.add(&frame.header, Status::Ok, "");
+                }
+                Effect::Reject(status, reason) | Effect::Fragment(Outcome::Refused(status, reason)) => {
+                    conns.count_rejected(ctx, id, status);
+                    replies.add(&frame.header, status, &reason);
+                }
+                Effect::Close(reason) => {
+                    let status = reason.status().unwrap_or(Status::BadDigest);
+                    conns.count_rejected(ctx, id, status);
+                    if !status.closes() {
+                        replies.add(&frame.header, status, &reason.to_string());
+                    }
+                    closing = Some((reason, frame.header.id));
+                }
+            }
+        }
+        self.enqueue_run(ctx, id, &verified, topic_run, ticket);
+        self.deliver_run(conns, ctx, id, &verified, run);
+        let rest = rest
+            .filter(|&(index, _)| index < verified.frames())
+            .map(|(index, parks)| (verified.split_off(index, &mut room), parks));
+        let Replies { bytes, mut at_once, .. } = replies;
+        self.push_ready(conns, id, &mut at_once, &mut room, None);
+        self.acks.send_all(conns, id, bytes, room, ticket.filter(|_| !alone));
+        if let Some((rest, parks)) = rest {
+            conns.line_up_first(id, Item::Frames(rest), ctx.now);
+            if parks {
+                self.fragments.park(id);
+            }
+        }
+        if let Some((reason, frame_id)) = closing {
+            conns[id].order.discard = true;
+            conns.close(id, reason, frame_id);
+        }
+    }
+
+    /// Distributes a batch as one run, without a look at its frames; false if they need one.
+    fn distribute_plain<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+    ) -> bool {
+        let Some(topic) = verified.plain_topic().filter(|_| !self.acks.knows_duplicates()) else {
+            return false;
+        };
+        let conn = &mut conns[id];
+        if conn.order.discard || self.acks.judges_frames() {
+            return false;
+        }
+        conn.order.authorized = true;
+        conn.traffic.publishes = true;
+        let Ok(targets) = self.egress.route(topic) else { return false };
+        ctx.ledger.verified.plain += 1;
+        let (end, frames) = (verified.len(), verified.frames());
+        let ticket = self.acks.ticket(SinkSet::NONE, ctx.now);
+        self.enqueue_run(ctx, id, verified, Some(TopicRun { start: 0, end, frames, topic }), ticket);
+        self.deliver_run(conns, ctx, id, verified, Some(TargetRun { start: 0, end, frames, targets }));
+        true
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what all decisions need, and what they share within a batch"
+    )]
+    fn effect<'a, N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'a>,
+        last: &mut Option<(&'a [u8], Targets)>,
+        room: &mut Option<Charge>,
+    ) -> Effect {
+        let conn = &mut conns[id];
+        if !frame.intact {
+            return bad_digest(conns, ctx, id, frame.header.id);
+        }
+        conn.order.authorized = true;
+        if frame.header.is_part() {
+            conn.traffic.publishes = true;
+            return self.fragment(conns, ctx, id, verified, frame, room);
+        }
+        match frame.header.kind {
+            Kind::Data => {
+                conn.traffic.publishes = true;
+                let targets = match last {
+                    Some((topic, targets)) if *topic == frame.topic => targets.clone(),
+                    _ => match self.egress.route(frame.topic) {
+                        Ok(targets) => {
+                            *last = Some((frame.topic, targets.clone()));
+                            targets
+                        }
+                        Err(error) => return Effect::Reject(Status::Rejected, error.to_string()),
+                    },
+                };
+                let seen = self.acks.seen(&frame.digest, ctx.now);
+                if matches!(seen, Seen::Never | Seen::Partly(_)) {
+                    self.acks.remember(ctx, frame.digest);
+                }
+                match seen {
+                    Seen::Never => Effect::Deliver(targets),
+                    Seen::Pending(ticket) => Effect::Duplicate(ticket),
+                    Seen::Partly(before) => Effect::Again(before),
+                    Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
+                }
+            }
+            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(conns, id, frame) {
+                Ok(()) => Effect::Control,
+                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            },
+            Kind::Ping => Effect::Control,
+            Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
+        }
+    }
+
+    /// A fragment, where they are put together.
+    fn fragment<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'_>,
+        room: &mut Option<Charge>,
+    ) -> Effect {
+        if ctx.config.calls() {
+            let reason = "fragments are not reassembled where a handler answers: send whole frames";
+            return Effect::Reject(Status::Rejected, reason.into());
+        }
+        if let Err(error) = self.egress.route(frame.topic) {
+            return Effect::Reject(Status::Rejected, error.to_string());
+        }
+        // It needs no room.
+        if self.acks.knows_duplicates() && !self.fragments.knows(&frame.digest) {
+            match self.acks.seen(&frame.digest, ctx.now) {
+                Seen::Pending(ticket) => return Effect::Duplicate(ticket),
+                Seen::Done => return Effect::Reject(Status::Duplicate, String::new()),
+                // Sinks have messages: a fragment is never known to be with some of them.
+                Seen::Never | Seen::Partly(_) => {}
+            }
+        }
+        Effect::Fragment(self.fragments.add(conns, ctx, &mut self.acks, id, verified, frame, room))
+    }
+
+    fn change_patterns<S>(
+        &mut self,
+        conns: &Conns<S>,
+        id: ConnId,
+        frame: &Checked<'_>,
+    ) -> Result<(), String> {
+        if frame.header.payload_len > 0 {
+            return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
+        }
+        let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
+        if !conns[id].is_written() {
+            // It has left: what it held is being given up, and nobody would get what it asks for.
+            return Ok(());
+        }
+        if frame.header.kind == Kind::Unsubscribe {
+            self.egress.unsubscribe(pattern, id);
+            return Ok(());
+        }
+        self.egress.subscribe(pattern, id).map_err(|full| full.to_string())
+    }
+
+    /// Hands a run to its subscribers.
+    fn deliver_run<N: Net, P>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+        run: Option<TargetRun>,
+    ) {
+        if let Some(TargetRun { start, end, frames, targets }) = run {
+            let body = verified.body().part(start, end);
+            self.egress.hand_out(conns, ctx, id, body, frames, &targets);
+        }
+    }
+
+    /// Hands frames of one topic to the sinks, where there are some.
+    fn enqueue_run<N, P>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+        topic_run: Option<TopicRun<'_>>,
+        ticket: Option<Ticket>,
+    ) {
+        if let (Some(TopicRun { start, end, frames, .. }), Some(ticket)) = (topic_run, ticket) {
+            self.acks.enqueue(ctx, ticket, id, &verified.body().part(start, end), frames);
+        }
+    }
+
+    /// The ticket of a frame that is distributed: that of the run that is open, or, where a sink judges each frame
+    /// alone, its own, under which it is enqueued.
+    fn ticket_of<N, P>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        verified: &Verified,
+        frame: &Checked<'_>,
+        alone: bool,
+        ticket: &mut Option<Ticket>,
+    ) -> Option<Ticket> {
+        if alone || ticket.is_none() {
+            *ticket = self.acks.ticket(SinkSet::NONE, ctx.now);
+        }
+        let under = (*ticket)?;
+        if alone {
+            self.acks.enqueue(ctx, under, id, &verified.body().part(frame.at, frame.end()), 1);
+        }
+        self.acks.know(under, frame.digest);
+        Some(under)
+    }
+
+    /// The same for some of the replies, which take their part of the memory.
+    fn push_ready<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        bytes: &mut Vec<u8>,
+        room: &mut Option<Charge>,
+        ticket: Option<Ticket>,
+    ) {
+        if !bytes.is_empty() {
+            let bytes = std::mem::take(bytes);
+            let room = room.as_mut().map(|room| room.split(bytes.len()));
+            self.acks.send_all(conns, id, bytes, room, ticket);
+        }
+    }
+}
+
+fn bad_digest<N: Net, P>(conns: &Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId, frame_id: u64) -> Effect {
+    let conn = &conns[id];
+    let peer = conn.peer;
+    if !conn.order.authorized {
+        let message = format_args!("{peer} does not know the secret: it is closed");
+        ctx.notices.say(Notice::Unauthorized, log::Level::Warn, ctx.now, message);
+        return Effect::Close(CloseReason::Unauthorized);
+    }
+    let message = format_args!("{peer} sent a frame with a wrong digest (id {frame_id}): it is dropped");
+    ctx.notices.say(Notice::BadDigest, log::Level::Warn, ctx.now, message);
+    match ctx.config.on_bad_digest {
+        BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
+        BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),
+    }
+}
+
+fn same(a: &Targets, b: &Targets) -> bool {
+    Rc::ptr_eq(a, b) || a[..] == b[..]
+}

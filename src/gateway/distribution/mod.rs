@@ -1,0 +1,88 @@
+//! What a frame does when its turn has come: it is delivered, held until its message is complete, or refused; what
+//! its connection subscribes to changes; and it is answered.
+//!
+//! The parts of that, each with a state of its own: who gets it ([`Egress`]), what is held of it ([`Fragments`]), and what
+//! confirms it ([`Acks`]). None of them knows another; here they are called in order.
+
+mod answered;
+mod batch;
+mod message;
+
+use crate::gateway::CloseReason;
+use crate::gateway::Config;
+use crate::gateway::acks::Acks;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::egress::Egress;
+use crate::gateway::fragments::Fragments;
+use crate::gateway::ingress::order::Item;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+
+/// Who gets what, what is held, and what is confirmed.
+pub struct Distribution {
+    pub egress: Egress,
+    pub acks: Acks,
+    pub fragments: Fragments,
+}
+
+impl Distribution {
+    /// Nobody subscribes, and nothing is held.
+    pub fn new(config: &Config) -> Distribution {
+        Distribution {
+            egress: Egress::new(config),
+            acks: Acks::new(config),
+            fragments: Fragments::new(config),
+        }
+    }
+
+    /// What was released takes effect, or its place behind a fragment that waits for room or for a digest.
+    pub fn take_effect_in_order<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        item: Item,
+    ) {
+        match conns[id].order.is_parked() {
+            true => conns.line_up(id, item, false, ctx.now),
+            false => self.take_effect(conns, ctx, id, item),
+        }
+    }
+
+    /// What is next in its connection's order takes effect.
+    pub fn take_effect<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        item: Item,
+    ) {
+        match item {
+            Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
+            Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::Fault(fault) => {
+                let about = fault.id();
+                conns.count_rejected(ctx, id, fault.status());
+                conns.close(id, CloseReason::Fault(fault), about);
+            }
+        }
+    }
+
+    /// Whether no frame goes anywhere, whatever its topic.
+    pub fn reaches_nobody(&self) -> bool {
+        self.egress.has_no_subscribers() && !self.acks.has_sinks()
+    }
+
+    /// Whether a frame of this topic goes nowhere.
+    pub fn goes_nowhere(&mut self, topic: &[u8]) -> bool {
+        !self.acks.has_sinks() && self.egress.route(topic).is_ok_and(|targets| targets.is_empty())
+    }
+
+    /// What is charged beside buffers: subscriptions, and the entries of outboxes, of tickets and of what is held.
+    pub fn charge_entries<N, P>(&self, ctx: &Ctx<N, P>, entries: usize) {
+        ctx.memory.set_entries(entries + self.acks.cost() + self.fragments.cost());
+        ctx.memory.set_subscriptions(self.egress.subscriptions_bytes());
+    }
+}

@@ -1,0 +1,245 @@
+//! Calls begin, and are given to handlers.
+
+use std::fmt::Display;
+
+use super::answers::ANSWERS;
+use super::drafts::Purpose;
+use super::{Call, Handlers};
+use crate::core::limits::{CALL, WORKERS_CALLS};
+use crate::core::memory::Share;
+use crate::core::units::plain;
+use crate::gateway::acks::known::Seen;
+use crate::gateway::acks::sink_set::SinkSet;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::conn::{ConnId, State};
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
+use crate::gateway::ingress::order::Item;
+use crate::runtime::handler::{Function, Task};
+use crate::runtime::net::{Net, Process};
+use crate::runtime::pool::{Job, Pool, Ticket, Work};
+use crate::wire::{Draft, Header, Scheme, Status};
+
+impl<H: Process> Handlers<H> {
+    /// Begins as many calls as may be at once; those that are tried alone first.
+    pub fn call_next<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        open: bool,
+    ) {
+        if !self.answers() {
+            return;
+        }
+        self.hash_waiting(ctx);
+        self.call_alone(conns, ctx, distribution);
+        self.repeat_calls(conns, ctx, distribution);
+        let takes = self.function.is_some() || self.processes.is_open();
+        self.queue.set_open(open && takes);
+        while ctx.takes_jobs() && ctx.memory.has_room(Share::Answer, CALL) {
+            if !self.may_begin(&ctx.memory) {
+                break;
+            }
+            let slot = match self.function {
+                Some(_) if self.with_workers.len() < WORKERS_CALLS => None,
+                Some(_) => break,
+                None => match self.processes.slot(!self.alone.is_empty()) {
+                    Some(slot) => Some(slot),
+                    // Among those that are tried alone may be none that a handler can answer.
+                    None if self.processes.tries() => None,
+                    None => break,
+                },
+            };
+            let ahead = self.may_begin_ahead(&ctx.memory);
+            let ready = |key| {
+                let conn = &conns[ConnId::from_key(key)];
+                conn.may_call() && (ahead || conn.order.has_nothing_called())
+            };
+            let Some(key) = self.queue.begin(ready) else { break };
+            self.begin_call(conns, ctx, distribution, ConnId::from_key(key), slot);
+        }
+        let mut woken = Vec::new();
+        self.queue.wake(|key| {
+            let id = ConnId::from_key(key);
+            woken.push(id);
+            // One that ends, or of which nothing is left to read, would not use the room that another waits for.
+            conns[id].reading.readable && conns[id].state == State::Open
+        });
+        woken.into_iter().for_each(|id| conns.mark_runnable(id));
+    }
+
+    /// The connection's next call takes its place in the order, and goes to a handler.
+    fn begin_call<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        id: ConnId,
+        slot: Option<usize>,
+    ) {
+        let conn = &mut conns[id];
+        let stage = conn.order.stage.as_mut().expect("its calls wait there");
+        let first = stage.waiting.pop_front().expect("as many as are counted");
+        let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
+        conn.traffic.publishes = true;
+        let ahead = !stage.steps.is_empty();
+        let seq = stage.steps.begin();
+        conns.leave_line(1);
+        let checked = frame.iter().next().expect("it is one frame");
+        let (header, digest) =
+            (checked.header, distribution.acks.knows_duplicates().then_some(checked.digest));
+        let begun = self.count();
+        let (before, waiting, failed) = (SinkSet::NONE, None, 0);
+        let charge = ctx.memory.charge(Share::Answer, CALL);
+        let mut call = Call {
+            conn: id,
+            seq,
+            header,
+            frame,
+            digest,
+            begun,
+            ahead: false,
+            before,
+            waiting,
+            failed,
+            charge,
+        };
+        if let Some(duplicates) = digest.and_then(|digest| self.duplicates.get_mut(&digest)) {
+            self.queue.done();
+            // It takes nothing of what is kept for the answer that it waits for.
+            call.waiting = Some(ctx.memory.wait(CALL));
+            duplicates.push(call);
+            return self.stage_on(conns, ctx, distribution, id);
+        }
+        match digest.map_or(Seen::Never, |digest| distribution.acks.seen(&digest, ctx.now)) {
+            Seen::Pending(ticket) => {
+                self.end_call_early();
+                self.answer_duplicate(conns, ctx, distribution, call, ticket);
+            }
+            Seen::Done => {
+                self.end_call_early();
+                self.refuse_call(conns, ctx, distribution, call, Status::Duplicate, "");
+            }
+            seen @ (Seen::Never | Seen::Partly(_)) => {
+                if let Seen::Partly(before) = seen {
+                    call.before = before;
+                }
+                self.ahead += usize::from(ahead);
+                call.ahead = ahead;
+                if let Some(digest) = digest {
+                    self.duplicates.insert(digest, Vec::new());
+                }
+                match (slot, &self.function) {
+                    (Some(slot), _) => self.give(conns, ctx, distribution, slot, call),
+                    (None, Some(function)) => self.call_function(ctx, function.clone(), call),
+                    (None, None) => self.alone.push_front(call),
+                }
+            }
+        }
+        self.stage_on(conns, ctx, distribution, id);
+    }
+
+    /// A call that was begun needs no handler.
+    fn end_call_early(&mut self) {
+        self.queue.done();
+    }
+
+    /// Gives calls that a handler has failed with to others, each alone.
+    fn call_alone<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+    ) {
+        while !self.alone.is_empty()
+            && let Some(slot) = self.processes.idle_slot()
+            && let Some(call) = self.alone.pop_front()
+        {
+            self.give(conns, ctx, distribution, slot, call);
+            self.processes[slot].alone = true;
+        }
+    }
+
+    /// A worker calls the handler in Rust.
+    fn call_function<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        function: Function,
+        call: Call,
+    ) {
+        let (payload_max, memory) = (ctx.config.payload_max, ctx.memory.clone());
+        self.numbers += 1;
+        let number = self.numbers;
+        let (header, frame) = (call.header, call.frame.body().clone());
+        let begun = self.with_workers.insert(number, call);
+        let task = Box::new(Task { function, header, frame, payload_max, memory, begun });
+        let ticket = Ticket { conn: ANSWERS, number, since: ctx.now };
+        ctx.submit(Job { ticket, work: Work::Call(task) });
+    }
+
+    pub(super) fn give<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        slot: usize,
+        call: Call,
+    ) {
+        let now = ctx.now;
+        self.numbers += 1;
+        let number = self.numbers;
+        let running = &mut self.processes[slot];
+        // A handler checks and makes digests without any secret: its pipes are the gateway's own.
+        let mut draft = Draft::new(Header { id: number, ..call.header }, &Scheme::Sha256);
+        draft.topic_of(call.frame.body(), &call.header);
+        draft.payload_of(call.frame.body(), &call.header);
+        if running.calls.is_empty() {
+            running.first_since = now;
+        }
+        running.calls.insert(number, call);
+        let purpose = Purpose::Give(running.key);
+        self.draft(conns, ctx, distribution, number, purpose, draft);
+    }
+
+    /// A handler that does not start had this call: another gets it, behind those that wait for one.
+    pub(super) fn try_later(&mut self, call: Call) {
+        self.alone.push_back(call);
+    }
+
+    /// A handler failed while it had this call: another gets it, once.
+    pub(super) fn try_again<N: Net<Process = H>, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        distribution: &mut Distribution,
+        mut call: Call,
+        why: impl Display,
+    ) {
+        call.failed += 1;
+        if call.failed < 2 {
+            ctx.ledger.calls.tried_again += 1;
+            return self.alone.push_back(call);
+        }
+        ctx.ledger.calls.failed += 1;
+        self.done(&mut call);
+        let peer = conns[call.conn].peer;
+        let frame = call.frame.iter().next().expect("it is one frame");
+        log::warn!(
+            "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",
+            call.header.id,
+            peer,
+            plain(&String::from_utf8_lossy(frame.topic)),
+            call.header.key,
+            call.header.payload_len,
+        );
+        self.refuse_call(
+            conns,
+            ctx,
+            distribution,
+            call,
+            Status::Rejected,
+            format_args!("two handlers failed with it; the second {why}"),
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! Lines of connections that wait for memory, or for room in the queues to the workers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::core::limits::RECLAIM_AFTER;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+
+/// What is waited for in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitQueue {
+    /// Room in the queues to the workers. It is a line of its own: whoever stands in it may hold the memory that
+    /// others wait for, and need none to go on.
+    Workers,
+    /// Memory for small frames.
+    Small,
+    /// Memory for a large frame.
+    Large,
+}
+
+/// Connections that wait for memory or for room in the queues, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct WaitQueues {
+    workers: VecDeque<ConnId>,
+    small: VecDeque<ConnId>,
+    large: VecDeque<ConnId>,
+    /// Since when someone waits and nobody went on.
+    starved_since: Option<Instant>,
+    /// When to look for someone who holds memory and has stalled.
+    reclaim_at: Option<Instant>,
+    /// Memory is being taken back, and there is not enough of it yet.
+    is_reclaiming: bool,
+    /// When it was looked whether to begin before someone waits.
+    early_at: Option<Instant>,
+    /// A turn had read enough before everyone who could go on did.
+    is_cut: bool,
+}
+
+/// 20 ms until the next look for someone who stalled, where none was found: a fifth of the shortest time that counts.
+const RECLAIM_RETRY: Duration = Duration::from_millis(20);
+
+impl WaitQueues {
+    /// Whether someone goes on in the next turn.
+    pub fn go_on(&self) -> bool {
+        self.is_cut
+    }
+
+    /// When to look for someone who holds memory and has stalled.
+    pub fn reclaim_at(&self) -> Option<Instant> {
+        self.reclaim_at
+    }
+
+    /// How many wait for memory for small frames, and for a large one.
+    pub fn lengths(&self) -> [u64; 2] {
+        [self.small.len() as u64, self.large.len() as u64]
+    }
+
+    /// Whether the connection stands in a line.
+    #[cfg(any(test, feature = "check"))]
+    pub fn contains(&self, id: ConnId) -> bool {
+        [&self.workers, &self.small, &self.large].into_iter().any(|line| line.contains(&id))
+    }
+
+    /// How long the longest of them is.
+    #[cfg(any(test, feature = "check"))]
+    pub fn longest(&self) -> usize {
+        [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
+    }
+
+    /// Puts a connection in line, unless it stands in one.
+    pub fn join<S>(&mut self, conns: &mut Conns<S>, id: ConnId, line: WaitQueue, now: Instant) {
+        let reading = &mut conns[id].reading;
+        if reading.waiting.is_none() {
+            reading.waiting = Some(line);
+            conns.enlist(id, self.of(line));
+            self.starved_since.get_or_insert(now);
+            self.reclaim_at.get_or_insert(now + RECLAIM_AFTER);
+        }
+    }
+
+    /// Those in line are looked at.
+    pub fn begin(&mut self) {
+        self.is_cut = false;
+    }
+
+    /// The turn has read enough: they go on in the next, and nothing keeps them from it but this one's share.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// How many stand in a line.
+    pub fn len(&self, line: WaitQueue) -> usize {
+        match line {
+            WaitQueue::Workers => self.workers.len(),
+            WaitQueue::Small => self.small.len(),
+            WaitQueue::Large => self.large.len(),
+        }
+    }
+
+    /// The first of a line.
+    pub fn first(&mut self, line: WaitQueue) -> Option<ConnId> {
+        self.of(line).front().copied()
+    }
+
+    /// The first of a line leaves it.
+    pub fn leave_first(&mut self, line: WaitQueue) {
+        self.of(line).pop_front();
+    }
+
+    /// Whether somebody stands in a line.
+    pub fn is_waited_for(&self, line: WaitQueue) -> bool {
+        self.len(line) > 0
+    }
+
+    /// Whether memory is being taken back, and there is not enough of it yet.
+    pub fn is_reclaiming(&self) -> bool {
+        self.is_reclaiming
+    }
+
+    /// Whether memory is to be taken back for those in line, of whom some went on or none.
+    pub fn is_reclaim_due(&mut self, went_on: bool, now: Instant) -> bool {
+        if self.are_empty() {
+            (self.starved_since, self.reclaim_at) = (None, None);
+            return false;
+        }
+        if went_on || self.starved_since.is_none() {
+            (self.starved_since, self.reclaim_at) = (Some(now), Some(now + RECLAIM_AFTER));
+            return false;
+        }
+        self.reclaim_at.is_some_and(|at| at <= now)
+    }
+
+    /// Memory was taken back from some, or nobody had any to give; and whether it is enough.
+    pub fn reclaimed(&mut self, some: bool, is_enough: bool, now: Instant) {
+        // What that freed is used in the next turn; there may be more to take back after it.
+        self.is_reclaiming = some && !is_enough;
+        let next = if some { now } else { now + RECLAIM_RETRY };
+        self.reclaim_at = (self.is_reclaiming || !self.are_empty()).then_some(next);
+        if self.are_empty() {
+            self.starved_since = None;
+        }
+    }
+
+    /// Whether to look once more whether to take memory back before someone waits.
+    pub fn may_look_early(&self, now: Instant) -> bool {
+        self.early_at.is_none_or(|at| at <= now)
+    }
+
+    /// It was looked.
+    pub fn looked_early(&mut self, now: Instant) {
+        self.early_at = Some(now + RECLAIM_RETRY);
+    }
+
+    fn of(&mut self, line: WaitQueue) -> &mut VecDeque<ConnId> {
+        match line {
+            WaitQueue::Workers => &mut self.workers,
+            WaitQueue::Small => &mut self.small,
+            WaitQueue::Large => &mut self.large,
+        }
+    }
+
+    fn are_empty(&self) -> bool {
+        self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
+    }
+}

@@ -1,0 +1,100 @@
+//! Who may be read: credits, and what is waited for.
+//!
+//! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
+
+use crate::core::limits::{
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, LARGE_BACKLOG, READ_MAX, REPLIES_UNREAD, read_need,
+};
+use crate::core::memory::Share;
+use crate::gateway::Gate;
+use crate::gateway::conn::{Conn, State};
+use crate::gateway::ingress::read::ReadMode;
+use crate::gateway::ingress::wait_queues::WaitQueue;
+use crate::gateway::snapshot::PauseCause;
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+
+/// What a connection that is ready to be read may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Be read.
+    Read(ReadMode),
+    /// Wait in line.
+    Wait(WaitQueue, PauseCause),
+    /// Not now; whoever lifts the reason marks it runnable.
+    Blocked(PauseCause),
+}
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
+    /// in another, unless what it needs is set aside for it.
+    pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<WaitQueue>) -> Admission {
+        let passes = |line| first_in == Some(line) || !self.wait_queues.is_waited_for(line);
+        match conn.state {
+            State::Open => {}
+            State::Ending | State::Closing | State::Lingering => return Admission::Read(ReadMode::Discard),
+            State::Draining | State::Lost | State::Gone => {
+                let drains = self.ctx.draining.is_some();
+                let cause = if drains { PauseCause::Draining } else { PauseCause::Ending };
+                return Admission::Blocked(cause);
+            }
+        }
+        if self.pause_state.is_paused() {
+            return Admission::Blocked(PauseCause::Operator);
+        }
+        if conn.order.window.len() >= CONN_BATCHES || conn.order.bytes_in_flight as usize >= CONN_BYTES {
+            return Admission::Blocked(PauseCause::InFlight);
+        }
+        if conn.reading.held_by.is_some() {
+            return Admission::Blocked(PauseCause::Subscriber);
+        }
+        if conn.writing.replies_pending >= REPLIES_UNREAD {
+            return Admission::Blocked(PauseCause::Replies);
+        }
+        if self.handlers.answers() {
+            if !self.handlers.may_read(conn.id) || conn.order.is_overtaken() {
+                return Admission::Blocked(PauseCause::Handlers);
+            }
+        } else if conn.order.is_parked() {
+            return Admission::Blocked(PauseCause::Parts);
+        }
+        // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
+        let sinks_have_room = self.distribution.acks.has_room(&self.ctx);
+        if !sinks_have_room && (conn.traffic.publishes || !self.distribution.acks.may_read_first(&self.ctx)) {
+            return Admission::Blocked(PauseCause::Sinks);
+        }
+        // A read hands over at most one batch or one piece.
+        let are_others_before = first_in.is_none() && self.wait_queues.is_waited_for(WaitQueue::Workers);
+        if !self.ctx.takes_jobs() || self.distribution.fragments.is_behind() || are_others_before {
+            return Admission::Wait(WaitQueue::Workers, PauseCause::Workers);
+        }
+        if let Some(large) = conn.reading.larges.last().filter(|large| !large.is_received()) {
+            return match large.backlog() < LARGE_BACKLOG {
+                true => Admission::Read(ReadMode::Large),
+                false => Admission::Blocked(PauseCause::InFlight),
+            };
+        }
+        let begun = conn.reading.partial.as_ref().and_then(|partial| partial.header);
+        if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
+            if !sinks_have_room {
+                return Admission::Blocked(PauseCause::Sinks);
+            }
+            let need = header.frame_len() + BUFFER_OVERHEAD;
+            return match passes(WaitQueue::Large) && self.ctx.memory.has_room(Share::Large, need) {
+                true => Admission::Read(ReadMode::BeginLarge),
+                false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
+            };
+        }
+        let filled_max = conn.reading.fill_max();
+        match begun {
+            _ if passes(WaitQueue::Small)
+                && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) =>
+            {
+                Admission::Read(ReadMode::Small { filled_max })
+            }
+            // The frame that it began can always be finished.
+            Some(header) => Admission::Read(ReadMode::Small { filled_max: header.frame_len() }),
+            None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
+        }
+    }
+}
