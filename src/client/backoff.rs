@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// 1 day: the longest pause.
+/// 1 day: whoever wants longer pauses than that is not waiting.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Pauses that double, with jitter: a thousand clients of one gateway that went away do not come

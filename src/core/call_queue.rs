@@ -1,7 +1,7 @@
 //! Who is called next: so many calls at once, so many waiting, fair between connections.
 //!
 //! A call is a frame that a handler answers before it is distributed. This room counts them; the frames
-//! themselves are with the caller.
+//! themselves are with whoever asks.
 //!
 //! ```text
 //!           ┌► waiting ─┐
@@ -57,8 +57,8 @@ pub struct Calls {
     open: bool,
     in_flight: usize,
     waiting: usize,
-    callers: HashMap<u64, Caller>,
-    /// Numbers the connections.
+    lines: HashMap<u64, Line>,
+    /// Numbers the lines.
     count: u64,
     /// Connections with calls that wait, the next first.
     ring: Queue,
@@ -71,10 +71,10 @@ pub struct Calls {
     let_in: Vec<u64>,
 }
 
-/// The calls of one connection. One that has none and waits for nothing has no entry.
+/// The calls of one connection. One that has none and waits for nothing has no line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Caller {
-    /// No other connection ever has it.
+struct Line {
+    /// No other line ever has it.
     number: u64,
     waiting: usize,
     beyond: usize,
@@ -83,7 +83,7 @@ struct Caller {
     reader: bool,
 }
 
-/// Connections in the order of their turns, with their numbers. One that is forgotten leaves its entry
+/// Connections in the order of their turns, with the numbers of their lines. One that is forgotten leaves its entry
 /// behind, which is passed over; where more than half are such, all of them are swept out. So it costs a constant time
 /// to forget one, and no memory for long.
 #[derive(Debug, Default)]
@@ -97,15 +97,15 @@ struct Queue {
 }
 
 impl Queue {
-    fn push(&mut self, conn: u64, caller: &Caller) {
-        self.entries.push_back((conn, caller.number));
+    fn push(&mut self, conn: u64, line: &Line) {
+        self.entries.push_back((conn, line.number));
     }
 
-    fn pop(&mut self, callers: &HashMap<u64, Caller>) -> Option<u64> {
+    fn pop(&mut self, lines: &HashMap<u64, Line>) -> Option<u64> {
         while let Some(entry) = self.entries.pop_front() {
             #[cfg(test)]
             (self.looks += 1);
-            if is_of(callers, entry) {
+            if is_of(lines, entry) {
                 return Some(entry.0);
             }
             self.forgotten -= 1;
@@ -113,13 +113,13 @@ impl Queue {
         None
     }
 
-    /// One of those in it has no entry any more.
-    fn forget_one(&mut self, callers: &HashMap<u64, Caller>) {
+    /// One of those that stand in it has no line any more.
+    fn forget_one(&mut self, lines: &HashMap<u64, Line>) {
         self.forgotten += 1;
         if self.forgotten > self.entries.len() / 2 {
             #[cfg(test)]
             (self.looks += self.entries.len());
-            self.entries.retain(|&entry| is_of(callers, entry));
+            self.entries.retain(|&entry| is_of(lines, entry));
             self.entries.shrink_to(2 * self.entries.len());
             self.forgotten = 0;
         }
@@ -131,8 +131,8 @@ impl Queue {
     }
 }
 
-fn is_of(callers: &HashMap<u64, Caller>, (conn, number): (u64, u64)) -> bool {
-    callers.get(&conn).is_some_and(|caller| caller.number == number)
+fn is_of(lines: &HashMap<u64, Line>, (conn, number): (u64, u64)) -> bool {
+    lines.get(&conn).is_some_and(|line| line.number == number)
 }
 
 impl Calls {
@@ -145,7 +145,7 @@ impl Calls {
             open: false,
             in_flight: 0,
             waiting: 0,
-            callers: HashMap::new(),
+            lines: HashMap::new(),
             count: 0,
             ring: Queue::default(),
             beyond: Queue::default(),
@@ -183,7 +183,7 @@ impl Calls {
     /// `n` calls of a connection arrive, in order. Returns how many of them are let in: none while earlier
     /// ones are beyond the bound. The rest is refused, or [left beyond](Self::leave_beyond).
     pub fn arrive(&mut self, conn: u64, n: usize) -> usize {
-        let behind = self.callers.get(&conn).is_some_and(|caller| caller.beyond > 0);
+        let behind = self.lines.get(&conn).is_some_and(|line| line.beyond > 0);
         let n = if behind { 0 } else { n.min(self.room()) };
         self.admit(conn, n);
         n
@@ -194,29 +194,29 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if caller.beyond == 0 {
-            self.beyond.push(conn, caller);
+        let line = line_of(&mut self.lines, &mut self.count, conn);
+        if line.beyond == 0 {
+            self.beyond.push(conn, line);
         }
-        caller.beyond += n;
+        line.beyond += n;
     }
 
     /// Whether the connection has calls beyond the bound.
     pub fn is_beyond(&self, conn: u64) -> bool {
-        self.callers.get(&conn).is_some_and(|caller| caller.beyond > 0)
+        self.lines.get(&conn).is_some_and(|line| line.beyond > 0)
     }
 
     /// Whether no call of the connection waits, within the bound or beyond it.
     pub fn has_none_waiting(&self, conn: u64) -> bool {
-        self.callers.get(&conn).is_none_or(|caller| caller.waiting == 0 && caller.beyond == 0)
+        self.lines.get(&conn).is_none_or(|line| line.waiting == 0 && line.beyond == 0)
     }
 
     /// A connection would be read if there were room, or if none of its calls waited.
     pub fn wait_to_read(&mut self, conn: u64) {
-        let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if !caller.reader {
-            caller.reader = true;
-            self.readers.push(conn, caller);
+        let line = line_of(&mut self.lines, &mut self.count, conn);
+        if !line.reader {
+            line.reader = true;
+            self.readers.push(conn, line);
         }
     }
 
@@ -228,9 +228,9 @@ impl Calls {
         }
         let mut room = self.room();
         while room > 0 {
-            let Some(conn) = self.readers.pop(&self.callers) else { break };
-            if let Some(caller) = self.callers.get_mut(&conn) {
-                caller.reader = false;
+            let Some(conn) = self.readers.pop(&self.lines) else { break };
+            if let Some(line) = self.lines.get_mut(&conn) {
+                line.reader = false;
             }
             self.tidy(conn);
             room -= usize::from(go(conn));
@@ -243,16 +243,16 @@ impl Calls {
         if !self.open || self.in_flight >= self.in_flight_max {
             return None;
         }
-        while let Some(conn) = self.ring.pop(&self.callers) {
-            let caller = self.callers.get_mut(&conn).expect("a connection in the ring has calls");
+        while let Some(conn) = self.ring.pop(&self.lines) {
+            let line = self.lines.get_mut(&conn).expect("whoever is in the ring has calls");
             if !ready(conn) {
-                caller.aside = true;
+                line.aside = true;
                 continue;
             }
-            caller.waiting -= 1;
-            if caller.waiting > 0 {
-                self.ring.push(conn, caller);
-            } else if caller.reader && caller.beyond == 0 {
+            line.waiting -= 1;
+            if line.waiting > 0 {
+                self.ring.push(conn, line);
+            } else if line.reader && line.beyond == 0 {
                 self.let_in.push(conn);
             }
             self.waiting -= 1;
@@ -265,9 +265,9 @@ impl Calls {
 
     /// A connection that was set aside is ready again; of another nothing changes.
     pub fn resume(&mut self, conn: u64) {
-        let Some(caller) = self.callers.get_mut(&conn) else { return };
-        if std::mem::take(&mut caller.aside) && caller.waiting > 0 {
-            self.ring.push(conn, caller);
+        let Some(line) = self.lines.get_mut(&conn) else { return };
+        if std::mem::take(&mut line.aside) && line.waiting > 0 {
+            self.ring.push(conn, line);
         }
         self.tidy(conn);
     }
@@ -285,16 +285,16 @@ impl Calls {
 
     /// The connection is no more, nor are its calls that have not begun.
     pub fn forget(&mut self, conn: u64) {
-        let Some(caller) = self.callers.remove(&conn) else { return };
-        self.waiting -= caller.waiting;
-        if caller.waiting > 0 && !caller.aside {
-            self.ring.forget_one(&self.callers);
+        let Some(line) = self.lines.remove(&conn) else { return };
+        self.waiting -= line.waiting;
+        if line.waiting > 0 && !line.aside {
+            self.ring.forget_one(&self.lines);
         }
-        if caller.beyond > 0 {
-            self.beyond.forget_one(&self.callers);
+        if line.beyond > 0 {
+            self.beyond.forget_one(&self.lines);
         }
-        if caller.reader {
-            self.readers.forget_one(&self.callers);
+        if line.reader {
+            self.readers.forget_one(&self.lines);
         }
         self.let_in_beyond();
     }
@@ -321,23 +321,23 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if caller.waiting == 0 && !caller.aside {
-            self.ring.push(conn, caller);
+        let line = line_of(&mut self.lines, &mut self.count, conn);
+        if line.waiting == 0 && !line.aside {
+            self.ring.push(conn, line);
         }
-        caller.waiting += n;
+        line.waiting += n;
         self.waiting += n;
     }
 
     /// One call of each connection in turn, as long as there is room.
     fn let_in_beyond(&mut self) {
         while self.room() > 0
-            && let Some(conn) = self.beyond.pop(&self.callers)
+            && let Some(conn) = self.beyond.pop(&self.lines)
         {
-            let caller = self.callers.get_mut(&conn).expect("a connection that is beyond has calls");
-            caller.beyond -= 1;
-            if caller.beyond > 0 {
-                self.beyond.push(conn, caller);
+            let line = self.lines.get_mut(&conn).expect("whoever is beyond has calls");
+            line.beyond -= 1;
+            if line.beyond > 0 {
+                self.beyond.push(conn, line);
             } else {
                 self.let_in.push(conn);
             }
@@ -346,10 +346,8 @@ impl Calls {
     }
 
     fn tidy(&mut self, conn: u64) {
-        if let Some(Caller { waiting: 0, beyond: 0, aside: false, reader: false, .. }) =
-            self.callers.get(&conn)
-        {
-            self.callers.remove(&conn);
+        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false, .. }) = self.lines.get(&conn) {
+            self.lines.remove(&conn);
         }
     }
 
@@ -357,15 +355,15 @@ impl Calls {
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
         let queues = [&self.ring, &self.beyond, &self.readers];
-        self.in_flight == 0 && self.callers.is_empty() && queues.iter().all(|queue| queue.is_empty())
+        self.in_flight == 0 && self.lines.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }
 
-/// The entry of a connection, which it has from now on.
-fn caller_of<'a>(callers: &'a mut HashMap<u64, Caller>, count: &mut u64, conn: u64) -> &'a mut Caller {
-    callers.entry(conn).or_insert_with(|| {
+/// The line of a connection, which it has from now on.
+fn line_of<'a>(lines: &'a mut HashMap<u64, Line>, count: &mut u64, conn: u64) -> &'a mut Line {
+    lines.entry(conn).or_insert_with(|| {
         *count += 1;
-        Caller { number: *count, ..Caller::default() }
+        Line { number: *count, ..Line::default() }
     })
 }
 
@@ -403,7 +401,7 @@ mod tests {
             assert_eq!(calls.arrive(conn, n), n);
         }
         assert_eq!(begin_all(&mut calls), [1, 2, 3, 1, 3, 1, 1]);
-        assert!(calls.callers.is_empty());
+        assert!(calls.lines.is_empty());
     }
 
     #[test]
@@ -522,7 +520,7 @@ mod tests {
         for conn in 0..CONNS {
             calls.leave_beyond(conn, 1);
         }
-        // From the back, so that none that is forgotten is first in a queue.
+        // From the back, so that nobody who is forgotten is first in a line.
         for conn in (0..CONNS).rev() {
             calls.set_waiting_max(0);
             calls.forget(conn);
