@@ -185,7 +185,6 @@ fn a_limit_of_file_sizes_is_a_full_disk_to_a_store() {
     let mut waits =
         start(&["send", "--to", &gateway.address, "--topic", "a", "--whole", &large], Stdio::null());
     gateway.process.says("not confirmed 1 frame");
-    gateway.process.says("nothing is confirmed and publishers wait until that is mended");
     assert_eq!(waits.child.try_wait().unwrap(), None);
     gateway.process.signal("TERM");
     let (code, _, said) = gateway.process.end();
