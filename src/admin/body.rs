@@ -26,7 +26,7 @@ impl From<io::Error> for BadBody {
 
 /// Reads a body of which `begun` has come with the head.
 pub fn read(framing: Framing, begun: &[u8], from: &mut Timed<'_>) -> Result<Vec<u8>, BadBody> {
-    let mut body = Body { framing, left: 0, chunks: Chunked::new(), bytes: Vec::new() };
+    let mut body = Body { framing, left: 0, chunks: Chunked::default(), bytes: Vec::new() };
     match framing {
         Framing::Length(length) if length > ADMIN_BODY => return Err(BadBody::TooLong),
         Framing::Length(length) => body.left = length as usize,

@@ -67,7 +67,8 @@ impl Server {
             })?;
             let mut accepting = Accepting { scope, site, acceptor, seats: &seats, waiting: None };
             while !has_ended() {
-                let wait = accepting.turn();
+                let mut wait = Some(ACCEPT_BACKOFF);
+                guarded("it accepts again", || wait = accepting.turn());
                 if let Err(why) = accepting.acceptor.wait(wait) {
                     log::error!("admin: cannot wait for connections: {why}");
                     std::thread::sleep(ACCEPT_BACKOFF);

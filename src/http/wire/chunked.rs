@@ -5,17 +5,18 @@
 use super::fault::Fault;
 use crate::core::limits::{HTTP_CHUNK_LINE_MAX, HTTP_HEAD_MAX};
 
-/// Where in a body in chunks the next byte stands.
-#[derive(Clone, Copy, Debug)]
+/// Where in a body in chunks the next byte stands; at its beginning by default.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Chunked {
     at: At,
     /// Bytes of the line of a chunk's size, or of all trailers, so far.
     line: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum At {
     /// Before the first digit of a size.
+    #[default]
     SizeBegin,
     /// Behind a digit; the size so far.
     Size(u64),
@@ -44,11 +45,6 @@ enum At {
 }
 
 impl Chunked {
-    /// At the beginning of the body.
-    pub fn new() -> Chunked {
-        Chunked { at: At::SizeBegin, line: 0 }
-    }
-
     /// Takes bytes, gives those of the body to `body`, and says behind how many the whole ends; none
     /// if it does not end in them.
     ///
@@ -136,7 +132,7 @@ mod tests {
 
     fn taken(bytes: &[u8]) -> Result<(Option<usize>, Vec<u8>), Fault> {
         let mut body = Vec::new();
-        let end = Chunked::new().take(bytes, |part| body.extend_from_slice(part))?;
+        let end = Chunked::default().take(bytes, |part| body.extend_from_slice(part))?;
         Ok((end, body))
     }
 

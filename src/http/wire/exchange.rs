@@ -227,7 +227,7 @@ impl Exchange {
                 self.state = match framing {
                     Framing::Exact(0) => State::Done,
                     Framing::Exact(bytes) => State::Exact(bytes),
-                    Framing::Chunked => State::Chunked(Chunked::new()),
+                    Framing::Chunked => State::Chunked(Chunked::default()),
                     Framing::UntilClose => State::UntilClose,
                 };
             }
