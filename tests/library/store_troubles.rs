@@ -13,7 +13,7 @@ use framegate::core::memory::{Buffer, Memory};
 use framegate::gateway::Config;
 use framegate::gateway::control::Setting;
 use framegate::sinks::store::{
-    Append, Disk, Now, Options, Policy, Puts, Recall, Stamp, Start, StoreThread, SyncPolicy, Warehouse,
+    Append, Disk, Now, Options, Policy, Puts, Recall, SegmentLog, Stamp, Start, StoreThread, SyncPolicy,
 };
 use framegate::sinks::{Condition, Outcome, Put, Sink};
 use framegate::wire::{Body, DIGEST, Header, Kind, Scheme, Status, encode};
@@ -416,63 +416,67 @@ fn appends(memory: &Arc<Memory>, topics: &[&str]) -> Vec<Append> {
 }
 
 /// Stores without a thread, at a time that the test gives in seconds; how many were refused.
-fn rounds() -> impl FnMut(&mut Warehouse<Disk>, Vec<Append>, u64) -> u64 {
+fn rounds() -> impl FnMut(&mut SegmentLog<Disk>, Vec<Append>, u64) -> u64 {
     let begun = Instant::now();
-    move |warehouse, appends, at| {
+    move |segment_log, appends, at| {
         let (mut waiting, mut refused) = (appends.into(), 0);
         let now = Now { stamp: Stamp(1), instant: begun + Duration::from_secs(at) };
         let told = |_: Append, refusal: Option<Box<str>>| refused += u64::from(refusal.is_some());
-        warehouse.store(&mut waiting, now, told).unwrap();
+        segment_log.store(&mut waiting, now, told).unwrap();
         assert!(waiting.is_empty());
         refused
     }
 }
 
 /// Of so many topics.
-fn warehouse(folder: &Path, topics: usize) -> Warehouse<Disk> {
+fn segment_log(folder: &Path, topics: usize) -> SegmentLog<Disk> {
     let policy = Policy { topics, ..options(folder, PATIENCE, SyncPolicy::Batch).policy };
     let now = Now { stamp: Stamp(1), instant: Instant::now() };
-    Warehouse::new(Disk::new(folder), policy, Start::default(), now)
+    SegmentLog::new(Disk::new(folder), policy, Start::default(), now)
 }
 
 #[test]
 fn what_may_be_stored_already_is_not_refused_and_nothing_is_while_nothing_can_be_stored() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Memory::new(64 << 20, 1 << 20);
-    let (mut store, mut warehouse) = (rounds(), warehouse(folder.path(), 100));
+    let (mut store, mut segment_log) = (rounds(), segment_log(folder.path(), 100));
     // Nothing may wait.
-    warehouse.set_held_max(0);
+    segment_log.set_held_max(0);
     fs::write(folder.path().join("a"), "in the way").unwrap();
     let tried = appends(&memory, &["a"]).into_iter().map(Append::tried).collect();
-    assert_eq!(store(&mut warehouse, tried, 0), 0, "after a crash it may be there");
+    assert_eq!(store(&mut segment_log, tried, 0), 0, "after a crash it may be there");
     // What looks whether anything can be stored finds that nothing can.
     fs::create_dir_all(folder.path().join(".probe/in the way")).unwrap();
-    assert_eq!(store(&mut warehouse, appends(&memory, &["a"]), 0), 0);
-    assert_eq!(warehouse.troubled().frames(), 2);
+    assert_eq!(store(&mut segment_log, appends(&memory, &["a"]), 0), 0);
+    assert_eq!(segment_log.troubled().frames(), 2);
     fs::remove_dir_all(folder.path().join(".probe")).unwrap();
-    assert_eq!(store(&mut warehouse, appends(&memory, &["a"]), 5), 2, "those that were never written");
-    assert_eq!(warehouse.troubled().frames(), 1);
+    assert_eq!(store(&mut segment_log, appends(&memory, &["a"]), 5), 2, "those that were never written");
+    assert_eq!(segment_log.troubled().frames(), 1);
 }
 
 #[test]
 fn a_topic_in_trouble_that_is_one_too_many_is_in_trouble_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Memory::new(64 << 20, 1 << 20);
-    let (mut store, mut warehouse) = (rounds(), warehouse(folder.path(), 1));
+    let (mut store, mut segment_log) = (rounds(), segment_log(folder.path(), 1));
     fs::write(folder.path().join("a"), "in the way").unwrap();
-    assert_eq!(store(&mut warehouse, appends(&memory, &["a", "b"]), 0), 0);
-    assert_eq!(warehouse.troubled().len(), 1);
-    assert_eq!(store(&mut warehouse, Vec::new(), 5), 1, "the store has as many topics as it may");
-    assert_eq!(warehouse.troubled().len(), 0);
+    assert_eq!(store(&mut segment_log, appends(&memory, &["a", "b"]), 0), 0);
+    assert_eq!(segment_log.troubled().len(), 1);
+    assert_eq!(store(&mut segment_log, Vec::new(), 5), 1, "the store has as many topics as it may");
+    assert_eq!(segment_log.troubled().len(), 0);
 }
 
 #[test]
 fn folders_that_somebody_took_away_make_room_for_topics() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Memory::new(64 << 20, 1 << 20);
-    let (mut store, mut warehouse) = (rounds(), warehouse(folder.path(), 1));
-    assert_eq!(store(&mut warehouse, appends(&memory, &["a", "b"]), 0), 1);
+    let (mut store, mut segment_log) = (rounds(), segment_log(folder.path(), 1));
+    assert_eq!(store(&mut segment_log, appends(&memory, &["a", "b"]), 0), 1);
     fs::remove_dir_all(folder.path().join("a")).unwrap();
-    assert_eq!(store(&mut warehouse, appends(&memory, &["b"]), 30), 1, "they are not counted at each frame");
-    assert_eq!(store(&mut warehouse, appends(&memory, &["b"]), 60), 0);
+    assert_eq!(
+        store(&mut segment_log, appends(&memory, &["b"]), 30),
+        1,
+        "they are not counted at each frame"
+    );
+    assert_eq!(store(&mut segment_log, appends(&memory, &["b"]), 60), 0);
 }

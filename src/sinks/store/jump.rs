@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::files::{self, Files};
 use super::keep::later;
+use super::segment_log::Now;
 use super::stamp::Stamp;
-use super::warehouse::Now;
 use crate::core::units::about;
 
 /// In the store's folder, while nothing is removed; no topic's folder is called like this.

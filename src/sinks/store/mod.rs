@@ -37,11 +37,11 @@ pub mod repair;
 mod scan;
 mod schemes;
 mod segment;
+mod segment_log;
 mod stamp;
 mod thread;
 mod topics;
 mod troubled;
-mod warehouse;
 
 pub use append::{Append, Puts};
 pub use files::{Disk, Files, Listed};
@@ -54,9 +54,9 @@ pub use recover::{Cut, Recovered, Start, finish_open, recover};
 pub use scan::{Flaw, Scan, Stop, Why};
 pub use schemes::{Keys, Mark, Missing, Schemes};
 pub use segment::Trouble;
+pub use segment_log::{Done, Now, Policy, SegmentLog};
 pub use stamp::{Clock, Stamp};
 pub use thread::{Options, StoreThread, held_max};
-pub use warehouse::{Done, Now, Policy, Warehouse};
 
 impl SyncPolicy {
     /// Its name on the command line.

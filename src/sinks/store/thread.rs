@@ -17,7 +17,7 @@ use super::files::Disk;
 use super::lock::Lock;
 use super::recent::{Recall, Short, recent};
 use super::schemes::{self, Keys, Schemes};
-use super::warehouse::{Now, Policy, Warehouse};
+use super::segment_log::{Now, Policy, SegmentLog};
 use super::{Append, Puts, Recovered, Stamp, Start, Trouble, ages, recover};
 use crate::core::limits::{
     STORE_APPENDS, STORE_BUSIEST, STORE_END, STORE_HELD_SHARE, STORE_RETRY_FIRST, STORE_RETRY_MAX,
@@ -123,11 +123,11 @@ impl StoreThread {
             panicked: Panicked::default(),
         });
         let (end, ended) = bounded(1);
-        let warehouse = Warehouse::new(disk, options.policy, start, now());
-        let by_topic = warehouse.by_topic();
+        let segment_log = SegmentLog::new(disk, options.policy, start, now());
+        let by_topic = segment_log.by_topic();
         let worker = Worker {
             folder: folder.into(),
-            warehouse,
+            segment_log,
             puts: to_do,
             pieces: Puts::default(),
             back: back.clone(),
@@ -294,7 +294,7 @@ impl Drop for StoreThread {
 
 struct Worker {
     folder: PathBuf,
-    warehouse: Warehouse<Disk>,
+    segment_log: SegmentLog<Disk>,
     puts: Receiver<Put>,
     pieces: Puts,
     back: Arc<Back>,
@@ -316,16 +316,16 @@ impl Worker {
             self.judge(worked);
         }
         // Nobody waits for another attempt.
-        self.warehouse.hurry(now());
+        self.segment_log.hurry(now());
         let mut worked = self.work();
         while worked.is_ok() && !self.waiting.is_empty() {
             worked = self.work();
         }
-        let worked = worked.and_then(|()| self.warehouse.close_all(now()));
+        let worked = worked.and_then(|()| self.segment_log.close_all(now()));
         let left = self.waiting.iter().map(|append| u64::from(append.frames())).sum::<u64>();
-        let left = left + self.warehouse.troubled().frames();
+        let left = left + self.segment_log.troubled().frames();
         let trouble = worked.err().map(|trouble| trouble.to_string());
-        if let Some(trouble) = trouble.or_else(|| self.warehouse.troubled().said()) {
+        if let Some(trouble) = trouble.or_else(|| self.segment_log.troubled().said()) {
             let folder = self.folder.display();
             let (left, are) = (many(left, "frame"), if left == 1 { "is" } else { "are" });
             log::error!("the store {folder}: {trouble}: {left} {are} not stored");
@@ -336,7 +336,7 @@ impl Worker {
     fn receive(&mut self) -> bool {
         let until = match self.since {
             Some(_) => Some(Instant::now() + self.pause),
-            None if self.waiting.is_empty() => self.warehouse.next_due(Instant::now()),
+            None if self.waiting.is_empty() => self.segment_log.next_due(Instant::now()),
             None => Some(Instant::now()),
         };
         loop {
@@ -368,11 +368,11 @@ impl Worker {
     fn work(&mut self) -> Result<(), Trouble> {
         let now = now();
         self.hold_folder()?;
-        self.warehouse.set_held_max(self.back.held_max.load(Relaxed));
-        let lost = self.warehouse.done().lost;
+        self.segment_log.set_held_max(self.back.held_max.load(Relaxed));
+        let lost = self.segment_log.done().lost;
         let stored = &self.back.stored;
         let mut count = 0;
-        let result = self.warehouse.store(&mut self.waiting, now, |append, refusal| {
+        let result = self.segment_log.store(&mut self.waiting, now, |append, refusal| {
             if let Some(outcome) = self.pieces.done(append, refusal) {
                 stored.push(outcome);
                 count += 1;
@@ -382,9 +382,9 @@ impl Worker {
             stored.wake();
         }
         result?;
-        self.warehouse.rotate(now)?;
+        self.segment_log.rotate(now)?;
         // Perhaps the whole folder was taken away, and its lock with it.
-        if self.warehouse.done().lost > lost { self.hold_folder() } else { Ok(()) }
+        if self.segment_log.done().lost > lost { self.hold_folder() } else { Ok(()) }
     }
 
     /// Makes the store's folder again where somebody removed it: another gateway must not find it free.
@@ -400,9 +400,9 @@ impl Worker {
             "the store {}: its folder, or the lock in it, was removed or moved away: it is made again",
             self.folder.display()
         );
-        let written = self.schemes.write(self.warehouse.files());
+        let written = self.schemes.write(self.segment_log.files());
         written.map_err(|why| Trouble::new("write", Path::new(schemes::NAME), why))?;
-        let written = self.warehouse.write_ages();
+        let written = self.segment_log.write_ages();
         written.map_err(|why| Trouble::new("write", Path::new(ages::NAME), why))
     }
 
@@ -410,8 +410,8 @@ impl Worker {
     fn judge(&mut self, worked: Result<(), Trouble>) {
         let folder = self.folder.display();
         let mut condition = self.back.condition.lock();
-        condition.done = self.warehouse.done().listed();
-        condition.trouble = self.warehouse.troubled().said();
+        condition.done = self.segment_log.done().listed();
+        condition.trouble = self.segment_log.troubled().said();
         match (worked, self.since) {
             (Ok(()), None) => {}
             (Ok(()), Some(since)) => {
@@ -432,11 +432,11 @@ impl Worker {
                 }
                 condition.trouble = Some(trouble.to_string());
                 // What is one topic's trouble may be over with it.
-                self.warehouse.hurry(now());
+                self.segment_log.hurry(now());
             }
         }
         self.back.is_stuck.store(self.since.is_some(), Relaxed);
-        condition.failures = self.failures + self.warehouse.troubled().failures();
+        condition.failures = self.failures + self.segment_log.troubled().failures();
     }
 }
 

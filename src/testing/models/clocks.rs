@@ -9,7 +9,7 @@ use super::disk::{Fault, SimDisk};
 use super::store::{begin, ids_in};
 use crate::core::memory::{Buffer, Memory};
 use crate::sinks::Put;
-use crate::sinks::store::{Keep, Now, Policy, Puts, Stamp, Start, SyncPolicy, Warehouse};
+use crate::sinks::store::{Keep, Now, Policy, Puts, SegmentLog, Stamp, Start, SyncPolicy};
 use crate::wire::{Body, Header, Kind, Scheme, encode};
 
 /// How long frames are kept.
@@ -50,7 +50,7 @@ pub fn check_clocks(data: &[u8]) {
 
 struct Run {
     disk: SimDisk,
-    warehouse: Warehouse<SimDisk>,
+    segment_log: SegmentLog<SimDisk>,
     memory: Arc<Memory>,
     now: Now,
     /// By how much the calendar is ahead.
@@ -66,7 +66,7 @@ impl Run {
         let now = Now { stamp: Stamp(1_785_233_730_000_000_000), instant: Instant::now() };
         disk.set_time(now.stamp);
         Run {
-            warehouse: warehouse(&disk, Start::default(), now),
+            segment_log: segment_log(&disk, Start::default(), now),
             disk,
             memory: Memory::new(Memory::least(1 << 20), 1 << 20),
             now,
@@ -114,8 +114,8 @@ impl Run {
         self.disk.set_time(self.now.stamp);
         // Some are removed at a time.
         for _ in 0..4 {
-            self.warehouse.store(&mut VecDeque::new(), self.now, |_, _| {}).expect("all is well");
-            self.warehouse.rotate(self.now).expect("all is well");
+            self.segment_log.store(&mut VecDeque::new(), self.now, |_, _| {}).expect("all is well");
+            self.segment_log.rotate(self.now).expect("all is well");
         }
     }
 
@@ -129,7 +129,7 @@ impl Run {
         let (mut puts, mut waiting) = (Puts::default(), VecDeque::new());
         let put = Put { ticket: id, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 };
         puts.take(put, |append| waiting.push_back(append));
-        self.warehouse
+        self.segment_log
             .store(&mut waiting, self.now, |_, refusal| assert_eq!(refusal, None))
             .expect("all is well");
         self.confirmed.insert(id, self.now.instant);
@@ -138,7 +138,7 @@ impl Run {
     /// The machine stops and starts again; nobody knows what the calendar did meanwhile.
     fn restart(&mut self, choices: &mut Choices<'_>) {
         self.disk.break_after(0, Fault::Crash, choices.number());
-        let _ = self.warehouse.rotate(self.now);
+        let _ = self.segment_log.rotate(self.now);
         self.disk.restart();
         match choices.below(4) {
             // Where stamps run ahead of the clock since it was set back, nothing tells a start how old they are.
@@ -148,7 +148,7 @@ impl Run {
         }
         self.disk.set_time(self.now.stamp);
         let (start, _) = begin(&self.disk, self.now.stamp).expect("all is well");
-        self.warehouse = warehouse(&self.disk, start, self.now);
+        self.segment_log = segment_log(&self.disk, start, self.now);
         self.pass(Duration::ZERO);
     }
 
@@ -169,8 +169,8 @@ impl Run {
     }
 }
 
-fn warehouse(disk: &SimDisk, start: Start, now: Now) -> Warehouse<SimDisk> {
+fn segment_log(disk: &SimDisk, start: Start, now: Now) -> SegmentLog<SimDisk> {
     let (rotate, keep) = (Duration::from_secs(5), Some(Keep::Time(KEEP)));
     let policy = Policy { rotate, sync: SyncPolicy::Batch, keep, topics: 10 };
-    Warehouse::new(disk.clone(), policy, start, now)
+    SegmentLog::new(disk.clone(), policy, start, now)
 }

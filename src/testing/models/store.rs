@@ -11,8 +11,8 @@ use crate::core::memory::{Buffer, Memory};
 use crate::sinks::Put;
 use crate::sinks::store::repair::repair;
 use crate::sinks::store::{
-    Append, Keys, Now, Policy, Puts, Recovered, Scan, Schemes, Stamp, Start, Stop, SyncPolicy, Trouble,
-    Warehouse, finish_open, index, names, recover,
+    Append, Keys, Now, Policy, Puts, Recovered, Scan, Schemes, SegmentLog, Stamp, Start, Stop, SyncPolicy,
+    Trouble, finish_open, index, names, recover,
 };
 use crate::wire::{Body, Header, Kind, Scheme, encode};
 
@@ -104,7 +104,7 @@ pub fn check_recovery(data: &[u8]) {
 
 struct Run {
     disk: SimDisk,
-    warehouse: Warehouse<SimDisk>,
+    segment_log: SegmentLog<SimDisk>,
     memory: Arc<Memory>,
     waiting: VecDeque<Append>,
     puts: Puts,
@@ -132,7 +132,7 @@ impl Run {
     fn new(disk: SimDisk) -> Run {
         let now = Now { stamp: Stamp(1_785_233_730_000_000_000), instant: Instant::now() };
         Run {
-            warehouse: warehouse(&disk, Start::default(), TOPICS.len(), now),
+            segment_log: segment_log(&disk, Start::default(), TOPICS.len(), now),
             disk,
             memory: Memory::new(Memory::least(1 << 20), 1 << 20),
             waiting: VecDeque::new(),
@@ -156,7 +156,7 @@ impl Run {
             7..11 => self.store(),
             11 => {
                 self.pass(Duration::from_secs(choices.below(12) as u64));
-                let _ = self.warehouse.rotate(self.now);
+                let _ = self.segment_log.rotate(self.now);
             }
             12 => {
                 let fault = [Fault::Error, Fault::Error, Fault::Full, Fault::Crash][choices.below(4)];
@@ -169,7 +169,7 @@ impl Run {
             _ if choices.below(8) == 0 => {
                 self.disk.break_after(0, Fault::Crash, choices.number());
                 self.store();
-                let _ = self.warehouse.rotate(self.now);
+                let _ = self.segment_log.rotate(self.now);
             }
             _ => {}
         }
@@ -207,16 +207,16 @@ impl Run {
         self.pass(Duration::from_micros(1));
         let frames =
             |waiting: &VecDeque<Append>| waiting.iter().map(|append| u64::from(append.frames())).sum::<u64>();
-        let before = frames(&self.waiting) + self.warehouse.troubled().frames();
+        let before = frames(&self.waiting) + self.segment_log.troubled().frames();
         let mut told = Vec::new();
-        let (healthy, held) = (self.disk.is_healthy(), self.warehouse.troubled().said().is_some());
-        let result = self.warehouse.store(&mut self.waiting, self.now, |append, refusal| {
+        let (healthy, held) = (self.disk.is_healthy(), self.segment_log.troubled().said().is_some());
+        let result = self.segment_log.store(&mut self.waiting, self.now, |append, refusal| {
             told.push((ids_of(append.body()), refusal.is_some()));
             if let Some(outcome) = self.puts.done(append, refusal) {
                 assert!(self.told.insert(outcome.ticket), "one word on a put");
             }
         });
-        let after = frames(&self.waiting) + self.warehouse.troubled().frames();
+        let after = frames(&self.waiting) + self.segment_log.troubled().frames();
         let told_frames: usize = told.iter().map(|(ids, _)| ids.len()).sum();
         assert_eq!(after + told_frames as u64, before, "what is not stored waits");
         if let Err(trouble) = &result {
@@ -278,7 +278,7 @@ impl Run {
         self.disk.heal();
         self.before = self.confirmed.len();
         self.topics_max = TOPICS.len() - choices.below(3);
-        self.warehouse = warehouse(&self.disk, start, self.topics_max, self.now);
+        self.segment_log = segment_log(&self.disk, start, self.topics_max, self.now);
         self.check();
     }
 
@@ -286,14 +286,14 @@ impl Run {
     fn finish(&mut self) {
         self.disk.heal();
         for round in 0.. {
-            self.warehouse.hurry(self.now);
-            if self.waiting.is_empty() && self.warehouse.troubled().said().is_none() {
+            self.segment_log.hurry(self.now);
+            if self.waiting.is_empty() && self.segment_log.troubled().said().is_none() {
                 break;
             }
             self.store();
-            assert!(round < 10_000, "it goes on for ever: {:?}", self.warehouse.troubled());
+            assert!(round < 10_000, "it goes on for ever: {:?}", self.segment_log.troubled());
         }
-        self.warehouse.close_all(self.now).unwrap_or_else(|trouble| panic!("{trouble}"));
+        self.segment_log.close_all(self.now).unwrap_or_else(|trouble| panic!("{trouble}"));
         // A start afterwards has nothing to do, unless somebody left an index without its frames.
         let (_, Recovered { segments, cuts, .. }) = begin(&self.disk, self.now.stamp).expect("all is well");
         assert!(segments == 0 && cuts.is_empty());
@@ -334,9 +334,9 @@ pub(super) fn begin(disk: &SimDisk, now: Stamp) -> Result<(Start, Recovered), Tr
     recover(&mut disk.clone(), &keys, now).map(|(start, _, recovered)| (start, recovered))
 }
 
-fn warehouse(disk: &SimDisk, start: Start, topics: usize, now: Now) -> Warehouse<SimDisk> {
+fn segment_log(disk: &SimDisk, start: Start, topics: usize, now: Now) -> SegmentLog<SimDisk> {
     let policy = Policy { rotate: ROTATE, sync: SyncPolicy::Batch, keep: None, topics };
-    Warehouse::new(disk.clone(), policy, start, now)
+    SegmentLog::new(disk.clone(), policy, start, now)
 }
 
 fn ids_of(body: &Body) -> Vec<u64> {

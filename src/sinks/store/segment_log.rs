@@ -36,7 +36,7 @@ use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
 use crate::core::units::later;
 
-/// How a warehouse stores.
+/// How a segment log stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A segment gets its final name this long after it began.
@@ -95,7 +95,7 @@ impl Done {
 }
 
 /// Open segments over some files.
-pub struct Warehouse<F: Files> {
+pub struct SegmentLog<F: Files> {
     files: F,
     policy: Policy,
     clock: Clock,
@@ -133,15 +133,15 @@ struct Open<T> {
     part: usize,
 }
 
-impl<F: Files> Warehouse<F> {
-    /// A warehouse without open segments, that begins where a [start](super::recover()) has left it.
-    pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> Warehouse<F> {
+impl<F: Files> SegmentLog<F> {
+    /// A log without open segments, that begins where a [start](super::recover()) has left it.
+    pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> SegmentLog<F> {
         let Start { clock, topics, ages, newest } = start;
         let watch = match policy.keep {
             Some(Keep::Time(time)) => Some(Watch::begin(&mut files, time, newest, now)),
             Some(Keep::Size(_)) | None => None,
         };
-        let mut warehouse = Warehouse {
+        let mut segment_log = SegmentLog {
             files,
             policy,
             clock,
@@ -162,8 +162,8 @@ impl<F: Files> Warehouse<F> {
             done: Done::default(),
             by_topic: Arc::default(),
         };
-        warehouse.look_at_clock(now);
-        warehouse
+        segment_log.look_at_clock(now);
+        segment_log
     }
 
     /// Topics in trouble hold at most about so many bytes; what comes beyond that is refused.
@@ -456,15 +456,15 @@ mod tests {
         let now = |seconds| Now { stamp: Stamp(1), instant: begun + Duration::from_secs(seconds) };
         let (rotate, sync) = (Duration::from_secs(1000), SyncPolicy::Batch);
         let policy = Policy { rotate, sync, keep: None, topics: 100 };
-        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(0));
+        let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(0));
         // Nothing may wait.
-        warehouse.set_held_max(0);
+        segment_log.set_held_max(0);
         let mut store = |topic: &str, at| {
             let mut refused = None;
             let mut waiting = VecDeque::from([append(topic, &memory)]);
-            warehouse.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
-            assert!(waiting.is_empty() && warehouse.troubled().frames() == 0);
-            (refused.is_some(), warehouse.troubled().len())
+            segment_log.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
+            assert!(waiting.is_empty() && segment_log.troubled().frames() == 0);
+            (refused.is_some(), segment_log.troubled().len())
         };
         let topics: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
         for (n, topic) in topics.iter().enumerate() {
@@ -487,11 +487,13 @@ mod tests {
         let now = |n| Now { stamp: second(n), instant: begun };
         let (rotate, sync) = (Duration::from_secs(10), SyncPolicy::Batch);
         let policy = Policy { rotate, sync, keep: None, topics: 1 };
-        let mut warehouse = Warehouse::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
+        let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
         let mut store = |n| {
             let mut waiting = VecDeque::from([append("a", &memory)]);
             let mut told = 0;
-            warehouse.store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none())).unwrap();
+            segment_log
+                .store(&mut waiting, now(n), |_, refusal| told += u32::from(refusal.is_none()))
+                .unwrap();
             assert_eq!(told, 1);
             Ages::read(&mut Disk::new(folder.path())).unwrap()
         };

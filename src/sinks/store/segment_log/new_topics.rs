@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Now, Policy, Warehouse};
+use super::{Now, Policy, SegmentLog};
 use crate::core::limits::STORE_NEW_TOPICS;
 use crate::core::memory::{Buffer, Memory};
 use crate::sinks::Put;
@@ -16,7 +16,7 @@ use crate::wire::{Body, Header, Kind, Scheme, encode};
 /// A store, and what waits for it.
 struct Scene {
     disk: SimDisk,
-    warehouse: Warehouse<SimDisk>,
+    segment_log: SegmentLog<SimDisk>,
     memory: Arc<Memory>,
     puts: Puts,
     waiting: VecDeque<Append>,
@@ -30,7 +30,7 @@ impl Scene {
         let now = Now { stamp: Stamp(1), instant: Instant::now() };
         let disk = SimDisk::new();
         Scene {
-            warehouse: Warehouse::new(disk.clone(), policy, Start::default(), now),
+            segment_log: SegmentLog::new(disk.clone(), policy, Start::default(), now),
             disk,
             memory: Memory::new(Memory::least(1 << 20), 1 << 20),
             puts: Puts::default(),
@@ -52,7 +52,7 @@ impl Scene {
     fn round(&mut self) -> Vec<u64> {
         let mut stored = Vec::new();
         let told = |append, refusal| stored.extend(self.puts.done(append, refusal));
-        self.warehouse.store(&mut self.waiting, self.now, told).expect("the disk works");
+        self.segment_log.store(&mut self.waiting, self.now, told).expect("the disk works");
         assert!(stored.iter().all(|outcome| outcome.refusal.is_none()));
         stored.iter().map(|outcome| outcome.ticket).collect()
     }
@@ -92,7 +92,7 @@ fn known_topics_begin_as_many_segments_as_there_is_room_for() {
         scene.put(1, &format!("{n}"), n);
         scene.round();
     }
-    scene.warehouse.close_all(scene.now).expect("the disk works");
+    scene.segment_log.close_all(scene.now).expect("the disk works");
     (0..3).for_each(|n| scene.put(1, &format!("{n}"), 10 + n));
     assert_eq!(scene.round(), [10, 11, 12]);
 }

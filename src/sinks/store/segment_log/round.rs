@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Now, Open, Warehouse};
+use super::{Now, Open, SegmentLog};
 use crate::core::limits::{STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
 use crate::sinks::store::files::{self, Files, append_all, is_missing};
 use crate::sinks::store::index::Entry;
@@ -73,7 +73,7 @@ enum Place {
     Nowhere(Box<str>),
 }
 
-impl<F: Files> Warehouse<F> {
+impl<F: Files> SegmentLog<F> {
     /// Decides what goes where. Segments that are full are closed, new ones begun.
     pub(super) fn plan(
         &mut self,
