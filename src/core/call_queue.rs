@@ -388,6 +388,15 @@ mod tests {
         std::iter::from_fn(|| calls.begin(|_| true)).collect()
     }
 
+    fn wake_all(calls: &mut Calls) -> Vec<u64> {
+        let mut woken = Vec::new();
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
+        woken
+    }
+
     #[test]
     fn exactly_as_many_as_may_are_let_in() {
         let mut calls = open(2, 3);
@@ -419,15 +428,9 @@ mod tests {
         calls.leave_beyond(2, 1);
         assert!(calls.is_beyond(1) && calls.is_beyond(2));
         assert_eq!(begin_all(&mut calls), [1]);
-        let mut woken = Vec::new();
         for expected in [&[][..], &[2], &[1]] {
             calls.done();
-            woken.clear();
-            calls.wake(|conn| {
-                woken.push(conn);
-                true
-            });
-            assert_eq!(woken, expected);
+            assert_eq!(wake_all(&mut calls), expected);
             assert_eq!(begin_all(&mut calls).len(), 1);
         }
         assert!(!calls.is_beyond(1) && !calls.is_beyond(2));
@@ -440,24 +443,11 @@ mod tests {
         for conn in [1, 2, 1, 3] {
             calls.wait_to_read(conn);
         }
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert!(woken.is_empty());
+        assert!(wake_all(&mut calls).is_empty());
         calls.done();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [1]);
+        assert_eq!(wake_all(&mut calls), [1]);
         calls.set_in_flight_max(9);
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [1, 2, 3]);
+        assert_eq!(wake_all(&mut calls), [2, 3]);
     }
 
     #[test]
@@ -568,12 +558,7 @@ mod tests {
         calls.forget(1);
         calls.set_waiting_max(9);
         calls.forget(2);
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [3]);
+        assert_eq!(wake_all(&mut calls), [3]);
         calls.forget(3);
         calls.done();
         assert!(calls.is_empty());
