@@ -72,7 +72,7 @@ pub struct Gate<N: Net, P: Pool> {
     wait_queues: WaitQueues,
     ingress: Ingress,
     /// Where a handler answers frames before they are distributed.
-    handlers: Handlers<N::Process>,
+    handlers: Handlers<N>,
     distribution: Distribution,
     pause_state: PauseState,
     observe: Observe,

@@ -22,7 +22,7 @@ impl Egress {
         frames: u32,
         targets: &[ConnId],
     ) {
-        // Who is behind would keep a large buffer for the sake of a small part of it.
+        // A subscriber that is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| !conns[target].writing.writable) {
             body = body.copied(&ctx.memory, Share::Small);
         }

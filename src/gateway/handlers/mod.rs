@@ -27,18 +27,28 @@ use crate::core::call_queue::Calls;
 use crate::core::memory::{Charge, Waiting};
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::{CallsUse, Depth};
 use crate::gateway::{Config, Overflow};
 use crate::runtime::handler::Function;
-use crate::runtime::net::{Pipe, Process};
+use crate::runtime::net::{Net, Pipe};
 use crate::wire::{DIGEST, Draft, Header, Rules, Verified};
 
+/// What takes effect when its turn has come, and on what.
+pub struct Downstream<'a, N: Net, P> {
+    pub conns: &'a mut Conns<N::Socket>,
+    pub ctx: &'a mut Ctx<N, P>,
+    pub distribution: &'a mut Distribution,
+}
+
 /// The calls that wait, those that have begun, and who answers them. Without a handler there are none.
-pub struct Handlers<H> {
+pub struct Handlers<N: Net> {
     rules: Rules,
     queue: Calls,
     overflow: Overflow,
-    processes: Processes<H>,
+    processes: Processes<N::Process>,
     /// The handler in Rust, if there is one, and the calls that it has.
     function: Option<Function>,
     with_workers: WithWorkers,
@@ -84,9 +94,9 @@ struct Call {
     charge: Charge,
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// No calls yet, and no handler started.
-    pub fn new(config: &Config, now: Instant) -> Handlers<H> {
+    pub fn new(config: &Config, now: Instant) -> Handlers<N> {
         let Config { handler, handlers, handler_timeout, .. } = config;
         let programs = if config.function.is_some() || handler.is_empty() { 0 } else { *handlers };
         Handlers {

@@ -18,7 +18,7 @@
 //! come, its answer finds room, and its handler is read, or fails. Then another call is the oldest. Room is asked
 //! for what waits alone: what is with the workers or in an outbox goes without any call.
 
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::limits::{BUFFER_OVERHEAD, CALL, STEP};
 use crate::core::memory::Memory;
 use crate::gateway::conn::ConnId;
@@ -26,14 +26,14 @@ use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::distribution::Distribution;
 use crate::gateway::observe::notices::Notice;
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{Header, Kind, Status};
 
 /// An answer counts for the expected length of the next ones until they were shorter some 16 times.
 const LENGTH_FADES: usize = 16;
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Whether another call may begin: what it takes finds room, or nothing waits for anything.
     pub(super) fn may_begin(&self, memory: &Memory) -> bool {
         memory.waiting() == 0 || self.may_keep(memory, CALL)
@@ -88,9 +88,9 @@ pub(super) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
     if is_kept { answer.frame_len() + BUFFER_OVERHEAD + STEP } else { 0 }
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Whether an answer, whose header came, may be read: it finds room, or its handler must be read.
-    pub(super) fn may_read_answer<N: Net<Process = H>, P: Pool>(
+    pub(super) fn may_read_answer<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -116,12 +116,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
-    pub(super) fn put_back<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        ctx: &mut Ctx<N, P>,
-        call: Call,
-        bytes: usize,
-    ) {
+    pub(super) fn put_back<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, call: Call, bytes: usize) {
         ctx.ledger.calls.repeated += 1;
         let message = format_args!(
             "an answer of {bytes} bytes came before those to earlier frames of its connection, and {} bytes wait for \
@@ -134,15 +129,10 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Calls once more what was put back and whose turn has come.
-    pub(super) fn repeat_calls<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-    ) {
-        while let Some((at, slot)) = self.call_to_repeat(conns) {
+    pub(super) fn repeat_calls<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
+        while let Some((at, slot)) = self.call_to_repeat(to.conns) {
             let call = self.again.swap_remove(at);
-            self.give(conns, ctx, distribution, slot, call);
+            self.give(to, slot, call);
         }
     }
 
