@@ -95,8 +95,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Has every distributed frame put into a sink as well, whose confirmation its OK waits for. `start` is given what wakes
-    /// the gateway when the sink has something to say.
+    /// Has every distributed frame put into a sink as well, whose confirmation its OK waits for. `start` is given what
+    /// wakes the gateway when the sink has something to say.
     ///
     /// # Errors
     /// What `start` says.

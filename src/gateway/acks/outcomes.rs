@@ -57,7 +57,8 @@ impl Acks {
         self.sinks.enqueue(ticket, id.key(), body, frames, ctx.now);
     }
 
-    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is enqueued once at least.
+    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is
+    /// enqueued once at least.
     pub fn enqueue_again<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
@@ -154,7 +155,8 @@ impl Acks {
             *fate += u64::from(frames);
         }
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
-            // If it is sent again, that is meant: for the sinks that do not have it, or for all where it was not distributed.
+            // If it is sent again, that is meant: for the sinks that do not have it, or for all where it was not
+            // distributed.
             for digest in &digests {
                 match done.is_empty() || message.is_some() {
                     true => dedup.forget(digest),

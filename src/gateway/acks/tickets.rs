@@ -1,7 +1,7 @@
 //! What sinks have, and what waits for their outcomes.
 //!
-//! Frames are enqueued under a ticket. It is over when every sink has answered for everything under it: then
-//! the replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
+//! Frames are enqueued under a ticket. It is over when every sink has answered for everything under it: then the
+//! replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
 //! since no other outcome can change it; the ticket and its digests stay until all have answered.
 //!
 //! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
