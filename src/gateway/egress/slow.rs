@@ -102,7 +102,7 @@ impl Egress {
             }
             item.let_go(&mut ctx.ledger);
         });
-        conns.entries -= items;
+        conns.remove_entries(items);
         let conn = &mut conns[id];
         conn.writing.lost += frames;
         conn.traffic.dropped += frames;

@@ -36,7 +36,7 @@ impl<N: Net> Handlers<N> {
             let slot = match self.function {
                 Some(_) if self.with_workers.len() < WORKERS_CALLS => None,
                 Some(_) => break,
-                None => match self.processes.slot(!self.alone.is_empty()) {
+                None => match self.processes.slot(!self.retries.alone.is_empty()) {
                     Some(slot) => Some(slot),
                     // Among those that are tried alone may be none that a handler can answer.
                     None if self.processes.tries() => None,
@@ -118,7 +118,7 @@ impl<N: Net> Handlers<N> {
                 match (slot, &self.function) {
                     (Some(slot), _) => self.give(to, slot, call),
                     (None, Some(function)) => self.call_function(to.ctx, function.clone(), call),
-                    (None, None) => self.alone.push_front(call),
+                    (None, None) => self.retries.alone.push_front(call),
                 }
             }
         }
@@ -132,9 +132,9 @@ impl<N: Net> Handlers<N> {
 
     /// Gives calls that a handler has failed with to others, each alone.
     fn call_alone<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
-        while !self.alone.is_empty()
+        while !self.retries.alone.is_empty()
             && let Some(slot) = self.processes.idle_slot()
-            && let Some(call) = self.alone.pop_front()
+            && let Some(call) = self.retries.alone.pop_front()
         {
             self.give(to, slot, call);
             self.processes[slot].alone = true;
@@ -172,7 +172,7 @@ impl<N: Net> Handlers<N> {
 
     /// A handler that does not start had this call: another gets it, behind those that wait for one.
     pub(super) fn try_later(&mut self, call: Call) {
-        self.alone.push_back(call);
+        self.retries.alone.push_back(call);
     }
 
     /// A handler failed while it had this call: another gets it, once.
@@ -185,7 +185,7 @@ impl<N: Net> Handlers<N> {
         call.failed += 1;
         if call.failed < 2 {
             to.ctx.ledger.calls.tried_again += 1;
-            return self.alone.push_back(call);
+            return self.retries.alone.push_back(call);
         }
         to.ctx.ledger.calls.failed += 1;
         self.done(&mut call);

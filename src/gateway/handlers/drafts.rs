@@ -35,7 +35,7 @@ impl<N: Net> Handlers<N> {
             draft.hash(bytes);
             return self.drafted(to, purpose, number, draft.finish());
         }
-        self.drafts.insert(number, purpose);
+        self.drafts.purposes.insert(number, purpose);
         self.hash_draft(to.ctx, number, Box::new(draft));
     }
 
@@ -46,13 +46,13 @@ impl<N: Net> Handlers<N> {
                 work: Work::Draft(draft),
             });
         } else {
-            self.unhashed.push_back((number, draft));
+            self.drafts.unhashed.push_back((number, draft));
         }
     }
 
     pub(super) fn hash_waiting<P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
         while ctx.takes_jobs()
-            && let Some((number, draft)) = self.unhashed.pop_front()
+            && let Some((number, draft)) = self.drafts.unhashed.pop_front()
         {
             self.hash_draft(ctx, number, draft);
         }
@@ -68,7 +68,7 @@ impl<N: Net> Handlers<N> {
         if draft.unhashed() > 0 {
             return self.hash_draft(to.ctx, number, draft);
         }
-        if let Some(purpose) = self.drafts.remove(&number) {
+        if let Some(purpose) = self.drafts.purposes.remove(&number) {
             self.drafted(to, purpose, number, draft.finish());
         }
     }

@@ -52,10 +52,7 @@ pub struct Handlers<N: Net> {
     /// The handler in Rust, if there is one, and the calls that it has.
     function: Option<Function>,
     with_workers: WithWorkers,
-    /// Calls that a handler has failed with, to be tried alone.
-    alone: VecDeque<Call>,
-    /// Calls that were answered before their turn with no room for the answer: they are called again in it.
-    again: Vec<Call>,
+    retries: Retries,
     /// Calls that have begun, in order.
     begun: u64,
     /// Calls with the handlers that were not next in their connection's order when they began.
@@ -64,12 +61,27 @@ pub struct Handlers<N: Net> {
     length: usize,
     /// Numbers the calls: a call that is tried again is another for its handler.
     numbers: u64,
-    /// What is hashed, by the number of its call.
-    drafts: HashMap<u64, Purpose>,
-    /// What waits for room in the queues to be hashed.
-    unhashed: VecDeque<(u64, Box<Draft>)>,
+    drafts: Drafts,
     /// Frames with the very bytes of one that is called, by digest: they wait for what becomes of it.
     duplicates: HashMap<[u8; DIGEST], Vec<Call>>,
+}
+
+/// Calls that have begun and are with nobody.
+#[derive(Default)]
+struct Retries {
+    /// Those that a handler has failed with, to be tried alone.
+    alone: VecDeque<Call>,
+    /// Those that were answered before their turn with no room for the answer: they are called again in it.
+    again: Vec<Call>,
+}
+
+/// Frames that are made for calls.
+#[derive(Default)]
+struct Drafts {
+    /// What is hashed, by the number of its call.
+    purposes: HashMap<u64, Purpose>,
+    /// What waits for room in the queues to be hashed.
+    unhashed: VecDeque<(u64, Box<Draft>)>,
 }
 
 /// A frame that is called.
@@ -106,14 +118,12 @@ impl<N: Net> Handlers<N> {
             processes: Processes::new(handler.clone(), programs, *handler_timeout, now),
             function: config.function.clone(),
             with_workers: WithWorkers::new(*handler_timeout),
-            alone: VecDeque::new(),
-            again: Vec::new(),
+            retries: Retries::default(),
             begun: 0,
             ahead: 0,
             length: 0,
             numbers: 0,
-            drafts: HashMap::new(),
-            unhashed: VecDeque::new(),
+            drafts: Drafts::default(),
             duplicates: HashMap::new(),
         }
     }
@@ -139,7 +149,7 @@ impl<N: Net> Handlers<N> {
         CallsUse {
             in_flight: depth(self.queue.in_flight(), self.queue.in_flight_max()),
             queued: depth(self.queue.waiting(), self.queue.waiting_max()),
-            retried: (self.alone.len() + self.again.len()) as u64,
+            retried: (self.retries.alone.len() + self.retries.again.len()) as u64,
             handlers: self.processes.describe(now),
         }
     }
@@ -147,7 +157,7 @@ impl<N: Net> Handlers<N> {
     /// Every call that has begun is with one handler, or waits to be tried alone.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        let elsewhere = self.alone.len() + self.again.len() + self.with_workers.len();
+        let elsewhere = self.retries.alone.len() + self.retries.again.len() + self.with_workers.len();
         assert_eq!(self.queue.in_flight(), self.processes.calls() + elsewhere);
         assert!(self.ahead <= self.queue.in_flight());
     }
@@ -156,7 +166,9 @@ impl<N: Net> Handlers<N> {
     /// others with the same bytes, and whose answers are hashed.
     #[cfg(any(test, feature = "check"))]
     pub fn begun_now(&self) -> usize {
-        self.queue.in_flight() + self.duplicates.values().map(Vec::len).sum::<usize>() + self.drafts.len()
+        self.queue.in_flight()
+            + self.duplicates.values().map(Vec::len).sum::<usize>()
+            + self.drafts.purposes.len()
     }
 
     /// Bytes that are charged for what programs logged last.
@@ -168,8 +180,8 @@ impl<N: Net> Handlers<N> {
     /// Whether nothing is left.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        let none_waits = self.alone.is_empty() && self.again.is_empty() && self.ahead == 0;
-        self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.duplicates.is_empty()
+        let none_waits = self.retries.alone.is_empty() && self.retries.again.is_empty() && self.ahead == 0;
+        self.queue.is_empty() && none_waits && self.drafts.purposes.is_empty() && self.duplicates.is_empty()
     }
 
     /// What its programs have written, or may be written, comes as an event.
@@ -223,12 +235,12 @@ impl<N: Net> Handlers<N> {
 
     /// Forgets every call: their connections are gone.
     pub fn forget(&mut self) {
-        self.alone.clear();
-        self.again.clear();
+        self.retries.alone.clear();
+        self.retries.again.clear();
         self.ahead = 0;
         self.with_workers.clear();
-        self.drafts.clear();
-        self.unhashed.clear();
+        self.drafts.purposes.clear();
+        self.drafts.unhashed.clear();
         self.duplicates.clear();
         self.queue.give_up();
     }

@@ -65,15 +65,15 @@ impl<N: Net> Handlers<N> {
     /// until one of them is free.
     fn is_urgent(&self, slot: usize) -> bool {
         let with_handlers = self.processes.oldest_calls().min();
-        let alone = self.alone.iter().map(|call| call.begun).min();
-        let again = self.again.iter().map(|call| call.begun).min();
+        let alone = self.retries.alone.iter().map(|call| call.begun).min();
+        let again = self.retries.again.iter().map(|call| call.begun).min();
         let (oldest, at) = match with_handlers {
             Some((begun, at)) => (begun, Some(at)),
             None => (u64::MAX, None),
         };
         let waits = alone.is_some_and(|begun| begun < oldest);
         let is_kept_out = again.is_some_and(|begun| begun < oldest)
-            && self.processes.slot(!self.alone.is_empty()).is_none();
+            && self.processes.slot(!self.retries.alone.is_empty()).is_none();
         waits || is_kept_out || at == Some(slot) && again.is_none_or(|begun| begun > oldest)
     }
 }
@@ -106,7 +106,7 @@ impl<N: Net> Handlers<N> {
             || self.may_keep(&ctx.memory, bytes)
             || reaches_nobody(conns, distribution, call.conn)
             // What is hashed may be the answer for which the others wait.
-            || self.drafts.is_empty() && self.is_urgent(slot)
+            || self.drafts.purposes.is_empty() && self.is_urgent(slot)
     }
 
     /// Whether an answer, whose header came, is to wait for earlier ones.
@@ -125,13 +125,13 @@ impl<N: Net> Handlers<N> {
             ctx.memory.waiting(),
         );
         ctx.notices.say(Notice::AnswersWait, log::Level::Warn, ctx.now, message);
-        self.again.push(call);
+        self.retries.again.push(call);
     }
 
     /// Calls once more what was put back and whose turn has come.
     pub(super) fn repeat_calls<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
         while let Some((at, slot)) = self.call_to_repeat(to.conns) {
-            let call = self.again.swap_remove(at);
+            let call = self.retries.again.swap_remove(at);
             self.give(to, slot, call);
         }
     }
@@ -142,8 +142,8 @@ impl<N: Net> Handlers<N> {
     }
 
     fn call_to_repeat<S>(&self, conns: &Conns<S>) -> Option<(usize, usize)> {
-        let at = self.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
-        Some((at, self.processes.slot(!self.alone.is_empty())?))
+        let at = self.retries.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
+        Some((at, self.processes.slot(!self.retries.alone.is_empty())?))
     }
 }
 

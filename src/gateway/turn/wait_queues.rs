@@ -31,7 +31,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Charges what is held beside buffers, as it is now.
     pub(super) fn charge_entries(&self) {
-        let entries = self.conns.entries * OUTBOX_ENTRY + self.conns.gone() * GONE;
+        let entries = self.conns.entries() * OUTBOX_ENTRY + self.conns.gone() * GONE;
         self.distribution.charge_entries(&self.ctx, entries);
     }
 
@@ -80,7 +80,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
         stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         let mut is_enough = false;
-        let enough_entries = self.conns.entries.saturating_sub(RECLAIM_ENTRIES);
+        let enough_entries = self.conns.entries().saturating_sub(RECLAIM_ENTRIES);
         for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
@@ -88,7 +88,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.settle_ending();
             self.charge_entries();
             is_enough = self.ctx.memory.small_is_eased();
-            if is_enough || self.conns.entries < enough_entries {
+            if is_enough || self.conns.entries() < enough_entries {
                 break;
             }
         }
