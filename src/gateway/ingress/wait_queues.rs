@@ -164,3 +164,33 @@ impl WaitQueues {
         self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_taken_back_where_someone_waits_and_nobody_goes_on() {
+        let (mut conns, mut queues, start) = (Conns::new(), WaitQueues::default(), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        let id = conns.insert(peer, true, start, |_| Ok::<_, ()>(())).unwrap();
+        assert!(!queues.is_reclaim_due(false, start) && queues.reclaim_at().is_none());
+        for queue in [WaitQueue::Small, WaitQueue::Large] {
+            queues.join(&mut conns, id, queue, start);
+        }
+        assert_eq!((queues.lengths(), queues.first(WaitQueue::Small)), ([1, 0], Some(id)), "it waits once");
+        // It went on, and waits again.
+        let went_on = start + RECLAIM_AFTER;
+        assert!(!queues.is_reclaim_due(true, went_on), "there was room");
+        let due = went_on + RECLAIM_AFTER;
+        assert!(!queues.is_reclaim_due(false, due - Duration::from_millis(1)));
+        assert!(queues.is_reclaim_due(false, due));
+        // With the little that one gave back it goes on at once, until it is enough or nobody has any.
+        queues.reclaimed(true, false, due);
+        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (true, Some(due)));
+        queues.reclaimed(false, false, due);
+        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (false, Some(due + RECLAIM_RETRY)));
+        queues.leave_first(WaitQueue::Small);
+        assert!(!queues.is_reclaim_due(false, due + RECLAIM_AFTER) && queues.reclaim_at().is_none());
+    }
+}
