@@ -59,7 +59,7 @@ pub mod store {
 #[cfg(not(without_sinks))]
 pub mod http_sink {
     pub use crate::http::dispatch::judge::OkWhen;
-    pub use crate::http::dispatch::{Away, Options as Delivery};
+    pub use crate::http::dispatch::{Options as Delivery, Unreachable};
     pub use crate::http::wire::{Field, Target};
     pub use crate::sinks::http::{HttpSink, Options};
 }
@@ -83,7 +83,7 @@ pub mod runtime;
 pub mod client;
 
 #[doc(hidden)]
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "admin"))]
 #[cfg(not(without_http))]
 pub mod http;
 

@@ -5,6 +5,7 @@
 //! a second, and 1 GB/s is 1 ns a byte, of the frames as they are on the wire.
 
 mod decode;
+mod layouts;
 mod pool;
 mod queues;
 mod topics;

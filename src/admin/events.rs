@@ -1,47 +1,76 @@
 //! Server-sent events: what every open page gets each second.
 
-use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Weak};
 
-use async_channel::{Receiver, Sender};
-use futures_lite::{AsyncRead, Stream};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 
-use crate::core::limits::{ADMIN_PAGE_BEHIND, ADMIN_PAGES};
+use crate::core::limits::{ADMIN_PAGE_BEHIND, ADMIN_PAGES, ADMIN_STALL};
 
 /// The open pages.
 #[derive(Debug, Default)]
 pub struct Pages {
-    open: RefCell<Vec<Sender<Arc<str>>>>,
+    open: Mutex<Vec<Page>>,
+}
+
+#[derive(Debug)]
+struct Page {
+    to: Sender<Arc<str>>,
+    /// Dead when the page is closed: a channel does not say that its other end is gone before something is sent.
+    life: Weak<()>,
+}
+
+impl Page {
+    fn is_open(&self) -> bool {
+        self.life.strong_count() > 0
+    }
+}
+
+/// What comes to one page, which is open as long as this lives.
+#[derive(Debug)]
+pub struct Events {
+    from: Receiver<Arc<str>>,
+    _life: Arc<()>,
+}
+
+impl Events {
+    /// The next event; none where the server ends, or has had nothing to say for so long that it is better asked anew.
+    pub fn next(&self) -> Option<Arc<str>> {
+        self.from.recv_timeout(ADMIN_STALL).ok()
+    }
 }
 
 impl Pages {
     /// A page opens; `first` is what it gets at once. None if there are as many as may be.
-    pub fn open(&self, first: Arc<str>) -> Option<Receiver<Arc<str>>> {
-        let mut open = self.open.borrow_mut();
-        open.retain(|page| !page.is_closed());
+    pub fn open(&self, first: Arc<str>) -> Option<Events> {
+        let mut open = self.open.lock();
+        open.retain(Page::is_open);
         if open.len() >= ADMIN_PAGES {
             return None;
         }
-        let (to, from) = async_channel::bounded(ADMIN_PAGE_BEHIND);
+        let (to, from) = bounded(ADMIN_PAGE_BEHIND);
         to.try_send(first).expect("it is empty");
-        open.push(to);
-        Some(from)
+        let life = Arc::new(());
+        open.push(Page { to, life: Arc::downgrade(&life) });
+        Some(Events { from, _life: life })
     }
 
     /// Whether somebody looks.
     pub fn is_watched(&self) -> bool {
-        self.open.borrow().iter().any(|page| !page.is_closed())
+        self.open.lock().iter().any(Page::is_open)
     }
 
     /// Tells every page. One that is behind misses this: the next says all of it again.
     pub fn tell(&self, event: &Arc<str>) {
-        self.open.borrow_mut().retain(|page| match page.try_send(event.clone()) {
-            Ok(()) | Err(async_channel::TrySendError::Full(_)) => true,
-            Err(async_channel::TrySendError::Closed(_)) => false,
+        self.open.lock().retain(|page| match page.to.try_send(event.clone()) {
+            Ok(()) | Err(TrySendError::Full(_)) => true,
+            Err(TrySendError::Disconnected(_)) => false,
         });
+    }
+
+    /// Ends every stream.
+    pub fn close(&self) {
+        self.open.lock().clear();
     }
 }
 
@@ -51,42 +80,9 @@ pub fn event(name: &str, data: &str) -> Arc<str> {
     format!("event: {name}\ndata: {data}\n\n").into()
 }
 
-/// Reads the events of one page one after the other, as a body without an end.
-#[derive(Debug)]
-pub struct EventBody {
-    from: Pin<Box<Receiver<Arc<str>>>>,
-    /// The event that is being read, and how much of it was.
-    current: Arc<str>,
-    read: usize,
-}
-
-impl EventBody {
-    /// What comes from `from`.
-    pub fn new(from: Receiver<Arc<str>>) -> EventBody {
-        EventBody { from: Box::pin(from), current: "".into(), read: 0 }
-    }
-}
-
-impl AsyncRead for EventBody {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.read == self.current.len() {
-            match ready!(self.from.as_mut().poll_next(cx)) {
-                Some(event) => (self.current, self.read) = (event, 0),
-                None => return Poll::Ready(Ok(0)),
-            }
-        }
-        let rest = &self.current.as_bytes()[self.read..];
-        let n = rest.len().min(buf.len());
-        buf[..n].copy_from_slice(&rest[..n]);
-        self.read += n;
-        Poll::Ready(Ok(n))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_lite::AsyncReadExt;
 
     #[test]
     fn pages_get_what_is_told_and_one_that_is_behind_misses_some() {
@@ -97,14 +93,14 @@ mod tests {
         for number in 0..10 {
             pages.tell(&event("tick", &number.to_string()));
         }
-        assert_eq!((one.len(), two.len()), (ADMIN_PAGE_BEHIND, ADMIN_PAGE_BEHIND));
+        assert_eq!((one.from.len(), two.from.len()), (ADMIN_PAGE_BEHIND, ADMIN_PAGE_BEHIND));
         drop(two);
         pages.tell(&event("tick", "10"));
-        assert_eq!(pages.open.borrow().len(), 1);
-        let mut text = String::new();
-        one.close();
-        async_io::block_on(EventBody::new(one).read_to_string(&mut text)).unwrap();
-        assert!(text.starts_with("event: first\ndata: {}\n\nevent: tick\ndata: 0\n\n"), "{text}");
+        assert_eq!(pages.open.lock().len(), 1);
+        assert_eq!(&*one.next().unwrap(), "event: first\ndata: {}\n\n");
+        assert_eq!(&*one.next().unwrap(), "event: tick\ndata: 0\n\n");
+        assert!(pages.is_watched());
+        drop(one);
         assert!(!pages.is_watched());
     }
 
@@ -115,5 +111,13 @@ mod tests {
         assert!(pages.open("".into()).is_none());
         drop(open);
         assert!(pages.open("".into()).is_some());
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_server() {
+        let pages = Pages::default();
+        let page = pages.open(event("first", "{}")).unwrap();
+        pages.close();
+        assert!(page.next().is_some() && page.next().is_none());
     }
 }

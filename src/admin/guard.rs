@@ -141,7 +141,7 @@ impl Guard {
 }
 
 fn refused(wrong: &str) -> Response {
-    Response::error(401, wrong).with("www-authenticate", "Bearer")
+    Response::error(401, wrong).with("WWW-Authenticate", "Bearer")
 }
 
 /// Without the port.

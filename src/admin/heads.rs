@@ -1,8 +1,4 @@
-//! The heads of requests, whole: whoever sends one in pieces must not cost the server a read for each of them.
-//!
-//! The HTTP library doubles its buffer before every read but the first of a head, however little the last one brought:
-//! a head of twenty pieces takes 1 GiB, one of forty all that there is. So what is read is kept here until the head's
-//! end has come, and handed over as fast as it is asked for. A library that grows by what it has read can do without.
+//! The bytes of one connection, head by head.
 
 use std::fmt;
 
@@ -11,17 +7,16 @@ use crate::core::limits::ADMIN_HEAD;
 /// What ends a head.
 const END: &[u8] = b"\r\n\r\n";
 
-/// Bytes of one connection that the server has not got.
+/// Bytes that were read and are not dealt with: at most one head's worth. However small the pieces are in which a head
+/// comes, each byte is looked at once.
 ///
 /// ```text
-///            ┌ whole ┐
-/// bytes:     [ head  | what came behind it ]      0 ≤ whole ≤ bytes.len() ≤ ADMIN_HEAD
+///            ┌ seen ┐
+/// bytes:     [ looked at in vain | not looked at ]      0 ≤ seen ≤ bytes.len() ≤ ADMIN_HEAD
 /// ```
 #[derive(Debug, Default)]
 pub struct Heads {
     bytes: Vec<u8>,
-    /// How many of the first are to be handed over.
-    whole: usize,
     /// Of a head that is not whole: how many were looked at in vain.
     seen: usize,
     /// Empty lines before a head, which mean nothing.
@@ -38,8 +33,6 @@ impl fmt::Display for TooLong {
     }
 }
 
-impl std::error::Error for TooLong {}
-
 impl Heads {
     /// How much more may be read for now.
     pub fn room(&self) -> usize {
@@ -52,29 +45,8 @@ impl Heads {
         self.bytes.extend_from_slice(read);
     }
 
-    /// Nothing more comes: what there is, is to be judged as it is.
-    pub fn end(&mut self) {
-        self.whole = self.bytes.len();
-    }
-
-    /// Moves as much of a whole head to `out` as that takes; how much, and 0 where none is whole.
-    pub fn take(&mut self, out: &mut [u8]) -> Result<usize, TooLong> {
-        if self.whole == 0 {
-            self.look()?;
-        }
-        let taken = self.move_to(out, self.whole);
-        self.whole -= taken;
-        Ok(taken)
-    }
-
-    /// Moves as much of whatever there is to `out` as that takes: of a body.
-    pub fn take_any(&mut self, out: &mut [u8]) -> usize {
-        self.whole = 0;
-        self.move_to(out, self.bytes.len())
-    }
-
-    fn look(&mut self) -> Result<(), TooLong> {
-        // Where the server skips empty lines, each of them is a read of its own again.
+    /// The next head, if it is whole; with it, it is gone.
+    pub fn next(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
         let empty = self.bytes.chunks_exact(2).take_while(|line| *line == b"\r\n").count();
         if empty > 0 {
             self.bytes.drain(..2 * empty);
@@ -82,27 +54,19 @@ impl Heads {
         }
         let from = self.seen.saturating_sub(END.len() - 1);
         if let Some(at) = self.bytes[from..].windows(END.len()).position(|four| four == END) {
-            self.whole = from + at + END.len();
-            self.skipped = 0;
-            return Ok(());
+            let behind = self.bytes.split_off(from + at + END.len());
+            // A connection that waits for a request costs nothing here.
+            (self.seen, self.skipped) = (0, 0);
+            return Ok(Some(std::mem::replace(&mut self.bytes, behind)));
         }
         self.seen = self.bytes.len();
-        if self.skipped + self.bytes.len() >= ADMIN_HEAD { Err(TooLong) } else { Ok(()) }
+        if self.skipped + self.bytes.len() >= ADMIN_HEAD { Err(TooLong) } else { Ok(None) }
     }
 
-    fn move_to(&mut self, out: &mut [u8], most: usize) -> usize {
-        let taken = most.min(out.len());
-        if taken == 0 {
-            return 0;
-        }
-        out[..taken].copy_from_slice(&self.bytes[..taken]);
-        self.bytes.drain(..taken);
+    /// What came behind the last head: of its body, if it has one.
+    pub fn rest(&mut self) -> Vec<u8> {
         self.seen = 0;
-        if self.bytes.is_empty() {
-            // A connection that waits for a request costs nothing here.
-            self.bytes = Vec::new();
-        }
-        taken
+        std::mem::take(&mut self.bytes)
     }
 }
 
@@ -110,30 +74,27 @@ impl Heads {
 mod tests {
     use super::*;
 
-    /// What the server gets when `sent` comes in pieces of so many bytes, a read each.
-    fn reads(sent: &[u8], piece: usize, out: usize) -> Result<Vec<String>, TooLong> {
-        let (mut heads, mut reads, mut buffer) = (Heads::default(), Vec::new(), vec![0; out]);
+    /// Every head of `sent`, which comes in pieces of so many bytes.
+    fn heads(sent: &[u8], piece: usize) -> Result<Vec<String>, TooLong> {
+        let (mut heads, mut found) = (Heads::default(), Vec::new());
         for piece in sent.chunks(piece) {
-            heads.add(piece);
-            loop {
-                match heads.take(&mut buffer)? {
-                    0 => break,
-                    n => reads.push(String::from_utf8(buffer[..n].to_vec()).unwrap()),
+            for part in piece.chunks(heads.room().max(1)) {
+                heads.add(part);
+                while let Some(head) = heads.next()? {
+                    found.push(String::from_utf8(head).unwrap());
                 }
             }
         }
-        Ok(reads)
+        Ok(found)
     }
 
     #[test]
-    fn a_head_comes_whole_however_it_was_sent() {
-        let (first, second) = ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
-        let sent = format!("{first}{second}GET /c HT");
+    fn heads_come_whole_however_they_are_sent() {
+        let first = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let second = "GET /status HTTP/1.1\r\n\r\n";
+        let sent = format!("{first}{second}{}", &first[..10]);
         for piece in 1..=sent.len() {
-            assert_eq!(reads(sent.as_bytes(), piece, 1024).unwrap(), [first, second], "pieces of {piece}");
-            let small = reads(sent.as_bytes(), piece, 10).unwrap();
-            assert_eq!(small.concat(), format!("{first}{second}"));
-            assert_eq!(small.len(), 6, "as few reads as the buffer takes");
+            assert_eq!(heads(sent.as_bytes(), piece).unwrap(), [first, second], "{piece}");
         }
     }
 
@@ -141,7 +102,7 @@ mod tests {
     fn empty_lines_before_a_head_are_left_out() {
         let sent = format!("{}GET / HTTP/1.1\r\n\r\n", "\r\n".repeat(100));
         for piece in 1..=sent.len() {
-            assert_eq!(reads(sent.as_bytes(), piece, 1024).unwrap(), ["GET / HTTP/1.1\r\n\r\n"]);
+            assert_eq!(heads(sent.as_bytes(), piece).unwrap(), ["GET / HTTP/1.1\r\n\r\n"]);
         }
     }
 
@@ -149,29 +110,17 @@ mod tests {
     fn what_has_no_end_is_too_long() {
         for sent in [b"\r\n".repeat(ADMIN_HEAD), vec![b'x'; 2 * ADMIN_HEAD], b"a\r\n".repeat(ADMIN_HEAD)] {
             for piece in [1, 2, 3, 1024] {
-                assert_eq!(reads(&sent[..ADMIN_HEAD], piece, 1024), Err(TooLong));
-                assert_eq!(reads(&sent[..ADMIN_HEAD - 1], piece, 1024), Ok(vec![]));
+                assert_eq!(heads(&sent[..ADMIN_HEAD], piece), Err(TooLong));
+                assert_eq!(heads(&sent[..ADMIN_HEAD - 1], piece), Ok(vec![]));
             }
         }
     }
 
     #[test]
-    fn a_body_comes_as_it_is() {
-        let (mut heads, mut out) = (Heads::default(), [0; 64]);
+    fn what_comes_behind_a_head_stays() {
+        let mut heads = Heads::default();
         heads.add(b"POST / HTTP/1.1\r\n\r\n{}\r\n\r\nmore");
-        assert_eq!(heads.take(&mut out), Ok(19));
-        assert_eq!((heads.take_any(&mut out[..3]), &out[..3]), (3, &b"{}\r"[..]));
-        heads.add(b"!");
-        assert_eq!((heads.take_any(&mut out), &out[..8]), (8, &b"\n\r\nmore!"[..]));
-        assert_eq!((heads.take_any(&mut out), heads.room()), (0, ADMIN_HEAD));
-    }
-
-    #[test]
-    fn what_ends_in_the_middle_is_handed_over_to_be_judged() {
-        let (mut heads, mut out) = (Heads::default(), [0; 64]);
-        heads.add(b"GET /");
-        assert_eq!(heads.take(&mut out), Ok(0));
-        heads.end();
-        assert_eq!((heads.take(&mut out), heads.take(&mut out)), (Ok(5), Ok(0)));
+        assert_eq!(heads.next().unwrap().unwrap(), b"POST / HTTP/1.1\r\n\r\n");
+        assert_eq!((heads.rest().as_slice(), heads.room()), (&b"{}\r\n\r\nmore"[..], ADMIN_HEAD));
     }
 }

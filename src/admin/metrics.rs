@@ -59,17 +59,21 @@ impl Out<'_> {
     fn frames(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let ledger = &snapshot.ledger;
         let version: [(&str, &str); 1] = [("version", env!("CARGO_PKG_VERSION"))];
-        self.gauge("framegate_build_info", "The program that runs", 1u64, &version)?;
+        self.gauge("framegate_build_info", "Version of the running program", 1u64, &version)?;
         let phases = [Phase::Running, Phase::Paused, Phase::Draining].map(|phase| (phase_name(phase), phase));
         self.gauges(
             "framegate_phase",
-            "1 for what the gateway does at large, 0 for the others",
+            "1 for the state that the gateway is in, 0 for the others",
             phases.map(|(name, phase)| ([("phase", name)], u64::from(phase == snapshot.phase))),
         )?;
-        self.counter("framegate_frames_read", "Frames cut from a stream, or found to be none", ledger.read)?;
+        self.counter(
+            "framegate_frames_read",
+            "Frames read, those that are not frames included",
+            ledger.read,
+        )?;
         self.counters(
             "framegate_frames",
-            "Frames by their fate; with framegate_frames_in_flight they add up to those read and the wholes",
+            "Frames by their fate; with framegate_frames_in_flight they add up to those read and the reassembled messages",
             [
                 ([("fate", "delivered")], ledger.delivered),
                 ([("fate", "control")], ledger.control),
@@ -79,16 +83,23 @@ impl Out<'_> {
                 ([("fate", "undelivered")], ledger.undelivered),
             ],
         )?;
-        self.counter("framegate_wholes", "Frames put together of parts", ledger.wholes)?;
+        let name = "framegate_messages_reassembled";
+        self.counter(name, "Messages reassembled from fragments", ledger.wholes)?;
+        self.counter("framegate_wholes", &deprecated(name, "_total"), ledger.wholes)?;
         let parts = &snapshot.parts;
-        self.gauge("framegate_open_keys", "Products that are not whole", parts.keys.now, &NONE)?;
-        self.gauge("framegate_open_keys_max", "How many there may be", parts.keys.max, &NONE)?;
-        self.gauge("framegate_parts_bytes", "What their parts take", parts.bytes.now, &NONE)?;
-        self.gauge("framegate_parts_bytes_max", "What they may take", parts.bytes.max, &NONE)?;
-        let help = "How long ago the last part came of the product that has waited longest";
-        self.gauge("framegate_open_keys_oldest_seconds", help, parts.oldest.as_secs_f64(), &NONE)?;
+        let names = ("framegate_open_keys", "framegate_messages_incomplete");
+        self.renamed(names, "Incomplete messages", parts.keys.now)?;
+        let names = ("framegate_open_keys_max", "framegate_messages_incomplete_max");
+        self.renamed(names, "Incomplete messages at most", parts.keys.max)?;
+        let names = ("framegate_parts_bytes", "framegate_fragments_bytes");
+        self.renamed(names, "Memory that fragments of incomplete messages take", parts.bytes.now)?;
+        let names = ("framegate_parts_bytes_max", "framegate_fragments_bytes_max");
+        self.renamed(names, "Memory that they may take", parts.bytes.max)?;
+        let names = ("framegate_open_keys_oldest_seconds", "framegate_messages_incomplete_oldest_seconds");
+        let help = "Time since the last fragment of the message that has waited longest";
+        self.renamed(names, help, parts.oldest.as_secs_f64())?;
         let in_flight = ledger.in_flight();
-        self.gauge("framegate_frames_in_flight", "Frames that have no fate yet", in_flight, &NONE)?;
+        self.gauge("framegate_frames_in_flight", "Frames whose outcome is open", in_flight, &NONE)?;
         let help = "Delivered frames that no subscriber's pattern matched";
         self.counter("framegate_frames_unmatched", help, ledger.unmatched)?;
         self.counters(
@@ -242,25 +253,24 @@ impl Out<'_> {
     fn sinks(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let Some(sinks) = &snapshot.sinks else { return Ok(()) };
         let sunk = &snapshot.ledger.sunk;
-        self.counters(
-            "framegate_sunk",
-            "Frames put into the sinks, by their word on them",
-            [([("fate", "confirmed")], sunk.confirmed), ([("fate", "refused")], sunk.refused)],
-        )?;
-        let help = "Frames put into the sinks and not confirmed yet";
-        self.gauge("framegate_sunk_unconfirmed", help, sunk.unconfirmed(), &NONE)?;
-        let help = "How long the oldest of them has been so";
-        self.gauge("framegate_sunk_oldest_seconds", help, sinks.oldest.as_secs_f64(), &NONE)?;
+        let fates = [([("fate", "confirmed")], sunk.confirmed), ([("fate", "refused")], sunk.refused)];
+        let name = "framegate_sink_frames";
+        self.counters(name, "Frames given to the sinks, by their outcome there", fates)?;
+        self.counters("framegate_sunk", &deprecated(name, "_total"), fates)?;
+        let names = ("framegate_sunk_unconfirmed", "framegate_sink_pending_frames");
+        self.renamed(names, "Frames given to the sinks and not acknowledged yet", sunk.unconfirmed())?;
+        let names = ("framegate_sunk_oldest_seconds", "framegate_sink_oldest_pending_seconds");
+        self.renamed(names, "How long the oldest of them has been pending", sinks.oldest.as_secs_f64())?;
         let each = || sinks.each.iter().map(|sink| ([("sink", sink.name)], sink));
         self.listed(
             "framegate_sink_lag_bytes",
-            "Bytes that a sink was given and has not given its word on",
+            "Bytes that a sink was given and has not acknowledged",
             MetricType::Gauge,
             each().map(|(label, sink)| (label, sink.lag_bytes)),
         )?;
         self.listed(
             "framegate_sink_trouble",
-            "1 while something is in a sink's way, else 0",
+            "1 while a sink cannot work, else 0",
             MetricType::Gauge,
             each().map(|(label, sink)| (label, u64::from(sink.trouble.is_some()))),
         )?;
@@ -329,6 +339,12 @@ impl Out<'_> {
         self.gauge("process_open_fds", "Open file descriptors", process.open_files, &NONE)?;
         let start = process.started.as_secs_f64();
         self.gauge("process_start_time_seconds", "When it started, in Unix time", start, &NONE)
+    }
+
+    /// A gauge under its new name, and for one release under its old one, too.
+    fn renamed<V: Value>(&mut self, (old, new): (&str, &str), help: &str, value: V) -> fmt::Result {
+        self.gauge(new, help, value, &NONE)?;
+        self.gauge(old, &deprecated(new, ""), value, &NONE)
     }
 
     fn counter<V: Value>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
@@ -413,6 +429,11 @@ impl Out<'_> {
         let sum = histogram.sum() as f64 / per_unit;
         metric.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)
     }
+}
+
+/// The help of a metric that has a new name.
+fn deprecated(new: &str, suffix: &str) -> String {
+    format!("Deprecated, it goes with the next release: use {new}{suffix}")
 }
 
 const NONE: [(&str, &str); 0] = [];
@@ -501,6 +522,11 @@ mod tests {
             "framegate_dedup_forgotten_early_total 7",
             "framegate_sink_topic_frames_total{sink=\"store\",topic=\"orders.eu\"} 4",
             "framegate_sink_topic_bytes_total{sink=\"store\",topic=\"orders.eu\"} 500",
+            "# HELP framegate_sunk_total Deprecated, it goes with the next release: use framegate_sink_frames_total",
+            "# TYPE framegate_sink_oldest_pending_seconds gauge",
+            "# TYPE framegate_sunk_oldest_seconds gauge",
+            "framegate_messages_reassembled_total 0",
+            "framegate_wholes_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

@@ -1,6 +1,6 @@
 //! Seeing what a gateway does, and steering it, over HTTP: the page, metrics, status and controls.
 //!
-//! All of it lives on a thread of its own and reaches the gateway only through its
+//! All of it lives on threads of its own, a bounded number, and reaches the gateway only through its
 //! [`Control`]: a description is asked for at most every
 //! [`LOOK_EVERY`](crate::core::limits::LOOK_EVERY), whatever clients ask for.
 //!
@@ -13,8 +13,11 @@
 //! | `GET /healthz`, `GET /readyz` | whether the loop answers; whether it takes in |
 //! | `POST /ctl/pause`, `resume`, `drain`, `set` | steers, and answers in JSON |
 
+mod body;
+mod connection;
 mod events;
 mod guard;
+mod head;
 mod heads;
 mod history;
 mod metrics;
@@ -26,22 +29,24 @@ mod seats;
 mod server;
 mod status;
 mod steer;
-mod transport;
 mod watch;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use async_channel::{Receiver, Sender};
+use crossbeam::channel::{Sender, bounded};
 
-use crate::core::limits::{ACCEPT_BACKOFF, ADMIN_STALL};
-use crate::core::units::plain;
+use self::guard::Guard;
+use self::routes::Site;
+use self::server::Server;
+use self::watch::Watch;
+use crate::core::limits::ADMIN_STALL;
 use crate::gateway::control::{Change, Control};
-use crate::runtime::net::Liveness;
-use crate::runtime::wake::Panicked;
+use crate::runtime::net::{Liveness, Waker};
 pub use guard::Token;
 
 /// The log of this process, as far as it can be seen and changed here.
@@ -83,12 +88,13 @@ pub struct Admin {
     local_addr: SocketAddr,
 }
 
-/// A running admin server; it ends when this is dropped.
+/// A running admin server; it ends when this is dropped, behind the answers of that moment.
 #[derive(Debug)]
 pub struct Running {
     thread: Option<JoinHandle<()>>,
     /// Its end is the server's.
-    stop: Sender<()>,
+    stop: Option<Sender<Infallible>>,
+    waker: Waker,
 }
 
 impl Admin {
@@ -109,50 +115,29 @@ impl Admin {
         self.local_addr
     }
 
-    /// Answers from a thread of its own.
+    /// Answers from threads of its own.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// Where the thread cannot be started, or the system gives nothing to wait with.
     pub fn start(self, control: Control, options: Options) -> io::Result<Running> {
-        let (stop, stopped) = async_channel::bounded(1);
+        let (stop, stopped) = bounded(0);
+        let guard = Guard::new(self.local_addr, options.token.clone(), &options.hosts);
+        let site = Site::new(Watch::new(control, stopped.clone()), guard, &options);
+        let server = Server::new(self.listener)?;
+        let waker = server.waker();
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
-            self.run(&control, &options, &stopped);
-        })?;
-        Ok(Running { thread: Some(thread), stop })
-    }
-}
-
-impl Admin {
-    /// Answers until it is stopped. A panic in it ends the requests of that moment and nothing else, where panics do
-    /// not end the process: it begins anew.
-    fn run(&self, control: &Control, options: &Options, stopped: &Receiver<()>) {
-        loop {
-            let mut ended = Ok(());
-            let panicked = Panicked::default();
-            let run = || {
-                ended = self.listener.try_clone().and_then(|listener| {
-                    server::run(listener, self.local_addr, control.clone(), options, stopped.clone())
-                });
-            };
-            if !panicked.guard(run) {
-                if let Err(why) = ended {
-                    log::error!("the admin server has stopped: {why}; the gateway goes on");
-                }
-                return;
+            if let Err(why) = server.run(&site, &stopped) {
+                log::error!("the admin server has stopped: {why}; the gateway goes on");
             }
-            let said = plain(panicked.said().unwrap_or_default());
-            log::error!(
-                "the admin server panicked, which is a bug: {said}: it begins anew; the gateway goes on"
-            );
-            // One that panics at once must not take a whole core.
-            std::thread::sleep(ACCEPT_BACKOFF);
-        }
+        })?;
+        Ok(Running { thread: Some(thread), stop: Some(stop), waker })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.close();
+        self.stop = None;
+        self.waker.wake();
         if let Some(thread) = self.thread.take() {
             thread.join().expect("its panics are caught");
         }

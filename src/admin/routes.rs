@@ -50,30 +50,30 @@ impl Site {
     }
 
     /// Finds the way of a request, and its answer where that takes no body.
-    pub async fn way(&self, request: &Request) -> Way {
+    pub fn way(&self, request: &Request) -> Way {
         if let Some(verb) = request.path.strip_prefix("/ctl/") {
             return match self.check_steering(request) {
                 Ok(()) => Way::Steer(verb.to_string()),
                 Err(refused) => Way::Answer(refused),
             };
         }
-        Way::Answer(self.get(request).await.unwrap_or_else(|refused| refused))
+        Way::Answer(self.get(request).unwrap_or_else(|refused| refused))
     }
 
     fn check_steering(&self, request: &Request) -> Result<(), Response> {
         self.guard.check(request)?;
         if request.method != "POST" {
-            return Err(Response::error(405, "send a POST").with("allow", "POST"));
+            return Err(Response::error(405, "send a POST").with("Allow", "POST"));
         }
         self.guard.check_change(request)
     }
 
     /// Carries out a verb.
-    pub async fn steer(&self, verb: &str, body: &[u8]) -> Response {
-        steer::steer(verb, body, &self.watch, &*self.log).await
+    pub fn steer(&self, verb: &str, body: &[u8]) -> Response {
+        steer::steer(verb, body, &self.watch, &*self.log)
     }
 
-    async fn get(&self, request: &Request) -> Result<Response, Response> {
+    fn get(&self, request: &Request) -> Result<Response, Response> {
         let path = request.path.as_str();
         if !["/", "/metrics", "/status", "/events", "/healthz", "/readyz"].contains(&path) {
             return Err(Response::error(
@@ -82,19 +82,19 @@ impl Site {
             ));
         }
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
-            return Err(Response::error(405, "send a GET").with("allow", "GET, HEAD"));
+            return Err(Response::error(405, "send a GET").with("Allow", "GET, HEAD"));
         }
         match path {
             // These name no peer, and are asked for by whatever name a monitoring system knows.
-            "/metrics" => self.metrics().await,
-            "/healthz" => self.health().await,
-            "/readyz" => self.ready().await,
+            "/metrics" => self.metrics(),
+            "/healthz" => self.health(),
+            "/readyz" => self.ready(),
             _ => {
                 self.guard.check(request)?;
                 match path {
-                    "/status" => self.status().await,
-                    "/events" if request.method == "GET" => self.events().await,
-                    "/events" => Err(Response::error(405, "send a GET").with("allow", "GET")),
+                    "/status" => self.status(),
+                    "/events" if request.method == "GET" => self.events(),
+                    "/events" => Err(Response::error(405, "send a GET").with("Allow", "GET")),
                     _ => Ok(self.page()),
                 }
             }
@@ -103,28 +103,28 @@ impl Site {
 
     fn page(&self) -> Response {
         Response::new(200, "text/html; charset=utf-8", Content::Text(self.page.text.clone()))
-            .with("content-security-policy", self.page.policy.as_str())
+            .with("Content-Security-Policy", self.page.policy.as_str())
     }
 
-    async fn metrics(&self) -> Result<Response, Response> {
-        let snapshot = self.watch.look(true).await.map_err(unanswered)?;
+    fn metrics(&self) -> Result<Response, Response> {
+        let snapshot = self.watch.look(true).map_err(unanswered)?;
         let text = metrics::text(snapshot, Process::look());
         Ok(Response::new(200, metrics::CONTENT_TYPE, Content::Text(text)))
     }
 
-    async fn health(&self) -> Result<Response, Response> {
-        match self.watch.look(false).await {
+    fn health(&self) -> Result<Response, Response> {
+        match self.watch.look(false) {
             // So many commands that it must be answering.
             Ok(_) | Err(Unanswered::Busy) => Ok(Response::text(200, "ok\n")),
             Err(why) => Err(Response::text(503, format!("{why}\n"))),
         }
     }
 
-    async fn ready(&self) -> Result<Response, Response> {
+    fn ready(&self) -> Result<Response, Response> {
         if !self.watch.is_running() {
             return Err(Response::text(503, "the gateway is starting\n"));
         }
-        match self.watch.look(false).await {
+        match self.watch.look(false) {
             Ok(snapshot) if snapshot.phase == Phase::Draining => {
                 Err(Response::text(503, "the gateway is draining\n"))
             }
@@ -134,13 +134,13 @@ impl Site {
         }
     }
 
-    async fn status(&self) -> Result<Response, Response> {
-        let snapshot = self.watch.look(true).await.map_err(unanswered)?;
+    fn status(&self) -> Result<Response, Response> {
+        let snapshot = self.watch.look(true).map_err(unanswered)?;
         Ok(Response::json(200, &self.described(&snapshot)))
     }
 
-    async fn events(&self) -> Result<Response, Response> {
-        let snapshot = self.watch.look(true).await.map_err(unanswered)?;
+    fn events(&self) -> Result<Response, Response> {
+        let snapshot = self.watch.look(true).map_err(unanswered)?;
         let first = {
             let history = status::samples(&self.watch.history());
             let status = json!(self.described(&snapshot)).to_string();
@@ -159,8 +159,13 @@ impl Site {
         json!(status::status(snapshot, self.watch.history().last(), beside))
     }
 
+    /// Takes samples until the gateway or the server has ended.
+    pub fn sample(&self) {
+        self.watch.sample(|| self.pages.is_watched(), |snapshot, sample| self.sampled(snapshot, sample));
+    }
+
     /// A sample was taken: the pages hear of it.
-    pub fn sampled(&self, snapshot: &Snapshot, sample: &Sample) {
+    fn sampled(&self, snapshot: &Snapshot, sample: &Sample) {
         if self.pages.is_watched() {
             self.pages.tell(&events::event("sample", &json!(sample).to_string()));
             if snapshot.survey.is_some() {

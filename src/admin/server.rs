@@ -1,206 +1,156 @@
-//! The connections: one thread, a task each, all bounded.
+//! Connections and their threads, all bounded.
+//!
+//! Each connection has a thread, which blocks on its socket until its deadline: there are as many threads as
+//! [seats](super::seats), pages that watch included, and each has a stack of [`ADMIN_STACK`], of which it touches a few
+//! pages. One thread more accepts, and one samples.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::rc::Rc;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
-use async_executor::LocalExecutor;
-use async_io::{Async, Timer, block_on};
-use futures_lite::future;
-use trillium_http::{Body, Conn, HttpConfig, HttpContext, KnownHeaderName as Name};
+use crossbeam::channel::TryRecvError;
 
-use super::Options;
-use super::events::EventBody;
-use super::guard::Guard;
-use super::request::{Content, Request, Response};
-use super::routes::{Site, Way};
-use super::seats::{Seat, Seats};
-use super::steer;
-use super::transport::{BodyNext, Patience, Timed};
-use super::watch::Watch;
-use crate::core::limits::{
-    ACCEPT_BACKOFF, ADMIN_BODY, ADMIN_CONNECTIONS, ADMIN_HEAD, ADMIN_REQUEST, ADMIN_RESPONSE,
-    ADMIN_WRONG_TOKEN,
-};
-use crate::gateway::control::Control;
+use super::connection::Connection;
+use super::routes::Site;
+use super::seats::{Full, Seat, Seats};
+use super::watch::Stopped;
+use crate::core::limits::{ACCEPT_BACKOFF, ADMIN_CONNECTIONS, ADMIN_LAST, ADMIN_STACK};
+use crate::core::units::plain;
+use crate::runtime::net::{Acceptor, Waker};
+use crate::runtime::wake::Panicked;
 
-/// Answers until it is stopped or the gateway has ended.
-pub fn run(
-    listener: TcpListener,
-    address: SocketAddr,
-    control: Control,
-    options: &Options,
-    stopped: Receiver<()>,
-) -> io::Result<()> {
-    let guard = Guard::new(address, options.token.clone(), &options.hosts);
-    let site = Rc::new(Site::new(Watch::new(control), guard, options));
-    let listener = Async::new(listener)?;
-    let executor = Rc::new(LocalExecutor::new());
-    let server =
-        Server { site: site.clone(), seats: Rc::new(Seats::new(ADMIN_CONNECTIONS)), context: context() };
-    let work = async {
-        let accepting = executor.spawn(server.accept(listener, executor.clone()));
-        let sampling =
-            site.watch.sample(|| site.pages.is_watched(), |snapshot, sample| site.sampled(snapshot, sample));
-        future::or(sampling, closed(&stopped)).await;
-        accepting.cancel().await;
-    };
-    block_on(executor.run(work));
-    Ok(())
-}
-
-/// Waits until the other end of a channel, over which nothing is sent, is dropped.
-async fn closed(channel: &Receiver<()>) {
-    let _ = channel.recv().await;
-}
-
-#[derive(Clone)]
-struct Server {
-    site: Rc<Site>,
-    seats: Rc<Seats>,
-    context: Arc<HttpContext>,
-}
-
-fn context() -> Arc<HttpContext> {
-    let config = HttpConfig::default()
-        .with_head_max_len(ADMIN_HEAD)
-        .with_received_body_max_len(ADMIN_BODY)
-        .with_received_body_max_preallocate(ADMIN_BODY as usize);
-    Arc::new(HttpContext::default().with_config(config))
+/// What waits for connections.
+#[derive(Debug)]
+pub struct Server {
+    acceptor: Acceptor,
+    seats: Seats,
 }
 
 impl Server {
-    async fn accept(self, listener: Async<TcpListener>, executor: Rc<LocalExecutor<'static>>) {
-        loop {
-            let (socket, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
+    /// Waits on `listener`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(listener: TcpListener) -> io::Result<Server> {
+        let acceptor = Acceptor::new(listener)?;
+        let waker = acceptor.waker();
+        Ok(Server { acceptor, seats: Seats::new(ADMIN_CONNECTIONS, move || waker.wake()) })
+    }
+
+    /// Ends its wait.
+    pub fn waker(&self) -> Waker {
+        self.acceptor.waker()
+    }
+
+    /// Answers until it is stopped, or the gateway has ended.
+    ///
+    /// # Errors
+    /// Where there is no thread to sample with.
+    pub fn run(self, site: &Site, stopped: &Stopped) -> io::Result<()> {
+        let Server { acceptor, seats } = self;
+        let waker = acceptor.waker();
+        let has_gone = AtomicBool::new(false);
+        let has_ended =
+            || has_gone.load(Acquire) || matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
+        std::thread::scope(|scope| {
+            thread("admin-sampler").spawn_scoped(scope, || {
+                // A panic there ends a sample.
+                while !guarded("it samples anew", || site.sample()) {
+                    std::thread::sleep(ACCEPT_BACKOFF);
+                }
+                has_gone.store(true, Release);
+                waker.wake();
+            })?;
+            let mut accepting = Accepting { scope, site, acceptor, seats: &seats, waiting: None };
+            while !has_ended() {
+                let wait = accepting.turn();
+                if let Err(why) = accepting.acceptor.wait(wait) {
+                    log::error!("admin: cannot wait for connections: {why}");
+                    std::thread::sleep(ACCEPT_BACKOFF);
+                }
+            }
+            drop(accepting);
+            site.pages.close();
+            seats.close(ADMIN_LAST);
+            Ok(())
+        })
+    }
+}
+
+/// Connections that come, and the one that waits for a seat. Those behind it wait with the system, in their order.
+struct Accepting<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    site: &'env Site,
+    acceptor: Acceptor,
+    seats: &'env Seats,
+    waiting: Option<(Arc<TcpStream>, SocketAddr)>,
+}
+
+impl<'env> Accepting<'_, 'env> {
+    /// Takes what has come, some at a time; says when to look again at the latest.
+    fn turn(&mut self) -> Option<Duration> {
+        for _ in 0..ADMIN_CONNECTIONS {
+            let accepted = self.waiting.take().map_or_else(|| self.accept(), |waiting| Ok(Some(waiting)));
+            let (socket, peer) = match accepted {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return None,
                 Err(why) => {
                     log::debug!("admin: accept: {why}");
-                    Timer::after(ACCEPT_BACKOFF).await;
-                    continue;
+                    return Some(ACCEPT_BACKOFF);
                 }
             };
-            let Some((seat, gone)) = self.seats.take(Instant::now()) else {
-                log::debug!("admin: {peer} is refused: all {ADMIN_CONNECTIONS} connections are busy");
-                continue;
+            let (now, evicted) = (Instant::now(), socket.clone());
+            let evict = move || {
+                log::debug!("admin: {peer} has to go: all {ADMIN_CONNECTIONS} connections are taken");
+                // It may have ended meanwhile.
+                let _ = evicted.shutdown(Shutdown::Both);
             };
-            let server = self.clone();
-            executor
-                .spawn(async move {
-                    let patience = Patience::new(ADMIN_REQUEST);
-                    let must_go = future::or(patience.ends(), closed(&gone));
-                    future::or(server.serve(socket, peer, &seat, &patience), must_go).await;
-                    server.seats.leave(&seat);
-                })
-                .detach();
+            match self.seats.take(now, evict) {
+                Ok(seat) => self.start(seat, socket, peer),
+                Err(Full { until }) => {
+                    log::debug!("admin: {peer} waits: all {ADMIN_CONNECTIONS} connections are taken");
+                    self.waiting = Some((socket, peer));
+                    return until
+                        .map(|until| until.saturating_duration_since(now).max(Duration::from_millis(1)));
+                }
+            }
         }
+        Some(Duration::ZERO)
     }
 
-    /// Answers the requests of one connection.
-    async fn serve(
-        &self,
-        socket: Async<TcpStream>,
-        peer: SocketAddr,
-        seat: &Rc<Seat>,
-        patience: &Arc<Patience>,
-    ) {
-        let body_next = &Arc::<BodyNext>::default();
-        let transport = Timed::new(socket, patience.clone(), body_next.clone());
-        let context = self.context.clone();
-        let ended = context
-            .run(transport, |conn| async move {
-                seat.begin();
-                patience.give(ADMIN_RESPONSE);
-                let has_body = has_body(&conn);
-                if has_body {
-                    body_next.set();
-                }
-                let (mut conn, stays) = self.answer(conn, peer, patience).await;
-                if has_body {
-                    // Where the body ends and another head begins only the library knows.
-                    conn.response_headers_mut().insert(Name::Connection, "close");
-                } else if stays {
-                    seat.end(Instant::now());
-                    patience.give(ADMIN_REQUEST);
-                }
-                conn
-            })
-            .await;
-        log::trace!("admin: {peer}: {ended:?}");
+    fn accept(&self) -> io::Result<Option<(Arc<TcpStream>, SocketAddr)>> {
+        Ok(self.acceptor.accept()?.map(|(socket, peer)| (Arc::new(socket), peer)))
     }
 
-    /// Answers one request. Whether another may follow.
-    async fn answer(
-        &self,
-        mut conn: Conn<Timed>,
-        peer: SocketAddr,
-        patience: &Patience,
-    ) -> (Conn<Timed>, bool) {
-        let response = match self.site.way(&read(&conn)).await {
-            Way::Answer(response) => response,
-            Way::Steer(verb) => match conn.request_body().read_bytes().await {
-                Ok(body) => {
-                    log::debug!("admin: {peer} asks for {verb:?}");
-                    patience.give(ADMIN_RESPONSE.saturating_add(steer::time(&verb, &body)));
-                    self.site.steer(&verb, &body).await
-                }
-                Err(why) => Response::error(413, format!("the body cannot be read: {why}")),
-            },
+    /// Serves a connection from a thread of its own.
+    fn start(&self, seat: Seat<'env>, socket: Arc<TcpStream>, peer: SocketAddr) {
+        let site = self.site;
+        let serve = move || {
+            let mut ended = Ok(());
+            guarded("it ends the connection", || ended = Connection::new(&socket, peer).serve(site, &seat));
+            log::trace!("admin: {peer}: {ended:?}");
         };
-        if response.status == 401 {
-            Timer::after(ADMIN_WRONG_TOKEN).await;
+        if let Err(why) = thread("admin-conn").spawn_scoped(self.scope, serve) {
+            log::error!("admin: {peer} is refused: there is no thread for it: {why}");
         }
-        write(conn, response, patience)
     }
 }
 
-/// Whether something follows its head that is no head.
-fn has_body(conn: &Conn<Timed>) -> bool {
-    [Name::ContentLength, Name::TransferEncoding].iter().any(|name| conn.request_headers().has_header(*name))
+fn thread(name: &str) -> Builder {
+    Builder::new().name(name.into()).stack_size(ADMIN_STACK)
 }
 
-/// What of a request counts.
-fn read(conn: &Conn<Timed>) -> Request {
-    let headers = conn.request_headers();
-    let header = |name: Name| headers.get_str(name).map(str::to_string);
-    Request {
-        method: conn.method().as_str().to_string(),
-        path: conn.path().to_string(),
-        host: conn.host().map(str::to_string),
-        origin: header(Name::Origin),
-        fetch_site: header(Name::SecFetchSite),
-        fetch_mode: header(Name::SecFetchMode),
-        content_type: header(Name::ContentType),
-        authorization: header(Name::Authorization),
+/// Runs something whose panic ends it and nothing else, where panics do not end the process. Whether it ended well.
+fn guarded(and: &str, run: impl FnOnce()) -> bool {
+    let panicked = Panicked::default();
+    if !panicked.guard(run) {
+        return true;
     }
-}
-
-/// Gives a connection its response. Whether another may follow.
-fn write(mut conn: Conn<Timed>, response: Response, patience: &Patience) -> (Conn<Timed>, bool) {
-    conn.set_status(response.status);
-    let headers = conn.response_headers_mut();
-    headers.insert(Name::ContentType, response.content_type);
-    headers.insert(Name::CacheControl, "no-store");
-    headers.insert(Name::XcontentTypeOptions, "nosniff");
-    headers.insert(Name::ReferrerPolicy, "no-referrer");
-    headers.insert(Name::XframeOptions, "DENY");
-    headers.insert("cross-origin-resource-policy", "same-origin");
-    for (name, value) in response.headers {
-        headers.insert(name, value);
-    }
-    let stays = match response.body {
-        Content::Text(text) => {
-            conn.set_response_body(text);
-            true
-        }
-        Content::Stream(events) => {
-            patience.stream();
-            conn.set_response_body(Body::new_streaming(EventBody::new(events), None));
-            false
-        }
-    };
-    (conn, stays)
+    let said = plain(panicked.said().unwrap_or_default());
+    log::error!("the admin server panicked, which is a bug: {said}: {and}; the gateway goes on");
+    false
 }

@@ -33,7 +33,7 @@ struct Set {
 
 /// A value as people write it, or a bare number.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "the value is neither a text such as \"64MiB\" nor a whole number")]
 enum Value {
     Text(String),
     Number(u64),
@@ -50,29 +50,29 @@ pub fn time(verb: &str, body: &[u8]) -> Duration {
 }
 
 /// Carries out a verb.
-pub async fn steer(verb: &str, body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Response {
+pub fn steer(verb: &str, body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Response {
     let response = match verb {
-        "pause" => pause(body, watch).await,
-        "resume" => resume(body, watch).await,
+        "pause" => pause(body, watch),
+        "resume" => resume(body, watch),
         "drain" => drain(body, watch),
-        "set" => set(body, watch, log).await,
+        "set" => set(body, watch, log),
         _ => {
             let wrong = format!("there is no /ctl/{}: choose {}", plain(verb), VERBS.join(", "));
             Err(Response::error(404, wrong))
         }
     };
-    watch.forget().await;
+    watch.forget();
     response.unwrap_or_else(|refused| refused)
 }
 
-async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
     let Pause { wait } = read(body)?;
     let wait = wait.map_or(Duration::ZERO, |Time(wait)| wait);
     if wait > CTL_WAIT_MAX {
         let max = Time(CTL_WAIT_MAX);
         return Err(Response::error(400, format!("wait is more than {max}: wait that long, then ask again")));
     }
-    let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).await.map_err(unanswered)?;
+    let paused = watch.ask(wait, |answer| Command::Pause(wait, answer)).map_err(unanswered)?;
     let Paused { quiet, in_flight, unconfirmed, queued, parked, held } = paused;
     let mut answer = json!({"phase": "paused", "quiet": quiet, "in_flight": in_flight, "queued": queued});
     let more = [("unconfirmed", unconfirmed), ("parked", parked), ("held", held)];
@@ -82,9 +82,9 @@ async fn pause(body: &[u8], watch: &Watch) -> Result<Response, Response> {
     Ok(Response::json(200, &answer))
 }
 
-async fn resume(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+fn resume(body: &[u8], watch: &Watch) -> Result<Response, Response> {
     let Nothing {} = read(body)?;
-    let was_paused = watch.ask(Duration::ZERO, Command::Resume).await.map_err(unanswered)?;
+    let was_paused = watch.ask(Duration::ZERO, Command::Resume).map_err(unanswered)?;
     Ok(Response::json(200, &json!({"phase": "running", "was_paused": was_paused})))
 }
 
@@ -95,7 +95,7 @@ fn drain(body: &[u8], watch: &Watch) -> Result<Response, Response> {
     Ok(Response::json(202, &json!({"phase": "draining"})))
 }
 
-async fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Response> {
+fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Response> {
     let Set { name, value } = read(body)?;
     let value = match value {
         Value::Text(text) => text,
@@ -111,7 +111,7 @@ async fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response,
             let more = if Setting::NAMES.contains(&&*name) { "" } else { ", log" };
             wrong(why + more)
         })?;
-        let set = watch.ask(Duration::ZERO, |answer| Command::Set(setting, answer)).await;
+        let set = watch.ask(Duration::ZERO, |answer| Command::Set(setting, answer));
         set.map_err(unanswered)?.map_err(wrong)?
     };
     Ok(Response::json(200, &change))
@@ -150,6 +150,8 @@ mod tests {
         }
         assert!(read::<Set>(b"{\"name\":\"workers\",\"value\":3}").is_ok());
         assert!(read::<Set>(b"{\"name\":\"workers\"}").is_err());
+        let said = serde_json::from_str::<Value>("true").unwrap_err().to_string();
+        assert!(said.contains("neither a text"), "{said}");
         assert_eq!(time("pause", b"{\"wait\":\"1h\"}"), CTL_WAIT_MAX);
         assert_eq!(time("resume", b"{\"wait\":\"1h\"}"), Duration::ZERO);
     }

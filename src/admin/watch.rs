@@ -1,36 +1,39 @@
 //! Looking at the gateway: as often as somebody asks, but no more often than it may notice.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use async_io::Timer;
-use async_lock::Mutex;
-use futures_lite::future;
+use crossbeam::channel::{Receiver, select, tick};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::history::{History, SAMPLE_EVERY, Sample};
 use crate::core::limits::{ANSWER_TIMEOUT, LOOK_EVERY};
 use crate::gateway::control::{Answer, Command, Control, Unanswered};
 use crate::gateway::snapshot::Snapshot;
 
+/// Nothing is ever sent over it: it ends with what it tells the end of.
+pub type Stopped = Receiver<std::convert::Infallible>;
+
 /// What was seen of one gateway.
 #[derive(Debug)]
 pub struct Watch {
     control: Control,
+    /// Ends with the server: nobody waits for an answer longer.
+    stopped: Stopped,
     /// The last look. Whoever wants another waits for this lock, and finds that someone has looked.
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
-    history: RefCell<History>,
+    history: Mutex<History>,
 }
 
 impl Watch {
     /// Nothing was seen yet.
-    pub fn new(control: Control) -> Watch {
-        Watch { control, last: Mutex::new(None), history: RefCell::default() }
+    pub fn new(control: Control, stopped: Stopped) -> Watch {
+        Watch { control, stopped, last: Mutex::new(None), history: Mutex::default() }
     }
 
     /// What the gateway looks like, as it was at most [`LOOK_EVERY`] ago.
-    pub async fn look(&self, survey: bool) -> Result<Arc<Snapshot>, Unanswered> {
-        let mut last = self.last.lock().await;
+    pub fn look(&self, survey: bool) -> Result<Arc<Snapshot>, Unanswered> {
+        let mut last = self.last.try_lock_for(ANSWER_TIMEOUT).ok_or(Unanswered::Late)?;
         if let Some((at, snapshot)) = &*last
             && at.elapsed() < LOOK_EVERY
             && (snapshot.survey.is_some() || !survey)
@@ -38,32 +41,38 @@ impl Watch {
             return Ok(snapshot.clone());
         }
         *last = None;
-        let snapshot = self.ask(Duration::ZERO, |answer| Command::Describe { survey, answer }).await?;
+        let snapshot = self.ask(Duration::ZERO, |answer| Command::Describe { survey, answer })?;
         let snapshot = Arc::new(snapshot);
         *last = Some((Instant::now(), snapshot.clone()));
         Ok(snapshot)
     }
 
     /// Sends a command and waits for its answer, so long beside the usual time.
-    pub async fn ask<T: Send + 'static>(
+    pub fn ask<T: Send + 'static>(
         &self,
         wait: Duration,
         command: impl FnOnce(Answer<T>) -> Command,
     ) -> Result<T, Unanswered> {
-        let (to, from) = async_channel::bounded(1);
-        // Whoever asked may have gone.
-        self.control.send(command(Answer::to(move |value| drop(to.try_send(value)))))?;
-        let answer = async { from.recv().await.map_err(|_| Unanswered::Gone) };
-        let too_late = async {
-            Timer::after(wait.saturating_add(ANSWER_TIMEOUT)).await;
-            Err(Unanswered::Late)
-        };
-        future::or(answer, too_late).await
+        let (to, from) = Answer::new();
+        self.control.send(command(to))?;
+        select! {
+            recv(from) -> answer => answer.map_err(|_| Unanswered::Gone),
+            recv(self.stopped) -> _ => Err(Unanswered::Gone),
+            default(wait.saturating_add(ANSWER_TIMEOUT)) => Err(Unanswered::Late),
+        }
     }
 
     /// Something was changed: the next look is a new one.
-    pub async fn forget(&self) {
-        *self.last.lock().await = None;
+    pub fn forget(&self) {
+        *self.last.lock() = None;
+    }
+
+    /// Waits so long, or until the server ends.
+    pub fn pause(&self, time: Duration) {
+        select! {
+            recv(self.stopped) -> _ => {}
+            default(time) => {}
+        }
     }
 
     /// Whether the gateway has started.
@@ -76,14 +85,17 @@ impl Watch {
         self.control.drain();
     }
 
-    /// Takes a sample each second until the gateway has ended, and tells `each` of it. `survey` says
+    /// Takes a sample each second until the gateway or the server has ended, and tells `each` of it. `survey` says
     /// whether to look at every connection.
-    pub async fn sample(&self, survey: impl Fn() -> bool, each: impl Fn(&Snapshot, &Sample)) {
-        let mut before = self.look(false).await.ok();
-        let mut timer = Timer::interval(SAMPLE_EVERY);
+    pub fn sample(&self, survey: impl Fn() -> bool, each: impl Fn(&Snapshot, &Sample)) {
+        let mut before = self.look(false).ok();
+        let ticks = tick(SAMPLE_EVERY);
         loop {
-            future::poll_fn(|cx| futures_lite::Stream::poll_next(std::pin::Pin::new(&mut timer), cx)).await;
-            let now = match self.look(survey()).await {
+            select! {
+                recv(ticks) -> _ => {}
+                recv(self.stopped) -> _ => return,
+            }
+            let now = match self.look(survey()) {
                 Ok(now) => now,
                 Err(Unanswered::Gone) => return,
                 Err(why) => {
@@ -94,7 +106,7 @@ impl Watch {
             if let Some(before) = &before
                 && let Some(sample) = Sample::between(before, &now, unix_ms())
             {
-                self.history.borrow_mut().push(sample);
+                self.history.lock().push(sample);
                 each(&now, &sample);
             }
             before = Some(now);
@@ -102,8 +114,8 @@ impl Watch {
     }
 
     /// The samples until now.
-    pub fn history(&self) -> std::cell::Ref<'_, History> {
-        self.history.borrow()
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock()
     }
 }
 

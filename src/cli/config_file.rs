@@ -199,7 +199,7 @@ fn out_of_range(text: &str) -> Option<(usize, String)> {
         };
         let why = range.check(given).err()?;
         // Some of what is said begins with what was given.
-        let given = if why.starts_with('\'') { String::new() } else { format!(" {}", plain(given)) };
+        let given = if why.starts_with("invalid ") { String::new() } else { format!(" {}", plain(given)) };
         Some((value.span().start, format!("{}{given}: {why}", name.get_ref())))
     };
     table.get_ref().iter().filter_map(wrong).min_by_key(|(at, _)| *at)
@@ -263,7 +263,7 @@ mod tests {
             ("http.timeout = 3", "line 1: unknown setting http: did you mean http-timeout?"),
             ("workers = 'two'", "line 1: workers is \"two\": expected a whole number, such as workers = 4"),
             ("workers = 1.5", "line 1: workers is 1.5: expected a whole number, such as workers = 4"),
-            ("workers = -1", "line 1: workers -1: allowed is 1 to 4096 (more is a slip of the finger)"),
+            ("workers = -1", "line 1: workers -1: allowed is 1 to 4096 (more is probably a typing error)"),
             ("workers = true", "line 1: workers is true: expected a whole number, such as workers = 4"),
             ("workers = [1]", "line 1: workers is a list: expected a whole number, such as workers = 4"),
             (
@@ -318,10 +318,10 @@ mod tests {
             assert_eq!(said(text), expected, "{text}");
         }
         for (text, parts) in [
-            ("\n\nmemory = 'much'", &["line 3: memory: 'much' is no size", "16MiB"][..]),
-            ("memory = -1", &["line 1: memory: '-1' is no size"]),
-            ("drain = -1", &["line 1: drain: '-1' is no time"]),
-            ("store-keep = 7", &["line 1: store-keep: '7' is no time and no size", "with its unit"]),
+            ("\n\nmemory = 'much'", &["line 3: memory: invalid size 'much'", "16MiB"][..]),
+            ("memory = -1", &["line 1: memory: invalid size '-1'"]),
+            ("drain = -1", &["line 1: drain: invalid time '-1'"]),
+            ("store-keep = 7", &["line 1: store-keep: invalid time or size '7'", "with its unit"]),
             ("slow = 'never'", &["line 1: slow: invalid policy 'never'", "disconnect or pause or drop"]),
             ("memory = 64MiB # enough", &["line 1: ", ": text stands in quotes: memory = \"64MiB\""]),
             ("memory 1", &["line 1: ", ": a setting is written NAME = VALUE"]),

@@ -14,7 +14,10 @@ use super::in_range::in_range;
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
 use crate::core::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
-use crate::http::connect::without_number;
+use crate::gateway::control::Setting;
+use crate::http::connect::{Answer, Failure as Unanswered, ask, without_number};
+use crate::http::wire::{Fault, Field, Method, Missing, Target};
+use crate::runtime::net::LinkError;
 
 /// Reads and steers a running gateway, over HTTP.
 #[derive(Args, Debug)]
@@ -41,7 +44,7 @@ enum Verb {
     /// Takes nothing more in and gives handlers nothing more; what was accepted is finished
     #[command(after_help = "Example:\n  framegate ctl pause --wait 1m")]
     Pause {
-        /// Waits until that is done, at most so long; then it exits 1 [default: does not wait; of --wait alone: 1h]
+        /// Waits until that is done, at most this long; then it exits 1; 0 does not wait [default: does not wait; of --wait alone: 1h]
         #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1h", value_parser = in_range::<Time>())]
         wait: Option<Time>,
     },
@@ -51,9 +54,7 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
-    /// Changes a setting: workers, memory, outbox, log, handlers, max-in-flight, max-queued, overflow or
-    /// http-max-in-flight
-    #[command(after_help = "Example:\n  framegate ctl set memory 512MiB")]
+    #[command(about = set_about(), after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
         #[arg(value_name = "NAME")]
@@ -62,6 +63,10 @@ enum Verb {
         #[arg(value_name = "VALUE")]
         value: String,
     },
+}
+
+fn set_about() -> String {
+    format!("Changes a setting: {} or log", Setting::NAMES.join(", "))
 }
 
 const EXAMPLES: &str = "\
@@ -85,17 +90,10 @@ impl Ctl {
     /// Asks, and prints the answer.
     pub fn run(self) -> Result<Exit, Failure> {
         let token = secret::token("--token-file", self.token_file.as_deref())?;
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            // What the environment says of proxies is for the web.
-            .proxy(None)
-            .user_agent(concat!("framegate/", env!("CARGO_PKG_VERSION")));
-        let agent = config.build().new_agent();
         // As it stands in a browser's line of addresses.
         let admin =
             self.admin.strip_prefix("http://").unwrap_or(&self.admin).trim_end_matches('/').to_owned();
-        let gateway = Remote { agent, admin, authorization: token.map(|token| token.header()) };
+        let gateway = Remote { admin, authorization: token.map(|token| token.header()) };
         match self.verb {
             Verb::Status => {
                 let status = gateway.get("/status")?;
@@ -176,57 +174,53 @@ fn say(answer: &Value, json: bool, text: &str) -> Result<(), Failure> {
 
 /// A gateway's admin server.
 struct Remote {
-    agent: ureq::Agent,
     admin: String,
     authorization: Option<String>,
 }
 
 impl Remote {
     fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.answer(patiently(|| {
-            self.agent.get(self.url(path)).config().timeout_global(Some(TIMEOUT)).build().call()
-        }))
+        self.ask(&Method::GET, path, &[], "", TIMEOUT)
     }
 
     fn post(&self, verb: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
-        self.answer(patiently(|| {
-            let mut request = self.agent.post(self.url(&format!("/ctl/{verb}")));
-            if let Some(authorization) = &self.authorization {
-                request = request.header("authorization", authorization);
-            }
-            let request = request.header("content-type", "application/json");
-            let request = request.config().timeout_global(Some(wait.saturating_add(TIMEOUT))).build();
-            request.send(body.to_string())
-        }))
+        let field = |name: &'static str, value: &str| {
+            Field::new(name, value.as_bytes()).expect("a token is letters, digits and signs")
+        };
+        let mut fields = vec![field("Content-Type", "application/json")];
+        fields.extend(self.authorization.as_ref().map(|given| field("Authorization", given)));
+        let timeout = wait.saturating_add(TIMEOUT);
+        self.ask(&Method::POST, &format!("/ctl/{verb}"), &fields, &body.to_string(), timeout)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.admin)
-    }
-
-    fn answer(
+    fn ask(
         &self,
-        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        method: &Method,
+        path: &str,
+        fields: &[Field],
+        body: &str,
+        timeout: Duration,
     ) -> Result<Value, Failure> {
         let admin = &self.admin;
-        let mut response = result.map_err(|why| match why {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
-            }
-            ureq::Error::Protocol(_) => gone(format!("what answers at {admin} is no gateway: check --admin")),
-            why => {
-                let why = match &why {
-                    ureq::Error::Io(why) => without_number(why),
-                    why => why.to_string(),
-                };
-                gone(format!("no gateway answers at {admin}: {why}: is it running, with this --admin?"))
-            }
+        let target: Option<Target> = format!("http://{admin}{path}").parse().ok();
+        // Nothing but a host and a port, so that all of the path is ours.
+        let target = target.filter(|target| target.path() == path && target.authorization().is_none());
+        let target = target.ok_or_else(|| {
+            Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
         })?;
-        let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string();
-        let value = text.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        let stranger = || gone(format!("what answers at {admin} is no gateway: check --admin"));
-        let value = value.filter(Value::is_object).ok_or_else(stranger)?;
+        let stranger = || gone(format!("what answers at {admin} is not a gateway: check --admin"));
+        let answer = patiently(|| ask(method, &target, fields, body.as_bytes(), timeout));
+        let Answer { status, body } = answer.map_err(|failure| {
+            let why = match failure {
+                Unanswered::Connect(why) | Unanswered::Link(LinkError::Broken(why)) => without_number(&why),
+                Unanswered::Response(fault) if fault != Fault::Closed(Missing::Everything) => {
+                    return stranger();
+                }
+                failure => failure.to_string(),
+            };
+            gone(format!("no gateway answers at {admin}: {why}: is it running, with this --admin?"))
+        })?;
+        let value = serde_json::from_slice(&body).ok().filter(Value::is_object).ok_or_else(stranger)?;
         if (200..300).contains(&status) {
             return Ok(value);
         }
@@ -241,11 +235,11 @@ impl Remote {
 
 /// Asks again for a moment where nobody listens: the gateway may have been started on the line before. What is
 /// refused has done nothing.
-fn patiently<T>(ask: impl Fn() -> Result<T, ureq::Error>) -> Result<T, ureq::Error> {
+fn patiently(ask: impl Fn() -> Result<Answer, Unanswered>) -> Result<Answer, Unanswered> {
     let began = Instant::now();
     loop {
         match ask() {
-            Err(ureq::Error::Io(why))
+            Err(Unanswered::Connect(why))
                 if why.kind() == io::ErrorKind::ConnectionRefused && began.elapsed() < START_PATIENCE =>
             {
                 thread::sleep(START_PAUSE);

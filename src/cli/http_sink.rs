@@ -2,9 +2,9 @@
 
 use super::Failure;
 use super::settings::Settings;
-use crate::core::limits::COURIER_AWAY_PATIENCE;
+use crate::core::limits::DISPATCH_UNREACHABLE_PATIENCE;
 use crate::gateway::Config;
-use crate::http::dispatch::{self, Away};
+use crate::http::dispatch::{self, Unreachable};
 use crate::http::wire::{Field, Target};
 use crate::sinks::http::Options;
 
@@ -51,9 +51,9 @@ pub fn options(settings: &Settings, config: &Config) -> Result<Option<Options>, 
             retries: settings.http_retries.unwrap_or(3),
             ok_when,
             insecure,
-            away: Away::Fails,
-            patience: settings.http_patience.map_or(COURIER_AWAY_PATIENCE, |time| time.0),
-            seed: fastrand::u64(..),
+            when_unreachable: Unreachable::Fails,
+            patience: settings.http_patience.map_or(DISPATCH_UNREACHABLE_PATIENCE, |time| time.0),
+            seed: crate::runtime::chance(),
         },
         content_type,
         ordered: settings.http_ordered.unwrap_or(false),

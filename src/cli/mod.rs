@@ -1,37 +1,37 @@
 //! Arguments in, exit code out; a file a command.
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "they panic where nobody reads what is printed")]
 
-mod alone;
 mod bench;
 mod config_file;
 mod ctl;
+mod dependent_options;
 mod failure;
+mod final_ledger;
+mod frame_line;
 mod http_sink;
 mod in_range;
-mod last_word;
-mod live;
 mod log;
-mod mend;
-mod patrol;
+mod periodic_report;
 mod policies;
 mod post;
-mod posted;
-mod ready;
-mod replies;
+mod post_report;
+mod ready_file;
+mod repair;
 mod screen;
 mod secret;
 mod send;
-mod sent;
+mod send_frames;
+mod send_replies;
+mod send_report;
 mod serve;
 mod settings;
-mod shape;
 mod signals;
-mod started;
-mod starting;
-mod stored;
-mod stored_files;
+mod start_lines;
+mod startup;
+mod stdout_reader;
 mod tail;
-mod unread;
+mod tail_live;
+mod tail_store;
 mod verify;
 
 use std::ffi::OsString;
@@ -86,10 +86,10 @@ enum Command {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Log")]
 struct Log {
-    /// Says more on standard error; twice for everything. RUST_LOG wins
+    /// Logs more to standard error; twice for everything. RUST_LOG takes precedence
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Says only errors on standard error
+    /// Logs only errors to standard error
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -111,7 +111,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
             }
         }
         Err(error) if !error.use_stderr() => {
-            // Help and version; whoever pipes them away may stop reading.
+            // Help and version; the reader of a pipe may be gone.
             let _ = error.print();
             Ok(Exit::Done)
         }
@@ -266,6 +266,12 @@ mod tests {
             let at = ranges.iter().position(|range| range.command == last && range.option == name);
             let range = ranges.swap_remove(at.unwrap_or_else(|| panic!("{shown} has no range in ranges.rs")));
             let (taken, refused) = crate::core::ranges::tests::cases(&range);
+            if range.check("0").is_ok() {
+                let help = arg.get_long_help().or(arg.get_help()).expect("a help").to_string();
+                let said = help.split_once("[default").map_or(&*help, |(said, _)| said);
+                let zero = said.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "0");
+                assert!(zero, "{shown}: the help does not say what 0 is: {help}");
+            }
             let given = |value: &str| {
                 let value = if name == "fail-above" { format!("p99={value}") } else { value.to_string() };
                 let option = [format!("--{name}={value}")];

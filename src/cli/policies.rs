@@ -29,12 +29,12 @@ impl ValueEnum for SlowPolicy {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            SlowPolicy::Disconnect => PossibleValue::new(self.name()).help("it is told SLOW and closed"),
+            SlowPolicy::Disconnect => PossibleValue::new(self.name()).help("it gets SLOW and is closed"),
             SlowPolicy::Pause => {
                 PossibleValue::new(self.name()).help("the publishers that feed it are paused")
             }
             SlowPolicy::Drop => PossibleValue::new(self.name())
-                .help("its oldest frames are dropped, counted and told as a GAP"),
+                .help("its oldest frames are dropped, counted and reported as a GAP"),
         })
     }
 }
@@ -50,7 +50,7 @@ impl ValueEnum for Overflow {
                 PossibleValue::new("pause").help("its connection is paused until there is room")
             }
             Overflow::Reject => PossibleValue::new("reject")
-                .help("it is told BUSY; one that asks for no reply pauses its connection"),
+                .help("it is answered BUSY; one that asks for no reply pauses its connection"),
         })
     }
 }
@@ -62,8 +62,8 @@ impl ValueEnum for Pressure {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            Pressure::Pause => "its connection is paused until a key is whole or its lease ends",
-            Pressure::Expire => "the lease of the key that has waited longest ends at once",
+            Pressure::Pause => "its connection is paused until a message is complete or its lease ends",
+            Pressure::Expire => "the lease of the message that has waited longest ends at once",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

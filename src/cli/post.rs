@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use crossbeam::channel;
 
 use super::in_range::in_range;
-use super::posted::{self, Bars};
+use super::post_report::{self, Bars};
 use super::{Exit, Failure, Size, Time, complain, print, signals, spawn};
-use crate::core::limits::{COURIER_AWAY_PATIENCE, POST_RECORD_MAX};
-use crate::http::dispatch::{self, Away, judge::OkWhen};
+use crate::core::limits::{DISPATCH_UNREACHABLE_PATIENCE, POST_RECORD_MAX};
+use crate::http::dispatch::{self, Unreachable, judge::OkWhen};
 use crate::http::wire::{Field, Target};
 use crate::tools::post::report::{Lines, failed_records};
 use crate::tools::post::source_id::{Ids, Wanted};
@@ -68,26 +68,26 @@ struct Requests {
     /// Finds out how many requests at once the store takes, up to the two numbers above
     #[arg(long)]
     adaptive: bool,
-    /// How long an answer may take to be whole
+    /// How long a complete response may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = in_range::<Time>())]
     timeout: Time,
-    /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx
+    /// Further tries after a refused or lost connection, a timeout, or 408, 425, 429 or 5xx; 0 for none
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>())]
     retries: u32,
-    /// How long a store that was there may be away before it ends; with --watch it is waited for without end
-    #[arg(long, value_name = "TIME", default_value_t = Time(COURIER_AWAY_PATIENCE), value_parser = in_range::<Time>())]
+    /// How long a store that was there may be away before it ends, 0 for not at all; with --watch it is waited for without end
+    #[arg(long, value_name = "TIME", default_value_t = Time(DISPATCH_UNREACHABLE_PATIENCE), value_parser = in_range::<Time>())]
     patience: Time,
     /// The Content-Type of every record [default: application/json for rows, text/plain for lines,
     /// application/octet-stream for files]
     #[arg(long, value_name = "T")]
     content_type: Option<String>,
-    /// A header of every request; may be given many times [default: Host and User-Agent]
+    /// A header of every request; can be repeated [default: Host and User-Agent]
     #[arg(long = "header", value_name = "'K: V'")]
     headers: Vec<Field>,
-    /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 or data.ok=true [default: 2xx is enough]
+    /// Beside a 2xx, the JSON of the response must hold this, such as code=0 or data.ok=true [default: 2xx is enough]
     #[arg(long, value_name = "FIELD=VALUE")]
     ok_when: Option<OkWhen>,
-    /// Takes any certificate [default: those that the system trusts]
+    /// Does not verify the server's certificate [default: those that the system trusts]
     #[arg(long)]
     insecure: bool,
 }
@@ -234,7 +234,7 @@ impl Post {
             let exit = if report.is_gone { Exit::Gone } else { Exit::Usage };
             return Err(Failure { exit, message: why.clone() });
         }
-        print(&if self.output.json { posted::json(&report) } else { posted::text(&report) })?;
+        print(&if self.output.json { post_report::json(&report) } else { post_report::text(&report) })?;
         for why in report.broken.iter().chain(&report.error) {
             complain(why);
         }
@@ -291,8 +291,8 @@ impl Post {
                 ok_when: requests.ok_when.clone(),
                 insecure: requests.insecure,
                 patience: requests.patience.0,
-                away: if self.watch { Away::Waits } else { Away::Ends },
-                seed: fastrand::u64(..),
+                when_unreachable: if self.watch { Unreachable::Waits } else { Unreachable::Ends },
+                seed: crate::runtime::chance(),
             },
             content_type: content_type.transpose()?,
             watches: self.watch,

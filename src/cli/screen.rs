@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use indicatif::MultiProgress;
 use parking_lot::RwLock;
 
-/// What is drawn now, for whoever has a line to say.
+/// What is drawn now: lines of the log go above it.
 static DRAWN: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
 /// Bars on the terminal. When this is dropped they are gone, and what is printed next begins on an empty line.

@@ -10,11 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
 use super::in_range::in_range;
-use super::replies::Replies;
 use super::screen::Screen;
+use super::send_frames::FrameFiles;
+use super::send_replies::Replies;
 use super::settings::LISTEN;
-use super::stored_files::StoredFiles;
-use super::{Exit, Failure, Time, TimeOrOff, print, secret, sent, signals, spawn};
+use super::{Exit, Failure, Time, TimeOrOff, print, secret, send_report, signals, spawn};
 use crate::client::{self, Publisher, PublisherOptions, Reply};
 use crate::core::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::core::units::many;
@@ -40,10 +40,10 @@ pub struct Send {
     /// The topic of every frame [default: the empty topic]
     #[arg(long, value_name = "T", default_value = "", hide_default_value = true)]
     topic: String,
-    /// The key of every frame
+    /// The key of every frame; 0 is none
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u64>())]
     key: u64,
-    /// Digests are HMAC-SHA-256 under the secret in this file; with --frames it may be given again, for frames that
+    /// Digests are HMAC-SHA-256 under the secret in this file; with --frames it can be repeated, for frames that
     /// were made under earlier ones: they get a new digest under the first [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
@@ -51,10 +51,10 @@ pub struct Send {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<u64>())]
     max_in_flight: u64,
     /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
-    /// paused says nothing either: off waits for ever
+    /// paused says nothing either: off, or 0, waits for ever
     #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(client::TIMEOUT)), value_parser = in_range::<TimeOrOff>())]
     timeout: TimeOrOff,
-    /// Asks for no replies: faster, but what the gateway refuses is not told [default: asks]
+    /// Asks for no replies: faster, but what the gateway refuses is not known [default: asks]
     #[arg(long)]
     no_reply: bool,
     /// Sends nothing twice: a lost connection or BUSY is final [default: tries for 60s]
@@ -64,8 +64,8 @@ pub struct Send {
     #[arg(long)]
     whole: bool,
     /// With --whole: each FILE holds frames, as a gateway's --store does; they are published as they are, their
-    /// topics, keys and ids too. Of a frame that asks for no reply nobody is told what became of it, and the report
-    /// says of how many [default: each FILE is a payload]
+    /// topics, keys and ids too. The outcome of a frame that asks for no reply is not known, and the report
+    /// says how many those are [default: each FILE is a payload]
     #[arg(long, requires = "whole", conflicts_with_all = ["topic", "key", "no_reply"])]
     frames: bool,
     /// With --frames: makes each a new frame that asks for a reply, its topic, key and payload as they are, its id and
@@ -87,9 +87,9 @@ pub struct Send {
 
 const EXAMPLES: &str = "\
 Ids count from 1, so that the same input is the same bytes. What is not answered when the connection goes away is \
-sent again. OK means that every subscriber of that moment has it coming, and every sink has it; where there is none of \
-either, the report says how many frames nobody has. Exits 0 if every frame is OK or DUPLICATE (accepted before), or asks \
-for no reply and was read; 1 if not; 3 if the gateway is gone, or what answers is none.
+sent again. OK means that a frame is queued for every subscriber of that moment and confirmed by every sink; where there is \
+neither, the report says how many frames reached nobody. Exits 0 if every frame is OK or DUPLICATE (accepted before), or asks \
+for no reply and was read; 1 if not; 3 if the gateway is gone, or what answers is not one.
 
 Examples:
   echo hello | framegate send --topic greetings
@@ -104,7 +104,7 @@ enum Source {
     /// Records, and until it [begins](Source::begin) who reads them and how to stop that.
     Records(Box<Records>, Option<Reader>, Option<Stopper>),
     /// Frames as they are.
-    Frames(StoredFiles),
+    Frames(FrameFiles),
 }
 
 impl Source {
@@ -144,7 +144,7 @@ impl Send {
             patience: START_PATIENCE,
         };
         let mut source = if self.frames {
-            Source::Frames(StoredFiles::open(self.inputs(), keys, self.confirm)?)
+            Source::Frames(FrameFiles::open(self.inputs(), keys, self.confirm)?)
         } else {
             let shape = if self.whole { Shape::Whole } else { Shape::Lines };
             let (records, reader, stopper) = Records::open(self.inputs(), shape, PAYLOAD_MAX)
@@ -198,7 +198,11 @@ impl Send {
         // Where the configuration was wrong from the start, there is nothing to report.
         let is_usage = failure.as_ref().is_some_and(|failure| failure.exit == Exit::Usage);
         if !is_usage || report.answers.total() > 0 {
-            let text = if self.json { sent::json(&report, seconds) } else { sent::text(&report, seconds) };
+            let text = if self.json {
+                send_report::json(&report, seconds)
+            } else {
+                send_report::text(&report, seconds)
+            };
             print(&text)?;
         }
         if let Some(wrong) = replies.and_then(|replies| replies.lock().wrong.take()) {
@@ -212,7 +216,7 @@ impl Send {
         }
     }
 
-    /// Who gets each reply, if somebody does.
+    /// What takes each reply, if they are asked for.
     fn replies(&self) -> Option<Replies> {
         let names = if self.whole { self.files.clone() } else { Vec::new() };
         let folder = self.replies_to.clone();
@@ -272,7 +276,7 @@ fn broken(error: RecordError) -> Failure {
     Failure { exit: Exit::Partly, message: error.to_string() }
 }
 
-/// A bar where somebody sees it: with an end where that is known, else a counter.
+/// A bar on a terminal: with an end where that is known, else a counter.
 fn progress(screen: Option<&Screen>, total: Option<u64>) -> ProgressBar {
     let Some(screen) = screen else { return ProgressBar::hidden() };
     let (bar, style) = match total {

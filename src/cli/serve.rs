@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::last_word::LastWord;
+use super::final_ledger::FinalLedger;
 use super::log::Journal;
-use super::patrol;
+use super::periodic_report;
 use super::settings::{ADMIN, LISTEN, Settings};
-use super::started::{limits_line, start_line};
-use super::starting::Starting;
-use super::{Exit, Failure, Size, alone, http_sink, print, secret, spawn};
+use super::start_lines::{limits_line, start_line};
+use super::startup::Starting;
+use super::{Exit, Failure, Size, dependent_options, http_sink, print, secret, spawn};
 use crate::admin::{self, Admin};
 use crate::core::limits::RESERVED_FILES;
 use crate::core::ranges::CONNECTIONS_MOST;
@@ -69,7 +69,7 @@ impl Serve {
             Some(path) => self.settings.or(Settings::from_file(path)?),
             None => self.settings,
         };
-        alone::check(&settings)?;
+        dependent_options::check(&settings)?;
         // The sink's connections take files too.
         let of_sink = settings
             .http_sink
@@ -93,7 +93,7 @@ impl Serve {
         }
         if settings.parts_memory.is_some() && config.parts_max() < config.parts_memory {
             log::warn!(
-                "parts-memory {} is more than the memory leaves for parts: {} is used; raise --memory",
+                "parts-memory {} is more than the memory leaves for fragments: {} is used; raise --memory",
                 Size(config.parts_memory),
                 rounded(config.parts_max())
             );
@@ -108,8 +108,8 @@ impl Serve {
         let mut gateway =
             bind("--listen", listen, |address| Gateway::reserve(address, workers, config.clone()))?;
         let control = gateway.control();
-        let last_word = Arc::new(LastWord::new(self.json));
-        let starting = Starting::begin(control.clone(), last_word.clone(), &config)?;
+        let final_ledger = Arc::new(FinalLedger::new(self.json));
+        let starting = Starting::begin(control.clone(), final_ledger.clone(), &config)?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         let mut target = None;
         if let Some(options) = http_sink {
@@ -138,10 +138,10 @@ impl Serve {
             .transpose()
             .map_err(|why| failed(format!("cannot start the admin server: {why}: raise ulimit -u")))?;
 
-        let patrolling = patrol.map(|every| patrol::start(control.clone(), every));
-        let patrolling = patrolling
+        let reporting = patrol.map(|every| periodic_report::start(control.clone(), every));
+        let reporting = reporting
             .transpose()
-            .map_err(|why| failed(format!("cannot start the patrol: {why}: raise ulimit -u")))?;
+            .map_err(|why| failed(format!("cannot start the periodic report: {why}: raise ulimit -u")))?;
         let address = gateway.local_addr();
         let mut printed = Ok(());
         let say = || {
@@ -160,9 +160,9 @@ impl Serve {
             ErrorKind::AddrInUse => Failure::usage(in_use("--listen", listen)),
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
-        drop((answering, patrolling));
+        drop((answering, reporting));
         printed?;
-        last_word.say(&ledger)?;
+        final_ledger.print_once(&ledger)?;
         let Some(left) = ledger.left_by_drain() else { return Ok(Exit::Done) };
         log::error!("--drain {} was over: {left}; give it longer", super::Time(config.drain));
         Ok(Exit::Partly)

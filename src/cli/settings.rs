@@ -12,7 +12,7 @@ use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::core::limits::WORKERS_MAX;
 use crate::core::units::TimeOrSize;
 use crate::gateway::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
-use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::sinks::store::SyncPolicy;
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -20,261 +20,215 @@ pub const LISTEN: &str = "127.0.0.1:7450";
 /// Where the page, metrics and controls are unless it is set.
 pub const ADMIN: &str = "127.0.0.1:7451";
 
-/// Every setting, each only if it was given. The help of each ends with the default that
-/// [`Config::default`] holds; a test compares them.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
-    /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
-    #[arg(long, value_name = "ADDR|off")]
-    pub admin: Option<String>,
-    /// What changes something there must carry the token in this file [default: none; then only a loopback --admin takes changes]
-    #[arg(long, value_name = "FILE")]
-    pub admin_token_file: Option<PathBuf>,
-    /// A name, beside its addresses, by which browsers may ask for the page; may be given again [default: none]
-    #[arg(long, value_name = "NAME")]
-    pub admin_host: Option<Vec<String>>,
-    /// Threads that verify [default: cores - 1, at least 1]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub workers: Option<usize>,
-    /// The largest payload; a larger one is TOO_LARGE [default: 16MiB]
-    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
-    pub max_payload: Option<Size>,
-    /// All buffered bytes together; at the limit publishers are paused, never dropped [default: 256MiB]
-    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
-    pub memory: Option<Size>,
-    /// Connections at once; further ones are closed and counted [default: what the file limit allows]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub max_connections: Option<usize>,
-    /// Closes a connection that neither sends nor is sent anything for so long, and one whose peer has vanished [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub idle_timeout: Option<Time>,
-    /// Closes a peer that takes longer for 64KiB of a frame that it began [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub frame_timeout: Option<Time>,
-    /// How far one subscriber may fall behind [default: 32MiB]
-    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
-    pub outbox: Option<Size>,
-    /// What happens to a subscriber at that point [default: disconnect]
-    #[arg(long, value_name = "POLICY")]
-    #[serde(deserialize_with = "policy")]
-    pub slow: Option<SlowPolicy>,
-    /// With pause, closes a subscriber that takes nothing for so long; whoever is closed has as long for the rest of a frame and its last word [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub slow_timeout: Option<Time>,
-    /// What a wrong digest does to its connection [default: drop]
-    #[arg(long, value_name = "POLICY")]
-    #[serde(deserialize_with = "policy")]
-    pub on_bad_digest: Option<BadDigestPolicy>,
-    /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
-    #[arg(long, value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-    /// Remembers accepted digests so long; the same bytes again are DUPLICATE [default: off]
-    #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
-    pub dedup: Option<TimeOrOff>,
-    /// Says in the log, each TIME, how full every queue is: connections, jobs, memory, handlers, open keys and sinks [default: off]
-    #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
-    pub patrol: Option<TimeOrOff>,
-    /// How long INT or TERM waits for what was accepted [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub drain: Option<Time>,
-    /// A program that answers every frame before it is distributed: it reads DATA frames on its standard input and
-    /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
-    /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
-    /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
-    /// for pipes and variables give sh -c '...'. Parts are REJECTED where there is a handler [default: none]
-    #[arg(long, value_name = "COMMAND")]
-    pub handler: Option<String>,
-    /// How many handlers are started [default: as many as workers]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub handlers: Option<usize>,
-    /// How long a handler may take for the oldest of its frames; then it is replaced [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub handler_timeout: Option<Time>,
-    /// Frames with the handlers at once; as many as --handlers if each does one at a time [default: 100]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub max_in_flight: Option<usize>,
-    /// Frames that wait for them [default: 10000]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub max_queued: Option<usize>,
-    /// What happens to a frame beyond that [default: pause]
-    #[arg(long, value_name = "POLICY")]
-    #[serde(deserialize_with = "policy")]
-    pub overflow: Option<Overflow>,
-    /// How long a key may wait for its next part; then its parts are told EXPIRED [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub lease: Option<Time>,
-    /// Keys that wait for parts at once [default: 1000000]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub max_keys: Option<usize>,
-    /// What their parts may take of --memory, at most half of it, and never the room in which the largest frame
-    /// comes; each key costs some 350 bytes beside them [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
-    pub parts_memory: Option<Size>,
-    /// Parts of one key [default: 1024]
-    #[arg(long, value_name = "N", value_parser = in_range::<u16>())]
-    pub max_parts: Option<u16>,
-    /// What happens to a part for which there is no room [default: pause]
-    #[arg(long, value_name = "POLICY")]
-    #[serde(deserialize_with = "policy")]
-    pub lease_pressure: Option<Pressure>,
-    /// Every distributed frame is also appended here, a folder a topic, before its OK; framegate verify checks
-    /// the files, tail --store prints them and send --whole --frames publishes them again [default: none]
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
-    /// A segment of the store gets its final name this often, and at 64MiB [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
-    pub store_rotate: Option<Time>,
-    /// When a frame counts as stored [default: batch]
-    #[arg(long, value_name = "POLICY")]
-    #[serde(deserialize_with = "policy")]
-    pub store_sync: Option<SyncPolicy>,
-    /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
-    #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
-    pub store_keep: Option<TimeOrSize>,
-    /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
-    #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
-    pub store_topics: Option<usize>,
-    /// The secret of an earlier run, where a crash left segments open that were made under it; may be given again
-    /// [default: none, such a store is refused]
-    #[arg(long, value_name = "FILE")]
-    pub store_secret_file: Option<Vec<PathBuf>>,
-    /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
-    /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; of anything else the publisher is told
-    /// REJECTED with the reason [default: none]
-    #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
-    pub http_sink: Option<String>,
-    /// Requests under way at once, over as many connections; fewer where the store refuses so many [default: 100]
-    #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<usize>())]
-    pub http_max_in_flight: Option<usize>,
-    /// One frame of a key is under way at a time, so that those of a key are stored in order; frames without a key
-    /// are of one. Otherwise frames begin in order and end in any [default: false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
-    pub http_ordered: Option<bool>,
-    /// How long an answer may take to be whole [default: 30s]
-    #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
-    pub http_timeout: Option<Time>,
-    /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx [default: 3]
-    #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<u32>())]
-    pub http_retries: Option<u32>,
-    /// How long a store that cannot be reached is waited for; then frames are REJECTED until it is back [default: 1m]
-    #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
-    pub http_patience: Option<Time>,
-    /// A header of every request; may be given again [default: none]
-    #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
-    pub http_header: Option<Vec<String>>,
-    /// The Content-Type of every payload [default: application/octet-stream]
-    #[arg(long, value_name = "T", help_heading = "HTTP sink")]
-    pub http_content_type: Option<String>,
-    /// Beside a 2xx, the JSON of the answer must hold this, such as code=0 [default: none]
-    #[arg(long, value_name = "FIELD=VALUE", help_heading = "HTTP sink")]
-    pub http_ok_when: Option<String>,
-    /// Takes any certificate, not only those that the system trusts [default: false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
-    pub http_insecure: Option<bool>,
+/// Declares [`Settings`]: each line is an option, a name in the file, and the setting of [`Config`] that it is for, where
+/// it is for one as it is. Its range is in `core/ranges.rs`.
+macro_rules! settings {
+    ($(#[$struct_doc:meta])* pub struct Settings {
+        $($(#[$attribute:meta])* $field:ident: $type:ty $(=> $config:ident $(.$part:ident)?)?,)*
+    }) => {
+        $(#[$struct_doc])*
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct Settings {
+            $($(#[$attribute])* pub $field: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// These settings, and where they say nothing, `others`.
+            pub fn or(self, others: Settings) -> Settings {
+                Settings { $($field: self.$field.or(others.$field),)* }
+            }
+
+            /// The names of those that were given.
+            pub fn given(&self) -> Vec<String> {
+                let all = [$((stringify!($field), self.$field.is_some()),)*];
+                all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.replace('_', "-")).collect()
+            }
+
+            /// Puts those that were given into a configuration, where they are of it as they are.
+            fn put_into(&self, config: &mut Config) {
+                $($(if let Some(given) = &self.$field {
+                    config.$config$(.$part)? = given.clone().into();
+                })?)*
+            }
+        }
+    };
+}
+
+settings! {
+    /// Every setting, each only if it was given. The help of each ends with the default that
+    /// [`Config::default`] holds; a test compares them.
+    pub struct Settings {
+        /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
+        #[arg(long, value_name = "ADDR")]
+        listen: String,
+        /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
+        #[arg(long, value_name = "ADDR|off")]
+        admin: String,
+        /// Requires the token in this file for requests that change state [default: none; then only a loopback --admin takes them]
+        #[arg(long, value_name = "FILE")]
+        admin_token_file: PathBuf,
+        /// A host name, beside its addresses, under which browsers may open the page; can be repeated [default: none]
+        #[arg(long, value_name = "NAME")]
+        admin_host: Vec<String>,
+        /// Threads that verify [default: cores - 1, at least 1]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        workers: usize,
+        /// The largest payload; a larger one is TOO_LARGE [default: 16MiB]
+        #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
+        max_payload: Size => payload_max,
+        /// All buffered bytes together; at the limit publishers are paused, never dropped [default: 256MiB]
+        #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
+        memory: Size => memory,
+        /// Connections at once; further ones are closed and counted [default: what the file limit allows]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        max_connections: usize => connections_max,
+        /// Closes a connection on which nothing is sent in either direction for this long, and one whose peer has vanished [default: 5m]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        idle_timeout: Time => idle_timeout,
+        /// Closes a connection that takes longer for 64KiB of a frame that it has begun [default: 30s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        frame_timeout: Time => frame_timeout,
+        /// How far one subscriber may fall behind [default: 32MiB]
+        #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
+        outbox: Size => outbox,
+        /// What happens to a subscriber at that point [default: disconnect]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        slow: SlowPolicy => slow,
+        /// With pause, closes a subscriber that takes nothing for this long; a connection that is closed has as long to take the
+        /// rest of a frame and the reason [default: 10s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        slow_timeout: Time => slow_timeout,
+        /// What a wrong digest does to its connection [default: drop]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        on_bad_digest: BadDigestPolicy => on_bad_digest,
+        /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        /// Remembers accepted digests for this long; the same bytes again are DUPLICATE; 0 is off [default: off]
+        #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
+        dedup: TimeOrOff => dedup,
+        /// Logs, each TIME, how full every queue is: connections, jobs, memory, handlers, messages and sinks; 0 is off [default: off]
+        #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
+        patrol: TimeOrOff,
+        /// How long INT or TERM waits for what was accepted; 0 waits for nothing [default: 10s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        drain: Time => drain,
+        /// A program that answers every frame before it is distributed: it reads DATA frames on its standard input and
+        /// writes, in any order, a REPLY with the same id for each on its standard output. OK lets the frame pass and
+        /// takes the payload to the publisher, REJECTED refuses it, a DATA frame takes its place. The command is split
+        /// into words as a shell does it, and no shell is between, so that the program itself is started and ended;
+        /// for pipes and variables give sh -c '...'. Fragments are REJECTED where there is a handler [default: none]
+        #[arg(long, value_name = "COMMAND")]
+        handler: String,
+        /// How many handlers are started [default: as many as workers]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        handlers: usize => handlers,
+        /// How long a handler may take for the oldest of its frames; then it is replaced [default: 30s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        handler_timeout: Time => handler_timeout,
+        /// Frames with the handlers at once; as many as --handlers if each does one at a time [default: 100]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        max_in_flight: usize => max_in_flight,
+        /// Frames that wait for them; with 0 none does, and --overflow is for all beyond --max-in-flight [default: 10000]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        max_queued: usize => max_queued,
+        /// What happens to a frame beyond that [default: pause]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        overflow: Overflow => overflow,
+        /// How long a message may wait for its next fragment; then its fragments are answered EXPIRED [default: 30s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        lease: Time => lease,
+        /// Incomplete messages at once, each of a key [default: 1000000]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        max_keys: usize => max_keys,
+        /// What their fragments may take of --memory: at most half of it, and never the room that the largest frame needs;
+        /// each message costs some 350 bytes beside them [default: 64MiB]
+        #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
+        parts_memory: Size => parts_memory,
+        /// Fragments of one message [default: 1024]
+        #[arg(long, value_name = "N", value_parser = in_range::<u16>())]
+        max_parts: u16 => max_parts,
+        /// What happens to a fragment for which there is no room [default: pause]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        lease_pressure: Pressure => lease_pressure,
+        /// Every distributed frame is also appended here, a folder a topic, before its OK; framegate verify checks
+        /// the files, tail --store prints them and send --whole --frames publishes them again [default: none]
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf => store,
+        /// A segment of the store gets its final name this often, and at 64MiB [default: 10s]
+        #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
+        store_rotate: Time => stored.rotate,
+        /// When a frame counts as stored [default: batch]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        store_sync: SyncPolicy => stored.sync,
+        /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
+        #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
+        store_keep: TimeOrSize => stored.keep,
+        /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        store_topics: usize => stored.topics,
+        /// The secret of an earlier run, where a crash left segments open that were made under it; can be repeated
+        /// [default: none, such a store is refused]
+        #[arg(long, value_name = "FILE")]
+        store_secret_file: Vec<PathBuf>,
+        /// Every distributed frame is POSTed to this URL: the payload as the body; Framegate-Topic, -Key, -Id and, with
+        /// the digest in hex, Idempotency-Key as headers. OK waits for a 2xx; for anything else the publisher gets
+        /// REJECTED with the reason [default: none]
+        #[arg(long, value_name = "URL", help_heading = "HTTP sink")]
+        http_sink: String,
+        /// Requests under way at once, over as many connections; fewer where the store refuses so many [default: 100]
+        #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<usize>())]
+        http_max_in_flight: usize => http_max_in_flight,
+        /// One frame of a key is under way at a time, so that those of a key are stored in order; frames without a key
+        /// are of one. Otherwise frames begin in order and end in any [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+        http_ordered: bool,
+        /// How long a complete response may take [default: 30s]
+        #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
+        http_timeout: Time,
+        /// Further tries after a lost connection, a timeout, or 408, 425, 429 or 5xx; 0 for none [default: 3]
+        #[arg(long, value_name = "N", help_heading = "HTTP sink", value_parser = in_range::<u32>())]
+        http_retries: u32,
+        /// How long a store that cannot be reached is waited for, 0 for not at all; then frames are REJECTED until it is back
+        /// [default: 1m]
+        #[arg(long, value_name = "TIME", help_heading = "HTTP sink", value_parser = in_range::<Time>())]
+        http_patience: Time,
+        /// A header of every request; can be repeated [default: none]
+        #[arg(long, value_name = "'K: V'", help_heading = "HTTP sink")]
+        http_header: Vec<String>,
+        /// The Content-Type of every payload [default: application/octet-stream]
+        #[arg(long, value_name = "T", help_heading = "HTTP sink")]
+        http_content_type: String,
+        /// Beside a 2xx, the JSON of the response must hold this, such as code=0 [default: none]
+        #[arg(long, value_name = "FIELD=VALUE", help_heading = "HTTP sink")]
+        http_ok_when: String,
+        /// Does not verify the server's certificate [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP sink")]
+        http_insecure: bool,
+    }
 }
 
 impl Settings {
-    /// These settings, and where they say nothing, `others`.
-    pub fn or(self, others: Settings) -> Settings {
-        Settings {
-            listen: self.listen.or(others.listen),
-            admin: self.admin.or(others.admin),
-            admin_token_file: self.admin_token_file.or(others.admin_token_file),
-            admin_host: self.admin_host.or(others.admin_host),
-            workers: self.workers.or(others.workers),
-            max_payload: self.max_payload.or(others.max_payload),
-            memory: self.memory.or(others.memory),
-            max_connections: self.max_connections.or(others.max_connections),
-            idle_timeout: self.idle_timeout.or(others.idle_timeout),
-            frame_timeout: self.frame_timeout.or(others.frame_timeout),
-            outbox: self.outbox.or(others.outbox),
-            slow: self.slow.or(others.slow),
-            slow_timeout: self.slow_timeout.or(others.slow_timeout),
-            on_bad_digest: self.on_bad_digest.or(others.on_bad_digest),
-            secret_file: self.secret_file.or(others.secret_file),
-            dedup: self.dedup.or(others.dedup),
-            patrol: self.patrol.or(others.patrol),
-            drain: self.drain.or(others.drain),
-            handler: self.handler.or(others.handler),
-            handlers: self.handlers.or(others.handlers),
-            handler_timeout: self.handler_timeout.or(others.handler_timeout),
-            max_in_flight: self.max_in_flight.or(others.max_in_flight),
-            max_queued: self.max_queued.or(others.max_queued),
-            overflow: self.overflow.or(others.overflow),
-            lease: self.lease.or(others.lease),
-            max_keys: self.max_keys.or(others.max_keys),
-            parts_memory: self.parts_memory.or(others.parts_memory),
-            max_parts: self.max_parts.or(others.max_parts),
-            lease_pressure: self.lease_pressure.or(others.lease_pressure),
-            store: self.store.or(others.store),
-            store_rotate: self.store_rotate.or(others.store_rotate),
-            store_sync: self.store_sync.or(others.store_sync),
-            store_keep: self.store_keep.or(others.store_keep),
-            store_topics: self.store_topics.or(others.store_topics),
-            store_secret_file: self.store_secret_file.or(others.store_secret_file),
-            http_sink: self.http_sink.or(others.http_sink),
-            http_max_in_flight: self.http_max_in_flight.or(others.http_max_in_flight),
-            http_ordered: self.http_ordered.or(others.http_ordered),
-            http_timeout: self.http_timeout.or(others.http_timeout),
-            http_retries: self.http_retries.or(others.http_retries),
-            http_patience: self.http_patience.or(others.http_patience),
-            http_header: self.http_header.or(others.http_header),
-            http_content_type: self.http_content_type.or(others.http_content_type),
-            http_ok_when: self.http_ok_when.or(others.http_ok_when),
-            http_insecure: self.http_insecure.or(others.http_insecure),
-        }
-    }
-
     /// The gateway's configuration, checked. `connections_max` is what the file limit allows.
     pub fn config(&self, connections_max: usize) -> Result<Config, Failure> {
-        let default = Config::default();
-        let size = |given: Option<Size>, default| given.map_or(default, |Size(bytes)| bytes);
-        let time = |given: Option<Time>, default: Duration| given.map_or(default, |Time(time)| time);
-        let config = Config {
-            payload_max: size(self.max_payload, default.payload_max),
-            memory: size(self.memory, default.memory),
-            connections_max: self.max_connections.unwrap_or(connections_max),
-            idle_timeout: time(self.idle_timeout, default.idle_timeout),
-            frame_timeout: time(self.frame_timeout, default.frame_timeout),
-            outbox: size(self.outbox, default.outbox),
-            slow: self.slow.unwrap_or(default.slow),
-            slow_timeout: time(self.slow_timeout, default.slow_timeout),
-            on_bad_digest: self.on_bad_digest.unwrap_or(default.on_bad_digest),
+        let mut config = Config {
+            connections_max,
+            handlers: self.workers(),
             scheme: secret::scheme_to_serve(self.secret_file.as_deref())?,
-            dedup: self.dedup.map_or(default.dedup, |TimeOrOff(time)| time),
-            drain: time(self.drain, default.drain),
             handler: self.handler.as_deref().map_or(Ok(Vec::new()), words)?,
-            function: None,
-            handlers: self.handlers.unwrap_or_else(|| self.workers()),
-            handler_timeout: time(self.handler_timeout, default.handler_timeout),
-            max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
-            max_queued: self.max_queued.unwrap_or(default.max_queued),
-            overflow: self.overflow.unwrap_or(default.overflow),
-            lease: time(self.lease, default.lease),
-            max_keys: self.max_keys.unwrap_or(default.max_keys),
-            parts_memory: size(self.parts_memory, default.parts_memory),
-            max_parts: self.max_parts.unwrap_or(default.max_parts),
-            lease_pressure: self.lease_pressure.unwrap_or(default.lease_pressure),
-            store: self.store.clone(),
-            stored: Policy {
-                rotate: time(self.store_rotate, default.stored.rotate),
-                sync: self.store_sync.unwrap_or(default.stored.sync),
-                keep: self.store_keep.map(|keep| match keep {
-                    TimeOrSize::Time(time) => Keep::Time(time),
-                    TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
-                }),
-                topics: self.store_topics.unwrap_or(default.stored.topics),
-            },
             store_earlier: secret::schemes(
                 "--store-secret-file",
                 self.store_secret_file.as_deref().unwrap_or_default(),
             )?,
-            http_max_in_flight: self.http_max_in_flight.unwrap_or(default.http_max_in_flight),
+            ..Config::default()
         };
+        self.put_into(&mut config);
         config.check().map_err(Failure::usage)?;
         Ok(config)
     }
@@ -311,7 +265,6 @@ mod tests {
     use crate::core::ranges;
     use std::collections::BTreeMap;
     use std::fs;
-    use std::path::Path;
 
     /// The defaults that the help names, by option.
     fn defaults_in_help() -> BTreeMap<String, String> {
@@ -375,58 +328,44 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_of_the_file_counts() {
-        // Whatever `or` forgot would come out as a default here.
-        let folder = tempfile::tempdir().unwrap();
-        let (path, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
-        fs::write(&secret, "sixteen bytes...").unwrap();
-        let text = format!(
-            "listen = '[::1]:1'\nadmin = 'off'\nadmin-token-file = 't'\nadmin-host = ['a', 'b']\nworkers = 2\nmax-payload = '1MiB'\nmemory = '64MiB'\nmax-connections = 7\n\
-             idle-timeout = 1\nframe-timeout = 2\noutbox = '3KiB'\nslow = 'drop'\nslow-timeout = '4ms'\n\
-             on-bad-digest = 'close'\nsecret-file = '{0}'\ndedup = '5s'\npatrol = '7s'\ndrain = '6s'\n\
-             handler = \"sh -c 'cat -'\"\nhandlers = 7\nhandler-timeout = '8s'\nmax-in-flight = 9\n\
-             max-queued = 10\noverflow = 'reject'\nlease = 13\nmax-keys = 14\nparts-memory = 15\nmax-parts = 16\nlease-pressure = 'expire'\nstore = 's'\nstore-rotate = 11\nstore-sync = 'off'\nstore-keep = '12GiB'\n\
-             store-topics = 17\nstore-secret-file = ['{0}', '{0}']\n\
-             http-sink = 'http://h/'\nhttp-max-in-flight = 11\n\
-             http-ordered = true\nhttp-timeout = '12s'\nhttp-retries = 13\nhttp-patience = 14\nhttp-header = ['a: b']\n\
-             http-content-type = 'text/plain'\nhttp-ok-when = 'code=0'\nhttp-insecure = true\n",
-            secret.display()
-        );
-        assert_eq!(text.lines().count(), defaults_in_help().len());
-        fs::write(&path, text).unwrap();
-        let settings = Settings::default().or(Settings::from_file(&path).unwrap());
-        assert_eq!(settings.listen.as_deref(), Some("[::1]:1"));
-        assert_eq!(settings.admin.as_deref(), Some("off"));
-        assert_eq!(settings.admin_token_file.as_deref(), Some(Path::new("t")));
-        assert_eq!(settings.admin_host.as_ref().map(Vec::len), Some(2));
-        assert_eq!(settings.workers(), 2);
-        let config = settings.config(1).unwrap();
-        assert_eq!((config.payload_max, config.memory, config.connections_max), (1 << 20, 64 << 20, 7));
-        assert_eq!((config.outbox, config.slow), (3 << 10, SlowPolicy::Drop));
-        assert_eq!(config.idle_timeout, Duration::from_secs(1));
-        assert_eq!(config.frame_timeout, Duration::from_secs(2));
-        assert_eq!(config.slow_timeout, Duration::from_millis(4));
-        assert_eq!((config.on_bad_digest, config.scheme.is_keyed()), (BadDigestPolicy::Close, true));
-        assert_eq!(config.dedup, Some(Duration::from_secs(5)));
-        assert_eq!((config.drain, settings.patrol()), (Duration::from_secs(6), Some(Duration::from_secs(7))));
-        assert_eq!((config.handler, config.handlers), (["sh", "-c", "cat -"].map(String::from).into(), 7));
-        assert_eq!(config.handler_timeout, Duration::from_secs(8));
-        assert_eq!((config.max_in_flight, config.max_queued, config.overflow), (9, 10, Overflow::Reject));
-        assert_eq!((config.lease, config.max_keys), (Duration::from_secs(13), 14));
-        assert_eq!((config.parts_memory, config.max_parts), (15, 16));
-        assert_eq!(config.lease_pressure, Pressure::Expire);
-        assert_eq!(config.store.as_deref(), Some(Path::new("s")));
-        let (rotate, keep) = (Duration::from_secs(11), Some(Keep::Size(12 << 30)));
-        assert_eq!(config.stored, Policy { rotate, sync: SyncPolicy::Off, keep, topics: 17 });
-        assert_eq!(config.store_earlier.len(), 2);
-        assert_eq!((config.http_max_in_flight, settings.http_sink.as_deref()), (11, Some("http://h/")));
-        let http = (settings.http_ordered, settings.http_insecure, settings.http_retries);
-        assert_eq!(http, (Some(true), Some(true), Some(13)));
-        assert_eq!(settings.http_timeout.unwrap().0, Duration::from_secs(12));
-        assert_eq!(settings.http_patience.unwrap().0, Duration::from_secs(14));
-        assert_eq!(settings.http_header.as_ref().map(Vec::len), Some(1));
-        assert_eq!(settings.http_content_type.as_deref(), Some("text/plain"));
-        assert_eq!(settings.http_ok_when.as_deref(), Some("code=0"));
+    fn every_setting_counts_and_comes_out_under_its_name() {
+        let defaults: BTreeMap<_, _> = Config::default().listed().into_iter().collect();
+        let command = Settings::augment_args(clap::Command::new("serve"));
+        let mut listed = 0;
+        for arg in command.get_arguments() {
+            let name = arg.get_long().unwrap();
+            let range = ranges::of("serve", name);
+            // The least that is allowed, or where that is the default the most; the last of the words; or any text.
+            let value = match (range, arg.get_possible_values().last()) {
+                (Some(range), _) => {
+                    let taken = ranges::tests::cases(range).0;
+                    taken.into_iter().find(|text| defaults.get(name) != Some(text)).expect("two ends")
+                }
+                (None, Some(word)) => word.get_name().to_string(),
+                (None, None) => "sh".to_string(),
+            };
+            let is_list = matches!(arg.get_action(), clap::ArgAction::Append);
+            let text = match range.map(|range| range.bounds) {
+                Some(ranges::Bounds::Count(..)) => value.clone(),
+                _ if value == "true" || value == "false" => value.clone(),
+                _ if is_list => format!("['{value}']"),
+                _ => format!("'{value}'"),
+            };
+            let file: Settings = toml::from_str(&format!("{name} = {text}")).unwrap();
+            let settings = Settings::default().or(file);
+            assert_eq!(settings.given(), [name]);
+            let Some(default) = defaults.get(name) else { continue };
+            let mut config = Config::default();
+            settings.put_into(&mut config);
+            if name == "handler" {
+                config.handler = words(&value).unwrap();
+            }
+            let (_, now) = config.listed().into_iter().find(|(listed, _)| *listed == name).unwrap();
+            assert_ne!(now, *default, "{name}");
+            listed += 1;
+        }
+        // All but the digest, which has no option of its name.
+        assert_eq!(listed, defaults.len() - 1);
     }
 
     #[test]

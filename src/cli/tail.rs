@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::in_range::{in_range, parts_in_range};
-use super::live::Stop;
 use super::settings::LISTEN;
-use super::stored::Since;
-use super::{Exit, Failure, TimeOrOff, secret, shape};
+use super::tail_live::Stop;
+use super::tail_store::Since;
+use super::{Exit, Failure, TimeOrOff, frame_line, secret};
 use crate::client::TIMEOUT;
 use crate::core::units::plain;
 use crate::wire::{check_pattern, partial_wildcard};
@@ -30,7 +30,7 @@ pub struct Tail {
     /// Prints what a gateway's --store DIR holds, in the order in which it was stored [default: none, subscribes]
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
-    /// Of what is stored, only what was stored since: so long ago (5m), or an instant (2026-07-28T10:15:30Z)
+    /// Of what is stored, only what was stored since: so long ago (5m; 0 is now), or an instant (2026-07-28T10:15:30Z)
     /// [default: from the first frame on]
     #[arg(long, value_name = "TIME", requires = "store", conflicts_with = "from", value_parser = parts_in_range::<Since>(lengths))]
     pub(super) since: Option<Since>,
@@ -38,7 +38,7 @@ pub struct Tail {
     #[arg(long, requires = "store", conflicts_with = "from")]
     pub(super) follow: bool,
     /// How long a connected gateway may say nothing, not even to a PING, until the connection counts as lost. One that is
-    /// paused says nothing either: off waits for ever
+    /// paused says nothing either: off, or 0, waits for ever
     #[arg(long, value_name = "TIME|off", default_value_t = TimeOrOff(Some(TIMEOUT)), conflicts_with = "store", value_parser = in_range::<TimeOrOff>())]
     pub(super) timeout: TimeOrOff,
     /// Ends when the gateway goes away [default: connects again for 60s, and says what is missing]
@@ -48,7 +48,7 @@ pub struct Tail {
     /// the number of the process [default: none]
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     pub(super) ready_file: Option<PathBuf>,
-    /// Ends after so many frames [default: never]
+    /// Ends after this many frames [default: never]
     #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     pub(super) count: Option<u64>,
     /// How a frame is printed
@@ -57,14 +57,14 @@ pub struct Tail {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Digests are HMAC-SHA-256 under the secret in this file; with --store it may be given again, for what is
+    /// Digests are HMAC-SHA-256 under the secret in this file; with --store it can be repeated, for what is
     /// stored under earlier ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Vec<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
-Exits 0 after --count frames, at the end of the store or when nobody reads what is printed, 1 if a digest was wrong, \
+Exits 0 after --count frames, at the end of the store or when standard output is closed, 1 if a digest was wrong, \
 3 when the gateway is gone (with --no-retry at once, else when it has been gone for 60s). After a connection that was \
 lost it subscribes again; what was published meanwhile is not printed, which --json shows as {\"gap\":null}. On a \
 terminal, control characters are shown instead of obeyed.
@@ -112,9 +112,9 @@ impl Tail {
     }
 
     /// How frames are printed.
-    pub(super) fn shaper(&self) -> shape::Shaper {
+    pub(super) fn printer(&self) -> frame_line::FramePrinter {
         let format = if self.json { Format::Json } else { self.format };
-        shape::Shaper::new(format, io::stdout().is_terminal())
+        frame_line::FramePrinter::new(format, io::stdout().is_terminal())
     }
 
     /// What can hardly be meant, in a word.
@@ -134,7 +134,7 @@ impl Tail {
 }
 
 /// `tail | head -1` is no failure.
-pub(super) fn unread(error: io::Error) -> Result<Stop, Failure> {
+pub(super) fn cannot_print(error: io::Error) -> Result<Stop, Failure> {
     match error.kind() {
         ErrorKind::BrokenPipe => Ok(Stop::Unread),
         _ => Err(Failure { exit: Exit::Partly, message: format!("cannot print: {error}") }),

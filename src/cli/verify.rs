@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::mend::{Left, Moved, repair};
+use super::repair::{Left, Moved, repair};
 use super::{Exit, Failure, print, secret};
+use crate::core::units::{many, plain};
 use crate::sinks::store::index::{Compared, read};
 use crate::sinks::store::{Disk, Keys, Place, Scan, Schemes, Stop, Why, place, repair::LIST};
-use crate::tools::bench::text::many;
 use crate::wire::Scheme;
 
 /// 10,000 topics are told apart; the frames of further ones are counted together.
@@ -26,7 +26,7 @@ pub struct Verify {
     /// Files of frames, and folders of them: a gateway's --store DIR, or a topic's folder in it
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
-    /// Digests are HMAC-SHA-256 under the secret in this file; may be given again, for what was stored under earlier
+    /// Digests are HMAC-SHA-256 under the secret in this file; can be repeated, for what was stored under earlier
     /// ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
@@ -228,12 +228,12 @@ impl Report {
         self.plain += if is_plain { frames } else { 0 };
         if let (Some((byte, topic)), Some(place)) = (&misfiled.first, place) {
             self.misfiled += misfiled.frames;
-            let (count, store) = (many(misfiled.frames as usize, "frame"), place.store.display());
+            let (count, store) = (many(misfiled.frames, "frame"), place.store.display());
             let why = format!(
                 "{count} of other topics in the folder of '{}', the first of '{}' at byte {byte}: \
                  framegate verify --repair {store} puts them where they belong",
-                place.topic.escape_debug(),
-                topic.escape_debug()
+                plain(&place.topic),
+                plain(topic)
             );
             self.bad.push(Bad { file: file.clone(), frames, byte: Some(*byte), why });
         }
@@ -301,7 +301,7 @@ impl Report {
     fn text(&self) -> String {
         let mut text = String::new();
         for Moved { from, to, frames } in &self.moved {
-            let (count, from, to) = (many(*frames as usize, "frame"), from.escape_debug(), to.escape_debug());
+            let (count, from, to) = (many(*frames, "frame"), plain(from), plain(to));
             let _ = writeln!(text, "moved {count} of '{to}' out of the folder of '{from}'");
         }
         for left in &self.left {
@@ -312,7 +312,7 @@ impl Report {
         };
         for (topic, counted) in &self.topics {
             // Anybody may have written the file.
-            let shown = topic.escape_debug().to_string();
+            let shown = plain(topic);
             line(if topic.is_empty() { "(the empty topic)" } else { &shown }, *counted);
         }
         if !self.other_topics.is_nothing() {
@@ -339,7 +339,7 @@ impl Report {
 
 /// Counts, each with its word.
 fn told<const N: usize>(counts: [(u64, &str); N]) -> String {
-    counts.map(|(count, what)| many(count as usize, what)).join(", ")
+    counts.map(|(count, what)| many(count, what)).join(", ")
 }
 
 /// A segment may get its final name after its folder was looked through.

@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The gateway could not make sense of what was sent.
     Malformed(String),
-    /// What answers is no gateway.
+    /// What answers is not a gateway.
     NoGateway {
         /// The address.
         to: String,
@@ -76,12 +76,12 @@ impl Error {
         Error::Unreachable { to: to.to_string(), why: explain(why), tried: Duration::ZERO }
     }
 
-    /// What answers at `to` is no gateway, since this is no frame.
+    /// What answers at `to` is not a gateway, since this is no frame.
     pub(super) fn no_gateway(to: &str, fault: &Fault) -> Error {
         Error::NoGateway { to: to.to_string(), why: fault.to_string() }
     }
 
-    /// What answers at `to` is no gateway, since it sends such a frame where a REPLY is due: an echo does that.
+    /// What answers at `to` is not a gateway, since it sends such a frame where a REPLY is due: an echo does that.
     pub(super) fn echo(to: &str, kind: Kind) -> Error {
         let why = format!("it sent a {} frame where only a REPLY can come", kind.name());
         Error::NoGateway { to: to.to_string(), why }
@@ -100,7 +100,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Address(to) => {
-                write!(f, "'{to}' is no address: write it as HOST:PORT, such as 127.0.0.1:7450")
+                write!(f, "invalid address '{to}': write it as HOST:PORT, such as 127.0.0.1:7450")
             }
             Error::Unreachable { to, why, tried } if tried.is_zero() => {
                 write!(f, "cannot reach a gateway at {to}: {why}: is the gateway running? framegate serve")
@@ -126,7 +126,7 @@ impl fmt::Display for Error {
             ),
             Error::Malformed(reason) => write!(f, "the gateway cannot read what was sent: {reason}"),
             Error::NoGateway { to, why } => {
-                write!(f, "what answers at {to} is no gateway: {why}: check the address")
+                write!(f, "what answers at {to} is not a gateway: {why}: check the address")
             }
             Error::Topic(error) => error.fmt(f),
             Error::TopicTooLong => f.write_str("the topic is longer than 255 bytes"),

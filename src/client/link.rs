@@ -11,7 +11,7 @@ use super::connect::connect;
 use super::error::{Error, explain};
 use super::replies::{self, End};
 use super::shared::{LAST_PING, Life, PING, Shared, State};
-use super::silence::Silence;
+use super::silence::{ANSWER_ME, Silence};
 use super::window::Job;
 use crate::core::limits::LINGER;
 use crate::core::units::{about, later};
@@ -79,7 +79,9 @@ impl Link {
                 Err(error) => break Some(error),
             };
             if !self.wait_until_needed() {
-                break None;
+                // Nothing was sent, and nobody knows that there is a gateway.
+                let is_over = self.shared.state.lock().life == Life::Over;
+                break (mute.is_some() && !is_over).then(|| self.no_answer(&why));
             }
             if mute == Some(MUTE_MAX) {
                 let why = format!("it ended {MUTE_MAX} connections without an answer ({why})");
@@ -144,7 +146,7 @@ impl Link {
         }
         // A gateway that closed before it had read everything would not have answered.
         let taken = state.confirmed && matches!(end, End::Closed(None));
-        if state.is_finished() && (taken || !self.no_reply) {
+        if state.is_finished() && (taken || !self.no_reply && state.heard) {
             return Ok(None);
         }
         state.unconfirmed += done.written.saturating_sub(state.refused);
@@ -161,14 +163,16 @@ impl Link {
                 Err(Error::Gone { to: self.to.clone(), why })
             }
             // Nothing of it is known to have been read by a gateway.
-            Some(_) if mute && state.is_finished() => {
-                let why = format!("it ended the connection without an answer ({why})");
-                Err(Error::NoGateway { to: self.to.clone(), why })
-            }
+            Some(_) if mute && state.is_finished() => Err(self.no_answer(&why)),
             // What was lost cannot be sent again, and nothing else is left.
             Some(_) if state.is_finished() => Ok(None),
             Some(_) => Ok(Some(why)),
         }
+    }
+
+    fn no_answer(&self, why: &str) -> Error {
+        let why = format!("it ended the connection without an answer ({why})");
+        Error::NoGateway { to: self.to.clone(), why }
     }
 
     /// Waits until there is something to send. Whether there is.
@@ -216,7 +220,7 @@ impl Link {
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
         if self.no_reply {
             // Nothing else would tell a gateway from what is none before the end.
-            self.ping(stream, PING, done)?;
+            self.ping(stream, PING, ANSWER_ME, done)?;
         }
         while let Some(work) = self.next_work(done) {
             match work {
@@ -228,11 +232,12 @@ impl Link {
                 }
                 Work::Ping => {
                     self.say_if_silent(done);
-                    self.ping(stream, PING, done)?;
+                    let heard = self.shared.state.lock().heard;
+                    self.ping(stream, PING, if heard { b"" } else { ANSWER_ME }, done)?;
                 }
                 Work::HalfClose => {
                     done.half_closed = true;
-                    self.ping(stream, LAST_PING, done)?;
+                    self.ping(stream, LAST_PING, b"", done)?;
                     stream.shutdown(Shutdown::Write)?;
                 }
             }
@@ -249,8 +254,8 @@ impl Link {
             if state.life == Life::Over || state.ended.is_some() {
                 return None;
             }
-            let ping_at = done.silence.ping_at(state.heard_at);
-            // However much there is to write: nothing else tells whether somebody is there.
+            let ping_at = done.silence.ping_at(state.heard_at, state.heard);
+            // However much there is to write: nothing else tells whether the gateway is there.
             if now >= ping_at && !done.half_closed {
                 return Some(Work::Ping);
             }
@@ -265,7 +270,16 @@ impl Link {
                 return Some(Work::Again(jobs));
             }
             if state.is_finished() && !done.half_closed {
-                return self.no_reply.then_some(Work::HalfClose);
+                if self.no_reply {
+                    return Some(Work::HalfClose);
+                }
+                // However little was sent, a gateway must have taken it.
+                if state.heard {
+                    return None;
+                }
+                if !done.silence.is_asked() {
+                    return Some(Work::Ping);
+                }
             }
             let mut until = now + done.silence.look_every();
             if let Some(due) = state.busy_due {
@@ -287,7 +301,7 @@ impl Link {
 
     /// A gateway that is paused says nothing either, so this is no error yet.
     fn say_if_silent(&self, done: &Done) {
-        if !self.shared.state.lock().heard {
+        if !self.shared.state.lock().heard && done.silence.is_asked() {
             log::warn!(
                 "{} has said nothing for {}: is it a gateway, and is it paused?",
                 self.to,
@@ -296,9 +310,9 @@ impl Link {
         }
     }
 
-    fn ping(&self, stream: &TcpStream, id: u64, done: &mut Done) -> io::Result<()> {
+    fn ping(&self, stream: &TcpStream, id: u64, payload: &[u8], done: &mut Done) -> io::Result<()> {
         let mut ping = Vec::new();
-        encode(Header { id, ..Header::new(Kind::Ping) }, b"", b"", &self.scheme, &mut ping);
+        encode(Header { id, ..Header::new(Kind::Ping) }, b"", payload, &self.scheme, &mut ping);
         let result = self.write_all(stream, &ping, done).1;
         let heard = self.shared.state.lock().heard_at;
         done.silence.ask(heard, Instant::now());
@@ -343,7 +357,7 @@ impl Link {
                 Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => written += n,
                 Err(error) => match error.kind() {
-                    // Nobody reads yet; whether somebody is there was just asked.
+                    // The gateway does not read yet; whether it is there was just asked.
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
                     _ => return (written, Err(error)),
                 },

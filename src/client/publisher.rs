@@ -336,7 +336,7 @@ impl Interrupter {
         self.shared.state.lock().window.frames()
     }
 
-    /// Waits until the publisher has ended, or can send nothing more: for whoever must end what it waits for otherwise,
+    /// Waits until the publisher has ended, or can send nothing more: so that a caller can end what it waits for otherwise,
     /// such as a standard input on which nothing comes.
     pub fn wait_until_over(&self) {
         let mut state = self.shared.state.lock();

@@ -26,14 +26,14 @@ pub enum End {
 pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Shared) -> End {
     let mut decoder = Decoder::new(Rules { payload_max: PAYLOAD_MAX as u32, replies: true });
     let mut answers = Vec::new();
-    let mut last_word = None;
+    let mut close_reason = None;
     loop {
         match stream.read(decoder.spare()) {
-            Ok(0) => return End::Closed(last_word),
+            Ok(0) => return End::Closed(close_reason),
             Ok(n) => decoder.advance(n),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             // The gateway said why; that the rest of what we sent was reset is no news.
-            Err(_) if last_word.is_some() => return End::Closed(last_word),
+            Err(_) if close_reason.is_some() => return End::Closed(close_reason),
             Err(error) => return End::Lost(explain(&error)),
         }
         let fatal = loop {
@@ -44,7 +44,7 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
                 }
                 Ok(Some(frame)) => match take(frame, scheme, &mut answers) {
                     Ok(None) => {}
-                    Ok(word) => last_word = word,
+                    Ok(word) => close_reason = word,
                     Err(error) => break Some(error),
                 },
                 Err(fault) => break Some(Error::no_gateway(to, &fault)),

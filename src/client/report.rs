@@ -43,7 +43,7 @@ impl Answers {
         self.counts.iter().sum()
     }
 
-    pub(super) fn add(&mut self, status: Status, reason: &[u8]) {
+    pub(crate) fn add(&mut self, status: Status, reason: &[u8]) {
         let index = index(status);
         self.counts[index] += 1;
         self.unmatched += u64::from(status == Status::Ok && reason == NO_SUBSCRIBER.as_bytes());

@@ -190,7 +190,7 @@ impl Shared {
         self.room.notify_one();
     }
 
-    /// Ends everything, and whoever reads or writes or waits with it.
+    /// Ends everything: the threads that read, write and wait, too.
     pub fn end(&self, error: Option<Error>) {
         let mut state = self.state.lock();
         state.life = Life::Over;

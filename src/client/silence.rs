@@ -1,7 +1,7 @@
 //! When a gateway that is connected and says nothing is taken for gone.
 //!
-//! A process that is stopped or hangs, or a server that is no gateway: its system takes connections and bytes for it
-//! all the same, so nothing but an answer shows that somebody is there. A PING asks for one.
+//! A process that is stopped or hangs, or a server that is not a gateway: its system takes connections and bytes for it
+//! all the same, so nothing but an answer shows that a gateway is there. A PING asks for one.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,13 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// 100 ms: a write that took so long waited for the other side, and going on it showed that bytes are read there.
 const WAITED: Duration = Duration::from_millis(100);
+
+/// 1 s after which one that has said nothing at all is asked: what is not a gateway need not be waited for as long.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+
+/// The payload of a PING to one that has said nothing yet. To a gateway it says nothing; to a server of HTTP, or of any protocol
+/// of lines, it is the end of a request that makes no sense, which it refuses at once instead of waiting for more of it.
+pub const ANSWER_ME: &[u8] = b"\r\n\r\n";
 
 /// 500 ms before what looks like silence counts: a client that was stopped itself has answers to read first.
 const DOUBT: Duration = Duration::from_millis(500);
@@ -47,12 +54,20 @@ impl Silence {
 
     /// How long to wait for a read or a write before looking here again.
     pub fn look_every(&self) -> Duration {
-        (self.ping_every() / 4).max(Duration::from_millis(1))
+        (self.ping_every() / 4).min(ASK_AFTER / 4).max(Duration::from_millis(1))
     }
 
-    /// When the next PING is due.
-    pub fn ping_at(&self, heard: Instant) -> Instant {
-        self.pinged.map_or(heard, |pinged| pinged.max(heard)) + self.ping_every()
+    /// When the next PING is due; `has_spoken` if anything came on this connection.
+    pub fn ping_at(&self, heard: Instant, has_spoken: bool) -> Instant {
+        match self.pinged {
+            None if !has_spoken => heard + ASK_AFTER.min(self.ping_every()),
+            pinged => pinged.map_or(heard, |pinged| pinged.max(heard)) + self.ping_every(),
+        }
+    }
+
+    /// Whether a PING was sent on this connection.
+    pub fn is_asked(&self) -> bool {
+        self.pinged.is_some()
     }
 
     /// A PING is sent: an answer is asked for, if none is yet.
@@ -110,10 +125,12 @@ mod tests {
     fn a_ping_without_an_answer_is_the_end() {
         let start = Instant::now();
         let mut silence = Silence::new(Some(30 * S));
-        assert_eq!(silence.ping_at(start), start + 15 * S);
+        assert_eq!(silence.ping_at(start, true), start + 15 * S);
+        assert_eq!(silence.ping_at(start, false), start + ASK_AFTER);
+        assert!(!silence.is_asked());
         assert!(!silence.is_over(start, start + 100 * S), "nobody has asked");
         silence.ask(start, start + 15 * S);
-        assert_eq!(silence.ping_at(start), start + 30 * S);
+        assert_eq!(silence.ping_at(start, false), start + 30 * S);
         assert!(!silence.is_over(start, start + 29 * S));
         // Asking again is no answer.
         silence.ask(start, start + 29 * S);

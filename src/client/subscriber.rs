@@ -8,7 +8,7 @@ use super::Error;
 use super::connect::connect_within;
 use super::error::explain;
 use super::replies::check_reply;
-use super::silence::{Silence, TIMEOUT};
+use super::silence::{ANSWER_ME, Silence, TIMEOUT};
 use crate::core::limits::PAYLOAD_MAX;
 use crate::core::units::about;
 use crate::wire::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
@@ -291,7 +291,7 @@ impl Subscriber {
         if self.silence.is_over(self.heard_at, now) {
             return Err(self.gone(&self.silence.reason()));
         }
-        if now >= self.silence.ping_at(self.heard_at) {
+        if now >= self.silence.ping_at(self.heard_at, self.heard) {
             self.ping();
             self.silence.ask(self.heard_at, now);
         }
@@ -300,7 +300,7 @@ impl Subscriber {
 
     fn ping(&mut self) {
         // One that is paused says nothing either, so this is no error yet.
-        if !self.heard {
+        if !self.heard && self.silence.is_asked() {
             log::warn!(
                 "{} has said nothing for {}: is it a gateway, and is it paused?",
                 self.to,
@@ -308,7 +308,8 @@ impl Subscriber {
             );
         }
         let mut ping = Vec::new();
-        encode(Header::new(Kind::Ping), b"", b"", &self.scheme, &mut ping);
+        let payload = if self.heard { b"" } else { ANSWER_ME };
+        encode(Header::new(Kind::Ping), b"", payload, &self.scheme, &mut ping);
         // If the connection is gone, the next read says why.
         let _ = self.stream.write_all(&ping);
     }

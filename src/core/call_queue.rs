@@ -1,7 +1,7 @@
 //! Who is called next: so many calls at once, so many waiting, fair between connections.
 //!
 //! A call is a frame that a handler answers before it is distributed. This room counts them; the frames
-//! themselves are with whoever asks.
+//! themselves are with the caller.
 //!
 //! ```text
 //!           ┌► waiting ─┐
@@ -14,6 +14,7 @@
 //! its connection is not read until it has been let in.
 
 use std::collections::{HashMap, VecDeque};
+use std::str::FromStr;
 
 /// What happens to a frame that finds as many waiting for a handler as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ impl Overflow {
     }
 }
 
+impl FromStr for Overflow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Overflow, String> {
+        let all = [Overflow::Pause, Overflow::Reject];
+        let found = all.into_iter().find(|policy| policy.name() == text);
+        found.ok_or_else(|| format!("invalid policy '{text}' for overflow: choose pause or reject"))
+    }
+}
+
 /// The calls of all connections.
 ///
 /// Invariants: `in_flight ≤ in_flight_max` and `waiting ≤ waiting_max + free` whenever a call is let in,
@@ -46,8 +57,8 @@ pub struct Calls {
     open: bool,
     in_flight: usize,
     waiting: usize,
-    lines: HashMap<u64, Line>,
-    /// Numbers the lines.
+    callers: HashMap<u64, Caller>,
+    /// Numbers the connections.
     count: u64,
     /// Connections with calls that wait, the next first.
     ring: Queue,
@@ -60,10 +71,10 @@ pub struct Calls {
     let_in: Queue,
 }
 
-/// The calls of one connection. One that has none and waits for nothing has no line.
+/// The calls of one connection. One that has none and waits for nothing has no entry.
 #[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    /// No other line ever has it.
+struct Caller {
+    /// No other connection ever has it.
     number: u64,
     waiting: usize,
     beyond: usize,
@@ -74,7 +85,7 @@ struct Line {
     let_in: bool,
 }
 
-/// Connections in the order of their turns, with the numbers of their lines. One that is forgotten leaves its entry
+/// Connections in the order of their turns, with their numbers. One that is forgotten leaves its entry
 /// behind, which is passed over; where more than half are such, all of them are swept out. So it costs a constant time
 /// to forget one, and no memory for long.
 #[derive(Debug, Default)]
@@ -88,22 +99,22 @@ struct Queue {
 }
 
 impl Queue {
-    fn push(&mut self, conn: u64, line: &Line) {
-        self.entries.push_back((conn, line.number));
+    fn push(&mut self, conn: u64, caller: &Caller) {
+        self.entries.push_back((conn, caller.number));
     }
 
     /// Adds a connection that is to be woken, unless it is there already.
-    fn push_once(&mut self, conn: u64, line: &mut Line) {
-        if !std::mem::replace(&mut line.let_in, true) {
-            self.push(conn, line);
+    fn push_once(&mut self, conn: u64, caller: &mut Caller) {
+        if !std::mem::replace(&mut caller.let_in, true) {
+            self.push(conn, caller);
         }
     }
 
-    fn pop(&mut self, lines: &HashMap<u64, Line>) -> Option<u64> {
+    fn pop(&mut self, callers: &HashMap<u64, Caller>) -> Option<u64> {
         while let Some(entry) = self.entries.pop_front() {
             #[cfg(test)]
             (self.looks += 1);
-            if is_of(lines, entry) {
+            if is_of(callers, entry) {
                 return Some(entry.0);
             }
             self.forgotten -= 1;
@@ -111,13 +122,13 @@ impl Queue {
         None
     }
 
-    /// One of those that stand in it has no line any more.
-    fn forget_one(&mut self, lines: &HashMap<u64, Line>) {
+    /// One of those in it has no entry any more.
+    fn forget_one(&mut self, callers: &HashMap<u64, Caller>) {
         self.forgotten += 1;
         if self.forgotten > self.entries.len() / 2 {
             #[cfg(test)]
             (self.looks += self.entries.len());
-            self.entries.retain(|&entry| is_of(lines, entry));
+            self.entries.retain(|&entry| is_of(callers, entry));
             self.entries.shrink_to(2 * self.entries.len());
             self.forgotten = 0;
         }
@@ -129,8 +140,8 @@ impl Queue {
     }
 }
 
-fn is_of(lines: &HashMap<u64, Line>, (conn, number): (u64, u64)) -> bool {
-    lines.get(&conn).is_some_and(|line| line.number == number)
+fn is_of(callers: &HashMap<u64, Caller>, (conn, number): (u64, u64)) -> bool {
+    callers.get(&conn).is_some_and(|caller| caller.number == number)
 }
 
 impl Calls {
@@ -143,7 +154,7 @@ impl Calls {
             open: false,
             in_flight: 0,
             waiting: 0,
-            lines: HashMap::new(),
+            callers: HashMap::new(),
             count: 0,
             ring: Queue::default(),
             beyond: Queue::default(),
@@ -181,7 +192,7 @@ impl Calls {
     /// `n` calls of a connection arrive, in order. Returns how many of them are let in: none while earlier
     /// ones are beyond the bound. The rest is refused, or [left beyond](Self::leave_beyond).
     pub fn arrive(&mut self, conn: u64, n: usize) -> usize {
-        let behind = self.lines.get(&conn).is_some_and(|line| line.beyond > 0);
+        let behind = self.callers.get(&conn).is_some_and(|caller| caller.beyond > 0);
         let n = if behind { 0 } else { n.min(self.room()) };
         self.admit(conn, n);
         n
@@ -192,29 +203,29 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let line = line_of(&mut self.lines, &mut self.count, conn);
-        if line.beyond == 0 {
-            self.beyond.push(conn, line);
+        let caller = caller_of(&mut self.callers, &mut self.count, conn);
+        if caller.beyond == 0 {
+            self.beyond.push(conn, caller);
         }
-        line.beyond += n;
+        caller.beyond += n;
     }
 
     /// Whether the connection has calls beyond the bound.
     pub fn is_beyond(&self, conn: u64) -> bool {
-        self.lines.get(&conn).is_some_and(|line| line.beyond > 0)
+        self.callers.get(&conn).is_some_and(|caller| caller.beyond > 0)
     }
 
     /// Whether no call of the connection waits, within the bound or beyond it.
     pub fn has_none_waiting(&self, conn: u64) -> bool {
-        self.lines.get(&conn).is_none_or(|line| line.waiting == 0 && line.beyond == 0)
+        self.callers.get(&conn).is_none_or(|caller| caller.waiting == 0 && caller.beyond == 0)
     }
 
     /// A connection would be read if there were room, or if none of its calls waited.
     pub fn wait_to_read(&mut self, conn: u64) {
-        let line = line_of(&mut self.lines, &mut self.count, conn);
-        if !line.reader {
-            line.reader = true;
-            self.readers.push(conn, line);
+        let caller = caller_of(&mut self.callers, &mut self.count, conn);
+        if !caller.reader {
+            caller.reader = true;
+            self.readers.push(conn, caller);
         }
     }
 
@@ -222,18 +233,18 @@ impl Calls {
     /// wait for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
     /// One that was [forgotten](Self::forget) is never named.
     pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
-        while let Some(conn) = self.let_in.pop(&self.lines) {
-            if let Some(line) = self.lines.get_mut(&conn) {
-                line.let_in = false;
+        while let Some(conn) = self.let_in.pop(&self.callers) {
+            if let Some(caller) = self.callers.get_mut(&conn) {
+                caller.let_in = false;
             }
             self.tidy(conn);
             go(conn);
         }
         let mut room = self.room();
         while room > 0 {
-            let Some(conn) = self.readers.pop(&self.lines) else { break };
-            if let Some(line) = self.lines.get_mut(&conn) {
-                line.reader = false;
+            let Some(conn) = self.readers.pop(&self.callers) else { break };
+            if let Some(caller) = self.callers.get_mut(&conn) {
+                caller.reader = false;
             }
             self.tidy(conn);
             room -= usize::from(go(conn));
@@ -246,17 +257,17 @@ impl Calls {
         if !self.open || self.in_flight >= self.in_flight_max {
             return None;
         }
-        while let Some(conn) = self.ring.pop(&self.lines) {
-            let line = self.lines.get_mut(&conn).expect("whoever is in the ring has calls");
+        while let Some(conn) = self.ring.pop(&self.callers) {
+            let caller = self.callers.get_mut(&conn).expect("a connection in the ring has calls");
             if !ready(conn) {
-                line.aside = true;
+                caller.aside = true;
                 continue;
             }
-            line.waiting -= 1;
-            if line.waiting > 0 {
-                self.ring.push(conn, line);
-            } else if line.reader && line.beyond == 0 {
-                self.let_in.push_once(conn, line);
+            caller.waiting -= 1;
+            if caller.waiting > 0 {
+                self.ring.push(conn, caller);
+            } else if caller.reader && caller.beyond == 0 {
+                self.let_in.push_once(conn, caller);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -268,9 +279,9 @@ impl Calls {
 
     /// A connection that was set aside is ready again; of another nothing changes.
     pub fn resume(&mut self, conn: u64) {
-        let Some(line) = self.lines.get_mut(&conn) else { return };
-        if std::mem::take(&mut line.aside) && line.waiting > 0 {
-            self.ring.push(conn, line);
+        let Some(caller) = self.callers.get_mut(&conn) else { return };
+        if std::mem::take(&mut caller.aside) && caller.waiting > 0 {
+            self.ring.push(conn, caller);
         }
         self.tidy(conn);
     }
@@ -288,19 +299,19 @@ impl Calls {
 
     /// The connection is no more, nor are its calls that have not begun.
     pub fn forget(&mut self, conn: u64) {
-        let Some(line) = self.lines.remove(&conn) else { return };
-        self.waiting -= line.waiting;
-        if line.waiting > 0 && !line.aside {
-            self.ring.forget_one(&self.lines);
+        let Some(caller) = self.callers.remove(&conn) else { return };
+        self.waiting -= caller.waiting;
+        if caller.waiting > 0 && !caller.aside {
+            self.ring.forget_one(&self.callers);
         }
-        if line.beyond > 0 {
-            self.beyond.forget_one(&self.lines);
+        if caller.beyond > 0 {
+            self.beyond.forget_one(&self.callers);
         }
-        if line.reader {
-            self.readers.forget_one(&self.lines);
+        if caller.reader {
+            self.readers.forget_one(&self.callers);
         }
-        if line.let_in {
-            self.let_in.forget_one(&self.lines);
+        if caller.let_in {
+            self.let_in.forget_one(&self.callers);
         }
         self.let_in_beyond();
     }
@@ -327,34 +338,35 @@ impl Calls {
         if n == 0 {
             return;
         }
-        let line = line_of(&mut self.lines, &mut self.count, conn);
-        if line.waiting == 0 && !line.aside {
-            self.ring.push(conn, line);
+        let caller = caller_of(&mut self.callers, &mut self.count, conn);
+        if caller.waiting == 0 && !caller.aside {
+            self.ring.push(conn, caller);
         }
-        line.waiting += n;
+        caller.waiting += n;
         self.waiting += n;
     }
 
     /// One call of each connection in turn, as long as there is room.
     fn let_in_beyond(&mut self) {
         while self.room() > 0
-            && let Some(conn) = self.beyond.pop(&self.lines)
+            && let Some(conn) = self.beyond.pop(&self.callers)
         {
-            let line = self.lines.get_mut(&conn).expect("whoever is beyond has calls");
-            line.beyond -= 1;
-            if line.beyond > 0 {
-                self.beyond.push(conn, line);
+            let caller = self.callers.get_mut(&conn).expect("a connection that is beyond has calls");
+            caller.beyond -= 1;
+            if caller.beyond > 0 {
+                self.beyond.push(conn, caller);
             } else {
-                self.let_in.push_once(conn, line);
+                self.let_in.push_once(conn, caller);
             }
             self.admit(conn, 1);
         }
     }
 
     fn tidy(&mut self, conn: u64) {
-        let line = self.lines.get(&conn);
-        if let Some(Line { waiting: 0, beyond: 0, aside: false, reader: false, let_in: false, .. }) = line {
-            self.lines.remove(&conn);
+        let caller = self.callers.get(&conn);
+        if let Some(Caller { waiting: 0, beyond: 0, aside: false, reader: false, let_in: false, .. }) = caller
+        {
+            self.callers.remove(&conn);
         }
     }
 
@@ -362,15 +374,15 @@ impl Calls {
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
         let queues = [&self.ring, &self.beyond, &self.readers, &self.let_in];
-        self.in_flight == 0 && self.lines.is_empty() && queues.iter().all(|queue| queue.is_empty())
+        self.in_flight == 0 && self.callers.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }
 
-/// The line of a connection, which it has from now on.
-fn line_of<'a>(lines: &'a mut HashMap<u64, Line>, count: &mut u64, conn: u64) -> &'a mut Line {
-    lines.entry(conn).or_insert_with(|| {
+/// The entry of a connection, which it has from now on.
+fn caller_of<'a>(callers: &'a mut HashMap<u64, Caller>, count: &mut u64, conn: u64) -> &'a mut Caller {
+    callers.entry(conn).or_insert_with(|| {
         *count += 1;
-        Line { number: *count, ..Line::default() }
+        Caller { number: *count, ..Caller::default() }
     })
 }
 
@@ -417,7 +429,7 @@ mod tests {
             assert_eq!(calls.arrive(conn, n), n);
         }
         assert_eq!(begin_all(&mut calls), [1, 2, 3, 1, 3, 1, 1]);
-        assert!(calls.lines.is_empty());
+        assert!(calls.callers.is_empty());
     }
 
     #[test]
@@ -457,12 +469,8 @@ mod tests {
         calls.leave_beyond(2, 5);
         assert_eq!(begin_all(&mut calls), [1]);
         calls.wait_to_read(1);
-        let mut woken = Vec::new();
         for expected in [&[][..], &[1]] {
-            calls.wake(|conn| {
-                woken.push(conn);
-                true
-            });
+            let woken = wake_all(&mut calls);
             assert_eq!((&*woken, calls.room()), (expected, 0), "others have filled the queue");
             assert_eq!(calls.has_none_waiting(1), !expected.is_empty());
             calls.done();
@@ -517,7 +525,7 @@ mod tests {
         for conn in 0..CONNS {
             calls.leave_beyond(conn, 1);
         }
-        // From the back, so that nobody who is forgotten is first in a line.
+        // From the back, so that none that is forgotten is first in a queue.
         for conn in (0..CONNS).rev() {
             calls.set_waiting_max(0);
             calls.forget(conn);
@@ -550,9 +558,7 @@ mod tests {
     fn one_that_is_forgotten_is_not_woken() {
         let mut calls = open(1, 1);
         assert_eq!(calls.arrive(1, 2), 2);
-        for conn in [2, 3] {
-            calls.leave_beyond(conn, 1);
-        }
+        [2, 3].map(|conn| calls.leave_beyond(conn, 1));
         assert_eq!(calls.begin(|_| true), Some(1));
         // What the first leaves is let in, and the second of these leaves before anybody is told.
         calls.forget(1);

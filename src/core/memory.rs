@@ -220,6 +220,11 @@ impl Memory {
         self.small_used() <= may - may / RECLAIM_SHARE
     }
 
+    /// What small frames may have and do not.
+    pub fn small_free(&self) -> usize {
+        self.small_may().saturating_sub(self.small_used())
+    }
+
     /// What small frames may have beside what is held by others now.
     pub fn small_may(&self) -> usize {
         let large = self.large.load(Relaxed).max(self.large_floor);
@@ -257,7 +262,7 @@ impl Memory {
         }
     }
 
-    /// Charges `bytes`. Whoever calls has asked [`has_room`](Self::has_room) for at least as many
+    /// Charges `bytes`. The caller has asked [`has_room`](Self::has_room) for at least as many
     /// since anything else was charged, or charges one of the few small things that cannot wait
     /// (a last reply, a GAP).
     pub fn charge(self: &Arc<Self>, share: Share, bytes: usize) -> Charge {
@@ -270,7 +275,7 @@ impl Memory {
         self.entries.store(bytes, Relaxed);
     }
 
-    /// Sets what subscriptions take. Whoever subscribes is not asked to wait: what is read after that is.
+    /// Sets what subscriptions take. A subscriber is not made to wait: what is read after that is.
     pub fn set_subscriptions(&self, bytes: usize) {
         self.subscriptions.store(bytes, Relaxed);
     }

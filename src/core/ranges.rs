@@ -60,7 +60,7 @@ const TIME_OR_NONE: Bounds = Bounds::Time(Duration::ZERO, LONGEST);
 const RATE: Bounds = Bounds::Rate(1.0 / 3600.0, 1e9);
 
 const NO_TIME: &str = "in no time nothing can happen";
-const SLIP: &str = "more is a slip of the finger";
+const SLIP: &str = "more is probably a typing error";
 const ROOM: &str = "0 leaves no room";
 
 const fn of_command(
@@ -168,34 +168,48 @@ pub fn is_like_a_number(text: &str) -> bool {
     text.trim_start().starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
 }
 
-/// Says of a number of a setting of `serve` that it is out of its range.
+/// The value of a setting of `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A number: of bytes, where the setting is a size.
+    Number(usize),
+    /// A length of time.
+    Time(Duration),
+    /// A text that has no range.
+    Word(String),
+}
+
+impl Value {
+    /// A word that the command line has for it.
+    pub fn word(word: &str) -> Value {
+        Value::Word(word.into())
+    }
+}
+
+/// Says of the value of a setting of `serve` that it is out of its range.
 ///
 /// # Errors
 /// What it is and what it may be, in one line.
-pub fn check_count(option: &str, value: usize) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_count(value as u64), &value)
-}
-
-/// The same of a size.
-///
-/// # Errors
-/// As for [`check_count`].
-pub fn check_size(option: &str, value: usize) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_size(value), &Size(value))
-}
-
-/// The same of a time.
-///
-/// # Errors
-/// As for [`check_count`].
-pub fn check_time(option: &str, value: Duration) -> Result<(), String> {
-    check(option, |bounds| bounds.allow_time(value), &Time(value))
-}
-
-fn check(option: &str, allow: impl Fn(&Bounds) -> bool, value: &dyn fmt::Display) -> Result<(), String> {
+pub fn check(option: &str, value: &Value) -> Result<(), String> {
     match of("serve", option) {
-        Some(range) if !allow(&range.bounds) => Err(format!("{option} {value}: {}", range.allowed())),
+        Some(range) if !range.bounds.allow(value) => {
+            Err(format!("{option} {}: {}", written(option, value), range.allowed()))
+        }
         _ => Ok(()),
+    }
+}
+
+/// The value of a setting of `serve` as it would be written on the command line.
+pub fn written(option: &str, value: &Value) -> String {
+    let is_size = || {
+        let bounds = of("serve", option).map(|range| range.bounds);
+        matches!(bounds, Some(Bounds::Size(..) | Bounds::TimeOrSize(..)))
+    };
+    match value {
+        Value::Number(bytes) if is_size() => Size(*bytes).to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Time(time) => Time(*time).to_string(),
+        Value::Word(word) => word.clone(),
     }
 }
 
@@ -218,7 +232,7 @@ impl Range {
             Bounds::Count(..) => {
                 let number: i128 = match text.parse() {
                     Ok(number) => number,
-                    Err(_) => return Err(none(format!("'{text}' is no number: write it in digits"))),
+                    Err(_) => return Err(none(format!("invalid number '{text}': write it in digits"))),
                 };
                 u64::try_from(number).is_ok_and(|number| self.bounds.allow_count(number))
             }
@@ -235,7 +249,7 @@ impl Range {
                 Ok(rate) => (least..=most).contains(&rate),
                 Err(_) => {
                     return Err(none(format!(
-                        "'{text}' is no rate: write it as a number a second such as 500"
+                        "invalid rate '{text}': expected a number a second such as 500"
                     )));
                 }
             },
@@ -243,7 +257,7 @@ impl Range {
         if allowed { Ok(()) } else { Err(self.allowed()) }
     }
 
-    /// `allowed is 1 to 4096 (more is a slip of the finger)`.
+    /// `allowed is 1 to 4096 (more is probably a typing error)`.
     fn allowed(&self) -> String {
         let word = self.word.map_or(String::new(), |word| format!("{word}, or "));
         format!("allowed is {word}{} ({})", self.bounds, self.why)
@@ -251,6 +265,14 @@ impl Range {
 }
 
 impl Bounds {
+    fn allow(&self, value: &Value) -> bool {
+        match *value {
+            Value::Number(number) => self.allow_count(number as u64) || self.allow_size(number),
+            Value::Time(time) => self.allow_time(time),
+            Value::Word(_) => true,
+        }
+    }
+
     fn allow_count(&self, value: u64) -> bool {
         matches!(*self, Bounds::Count(least, most) if (least..=most).contains(&value))
     }
@@ -366,17 +388,20 @@ pub mod tests {
     #[test]
     fn what_is_said_can_be_given() {
         let said = |option, text| of("serve", option).unwrap().check(text).unwrap_err();
-        assert_eq!(said("workers", "0"), "allowed is 1 to 4096 (more is a slip of the finger)");
+        assert_eq!(said("workers", "0"), "allowed is 1 to 4096 (more is probably a typing error)");
         assert!(said("idle-timeout", "1e19").starts_with("allowed is 1ms to 10years ("));
         assert!(said("dedup", "11y").starts_with("allowed is off, or 1ms to 10years ("));
         assert_eq!("10years".parse(), Ok(Time(LONGEST)));
-        assert!(
-            said("memory", "much").ends_with("or as a number of bytes"),
-            "what is no number has no range"
-        );
-        let said = check_time("idle-timeout", Duration::MAX).unwrap_err();
+        assert!(said("memory", "much").ends_with("or a number of bytes"), "what is no number has no range");
+        let said = check("idle-timeout", &Value::Time(Duration::MAX)).unwrap_err();
         assert!(said.contains(": allowed is 1ms to 10years"), "{said}");
-        assert!(check_count("max-queued", usize::MAX).is_err() && check_size("memory", usize::MAX).is_err());
+        for (option, written) in [("max-queued", "18446744073709551615"), ("memory", "18446744073709551615")]
+        {
+            let said = check(option, &Value::Number(usize::MAX)).unwrap_err();
+            assert!(said.starts_with(&format!("{option} {written}: allowed is ")), "{said}");
+        }
+        assert_eq!(written("memory", &Value::Number(64 << 20)), "64MiB");
+        assert_eq!(written("max-queued", &Value::Number(1 << 20)), "1048576");
     }
 
     #[test]

@@ -171,18 +171,21 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Impossible { index, count } => {
-                write!(f, "there is no part {index} of {count}: a whole has 2 parts or more, numbered from 0")
+                write!(
+                    f,
+                    "there is no fragment {index} of {count}: a message has 2 fragments or more, numbered from 0"
+                )
             }
             Refusal::TooMany { count, max } => {
-                write!(f, "{count} parts are more than {max} (max-parts)")
+                write!(f, "{count} fragments are more than {max} (max-parts)")
             }
             Refusal::OtherCount { count, held } => {
-                write!(f, "it says {count} parts, those that came before say {held}")
+                write!(f, "it says {count} fragments, those that came before say {held}")
             }
-            Refusal::Again { index } => write!(f, "part {index} came before"),
-            Refusal::TooLarge { max } => write!(f, "the whole would be larger than {max} bytes"),
+            Refusal::Again { index } => write!(f, "fragment {index} came before"),
+            Refusal::TooLarge { max } => write!(f, "the message would be larger than {max} bytes"),
             Refusal::TooCostly { max } => {
-                write!(f, "its product would take more than all may, {max} bytes (parts-memory, memory)")
+                write!(f, "its message would take more than all may, {max} bytes (parts-memory, memory)")
             }
         }
     }
@@ -497,12 +500,12 @@ mod tests {
         add(&mut parts, part(1, 1, 3), now);
         let large = Part { payload: 991, ..part(1, 0, 3) };
         for (refused, why) in [
-            (part(1, 3, 3), "there is no part 3 of 3"),
-            (part(1, 0, 0), "there is no part 0 of 0"),
-            (part(1, 1, 1), "there is no part 1 of 1"),
-            (part(2, 0, 101), "101 parts are more than 100 (max-parts)"),
-            (part(1, 0, 4), "it says 4 parts, those that came before say 3"),
-            (part(1, 1, 3), "part 1 came before"),
+            (part(1, 3, 3), "there is no fragment 3 of 3"),
+            (part(1, 0, 0), "there is no fragment 0 of 0"),
+            (part(1, 1, 1), "there is no fragment 1 of 1"),
+            (part(2, 0, 101), "101 fragments are more than 100 (max-parts)"),
+            (part(1, 0, 4), "it says 4 fragments, those that came before say 3"),
+            (part(1, 1, 3), "fragment 1 came before"),
             (large, "larger than 1000 bytes"),
         ] {
             let refusal = parts.judge(&refused, now).unwrap_err().to_string();

@@ -1,6 +1,8 @@
 //! Sizes and times as people write them, on the command line and in TOML alike; and counts, times and names as
 //! messages say them.
 
+mod figures;
+
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -8,6 +10,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+pub use figures::{about, bytes, grouped, held, latency, many, rate, seconds, short};
 
 /// A number of bytes: `64KiB`, `16MiB`, or a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,24 @@ pub struct Time(pub Duration);
 /// A [`Time`], or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOrOff(pub Option<Duration>);
+
+impl From<Size> for usize {
+    fn from(Size(bytes): Size) -> usize {
+        bytes
+    }
+}
+
+impl From<Time> for Duration {
+    fn from(Time(time): Time) -> Duration {
+        time
+    }
+}
+
+impl From<TimeOrOff> for Option<Duration> {
+    fn from(TimeOrOff(time): TimeOrOff) -> Option<Duration> {
+        time
+    }
+}
 
 /// A [`Time`] or a [`Size`], told apart by its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +60,7 @@ impl FromStr for TimeOrSize {
         let time = text.parse().map(|Time(time)| TimeOrSize::Time(time));
         let either = time.or_else(|_| text.parse().map(|Size(bytes)| TimeOrSize::Size(bytes)));
         either.ok().filter(|_| !bare).ok_or_else(|| {
-            format!("'{text}' is no time and no size: write it as 30m or 7d, or as 10GiB, with its unit")
+            format!("invalid time or size '{text}': expected 30m or 7d, or 10GiB, with its unit")
         })
     }
 }
@@ -62,7 +84,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let wrong = || format!("'{text}' is no size: write it as 64KiB or 16MiB, or as a number of bytes");
+        let wrong = || format!("invalid size '{text}': expected 64KiB or 16MiB, or a number of bytes");
         // bytesize would read "1.5" as an error and "20000000000000000GiB" as the largest number there is.
         let size: bytesize::ByteSize = text.trim().parse().map_err(|_| wrong())?;
         match usize::try_from(size.as_u64()) {
@@ -79,7 +101,7 @@ impl FromStr for Time {
         let text = text.trim();
         let bare = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         bare.or_else(|| humantime::parse_duration(text).ok()).map(Time).ok_or_else(|| {
-            format!("'{text}' is no time: write it as 250ms, 30s or 5m, or as a number of seconds")
+            format!("invalid time '{text}': expected 250ms, 30s or 5m, or a number of seconds")
         })
     }
 }
@@ -92,16 +114,16 @@ impl FromStr for TimeOrOff {
             return Ok(TimeOrOff(None));
         }
         // Remembering for no time at all is not remembering.
-        let Time(time) = text.parse().map_err(|wrong| format!("{wrong}, or as off"))?;
+        let Time(time) = text.parse().map_err(|wrong| format!("{wrong}, or off"))?;
         Ok(TimeOrOff((!time.is_zero()).then_some(time)))
     }
 }
 
-/// The units of sizes, the decimal ones as far as somebody would write them.
+/// The units of sizes, the decimal ones as far as they are written.
 const UNITS: [(&str, usize); 5] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000)];
 
-/// A size that was computed, as somebody would write it: `8.7MiB`, not `9174465`.
+/// A size that was computed, as it would be written: `8.7MiB`, not `9174465`.
 pub fn rounded(bytes: usize) -> String {
     let exact = Size(bytes).to_string();
     match UNITS[..3].iter().find(|(_, one)| bytes >= *one) {
@@ -155,43 +177,6 @@ impl<'de> Deserialize<'de> for Time {
 impl<'de> Deserialize<'de> for TimeOrOff {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrOff, D::Error> {
         deserializer.deserialize_any(Written::new("a time such as \"30s\", a number of seconds, or \"off\""))
-    }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 frame`, `1,000 frames`.
-pub fn many(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// About how long something took or has lasted, for a message: `250ms`, `2.1s`, `1m 5s`, `2d 7h`.
-pub fn about(time: Duration) -> String {
-    let seconds = time.as_secs();
-    // The smaller unit, where there is some of it.
-    let two = |large: u64, unit: char, small: u64, rest: char| match small {
-        0 => format!("{large}{unit}"),
-        _ => format!("{large}{unit} {small}{rest}"),
-    };
-    match seconds {
-        0 if time.as_millis() == 0 && !time.is_zero() => "under 1ms".to_string(),
-        0 => format!("{}ms", time.as_millis()),
-        1..10 if time.subsec_millis() >= 100 => format!("{seconds}.{}s", time.subsec_millis() / 100),
-        1..60 => format!("{seconds}s"),
-        60..3_600 => two(seconds / 60, 'm', seconds % 60, 's'),
-        3_600..86_400 => two(seconds / 3_600, 'h', seconds / 60 % 60, 'm'),
-        _ => two(seconds / 86_400, 'd', seconds / 3_600 % 24, 'h'),
     }
 }
 
@@ -274,7 +259,7 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
     }
 }
 
-/// A text of somebody else in one line, as [`plain`] has it.
+/// A text from elsewhere in one line, as [`plain`] has it.
 pub fn one_line(text: &str) -> String {
     plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
@@ -342,7 +327,7 @@ mod tests {
         assert_eq!("off".parse(), Ok(TimeOrOff(None)));
         assert_eq!("0".parse(), Ok(TimeOrOff(None)));
         assert_eq!("2s".parse(), Ok(TimeOrOff(Some(Duration::from_secs(2)))));
-        assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or as off"));
+        assert!("on".parse::<TimeOrOff>().unwrap_err().ends_with("or off"));
     }
 
     #[test]
@@ -363,26 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_counts_times_and_names() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!((many(1, "frame"), many(0, "frame")), ("1 frame".into(), "0 frames".into()));
-        assert_eq!(many(1000, "frame"), "1,000 frames");
-        for (ms, text) in [
-            (0.0, "0ms"),
-            (0.2, "under 1ms"),
-            (250.0, "250ms"),
-            (2_199.0, "2.1s"),
-            (3_000.0, "3s"),
-            (59_999.0, "59s"),
-            (60_000.0, "1m"),
-            (65_000.0, "1m 5s"),
-            (3_725_000.0, "1h 2m"),
-            (200_000_000.0, "2d 7h"),
-        ] {
-            assert_eq!(about(Duration::from_secs_f64(ms / 1e3)), text);
-        }
+    fn the_name_that_was_meant_and_texts_of_others() {
         let names = ["memory", "max-payload", "max-parts"];
         assert_eq!(nearest("memroy", names), Some("memory"));
         assert_eq!(nearest("max-pay", names), Some("max-payload"));
@@ -426,9 +392,9 @@ mod tests {
         assert_eq!(settings.dedup, TimeOrOff(None));
         assert_eq!(read("size = 7\ntime = 30\ndedup = 2").unwrap().size, Size(7));
         for (text, fault) in [
-            ("size = -1\ntime = 1\ndedup = 1", "'-1' is no size"),
+            ("size = -1\ntime = 1\ndedup = 1", "invalid size '-1'"),
             ("size = true\ntime = 1\ndedup = 1", "expected a size such as"),
-            ("size = 1\ntime = 'x'\ndedup = 1", "'x' is no time"),
+            ("size = 1\ntime = 'x'\ndedup = 1", "invalid time 'x'"),
         ] {
             let message = read(text).err().unwrap();
             assert!(message.contains(fault), "{message}");

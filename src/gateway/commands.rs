@@ -60,7 +60,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn pause(&mut self, wait: Duration, answer: Answer<Paused>) {
         if !self.pause_state.paused {
             self.pause_state.paused = true;
-            log::info!("paused: nothing more is taken in until it is told to resume");
+            log::info!("paused: connections are not read until it is told to resume");
         }
         let quiet = self.is_quiet();
         if quiet || wait.is_zero() || self.pause_state.waiting.len() >= WAITERS {

@@ -10,73 +10,144 @@ use crate::core::limits::{
     STORE_TOPICS_DEFAULT,
 };
 use crate::core::memory::{AnswerRoom, Memory};
-use crate::core::ranges::{check_count, check_size, check_time};
-use crate::core::units::{Size, Time, TimeOrOff, TimeOrSize, rounded};
+use crate::core::ranges::{self, Value};
+use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::wire::{DIGEST, HEADER, Scheme};
 
-/// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The largest payload.
-    pub payload_max: usize,
-    /// All buffered bytes together; at the limit publishers are paused, never dropped.
-    pub memory: usize,
-    /// Connections at once; further ones are closed at accept and counted.
-    pub connections_max: usize,
-    /// A connection that neither sends nor is sent anything for so long is closed.
-    pub idle_timeout: Duration,
-    /// A peer that began a frame has so long for each 64 KiB of it.
-    pub frame_timeout: Duration,
-    /// How far one subscriber may fall behind.
-    pub outbox: usize,
-    /// What happens at that point.
-    pub slow: SlowPolicy,
-    /// Under [`SlowPolicy::Pause`], a subscriber that takes nothing for so long is closed.
-    pub slow_timeout: Duration,
-    /// What a wrong digest does to its connection.
-    pub on_bad_digest: BadDigestPolicy,
-    /// How digests are made.
-    pub scheme: Scheme,
-    /// How long accepted digests are remembered; not at all if none.
-    pub dedup: Option<Duration>,
-    /// How long draining waits for what was accepted.
-    pub drain: Duration,
-    /// The program that answers frames before they are distributed, and its arguments. If it is empty,
-    /// frames are distributed as they come.
-    pub handler: Vec<String>,
-    /// A handler in Rust, in the place of a program.
-    pub function: Option<Function>,
-    /// How many programs are started.
-    pub handlers: usize,
-    /// How long a handler may take for a frame; then it is replaced or, where it is in Rust, the frame is refused.
-    pub handler_timeout: Duration,
-    /// Frames with the handlers at once.
-    pub max_in_flight: usize,
-    /// Frames that wait for them.
-    pub max_queued: usize,
-    /// What happens beyond that.
-    pub overflow: Overflow,
-    /// How long a product may wait for its next part.
-    pub lease: Duration,
-    /// Products that are not whole at once.
-    pub max_keys: usize,
-    /// What their parts may take of the memory.
-    pub parts_memory: usize,
-    /// Parts of one product.
-    pub max_parts: u16,
-    /// What happens to a part for which there is no room.
-    pub lease_pressure: Pressure,
-    /// The folder in which every distributed frame is stored before its OK, if one is.
-    /// A limit of file sizes is a full disk to it, in a program that catches or ignores SIGXFSZ as `framegate` does.
-    pub store: Option<PathBuf>,
-    /// How it is stored there.
-    pub stored: Policy,
-    /// Schemes under which earlier runs stored there, as far as what these left open is to be judged by them.
-    pub store_earlier: Vec<Scheme>,
-    /// Requests of an HTTP sink under way at once, where there is one.
-    pub http_max_in_flight: usize,
+/// Declares [`Config`]. Each line is a setting: what it is called on the command line, in the settings' file and by
+/// `ctl` (a field may hold several settings, or one without a name), its type, and what it is unless it is set. What it
+/// may be is in [`ranges`]; how it is given, in `cli/settings.rs`.
+macro_rules! config {
+    ($(#[$struct_doc:meta])* pub struct Config {
+        $($(#[$doc:meta])* [$($name:literal $(.$part:ident)?),*] $field:ident: $type:ty = $default:expr,)*
+    }) => {
+        $(#[$struct_doc])*
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($field: $default,)* }
+            }
+        }
+
+        impl Config {
+            /// Every setting with a name.
+            fn values(&self) -> Vec<(&'static str, Value)> {
+                vec![$($(($name, self.$field$(.$part)?.value()),)*)*]
+            }
+        }
+    };
+}
+
+config! {
+    /// The settings of a gateway; the command line's names and defaults. Sizes are in bytes.
+    pub struct Config {
+        /// The largest payload.
+        ["max-payload"] payload_max: usize = 16 << 20,
+        /// All buffered bytes together; at the limit publishers are paused, never dropped.
+        ["memory"] memory: usize = 256 << 20,
+        /// Connections at once; further ones are closed at accept and counted.
+        ["max-connections"] connections_max: usize = 10_000,
+        /// A connection that neither sends nor is sent anything for so long is closed.
+        ["idle-timeout"] idle_timeout: Duration = Duration::from_secs(300),
+        /// A peer that began a frame has so long for each 64 KiB of it.
+        ["frame-timeout"] frame_timeout: Duration = FRAME_TIMEOUT,
+        /// How far one subscriber may fall behind.
+        ["outbox"] outbox: usize = 32 << 20,
+        /// What happens at that point.
+        ["slow"] slow: SlowPolicy = SlowPolicy::Disconnect,
+        /// Under [`SlowPolicy::Pause`], a subscriber that takes nothing for so long is closed.
+        ["slow-timeout"] slow_timeout: Duration = Duration::from_secs(10),
+        /// What a wrong digest does to its connection.
+        ["on-bad-digest"] on_bad_digest: BadDigestPolicy = BadDigestPolicy::Drop,
+        /// How digests are made.
+        ["digest"] scheme: Scheme = Scheme::Sha256,
+        /// How long accepted digests are remembered; not at all if none.
+        ["dedup"] dedup: Option<Duration> = None,
+        /// How long draining waits for what was accepted.
+        ["drain"] drain: Duration = Duration::from_secs(10),
+        /// The program that answers frames before they are distributed, and its arguments. If it is empty,
+        /// frames are distributed as they come.
+        ["handler"] handler: Vec<String> = Vec::new(),
+        /// A handler in Rust, in the place of a program.
+        [] function: Option<Function> = None,
+        /// How many programs are started.
+        ["handlers"] handlers: usize = 1,
+        /// How long a handler may take for a frame; then it is replaced or, where it is in Rust, the frame is refused.
+        ["handler-timeout"] handler_timeout: Duration = Duration::from_secs(30),
+        /// Frames with the handlers at once.
+        ["max-in-flight"] max_in_flight: usize = 100,
+        /// Frames that wait for them.
+        ["max-queued"] max_queued: usize = 10_000,
+        /// What happens beyond that.
+        ["overflow"] overflow: Overflow = Overflow::Pause,
+        /// How long a message may wait for its next fragment.
+        ["lease"] lease: Duration = Duration::from_secs(30),
+        /// Messages that are not complete at once.
+        ["max-keys"] max_keys: usize = KEYS_DEFAULT,
+        /// What their fragments may take of the memory.
+        ["parts-memory"] parts_memory: usize = 64 << 20,
+        /// Fragments of one message.
+        ["max-parts"] max_parts: u16 = 1024,
+        /// What happens to a fragment for which there is no room.
+        ["lease-pressure"] lease_pressure: Pressure = Pressure::Pause,
+        /// The folder in which every distributed frame is stored before its OK, if one is.
+        /// A limit of file sizes is a full disk to it, in a program that catches or ignores SIGXFSZ as `framegate` does.
+        ["store"] store: Option<PathBuf> = None,
+        /// How it is stored there.
+        ["store-rotate".rotate, "store-sync".sync, "store-keep".keep, "store-topics".topics]
+        stored: Policy = Policy {
+            rotate: Duration::from_secs(10),
+            sync: SyncPolicy::Batch,
+            keep: None,
+            topics: STORE_TOPICS_DEFAULT,
+        },
+        /// Schemes under which earlier runs stored there, as far as what these left open is to be judged by them.
+        [] store_earlier: Vec<Scheme> = Vec::new(),
+        /// Requests of an HTTP sink under way at once, where there is one.
+        ["http-max-in-flight"] http_max_in_flight: usize = 100,
+    }
+}
+
+/// What a setting holds, for messages and ranges.
+trait Holds {
+    fn value(&self) -> Value;
+}
+
+macro_rules! holds {
+    ($($type:ty: |$held:ident| $value:expr;)*) => {
+        $(impl Holds for $type {
+            fn value(&self) -> Value {
+                let $held = self;
+                $value
+            }
+        })*
+    };
+}
+
+holds! {
+    usize: |number| Value::Number(*number);
+    u16: |number| Value::Number(usize::from(*number));
+    Duration: |time| Value::Time(*time);
+    Option<Duration>: |time| time.map_or(Value::word("off"), Value::Time);
+    SlowPolicy: |policy| Value::word(policy.name());
+    BadDigestPolicy: |policy| Value::word(policy.name());
+    Overflow: |policy| Value::word(policy.name());
+    Pressure: |policy| Value::word(policy.name());
+    SyncPolicy: |policy| Value::word(policy.name());
+    Scheme: |scheme| Value::Word(format!("{scheme:?}"));
+    Vec<String>: |command| if command.is_empty() { Value::word("none") } else { Value::Word(command.join(" ")) };
+    Option<PathBuf>: |folder| folder.as_ref().map_or(Value::word("none"), |path| Value::Word(path.display().to_string()));
+    Option<Keep>: |keep| match *keep {
+        None => Value::word("all"),
+        Some(Keep::Time(time)) => Value::Time(time),
+        Some(Keep::Size(bytes)) => Value::Number(bytes as usize),
+    };
 }
 
 /// What happens to a subscriber that fell as far behind as its outbox allows.
@@ -135,46 +206,6 @@ impl BadDigestPolicy {
         match self {
             BadDigestPolicy::Drop => "drop",
             BadDigestPolicy::Close => "close",
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            payload_max: 16 << 20,
-            memory: 256 << 20,
-            connections_max: 10_000,
-            idle_timeout: Duration::from_secs(300),
-            frame_timeout: FRAME_TIMEOUT,
-            outbox: 32 << 20,
-            slow: SlowPolicy::Disconnect,
-            slow_timeout: Duration::from_secs(10),
-            on_bad_digest: BadDigestPolicy::Drop,
-            scheme: Scheme::Sha256,
-            dedup: None,
-            drain: Duration::from_secs(10),
-            handler: Vec::new(),
-            function: None,
-            handlers: 1,
-            handler_timeout: Duration::from_secs(30),
-            max_in_flight: 100,
-            max_queued: 10_000,
-            overflow: Overflow::Pause,
-            lease: Duration::from_secs(30),
-            max_keys: KEYS_DEFAULT,
-            parts_memory: 64 << 20,
-            max_parts: 1024,
-            lease_pressure: Pressure::Pause,
-            store: None,
-            stored: Policy {
-                rotate: Duration::from_secs(10),
-                sync: SyncPolicy::Batch,
-                keep: None,
-                topics: STORE_TOPICS_DEFAULT,
-            },
-            store_earlier: Vec::new(),
-            http_max_in_flight: 100,
         }
     }
 }
@@ -248,14 +279,6 @@ impl Config {
         Memory::for_subscriptions(self.buffers(), self.frame_max(), answers)
     }
 
-    /// What is kept of the store, as it is written.
-    fn keep(&self) -> Option<TimeOrSize> {
-        self.stored.keep.map(|keep| match keep {
-            Keep::Time(time) => TimeOrSize::Time(time),
-            Keep::Size(bytes) => TimeOrSize::Size(bytes as usize),
-        })
-    }
-
     /// What is different since `before` of the bounds that depend on the memory, in words.
     pub fn also_since(&self, before: &Config) -> Option<String> {
         let bounds = [
@@ -273,42 +296,22 @@ impl Config {
 
     /// Every setting by its name on the command line, as it is written there: what is in force.
     pub fn listed(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("max-payload", Size(self.payload_max).to_string()),
-            ("memory", Size(self.memory).to_string()),
-            ("max-connections", self.connections_max.to_string()),
-            ("idle-timeout", Time(self.idle_timeout).to_string()),
-            ("frame-timeout", Time(self.frame_timeout).to_string()),
-            ("outbox", rounded(self.outbox_max())),
-            ("slow", self.slow.name().into()),
-            ("slow-timeout", Time(self.slow_timeout).to_string()),
-            ("on-bad-digest", self.on_bad_digest.name().into()),
-            ("digest", format!("{:?}", self.scheme)),
-            ("dedup", TimeOrOff(self.dedup).to_string()),
-            ("drain", Time(self.drain).to_string()),
-            ("handler", if self.handler.is_empty() { "none".into() } else { self.handler.join(" ") }),
-            ("handlers", self.handlers.to_string()),
-            ("handler-timeout", Time(self.handler_timeout).to_string()),
-            ("max-in-flight", self.max_in_flight.to_string()),
-            ("max-queued", self.max_queued.to_string()),
-            ("overflow", self.overflow.name().into()),
-            ("lease", Time(self.lease).to_string()),
-            ("max-keys", self.max_keys.to_string()),
-            ("parts-memory", rounded(self.parts_max())),
-            ("max-parts", self.max_parts.to_string()),
-            ("lease-pressure", self.lease_pressure.name().into()),
-            ("store", self.store.as_ref().map_or("none".into(), |folder| folder.display().to_string())),
-            ("store-rotate", Time(self.stored.rotate).to_string()),
-            ("store-sync", self.stored.sync.name().into()),
-            ("store-keep", self.keep().map_or("all".into(), |keep| keep.to_string())),
-            ("store-topics", self.stored.topics.to_string()),
-            ("http-max-in-flight", self.http_max_in_flight.to_string()),
-        ]
+        let in_force = |(name, value): (&'static str, Value)| {
+            let written = match name {
+                "outbox" => rounded(self.outbox_max()),
+                "parts-memory" => rounded(self.parts_max()),
+                _ => ranges::written(name, &value),
+            };
+            (name, written)
+        };
+        self.values().into_iter().map(in_force).collect()
     }
 
     /// Says in one line what cannot work, and how to mend it.
     pub fn check(&self) -> Result<(), String> {
-        self.check_ranges()?;
+        for (name, value) in self.values() {
+            ranges::check(name, &value)?;
+        }
         let least = match self.calls() {
             false => Memory::least(self.frame_max()),
             true => Memory::least_with_answers(self.frame_max(), self.answer_room()),
@@ -318,7 +321,7 @@ impl Config {
             let least =
                 if self.dedup.is_some() { least.div_ceil(DEDUP_SHARE - 1) * DEDUP_SHARE } else { least };
             let mib = least.div_ceil(1 << 20);
-            let (memory, payload) = (size(self.memory), size(self.payload_max));
+            let (memory, payload) = (held(self.memory as u64), held(self.payload_max as u64));
             return Err(match self.calls() {
                 false => format!(
                     "memory {memory} is too little for max-payload {payload}: give --memory {mib}MiB or more, \
@@ -344,84 +347,6 @@ impl Config {
             _ => Ok(()),
         }
     }
-}
-
-impl Config {
-    /// Whether every number and time is within its [range](crate::core::ranges).
-    fn check_ranges(&self) -> Result<(), String> {
-        // All are named, so that a new one is not forgotten here.
-        let Config {
-            payload_max,
-            memory,
-            connections_max,
-            idle_timeout,
-            frame_timeout,
-            outbox,
-            slow: _,
-            slow_timeout,
-            on_bad_digest: _,
-            scheme: _,
-            dedup,
-            drain,
-            handler: _,
-            function: _,
-            handlers,
-            handler_timeout,
-            max_in_flight,
-            max_queued,
-            overflow: _,
-            lease,
-            max_keys,
-            parts_memory,
-            max_parts,
-            lease_pressure: _,
-            store: _,
-            stored: Policy { rotate, sync: _, keep, topics },
-            store_earlier: _,
-            http_max_in_flight,
-        } = self;
-        for (name, size) in [
-            ("max-payload", payload_max),
-            ("memory", memory),
-            ("outbox", outbox),
-            ("parts-memory", parts_memory),
-        ] {
-            check_size(name, *size)?;
-        }
-        for (name, count) in [
-            ("max-connections", *connections_max),
-            ("handlers", *handlers),
-            ("max-in-flight", *max_in_flight),
-            ("max-queued", *max_queued),
-            ("max-keys", *max_keys),
-            ("max-parts", usize::from(*max_parts)),
-            ("store-topics", *topics),
-            ("http-max-in-flight", *http_max_in_flight),
-        ] {
-            check_count(name, count)?;
-        }
-        for (name, time) in [
-            ("idle-timeout", Some(*idle_timeout)),
-            ("frame-timeout", Some(*frame_timeout)),
-            ("slow-timeout", Some(*slow_timeout)),
-            ("dedup", *dedup),
-            ("drain", Some(*drain)),
-            ("handler-timeout", Some(*handler_timeout)),
-            ("lease", Some(*lease)),
-            ("store-rotate", Some(*rotate)),
-        ] {
-            time.map_or(Ok(()), |time| check_time(name, time))?;
-        }
-        match *keep {
-            Some(Keep::Time(time)) => check_time("store-keep", time),
-            Some(Keep::Size(bytes)) => check_size("store-keep", usize::try_from(bytes).unwrap_or(usize::MAX)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn size(bytes: usize) -> bytesize::Display {
-    bytesize::ByteSize(bytes as u64).display()
 }
 
 #[cfg(test)]

@@ -82,83 +82,78 @@ pub struct Paused {
     pub held: u64,
 }
 
-/// What can change while a gateway runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
-    /// Threads that verify: more are started, the surplus end as they become idle.
-    Workers(usize),
-    /// The bound on buffered bytes. A lower one takes effect as they are given back.
-    Memory(usize),
-    /// How far one subscriber may fall behind. A lower one takes effect with the next frame for it.
-    Outbox(usize),
-    /// Handlers: more are started at once, the surplus end when they have answered what they have.
-    Handlers(usize),
-    /// Frames with the handlers at once: up at once, down as they are answered.
-    MaxInFlight(usize),
-    /// Frames that wait for the handlers. Those that do stay.
-    MaxQueued(usize),
-    /// What happens to a frame beyond that.
-    Overflow(Overflow),
-    /// Requests of the HTTP sink at once: up at once, down as they are answered.
-    HttpMaxInFlight(usize),
+/// Declares [`Setting`]: the name that `ctl set` and the option have, how a value is written, and what is told.
+macro_rules! settings {
+    ($(#[$enum_doc:meta])* pub enum Setting {
+        $($(#[$doc:meta])* $name:literal $variant:ident($written:ty => $value:ty),)*
+    }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Setting {
+            $($(#[$doc])* $variant($value),)*
+        }
+
+        impl Setting {
+            /// The names, for help and errors.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// Its name on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Setting::$variant(_) => $name,)*
+                }
+            }
+
+            fn of(name: &str, value: &str) -> Option<Result<Setting, String>> {
+                match name {
+                    $($name => {
+                        let read = value.parse::<$written>().map_err(|wrong| wrong.to_string());
+                        Some(read.map(|value| Setting::$variant(value.into())))
+                    })*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// What can change while a gateway runs.
+    pub enum Setting {
+        /// Threads that verify: more are started, the surplus end as they become idle.
+        "workers" Workers(usize => usize),
+        /// The bound on buffered bytes. A lower one takes effect as they are given back.
+        "memory" Memory(Size => usize),
+        /// How far one subscriber may fall behind. A lower one takes effect with the next frame for it.
+        "outbox" Outbox(Size => usize),
+        /// Handlers: more are started at once, the surplus end when they have answered what they have.
+        "handlers" Handlers(usize => usize),
+        /// Frames with the handlers at once: up at once, down as they are answered.
+        "max-in-flight" MaxInFlight(usize => usize),
+        /// Frames that wait for the handlers. Those that do stay.
+        "max-queued" MaxQueued(usize => usize),
+        /// What happens to a frame beyond that.
+        "overflow" Overflow(Overflow => Overflow),
+        /// Requests of the HTTP sink at once: up at once, down as they are answered.
+        "http-max-in-flight" HttpMaxInFlight(usize => usize),
+    }
 }
 
 impl Setting {
-    /// The names, for help and errors.
-    pub const NAMES: [&str; 8] = [
-        "workers",
-        "memory",
-        "outbox",
-        "handlers",
-        "max-in-flight",
-        "max-queued",
-        "overflow",
-        "http-max-in-flight",
-    ];
-
     /// Reads a name and a value as they stand on the command line.
     ///
     /// # Errors
     /// In one line, what is wrong and how to mend it.
     pub fn parse(name: &str, value: &str) -> Result<Setting, String> {
+        let value = value.trim();
         if let Some(range) = ranges::of("serve", name).filter(|_| Self::NAMES.contains(&name)) {
-            range.check(value).map_err(|wrong| format!("{name} {}: {wrong}", value.trim()))?;
+            range.check(value).map_err(|wrong| format!("{name} {value}: {wrong}"))?;
         }
-        let size = || value.parse::<Size>().map(|Size(bytes)| bytes);
-        let number = || value.trim().parse::<usize>().map_err(|wrong| wrong.to_string());
-        match name {
-            "workers" => number().map(Setting::Workers),
-            "handlers" => number().map(Setting::Handlers),
-            "max-in-flight" => number().map(Setting::MaxInFlight),
-            "http-max-in-flight" => number().map(Setting::HttpMaxInFlight),
-            "max-queued" => number().map(Setting::MaxQueued),
-            "overflow" => match value.trim() {
-                "pause" => Ok(Setting::Overflow(Overflow::Pause)),
-                "reject" => Ok(Setting::Overflow(Overflow::Reject)),
-                _ => Err(format!("invalid policy '{value}' for overflow: choose pause or reject")),
-            },
-            "memory" => size().map(Setting::Memory),
-            "outbox" => size().map(Setting::Outbox),
-            _ => {
-                let meant = nearest(name, Self::NAMES.into_iter().chain(["log"]));
-                let meant = meant.map_or(String::new(), |meant| format!("did you mean {meant}? Or "));
-                Err(format!("'{name}' cannot be set while it runs: {meant}choose {}", Self::NAMES.join(", ")))
-            }
-        }
-    }
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Setting::Workers(_) => "workers",
-            Setting::Memory(_) => "memory",
-            Setting::Outbox(_) => "outbox",
-            Setting::Handlers(_) => "handlers",
-            Setting::MaxInFlight(_) => "max-in-flight",
-            Setting::MaxQueued(_) => "max-queued",
-            Setting::Overflow(_) => "overflow",
-            Setting::HttpMaxInFlight(_) => "http-max-in-flight",
-        }
+        Self::of(name, value).unwrap_or_else(|| {
+            let meant = nearest(name, Self::NAMES.iter().copied().chain(["log"]));
+            let meant = meant.map_or(String::new(), |meant| format!("did you mean {meant}? Or "));
+            Err(format!("'{name}' cannot be set while it runs: {meant}choose {}", Self::NAMES.join(", ")))
+        })
     }
 }
 
@@ -308,8 +303,8 @@ mod tests {
         assert_eq!(Setting::parse("outbox", "512"), Ok(Setting::Outbox(512)));
         for (name, value, part) in [
             ("workers", "0", "workers 0: allowed is 1 to 4096 "),
-            ("workers", "many", "'many' is no number"),
-            ("memory", "big", "memory big: 'big' is no size"),
+            ("workers", "many", "invalid number 'many'"),
+            ("memory", "big", "memory big: invalid size 'big'"),
             (
                 "listen",
                 "x",
@@ -324,7 +319,7 @@ mod tests {
             let message = Setting::parse(name, value).unwrap_err();
             assert!(message.contains(part), "{message}");
         }
-        for name in Setting::NAMES {
+        for &name in Setting::NAMES {
             let value = if name == "overflow" { "reject" } else { "1" };
             assert_eq!(Setting::parse(name, value).unwrap().name(), name);
             let Some(range) = ranges::of("serve", name) else { continue };

@@ -212,7 +212,7 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "frames: read {}", self.read)?;
         if self.wholes > 0 {
-            write!(f, " + wholes {}", self.wholes)?;
+            write!(f, " + reassembled {}", self.wholes)?;
         }
         write!(f, " = delivered {}", self.delivered)?;
         if self.unmatched > 0 {

@@ -4,3 +4,10 @@ pub mod handler;
 pub mod net;
 pub mod pool;
 pub mod wake;
+
+use std::hash::{BuildHasher, RandomState};
+
+/// A number that nobody chose, to begin a [source of chance](crate::core::random::Rng) with.
+pub fn chance() -> u64 {
+    RandomState::new().hash_one(0)
+}

@@ -46,7 +46,8 @@ impl Batch {
 }
 
 /// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`],
-/// [`Piecewise::finish`] and [`Draft::finish`](super::Draft::finish) make one.
+/// [`Piecewise::finish`], [`Draft::finish`](super::Draft::finish) and
+/// [`Run::convert`](super::layout::Run::convert) make one.
 #[derive(Debug)]
 pub struct Verified {
     batch: Batch,
@@ -148,6 +149,13 @@ impl Verified {
             bad: Vec::new(),
             plain: false,
         }
+    }
+
+    /// `frames` whole frames that were made here, back to back and each with its digest. `plain` says whether all are
+    /// DATA of one topic that nobody waits for.
+    pub(super) fn made_run(buffer: Buffer, frames: u32, plain: bool) -> Verified {
+        let len = buffer.len();
+        Verified { batch: Batch::new(buffer, len, frames, None), bad: Vec::new(), plain }
     }
 
     /// Its first `frames` frames, and the others where there are more; each with the memory set aside for

@@ -106,6 +106,19 @@ impl Draft {
         self.add_bytes(topic, memory);
     }
 
+    /// Adds bytes of a buffer to the payload, which are not copied.
+    ///
+    /// # Panics
+    /// As [`payload_of`](Self::payload_of).
+    pub(super) fn payload_in(&mut self, buffer: Arc<Buffer>, range: Range<usize>) {
+        assert!(self.stream.is_none(), "hashing begins with the whole header");
+        let more = u32::try_from(range.len()).ok();
+        let len = more.and_then(|more| self.header.payload_len.checked_add(more));
+        self.header.payload_len = len.expect("a payload has at most 4 GiB");
+        self.len += range.len();
+        self.spans.push(Span::Slice { buffer, range });
+    }
+
     /// Adds bytes to the payload.
     ///
     /// # Panics

@@ -85,7 +85,7 @@ impl fmt::Display for Fault {
             Fault::Magic { seen, len } => {
                 match self.looks_like() {
                     Some(protocol) => write!(f, "this looks like {protocol}, not like a frame")?,
-                    None => write!(f, "this is no frame")?,
+                    None => write!(f, "not a frame")?,
                 }
                 let seen = &seen[..*len as usize];
                 write!(f, ": it begins with \"{}\", not with \"FG\"", seen.escape_ascii())

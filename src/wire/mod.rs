@@ -9,6 +9,7 @@ mod digest;
 mod draft;
 mod fault;
 mod header;
+pub mod layout;
 mod pairs;
 mod pattern_limits;
 mod patterns;

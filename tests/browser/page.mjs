@@ -160,7 +160,7 @@ const tests = {
     assert.equal((await gateway.status()).memory.limit_bytes, 64 * 1024 * 1024);
     await page.fill("#limit-outbox", "big");
     await page.click("[aria-label='Set outbox']");
-    await page.waitForFunction(() => document.getElementById("limits-said").textContent.includes("'big' is no size"));
+    await page.waitForFunction(() => document.getElementById("limits-said").textContent.includes("invalid size 'big'"));
     await picture(page, "limits");
     await page.keyboard.press("Escape");
     assert.equal(await page.locator("dialog[open]").count(), 0);

@@ -135,10 +135,10 @@ fn noise_and_other_protocols() {
     let noise: Vec<u8> =
         (0..64 * 1024u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     for (bytes, says) in [
-        (&noise[..], "this is no frame"),
+        (&noise[..], "not a frame"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "looks like HTTP"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "looks like TLS"),
-        (b"G", "this is no frame"),
+        (b"G", "not a frame"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "looks like SSH"),
     ] {
         let mut stranger = gateway.connect();

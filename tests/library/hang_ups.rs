@@ -1,6 +1,7 @@
 //! Peers that hang up, vanish or stall, over real sockets.
 
 use crate::support;
+use crate::support::skipped::skipped;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -131,7 +132,7 @@ fn a_subscriber_that_vanishes_is_given_up() {
         command
     };
     if !alone().args(["ip", "link", "set", "lo", "up"]).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: a network of its own wants unshare and ip, and a system that lets them");
+        skipped("hang_ups: a network of its own wants unshare and ip, and a system that lets them");
         return;
     }
     let itself = std::env::current_exe().unwrap();

@@ -14,4 +14,4 @@ mod hang_ups;
 mod parts;
 mod rust_handler;
 #[cfg(unix)]
-mod store_troubles;
+mod store;

@@ -49,11 +49,11 @@ fn parts_from_anywhere_in_any_order_become_one_frame() {
     send(&mut b, part(7, 0, 3, 2), 1);
     // Each is an order of its own, and what is refused leaves the others as they are.
     for (header, reason) in [
-        (part(7, 0, 3, 3), "part 0 came before"),
-        (part(7, 1, 2, 4), "it says 2 parts, those that came before say 3"),
-        (part(7, 3, 3, 5), "there is no part 3 of 3"),
-        (part(9, 1, 0, 6), "there is no part 1 of 0"),
-        (part(9, 0, 2000, 7), "2000 parts are more than 1024"),
+        (part(7, 0, 3, 3), "fragment 0 came before"),
+        (part(7, 1, 2, 4), "it says 2 fragments, those that came before say 3"),
+        (part(7, 3, 3, 5), "there is no fragment 3 of 3"),
+        (part(9, 1, 0, 6), "there is no fragment 1 of 0"),
+        (part(9, 0, 2000, 7), "2000 fragments are more than 1024"),
     ] {
         send(&mut b, header, 1);
         let (id, status, said) = told(&mut b);

@@ -33,8 +33,8 @@ fn wrong_usage_is_one_line_with_the_mend() {
     refused(&[], 2, &["requires a subcommand", "serve"]);
     refused(&["dance"], 2, &["dance"]);
     refused(&["serve", "--memroy", "1GiB"], 2, &["--memroy", "--memory"]);
-    refused(&["serve", "--memory", "lots"], 2, &["'lots' is no size", "16MiB"]);
-    refused(&["serve", "--drain", "soon"], 2, &["'soon' is no time", "30s"]);
+    refused(&["serve", "--memory", "lots"], 2, &["invalid size 'lots'", "16MiB"]);
+    refused(&["serve", "--drain", "soon"], 2, &["invalid time 'soon'", "30s"]);
     refused(&["serve", "--slow", "never"], 2, &["disconnect, pause, drop"]);
     refused(&["serve", "--workers", "0"], 2, &["'0' for '--workers <N>'", "allowed is 1 to 4096"]);
     refused(&["serve", "--idle-timeout", "1e19"], 2, &["'1e19'", "allowed is 1ms to 10years"]);
@@ -67,7 +67,7 @@ fn faults_of_the_files_are_named() {
     let mend = "unknown.toml line 2: unknown setting admni: did you mean admin?";
     refused(&["serve", "--config", &unknown], 2, &[mend]);
     let size = write("size.toml", "memory = \"big\"\n");
-    refused(&["serve", "--config", &size], 2, &["size.toml line 1", "'big' is no size"]);
+    refused(&["serve", "--config", &size], 2, &["size.toml line 1", "invalid size 'big'"]);
     refused(&["serve", "--config", "/nonexistent.toml"], 2, &["/nonexistent.toml", "give a TOML file"]);
     let empty = write("empty", "\n");
     refused(
@@ -103,11 +103,36 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["tail", "a..b"], 2, &["the pattern 'a..b'", "empty token"]);
     refused(&["tail", "--count", "0"], 2, &["--count"]);
     refused(&["tail", "--store", folder, "--ready-file", "x"], 2, &["--ready-file", "--store"]);
+    // A folder that is no store, an empty one, and one that is new.
+    refused(
+        &["tail", "--store", folder],
+        2,
+        &["no gateway has stored there", "give the folder of a gateway's --store"],
+    );
+    let empty = format!("{folder}/empty");
+    fs::create_dir(&empty).unwrap();
+    refused(&["tail", "--store", &empty], 2, &["it is empty", "--follow"]);
+    fs::write(format!("{empty}/.lock"), "").unwrap();
+    let output = framegate(&["tail", "--store", &empty]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    refused(
+        &["tail", "--store", "/nonexistent"],
+        2,
+        &["/nonexistent", "give the folder of a gateway's --store"],
+    );
+    let numbers = format!("{folder}/n.txt");
+    fs::write(&numbers, "1\n2\n").unwrap();
+    let mend = "give a file that framegate post --report wrote, with lines such as {\"source\":";
+    refused(
+        &["post", "--retry-failed", &numbers, "http://h/"],
+        2,
+        &["n.txt line 1 is not a line of a report", mend],
+    );
     refused(&["tail", "--ready-file", folder], 2, &["--ready-file", folder]);
     refused(&["send", "--confirm"], 2, &["--frames"]);
-    refused(&["tail", "--from", "7450"], 2, &["'7450' is no address", "HOST:PORT"]);
-    refused(&["send", "--to", "gateway:65536"], 2, &["'gateway:65536' is no address"]);
-    refused(&["bench", "frames", "gateway"], 2, &["'gateway' is no address", "HOST:PORT"]);
+    refused(&["tail", "--from", "7450"], 2, &["invalid address '7450'", "HOST:PORT"]);
+    refused(&["send", "--to", "gateway:65536"], 2, &["invalid address 'gateway:65536'"]);
+    refused(&["bench", "frames", "gateway"], 2, &["invalid address 'gateway'", "HOST:PORT"]);
     for alone in [&["--follow"][..], &["--since", "1h"]] {
         refused(&[&["tail"], alone].concat(), 2, &["--store"]);
         refused(&[&["tail", "--from", "127.0.0.1:1"], alone].concat(), 2, &[alone[0], "--from"]);
@@ -118,7 +143,7 @@ fn send_and_tail_refuse_what_cannot_work() {
     refused(&["bench"], 2, &["requires a subcommand", "frames, http", "bench --help"]);
     refused(&["ctl", "dance"], 2, &["dance"]);
     refused(&["ctl", "set", "memory"], 2, &["VALUE"]);
-    refused(&["ctl", "pause", "--wait", "soon"], 2, &["'soon' is no time"]);
+    refused(&["ctl", "pause", "--wait", "soon"], 2, &["invalid time 'soon'"]);
 }
 
 #[test]
@@ -141,7 +166,7 @@ fn post_refuses_what_cannot_work() {
     refused(&["post", "--watch", folder, url, "--source-id", "x"], 2, &["--source-id is not for --watch"]);
     refused(&["post", file, url, "--journal", file], 2, &["belongs to another source"]);
     refused(&["post", "--watch", file, url], 2, &["cannot watch", "give a folder"]);
-    refused(&["post", "--retry-failed", file, url], 2, &["cannot read the report", "line 1"]);
+    refused(&["post", "--retry-failed", file, url], 2, &["line 1 is not a line of a report"]);
 }
 
 #[test]

@@ -30,6 +30,8 @@ mod post;
 #[cfg(unix)]
 mod prometheus;
 #[cfg(unix)]
+mod skips;
+#[cfg(unix)]
 mod store_crash;
 #[cfg(unix)]
 mod stored;

@@ -67,8 +67,9 @@ fn idle_connections_cost_what_the_pages_say() {
     // A socket here and one there, and what both need beside.
     let files = rlimit::increase_nofile_limit(u64::MAX).expect("it can be read");
     if files < CONNECTIONS + 1_000 {
-        eprintln!("skipped: {files} open files are too few for {CONNECTIONS} connections: raise ulimit -n");
-        return;
+        let what =
+            format!("{files} open files are too few for {CONNECTIONS} idle connections: raise ulimit -n");
+        return crate::support::skipped::skipped(&what);
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).env_remove("RUST_LOG");

@@ -18,6 +18,7 @@ use framegate::wire::{Body, Header, Kind, Scheme, encode};
 use serde_json::Value;
 
 use support::PATIENCE;
+use support::process::Process;
 
 /// A store that frames are put into one by one.
 struct Storing {
@@ -114,6 +115,27 @@ fn tail_prints_in_the_order_in_which_it_was_stored() {
     let mine = expected.lines().filter(|line| line.starts_with("a.x"));
     assert_eq!(code, Some(0));
     assert_eq!(printed.lines().collect::<Vec<_>>(), mine.collect::<Vec<_>>());
+}
+
+#[test]
+fn tail_waits_for_a_store_that_is_being_made_and_names_the_store_of_a_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let process = Process::start(
+        framegate(&["tail", "--store", store, "--follow", "--count", "1"]).stdin(Stdio::null()),
+    );
+    process.says("is empty: waiting for a gateway that stores there");
+    let mut storing = Storing::start(folder.path(), Duration::from_secs(60));
+    storing.put("a.x");
+    let (code, printed, _) = process.end();
+    assert_eq!((code, printed.as_str()), (0, "a.x 0 1 payload 1\n"));
+    let topic = folder.path().join("a.x");
+    let (code, _, said) = run(&["tail", "--store", topic.to_str().unwrap()]);
+    let mend = format!(
+        "it is the folder of one topic: give --store {}",
+        folder.path().canonicalize().unwrap().display()
+    );
+    assert!(code == Some(2) && said.contains(&mend), "{said}");
 }
 
 #[test]

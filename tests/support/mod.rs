@@ -4,6 +4,7 @@
 pub mod desk;
 pub mod nginx;
 pub mod process;
+pub mod skipped;
 pub mod store;
 
 use std::io::{self, Read, Write};

@@ -171,7 +171,7 @@ function showAttention(status) {
   if (memory >= 0.9) add("bad", `Memory is ${joined(share(memory))} full: publishers wait in line for it.`, "h-full");
   const lost = state.samples.at(-1)?.lost ?? 0;
   if (lost > 0) add("bad", `${joined(short(lost))} copies of frames a second are lost to subscribers that are too slow or went away.`, "h-closed");
-  if (items.length === 0) add("calm", "All is well: nobody is behind, nobody is paused, nothing is refused.");
+  if (items.length === 0) add("calm", "All is well: no subscriber is behind, no publisher is paused, nothing is refused.");
 
   attend(items);
 }
@@ -204,7 +204,7 @@ function because(peer) {
     case "in_flight": return "its own frames are being verified";
     case "replies": return "it does not read its replies";
     case "handlers": return "as many frames wait for a handler as may";
-    case "parts": return "there is no room for its part of a product";
+    case "parts": return "there is no room for its fragment of a message";
     case "sinks": return "a sink takes no more for now";
     case "operator": return "an operator paused the gateway";
     case "draining": return "the gateway drains";
@@ -215,7 +215,7 @@ function because(peer) {
 
 function showLedger(ledger, hasSinks) {
   const terms = [
-    ["read", ledger.read, ""], ...(ledger.wholes ? [["wholes", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
+    ["read", ledger.read, ""], ...(ledger.wholes ? [["reassembled", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
     ["rejected", ledger.rejected_total, "+"], ...(ledger.wholes ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
     ["undelivered", ledger.undelivered, "+"], ["in flight", ledger.in_flight, "+"],
   ];
@@ -230,7 +230,7 @@ function showLedger(ledger, hasSinks) {
     return term;
   }));
   const came = ledger.read + (ledger.wholes ?? 0);
-  const sum = terms.filter(([name]) => name !== "read" && name !== "wholes").reduce((all, [, value]) => all + value, 0);
+  const sum = terms.filter(([name]) => name !== "read" && name !== "reassembled").reduce((all, [, value]) => all + value, 0);
   $("balance").className = `note ${sum === came ? "good" : "bad"}`;
   $("balance").textContent = sum === came ? "✓ balanced" : `✕ off by ${count(came - sum)}`;
   const notes = Object.entries(ledger.rejected).map(([name, value]) => `${name} ${count(value)}`);
@@ -288,8 +288,8 @@ function showMeters(status) {
     meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
   }
   if (status.parts.keys.now > 0) {
-    meter("Open keys", [status.parts.keys.now], status.parts.keys.max, count, `, the oldest for ${age(status.parts.oldest_seconds)}`);
-    meter("Their parts", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
+    meter("Incomplete messages", [status.parts.keys.now], status.parts.keys.max, count, `, the oldest for ${age(status.parts.oldest_seconds)}`);
+    meter("Their fragments", [status.parts.bytes.now], status.parts.bytes.max, inBytes);
   }
   for (const sink of status.sinks?.each ?? []) {
     if (sink.now) meter(`Requests of ${sink.name === "http" ? "the HTTP sink" : sink.name}`, [sink.now.in_flight], sink.now.max_in_flight, count, sink.now.waiting > 0 ? `, ${count(sink.now.waiting)} wait` : "");

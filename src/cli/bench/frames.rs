@@ -15,8 +15,8 @@ use super::watch::Watch;
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, Time, secret, signals};
 use crate::client;
+use crate::core::units::{grouped, held, many};
 use crate::tools::bench::frames::{Failed, Load, Options, Report};
-use crate::tools::bench::text::{grouped, many, size};
 use crate::tools::bench::{Panel, Plot};
 
 /// Loads a gateway with frames, checks the order, the digest and the arrival of each, and reports
@@ -30,13 +30,13 @@ pub struct Frames {
     /// Options of `serve` for the gateway that this starts, after -- [default: none]
     #[arg(last = true, value_name = "SERVE OPTION", conflicts_with = "gateway")]
     serve: Vec<OsString>,
-    /// Connections that publish
+    /// Connections that publish; 0 for none
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = in_range::<u32>())]
     publishers: u32,
-    /// Connections that each get every frame
+    /// Connections that each get every frame; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = in_range::<u32>())]
     subscribers: u32,
-    /// Bytes of each payload
+    /// Bytes of each payload; 0 for empty ones
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = in_range::<Size>())]
     payload: Size,
     /// Frames a second of all publishers together, or max for as fast as the gateway reads
@@ -45,13 +45,13 @@ pub struct Frames {
     /// How long frames are sent
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = in_range::<Time>())]
     duration: Time,
-    /// Connections that publish large frames beside, as fast as the gateway reads
+    /// Connections that publish large frames beside, as fast as the gateway reads; 0 for none
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u32>())]
     big: u32,
-    /// Bytes of each payload of those
+    /// Bytes of each payload of those; 0 for empty ones
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = in_range::<Size>())]
     big_payload: Size,
-    /// Connections that say nothing
+    /// Connections that say nothing; 0 for none
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u32>())]
     idle: u32,
     /// The topic of the frames; large ones get it with .large behind [default: bench. and a random number]
@@ -106,7 +106,7 @@ impl Frames {
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
-            return Err(Failure::usage("there is nobody to publish: give --publishers, --big or --idle"));
+            return Err(Failure::usage("nothing publishes: give --publishers, --big or --idle"));
         }
         let own = match &self.gateway {
             Some(_) => None,
@@ -177,9 +177,9 @@ fn plot(report: &Report) -> Plot {
     Plot {
         title: format!(
             "framegate bench frames: {} of {} {pace}, {}",
-            many(report.publishers, "publisher"),
-            size(report.frames.payload_bytes),
-            many(report.subscribers, "subscriber")
+            many(report.publishers as u64, "publisher"),
+            held(report.frames.payload_bytes as u64),
+            many(report.subscribers as u64, "subscriber")
         ),
         panels: vec![Panel::rate(&report.figures, "frames/s"), Panel::latency(&report.figures)],
     }

@@ -30,34 +30,34 @@ pub struct Http {
     /// Each waits a random whole number of seconds, from 1 to half of this, before it sends again
     #[arg(short, long, value_name = "TIME", default_value = "60s", conflicts_with_all = ["think", "rate"], value_parser = in_range::<Time>())]
     keepalive: Time,
-    /// Waits so long instead, such as 1s..30s; 0 sends back to back [default: as --keepalive says]
+    /// Waits this long instead, such as 1s..30s; 0 sends back to back [default: as --keepalive says]
     #[arg(long, value_name = "A..B", conflicts_with = "rate", value_parser = parts_in_range::<Range>(ends))]
     think: Option<Range>,
-    /// Sends so many requests a second over all connections, each when it is due [default: no rate]
+    /// Sends this many requests a second over all connections, each when it is due [default: no rate]
     #[arg(long, value_name = "N", value_parser = in_range::<Rate>())]
     rate: Option<Rate>,
-    /// Opens so many connections each --ramp-every
+    /// Opens this many connections each --ramp-every
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = in_range::<u32>())]
     ramp: u32,
-    /// See --ramp
+    /// See --ramp; 0 opens all at once
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = in_range::<Time>())]
     ramp_every: Time,
     /// The method [default: HEAD, or POST with a --body]
     #[arg(long, value_name = "METHOD", value_parser = parse_method)]
     method: Option<Method>,
-    /// A header of every request; may be given many times [default: Host and User-Agent]
+    /// A header of every request; can be repeated [default: Host and User-Agent]
     #[arg(long = "header", value_name = "'K: V'")]
     headers: Vec<Field>,
     /// The body of every request [default: none]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// How long a connection may take to stand, and each response to be whole
+    /// How long connecting may take, and each complete response
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = in_range::<Time>())]
     timeout: Time,
     /// Ends after this long [default: when it is interrupted]
     #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
     duration: Option<Time>,
-    /// Ends after so many requests [default: when it is interrupted]
+    /// Ends after this many requests [default: when it is interrupted]
     #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     requests: Option<u64>,
     /// Statuses that are no errors, and no others: 404, 200-299 or 2xx [default: below 400]
@@ -66,7 +66,7 @@ pub struct Http {
     /// Does not open a connection again that ended [default: opens it again]
     #[arg(long)]
     no_reconnect: bool,
-    /// Takes any certificate [default: those that the system trusts]
+    /// Does not verify the server's certificate [default: verifies it]
     #[arg(long)]
     insecure: bool,
     #[command(flatten)]
@@ -184,7 +184,7 @@ impl Http {
             ok_status: OkStatus::new(self.ok_status.clone()),
             sources: self.source.bind.clone(),
             insecure: self.insecure,
-            seed: fastrand::u64(..),
+            seed: crate::runtime::chance(),
         })
     }
 

@@ -22,7 +22,7 @@ pub struct Output {
     /// Draws what happened when, as SVG [default: draws nothing]
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Exits 1 above: p50, p90, p99, p999 or max=TIME, errors=N or N% [default: errors=0]
+    /// Exits 1 above: p50, p90, p99, p999 or max=TIME, errors=N or N%; 0 allows none [default: errors=0]
     #[arg(long, value_name = "WHAT=MOST", value_delimiter = ',', value_parser = parts_in_range::<Threshold>(times))]
     fail_above: Vec<Threshold>,
 }

@@ -26,7 +26,7 @@ impl OwnGateway {
             failed(format!("cannot find this program to start a gateway: {why}: give its ADDR"))
         })?;
         let mut command = Command::new(program);
-        // Two benches at once must not want the same port; whoever asks for the admin server gets it.
+        // Two benches at once must not want the same port; the option --admin starts the admin server.
         let asks =
             |option: &OsString| option.to_str().is_some_and(|text| text.split('=').next() == Some("--admin"));
         let admin = if options.iter().any(asks) { &[][..] } else { &["--admin", "off"] };

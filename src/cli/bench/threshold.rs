@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::cli::Time;
-use crate::tools::bench::text::{grouped, time};
+use crate::core::units::{grouped, latency};
 use crate::tools::bench::{Figures, Percentiles};
 
 /// The most that a figure may be.
@@ -68,7 +68,7 @@ impl Threshold {
                     return Some(format!("nothing was measured, so {self} is not met"));
                 };
                 let (found, most_us) = (percentile.of(all), most.0.as_secs_f64() * 1e6);
-                (found > most_us).then(|| format!("{} {} is above {most}", percentile.name(), time(found)))
+                (found > most_us).then(|| format!("{} {} is above {most}", percentile.name(), latency(found)))
             }
             Threshold::Errors(most) => {
                 (errors > most).then(|| format!("{} errors are more than {}", grouped(errors), grouped(most)))

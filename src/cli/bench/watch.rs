@@ -1,4 +1,4 @@
-//! How far a bench is, where somebody sees it.
+//! Progress of a bench, on a terminal.
 
 use std::time::Duration;
 

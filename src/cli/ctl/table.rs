@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::core::units::{about, grouped, plain};
-use crate::tools::bench::text::time;
+use crate::core::units::{about, grouped, held, latency, plain};
 
 /// Characters of a row of settings, within what every terminal has.
 const WIDTH: usize = 76;
@@ -58,20 +57,20 @@ fn head(status: &Value, out: &mut String) {
 fn ledger(ledger: &Value, has_sinks: bool, out: &mut String) {
     let count = |name: &str| number(&ledger[name]);
     // Nothing where there are no parts.
-    let some = |name: &str| match ledger[name].as_u64() {
+    let some = |field: &str, name: &str| match ledger[field].as_u64() {
         None | Some(0) => String::new(),
-        Some(_) => format!(" + {name} {}", number(&ledger[name])),
+        Some(_) => format!(" + {name} {}", number(&ledger[field])),
     };
     line(
         out,
         format_args!(
             "\nframes: read {}{} = delivered {} + control {} + rejected {}{} + dropped {} + undelivered {} + in flight {}",
             count("read"),
-            some("wholes"),
+            some("wholes", "reassembled"),
             count("delivered"),
             count("control"),
             count("rejected_total"),
-            some("assembled"),
+            some("assembled", "assembled"),
             count("dropped"),
             count("undelivered"),
             count("in_flight"),
@@ -119,12 +118,15 @@ fn fullness(status: &Value, out: &mut String) {
     let parts = &status["parts"];
     if parts["keys"]["now"].as_u64().unwrap_or(0) > 0 {
         let keys = ["now", "max"].map(|field| number(&parts["keys"][field]));
-        line(out, format_args!("  {:20}{:>14}{:>14}", "open keys", keys[0], keys[1]));
+        line(out, format_args!("  {:20}{:>14}{:>14}", "incomplete messages", keys[0], keys[1]));
         let held = ["now", "max"].map(|field| bytes(&parts["bytes"][field]));
-        line(out, format_args!("  {:20}{:>14}{:>14}", "their parts", held[0], held[1]));
+        line(out, format_args!("  {:20}{:>14}{:>14}", "their fragments", held[0], held[1]));
         line(
             out,
-            format_args!("\nthe oldest open key has waited {} for a part", age(&parts["oldest_seconds"])),
+            format_args!(
+                "\nthe oldest incomplete message has waited {} for a fragment",
+                age(&parts["oldest_seconds"])
+            ),
         );
     }
     let seconds = |name: &str| window[name].as_f64().unwrap_or(0.0);
@@ -280,7 +282,7 @@ fn peers(status: &Value, out: &mut String) {
             line(out, format_args!("  and {} more; --json has them", rows.len() - ROWS));
         }
     };
-    list("slow subscribers:", "nobody is behind", &status["slow"], &|peer| {
+    list("slow subscribers:", "no subscriber is behind", &status["slow"], &|peer| {
         let mut row = format!(
             "{} wait, the oldest for {}; took nothing for {}",
             bytes(&peer["pending_bytes"]),
@@ -292,16 +294,16 @@ fn peers(status: &Value, out: &mut String) {
         }
         row
     });
-    list("paused publishers:", "nobody is paused", &status["paused"], &|peer| {
+    list("paused publishers:", "no publisher is paused", &status["paused"], &|peer| {
         let cause = peer["cause"].as_str().unwrap_or("?").replace('_', " ");
         let by = peer["by"].as_str().map(|by| format!(" {by}")).unwrap_or_default();
         format!("for {}, by {cause}{by}", age(&peer["paused_seconds"]))
     });
-    list("frames refused:", "nobody's frames are refused", &status["rejected"], &|peer| {
+    list("frames refused:", "no frames are refused", &status["rejected"], &|peer| {
         let last = peer["last"].as_str().unwrap_or("?");
         format!("{} refused, the last {} ago ({last})", number(&peer["rejected"]), age(&peer["last_seconds"]))
     });
-    list("closed lately:", "nobody was closed yet", &status["closed"], &|peer| {
+    list("closed lately:", "no connection was closed yet", &status["closed"], &|peer| {
         let reason = peer["reason"].as_str().unwrap_or("?");
         let [read, written] = ["frames_read", "frames_written"].map(|name| number(&peer[name]));
         format!(
@@ -328,11 +330,11 @@ fn number(value: &Value) -> String {
 }
 
 fn bytes(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), |bytes| bytesize::ByteSize(bytes as u64).display().iec().to_string())
+    value.as_f64().map_or("-".into(), |bytes| held(bytes as u64))
 }
 
 fn micros(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), time)
+    value.as_f64().map_or("-".into(), latency)
 }
 
 /// To the two largest units.
@@ -398,7 +400,7 @@ mod tests {
             "    orders.eu: 4,000 frames, 4.0 KiB",
             "    (the empty topic): 1 frame, -",
             "settings:\n  memory 1MiB\n",
-            "nobody was closed yet",
+            "no connection was closed yet",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
@@ -409,6 +411,6 @@ mod tests {
         assert!(rows.len() > 5 && rows.iter().all(|row| row.len() <= WIDTH), "{rows:?}");
         assert_eq!(rows.join(" "), words.join(", "));
         // Another version may leave anything out.
-        assert!(status(&json!({})).contains("nobody is behind"));
+        assert!(status(&json!({})).contains("no subscriber is behind"));
     }
 }

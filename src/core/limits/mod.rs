@@ -108,13 +108,13 @@ pub const WRITE_TURN: usize = bound(4 * MIB, 6 * KIB);
 /// of the large ones. One subscriber alone would lose 4 to 10 %.
 pub const WRITE_TURN_SHARED: usize = bound(2 * MIB, 4 * KIB);
 
-/// 16 MiB written in a turn to all peers together, some 5 ms: whoever publishes waits no longer for what others get,
+/// 16 MiB written in a turn to all peers together, some 5 ms: a publisher waits no longer for what others get,
 /// however many they are. One subscriber of many publishers never reaches it. With 4 MiB, a hundred subscribers got a
 /// third less at saturation with frames of 256 B: each write was too small.
 pub const WRITE_TURN_ALL: usize = bound(16 * MIB, 12 * KIB);
 
 /// 64 KiB of it for each peer at least: less is not worth a write. Those for whom nothing is left come first in the next
-/// turn. Whoever waits for no more than that waits for nobody.
+/// turn. A peer that waits for no more than that waits for no other.
 pub const WRITE_SHARE: usize = bound(64 * KIB, 512);
 
 /// 10 ms after a turn in which several were written to, others are likely to come.
@@ -142,7 +142,8 @@ pub const PATIENCE_IDLE: Duration = Duration::from_millis(100);
 pub const PATIENCE_TOTAL: Duration = Duration::from_secs(1);
 
 /// 1 s: memory is taken back from peers that have stalled for as long, once someone has waited for it for as long, or
-/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]).
+/// before that, where it is nearly full and stalled peers hold much of it (see [`RECLAIM_SHARE`]). A peer for which more
+/// waits than is free has stalled after [`PATIENCE_IDLE`].
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(1);
 
 /// 256 bytes charged for each buffer beside its bytes: the allocation's header, its counts, its
@@ -305,10 +306,10 @@ pub const SURVEY_ROWS: usize = 20;
 /// 100 connections that ended are remembered.
 pub const CLOSED_KEPT: usize = 100;
 
-/// 4,096 worker threads: more is a slip of the finger.
+/// 4,096 worker threads: more is probably a typing error.
 pub const WORKERS_MAX: usize = 4096;
 
-/// 1,024 handlers: more is a slip of the finger.
+/// 1,024 handlers: more is probably a typing error.
 pub const HANDLERS_MAX: usize = 1024;
 
 /// 256 calls of a handler in Rust with the workers: the rest of the queue is for verifying.

@@ -60,5 +60,5 @@ pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`STORE_RETRY_FIRST`].
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// 10 s: how long whoever ends the store waits for its thread, which a disk may hold up.
+/// 10 s: how long the end of the store waits for its thread, which a disk may hold up.
 pub const STORE_END: Duration = Duration::from_secs(10);

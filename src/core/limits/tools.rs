@@ -115,7 +115,7 @@ pub const POST_TAKE_TURN: usize = 1024;
 pub const POST_JOURNAL_LINE_MAX: u64 = 64 * 1024;
 
 /// 64 KiB of the beginning of a file, by which it is known again: a read.
-pub const POST_PRINT_HEAD: u64 = 64 * 1024;
+pub const POST_FILE_HEAD: u64 = 64 * 1024;
 
 /// 200 ms between two syncs of the journals: what a crash of the machine makes `post` send again.
 pub const POST_SYNC_EVERY: Duration = Duration::from_millis(200);

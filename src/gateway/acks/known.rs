@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Acks;
 use super::sink_set::SinkSet;
 use super::tickets::Ticket;
+use crate::core::units::about;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::observe::notices::Notice;
 use crate::wire::{DIGEST, Verified};
@@ -44,8 +45,8 @@ impl Acks {
         if dedup.forgotten_early() > early {
             let message = format_args!(
                 "the deduplication window is full: digests are forgotten early, and copies of what was accepted more \
-                 than {:.1?} ago are taken as new; more --memory or a shorter --dedup mends it",
-                dedup.reach(ctx.now)
+                 than {} ago are taken as new: raise --memory or shorten --dedup",
+                about(dedup.reach(ctx.now))
             );
             ctx.notices.say(Notice::DedupFull, log::Level::Warn, ctx.now, message);
         }

@@ -340,7 +340,7 @@ impl Distribution {
         room: &mut Option<Charge>,
     ) -> Effect {
         if ctx.config.calls() {
-            let reason = "parts are not assembled where a handler answers: send whole frames";
+            let reason = "fragments are not reassembled where a handler answers: send whole frames";
             return Effect::Reject(Status::Rejected, reason.into());
         }
         if let Err(error) = self.egress.route(frame.topic) {

@@ -14,7 +14,7 @@ use crate::runtime::net::Net;
 use crate::wire::Status;
 
 /// The reason of EXPIRED.
-const LATE: &str = "the other parts did not come within the lease";
+const LATE: &str = "the other fragments did not come within the lease";
 
 /// Whether fragments may still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Checked, Draft, HEADER, Header, Kind, Status, Verified};
 
 /// The reason of EXPIRED.
-pub(super) const NO_ROOM: &str = "there was no room for more parts (lease-pressure expire)";
+pub(super) const NO_ROOM: &str = "there was no room for more fragments (lease-pressure expire)";
 
 impl Fragments {
     /// A fragment whose topic is checked: held, or refused, or its connection waits with it.

@@ -1,10 +1,11 @@
 //! Connections that wait go on, and memory is taken back for them from peers that have stalled.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use super::admission::Admission;
-use crate::core::limits::{GONE, OUTBOX_ENTRY, RECLAIM_AFTER, RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN};
+use crate::core::limits::{
+    GONE, OUTBOX_ENTRY, PATIENCE_IDLE, RECLAIM_AFTER, RECLAIM_ENTRIES, RECLAIM_SHARE, RECLAIM_TURN,
+};
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::{CloseReason, Gate, SlowPolicy};
@@ -97,7 +98,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Bytes that giving up a peer would free (at most: others may share them).
     fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
-        let stalled = |time: Option<Duration>| time.is_some_and(|time| time >= RECLAIM_AFTER);
         let unread = match self.ctx.config.slow {
             // Its publishers wait by choice, for as long as the slow timeout says.
             SlowPolicy::Pause => conn.writing.replies_pending,
@@ -105,18 +105,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         match conn.state {
             State::Open | State::Draining => {
-                let unread = if stalled(conn.writing.unread_for(self.ctx.now)) { unread } else { 0 };
-                let begun = if stalled(conn.reading.stalled_for(self.ctx.now)) {
-                    conn.reading.begun_charge()
-                } else {
-                    0
-                };
+                let unread = if self.is_behind(conn) { unread } else { 0 };
+                let begun = if self.has_stopped_sending(conn) { conn.reading.begun_charge() } else { 0 };
                 unread + begun
             }
             // It was to have time for its last word.
-            State::Closing if stalled(conn.writing.unread_for(self.ctx.now)) => conn.writing.outbox.pending(),
+            State::Closing if self.is_behind(conn) => conn.writing.outbox.pending(),
             State::Ending | State::Closing | State::Lingering | State::Lost | State::Gone => 0,
         }
+    }
+
+    /// Whether a peer has taken nothing of what is meant for it for so long that memory may be taken back from it: the
+    /// less is free, the less of it may wait for a peer that does not read. So the many that stop reading at once are
+    /// given up before what they hold is all there is.
+    fn is_behind(&self, conn: &Conn<N::Socket>) -> bool {
+        let outbox = &conn.writing.outbox;
+        let held = outbox.pending() + outbox.len() * OUTBOX_ENTRY;
+        let longest = if held > self.ctx.memory.small_free() { PATIENCE_IDLE } else { RECLAIM_AFTER };
+        conn.writing.unread_for(self.ctx.now).is_some_and(|time| time >= longest)
+    }
+
+    /// Whether nothing has come of what a peer has begun to send for as long.
+    fn has_stopped_sending(&self, conn: &Conn<N::Socket>) -> bool {
+        conn.reading.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER)
     }
 
     fn give_up_stalled(&mut self, id: ConnId) {
@@ -124,11 +135,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Closing {
             return self.conns.lose(id, CloseReason::Reclaimed);
         }
-        let behind = conn.writing.unread_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        let begun = conn.reading.stalled_for(self.ctx.now).is_some_and(|time| time >= RECLAIM_AFTER);
-        if begun {
+        if self.has_stopped_sending(conn) {
             self.conns.close(id, CloseReason::Reclaimed, 0);
-        } else if behind {
+        } else if self.is_behind(conn) {
             // Under the drop policy a subscriber is closed only where nothing is left to drop.
             let drops = self.ctx.config.slow == SlowPolicy::Drop
                 && self.distribution.egress.drop_oldest(&mut self.conns, &mut self.ctx, id, 0);

@@ -1,4 +1,4 @@
-//! Which connections the store's system dropped before they stood, and how many are tried at once.
+//! Which connections the server's system dropped before they stood, and how many are tried at once.
 //!
 //! Where a program accepts more slowly than connections come and few may wait (five, of Python's `http.server`), its
 //! system drops what asks for one more. Nothing is said of that: this machine's system asks again after 1 s, then 2 s
@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::doors::{BURST, TICK};
+use super::connection_limit::{BURST, TICK};
 use super::overtaken::{Begun, Line};
 
 /// The quickest connection is forgotten by one in 64 with each one that takes longer.
@@ -38,17 +38,17 @@ struct Attempts {
 }
 
 impl Connecting {
-    /// A connection to a place was begun.
-    pub fn began(&mut self, place: usize, begun: Begun) {
-        if self.0.len() <= place {
-            self.0.resize_with(place + 1, Attempts::default);
+    /// A connection to an endpoint was begun.
+    pub fn began(&mut self, endpoint: usize, begun: Begun) {
+        if self.0.len() <= endpoint {
+            self.0.resize_with(endpoint + 1, Attempts::default);
         }
-        self.0[place].line.began(begun);
+        self.0[endpoint].line.began(begun);
     }
 
-    /// The store's system agreed to a connection to a place that was begun then.
-    pub fn stood(&mut self, place: usize, began: Instant, now: Instant) {
-        let attempts = &mut self.0[place];
+    /// The server's system agreed to a connection to an endpoint that was begun then.
+    pub fn stood(&mut self, endpoint: usize, began: Instant, now: Instant) {
+        let attempts = &mut self.0[endpoint];
         attempts.line.ended(began);
         let took = now.saturating_duration_since(began);
         let quickest = attempts.quickest.map_or(took, |quickest| took.min(quickest + quickest / FORGOTTEN));
@@ -78,9 +78,9 @@ impl Connecting {
         self.0.iter().filter_map(|attempts| attempts.line.due(attempts.patience()?)).min()
     }
 
-    /// Whether one more may be begun to a place.
-    pub fn has_room(&self, place: usize, now: Instant) -> bool {
-        self.0.get(place).is_none_or(|attempts| match attempts.next_probe() {
+    /// Whether one more may be begun to an endpoint.
+    pub fn has_room(&self, endpoint: usize, now: Instant) -> bool {
+        self.0.get(endpoint).is_none_or(|attempts| match attempts.next_probe() {
             None => attempts.line.len() < attempts.window(),
             Some(at) => at <= now,
         })
@@ -132,13 +132,13 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::doors::Doors;
+    use super::super::connection_limit::ConnectionLimit;
     use super::*;
     use std::collections::{BTreeMap, HashSet};
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A store's system and its program.
+    /// A server's system and its program.
     struct Store {
         /// From here to there and back.
         round_trip: Duration,
@@ -185,7 +185,7 @@ mod tests {
         /// Until almost all are accepted, or so long: how long that took.
         fn run(&mut self, store: &Store, most: Duration) -> Duration {
             let start = Instant::now();
-            let (mut doors, mut connecting) = (Doors::new(WANTED), Connecting::default());
+            let (mut limit, mut connecting) = (ConnectionLimit::new(WANTED), Connecting::default());
             let step = MS / 10;
             let (mut at, mut next_accept) = (Duration::ZERO, store.accepts_after);
             while self.accepted < ALMOST_ALL && at < most {
@@ -208,11 +208,11 @@ mod tests {
                 }
                 connecting.retain(|begun| self.pending.contains(&begun.index));
                 let open = self.accepted + self.waiting + self.asked.len();
-                for _ in 0..doors.room(now, open) {
+                for _ in 0..limit.room(now, open) {
                     if !connecting.has_room(0, now) {
                         break;
                     }
-                    doors.opened(now);
+                    limit.opened(now);
                     let begun = Begun { at: now, index: self.begun, serial: self.begun };
                     connecting.began(0, begun);
                     self.pending.insert(begun.index);
@@ -232,7 +232,7 @@ mod tests {
     };
 
     #[test]
-    fn a_store_that_accepts_slowly_never_waits() {
+    fn a_server_that_accepts_slowly_never_waits() {
         // The farther it is, the later is it seen that too many are on their way.
         for (accepts_every, round_trip) in
             [(MS / 4, MS / 10), (MS, MS / 10), (3 * MS, MS / 10), (20 * MS, MS / 10), (3 * MS, 5 * MS)]
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_takes_all_gets_all_at_once() {
+    fn a_server_that_takes_all_gets_all_at_once() {
         let best = TICK * (WANTED / BURST) as u32;
         for round_trip in [MS / 10, 10 * MS, 200 * MS] {
             let store = Store { round_trip, backlog: WANTED, accepts_every: MS / 10, ..PYTHON };
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_stands_still_is_asked_now_and_then() {
+    fn a_server_that_stands_still_is_asked_now_and_then() {
         let store = Store { accepts_after: 5000 * MS, ..PYTHON };
         let mut sim = Sim::default();
         sim.run(&store, store.accepts_after);
@@ -275,10 +275,10 @@ mod tests {
         let mut connecting = Connecting::default();
         for n in 0..1000 {
             let now = start + n * MS;
-            for place in 0..2 {
-                if connecting.has_room(place, now) {
-                    let index = 2 * n as usize + place;
-                    connecting.began(place, Begun { at: now, index, serial: index });
+            for endpoint in 0..2 {
+                if connecting.has_room(endpoint, now) {
+                    let index = 2 * n as usize + endpoint;
+                    connecting.began(endpoint, Begun { at: now, index, serial: index });
                 }
             }
             connecting.stood(1, now, now + MS);

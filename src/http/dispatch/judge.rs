@@ -1,4 +1,4 @@
-//! What an answer means for its letter.
+//! What an answer means for its request.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::core::limits::{COURIER_ANSWER_MAX, COURIER_QUOTE_MAX};
+use crate::core::limits::{DISPATCH_ANSWER_MAX, DISPATCH_QUOTE_MAX};
 use crate::http::wire::status_text;
 
 /// An answer, as far as it counts.
@@ -14,7 +14,7 @@ use crate::http::wire::status_text;
 pub struct Answer<'a> {
     /// Its status.
     pub status: u16,
-    /// How long the store asks to be left alone.
+    /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
     /// Where it says that it has moved to.
     pub location: Option<&'a str>,
@@ -24,25 +24,25 @@ pub struct Answer<'a> {
     pub is_whole: bool,
 }
 
-/// What an answer means for its letter.
+/// What an answer means for its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The store has it.
+    /// The server has it.
     Stored,
     /// Another try may do better, not before so long.
     Again(Reason, Option<Duration>),
-    /// The store does not want it.
+    /// The server does not want it.
     Failed(Reason),
 }
 
-/// Why a letter was not stored.
+/// Why a request was not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// What it is counted under, in a few words.
     pub kind: String,
     /// The answer's status, if there was one.
     pub status: Option<u16>,
-    /// The kind and what the store said, in one line.
+    /// The kind and what the server said, in one line.
     pub text: String,
 }
 
@@ -109,17 +109,17 @@ pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
 /// The first characters of a body, in one line.
 fn quote(body: &[u8]) -> String {
     // Of a character that is cut off at the end nothing is shown, of bytes that are none a mark.
-    one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * COURIER_QUOTE_MAX)]))
+    one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * DISPATCH_QUOTE_MAX)]))
 }
 
 fn one_line(text: &str) -> String {
-    crate::core::units::one_line(text).chars().take(COURIER_QUOTE_MAX).collect()
+    crate::core::units::one_line(text).chars().take(DISPATCH_QUOTE_MAX).collect()
 }
 
 impl OkWhen {
     fn check(&self, answer: &Answer<'_>) -> Result<(), String> {
         if !answer.is_whole {
-            return Err(format!("of more than {COURIER_ANSWER_MAX} bytes, too many to be judged"));
+            return Err(format!("of more than {DISPATCH_ANSWER_MAX} bytes, too many to be judged"));
         }
         let Ok(json) = serde_json::from_slice::<Value>(answer.body) else {
             return Err("no JSON".into());

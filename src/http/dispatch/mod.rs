@@ -1,4 +1,4 @@
-//! Carries letters to one store over HTTP: a bounded number at once, over connections that are used again, and
+//! Sends requests to one server over HTTP: a bounded number at once, over connections that are used again, and
 //! again where that may help. `post` and the HTTP sink are made of it.
 //!
 //! ```text
@@ -6,32 +6,32 @@
 //!          └───── waiting for another try ────┘
 //! ```
 //!
-//! How many requests are under way is [`pace`]'s to say, how many connections [`doors`]' is; what an answer means is
-//! [`judge`]'s, how long to wait before another try [`retry`]'s, which connections the store's system dropped
-//! [`connecting`]'s, and which its program never took [`taken`]'s. These six are pure: told the time and given dice.
+//! How many requests are under way is [`pace`]'s to say, how many connections [`connection_limit`]' is; what an answer means is
+//! [`judge`]'s, how long to wait before another try [`retry`]'s, which connections the server's system dropped
+//! [`connecting`]'s, and which its program never took [`unaccepted`]'s. These six are pure: told the time and given a source of chance.
 
 mod conn;
 pub mod connecting;
-pub mod doors;
+pub mod connection_limit;
+mod connections;
+mod dispatcher;
 pub mod judge;
-mod life;
 pub mod overtaken;
 pub mod pace;
 mod refusing;
 pub mod retry;
-mod round;
-pub mod taken;
+pub mod unaccepted;
 
 use std::time::Duration;
 
-use crate::core::limits::COURIER_CONNECT;
+use crate::core::limits::DISPATCH_CONNECT;
 use crate::http::wire::{Field, Target};
 use judge::{OkWhen, Reason};
 
-pub use round::Courier;
+pub use dispatcher::Dispatcher;
 
-/// What is carried.
-pub trait Letter {
+/// What is sent.
+pub trait Request {
     /// Header fields of its own.
     fn fields(&self) -> Vec<Field>;
 
@@ -42,7 +42,7 @@ pub trait Letter {
     fn body_at(&self, at: usize) -> &[u8];
 }
 
-/// How letters are carried.
+/// How requests are sent.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where they go.
@@ -53,7 +53,7 @@ pub struct Options {
     pub max_in_flight: usize,
     /// Connections open at once.
     pub max_connections: usize,
-    /// Whether it finds out how many requests at once the store takes.
+    /// Whether it finds out how many requests at once the server takes.
     pub adaptive: bool,
     /// How long an answer may take to be whole.
     pub timeout: Duration,
@@ -63,29 +63,29 @@ pub struct Options {
     pub ok_when: Option<OkWhen>,
     /// Whether anybody's certificate will do.
     pub insecure: bool,
-    /// What happens while the store cannot be reached.
-    pub away: Away,
+    /// What happens while the server cannot be reached.
+    pub when_unreachable: Unreachable,
     /// How long it is waited for.
     pub patience: Duration,
-    /// What the dice begin with.
+    /// What its source of chance begins with.
     pub seed: u64,
 }
 
-/// What happens while the store cannot be reached.
+/// What happens while the server cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Away {
+pub enum Unreachable {
     /// It is waited for without end.
     Waits,
-    /// It is waited for, if it was there before; then nothing more is carried.
+    /// It is waited for, if it was there before; then nothing more is sent.
     Ends,
     /// It is waited for; then what waits fails, and what comes later does so at once, until it is back.
     Fails,
 }
 
-/// What became of a letter.
+/// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store has it.
+    /// The server has it.
     Stored,
     /// It is given up.
     Failed(Reason),
@@ -93,29 +93,29 @@ pub enum Outcome {
     Unsent,
 }
 
-/// A letter that is under way no more.
+/// A request that is under way no more.
 #[derive(Debug)]
 pub struct Ended<L> {
     /// What was given.
-    pub letter: L,
+    pub request: L,
     /// How often it was tried.
     pub tries: u32,
     /// What became of it.
     pub outcome: Outcome,
-    /// Whether it was given up because the store is away, whatever its own tries came to.
-    pub is_away: bool,
+    /// Whether it was given up because the server is unreachable, whatever its own tries came to.
+    pub is_unreachable: bool,
 }
 
-/// What a courier did so far.
+/// What a dispatcher did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that were begun.
     pub requests: u64,
-    /// Of those, how many were not a letter's first.
+    /// Of those, how many were not a request's first.
     pub retries: u64,
-    /// Connections that the store refused.
+    /// Connections that the server refused.
     pub refused: u64,
-    /// Connections that the store's system agreed to and its program did not take.
+    /// Connections that the server's system agreed to and its program did not take.
     pub not_taken: u64,
     /// Connections that were open at once, at most.
     pub connections_max: usize,
@@ -135,13 +135,13 @@ impl Options {
             retries: 0,
             ok_when: None,
             insecure: false,
-            away: Away::Fails,
+            when_unreachable: Unreachable::Fails,
             patience: Duration::from_secs(60),
             seed: 1,
         }
     }
 
     fn connect_timeout(&self) -> Duration {
-        self.timeout.min(COURIER_CONNECT)
+        self.timeout.min(DISPATCH_CONNECT)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// How many requests may be under way at once: at most what was asked for, fewer while the store says that this
+/// How many requests may be under way at once: at most what was asked for, fewer while the server says that this
 /// is too much. 1 ≤ limit ≤ most.
 ///
-/// A store that answers "too much" (429, 503) has the others under way: so many it takes. From there the limit
+/// A server that answers "too much" (429, 503) has the others under way: so many it takes. From there the limit
 /// grows by one each time that as many answers as it allows were good ones. When it is to find the number itself,
 /// it begins with few, doubles until something speaks against it, and takes a latency that rises for a no, too.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Pace {
 struct Finder {
     /// Nothing has spoken against more yet.
     doubles: bool,
-    /// The least latency of late, which is what an unburdened store needs.
+    /// The least latency of late, which is what an unburdened server needs.
     base: Option<Duration>,
     /// Of this round: how many answers, and their latencies together.
     answers: u32,
@@ -87,7 +87,7 @@ impl Pace {
         (finder.answers, finder.total, finder.peak) = (0, Duration::ZERO, 0);
         let base = finder.base.unwrap_or(mean);
         if mean > base.mul_f64(RISEN) {
-            // A store may have become slower for good: the least is forgotten bit by bit.
+            // A server may have become slower for good: the least is forgotten bit by bit.
             finder.base = Some(base.mul_f64(1.1));
             self.cut(busy);
         } else if is_full {
@@ -95,7 +95,7 @@ impl Pace {
         }
     }
 
-    /// The store said that this is too much, or took too long, with `busy` requests still under way.
+    /// The server said that this is too much, or took too long, with `busy` requests still under way.
     pub fn overloaded(&mut self, busy: usize) {
         match self.finds {
             None => self.limit = self.limit.min(busy as f64).max(1.0),
@@ -124,7 +124,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_store_that_takes_a_hundred_gets_a_hundred() {
+    fn a_server_that_takes_a_hundred_gets_a_hundred() {
         let mut pace = Pace::new(1000, false);
         assert_eq!(pace.limit(), 1000);
         for busy in (100..1000).rev() {
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(pace.limit(), 1000);
     }
 
-    /// A store that works on so many at once and lets the others wait in line, in turns of one service time.
+    /// A server that works on so many at once and lets the others wait in line, in turns of one service time.
     fn settle(most: usize, capacity: usize, refuses: bool) -> Vec<usize> {
         let mut pace = Pace::new(most, true);
         let mut under_way = VecDeque::new();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adaptive_pace_finds_what_a_store_takes() {
+    fn an_adaptive_pace_finds_what_a_server_takes() {
         for refuses in [false, true] {
             let limits = settle(10_000, 100, refuses);
             let mean = limits.iter().sum::<usize>() / limits.len();

@@ -1,20 +1,17 @@
-//! How long a letter waits before it is tried again.
+//! How long a request waits before it is tried again.
 
 use std::time::Duration;
 
-use fastrand::Rng;
+use crate::core::backoff::{Backoff, jittered};
+use crate::core::limits::{DISPATCH_RETRY_AFTER_MAX, DISPATCH_RETRY_FIRST, DISPATCH_RETRY_MAX};
+use crate::core::random::Rng;
 
-use crate::core::limits::{COURIER_RETRY_AFTER_MAX, COURIER_RETRY_FIRST, COURIER_RETRY_MAX};
-
-/// The pause before try `tries + 1`: it doubles with each, with jitter, and is no less than the store asked for.
-pub fn pause(tries: u32, asked: Option<Duration>, dice: &mut Rng) -> Duration {
-    let doubled =
-        COURIER_RETRY_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(COURIER_RETRY_MAX);
-    // Between half of it and all of it: what failed at once shall not come back at once.
-    let jittered = doubled.mul_f64(0.5 + 0.5 * dice.f64());
+/// The pause before try `tries + 1`: it doubles with each, with jitter, and is no less than the server asked for.
+pub fn pause(tries: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration {
+    let jittered = jittered(Backoff::new(DISPATCH_RETRY_FIRST, DISPATCH_RETRY_MAX).after(tries), rng);
     match asked {
         // What was asked of many is spread out too.
-        Some(asked) => asked.min(COURIER_RETRY_AFTER_MAX) + jittered.min(COURIER_RETRY_FIRST),
+        Some(asked) => asked.min(DISPATCH_RETRY_AFTER_MAX) + jittered.min(DISPATCH_RETRY_FIRST),
         None => jittered,
     }
 }
@@ -25,19 +22,19 @@ mod tests {
 
     #[test]
     fn pauses_double_and_honour_what_was_asked() {
-        let mut dice = Rng::with_seed(1);
+        let mut rng = Rng::from_seed(1);
         for _ in 0..100 {
-            let mut whole = COURIER_RETRY_FIRST;
+            let mut whole = DISPATCH_RETRY_FIRST;
             for tries in 1..40 {
-                let pause = pause(tries, None, &mut dice);
+                let pause = pause(tries, None, &mut rng);
                 assert!(pause >= whole / 2 && pause <= whole, "{tries}: {pause:?} of {whole:?}");
-                whole = (2 * whole).min(COURIER_RETRY_MAX);
+                whole = (2 * whole).min(DISPATCH_RETRY_MAX);
             }
             let asked = Duration::from_secs(7);
-            let pause = pause(1, Some(asked), &mut dice);
-            assert!(pause >= asked && pause <= asked + COURIER_RETRY_FIRST);
+            let pause = pause(1, Some(asked), &mut rng);
+            assert!(pause >= asked && pause <= asked + DISPATCH_RETRY_FIRST);
         }
-        let pause = pause(1, Some(Duration::MAX), &mut dice);
-        assert!(pause <= COURIER_RETRY_AFTER_MAX + COURIER_RETRY_FIRST);
+        let pause = pause(1, Some(Duration::MAX), &mut rng);
+        assert!(pause <= DISPATCH_RETRY_AFTER_MAX + DISPATCH_RETRY_FIRST);
     }
 }

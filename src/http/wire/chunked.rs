@@ -7,7 +7,7 @@ use crate::core::limits::{HTTP_CHUNK_LINE_MAX, HTTP_HEAD_MAX};
 
 /// Where in a body in chunks the next byte stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunked {
+pub struct Chunked {
     at: At,
     /// Bytes of the line of a chunk's size, or of all trailers, so far.
     line: u32,
@@ -45,13 +45,16 @@ enum At {
 
 impl Chunked {
     /// At the beginning of the body.
-    pub(super) fn new() -> Chunked {
+    pub fn new() -> Chunked {
         Chunked { at: At::SizeBegin, line: 0 }
     }
 
     /// Takes bytes, gives those of the body to `body`, and says behind how many the whole ends; none
     /// if it does not end in them.
-    pub(super) fn take(&mut self, bytes: &[u8], mut body: impl FnMut(&[u8])) -> Result<Option<usize>, Fault> {
+    ///
+    /// # Errors
+    /// Where they are no chunks.
+    pub fn take(&mut self, bytes: &[u8], mut body: impl FnMut(&[u8])) -> Result<Option<usize>, Fault> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
             if let At::Data(left) = self.at {

@@ -42,6 +42,7 @@ mod request;
 mod status;
 mod target;
 
+pub use chunked::Chunked;
 pub use exchange::{Exchange, Fed, Receive};
 pub use fault::{Fault, Missing};
 pub use field::{Field, FieldError};

@@ -1,5 +1,6 @@
 //! Sockets and pipes: the only room that knows mio and TLS, and that starts programs.
 
+mod acceptor;
 mod deadlines;
 mod error_kind;
 #[cfg(feature = "http")]
@@ -9,6 +10,7 @@ mod moment;
 mod outbox;
 mod process;
 mod reactor;
+mod timed;
 mod timer;
 #[cfg(feature = "http")]
 mod tls;
@@ -17,6 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use acceptor::Acceptor;
 pub use deadlines::Deadlines;
 pub use error_kind::{is_out_of_files, kind_of};
 #[cfg(feature = "http")]
@@ -26,6 +29,7 @@ pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
+pub use timed::Timed;
 #[cfg(feature = "http")]
 pub use tls::{Tls, Trust};
 

@@ -46,7 +46,7 @@ pub struct Reactor {
 
 /// Ends the reactor's wait from any thread.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<mio::Waker>);
+pub struct Waker(pub(super) Arc<mio::Waker>);
 
 impl Waker {
     /// The reactor's current or next poll returns.

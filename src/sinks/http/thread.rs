@@ -9,10 +9,10 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::keys::Keys;
-use super::letter::FramePost;
+use super::request::FramePost;
 use crate::core::limits::HTTP_PUTS;
 use crate::http::connect::{Failed, without_number};
-use crate::http::dispatch::{self, Courier, Outcome as End};
+use crate::http::dispatch::{self, Dispatcher, Outcome as End};
 use crate::http::wire::Field;
 use crate::runtime::net::Waker;
 use crate::runtime::wake::{Panicked, WakeQueue};
@@ -58,8 +58,8 @@ impl HttpSink {
     /// Where the store has no address, or this machine cannot do it.
     pub fn start(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<HttpSink, Failed> {
         let max_in_flight = options.carried.max_in_flight;
-        let courier = Courier::new(options.carried)?;
-        let (waker, call) = (courier.waker(), courier.waker());
+        let dispatcher = Dispatcher::new(options.carried)?;
+        let (waker, call) = (dispatcher.waker(), dispatcher.waker());
         let shared = Arc::new(Shared {
             puts: WakeQueue::new(HTTP_PUTS, move || call.wake()),
             ends: AtomicBool::new(false),
@@ -70,7 +70,7 @@ impl HttpSink {
         });
         let (end, ended) = bounded(1);
         let worker = Worker {
-            courier,
+            dispatcher,
             content_type: options.content_type,
             keys: options.ordered.then(Keys::default),
             shared: shared.clone(),
@@ -160,7 +160,7 @@ impl Drop for HttpSink {
 }
 
 struct Worker {
-    courier: Courier<FramePost>,
+    dispatcher: Dispatcher<FramePost>,
     content_type: Field,
     /// Where frames go in order.
     keys: Option<Keys<FramePost>>,
@@ -186,20 +186,20 @@ impl Worker {
     fn run(mut self) {
         loop {
             self.follow();
-            self.courier.do_what_is_due();
+            self.dispatcher.do_what_is_due();
             self.bring_back();
             self.take();
-            self.courier.begin();
+            self.dispatcher.begin();
             self.tell();
             if self.shared.ends.load(Relaxed) {
                 return;
             }
             // What was brought before this woke nobody.
             let is_none = self.shared.puts.prepare_sleep();
-            let is_more = self.courier.has_room() && !is_none
+            let is_more = self.dispatcher.has_room() && !is_none
                 || self.shared.max_in_flight.load(Relaxed) != self.max_in_flight;
-            let until = is_more.then(|| self.courier.now());
-            if let Err(why) = self.courier.wait(until) {
+            let until = is_more.then(|| self.dispatcher.now());
+            if let Err(why) = self.dispatcher.wait(until) {
                 log::error!("the HTTP sink cannot wait for sockets: {}", without_number(&why));
                 // It may have been a moment's trouble; a loop without a wait would take a whole core.
                 thread::sleep(Duration::from_millis(100));
@@ -213,13 +213,13 @@ impl Worker {
         let most = self.shared.max_in_flight.load(Relaxed);
         if most != self.max_in_flight {
             self.max_in_flight = most;
-            self.courier.set_max_in_flight(most);
+            self.dispatcher.set_max_in_flight(most);
         }
     }
 
     /// Takes frames as there is room.
     fn take(&mut self) {
-        while self.courier.has_room()
+        while self.dispatcher.has_room()
             && let Some(put) = self.shared.puts.pop()
         {
             let post = FramePost::new(put, self.content_type.clone());
@@ -228,28 +228,28 @@ impl Worker {
                 None => Some(post),
             };
             if let Some(post) = post {
-                self.courier.give(post);
+                self.dispatcher.give(post);
             }
         }
     }
 
     /// Brings back what has ended, and lets go what waited for it.
     fn bring_back(&mut self) {
-        let ended = self.courier.ended();
+        let ended = self.dispatcher.ended();
         if ended.is_empty() {
             return;
         }
         for ended in ended {
-            let next = self.keys.as_mut().and_then(|keys| keys.leave(ended.letter.header.key));
+            let next = self.keys.as_mut().and_then(|keys| keys.leave(ended.request.header.key));
             if let Some(next) = next {
-                self.courier.give(next);
+                self.dispatcher.give(next);
             }
             let refusal = match ended.outcome {
                 End::Stored => None,
                 End::Failed(reason) => {
                     let tries = match ended.tries {
                         // How often the store was tried stands there, which is what counts.
-                        _ if ended.is_away => String::new(),
+                        _ if ended.is_unreachable => String::new(),
                         0 => String::new(),
                         1 => " (1 try)".into(),
                         tries => format!(" ({tries} tries)"),
@@ -265,7 +265,7 @@ impl Worker {
                     log::debug!("the HTTP sink: {why}");
                 }
             }
-            let FramePost { ticket, body, .. } = ended.letter;
+            let FramePost { ticket, body, .. } = ended.request;
             let bytes = body.len();
             // What it held of the memory is free when the gate hears of it.
             drop(body);
@@ -276,9 +276,9 @@ impl Worker {
 
     /// Tells how it fares.
     fn tell(&mut self) {
-        let is_refusing = self.courier.is_refusing();
-        if self.trouble.as_deref() != self.courier.trouble() || self.is_refusing != is_refusing {
-            self.trouble = self.courier.trouble().map(str::to_owned);
+        let is_refusing = self.dispatcher.is_refusing();
+        if self.trouble.as_deref() != self.dispatcher.trouble() || self.is_refusing != is_refusing {
+            self.trouble = self.dispatcher.trouble().map(str::to_owned);
             self.is_refusing = is_refusing;
             match &self.trouble {
                 Some(why) if is_refusing => {
@@ -288,7 +288,7 @@ impl Worker {
                 None => log::info!("the HTTP sink: the store is there again"),
             }
         }
-        let (counts, busy) = (self.courier.counts(), self.courier.busy());
+        let (counts, busy) = (self.dispatcher.counts(), self.dispatcher.busy());
         let mut condition = self.shared.condition.lock();
         condition.done.clear();
         condition.done.extend([
@@ -306,10 +306,10 @@ impl Worker {
             // Not yet taken, behind another of their key, or waiting for another try.
             (
                 "waiting",
-                (self.shared.puts.len() + self.keys.as_ref().map_or(0, Keys::len) + self.courier.len() - busy)
-                    as u64,
+                (self.shared.puts.len() + self.keys.as_ref().map_or(0, Keys::len) + self.dispatcher.len()
+                    - busy) as u64,
             ),
-            ("connections", self.courier.connections() as u64),
+            ("connections", self.dispatcher.connections() as u64),
         ]);
         condition.failures = self.counted.refused + counts.retries;
         condition.trouble.clone_from(&self.trouble);

@@ -50,7 +50,7 @@ pub trait Files {
     /// A file's bytes, without opening it.
     fn size(&mut self, path: &Path) -> io::Result<u64>;
 
-    /// Whether an open file is still the one of this name: what is written to one that somebody removed or moved
+    /// Whether an open file is still the one of this name: what is written to one that was removed or moved
     /// away is not stored there.
     fn is_at(&mut self, file: &mut Self::File, path: &Path) -> io::Result<bool>;
 

@@ -16,6 +16,7 @@ use super::names::{Holds, file};
 use super::recover::end_of_index;
 use super::stamp::Stamp;
 use crate::core::limits::{STORE_CLOSE_TURN, STORE_OLDEST};
+use crate::core::units::TimeOrSize;
 
 /// What stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,15 @@ pub enum Keep {
     Time(Duration),
     /// The newest segments that together hold at most so many bytes of frames.
     Size(u64),
+}
+
+impl From<TimeOrSize> for Option<Keep> {
+    fn from(keep: TimeOrSize) -> Option<Keep> {
+        Some(match keep {
+            TimeOrSize::Time(time) => Keep::Time(time),
+            TimeOrSize::Size(bytes) => Keep::Size(bytes as u64),
+        })
+    }
 }
 
 /// Removes what is not to be kept.
@@ -89,7 +99,7 @@ impl Keeper {
             if self.bytes.is_some_and(|bytes| bytes <= max) {
                 return Ok(None);
             }
-            // Somebody may have taken segments away: what is removed for their size is counted anew.
+            // Segments may have been taken away: what is removed for their size is counted anew.
             if self.added > STORE_CLOSE_TURN {
                 self.oldest.clear();
             }
@@ -114,7 +124,7 @@ impl Keeper {
                     let end = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
                     let last = old.base.max(Stamp(end));
                     let stored = match ages.stored(last, || files.modified(&frames)) {
-                        // Somebody took it away; so it is found when it is to be removed.
+                        // It was taken away; so it is found when it is to be removed.
                         Err(why) if why.kind() == ErrorKind::NotFound => old.base,
                         stored => stored?,
                     };

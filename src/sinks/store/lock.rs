@@ -36,7 +36,7 @@ impl Lock {
         Ok(Some(Lock { file, path }))
     }
 
-    /// Whether it is still the folder's: somebody may have removed that, and another may be there by now.
+    /// Whether it is still the folder's: that may have been removed, and another may be there by now.
     pub fn is_there(&self) -> bool {
         let (Ok(held), Ok(there)) = (self.file.metadata(), fs::metadata(&self.path)) else { return false };
         (held.dev(), held.ino()) == (there.dev(), there.ino())

@@ -23,9 +23,10 @@
 mod ages;
 mod append;
 mod by_topic;
+mod clock_jump;
+mod failing_topics;
 mod files;
 pub mod index;
-mod jump;
 mod keep;
 mod layout;
 mod lock;
@@ -41,12 +42,11 @@ mod segment_log;
 mod stamp;
 mod thread;
 mod topics;
-mod troubled;
 
 pub use append::{Append, Puts};
 pub use files::{Disk, Files, Listed};
 pub use keep::Keep;
-pub use layout::{Place, is_store, place};
+pub use layout::{Looks, Place, is_store, place};
 pub use lock::Lock;
 pub use reader::{Reader, Run};
 pub use recent::{Recall, Recent, Short};

@@ -75,7 +75,7 @@ fn recent_until<F: Files>(
             break;
         }
         match search.look(files, &folder, base) {
-            // Somebody may take segments away at any time.
+            // Segments may be taken away at any time.
             Err(why) if is_missing(&why) => {}
             looked => looked?,
         }

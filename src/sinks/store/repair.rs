@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Until the list is there nothing has changed, and what was written is taken away again; from then on it is gone through
-//! to its end, by whoever comes next: a repair, or a gateway that starts. Each step of it may be done twice.
+//! to its end, by the next that comes: a repair, or a gateway that starts. Each step of it may be done twice.
 
 mod list;
 
@@ -173,7 +173,7 @@ fn look<F: Files>(
                     step.add(files, repaired, &path, base, found)?;
                     continue;
                 }
-                // What comes behind a flaw cannot be told apart: somebody is to look at it first.
+                // What comes behind a flaw cannot be told apart: a person is to look at it first.
                 Err(Stop::Flaw(flaw)) => flaw.to_string(),
                 Err(Stop::Read(why)) => why.to_string(),
             };

@@ -2,7 +2,7 @@
 //!
 //! A store keeps a line for each change: from this stamp on, plain SHA-256, or HMAC-SHA-256 under the secret with this
 //! fingerprint. The secret itself is not there: the fingerprint is the beginning of the HMAC of a fixed text
-//! under it. Whoever reads the store brings the secrets; what each segment was made under is known before any of its
+//! under it. A reader of the store brings the secrets; what each segment was made under is known before any of its
 //! frames is judged. So a frame is never taken for damaged because the secret has changed, and one that
 //! anybody could have made is not taken for intact where a secret was in force.
 
@@ -124,7 +124,7 @@ impl Schemes {
     }
 }
 
-/// The schemes that somebody has who reads a store.
+/// The schemes that a reader of a store has.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// Those that were given, the one in force first; plain SHA-256, if none were.

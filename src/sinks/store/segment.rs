@@ -7,7 +7,7 @@
 //!
 //! A segment in which anything failed takes no more frames. After a failed sync nobody knows what is on
 //! the disk, and the next one may say that all is well; so what was not stored is cut off again, and
-//! goes to a new segment. Files that somebody took away are noticed before anything in them is confirmed.
+//! goes to a new segment. Files that were taken away are noticed before anything in them is confirmed.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -184,7 +184,7 @@ impl<T> Segment<T> {
         both.map_err(|why| self.failed("look for", why))
     }
 
-    /// Whether its frames are gone: somebody removed them, or moved them away.
+    /// Whether its frames are gone: they were removed, or moved away.
     pub fn is_gone<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
         let path = self.path(Holds::OpenFrames);
         let Some(pair) = &mut self.files else {
@@ -282,7 +282,7 @@ impl<T> Segment<T> {
         sync_folder(files, &self.folder)
     }
 
-    /// Brings the index to the disk. One whose sync failed is written anew; one that somebody took away is done
+    /// Brings the index to the disk. One whose sync failed is written anew; one that was taken away is done
     /// without.
     fn sync_index<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
         let path = self.path(Holds::Index);

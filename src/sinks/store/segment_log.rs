@@ -6,7 +6,7 @@
 //!
 //! Where anything fails, what it concerned is not stored and stays first in line; its segment is
 //! [ended](Segment::mend) before anything else is done with its topic, so that nothing is ever there twice. What fails
-//! for one topic [holds up that topic](Troubled) and no other; a full disk holds up all.
+//! for one topic [holds up that topic](FailingTopics) and no other; a full disk holds up all.
 
 #[cfg(test)]
 mod new_topics;
@@ -24,17 +24,17 @@ use slab::Slab;
 
 use super::ages::Ages;
 use super::by_topic::ByTopic;
+use super::clock_jump::Watch;
+use super::failing_topics::FailingTopics;
 use super::files::{Files, is_missing};
-use super::jump::Watch;
 use super::keep::{Keep, Keeper};
 use super::recover::Start;
 use super::segment::{Segment, Trouble};
 use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
-use super::troubled::Troubled;
 use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
-use crate::core::units::later;
+use crate::core::units::{later, plain};
 
 /// How a segment log stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Done {
     pub segments: u64,
     /// Segments removed since they were not to be kept.
     pub removed: u64,
-    /// Frames that were confirmed and that somebody took away before their segment was finished.
+    /// Frames that were confirmed and then taken away before their segment was finished.
     pub lost: u64,
 }
 
@@ -111,7 +111,7 @@ pub struct SegmentLog<F: Files> {
     keeper: Keeper,
     /// Where frames are kept for a time.
     watch: Option<Watch>,
-    troubled: Troubled,
+    failing: FailingTopics,
     stored_topics: Topics,
     /// Whether everything that was made in the store's own folder is on the disk.
     is_root_synced: bool,
@@ -134,7 +134,7 @@ struct Open<T> {
 }
 
 impl<F: Files> SegmentLog<F> {
-    /// A log without open segments, that begins where a [start](super::recover()) has left it.
+    /// A segment log without open segments, that begins where a [start](super::recover()) has left it.
     pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> SegmentLog<F> {
         let Start { clock, topics, ages, newest } = start;
         let watch = match policy.keep {
@@ -152,7 +152,7 @@ impl<F: Files> SegmentLog<F> {
             hot: Vec::new(),
             keeper: Keeper::new(policy.keep),
             watch,
-            troubled: Troubled::default(),
+            failing: FailingTopics::default(),
             stored_topics: Topics::new(topics, policy.topics),
             is_root_synced: true,
             ages,
@@ -168,7 +168,7 @@ impl<F: Files> SegmentLog<F> {
 
     /// Topics in trouble hold at most about so many bytes; what comes beyond that is refused.
     pub fn set_held_max(&mut self, bytes: usize) {
-        self.troubled.set_bytes_max(bytes);
+        self.failing.set_bytes_max(bytes);
     }
 
     /// What was done since the start.
@@ -182,8 +182,8 @@ impl<F: Files> SegmentLog<F> {
     }
 
     /// The topics that are in trouble.
-    pub fn troubled(&self) -> &Troubled {
-        &self.troubled
+    pub fn failing(&self) -> &FailingTopics {
+        &self.failing
     }
 
     /// Its files.
@@ -247,12 +247,12 @@ impl<F: Files> SegmentLog<F> {
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         let rotation = self.due.first().map(|&(begun, _)| later(begun, self.policy.rotate));
         let removal = self.policy.keep.map(|_| now + KEEP_EVERY);
-        rotation.into_iter().chain(removal).chain(self.troubled.next()).min()
+        rotation.into_iter().chain(removal).chain(self.failing.next()).min()
     }
 
     /// Topics in trouble are tried again at once.
     pub fn hurry(&mut self, now: Now) {
-        self.troubled.hurry(now.instant);
+        self.failing.hurry(now.instant);
     }
 
     /// Gives every segment its final name.
@@ -291,20 +291,20 @@ impl<F: Files> SegmentLog<F> {
 
     /// Tries topics in trouble again that are due.
     fn retry(&mut self, waiting: &mut VecDeque<Append>, now: Now) -> Result<(), Trouble> {
-        for (topic, ending) in self.troubled.due(now.instant) {
+        for (topic, ending) in self.failing.due(now.instant) {
             if let Some(id) = ending
                 && let Err(trouble) = self.end(id)
             {
                 if self.concerns_all(&trouble) {
                     return Err(trouble);
                 }
-                self.troubled.fail(&topic, &trouble, Some(id), now.instant);
+                self.failing.fail(&topic, &trouble, Some(id), now.instant);
                 continue;
             }
-            let mut first = self.troubled.take(&topic);
+            let mut first = self.failing.take(&topic);
             match (first.is_empty(), ending) {
-                (true, Some(_)) => self.troubled.works(&topic, now.instant),
-                (true, None) => self.troubled.rest(&topic, now.instant),
+                (true, Some(_)) => self.failing.works(&topic, now.instant),
+                (true, None) => self.failing.rest(&topic, now.instant),
                 (false, _) => {}
             }
             first.append(waiting);
@@ -352,7 +352,7 @@ impl<F: Files> SegmentLog<F> {
                 Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
                 Err(trouble) => {
                     let topic = self.segments[id].topic.clone();
-                    self.troubled.fail(&topic, &trouble, Some(id), now.instant);
+                    self.failing.fail(&topic, &trouble, Some(id), now.instant);
                 }
             }
             self.ending.pop();
@@ -395,11 +395,11 @@ impl<F: Files> SegmentLog<F> {
             let topic = String::from_utf8_lossy(&self.segments[id].topic);
             log::error!(
                 "the store: an open segment of the topic '{}' was removed or moved away: {frames} frames ({bytes} bytes) that were confirmed are gone with it; a new one begins",
-                topic.escape_debug()
+                plain(&topic)
             );
         } else if is_whole && segment.mend(&mut self.files)? {
             match segment.finish(&mut self.files) {
-                // Somebody took the whole folder away, as what has its final name may be.
+                // The whole folder was taken away, as what has its final name may be.
                 Err(trouble) if segment.is_renamed() && is_missing(&trouble.why) => {}
                 result => result?,
             }
@@ -463,8 +463,8 @@ mod tests {
             let mut refused = None;
             let mut waiting = VecDeque::from([append(topic, &memory)]);
             segment_log.store(&mut waiting, now(at), |_, refusal| refused = refusal).unwrap();
-            assert!(waiting.is_empty() && segment_log.troubled().frames() == 0);
-            (refused.is_some(), segment_log.troubled().len())
+            assert!(waiting.is_empty() && segment_log.failing().frames() == 0);
+            (refused.is_some(), segment_log.failing().len())
         };
         let topics: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
         for (n, topic) in topics.iter().enumerate() {

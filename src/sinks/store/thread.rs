@@ -110,7 +110,7 @@ impl StoreThread {
         let since = Instant::now();
         let keys = Keys::new(std::iter::once(&options.scheme).chain(&options.earlier).cloned().collect());
         let (start, schemes, recovered) = recover(&mut disk, &keys, now().stamp)
-            .map_err(|trouble| unusable(&format_args!("{trouble}: mend that and start again")))?;
+            .map_err(|trouble| unusable(&format_args!("{trouble}: solve that and start again")))?;
         say_recovered(folder, &recovered, since.elapsed());
         let recent = recalled(folder, &mut disk, &start, options.recall);
 
@@ -169,16 +169,16 @@ fn recalled(
     let window = humantime::format_duration(recall.window);
     match recent(disk, &start.ages, began.stamp, recall) {
         Ok(recent) => {
-            let (known, took) = (recent.digests.len(), began.instant.elapsed());
+            let (known, took) = (recent.digests.len(), about(began.instant.elapsed()));
             match recent.cut {
                 Some(Short::Room) => log::warn!(
-                    "the store {folder}: the newest {known} digests are known again, in {took:.1?}; there are more of the last {window}, for which --dedup has no room: more --memory or a shorter --dedup mends it"
+                    "the store {folder}: the newest {known} digests are known again, in {took}; there are more of the last {window}, for which --dedup has no room: raise --memory or shorten --dedup"
                 ),
                 Some(Short::Time) => log::warn!(
-                    "the store {folder}: {known} digests of the last {window} are known again; reading ended after {took:.1?}, so that nobody waits longer for the start, and copies of what was not read are stored again: a faster disk or a shorter --dedup mends it"
+                    "the store {folder}: {known} digests of the last {window} are known again; reading ended after {took}, so that the start is not held up longer, and copies of what was not read are stored again: use a faster disk or shorten --dedup"
                 ),
                 None if known > 0 => log::info!(
-                    "the store {folder}: {known} digests of the last {window} are known again, in {took:.1?}"
+                    "the store {folder}: {known} digests of the last {window} are known again, in {took}"
                 ),
                 None => {}
             }
@@ -202,7 +202,7 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
     let folder = folder.display();
     for cut in &recovered.cuts {
         log::warn!(
-            "the store {folder}: {} bytes at the end of a segment were no whole frame and are kept in {} ({})",
+            "the store {folder}: {} bytes at the end of a segment were not a complete frame and are kept in {} ({})",
             cut.bytes,
             cut.path.display(),
             cut.flaw
@@ -323,9 +323,9 @@ impl Worker {
         }
         let worked = worked.and_then(|()| self.segment_log.close_all(now()));
         let left = self.waiting.iter().map(|append| u64::from(append.frames())).sum::<u64>();
-        let left = left + self.segment_log.troubled().frames();
+        let left = left + self.segment_log.failing().frames();
         let trouble = worked.err().map(|trouble| trouble.to_string());
-        if let Some(trouble) = trouble.or_else(|| self.segment_log.troubled().said()) {
+        if let Some(trouble) = trouble.or_else(|| self.segment_log.failing().said()) {
             let folder = self.folder.display();
             let (left, are) = (many(left, "frame"), if left == 1 { "is" } else { "are" });
             log::error!("the store {folder}: {trouble}: {left} {are} not stored");
@@ -387,7 +387,7 @@ impl Worker {
         if self.segment_log.done().lost > lost { self.hold_folder() } else { Ok(()) }
     }
 
-    /// Makes the store's folder again where somebody removed it: another gateway must not find it free.
+    /// Makes the store's folder again where it was removed: another gateway must not find it free.
     fn hold_folder(&mut self) -> Result<(), Trouble> {
         if self.lock.is_there() {
             return Ok(());
@@ -411,11 +411,11 @@ impl Worker {
         let folder = self.folder.display();
         let mut condition = self.back.condition.lock();
         condition.done = self.segment_log.done().listed();
-        condition.trouble = self.segment_log.troubled().said();
+        condition.trouble = self.segment_log.failing().said();
         match (worked, self.since) {
             (Ok(()), None) => {}
             (Ok(()), Some(since)) => {
-                log::info!("the store {folder}: works again after {:.1?}", since.elapsed());
+                log::info!("the store {folder}: works again after {}", about(since.elapsed()));
                 self.since = None;
             }
             (Err(trouble), since) => {
@@ -436,163 +436,6 @@ impl Worker {
             }
         }
         self.back.is_stuck.store(self.since.is_some(), Relaxed);
-        condition.failures = self.failures + self.segment_log.troubled().failures();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::memory::{Buffer, Memory};
-    use crate::sinks::OfTopic;
-    use crate::sinks::store::SyncPolicy;
-    use crate::wire::{Body, Header, Kind, encode};
-    use crossbeam::sync::Parker;
-    use std::fs;
-
-    /// Longer than anything takes.
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn options(folder: &Path, rotate: Duration, sync: SyncPolicy) -> Options {
-        let policy = Policy { rotate, sync, keep: None, topics: 100 };
-        Options::new(folder, Scheme::Sha256, policy)
-    }
-
-    fn frame(topic: &str, id: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let header = Header { id, ..Header::new(Kind::Data) };
-        encode(header, topic.as_bytes(), b"payload", &Scheme::Sha256, &mut bytes);
-        bytes
-    }
-
-    fn put(memory: &Arc<Memory>, topic: &str, id: u64) -> Put {
-        let bytes = frame(topic, id);
-        let end = bytes.len();
-        let buffer = Arc::new(Buffer::charged(memory, bytes.into()));
-        Put { ticket: id, from: 0, body: Body::Slice { buffer, start: 0, end }, frames: 1 }
-    }
-
-    /// The names and bytes in a topic's folder, sorted.
-    fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-        let mut files: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
-            .collect();
-        files.sort();
-        files
-    }
-
-    #[test]
-    fn a_thread_that_panics_is_told_of_and_wakes_the_reactor() {
-        let (folder, parker) = (tempfile::tempdir().unwrap(), Parker::new());
-        let unparker = parker.unparker().clone();
-        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
-        let options = options(folder.path(), PATIENCE, SyncPolicy::Off);
-        let mut store = StoreThread::start(&options, move || unparker.unpark()).unwrap();
-        assert!(store.prepare_sleep() && store.failure().is_none());
-        // A frame where there is none.
-        let buffer = Arc::new(Buffer::charged(&memory, vec![0; 8].into()));
-        store.put(Put { ticket: 1, from: 0, body: Body::Slice { buffer, start: 0, end: 8 }, frames: 1 });
-        parker.park();
-        let failure = store.failure().expect("it is told");
-        assert!(failure.starts_with("the store's thread panicked"), "{failure}");
-        // Whatever is put before the gateway has ended is nobody's.
-        (2..=STORE_APPENDS as u64).for_each(|id| store.put(put(&memory, "a", id)));
-    }
-
-    #[test]
-    fn what_is_appended_comes_back_and_lies_there() {
-        for sync in [SyncPolicy::Batch, SyncPolicy::Off] {
-            let folder = tempfile::tempdir().unwrap();
-            let options = options(folder.path(), PATIENCE, sync);
-            let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
-            let parker = Parker::new();
-            let unparker = parker.unparker().clone();
-            let mut store = StoreThread::start(&options, move || unparker.unpark()).unwrap();
-            for id in 0..STORE_APPENDS as u64 {
-                store.put(put(&memory, ["a", "b/c"][id as usize % 2], id));
-            }
-            let mut stored = Vec::new();
-            while stored.len() < STORE_APPENDS {
-                let Some(Outcome { ticket, .. }) = store.collect() else {
-                    if store.prepare_sleep() {
-                        parker.park_timeout(PATIENCE);
-                    }
-                    store.end_sleep();
-                    continue;
-                };
-                stored.push(ticket);
-            }
-            assert!(stored.is_sorted() && memory.used() == 0);
-            let again = StoreThread::start(&options, || ()).err().unwrap().to_string();
-            assert!(again.contains("another gateway stores there: stop it"), "{again}");
-            drop(store);
-            for (name, first) in [("a", 0), ("b%2Fc", 1)] {
-                let topic = ["a", "b/c"][first];
-                let ids = (first as u64..STORE_APPENDS as u64).step_by(2);
-                let expected: Vec<u8> = ids.flat_map(|id| frame(topic, id)).collect();
-                let [(frames, bytes), (index, _)] = &files(&folder.path().join(name))[..] else {
-                    panic!("a segment and its index");
-                };
-                assert!(frames.ends_with(".frames") && index.ends_with(".index") && *bytes == expected);
-            }
-        }
-    }
-
-    #[test]
-    fn a_segment_gets_its_final_name_in_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = options(folder.path(), Duration::from_millis(1), SyncPolicy::Batch);
-        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
-        let mut store = StoreThread::start(&options, || ()).unwrap();
-        store.put(put(&memory, "a", 0));
-        let since = Instant::now();
-        while !store.condition().done.contains(&("segments", 1)) {
-            assert!(since.elapsed() < PATIENCE);
-            thread::yield_now();
-        }
-        let condition = store.condition();
-        assert_eq!((condition.done[0], condition.trouble), (("frames", 1), None));
-        let bytes = frame("a", 0).len() as u64;
-        assert_eq!(condition.topics, [OfTopic { topic: "a".into(), frames: 1, bytes }]);
-        assert!(files(&folder.path().join("a"))[0].0.ends_with(".frames"));
-    }
-
-    #[test]
-    fn what_cannot_be_stored_is_tried_until_it_can() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = options(folder.path(), PATIENCE, SyncPolicy::Batch);
-        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
-        let mut store = StoreThread::start(&options, || ()).unwrap();
-        // Where the topic's folder should be, there is a file.
-        let in_the_way = folder.path().join("a");
-        fs::write(&in_the_way, "").unwrap();
-        store.put(put(&memory, "a", 7));
-        let since = Instant::now();
-        while store.condition().failures < 2 {
-            assert!(since.elapsed() < PATIENCE);
-            thread::yield_now();
-        }
-        let trouble = store.condition().trouble.unwrap();
-        assert!(trouble.starts_with("cannot make the folder a: "), "{trouble}");
-        assert!(store.collect().is_none());
-        fs::remove_file(in_the_way).unwrap();
-        while store.collect().is_none() {
-            assert!(since.elapsed() < PATIENCE);
-            thread::yield_now();
-        }
-        drop(store);
-        assert_eq!(files(&folder.path().join("a"))[0].1, frame("a", 7));
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_used_says_the_mend() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, "").unwrap();
-        let options = options(&path, PATIENCE, SyncPolicy::Batch);
-        let said = StoreThread::start(&options, || ()).err().unwrap().to_string();
-        assert!(said.contains("choose a folder that this user can write to"), "{said}");
+        condition.failures = self.failures + self.segment_log.failing().failures();
     }
 }

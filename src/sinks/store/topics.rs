@@ -1,4 +1,4 @@
-//! How many topics a store may have: each is a folder, and whoever publishes chooses them.
+//! How many topics a store may have: each is a folder, and publishers choose them.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::files::Files;
 use super::layout;
 
-/// 1 minute between two counts of a store that is full of topics: somebody may have taken some away.
+/// 1 minute between two counts of a store that is full of topics: some may have been taken away.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// The number of topics in a store, and how many there may be.
@@ -42,7 +42,7 @@ impl Topics {
         let has_room = self.count < self.max;
         if !has_room && !self.said {
             log::error!(
-                "the store has {} topics, as many as --store-topics allows: frames of further ones are REJECTED; raise it, or remove folders that nobody needs",
+                "the store has {} topics, as many as --store-topics allows: frames of further ones are REJECTED; raise it, or remove folders that are not needed",
                 self.count
             );
         }

@@ -207,16 +207,16 @@ impl Run {
         self.pass(Duration::from_micros(1));
         let frames =
             |waiting: &VecDeque<Append>| waiting.iter().map(|append| u64::from(append.frames())).sum::<u64>();
-        let before = frames(&self.waiting) + self.segment_log.troubled().frames();
+        let before = frames(&self.waiting) + self.segment_log.failing().frames();
         let mut told = Vec::new();
-        let (healthy, held) = (self.disk.is_healthy(), self.segment_log.troubled().said().is_some());
+        let (healthy, held) = (self.disk.is_healthy(), self.segment_log.failing().said().is_some());
         let result = self.segment_log.store(&mut self.waiting, self.now, |append, refusal| {
             told.push((ids_of(append.body()), refusal.is_some()));
             if let Some(outcome) = self.puts.done(append, refusal) {
                 assert!(self.told.insert(outcome.ticket), "one word on a put");
             }
         });
-        let after = frames(&self.waiting) + self.segment_log.troubled().frames();
+        let after = frames(&self.waiting) + self.segment_log.failing().frames();
         let told_frames: usize = told.iter().map(|(ids, _)| ids.len()).sum();
         assert_eq!(after + told_frames as u64, before, "what is not stored waits");
         if let Err(trouble) = &result {
@@ -287,11 +287,11 @@ impl Run {
         self.disk.heal();
         for round in 0.. {
             self.segment_log.hurry(self.now);
-            if self.waiting.is_empty() && self.segment_log.troubled().said().is_none() {
+            if self.waiting.is_empty() && self.segment_log.failing().said().is_none() {
                 break;
             }
             self.store();
-            assert!(round < 10_000, "it goes on for ever: {:?}", self.segment_log.troubled());
+            assert!(round < 10_000, "it goes on for ever: {:?}", self.segment_log.failing());
         }
         self.segment_log.close_all(self.now).unwrap_or_else(|trouble| panic!("{trouble}"));
         // A start afterwards has nothing to do, unless somebody left an index without its frames.

@@ -11,7 +11,7 @@ use crate::testing::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 20] = [
+const CORPORA: [(&str, &[Check]); 21] = [
     ("framer", &[check_framer]),
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch]),
@@ -25,6 +25,7 @@ const CORPORA: [(&str, &[Check]); 20] = [
     ("parts", &[check_parts]),
     ("histogram", &[check_histogram]),
     ("settings", &[check_settings]),
+    ("layouts", &[check_layouts]),
     ("outbox", &[check_outbox]),
     ("dedup", &[check_dedup]),
     ("store", &[check_store, check_recovery, check_repair, check_clocks]),
@@ -112,6 +113,11 @@ proptest! {
     #[test]
     fn what_is_written_is_read(data in vec(any::<u8>(), 0..100)) {
         check_settings(&data);
+    }
+
+    #[test]
+    fn a_layout_means_what_it_declares(data in vec(any::<u8>(), 0..500)) {
+        check_layouts(&data);
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! Where the simulation's choices come from: a seed, or a fuzzer's bytes.
 
+use crate::core::random::Rng;
+
 /// A source of choices. The same source makes the same choices.
 pub enum Dice<'a> {
-    /// SplitMix64.
-    Seed(u64),
+    /// Any number of them.
+    Seed(Rng),
     /// Bytes; when they are used up, every choice is the first.
     Bytes(&'a [u8]),
 }
 
 impl Dice<'_> {
+    /// The same choices for the same seed.
+    pub fn from_seed(seed: u64) -> Self {
+        Dice::Seed(Rng::from_seed(seed))
+    }
+
     /// A number below `n`, at least 1.
     pub fn below(&mut self, n: usize) -> usize {
         match self {
-            Dice::Seed(state) => {
-                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut z = *state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                ((z ^ (z >> 31)) % n as u64) as usize
-            }
+            Dice::Seed(rng) => rng.below(n as u64) as usize,
             Dice::Bytes(bytes) => {
                 let mut value = 0;
                 // As many bytes as `n` needs, so that few are wasted.

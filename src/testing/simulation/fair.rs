@@ -39,7 +39,7 @@ fn what_goes_to_many_takes_many_turns() {
             pings += 1;
         }
         while scene.workers.borrow().has_work() {
-            scene.workers.borrow_mut().work(&mut Dice::Seed(1));
+            scene.workers.borrow_mut().work(&mut Dice::from_seed(1));
         }
         let before = scene.gate.ledger().bytes_written;
         scene.turns(1);

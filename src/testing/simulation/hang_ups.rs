@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::scenarios::{Scene, frame};
 use super::shelf::{Shelf, SimSink};
-use crate::core::limits::{FIRST_SHARE, LINGER, READ_MIN, RECLAIM_AFTER, read_need};
+use crate::core::limits::{FIRST_SHARE, LINGER, PATIENCE_IDLE, READ_MIN, read_need};
 use crate::gateway::CloseReason;
 use crate::gateway::control::{Answer, Command};
 use crate::gateway::snapshot::{MemoryUse, Phase};
@@ -151,7 +151,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
     scene.send(stays, &asking(5_000));
     assert_eq!(scene.gate.ledger().read, read);
     for _ in 0..2 * read {
-        sink.borrow_mut().go_on(&mut super::dice::Dice::Seed(1));
+        sink.borrow_mut().go_on(&mut super::dice::Dice::from_seed(1));
         scene.turns(2);
     }
     assert_eq!(scene.gate.ledger().sunk.confirmed, read + 1);
@@ -228,7 +228,7 @@ fn who_stalls_and_reads_on_is_told_slow() {
 }
 
 /// Many subscribers that stall take all the memory long before the outbox of any of them is full. Whoever publishes
-/// waits once until that is taken back from them, and not once for each.
+/// waits for a moment until that is taken back from them, each time.
 #[test]
 fn many_who_stall_hold_the_others_up_once() {
     const STALLED: usize = 40;
@@ -246,20 +246,22 @@ fn many_who_stall_hold_the_others_up_once() {
         scene.send(subscriber, &subscribe());
     }
     let publisher = scene.connect();
-    let began = scene.now;
     scene.send(publisher, &frame(400).repeat(FRAMES));
-    let mut charged = 0;
+    let (mut charged, mut read, mut went_on, mut longest) = (0, 0, scene.now, Duration::ZERO);
     while scene.gate.ledger().read < (STALLED + FRAMES) as u64 {
         while scene.workers.borrow().has_work() {
-            scene.workers.borrow_mut().work(&mut Dice::Seed(1));
+            scene.workers.borrow_mut().work(&mut Dice::from_seed(1));
         }
         let memory = scene.gate.describe_state().memory;
         charged = charged.max(memory.entries_bytes + memory.small_bytes);
         scene.wait(Duration::from_millis(10));
-        let waits = scene.now - began;
-        assert!(waits < 3 * RECLAIM_AFTER, "{waits:?}, and {} frames are read", scene.gate.ledger().read);
+        if std::mem::replace(&mut read, scene.gate.ledger().read) != read {
+            went_on = scene.now;
+        }
+        longest = longest.max(scene.now - went_on);
+        assert!(longest <= 2 * PATIENCE_IDLE, "{longest:?}, and {read} frames are read");
     }
-    assert!(charged > 900 << 10, "only {charged} bytes were charged: nobody waited for memory");
+    assert!(charged > 700 << 10, "only {charged} bytes were charged: the memory was never nearly full");
     let slow = scene.gate.closed().iter().filter(|(_, why)| *why == CloseReason::Slow).count();
     assert!(slow >= STALLED / 4, "{slow} were given up");
 }

@@ -64,7 +64,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// If the gateway breaks one of its promises; the message names the seed.
 pub fn check_seed(seed: u64) -> Coverage {
     let hint = Hint(seed);
-    let coverage = Simulation::new(Dice::Seed(seed), None).run();
+    let coverage = Simulation::new(Dice::from_seed(seed), None).run();
     std::mem::forget(hint);
     coverage
 }
@@ -534,7 +534,7 @@ mod tests {
             (Canary::Deaf, "holds its slot"),
         ] {
             let caught = (0..300).any(|seed| {
-                let run = || Simulation::new(Dice::Seed(seed), Some(canary)).run();
+                let run = || Simulation::new(Dice::from_seed(seed), Some(canary)).run();
                 let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) else {
                     return false;
                 };

@@ -73,7 +73,7 @@ impl Scene {
     pub fn finish(&mut self) {
         for _ in 0..100 {
             while self.workers.borrow().has_work() {
-                self.workers.borrow_mut().work(&mut Dice::Seed(1));
+                self.workers.borrow_mut().work(&mut Dice::from_seed(1));
             }
             self.turns(1);
             // What takes longer than a look for someone who has stalled is a timeout.

@@ -59,7 +59,7 @@ fn the_order_behind_a_slow_call_is_charged() {
     let is_refused = |payload: &u8| matches!(Decision::on(b"a", &[*payload], &rules), Decision::Refuse(..));
     let payload = (0..=u8::MAX).find(is_refused).expect("it refuses some");
     let frame = frame(Kind::Data, b"a", &[payload]);
-    let (wire, mut seen, mut dice) = (scene.connect(), Seen::new(), Dice::Seed(1));
+    let (wire, mut seen, mut dice) = (scene.connect(), Seen::new(), Dice::from_seed(1));
     for _ in 0..2_000 {
         scene.send(wire, &frame.repeat(4));
         let program = &mut scene.world.borrow_mut().programs[0];

@@ -275,11 +275,11 @@ fn check_reply(
             return;
         }
         Status::Expired => match &*said {
-            "the other parts did not come within the lease" => {
+            "the other fragments did not come within the lease" => {
                 let (came, ended) = (when(&wire.arrivals, sent.end), when(&wire.answers, *end));
                 (0, ended >= came + run.lease)
             }
-            "there was no room for more parts (lease-pressure expire)" => {
+            "there was no room for more fragments (lease-pressure expire)" => {
                 (1, run.pressure == Pressure::Expire && !has_room)
             }
             "the gateway drains" => (2, run.early || run.silent),
@@ -296,7 +296,7 @@ fn check_reply(
             };
             let total: usize = others.iter().map(|other| other.payload * other.copies).sum();
             match &*said {
-                _ if said == format!("part {} came before", header.part_index) => (3, is_there(&again)),
+                _ if said == format!("fragment {} came before", header.part_index) => (3, is_there(&again)),
                 _ if said.starts_with("it says ") => {
                     let says = |other: &Part<'_>| {
                         let count = other.header.part_count;
@@ -304,8 +304,8 @@ fn check_reply(
                     };
                     (4, is_there(&says))
                 }
-                _ if said.starts_with("the whole would be larger") => (5, total > run.rules.payload_max),
-                _ => (8, said.starts_with("its product would take more") && !has_room),
+                _ if said.starts_with("the message would be larger") => (5, total > run.rules.payload_max),
+                _ => (8, said.starts_with("its message would take more") && !has_room),
             }
         }
         Status::Duplicate => {

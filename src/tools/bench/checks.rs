@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::text::{bytes, grouped};
 use super::usage::kib;
 use crate::core::limits::RESERVED_FILES;
+use crate::core::units::{bytes, grouped};
 
 /// Raises the limit of open files to what `connections` of this process need.
 pub fn files(connections: usize) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::Figures;
-use super::text::{grouped, time};
+use crate::core::units::{grouped, latency};
 
 /// A reason to doubt the figures. Its text says what to do about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,7 @@ impl fmt::Display for Doubt {
             Doubt::Slipped { p99_us } => write!(
                 f,
                 "the schedule slipped: one in a hundred was sent {} late or later; latencies, which count from when it was due, hold that",
-                time(*p99_us)
+                latency(*p99_us)
             ),
             Doubt::Short { seconds } => {
                 write!(f, "the run was short ({seconds:.1} s): give it 10s or more with --duration")

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::text::{Page, bytes, grouped, time};
+use super::page::Page;
 use super::{BAD_STATUS, Doubt, Errors, Interval, Measure, Own, Percentiles, Spent};
+use crate::core::units::{bytes, grouped, latency, plain};
 
 /// What every load reports, beside what it alone does. The keys of the JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -96,7 +97,7 @@ impl Figures {
         }
         for (at, (kind, count, example)) in self.errors.iter().enumerate() {
             let label = if at == 0 { "errors" } else { "" };
-            page.row(label, format!("{} {kind}: {}", grouped(count), example.escape_debug()));
+            page.row(label, format!("{} {kind}: {}", grouped(count), plain(example)));
         }
     }
 
@@ -113,7 +114,7 @@ impl Own {
     pub fn shown(&self, each: &str) -> String {
         let memory = self.rss_bytes_max.map_or(String::new(), |rss| format!(", {}", bytes(rss)));
         let slip = self.slip_us.map_or(String::new(), |slip| {
-            format!("; late by {} (p50), {} (p99)", time(slip.p50), time(slip.p99))
+            format!("; late by {} (p50), {} (p99)", latency(slip.p50), latency(slip.p99))
         });
         format!("{:.2} cores{each}{memory}{slip}", self.cores)
     }

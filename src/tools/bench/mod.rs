@@ -15,11 +15,11 @@ pub mod frames;
 pub mod http;
 mod latency;
 mod measure;
+pub mod page;
 mod plot;
 mod progress;
 mod series;
 mod stop;
-pub mod text;
 mod usage;
 
 pub use crate::runtime::net::{is_out_of_files, kind_of};

@@ -5,7 +5,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::Figures;
-use super::text::{short, time};
+use crate::core::units::{latency, short};
 
 /// Panels below each other over the same seconds.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Panel {
         };
         Panel {
             what: "latency".to_string(),
-            shown: time,
+            shown: latency,
             scale: Scale::Log,
             lines: vec![
                 line("p50", |one| one.latency_us_p50),

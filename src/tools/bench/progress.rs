@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::text::{grouped, time};
 use crate::core::limits::PROGRESS_EVERY;
-use crate::core::units::many;
+use crate::core::units::{grouped, latency, many};
 
 /// How far a load is, for one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +36,7 @@ impl fmt::Display for Progress {
         let (alive, target) = (grouped(self.alive as u64), grouped(self.target as u64));
         write!(f, "  {alive} of {target} connections  {}/s", grouped(self.per_s as u64))?;
         if let Some((p50, p99)) = self.latency_us {
-            write!(f, "  p50 {}  p99 {}", time(p50), time(p99))?;
+            write!(f, "  p50 {}  p99 {}", latency(p50), latency(p99))?;
         }
         write!(f, "  {}", many(self.errors, "error"))
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::runtime::net::Waker;
 
-/// Ends a load early, with its report. Given to whoever waits for a signal, and asked by the load.
+/// Ends a load early, with its report. Given to the thread that waits for a signal, and asked by the load.
 #[derive(Clone, Debug)]
 pub struct Stop {
     asked: Arc<AtomicBool>,

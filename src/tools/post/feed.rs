@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use super::folder::{self, Below};
 use super::journal::{Identity, Journal, JournalError, Known, Outcome};
 use super::source_id::{Ids, Nature, SourceId, Wanted};
-use super::{Fingerprint, Key, STDIN, put_away};
+use super::{Fingerprint, Key, STDIN, move_done};
 use crate::core::limits::{POST_AHEAD, POST_AHEAD_BYTES, POST_RECORD_OVERHEAD};
 use crate::http::dispatch::judge::Reason;
 use crate::runtime::net::Waker;
@@ -32,7 +32,7 @@ pub struct Source {
     pub journal: Option<PathBuf>,
     /// The records that are wanted; none: all.
     pub only: Option<Arc<Wanted>>,
-    /// How it was when the watched folder it is in was looked at; whoever offered it sees when nobody has this any more.
+    /// How it was when the watched folder it is in was looked at; the watch sees when it is not held any more.
     pub fingerprint: Option<Arc<Fingerprint>>,
 }
 
@@ -175,7 +175,7 @@ impl Intake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended;
 
-/// Whoever waits for room finds some, and then that nobody takes anything.
+/// A thread that waits for room finds some, and then that nothing is taken.
 impl Drop for Intake {
     fn drop(&mut self) {
         *self.shared.ahead.lock() = 0;
@@ -225,7 +225,7 @@ impl Feed {
         let identity = Identity { source: name, url: self.url.clone(), record: record.into() };
         if let Some(journal) = source.journal.as_ref().filter(|journal| self.ids.watches && !journal.exists())
         {
-            put_away::fetch_journal(&path, journal, &identity);
+            move_done::fetch_journal(&path, journal, &identity);
         }
         let opened = match &source.journal {
             Some(journal) => Journal::open(journal, &identity),
@@ -235,7 +235,7 @@ impl Feed {
             Ok(opened) => opened,
             Err(why) => return self.give(Item::Refused { path, why }),
         };
-        // Whoever held the journal before may have put the source away, which comes before its journal's end.
+        // The process that held the journal before may have put the source away, which comes before its journal's end.
         if !is_there() {
             let why = JournalError::Busy(format!("{} was put away a moment ago", path.display()));
             if !path.exists()

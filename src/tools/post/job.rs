@@ -5,7 +5,7 @@ use std::io;
 use super::Key;
 use super::feed::{Item, Source};
 use super::journal::{Journal, JournalError, Outcome};
-use super::put_away::{self, Change, PutAway, put_away};
+use super::move_done::{self, Change, Moved, move_done};
 use super::report::{FailedRecord, LeftOutRecord, Lines, Part, failed_record};
 use super::run::{Carried, Poster};
 use crate::core::units::{many, of_file};
@@ -48,7 +48,7 @@ impl Job {
     fn note(&mut self, record: &FailedRecord) -> io::Result<()> {
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => match Lines::create(&put_away::report_of(self.journal.path())) {
+            none => match Lines::create(&move_done::report_of(self.journal.path())) {
                 // Its folder is gone, and with it the source.
                 Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
                 created => none.insert(created?),
@@ -147,8 +147,8 @@ impl Poster {
 
     /// Notes what became of records.
     pub(super) fn note_ended(&mut self) {
-        for ended in self.courier.ended() {
-            let Carried { job, record, .. } = ended.letter;
+        for ended in self.dispatcher.ended() {
+            let Carried { job, record, .. } = ended.request;
             self.held -= record.size();
             match ended.outcome {
                 End::Stored => {
@@ -215,29 +215,29 @@ impl Poster {
         if !self.options.watches {
             return;
         }
-        self.put_away(job);
+        self.move_done(job);
     }
 
     /// Moves a source of a watched folder that is done, unless it is not what was read any more.
-    fn put_away(&mut self, job: Job) {
+    fn move_done(&mut self, job: Job) {
         let error = job.ended.flatten();
         let is_done = job.failed == 0 && error.is_none();
         let path = job.source.path.display();
         let count = many(job.done, "record");
         let became = if is_done { count } else { format!("{} of {count} failed", job.failed) };
-        let end = put_away::End { is_done, error: error.as_deref(), lines: job.lines };
-        match put_away(&job.source, job.journal, end) {
-            Ok(PutAway::To(to)) if is_done => log::info!("{path}: {became}, now {}", to.display()),
-            Ok(PutAway::To(to)) => {
+        let end = move_done::End { is_done, error: error.as_deref(), lines: job.lines };
+        match move_done(&job.source, job.journal, end) {
+            Ok(Moved::To(to)) if is_done => log::info!("{path}: {became}, now {}", to.display()),
+            Ok(Moved::To(to)) => {
                 let why = error.as_ref().map_or(String::new(), |why| format!(", {why}"));
                 log::warn!("{path}: {became}{why}, now {}", to.display());
                 error.into_iter().for_each(|why| self.report.add_broken(why));
             }
-            Ok(PutAway::Gone) => log::warn!(
+            Ok(Moved::Gone) => log::warn!(
                 "{path}: {became}; it was moved or removed meanwhile: write archives elsewhere, \
                  or under a name that begins with a dot, and rename them when they are whole"
             ),
-            Ok(PutAway::Stays(change)) => {
+            Ok(Moved::Stays(change)) => {
                 let what = match change {
                     Change::Open => {
                         "a program has it open for writing: it is read again when that closes it, and"

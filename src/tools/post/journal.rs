@@ -15,8 +15,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use super::print::Print;
-use super::put_away::move_file;
+use super::file_id::FileId;
+use super::move_done::move_file;
 use crate::core::limits::POST_JOURNAL_LINE_MAX;
 use crate::core::units::many;
 use crate::http::dispatch::judge::Reason;
@@ -45,7 +45,7 @@ pub struct Noted {
     pub path: String,
     /// None for what has none: a pipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub print: Option<Print>,
+    pub print: Option<FileId>,
 }
 
 /// Why a journal cannot be used, in one line with the mend.
@@ -118,7 +118,7 @@ impl Journal {
         };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unfit)?;
         match file.try_lock() {
-            // Where whoever held it has removed it meanwhile, the lock is on a file that nobody finds.
+            // Where its last holder has removed it meanwhile, the lock is on a file without a name.
             Ok(()) if !is_at(path, &file).map_err(unfit)? => {
                 return Err(JournalError::Busy(format!("{} was put away a moment ago", identity.source)));
             }
@@ -236,7 +236,7 @@ impl Journal {
         }
     }
 
-    /// Somebody else has noted something: its last line says nothing of an end.
+    /// Another process has noted something: its last line says nothing of an end.
     pub fn goes_on(&mut self) {
         self.ended = None;
     }

@@ -1,7 +1,7 @@
 //! Whether any process has a file open for writing, and keeping them out for a moment.
 //!
 //! Linux has one way to ask that: a read lease (`F_SETLEASE` in fcntl(2)) is refused while anybody can write to the
-//! file, mapped memory included. While it is held, whoever opens the file for writing waits until it is given back,
+//! file, mapped memory included. While it is held, a process that opens the file for writing waits until it is given back,
 //! and [`Lease::is_broken`] tells of him. It is given to the owner of the file and to root (`CAP_LEASE`), on file
 //! systems of this machine; elsewhere the answer is [`Writers::Unknown`].
 //!
@@ -70,13 +70,13 @@ mod system {
             })
         }
 
-        /// Whether somebody waits to write to the file.
+        /// Whether a process waits to write to the file.
         pub fn is_broken(&self) -> bool {
             fcntl(&self.file, libc::F_GETLEASE, 0).map_or(true, |lease| lease != libc::F_RDLCK)
         }
     }
 
-    /// Whether a lease is refused there for other reasons than that somebody writes: a server gave none.
+    /// Whether a lease is refused there for other reasons than a writer: a server gave none.
     fn is_remote(file: &File) -> bool {
         rustix::fs::fstatfs(file).map_or(true, |system| {
             let kind = system.f_type as u32;

@@ -14,14 +14,14 @@
 
 mod events;
 pub mod feed;
+pub mod file_id;
 mod fingerprint;
 mod folder;
 mod job;
 pub mod journal;
 mod key;
 mod lease;
-pub mod print;
-mod put_away;
+mod move_done;
 pub mod report;
 mod run;
 pub mod source_id;

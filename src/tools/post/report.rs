@@ -1,5 +1,6 @@
 //! What became of the records, for people and for programs.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -278,34 +279,42 @@ impl LastLine {
     }
 }
 
-/// A line of a report's file that tells of one record.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ReportLine {
-    LeftOut {
-        #[serde(rename = "left_out")]
-        _what: String,
-    },
-    Failed(FailedRecord),
+/// The failed record that a line of a report's file tells of; none if it tells of something else.
+fn read_line(line: &str) -> Result<Option<FailedRecord>, serde_json::Error> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)?;
+    if fields.contains_key("summary") || fields.contains_key("left_out") {
+        return Ok(None);
+    }
+    serde_json::from_value(fields.into()).map(Some)
 }
+
+/// What a line of a report looks like, for the error where it is not one.
+const LINE: &str =
+    r#"{"source":"orders.zip","record":"1.json","key":null,"status":503,"tries":4,"reason":"503 …"}"#;
 
 /// The failed records of a report's file, source by source.
 ///
 /// # Errors
-/// In one line with the mend: it cannot be read, or is no report.
+/// In one line with the mend: it cannot be read, or has a line that is none of a report.
 pub fn failed_records(path: &Path) -> Result<Vec<(PathBuf, Wanted)>, String> {
     let shown = path.display();
-    let wrong = |why: String| format!("cannot read the report {shown}: {why}: give one that --report wrote");
-    let reader = BufReader::new(File::open(path).map_err(|why| wrong(why.to_string()))?);
+    let unread =
+        |why: io::Error| format!("cannot read the report {shown}: {why}: give one that --report wrote");
+    let reader = BufReader::new(File::open(path).map_err(unread)?);
     let mut sources: Vec<(PathBuf, Wanted)> = Vec::new();
     for (index, line) in reader.lines().enumerate() {
-        let line = line.map_err(|why| wrong(why.to_string()))?;
-        if line.starts_with("{\"summary\"") {
-            continue;
-        }
-        let line: ReportLine =
-            serde_json::from_str(&line).map_err(|why| wrong(format!("line {}: {why}", index + 1)))?;
-        let ReportLine::Failed(failed) = line else { continue };
+        let none = |why: &dyn fmt::Display| {
+            let line = index + 1;
+            format!(
+                "{shown} line {line} is not a line of a report ({why}): give a file that framegate post --report wrote, \
+                 with lines such as {LINE}"
+            )
+        };
+        let line = match line {
+            Err(why) if why.kind() == io::ErrorKind::InvalidData => return Err(none(&"it is not UTF-8")),
+            line => line.map_err(unread)?,
+        };
+        let Some(failed) = read_line(&line).map_err(|why| none(&why))? else { continue };
         let record = (failed.record, failed.source_id.map(SourceId::from));
         match sources.iter_mut().find(|(source, _)| *source == failed.source) {
             Some((_, records)) => drop(records.insert(record.0, record.1)),
@@ -394,9 +403,19 @@ mod tests {
             (PathBuf::from(source), records.collect::<Wanted>())
         });
         assert_eq!(failed_records(&path).unwrap(), expected);
-        std::fs::write(&path, "{}\n").unwrap();
-        let wrong = failed_records(&path).unwrap_err();
-        assert!(wrong.contains("line 1") && wrong.contains("--report"), "{wrong}");
+        // The example in the message is such a line.
+        assert!(read_line(LINE).unwrap().is_some());
+        for (text, why) in [
+            (&b"{}\n"[..], "line 1 is not a line of a report (missing field `source`)"),
+            (b"3 small files\n", "line 1 is not a line of a report ("),
+            (b"{\"left_out\":\"link\"}\nnull\n", "line 2 is not a line of a report ("),
+            (b"\xff\xfe\n", "line 1 is not a line of a report (it is not UTF-8)"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let wrong = failed_records(&path).unwrap_err();
+            assert!(wrong.contains(why) && wrong.contains("framegate post --report wrote"), "{wrong}");
+            assert!(wrong.contains(LINE) && !wrong.contains("untagged"), "{wrong}");
+        }
     }
 
     #[test]

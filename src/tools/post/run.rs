@@ -18,7 +18,7 @@ use super::report::{Lines, Progress, Report};
 use crate::core::limits::{POST_HELD_BYTES, POST_SYNC_EVERY, POST_TAKE_TURN, PROGRESS_EVERY};
 use crate::core::units::of_file;
 use crate::http::connect::{Failed, without_number};
-use crate::http::dispatch::{Courier, Letter};
+use crate::http::dispatch::{Dispatcher, Request};
 use crate::http::wire::Field;
 use crate::runtime::net::Waker;
 use crate::tools::records::Cut;
@@ -33,7 +33,7 @@ pub(super) struct Carried {
     content_type: Field,
 }
 
-impl Letter for Carried {
+impl Request for Carried {
     fn fields(&self) -> Vec<Field> {
         vec![self.content_type.clone(), field("Idempotency-Key", &self.record.key.to_string())]
     }
@@ -50,7 +50,7 @@ impl Letter for Carried {
 /// Posts records.
 pub struct Poster {
     pub(super) options: Options,
-    pub(super) courier: Courier<Carried>,
+    pub(super) dispatcher: Dispatcher<Carried>,
     intake: Option<Intake>,
     pub(super) jobs: Slab<Job>,
     pub(super) current: Option<usize>,
@@ -89,8 +89,8 @@ impl Poster {
     /// # Errors
     /// Where the store has no address, or this machine cannot do it.
     pub fn new(options: Options, sync: Sender<Arc<File>>, lines: Option<Lines>) -> Result<Poster, Failed> {
-        let courier = Courier::new(options.carried.clone())?;
-        let now = courier.now();
+        let dispatcher = Dispatcher::new(options.carried.clone())?;
+        let now = dispatcher.now();
         Ok(Poster {
             options,
             intake: None,
@@ -104,14 +104,14 @@ impl Poster {
             ends: None,
             sync,
             next_sync: now,
-            stop: Stop { asked: Arc::default(), waker: courier.waker() },
-            courier,
+            stop: Stop { asked: Arc::default(), waker: dispatcher.waker() },
+            dispatcher,
         })
     }
 
     /// Ends its wait; for the reading side.
     pub fn waker(&self) -> Waker {
-        self.courier.waker()
+        self.dispatcher.waker()
     }
 
     /// Ends it early.
@@ -130,7 +130,7 @@ impl Poster {
                 self.report.interrupted = true;
                 self.take_no_more();
             }
-            self.courier.do_what_is_due();
+            self.dispatcher.do_what_is_due();
             self.note_ended();
             // Before anything else begins: so many were sent and not noted as are under way, and no more.
             if let Err(why) = self.write_journals() {
@@ -140,17 +140,17 @@ impl Poster {
                 break;
             }
             let is_more_at_hand = self.pump();
-            if let (None, Some(why)) = (&self.ends, self.courier.gone()) {
+            if let (None, Some(why)) = (&self.ends, self.dispatcher.gone()) {
                 self.ends = Some(why.to_owned());
                 self.report.is_gone = true;
             }
             if self.ends.is_some() {
                 self.take_no_more();
             }
-            if self.intake.is_none() && self.courier.is_empty() {
+            if self.intake.is_none() && self.dispatcher.is_empty() {
                 break;
             }
-            let now = self.courier.now();
+            let now = self.dispatcher.now();
             if now >= next_show {
                 next_show = now + PROGRESS_EVERY;
                 let ended = self.report.stored + self.report.failed;
@@ -163,7 +163,7 @@ impl Poster {
                 show(&self.progress(per_s));
             }
             let until = if is_more_at_hand { now } else { next_show };
-            if let Err(why) = self.courier.wait(Some(until)) {
+            if let Err(why) = self.dispatcher.wait(Some(until)) {
                 self.ends = Some(format!("cannot wait for sockets: {}", without_number(&why)));
                 break;
             }
@@ -173,18 +173,18 @@ impl Poster {
 
     fn close(mut self) -> Report {
         self.take_no_more();
-        self.courier.end(true);
+        self.dispatcher.end(true);
         self.note_ended();
         for mut job in mem::take(&mut self.jobs).into_iter().map(|(_, job)| job) {
             if let Err(why) = job.journal.finish() {
                 log::error!("{}: {why}", job.journal.path().display());
             }
         }
-        let counts = self.courier.counts();
+        let counts = self.dispatcher.counts();
         self.report.requests = counts.requests;
         self.report.refused = counts.refused;
         self.report.not_taken = counts.not_taken;
-        self.report.connections_allowed = self.courier.connections_allowed();
+        self.report.connections_allowed = self.dispatcher.connections_allowed();
         self.report.connections_max = counts.connections_max;
         self.report.seconds = self.began.elapsed().as_secs_f64();
         self.report.error = self.ends.take();
@@ -201,15 +201,15 @@ impl Poster {
     /// Nothing more begins; what is under way goes on, if anything can be sent at all.
     fn take_no_more(&mut self) {
         self.intake = None;
-        self.courier.end(self.ends.is_some());
+        self.dispatcher.end(self.ends.is_some());
     }
 
     /// Takes records and begins requests as there is room; whether there is more at hand than fitted a turn.
     fn pump(&mut self) -> bool {
         let mut turn = POST_TAKE_TURN;
         loop {
-            self.courier.begin();
-            if self.ends.is_some() || self.courier.gone().is_some() || !self.has_room() {
+            self.dispatcher.begin();
+            if self.ends.is_some() || self.dispatcher.gone().is_some() || !self.has_room() {
                 return false;
             }
             if turn == 0 {
@@ -226,10 +226,10 @@ impl Poster {
 
     /// Whether another record may be taken.
     fn has_room(&self) -> bool {
-        self.courier.has_room() && (self.held < POST_HELD_BYTES || self.courier.is_empty())
+        self.dispatcher.has_room() && (self.held < POST_HELD_BYTES || self.dispatcher.is_empty())
     }
 
-    /// Hands a record of a source to the courier.
+    /// Hands a record of a source to the dispatcher.
     pub(super) fn send(&mut self, job: usize, record: Record) {
         self.held += record.size();
         let content_type = match (&self.options.content_type, record.cut) {
@@ -238,12 +238,12 @@ impl Poster {
             (None, Cut::Line) => field("Content-Type", "text/plain; charset=utf-8"),
             (None, Cut::Row) => field("Content-Type", "application/json"),
         };
-        self.courier.give(Carried { job, record, content_type });
+        self.dispatcher.give(Carried { job, record, content_type });
     }
 
     /// Every turn to the system, now and then to the disk.
     fn write_journals(&mut self) -> io::Result<()> {
-        let is_due = self.courier.now() >= self.next_sync;
+        let is_due = self.dispatcher.now() >= self.next_sync;
         for (_, job) in &mut self.jobs {
             job.journal.write()?;
             if is_due && let Some(file) = job.journal.to_sync() {
@@ -254,7 +254,7 @@ impl Poster {
             }
         }
         if is_due {
-            self.next_sync = self.courier.now() + POST_SYNC_EVERY;
+            self.next_sync = self.dispatcher.now() + POST_SYNC_EVERY;
         }
         Ok(())
     }
@@ -270,12 +270,12 @@ impl Poster {
             sources.iter().map(|part| part.total.map(|total| total.saturating_sub(part.done))).sum();
         all.total = rest.map(|rest| all.done + rest);
         Progress {
-            elapsed: self.courier.now().duration_since(self.began),
+            elapsed: self.dispatcher.now().duration_since(self.began),
             all,
             sources,
             begun: self.begun,
-            in_flight: self.courier.in_flight(),
-            connections: self.courier.connections(),
+            in_flight: self.dispatcher.in_flight(),
+            connections: self.dispatcher.connections(),
             per_s,
         }
     }
@@ -283,5 +283,5 @@ impl Poster {
 
 /// A field whose name and value are ours.
 fn field(name: &'static str, value: &str) -> Field {
-    Field::new(name, value.as_bytes()).expect("it holds letters and digits")
+    Field::new(name, value.as_bytes()).expect("it holds requests and digits")
 }

@@ -1,7 +1,7 @@
 //! What tells a source from all others, whatever they are called and hold.
 //!
 //! The id of a source is drawn when its journal is begun and stands in there. The file is known again by its
-//! [`Print`](super::print::Print); what has none (a pipe) is the same source until it was read to its end. A folder
+//! [`FileId`](super::file_id::FileId); what has none (a pipe) is the same source until it was read to its end. A folder
 //! is one source, and a file in it that takes the place of another gets an id of its own.
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::feed::Source;
+use super::file_id::SeenFile;
 use super::journal::{Identity, Journal, JournalError, Known, Noted};
-use super::print::Look;
 use crate::core::units::of_file;
 
 /// An id: what a key is made of first.
@@ -78,7 +78,7 @@ impl Ids {
         let unwritten = |why: io::Error| {
             JournalError::Unfit(format!("cannot write the journal {place}: {}", of_file(&why)))
         };
-        let looked = if nature == Nature::Stream { Ok(None) } else { Look::at(path) };
+        let looked = if nature == Nature::Stream { Ok(None) } else { SeenFile::at(path) };
         let look = looked.map_err(|why| {
             JournalError::Unfit(format!("cannot open {shown}: {why}: check its name and mode"))
         })?;
@@ -86,7 +86,7 @@ impl Ids {
             file: None,
             id: String::new(),
             path: absolute(path).to_string_lossy().into_owned(),
-            print: look.as_ref().map(|look| look.print.clone()),
+            print: look.as_ref().map(|look| look.id.clone()),
         };
         // Of the files in a folder more may be noted.
         if nature == Nature::Folder {
@@ -180,7 +180,9 @@ impl Ids {
     ) -> Result<SourceId, String> {
         let reported = only.filter(|_| self.given.is_none()).and_then(|only| reported(only, name));
         // What cannot be looked at cannot be read either, of which its reader tells.
-        let Ok(Some(look)) = Look::at(path) else { return Ok(reported.unwrap_or_else(|| folder.clone())) };
+        let Ok(Some(look)) = SeenFile::at(path) else {
+            return Ok(reported.unwrap_or_else(|| folder.clone()));
+        };
         let before = known.file(name).map_err(|why| format!("cannot read the journal: {why}"))?;
         let (id, is_new) = match &before {
             None => (reported.unwrap_or_else(|| folder.clone()), false),
@@ -208,7 +210,7 @@ impl Ids {
             file: Some(name.to_owned()),
             id: id.as_ref().to_owned(),
             path: String::new(),
-            print: Some(look.print),
+            print: Some(look.id),
         };
         if before.as_ref() != Some(&noted) {
             known.note(noted, is_new).map_err(|why| format!("cannot write the journal: {why}"))?;

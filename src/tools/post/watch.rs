@@ -55,7 +55,7 @@ struct Seen {
     told: Option<Told>,
     /// When it was offered.
     offered: Option<Instant>,
-    /// Lives as long as somebody is at work on what was offered.
+    /// Lives as long as what was offered is worked on.
     offer: Weak<Fingerprint>,
     /// Whether it was said that it would be offered, were it not open for writing.
     is_awaited: bool,
@@ -174,7 +174,7 @@ impl Watcher {
             if let Some(seen) = self.see(self.folder.join(name), now) {
                 seen.told = told;
                 if told == Some(Told::Complete) {
-                    // Whoever is at work on it may not have seen the end of it.
+                    // The run that works on it may not have seen the end of it.
                     seen.offered = None;
                 }
                 is_news = true;
@@ -408,7 +408,7 @@ mod tests {
         let later = later + POST_SETTLE;
         assert_eq!(watcher.names_at(later), ["a"]);
         assert!(watcher.names_at(later).is_empty());
-        // Still there after a long time: nobody was at work on it. Of the other, somebody is.
+        // Still there after a long time: it was not worked on. The other is.
         assert_eq!(watcher.names_at(later + AGAIN), ["a"]);
         drop(b);
         assert_eq!(watcher.names_at(later + AGAIN), ["b"]);

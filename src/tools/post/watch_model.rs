@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::journal::{Identity, Journal};
-use super::put_away::{Change, End, PutAway, put_away};
+use super::move_done::{Change, End, Moved, move_done};
 use super::watch::Watcher;
 use super::{Fingerprint, Source};
 
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// `is_late`: somebody wants to go on with it at the last moment.
+    /// `is_late`: another process wants to go on with it at the last moment.
     fn end(&mut self, is_late: bool) {
         let done: Vec<usize> = (0..self.jobs.len()).filter(|&index| self.jobs[index].is_read).collect();
         if done.is_empty() {
@@ -328,8 +328,8 @@ impl World {
         if is_late {
             self.open(NAMES.into_iter().find(|known| *known == name).expect("it has one of them"));
         }
-        match put_away(&job.source, job.journal, end).unwrap() {
-            PutAway::To(to) => {
+        match move_done(&job.source, job.journal, end).unwrap() {
+            Moved::To(to) => {
                 self.count("put away");
                 let (_, content) = self.names.remove_entry(name.as_str()).expect("it was there");
                 let content = &self.contents[content];
@@ -337,11 +337,11 @@ impl World {
                 assert_eq!(fs::read(to).unwrap(), content.bytes, "{name} is what was there");
                 assert!(self.posted.contains(&content.bytes), "{name} was put away unsent");
             }
-            PutAway::Gone => {
+            Moved::Gone => {
                 self.count("gone");
                 assert!(!self.names.contains_key(name.as_str()), "{name} is there");
             }
-            PutAway::Stays(change) => {
+            Moved::Stays(change) => {
                 assert!(self.names.contains_key(name.as_str()), "{name} is not there");
                 self.count(match change {
                     Change::Open => "open",
@@ -372,15 +372,15 @@ impl World {
         let left: Vec<_> =
             self.names.iter().filter(|(_, content)| !self.contents[**content].bytes.is_empty()).collect();
         assert!(left.is_empty(), "{left:?} are never taken");
-        self.check_put_away(self.root.path());
+        self.check_moved(self.root.path());
     }
 
     /// Whatever was put away in any of the folders was posted.
-    fn check_put_away(&self, folder: &Path) {
+    fn check_moved(&self, folder: &Path) {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
-                self.check_put_away(&path);
+                self.check_moved(&path);
             }
             let is_away =
                 path.components().any(|part| ["done", "failed"].iter().any(|away| part.as_os_str() == *away));

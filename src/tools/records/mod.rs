@@ -15,7 +15,7 @@ mod lines;
 mod rows;
 mod source;
 mod sparse;
-mod tape;
+mod tar_reader;
 mod unpack;
 mod walk;
 mod zip;

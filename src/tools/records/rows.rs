@@ -78,7 +78,9 @@ pub(super) fn walk<R: BufRead>(
     let (mut header, mut row) = (ByteRecord::new(), ByteRecord::new());
     let names = match next(&mut header)? {
         Next::Row => names(&header).map_err(Broken::Refused)?,
-        Next::Flawed(flaw) => return Err(Broken::Refused(format!("its header is no whole row: {flaw}"))),
+        Next::Flawed(flaw) => {
+            return Err(Broken::Refused(format!("its header is not a complete row: {flaw}")));
+        }
         Next::End => return ended(&ending),
     };
     for number in 1u64.. {

@@ -96,7 +96,7 @@ fn lines(
         let newline = bytes[fresh.clone()].iter().rposition(|&byte| byte == b'\n');
         let len = match newline {
             Some(at) => fresh.start + at + 1,
-            // The end, or a line that is too long whatever comes: whoever takes it says where that is.
+            // The end, or a line that is too long whatever comes: its reader says where that is.
             None if n == 0 || filled > max => filled,
             None => continue,
         };

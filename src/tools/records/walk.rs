@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::head::Head;
 use super::kind::{Foreign, Kind};
 use super::unpack::{Packing, Unpacked};
-use super::{Flaw, LeftOut, RecordError, judge, lines, rows, tape, zip};
+use super::{Flaw, LeftOut, RecordError, judge, lines, rows, tar_reader, zip};
 
 /// 64 KiB: what is asked for in one read, and what is looked at to tell what it is.
 const BLOCK: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub enum Found {
     LeftOut(LeftOut),
 }
 
-/// How far a walk is, for whoever looks on from another thread.
+/// How far a walk is, for other threads.
 #[derive(Clone, Debug, Default)]
 pub struct Extent(Arc<Counts>);
 
@@ -227,7 +227,7 @@ impl Walk {
                 let is_zeros = source.first().iter().all(|byte| *byte == 0);
                 let what = if is_zeros { "of zeros, as a tar of nothing is" } else { "a tar" };
                 judge::archive(place.name, what, self.cut).map_err(Broken::Refused)?;
-                Ok(tape::walk(source, self, visit)?)
+                Ok(tar_reader::walk(source, self, visit)?)
             }
             Kind::Packed(packing) => self.packed(packing, place, source, visit),
             Kind::Foreign(foreign) => self.plain(place, source, Some(foreign), visit),
@@ -508,7 +508,9 @@ mod tests {
             assert_eq!(walk("a.csv", table, None, 100).unwrap(), expected, "{}", table.escape_ascii());
         }
         assert!(
-            walk("a.csv", b"a,\"b\n1,2\n", None, 100).unwrap_err().contains("its header is no whole row")
+            walk("a.csv", b"a,\"b\n1,2\n", None, 100)
+                .unwrap_err()
+                .contains("its header is not a complete row")
         );
         // One that is longer than a row may be is told of before all of it is in memory.
         let long = [&b"a,b\n1,\""[..], &[b'x'; 100_000]].concat();

@@ -151,7 +151,7 @@ fn around(archive: &ZipArchive<Within>, buffer: &mut [u8], first: u64) -> io::Re
             return Ok(());
         }
         if buffer[..n].iter().any(|byte| *byte != 0) {
-            return Err(io::Error::other("what stands behind the end of the zip is no part of it"));
+            return Err(io::Error::other("there is data behind the end of the zip"));
         }
         at += n as u64;
     }
@@ -235,7 +235,7 @@ fn unpacked<'a>(
 }
 
 fn broken(why: &rawzip::Error) -> io::Error {
-    io::Error::other(format!("this is no whole zip: {why}"))
+    io::Error::other(format!("this zip is not complete: {why}"))
 }
 
 #[cfg(test)]
@@ -325,7 +325,7 @@ mod tests {
         bytes[method] = 98;
         assert!(matches!(&all(&bytes, None, 10).unwrap()[0].1, Err(Flaw::Method(_))));
         let cut = all(&bytes[..bytes.len() - 30], None, 10).unwrap_err();
-        assert!(cut.contains("no whole zip"), "{cut}");
+        assert!(cut.contains("this zip is not complete"), "{cut}");
     }
 
     #[test]

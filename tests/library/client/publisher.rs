@@ -271,7 +271,7 @@ fn another_server_is_recognised() {
     });
     let report = publish(&gateway.address, 1, PublisherOptions::default());
     let error = report.error.unwrap().to_string();
-    assert!(error.contains("is no gateway") && error.contains("HTTP/1.1"), "{error}");
+    assert!(error.contains("is not a gateway") && error.contains("HTTP/1.1"), "{error}");
     gateway.end();
 }
 
@@ -458,7 +458,7 @@ fn what_ends_every_connection_without_an_answer_is_no_gateway() {
     for (options, connections, bytes, part) in [
         (PublisherOptions::default(), 5, frames, "ended 5 connections without an answer"),
         // The PING before them is not answered either.
-        (no_reply(), 1, 64 + frames, "ended the connection without an answer"),
+        (no_reply(), 1, 68 + frames, "ended the connection without an answer"),
     ] {
         let gateway = fake(move |listener| {
             // Nobody connects any more after that.

@@ -80,6 +80,87 @@ fn a_tail_gives_up_a_gateway_that_is_stopped_and_a_server_that_is_silent() {
     assert!(code == 3 && said.contains(GONE), "{code} {said}");
 }
 
+/// Waits for the end of a request, as every HTTP server does, and refuses it.
+fn web_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let (mut stream, mut seen) = (BufReader::new(stream), Vec::new());
+                while !seen.ends_with(b"\r\n\r\n") && stream.read_until(b'\n', &mut seen).is_ok_and(|n| n > 0)
+                {
+                }
+                if seen.ends_with(b"\r\n\r\n") {
+                    let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+                    let _ = stream.get_mut().write_all(refusal);
+                }
+                // Only the client ends the connection.
+                let _ = stream.read_to_end(&mut seen);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_speaks_http_is_no_gateway_and_that_is_said_at_once() {
+    let gateway = start(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], Stdio::null());
+    let admin = gateway.says("ctl on http://");
+    let admin = admin.split("http://").nth(1).unwrap().split(['/', ' ', ',']).next().unwrap().to_string();
+    thread::scope(|scope| {
+        for to in [admin, web_server()] {
+            for args in [
+                &["send"][..],
+                &["send", "--no-retry"],
+                &["send", "--no-reply"],
+                &["tail"],
+                &["tail", "--no-retry"],
+            ] {
+                let to = to.clone();
+                scope.spawn(move || {
+                    let direction = if args[0] == "send" { "--to" } else { "--from" };
+                    // Its input does not end, so that nothing but the answer ends it.
+                    let mut process =
+                        start(&[args, &[direction, &to, "--timeout", "off"]].concat(), Stdio::piped());
+                    let _input = process.child.stdin.take();
+                    if args[0] == "send" {
+                        _input.as_ref().unwrap().write_all(b"hello\n").unwrap();
+                    }
+                    let (code, _, said) = process.end();
+                    assert_eq!(code, 3, "{args:?} {to}: {said}");
+                    let why = "is not a gateway: this looks like HTTP";
+                    assert!(said.contains(why), "{args:?} {to}: {said}");
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_sender_with_nothing_to_send_proves_that_there_is_a_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = write(folder.path(), "secret", &[b's'; 32]);
+    let gateway = serve(&[]);
+    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = closing.local_addr().unwrap().to_string();
+    thread::spawn(move || closing.incoming().for_each(drop));
+    let web = web_server();
+    for more in [&[][..], &["--no-retry"], &["--no-reply"], &["--no-reply", "--no-retry"]] {
+        let ended = |to: &str, secret: &[&str]| {
+            let output = framegate(&[&["send", "--to", to], more, secret].concat()).output().unwrap();
+            (output.status.code(), said(&output))
+        };
+        assert_eq!(ended(&gateway.address, &[]), (Some(0), String::new()), "{more:?}");
+        for to in [&web, &closed] {
+            let (code, said) = ended(to, &[]);
+            assert_eq!(code, Some(3), "{more:?} {to}: {said}");
+        }
+        let (code, said) = ended(&gateway.address, &["--secret-file", &secret]);
+        assert_eq!(code, Some(2), "{more:?}: {said}");
+    }
+}
+
 /// Takes the first line of what a command prints and leaves, as `head -1` does.
 fn first_line(process: &mut Process) -> String {
     let mut stdout = BufReader::new(process.child.stdout.take().unwrap());
@@ -107,7 +188,7 @@ fn what_streams_ends_when_its_reader_is_gone_however_quiet_it_is() {
     let (code, _, said) = replies.end();
     assert_eq!((code, said.as_str()), (0, ""));
     gateway.end();
-    // Also while there is no gateway, and while one is silent.
+    // Also while there is not a gateway, and while one is silent.
     let gateway = serve(&[]);
     let mut away = gateway.tail(&[]);
     gateway.process.signal("KILL");

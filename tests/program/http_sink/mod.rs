@@ -8,7 +8,7 @@ use crate::support::store;
 
 use std::time::Duration;
 
-use framegate::http::dispatch::{self, Away};
+use framegate::http::dispatch::{self, Unreachable};
 use framegate::http::wire::Field;
 use framegate::sinks::http::Options;
 
@@ -24,7 +24,7 @@ fn options(url: &str) -> Options {
             retries: 1,
             ok_when: None,
             insecure: false,
-            away: Away::Fails,
+            when_unreachable: Unreachable::Fails,
             patience: Duration::from_secs(60),
             seed: 1,
         },

@@ -17,7 +17,7 @@ impl Oracle<'_> {
         let mut posts: BTreeMap<Digest, Vec<&Post>> = BTreeMap::new();
         let by_hex: HashMap<String, Digest> =
             self.expected[number].products.keys().map(|digest| (digest.hex(), *digest)).collect();
-        // One without a key is no gateway's: it is the `ctl` of another world, whose port this store got.
+        // One without a key is not a gateway's: it is the `ctl` of another world, whose port this store got.
         for post in phase.posts.iter().filter(|post| !post.digest.is_empty()) {
             match by_hex.get(&post.digest) {
                 None => wrong.push(format!("a request {} of what nobody sent: {post:?}", post.number)),

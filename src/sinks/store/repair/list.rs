@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::trouble;
+use crate::core::units::plain;
 use crate::sinks::store::files::{self, Files};
 use crate::sinks::store::layout::{self, Folder};
 use crate::sinks::store::names::{self, Holds, file};
@@ -75,7 +76,7 @@ impl Listed<'_> {
         read().ok_or_else(|| {
             io::Error::other(format!(
                 "'{}' is neither put nor drop with a segment: go on with the version of Framegate that began the repair, or restore the file",
-                line.escape_debug()
+                plain(line)
             ))
         })
     }

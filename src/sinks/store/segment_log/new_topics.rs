@@ -1,4 +1,4 @@
-//! Many new topics at once: what they cost, and whom.
+//! Many new topics at once: what they cost, and which publishers wait for that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Now, Open, SegmentLog};
 use crate::core::limits::{STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::core::units::plain;
 use crate::sinks::store::files::{self, Files, append_all, is_missing};
 use crate::sinks::store::index::Entry;
 use crate::sinks::store::names;
@@ -40,7 +41,7 @@ enum Fate {
     Written,
     /// It is stored.
     Stored,
-    /// Somebody took the segment away.
+    /// The segment was taken away.
     Gone,
     /// It cannot be stored now.
     Failed(Trouble),
@@ -104,14 +105,14 @@ impl<F: Files> SegmentLog<F> {
                 continue;
             }
             let len = append.len();
-            if self.troubled.holds(append.topic()) {
-                let is_refused = self.troubled.is_full() && !append.is_tried() && self.works(now.instant);
+            if self.failing.holds(append.topic()) {
+                let is_refused = self.failing.is_full() && !append.is_tried() && self.works(now.instant);
                 let append = waiting.pop_front().expect("it is there");
                 if is_refused {
-                    let why = format!("the topic cannot be stored: {}", self.troubled.why(append.topic()));
+                    let why = format!("the topic cannot be stored: {}", self.failing.why(append.topic()));
                     told(append, Some(why.into()));
                 } else {
-                    self.troubled.push(append);
+                    self.failing.push(append);
                 }
                 continue;
             }
@@ -127,13 +128,13 @@ impl<F: Files> SegmentLog<F> {
                 }
                 Ok(Place::Held) => continue,
                 Ok(Place::Nowhere(why)) => {
-                    self.troubled.forget(append.topic());
+                    self.failing.forget(append.topic());
                     told(waiting.pop_front().expect("it is there"), Some(why));
                     continue;
                 }
                 Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
                 Err(trouble) => {
-                    self.troubled.fail(&append.topic().into(), &trouble, None, now.instant);
+                    self.failing.fail(&append.topic().into(), &trouble, None, now.instant);
                     continue;
                 }
             };
@@ -187,7 +188,7 @@ impl<F: Files> SegmentLog<F> {
                 (false, false) => {}
             }
             // It could not be closed.
-            if self.troubled.holds(topic) {
+            if self.failing.holds(topic) {
                 return Ok(Place::Held);
             }
         }
@@ -326,7 +327,7 @@ impl<F: Files> SegmentLog<F> {
                 Fate::Stored => {
                     let frames = entries.iter().map(|entry| u64::from(entry.frames)).sum();
                     self.by_topic.lock().add(topic, frames, end - begin);
-                    self.troubled.works(topic, now.instant);
+                    self.failing.works(topic, now.instant);
                     if *end >= STORE_SEGMENT {
                         self.retire(*segment);
                     }
@@ -342,14 +343,14 @@ impl<F: Files> SegmentLog<F> {
                         let topic = String::from_utf8_lossy(topic);
                         log::error!(
                             "the store: the open segment of the topic '{}' was moved away, and what was not confirmed in it cannot be cut off: {why}: if it is moved back, some frames stand twice",
-                            topic.escape_debug()
+                            plain(&topic)
                         );
                     }
                     self.retire(*segment);
                 }
             }
             if let Fate::Failed(trouble) = fate {
-                self.troubled.fail(topic, trouble, None, now.instant);
+                self.failing.fail(topic, trouble, None, now.instant);
             }
         }
         let stored = |part: &usize| matches!(parts[*part].fate, Fate::Stored);
@@ -362,7 +363,7 @@ impl<F: Files> SegmentLog<F> {
                     self.done.bytes += append.len() as u64;
                     told(append, None);
                 }
-                Fate::Failed(_) => self.troubled.push(append.tried()),
+                Fate::Failed(_) => self.failing.push(append.tried()),
                 Fate::Planned => left.push_back(append),
                 Fate::Written | Fate::Gone => left.push_back(append.tried()),
             }

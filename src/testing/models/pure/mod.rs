@@ -8,6 +8,8 @@ mod decoder;
 mod draft;
 mod framer;
 mod histogram;
+#[cfg(feature = "layouts")]
+mod layouts;
 mod memory;
 mod pairs;
 mod parts;
@@ -24,6 +26,8 @@ pub use decoder::{check_decoder, check_every_split};
 pub use draft::check_draft;
 pub use framer::check_framer;
 pub use histogram::check_histogram;
+#[cfg(feature = "layouts")]
+pub use layouts::check_layouts;
 pub use memory::check_memory;
 pub use pairs::check_pairs;
 pub use parts::check_parts;

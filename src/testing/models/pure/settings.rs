@@ -8,7 +8,7 @@ use serde::de::value::{Error, F64Deserializer, I64Deserializer, StrDeserializer}
 use serde::de::{Deserialize, IntoDeserializer};
 
 use super::choices::Choices;
-use crate::core::ranges::{self, Bounds, RANGES};
+use crate::core::ranges::{self, Bounds, RANGES, Value};
 use crate::core::units::{self, Size, Time, TimeOrOff, TimeOrSize};
 
 /// More of a text finds nothing new.
@@ -150,33 +150,22 @@ fn check_range(range: &ranges::Range, text: &str) {
     }
 }
 
-/// A value of `serve` that was not written anywhere.
+/// A value of `serve` that was not written anywhere: it is allowed where what is shown of it may be given.
 fn check_serve(range: &ranges::Range, number: u64) {
-    let (count, time) = (number as usize, Duration::from_micros(number));
-    let is_serve = range.command == "serve";
-    match range.bounds {
-        Bounds::Count(least, most) => {
-            assert!(!is_serve || ranges::check_size(range.option, count).is_err(), "it is no size");
-            assert!(!is_serve || ranges::check_time(range.option, time).is_err(), "it is no time");
-            let checked = ranges::check_count(range.option, count);
-            assert!(!is_serve || checked.is_ok() == (least..=most).contains(&number));
-        }
-        Bounds::Size(least, most) => {
-            let checked = ranges::check_size(range.option, count);
-            assert!(!is_serve || checked.is_ok() == (least..=most).contains(&count));
-        }
-        Bounds::Time(least, most) => {
-            let checked = ranges::check_time(range.option, time);
-            assert!(!is_serve || checked.is_ok() == (least..=most).contains(&time));
-        }
-        Bounds::TimeOrSize(most, bytes) => {
-            assert!(!is_serve || ranges::check_count(range.option, count).is_err(), "it is no count");
-            let size = ranges::check_size(range.option, count);
-            assert!(!is_serve || size.is_ok() == (1..=bytes).contains(&count));
-            let within = (Duration::from_millis(1)..=most).contains(&time);
-            assert!(!is_serve || ranges::check_time(range.option, time).is_ok() == within);
-        }
-        Bounds::Rate(..) => {}
+    if range.command != "serve" {
+        return;
+    }
+    let is_time = matches!(range.bounds, Bounds::Time(..));
+    let is_either = matches!(range.bounds, Bounds::TimeOrSize(..));
+    // What is shown of a size for which there is a time, too, needs its unit.
+    let number = if is_either { number >> 20 << 20 } else { number };
+    let values = [Value::Number(number as usize), Value::Time(Duration::from_micros(number))];
+    for (value, fits) in values.into_iter().zip([!is_time, is_time || is_either]) {
+        let checked = ranges::check(range.option, &value);
+        let shown = ranges::written(range.option, &value);
+        let is_off = range.word == Some("off") && value == Value::Time(Duration::ZERO);
+        let may_be_given = fits && !is_off && range.check(&shown).is_ok();
+        assert_eq!(checked.is_ok(), may_be_given, "{} {value:?} {shown}: {checked:?}", range.option);
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Seen {
     BadDigest { key: u64, id: u64 },
     /// A frame with a right digest and one of our keys, but not what was sent.
     Changed { id: u64 },
-    /// A frame that somebody else sent.
+    /// A frame of another publisher.
     Foreign,
     /// What the gateway says of a frame of ours, or of this connection.
     Reply { status: Option<Status>, key: u64, id: u64, reason: String },

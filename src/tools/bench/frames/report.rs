@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::Options;
 use super::conn::{Conn, Role, Stage};
 use super::tally::Group;
-use crate::tools::bench::text::{Page, bytes, grouped, many, short, size};
+use crate::core::units::{bytes, grouped, held, many, short};
+use crate::tools::bench::page::Page;
 use crate::tools::bench::{Doubt, Figures, Own, Percentiles, Spent};
 
 /// What a gateway did under a load of frames. The keys of the JSON.
@@ -209,8 +210,8 @@ fn doubts(frames: &[Frames], sent_in_time: u64) -> Vec<Doubt> {
     let foreign: u64 = frames.iter().map(|one| one.foreign).sum();
     if foreign > 0 {
         doubts.push(Doubt::Other(format!(
-            "{} of somebody else's came on the topic: give a --topic that nobody uses",
-            many(foreign as usize, "frame")
+            "{} of another publisher came on the topic: give an unused --topic",
+            many(foreign, "frame")
         )));
     }
     doubts
@@ -257,16 +258,19 @@ impl Report {
         };
         let mut load = format!(
             "{} of {} {pace}, {}",
-            many(self.publishers, "publisher"),
-            size(self.frames.payload_bytes),
-            many(self.subscribers, "subscriber")
+            many(self.publishers as u64, "publisher"),
+            held(self.frames.payload_bytes as u64),
+            many(self.subscribers as u64, "subscriber")
         );
         if let Some(large) = &self.large {
-            load +=
-                &format!(", {} of {}", many(large.publishers, "publisher"), size(large.frames.payload_bytes));
+            load += &format!(
+                ", {} of {}",
+                many(large.publishers as u64, "publisher"),
+                held(large.frames.payload_bytes as u64)
+            );
         }
         if self.idle > 0 {
-            load += &format!(", {}", many(self.idle, "idle connection"));
+            load += &format!(", {}", many(self.idle as u64, "idle connection"));
         }
         format!("{load}, {:.1} s", self.figures.seconds)
     }

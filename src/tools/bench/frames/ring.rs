@@ -1,6 +1,6 @@
 //! The frames of one publisher, encoded before the clock starts and sent again and again.
 //!
-//! Whoever receives one compares it with what was encoded. That proves as much as hashing it: each frame
+//! A receiver compares it with what was encoded. That proves as much as hashing it: each frame
 //! holds the digest of its own bytes, so the same bytes hold the right one. It costs a fiftieth, and the
 //! generator would be the bottleneck otherwise. What is not the same is hashed, to say what is wrong with it.
 

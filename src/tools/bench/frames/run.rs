@@ -214,7 +214,7 @@ impl Load {
     }
 
     /// Finishes what was begun, and waits for everything that was sent, as long as something comes. Where it
-    /// `is_over` already, whoever is left may be about to be closed, too.
+    /// `is_over` already, the others may be about to be closed, too.
     fn finish(&mut self, is_over: bool) {
         for group in &mut self.groups {
             group.publishers.iter_mut().for_each(|one| one.allow(0));

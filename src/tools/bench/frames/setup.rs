@@ -7,6 +7,7 @@ use super::conn::{Role, Stage};
 use super::run::Load;
 use super::{Failed, ring};
 use crate::core::limits::{LOAD_CONNECTING, LOAD_PATIENCE, START_PATIENCE, START_PAUSE};
+use crate::core::units::plain;
 use crate::runtime::net::{Event, Net};
 use crate::tools::bench::kind_of;
 use crate::wire::{Header, Kind, Status, encode};
@@ -191,7 +192,7 @@ impl Load {
         let why =
             self.groups[0].measure.error_kinds().iter().next().map(|(_, _, example)| example.to_string());
         let why = why.unwrap_or_else(|| "it closed the connection".to_string());
-        format!("{} is no gateway, or does not want this load: {why}", self.gateway())
+        format!("{} is not a gateway, or does not want this load: {why}", self.gateway())
     }
 
     fn wait_in_setup(&mut self, patience: Instant, what: &str) -> Result<(), Failed> {
@@ -226,5 +227,5 @@ fn refused(status: Option<Status>, reason: &str) -> Failed {
         _ => "change what it is set to, or give another --topic",
     };
     let colon = if reason.is_empty() { "" } else { ": " };
-    Failed::Refused(format!("the gateway answers {status}{colon}{}; {mend}", reason.escape_debug()))
+    Failed::Refused(format!("the gateway answers {status}{colon}{}; {mend}", plain(reason)))
 }

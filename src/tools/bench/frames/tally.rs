@@ -9,7 +9,7 @@ use super::sequence::{Arrived, Sequence};
 use crate::tools::bench::Measure;
 use crate::wire::{Fault, Scheme, Status};
 
-/// Publishers of the same frames and whoever subscribes to them.
+/// Publishers of the same frames and their subscribers.
 pub struct Group {
     pub topic: String,
     /// The key of its first publisher.

@@ -9,7 +9,7 @@
 //! connection there is a socket, a state and an entry among the deadlines.
 
 mod conn;
-mod life;
+mod connections;
 mod pace;
 mod report;
 mod run;
@@ -60,7 +60,7 @@ pub struct Options {
     pub sources: Vec<IpAddr>,
     /// Whether anybody's certificate will do.
     pub insecure: bool,
-    /// What the dice begin with.
+    /// What its source of chance begins with.
     pub seed: u64,
 }
 

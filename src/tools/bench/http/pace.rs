@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
+use crate::core::random::Rng;
 use humantime::format_duration;
 
 use crate::core::limits::LOAD_GRID;
@@ -53,8 +53,8 @@ impl Think {
     }
 
     /// When a think time that begins `now` ends; one of whole seconds on a grid from `origin` on.
-    pub fn end(&self, now: Instant, origin: Instant, dice: &mut Rng) -> Instant {
-        let end = later(now, self.draw(dice));
+    pub fn end(&self, now: Instant, origin: Instant, rng: &mut Rng) -> Instant {
+        let end = later(now, self.draw(rng));
         let grid = LOAD_GRID.as_nanos() as u64;
         let beyond = (end - origin).as_nanos() as u64 % grid;
         match beyond {
@@ -64,9 +64,9 @@ impl Think {
     }
 
     /// The next time.
-    fn draw(&self, dice: &mut Rng) -> Duration {
+    fn draw(&self, rng: &mut Rng) -> Duration {
         let steps = (self.most - self.least).as_nanos() / self.step.as_nanos();
-        let steps = dice.u32(..=u32::try_from(steps).unwrap_or(u32::MAX));
+        let steps = rng.below(u64::from(u32::try_from(steps).unwrap_or(u32::MAX)) + 1) as u32;
         // What is no whole number of steps, such as half a millisecond, ends early and not late.
         (self.least + self.step * steps).min(self.most)
     }
@@ -168,20 +168,20 @@ mod tests {
 
     #[test]
     fn think_times_of_whole_seconds_end_together() {
-        let (origin, mut dice) = (Instant::now(), Rng::with_seed(1));
+        let (origin, mut rng) = (Instant::now(), Rng::from_seed(1));
         let now = origin + Duration::from_micros(1_234_567);
         let (second, short) = (Duration::from_secs(1), Duration::from_millis(7));
         for (think, expected) in [(second, 2_240_000), (short, 1_241_567)] {
-            let end = Think::new(think, think).end(now, origin, &mut dice);
+            let end = Think::new(think, think).end(now, origin, &mut rng);
             assert_eq!((end - origin).as_micros(), expected);
         }
-        let on_it = Think::new(second, second).end(origin, origin, &mut dice);
+        let on_it = Think::new(second, second).end(origin, origin, &mut rng);
         assert_eq!(on_it, origin + second);
     }
 
     #[test]
     fn think_times_are_whole_and_of_the_range() {
-        let mut dice = Rng::with_seed(7);
+        let mut rng = Rng::from_seed(7);
         let s = Duration::from_secs;
         let ms = Duration::from_millis;
         for (least, most, step) in [
@@ -192,7 +192,7 @@ mod tests {
             (Duration::ZERO, Duration::from_micros(2500), Duration::from_micros(500)),
         ] {
             let think = Think::new(least, most);
-            let drawn: Vec<Duration> = (0..5000).map(|_| think.draw(&mut dice)).collect();
+            let drawn: Vec<Duration> = (0..5000).map(|_| think.draw(&mut rng)).collect();
             assert!(drawn.iter().all(|time| (least..=most).contains(time)), "{least:?} {most:?}");
             assert!(drawn.iter().all(|time| time.as_nanos() % step.as_nanos() == 0), "{least:?} {most:?}");
             assert!(drawn.contains(&least), "{least:?} comes");

@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 use super::Options;
 use super::pace::Pace;
 use super::run::Load;
-use crate::tools::bench::text::{Page, bytes, grouped, many, time};
+use crate::core::units::{bytes, grouped, latency, many};
+use crate::tools::bench::page::Page;
 use crate::tools::bench::{Doubt, Figures, Own, Percentiles};
 
 /// What a server did under a load. The keys of the JSON.
@@ -119,9 +120,9 @@ impl Report {
         let mut report = Report {
             url: load.options.target.to_string(),
             method: load.options.method.to_string(),
-            addresses: load.places.addresses().map(|address| address.to_string()).collect(),
+            addresses: load.endpoints.addresses().map(|address| address.to_string()).collect(),
             left_out: load
-                .places
+                .endpoints
                 .left_out()
                 .map(|(address, why)| LeftOut { address: address.to_string(), why: why.to_owned() })
                 .collect(),
@@ -162,7 +163,7 @@ impl Report {
 }
 
 fn in_words(options: &Options) -> String {
-    format!("{}, {}", many(options.connections, "connection"), options.pace)
+    format!("{}, {}", many(options.connections as u64, "connection"), options.pace)
 }
 
 impl fmt::Display for Report {
@@ -175,7 +176,7 @@ impl fmt::Display for Report {
         let held = match connections.reached_s {
             Some(after) => format!(
                 "all after {}, at least {} since, {} at the end",
-                time(after * 1e6),
+                latency(after * 1e6),
                 count(connections.min),
                 count(connections.end)
             ),

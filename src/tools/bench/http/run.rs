@@ -5,14 +5,14 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-
 use super::Options;
 use super::conn::{Conn, Life};
 use super::pace::{Pace, Ramp};
 use super::report::{Closes, Report, Statuses, Window};
 use crate::core::limits::LOAD_READ;
-use crate::http::connect::{Failed, Failure, Places, find, prepare, without_number};
+use crate::core::random::Rng;
+use crate::http::connect::{Endpoints, Failed, find, prepare, without_number};
+use crate::http::driver::Turn;
 use crate::http::wire::Request;
 use crate::runtime::net::{Deadlines, Event, Net, Reactor, Tls};
 use crate::tools::bench::{Latency, Measure, Progress, Stop, Ticker, Usage};
@@ -20,7 +20,7 @@ use crate::tools::bench::{Latency, Measure, Progress, Stop, Ticker, Usage};
 /// A load that is ready to run.
 pub struct Load {
     pub(super) options: Options,
-    pub(super) places: Places,
+    pub(super) endpoints: Endpoints,
     pub(super) tls: Option<Tls>,
     /// Makes the responses' readers.
     pub(super) request: Request,
@@ -36,7 +36,7 @@ pub struct Load {
     pub(super) runnable: Vec<u32>,
     /// Lent to every read.
     pub(super) buffer: Box<[u8]>,
-    pub(super) dice: Rng,
+    pub(super) rng: Rng,
     pub(super) begun: Instant,
     pub(super) now: Instant,
     pub(super) measure: Measure,
@@ -64,15 +64,15 @@ impl Load {
     /// Where the server has no address, or this process or this machine cannot do it.
     pub fn new(options: Options) -> Result<Load, Failed> {
         let target = &options.target;
-        let places = find(target, &options.sources)?;
-        options.check(places.addresses().count())?;
+        let endpoints = find(target, &options.sources)?;
+        options.check(endpoints.addresses().count())?;
         let request = Request::new(&options.method, target, &options.fields);
         let mut bytes = Vec::new();
         request.encode(&[], &options.body, &mut bytes);
         let (net, tls) = prepare(target, options.insecure)?;
         let now = Instant::now();
         Ok(Load {
-            places,
+            endpoints,
             tls,
             request,
             bytes,
@@ -84,7 +84,7 @@ impl Load {
             line: VecDeque::new(),
             runnable: Vec::new(),
             buffer: vec![0; LOAD_READ].into(),
-            dice: Rng::with_seed(options.seed),
+            rng: Rng::from_seed(options.seed),
             begun: now,
             now,
             measure: Measure::new(now, options.connections),
@@ -140,11 +140,11 @@ impl Load {
             self.wait(until, &mut events)
                 .map_err(|why| Failed::Gone(format!("cannot wait for sockets: {}", without_number(&why))))?;
             for index in mem::take(&mut self.runnable) {
-                self.read(index as usize, true);
+                self.drive(index as usize, Turn::again());
             }
             for event in events.drain(..) {
                 if let Event::Socket { key, readable, writable, read_closed, .. } = event {
-                    self.on_event(key as usize, readable, writable, read_closed);
+                    self.drive(key as usize, Turn::new(readable, writable, read_closed));
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Load {
         self.begin_due();
     }
 
-    /// Looks at a connection again at `due`, which takes the place of what was due before.
+    /// Looks at a connection again at `due`, which replaces what was due before.
     pub(super) fn arm(&mut self, index: usize, due: Instant) {
         let conn = &mut self.conns[index];
         conn.due = Some(due);
@@ -223,15 +223,18 @@ impl Load {
     /// What was due for a connection has come.
     fn fire(&mut self, index: usize, due: Instant) {
         self.conns[index].due = None;
-        match self.conns[index].life {
+        let timeout = self.options.timeout;
+        match &self.conns[index].life {
             Life::Waiting => self.ramp.push(index),
-            Life::Opening { .. } => self.fail(index, Failure::ConnectTimeout(self.options.timeout)),
-            Life::Idle { .. } if self.may_begin() => {
+            Life::Open(http) if http.idle_since().is_none() => {
+                let failure = http.timeout(timeout, timeout);
+                self.fail(index, failure);
+            }
+            Life::Open(_) if self.may_begin() => {
                 self.usage.slipped(self.now.saturating_duration_since(due), 1);
                 self.begin(index, self.now);
             }
-            Life::Busy(_) => self.fail(index, Failure::Timeout(self.options.timeout)),
-            Life::Idle { .. } | Life::Ended => {}
+            Life::Open(_) | Life::Ended => {}
         }
     }
 
@@ -245,7 +248,7 @@ impl Load {
             let conn = &mut self.conns[index as usize];
             conn.in_line = false;
             // It may have ended while it stood in line.
-            if let Life::Idle { since } = conn.life {
+            if let Some(since) = conn.http().and_then(|http| http.idle_since()) {
                 schedule.advance();
                 // Waiting for a connection is the server's doing, not the generator's.
                 self.usage.slipped(self.now.saturating_duration_since(due.max(since)), 1);

@@ -1,0 +1,332 @@
+//! What a declaration means, in the slowest and plainest way: the whole stream is there, every position is tried, and
+//! every value is read anew.
+
+use sha2::Digest as _;
+
+use super::declared::{At, Declared, DeclaredField, DeclaredShape, Ends, Is, Kind};
+
+/// What begins at a position of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slow {
+    Frame {
+        len: usize,
+        shape: usize,
+    },
+    /// And how many bytes are skipped at least.
+    Malformed {
+        skip: usize,
+    },
+    More,
+}
+
+/// A frame without escapes, and its shape.
+pub struct Plain<'a> {
+    pub shape: &'a DeclaredShape,
+    pub bytes: Vec<u8>,
+}
+
+impl Declared {
+    pub fn cut(&self, rest: &[u8], max: usize) -> Slow {
+        let malformed = Slow::Malformed { skip: 1 };
+        if rest.is_empty() {
+            return Slow::More;
+        }
+        for (number, shape) in self.shapes.iter().enumerate() {
+            let start = &shape.start;
+            if rest.len() < start.len() && start[..rest.len()] == *rest {
+                return Slow::More;
+            }
+            if rest.len() < start.len() || rest[..start.len()] != start[..] {
+                continue;
+            }
+            let len = match shape.frame_len(rest, max) {
+                Ok(Some(len)) => len,
+                Ok(None) => return Slow::More,
+                Err(()) => return malformed,
+            };
+            if len > max as u128 || !shape.escapes && len < shape.least() as u128 {
+                return malformed;
+            }
+            let len = len as usize;
+            if rest.len() < len {
+                return Slow::More;
+            }
+            let frame = &rest[..len];
+            if !frame.ends_with(&shape.end) {
+                return malformed;
+            }
+            return match shape.plain(frame) {
+                Err(at) => Slow::Malformed { skip: at.max(1) },
+                Ok(plain) if plain.bytes.len() < shape.least() || !plain.has_all_places() => malformed,
+                Ok(_) => Slow::Frame { len, shape: number },
+            };
+        }
+        malformed
+    }
+
+    /// Where scanning goes on.
+    pub fn next_start(&self, rest: &[u8], skip: usize) -> usize {
+        let begins = |at: &usize| {
+            let rest = &rest[*at..];
+            self.shapes.iter().any(|shape| rest.starts_with(&shape.start) || shape.start.starts_with(rest))
+        };
+        (skip..rest.len()).find(begins).unwrap_or(rest.len())
+    }
+}
+
+impl DeclaredShape {
+    /// As far as the bytes say: `None` if more are needed.
+    fn frame_len(&self, rest: &[u8], max: usize) -> Result<Option<u128>, ()> {
+        match &self.bound {
+            Ends::Size(size) => Ok(Some(*size as u128)),
+            Ends::Until(until) => {
+                let first = self.start.len() + until.len();
+                for end in first..=rest.len().min(max) {
+                    if rest[..end].ends_with(until) {
+                        return Ok(Some(end as u128));
+                    }
+                }
+                if rest.len() >= max { Err(()) } else { Ok(None) }
+            }
+            Ends::Length { kind, at, from, after } => {
+                let Some(field) = rest.get(*at..) else { return Ok(None) };
+                let end = match kind.extent(field) {
+                    Ok(Some(len)) => at + len,
+                    Ok(None) => return Ok(None),
+                    Err(()) => return Err(()),
+                };
+                let value = kind.value(&rest[*at..end]).ok_or(())?;
+                let from = from.unwrap_or(end);
+                Ok(Some(u128::from(value) + from as u128 + *after as u128))
+            }
+        }
+    }
+
+    /// What is counted from the beginning stands before what is counted from the end, in the shortest frame.
+    fn least(&self) -> usize {
+        let (mut before, mut behind, mut single) = (self.start.len(), self.end.len(), 0);
+        let mut see = |from: (i64, bool), to: (i64, bool)| {
+            for (base, from_end) in [from, to] {
+                let side = if from_end { &mut behind } else { &mut before };
+                *side = (*side).max(base.unsigned_abs() as usize);
+            }
+            let (a, b) = (from.0.unsigned_abs() as usize, to.0.unsigned_abs() as usize);
+            single = single.max(if from.1 == to.1 { a.max(b) } else { a + b });
+        };
+        for field in &self.fields {
+            let from = (field.from.base, field.from.from_end);
+            let width = match field.kind {
+                Kind::Int(bytes, _) => Some(bytes),
+                Kind::Varint => Some(1),
+                Kind::DigitsEnded => Some(2),
+                _ => None,
+            };
+            see(
+                from,
+                width.map_or((field.to.base, field.to.from_end), |width| (from.0 + width as i64, from.1)),
+            );
+        }
+        if let Some(check) = &self.check {
+            let at = -(check.before as i64);
+            see((check.from as i64, false), (at, true));
+            see((at, true), (at + check.is.width() as i64, true));
+        }
+        let mut fixed = 0;
+        match &self.bound {
+            Ends::Length { kind, at, from, after } => {
+                let width = match kind {
+                    Kind::Int(bytes, _) => *bytes,
+                    Kind::Varint | Kind::Bcd => 1,
+                    _ => 2,
+                };
+                see((*at as i64, false), ((at + width) as i64, false));
+                fixed = from.map_or(0, |from| from + after);
+            }
+            Ends::Until(until) => behind = behind.max(until.len()),
+            Ends::Size(_) => {}
+        }
+        let ends = match &self.bound {
+            Ends::Size(_) => single.max(self.start.len() + self.end.len()),
+            _ => before + behind,
+        };
+        ends.max(single).max(fixed)
+    }
+
+    /// Without escapes; or where one begins that is not listed.
+    pub fn plain(&self, frame: &[u8]) -> Result<Plain<'_>, usize> {
+        if !self.escapes {
+            return Ok(Plain { shape: self, bytes: frame.to_vec() });
+        }
+        let Ends::Until(until) = &self.bound else { panic!("only such frames are escaped") };
+        let (head, tail) = (self.start.len(), frame.len() - until.len());
+        let mut bytes = frame[..head].to_vec();
+        let mut at = head;
+        while at < tail {
+            match &frame[at..tail] {
+                [0x7d, 0x01, ..] => bytes.push(0x7d),
+                [0x7d, 0x02, ..] => bytes.push(0x7e),
+                [0x7d, ..] => return Err(at),
+                [byte, ..] => {
+                    bytes.push(*byte);
+                    at += 1;
+                    continue;
+                }
+                [] => unreachable!("at is before the tail"),
+            }
+            at += 2;
+        }
+        bytes.extend_from_slice(&frame[tail..]);
+        Ok(Plain { shape: self, bytes })
+    }
+}
+
+impl Plain<'_> {
+    fn has_all_places(&self) -> bool {
+        let check = self.shape.check.as_ref();
+        self.shape.fields.iter().all(|field| self.range(field).is_some())
+            && check.is_none_or(|check| check.from + check.before <= self.bytes.len())
+    }
+
+    fn position(&self, at: At) -> Option<usize> {
+        let plus = match at.plus {
+            None => 0,
+            Some(number) => i128::from(self.number(self.shape.field(number)?)?),
+        };
+        let base = if at.from_end { self.bytes.len() as i128 } else { 0 };
+        let position = base + i128::from(at.base) + plus;
+        (0..=self.bytes.len() as i128).contains(&position).then_some(position as usize)
+    }
+
+    fn range(&self, field: &DeclaredField) -> Option<(usize, usize)> {
+        let from = self.position(field.from)?;
+        let to = match field.kind {
+            kind if kind.is_at() => from + kind.extent(&self.bytes[from..]).ok()??,
+            _ => self.position(field.to)?,
+        };
+        (from <= to && to <= self.bytes.len()).then_some((from, to))
+    }
+
+    pub fn raw(&self, field: &DeclaredField) -> Option<&[u8]> {
+        self.range(field).map(|(from, to)| &self.bytes[from..to])
+    }
+
+    fn number(&self, field: &DeclaredField) -> Option<u64> {
+        field.kind.value(self.raw(field)?)
+    }
+
+    pub fn is_right(&self) -> bool {
+        let Some(check) = &self.shape.check else { return true };
+        let at = self.bytes.len() - check.before;
+        self.bytes[at..at + check.is.width()] == check.is.of(&self.bytes[check.from..at])
+    }
+}
+
+impl DeclaredShape {
+    pub fn field(&self, number: usize) -> Option<&DeclaredField> {
+        self.fields.iter().find(|field| field.number == number)
+    }
+}
+
+impl Is {
+    pub fn of(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Is::Xor8 => vec![bytes.iter().fold(0, |sum, byte| sum ^ byte)],
+            Is::Sum8 => vec![(bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % 256) as u8],
+            Is::Sha256 => sha2::Sha256::digest(bytes)[..5].to_vec(),
+            Is::Crc16Arc => {
+                let mut crc = 0u16;
+                for byte in bytes {
+                    crc ^= u16::from(*byte);
+                    for _ in 0..8 {
+                        crc = if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 };
+                    }
+                }
+                crc.to_be_bytes().to_vec()
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// How many bytes a value at the beginning takes; `None` if more are needed.
+    fn extent(self, bytes: &[u8]) -> Result<Option<usize>, ()> {
+        let known = |len: usize| Ok((bytes.len() >= len).then_some(len));
+        match self {
+            Kind::Int(len, _) => known(len),
+            Kind::Digits | Kind::Hex => known(2),
+            Kind::Bcd => known(1),
+            Kind::Varint => {
+                for (at, byte) in bytes.iter().enumerate() {
+                    if at == 9 && *byte > 1 {
+                        return Err(());
+                    }
+                    if *byte < 128 {
+                        return Ok(Some(at + 1));
+                    }
+                }
+                Ok(None)
+            }
+            Kind::DigitsEnded => {
+                for (at, byte) in bytes.iter().enumerate() {
+                    if !byte.is_ascii_digit() {
+                        return if at == 0 { Err(()) } else { Ok(Some(at + 1)) };
+                    }
+                    if at == 20 {
+                        return Err(());
+                    }
+                }
+                Ok(None)
+            }
+            Kind::Text | Kind::Bytes => unreachable!("these stand in slices"),
+        }
+    }
+
+    /// The value as an integer.
+    pub fn value(self, bytes: &[u8]) -> Option<u64> {
+        let ascii = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).ok()?.to_string();
+            text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)?.parse().ok()
+        };
+        match self {
+            Kind::Int(_, little) => {
+                let mut bytes = bytes.to_vec();
+                if little {
+                    bytes.reverse();
+                }
+                Some(bytes.iter().fold(0, |value, byte| value * 256 + u64::from(*byte)))
+            }
+            Kind::Varint => {
+                let sum = |sum: u128, (at, byte): (usize, &u8)| sum + (u128::from(byte & 127) << (7 * at));
+                u64::try_from(bytes.iter().enumerate().fold(0, sum)).ok()
+            }
+            Kind::DigitsEnded => ascii(&bytes[..bytes.len() - 1]),
+            Kind::Digits => ascii(bytes),
+            Kind::Text => ascii(text(bytes).as_bytes()),
+            Kind::Bcd => crate::core::units::hex(bytes).parse().ok(),
+            Kind::Hex => {
+                let text = std::str::from_utf8(bytes).ok()?;
+                let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_hex.then(|| u64::from_str_radix(text, 16).ok())?
+            }
+            Kind::Bytes => None,
+        }
+    }
+
+    /// As it stands in a topic, before what is no token is encoded.
+    pub fn shown(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let all = |is: fn(&u8) -> bool, bytes: &[u8]| bytes.iter().all(is).then(|| bytes.to_vec());
+        match self {
+            Kind::Int(..) | Kind::Varint => Some(self.value(bytes)?.to_string().into_bytes()),
+            Kind::DigitsEnded => all(u8::is_ascii_digit, &bytes[..bytes.len() - 1]),
+            Kind::Digits => all(u8::is_ascii_digit, bytes),
+            Kind::Hex => all(u8::is_ascii_hexdigit, bytes),
+            Kind::Bcd => all(u8::is_ascii_digit, crate::core::units::hex(bytes).as_bytes()),
+            Kind::Text => std::str::from_utf8(bytes).ok().map(|_| text(bytes).into_bytes()),
+            Kind::Bytes => Some(bytes.to_vec()),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches(['\0', ' ']).to_string()
+}

@@ -1,0 +1,191 @@
+//! Checks of frames: what is computed over a slice and stands at a place.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::crc::Crc;
+use super::place::{Place, Slice, Type, View, write_decimal};
+use crate::wire::digest::Scheme;
+
+/// How a check is computed.
+#[derive(Clone, Debug)]
+pub(super) enum Algorithm {
+    Crc(Arc<Crc>),
+    /// CRC-32C rotated and added to, as Snappy and LevelDB store it.
+    Crc32cMasked(Arc<Crc>),
+    Xor8,
+    Sum8,
+    /// Two sums of 8 bits, the first one first (RFC 1145, UBX).
+    Fletcher8,
+    Sha256,
+    Sha256d,
+    HmacSha256,
+    #[cfg(feature = "layouts")]
+    Sha1,
+    #[cfg(feature = "layouts")]
+    Md5,
+    #[cfg(feature = "layouts")]
+    Blake3,
+}
+
+/// The widest value that a check may have, in bytes.
+pub(super) const SUM_MAX: usize = 32;
+
+/// The value of a check.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sum {
+    Number(u128),
+    /// Its first bytes, as many as it has.
+    Digest([u8; SUM_MAX]),
+}
+
+impl Sum {
+    pub fn digest(digest: &[u8]) -> Sum {
+        let mut bytes = [0; SUM_MAX];
+        bytes[..digest.len()].copy_from_slice(digest);
+        Sum::Digest(bytes)
+    }
+}
+
+impl Algorithm {
+    /// Bits of its value; of a digest, the most that a place may take of it.
+    pub fn bits(&self) -> usize {
+        match self {
+            Algorithm::Crc(crc) => usize::from(crc.parameters().width),
+            Algorithm::Crc32cMasked(_) => 32,
+            Algorithm::Xor8 | Algorithm::Sum8 => 8,
+            Algorithm::Fletcher8 => 16,
+            Algorithm::Sha256 | Algorithm::Sha256d | Algorithm::HmacSha256 => 256,
+            #[cfg(feature = "layouts")]
+            Algorithm::Sha1 => 160,
+            #[cfg(feature = "layouts")]
+            Algorithm::Md5 => 128,
+            #[cfg(feature = "layouts")]
+            Algorithm::Blake3 => 256,
+        }
+    }
+
+    /// Whether its value is bytes, of which a place may hold the first alone.
+    pub fn is_digest(&self) -> bool {
+        let is_number = matches!(
+            self,
+            Algorithm::Crc(_)
+                | Algorithm::Crc32cMasked(_)
+                | Algorithm::Xor8
+                | Algorithm::Sum8
+                | Algorithm::Fletcher8
+        );
+        !is_number
+    }
+
+    /// Whether it is a single SHA-256, which is made of two frames at a time.
+    pub fn is_paired(&self) -> bool {
+        matches!(self, Algorithm::Sha256 | Algorithm::HmacSha256)
+    }
+
+    /// Its value of `bytes`. `scheme` is the listener's, with the secret where there is one.
+    pub fn of(&self, bytes: &[u8], scheme: &Scheme) -> Sum {
+        match self {
+            Algorithm::Crc(crc) => Sum::Number(crc.of(bytes)),
+            Algorithm::Crc32cMasked(crc) => {
+                Sum::Number((crc.of(bytes) as u32).rotate_right(15).wrapping_add(0xa282_ead8).into())
+            }
+            Algorithm::Xor8 => Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum ^ byte).into()),
+            Algorithm::Sum8 => {
+                Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).into())
+            }
+            Algorithm::Fletcher8 => {
+                let (a, b) = bytes.iter().fold((0u8, 0u8), |(a, b), byte| {
+                    let a = a.wrapping_add(*byte);
+                    (a, b.wrapping_add(a))
+                });
+                Sum::Number(u16::from_be_bytes([a, b]).into())
+            }
+            Algorithm::Sha256 => Sum::digest(&Sha256::digest(bytes)),
+            Algorithm::Sha256d => Sum::digest(&Sha256::digest(Sha256::digest(bytes))),
+            Algorithm::HmacSha256 => Sum::digest(&scheme.digest(bytes)),
+            #[cfg(feature = "layouts")]
+            Algorithm::Sha1 => Sum::digest(&sha1::Sha1::digest(bytes)),
+            #[cfg(feature = "layouts")]
+            Algorithm::Md5 => Sum::digest(&md5::Md5::digest(bytes)),
+            #[cfg(feature = "layouts")]
+            Algorithm::Blake3 => Sum::digest(blake3::hash(bytes).as_bytes()),
+        }
+    }
+}
+
+/// What must agree in a frame: the value at a place with what is computed over a slice.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    /// As the declaration calls it.
+    pub name: Box<str>,
+    pub algorithm: Algorithm,
+    pub over: Slice,
+    pub at: Place,
+}
+
+impl Check {
+    /// Whether it agrees in a frame. Places that are not within the frame agree with nothing.
+    pub fn is_right(&self, view: &View<'_>, scheme: &Scheme) -> bool {
+        let (Some(over), Some(at)) = (view.slice(&self.over), view.place(&self.at)) else { return false };
+        self.agrees(&self.algorithm.of(&view.bytes[over], scheme), &view.bytes[at])
+    }
+
+    /// Whether the bytes at its place say `sum`.
+    pub fn agrees(&self, sum: &Sum, at: &[u8]) -> bool {
+        match (sum, self.at.kind) {
+            (Sum::Number(value), Type::Uint { .. }) => {
+                self.at.kind.number(at).map(|number| number & self.at.mask).map(u128::from) == Some(*value)
+            }
+            // In constant time: how far a forged one agrees is nobody's to measure.
+            (Sum::Digest(bytes), Type::Uint { .. } | Type::Bytes) => at.ct_eq(&bytes[..at.len()]).into(),
+            _ => {
+                let mut expected = [0; 2 * SUM_MAX];
+                let expected = &mut expected[..at.len()];
+                write_sum(sum, self.at.kind, expected);
+                // Digits may be of either case; bytes that are letters by chance may not.
+                if self.at.kind == Type::Hex { expected.eq_ignore_ascii_case(at) } else { expected == at }
+            }
+        }
+    }
+
+    /// Writes `sum` as it stands at the place, over all of `out`, which is as long as the place.
+    pub fn write(&self, sum: &Sum, out: &mut [u8]) {
+        write_sum(sum, self.at.kind, out);
+    }
+}
+
+fn write_sum(sum: &Sum, kind: Type, out: &mut [u8]) {
+    let len = out.len();
+    match (sum, kind) {
+        (Sum::Number(value), Type::Uint { little: true, .. }) => {
+            out.copy_from_slice(&value.to_le_bytes()[..len]);
+        }
+        (Sum::Number(value), Type::Digits) => {
+            let mut digits = vec![b'0'; len];
+            write_decimal(u64::try_from(*value).unwrap_or(u64::MAX), &mut digits);
+            out.copy_from_slice(&digits[digits.len() - len..]);
+        }
+        (Sum::Number(value), Type::Hex) => {
+            for (digit, at) in out.iter_mut().rev().zip(0u32..) {
+                let nibble = value.checked_shr(4 * at).unwrap_or(0) as u8 & 15;
+                *digit = b"0123456789ABCDEF"[usize::from(nibble)];
+            }
+        }
+        (Sum::Number(value), _) => {
+            let bytes = value.to_be_bytes();
+            let wide = len.saturating_sub(bytes.len());
+            out[..wide].fill(0);
+            out[wide..].copy_from_slice(&bytes[bytes.len() - (len - wide)..]);
+        }
+        (Sum::Digest(bytes), Type::Hex) => {
+            for (at, digit) in out.iter_mut().enumerate() {
+                let nibble = bytes[at / 2] >> if at % 2 == 0 { 4 } else { 0 } & 15;
+                *digit = b"0123456789ABCDEF"[usize::from(nibble)];
+            }
+        }
+        (Sum::Digest(bytes), _) => out.copy_from_slice(&bytes[..len]),
+    }
+}

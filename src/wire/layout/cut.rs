@@ -1,0 +1,297 @@
+//! Cutting a stream of foreign frames.
+//!
+//! The boundary comes from the first bytes alone, never from a check. Everything that a length says is known from the
+//! header, before a byte of the body is there; only an `until` is looked for, and never twice in the same bytes.
+
+use std::fmt;
+
+use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
+use super::place::{Place, Type};
+
+/// What a cutter says of the bytes so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A whole frame of a shape at the beginning, of so many bytes.
+    Frame {
+        /// Bytes of the frame.
+        len: usize,
+        /// Its shape.
+        shape: usize,
+    },
+    /// More bytes are needed: at least so many from the beginning. Of a frame whose header is there, all of them.
+    More(usize),
+    /// The stream cannot be cut here. A layout that scans goes on with [`Cut::Skip`].
+    Malformed(Malformed),
+    /// Scanning: so many bytes belong to no frame.
+    Skip(usize),
+}
+
+/// Why a stream cannot be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant says what its fields are")]
+pub enum Malformed {
+    /// No shape begins so.
+    Start,
+    /// Larger than `max-payload`; `len` is what it would have, as far as it is known.
+    TooLarge { shape: usize, len: u64, max: usize },
+    /// Shorter than its own places.
+    TooShort { shape: usize, len: u64, least: usize },
+    /// The length is no number.
+    Length { shape: usize, why: &'static str },
+    /// Other bytes stand last than the `end` of its shape.
+    End { shape: usize, len: usize },
+    /// An escape that is not listed, at this byte.
+    Escape { shape: usize, at: usize },
+    /// A place that depends on the frame is not within it.
+    Places { shape: usize, len: usize },
+}
+
+/// Where one connection's stream of foreign frames is cut. It holds no bytes of it.
+///
+/// Of each `until`, none begins in `start_max..looked` of the bytes that are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Cutter {
+    looked: [u32; UNTILS_MAX],
+    /// While scanning, how many bytes are skipped at least.
+    skip: Option<u32>,
+}
+
+impl Cutter {
+    /// Whether it looks for the next start.
+    pub fn is_scanning(&self) -> bool {
+        self.skip.is_some()
+    }
+
+    /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
+    /// them behind the frame or the bytes to skip that it told of.
+    pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
+        if let Some(least) = self.skip {
+            let at = next_start(layout, bytes, least as usize);
+            self.skip = Some(least.saturating_sub(at as u32));
+            match at {
+                // Of a start that has only begun it is not known yet whether it is one.
+                0 => match begun(layout, bytes) {
+                    None => self.skip = None,
+                    Some(least) => return Cut::More(least),
+                },
+                at => {
+                    self.advance(at);
+                    return Cut::Skip(at);
+                }
+            }
+        }
+        match self.cut(layout, bytes, max) {
+            Ok(Cut::Frame { len, shape }) => {
+                self.advance(len);
+                Cut::Frame { len, shape }
+            }
+            Ok(cut) => cut,
+            Err(malformed) => {
+                if layout.scans {
+                    self.skip = Some(malformed.skip(layout) as u32);
+                }
+                Cut::Malformed(malformed)
+            }
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.looked.iter_mut().for_each(|looked| *looked = looked.saturating_sub(bytes as u32));
+    }
+
+    fn cut(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Result<Cut, Malformed> {
+        let (shape, of) = match pick(layout, bytes)? {
+            Picked::Shape(shape) => (shape, &layout.shapes[shape]),
+            Picked::More(least) => return Ok(Cut::More(least)),
+        };
+        let len = match &of.bound {
+            Bound::Size(size) => u64::from(*size),
+            Bound::Length { place, from, after } => {
+                match length(place, *from, bytes).map_err(|why| Malformed::Length { shape, why })? {
+                    // A length that even a u64 cannot hold is too large as well.
+                    Length::Known(len) => len.saturating_add(u64::from(*after)),
+                    Length::More(least) => return Ok(Cut::More(least)),
+                }
+            }
+            Bound::Until(until) => {
+                match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(max)]) {
+                    Some(len) => len as u64,
+                    None if bytes.len() >= max => {
+                        return Err(Malformed::TooLarge { shape, len: max as u64 + 1, max });
+                    }
+                    None => return Ok(Cut::More(bytes.len() + 1)),
+                }
+            }
+        };
+        if len > max as u64 {
+            return Err(Malformed::TooLarge { shape, len, max });
+        }
+        if of.escapes.is_none() && len < of.least as u64 {
+            return Err(Malformed::TooShort { shape, len, least: of.least });
+        }
+        let len = len as usize;
+        let Some(frame) = bytes.get(..len) else { return Ok(Cut::More(len)) };
+        if !frame.ends_with(&of.end) {
+            return Err(Malformed::End { shape, len });
+        }
+        of.judge(layout, shape, frame)?;
+        Ok(Cut::Frame { len, shape })
+    }
+
+    /// Where a frame ends that ends with certain bytes.
+    fn until(&mut self, layout: &Layout, shape: &Shape, until: usize, bytes: &[u8]) -> Option<usize> {
+        let finder = &layout.untils[until];
+        let needle = finder.needle().len();
+        // What begins before the longest start is over was not looked at for another shape: these are few.
+        let near = shape.start.len()..(layout.start_max + needle - 1).min(bytes.len());
+        if let Some(at) = bytes.get(near.clone()).and_then(|near| finder.find(near)) {
+            return Some(near.start + at + needle);
+        }
+        let from = (self.looked[until] as usize).max(layout.start_max);
+        let found = bytes.get(from..).and_then(|rest| finder.find(rest));
+        let looked = found.map_or(bytes.len().saturating_sub(needle - 1), |at| from + at);
+        self.looked[until] = self.looked[until].max(looked as u32);
+        found.map(|at| from + at + needle)
+    }
+}
+
+enum Picked {
+    Shape(usize),
+    More(usize),
+}
+
+/// The first shape that begins so.
+fn pick(layout: &Layout, bytes: &[u8]) -> Result<Picked, Malformed> {
+    if bytes.is_empty() {
+        return Ok(Picked::More(1));
+    }
+    for (at, shape) in layout.shapes.iter().enumerate() {
+        if bytes.starts_with(&shape.start) {
+            return Ok(Picked::Shape(at));
+        }
+        if shape.start.starts_with(bytes) {
+            return Ok(Picked::More(shape.start.len()));
+        }
+    }
+    Err(Malformed::Start)
+}
+
+enum Length {
+    Known(u64),
+    More(usize),
+}
+
+/// What the place of a length says, without what comes behind the counted bytes.
+fn length(place: &Place, from: From, bytes: &[u8]) -> Result<Length, &'static str> {
+    let at = place.from.base as usize;
+    let end = match place.kind {
+        Type::Varint | Type::DigitsEnded => {
+            let Some(rest) = bytes.get(at..) else { return Ok(Length::More(at + place.width_min())) };
+            match place.kind.ended(rest)? {
+                Some(len) => at + len,
+                None => return Ok(Length::More((at + place.width_min()).max(bytes.len() + 1))),
+            }
+        }
+        _ => at + place.width_min(),
+    };
+    let Some(raw) = bytes.get(at..end) else { return Ok(Length::More(end)) };
+    let value = place.kind.number(raw).ok_or("its length is not a number")? & place.mask;
+    let from = match from {
+        From::Start(from) => u64::from(from),
+        From::Behind(more) => end as u64 + u64::from(more),
+    };
+    Ok(Length::Known(value.saturating_add(from)))
+}
+
+impl Shape {
+    /// What only the whole frame shows.
+    fn judge(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
+        if let Some(escapes) = &self.escapes {
+            let (head, tail) = (self.start.len(), self.tail(layout));
+            let plain = escapes.plain_len(&frame[head..frame.len() - tail]);
+            let len = head + tail + plain.map_err(|at| Malformed::Escape { shape, at: head + at })?;
+            if len < self.least {
+                return Err(Malformed::TooShort { shape, len: len as u64, least: self.least });
+            }
+        }
+        if self.floats {
+            let mut lent = Vec::new();
+            if !self.fits(self.view(layout, frame, &mut lent).bytes) {
+                return Err(Malformed::Places { shape, len: frame.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Malformed {
+    /// How many bytes certainly begin no frame.
+    fn skip(&self, layout: &Layout) -> usize {
+        match *self {
+            // Every frame that begins before the escape holds it, too: looking at each would take for ever.
+            Malformed::Escape { shape, at } if layout.shapes.iter().all(|of| of.escapes.is_some()) => {
+                at.max(layout.shapes[shape].start.len()).max(1)
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Where the next start of any shape is, or the beginning of one at the end: not before `least`, at the latest at the end.
+fn next_start(layout: &Layout, bytes: &[u8], least: usize) -> usize {
+    let mut at = least.min(bytes.len());
+    while let Some(more) = bytes[at..].iter().position(|byte| layout.firsts[usize::from(*byte)]) {
+        at += more;
+        let rest = &bytes[at..];
+        let begins = |shape: &Shape| rest.starts_with(&shape.start) || shape.start.starts_with(rest);
+        if layout.shapes.iter().any(begins) {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// How many bytes it takes to know of a start, where none is there as a whole.
+fn begun(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+    let is_whole = layout.shapes.iter().any(|shape| bytes.starts_with(&shape.start));
+    let starts = layout.shapes.iter().map(|shape| &shape.start).filter(|start| start.starts_with(bytes));
+    if is_whole { None } else { starts.map(|start| start.len()).min() }
+}
+
+impl Malformed {
+    /// The shape that it was taken for.
+    pub fn shape(&self) -> Option<usize> {
+        match *self {
+            Malformed::Start => None,
+            Malformed::TooLarge { shape, .. }
+            | Malformed::TooShort { shape, .. }
+            | Malformed::Length { shape, .. }
+            | Malformed::End { shape, .. }
+            | Malformed::Escape { shape, .. }
+            | Malformed::Places { shape, .. } => Some(shape),
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::Start => f.write_str("no shape of the layout starts so"),
+            Malformed::TooLarge { len, max, .. } => {
+                write!(f, "a frame of {len} bytes or more is larger than the {max} allowed (max-payload)")
+            }
+            Malformed::TooShort { len, least, .. } => {
+                write!(f, "a frame of {len} bytes is shorter than its own places, which take {least}")
+            }
+            Malformed::Length { why, .. } => f.write_str(why),
+            Malformed::End { len, .. } => {
+                write!(f, "the {len} bytes of the frame do not end as its shape does")
+            }
+            Malformed::Escape { at, .. } => write!(f, "byte {at} begins an escape that is not listed"),
+            Malformed::Places { len, .. } => {
+                write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
+            }
+        }
+    }
+}

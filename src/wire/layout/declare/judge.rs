@@ -1,0 +1,246 @@
+//! What a shape asks of its frames, and whether its parts go together.
+
+use super::report::Report;
+use super::shape::{Drafted, LayoutDraft};
+use super::table::Source;
+use crate::wire::layout::form::{Bound, From};
+use crate::wire::layout::place::{Place, Pos, Type};
+use crate::wire::layout::spaced_hex;
+
+/// Some bytes of every frame, with what they are called.
+struct Span<'a> {
+    key: &'a str,
+    called: String,
+    from: &'a Pos,
+    to: Pos,
+    /// The least bytes of a frame that has them.
+    least: u64,
+    kind: SpanOf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SpanOf {
+    Length,
+    Field { masked: bool },
+    Check,
+    Over,
+}
+
+/// Judges a shape, and says how long its frames are at least.
+pub(super) fn shape(
+    draft: &LayoutDraft<'_>,
+    source: &Source<'_>,
+    drafted: &mut Drafted,
+    report: &mut Report<'_>,
+) {
+    let (spans, floats) = spans(drafted);
+    let until = match drafted.bound {
+        Some(Bound::Until(until)) => draft.untils.get(usize::from(until)).map_or(0, Vec::len),
+        _ => 0,
+    };
+    let ends = drafted.start.len() + drafted.end.len() + until;
+    let fixed = match drafted.bound {
+        Some(Bound::Length { from: From::Start(from), after, .. }) => u64::from(from) + u64::from(after),
+        _ => 0,
+    };
+    // What is counted from the beginning stands before what is counted from the end.
+    let depth = |from_end: bool| {
+        let positions = spans.iter().flat_map(|span| [span.from, &span.to]);
+        let positions = positions.filter(|pos| pos.from_end == from_end).map(|pos| pos.base.unsigned_abs());
+        positions.max().unwrap_or(0)
+    };
+    let before = depth(false).max(drafted.start.len() as u64);
+    let behind = depth(true).max((drafted.end.len() + until) as u64);
+    let apart = if matches!(drafted.bound, Some(Bound::Size(_))) { 0 } else { before + behind };
+    let least = spans.iter().map(|span| span.least).chain([ends as u64, fixed, apart]).max().unwrap_or(0);
+    let size = match drafted.bound {
+        Some(Bound::Size(size)) => Some(u64::from(size)),
+        _ => None,
+    };
+    if let Some(size) = size {
+        for span in spans.iter().filter(|span| span.least > size) {
+            let what = format!(
+                "{} is beyond the {size} bytes of the frame (size): it needs {}",
+                span.called, span.least
+            );
+            report.problem(source.place(span.key), what);
+        }
+        if ends as u64 > size {
+            let what = format!("its start and end are longer than its {size} bytes: make size larger");
+            report.problem(source.place("size"), what);
+        }
+    }
+    overlaps(source, &spans, size, report);
+    together(source, drafted, report);
+    (drafted.least, drafted.floats) = (usize::try_from(least).unwrap_or(usize::MAX), floats);
+}
+
+/// Every place of a shape, and whether one depends on the frame.
+fn spans(drafted: &Drafted) -> (Vec<Span<'_>>, bool) {
+    let mut spans = Vec::new();
+    let mut floats = false;
+    if let Some(Bound::Length { place, .. }) = &drafted.bound {
+        spans.push(span("length", "its length".into(), place, SpanOf::Length));
+    }
+    for field in drafted.fields.iter().filter(|field| !drafted.broken.contains(&*field.name)) {
+        let masked = field.place.mask != u64::MAX;
+        spans.push(span(&field.name, field.name.to_string(), &field.place, SpanOf::Field { masked }));
+        floats |= !field.place.is_fixed();
+    }
+    for check in &drafted.checks {
+        spans.push(span("check", format!("the place of {}", check.name), &check.at, SpanOf::Check));
+        let (from, to) = (&check.over.from, &check.over.to);
+        let called = format!("what {} covers", check.name);
+        spans.push(Span {
+            key: "check",
+            called,
+            from,
+            to: to.clone(),
+            least: least(from, to),
+            kind: SpanOf::Over,
+        });
+        floats |= !check.at.is_fixed() || !check.over.is_fixed();
+    }
+    (spans, floats)
+}
+
+fn span<'a>(key: &'a str, called: String, place: &'a Place, kind: SpanOf) -> Span<'a> {
+    let to = match place.kind {
+        Type::Uint { .. } | Type::Varint | Type::DigitsEnded => {
+            Pos { base: place.from.base + place.width_min() as i64, ..place.from.clone() }
+        }
+        _ => place.to.clone(),
+    };
+    let least = least(&place.from, &to);
+    Span { key, called, from: &place.from, to, least, kind }
+}
+
+/// The least bytes of a frame that has room from one position up to another.
+fn least(from: &Pos, to: &Pos) -> u64 {
+    let (before, behind) = (from.base.unsigned_abs(), to.base.unsigned_abs());
+    match (from.from_end, to.from_end) {
+        (false, false) => before.max(behind),
+        (false, true) => before + behind,
+        (true, _) => before,
+    }
+}
+
+/// Places that share some of their bytes and not all are a slip of the pen.
+fn overlaps(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: &mut Report<'_>) {
+    let at = |pos: &Pos| match (pos.from_end, size) {
+        (true, Some(size)) => size as i64 + pos.base,
+        _ => pos.base,
+    };
+    let known = |span: &&Span<'_>| span.kind != SpanOf::Over && span.from.is_fixed() && span.to.is_fixed();
+    let spans: Vec<&Span<'_>> = spans.iter().filter(known).collect();
+    for (index, a) in spans.iter().enumerate() {
+        for b in &spans[index + 1..] {
+            let sides = [a.from, &a.to, b.from, &b.to].map(|pos| pos.from_end);
+            if size.is_none() && sides.iter().any(|side| *side != sides[0]) {
+                continue;
+            }
+            let (a_range, b_range) = (at(a.from)..at(&a.to), at(b.from)..at(&b.to));
+            if a_range.start >= b_range.end || b_range.start >= a_range.end {
+                continue;
+            }
+            let is_nested = a_range.start <= b_range.start && b_range.end <= a_range.end
+                || b_range.start <= a_range.start && a_range.end <= b_range.end;
+            let is_meant = match (a.kind, b.kind) {
+                (SpanOf::Check, SpanOf::Check | SpanOf::Length) | (SpanOf::Length, SpanOf::Check) => false,
+                (SpanOf::Field { masked: true }, SpanOf::Field { .. })
+                | (SpanOf::Field { .. }, SpanOf::Field { masked: true }) => true,
+                _ => is_nested,
+            };
+            if !is_meant {
+                let what = format!(
+                    "{} overlaps {}: both take byte {}",
+                    b.called,
+                    a.called,
+                    a_range.start.max(b_range.start)
+                );
+                report.problem(source.place(b.key), format!("{what}; move one of them"));
+            }
+        }
+    }
+}
+
+/// Keys that do not go together.
+fn together(source: &Source<'_>, drafted: &Drafted, report: &mut Report<'_>) {
+    let is_until = matches!(drafted.bound, Some(Bound::Until(_)));
+    if is_until && source.get("end").is_some() {
+        report.problem(source.place("end"), "until says already what stands last: leave end out");
+    }
+    if drafted.escapes.is_some() && drafted.bound.is_some() && !is_until {
+        let what = "escapes are undone in frames that end with certain bytes: give the shape until, or leave this out";
+        report.problem(source.place("unescape"), what);
+    }
+}
+
+/// Each shape can be reached: no earlier one begins like it.
+pub(super) fn reachable(sources: &[Source<'_>], shapes: &[Drafted], report: &mut Report<'_>) {
+    for (later, shape) in shapes.iter().enumerate() {
+        let Some(earlier) =
+            shapes[..later].iter().position(|earlier| shape.start.starts_with(&earlier.start))
+        else {
+            continue;
+        };
+        let is_broken =
+            |index: usize| sources[index].get("start").is_some() && shapes[index].start.is_empty();
+        if is_broken(earlier) || is_broken(later) {
+            continue;
+        }
+        let (number, start) = (earlier + 1, spaced_hex(&shapes[earlier].start));
+        let what = if shape.start.is_empty() {
+            "it has no start, as an earlier shape has none: give each but the last its start".to_string()
+        } else if shapes[earlier].start.is_empty() {
+            format!(
+                "it is never reached, since shape {number} has no start: give that one its start, or put it last"
+            )
+        } else {
+            format!(
+                "it is never reached, since shape {number} starts with {start}: put the longer start first"
+            )
+        };
+        report.problem(sources[later].place("start"), what);
+    }
+}
+
+/// What a layout must be to look for the next start without end.
+pub(super) fn scannable(sources: &[Source<'_>], shapes: &[Drafted], report: &mut Report<'_>) {
+    for (source, shape) in sources.iter().zip(shapes) {
+        if shape.start.is_empty() && source.get("start").is_none() {
+            let what = "on-malformed = \"scan\" looks for the next start, and this shape has none: give it one, or say \"close\"";
+            report.problem(source.place("start"), what);
+        }
+        if shape.escapes.is_some() && shape.floats {
+            let what = "with escapes and on-malformed = \"scan\" every place is fixed: write numbers for positions, or say \"close\"";
+            report.problem(source.place("unescape"), what);
+        }
+        if shape.escapes.is_some() != shapes[0].escapes.is_some() {
+            let what = "with on-malformed = \"scan\" all shapes have escapes or none: write them above the shapes, or say \"close\"";
+            report.problem(source.place("unescape"), what);
+        }
+    }
+}
+
+/// Whether a check covers all bytes of a place in every frame.
+pub(super) fn is_covered(shape: &Drafted, place: &Place) -> bool {
+    let span = span("", String::new(), place, SpanOf::Over);
+    // Where a value's end is not known, it is covered as far as its least width.
+    let least = shape.least as i64;
+    shape.checks.iter().any(|check| {
+        let (over, from, to) = (&check.over, span.from, &span.to);
+        let begins = match (over.from.from_end, from.from_end) {
+            (a, b) if a == b => over.from.base <= from.base,
+            // From the end, in the shortest frame.
+            (false, true) => over.from.base <= least + from.base,
+            _ => false,
+        };
+        let ends = match (over.to.from_end, to.from_end) {
+            (a, b) if a == b => to.base <= over.to.base,
+            (true, false) => to.base <= least + over.to.base,
+            _ => false,
+        };
+        over.from.is_fixed() && over.to.is_fixed() && begins && ends
+    })
+}

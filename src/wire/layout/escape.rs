@@ -1,0 +1,89 @@
+//! Byte pairs that stand for a byte which means something else: in the raw frame, between its `start` and its `until`.
+
+/// What is undone before places are looked at, and done to replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Escapes {
+    pairs: Box<[Pair]>,
+    /// The first bytes of the pairs.
+    leads: [bool; 256],
+}
+
+/// Two bytes that stand for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub raw: [u8; 2],
+    pub plain: u8,
+}
+
+impl Escapes {
+    pub fn new(pairs: Vec<Pair>) -> Escapes {
+        let mut leads = [false; 256];
+        pairs.iter().for_each(|pair| leads[usize::from(pair.raw[0])] = true);
+        Escapes { pairs: pairs.into(), leads }
+    }
+
+    /// How many bytes `raw` stands for; or where a pair begins that is not listed.
+    pub fn plain_len(&self, raw: &[u8]) -> Result<usize, usize> {
+        let mut len = 0;
+        self.each(raw, |_| len += 1).map(|()| len)
+    }
+
+    /// Appends what `raw` stands for.
+    ///
+    /// # Panics
+    /// If it holds a pair that is not listed, which [`plain_len`](Self::plain_len) has found.
+    pub fn undo(&self, raw: &[u8], out: &mut Vec<u8>) {
+        self.each(raw, |byte| out.push(byte)).expect("the cutter has looked at every pair");
+    }
+
+    /// Appends `plain` with pairs in it.
+    pub fn apply(&self, plain: &[u8], out: &mut Vec<u8>) {
+        for &byte in plain {
+            match self.pairs.iter().find(|pair| pair.plain == byte) {
+                Some(pair) => out.extend_from_slice(&pair.raw),
+                None => out.push(byte),
+            }
+        }
+    }
+
+    fn each(&self, raw: &[u8], mut take: impl FnMut(u8)) -> Result<(), usize> {
+        let mut at = 0;
+        while let Some(&byte) = raw.get(at) {
+            if self.leads[usize::from(byte)] {
+                let pair =
+                    raw.get(at + 1).and_then(|next| self.pairs.iter().find(|p| p.raw == [byte, *next]));
+                take(pair.ok_or(at)?.plain);
+                at += 2;
+            } else {
+                take(byte);
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_undone_and_applied() {
+        let pair = |second, plain| Pair { raw: [0x7d, second], plain };
+        let escapes = Escapes::new(vec![pair(1, 0x7d), pair(2, 0x7e)]);
+        for (raw, plain) in [
+            (&[0x30, 0x7d, 2, 8, 0x7d, 1, 0x55][..], Ok(&[0x30, 0x7e, 8, 0x7d, 0x55][..])),
+            (&[], Ok(&[])),
+            (&[1, 0x7d, 3], Err(1)),
+            (&[1, 2, 0x7d], Err(2)),
+        ] {
+            assert_eq!(escapes.plain_len(raw), plain.map(<[u8]>::len));
+            if let Ok(plain) = plain {
+                let (mut undone, mut applied) = (Vec::new(), Vec::new());
+                escapes.undo(raw, &mut undone);
+                escapes.apply(plain, &mut applied);
+                assert_eq!((&undone[..], &applied[..]), (plain, raw));
+            }
+        }
+    }
+}

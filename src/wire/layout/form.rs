@@ -1,0 +1,186 @@
+//! A layout as it is compiled: what the loader made of a declaration, and all that the path needs of it.
+
+use std::sync::Arc;
+
+use memchr::memmem::Finder;
+
+use super::check::Check;
+use super::escape::Escapes;
+use super::place::{Place, Type, View};
+use super::template::{Reply, Template};
+use crate::core::limits::BUFFER_OVERHEAD;
+
+/// A format of frames, compiled from its declaration.
+#[derive(Debug)]
+pub struct Layout {
+    pub(super) name: Box<str>,
+    pub(super) shapes: Box<[Shape]>,
+    /// What is done where a stream cannot be cut: whether the next start is looked for.
+    pub(super) scans: bool,
+    /// What frames of its shapes end with.
+    pub(super) untils: Box<[Finder<'static>]>,
+    /// The fields that are kept, by their slots.
+    pub(super) kept: Box<[Box<str>]>,
+    /// Which bytes a start begins with.
+    pub(super) firsts: Box<[bool; 256]>,
+    /// The longest start.
+    pub(super) start_max: usize,
+    /// The longest topic that it makes.
+    pub(super) topic_max: usize,
+    /// The longest reply and the longest refusal, together.
+    pub(super) answers_max: usize,
+    pub(super) needs_secret: bool,
+}
+
+/// One form that a frame of a layout may have.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub start: Box<[u8]>,
+    pub end: Box<[u8]>,
+    pub bound: Bound,
+    pub escapes: Option<Arc<Escapes>>,
+    /// The least bytes, unescaped, that have room for every place.
+    pub least: usize,
+    /// Whether a place depends on the frame, so that more than its length is looked at.
+    pub floats: bool,
+    pub fields: Box<[Field]>,
+    pub checks: Box<[Check]>,
+    /// Slots, and the fields that set them.
+    pub keep: Box<[(u8, u16)]>,
+    pub publish: bool,
+    pub topic: Template,
+    pub key: Template,
+    pub reply: Option<Reply>,
+    pub refuse: Option<Reply>,
+}
+
+/// A value of a frame with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub name: Box<str>,
+    pub place: Place,
+}
+
+/// How the end of a frame is found.
+#[derive(Debug)]
+pub(super) enum Bound {
+    /// A place of the header says how many bytes follow `from`, and `after` more come behind them.
+    Length {
+        place: Place,
+        from: From,
+        after: u32,
+    },
+    Size(u32),
+    /// The finder with this index.
+    Until(u8),
+}
+
+/// Where a length begins to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Start(u32),
+    /// So many bytes behind the length's own place.
+    Behind(u32),
+}
+
+/// Distinct `until`s of a layout: what a [`Cutter`](super::Cutter) remembers of each is all that it remembers.
+pub(super) const UNTILS_MAX: usize = 4;
+
+impl Layout {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many shapes it has.
+    pub fn shapes(&self) -> usize {
+        self.shapes.len()
+    }
+
+    /// Whether its checks want the listener's secret.
+    pub fn needs_secret(&self) -> bool {
+        self.needs_secret
+    }
+
+    /// Whether the next start is looked for where a stream cannot be cut (`on-malformed = "scan"`).
+    pub fn scans(&self) -> bool {
+        self.scans
+    }
+
+    /// Whether a frame of this shape may change what is known of its connection. A run of frames that holds one is
+    /// finished before the next one of the connection begins, so that what is kept is known in order.
+    pub fn keeps(&self, shape: usize) -> bool {
+        !self.shapes[shape].keep.is_empty()
+    }
+
+    /// Whether it ever answers.
+    pub fn answers(&self) -> bool {
+        self.answers_max > 0
+    }
+
+    /// The memory that a run of `frames` frames of together `bytes` bytes may take beside them: as native frames, and
+    /// for their answers.
+    pub fn room(&self, frames: usize, bytes: usize) -> usize {
+        use crate::wire::{DIGEST, HEADER};
+        let each = HEADER + DIGEST + self.topic_max + self.answers_max;
+        // A large frame is not copied.
+        let copied = if frames == 1 && bytes >= super::run::LARGE { 0 } else { bytes };
+        copied + frames * (each + size_of::<super::Fate>()) + 2 * BUFFER_OVERHEAD
+    }
+
+    /// How a shape is called where people read of it.
+    pub fn shape_name(&self, shape: usize) -> String {
+        let start = &self.shapes[shape].start;
+        match (self.shapes.len(), start.is_empty()) {
+            (1, _) => "the only shape".into(),
+            (_, true) => format!("shape {}", shape + 1),
+            (_, false) => format!("shape {} (start {})", shape + 1, super::spaced_hex(start)),
+        }
+    }
+}
+
+impl Shape {
+    /// Where the place of the length ends in a whole frame.
+    pub fn length_end(&self, frame: &[u8]) -> Option<usize> {
+        let Bound::Length { place, .. } = &self.bound else { return None };
+        let from = usize::try_from(place.from.base).ok()?;
+        Some(match place.kind {
+            Type::Varint | Type::DigitsEnded => from + place.kind.ended(frame.get(from..)?).ok()??,
+            _ => from + place.width()?,
+        })
+    }
+
+    /// Whether every place is within a frame.
+    pub fn fits(&self, frame: &[u8]) -> bool {
+        let view = View { shape: self, bytes: frame };
+        (0..self.fields.len()).all(|field| view.raw(field as u16).is_some())
+            && self.checks.iter().all(|check| {
+                let (over, at) = (view.slice(&check.over), view.place(&check.at));
+                over.is_some() && at.is_some()
+            })
+    }
+
+    /// The frame as places see it. `lent` is filled where it is escaped.
+    pub fn view<'a>(&'a self, layout: &Layout, frame: &'a [u8], lent: &'a mut Vec<u8>) -> View<'a> {
+        let Some(escapes) = &self.escapes else { return View { shape: self, bytes: frame } };
+        let (head, tail) = (self.start.len(), frame.len() - self.tail(layout));
+        lent.clear();
+        lent.extend_from_slice(&frame[..head]);
+        escapes.undo(&frame[head..tail], lent);
+        lent.extend_from_slice(&frame[tail..]);
+        View { shape: self, bytes: lent }
+    }
+
+    /// Whether bytes are what ends a frame.
+    pub fn is_until(&self, layout: &Layout, bytes: &[u8]) -> bool {
+        matches!(self.bound, Bound::Until(until) if layout.untils[usize::from(until)].needle() == bytes)
+    }
+
+    /// How many bytes at the end of a frame are never escaped.
+    pub fn tail(&self, layout: &Layout) -> usize {
+        match self.bound {
+            Bound::Until(until) => layout.untils[usize::from(until)].needle().len(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a connection is known by: fields of an earlier frame, of a login mostly.
+
+use std::sync::Arc;
+
+use super::form::{Layout, Shape};
+use super::place::View;
+
+/// The longest value that is kept, in bytes.
+pub(super) const KEPT_VALUE_MAX: usize = 255;
+/// The most fields that a layout keeps.
+pub(super) const KEPT_MAX: usize = 16;
+
+/// The kept fields of one connection: nothing until a frame sets one, then one allocation. Cheap to clone.
+///
+/// Entries follow each other: slot, shape and field that set it, two bytes each of these, the length, the bytes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Kept(Option<Arc<[u8]>>);
+
+/// What comes before the bytes of an entry.
+const HEAD: usize = 6;
+
+/// A kept value, and the field that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub slot: u8,
+    pub shape: u16,
+    pub field: u16,
+    pub bytes: &'a [u8],
+}
+
+impl Kept {
+    /// Bytes that it takes beside itself.
+    pub fn size(&self) -> usize {
+        // An `Arc` has two counters.
+        self.0.as_ref().map_or(0, |bytes| bytes.len() + 2 * size_of::<usize>())
+    }
+
+    /// The most that [`size`](Self::size) is for a layout.
+    pub fn size_max(layout: &Layout) -> usize {
+        layout.kept.len() * (HEAD + KEPT_VALUE_MAX) + 2 * size_of::<usize>()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut rest = self.0.as_deref().unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (head, bytes) = rest.split_first_chunk::<HEAD>()?;
+            let (bytes, next) = bytes.split_at(usize::from(head[5]));
+            rest = next;
+            let (shape, field) =
+                (u16::from_le_bytes([head[1], head[2]]), u16::from_le_bytes([head[3], head[4]]));
+            Some(Entry { slot: head[0], shape, field, bytes })
+        })
+    }
+
+    pub(super) fn get(&self, slot: u8) -> Option<Entry<'_>> {
+        self.entries().find(|entry| entry.slot == slot)
+    }
+
+    /// With what a frame of `shape` says. `None` if a value is too long to be kept, or not there.
+    pub(super) fn with(&self, shape: usize, of: &Shape, view: &View<'_>) -> Option<Kept> {
+        let mut is_same = true;
+        for &(slot, field) in &of.keep {
+            let raw = view.raw(field).filter(|raw| raw.len() <= KEPT_VALUE_MAX)?;
+            let entry = Entry { slot, shape: shape as u16, field, bytes: raw };
+            is_same &= self.get(slot) == Some(entry);
+        }
+        if is_same {
+            return Some(self.clone());
+        }
+        let mut bytes = Vec::new();
+        let set = of.keep.iter().filter_map(|&(slot, field)| {
+            Some(Entry { slot, shape: shape as u16, field, bytes: view.raw(field)? })
+        });
+        let others = self.entries().filter(|entry| of.keep.iter().all(|(slot, _)| *slot != entry.slot));
+        for entry in others.chain(set) {
+            let ([a, b], [c, d]) = (entry.shape.to_le_bytes(), entry.field.to_le_bytes());
+            bytes.extend_from_slice(&[entry.slot, a, b, c, d, entry.bytes.len() as u8]);
+            bytes.extend_from_slice(entry.bytes);
+        }
+        Some(Kept(Some(bytes.into())))
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.entries()).finish()
+    }
+}

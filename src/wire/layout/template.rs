@@ -1,0 +1,324 @@
+//! Topics, keys and replies, made of fields.
+
+use super::form::{Field, Layout, Shape};
+use super::kept::Kept;
+use super::place::{Type, View, write_decimal};
+use crate::wire::digest::Scheme;
+
+/// Where a template finds a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In the frame itself.
+    Own(u16),
+    /// In what is kept, by its slot.
+    Kept(u8),
+}
+
+/// How a field is shown in a topic or key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// As it stands, integers in decimal.
+    Plain,
+    /// In decimal without leading zeros.
+    Int,
+    /// The bytes in hexadecimal.
+    Hex,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text(Box<str>),
+    Field(Source, Format),
+}
+
+/// What a topic or a key is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Template(pub Box<[Piece]>);
+
+/// Why a frame that is whole and right is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A field that its topic, key or reply wants is not kept yet: its slot.
+    NotKept(u8),
+    /// A field is not what its type says, or not the number that is wanted of it.
+    Value(Named),
+    /// A field of its topic is empty, and a topic has no empty token.
+    Empty,
+    /// Its topic would be longer than a topic may be.
+    LongTopic,
+    /// Its key does not fit in 64 bits.
+    Key,
+    /// Its reply would be longer than a reply may be.
+    LongReply,
+    /// A value is too long to be kept.
+    LongKept,
+}
+
+/// A field of a shape, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub(super) shape: u16,
+    pub(super) field: u16,
+}
+
+impl Refusal {
+    /// What the peer, the log and `layout check` are told.
+    pub fn say(&self, layout: &Layout) -> String {
+        match self {
+            Refusal::NotKept(slot) => {
+                format!("{} is not known on this connection yet", layout.kept[usize::from(*slot)])
+            }
+            Refusal::Value(Named { shape, field }) => {
+                let Field { name, place } = &layout.shapes[usize::from(*shape)].fields[usize::from(*field)];
+                format!("{name} is not the {} or the number that it is declared to be", place.kind.name())
+            }
+            Refusal::Empty => "a field of its topic is empty".into(),
+            Refusal::LongTopic => format!("its topic is longer than {TOPIC_MAX} bytes"),
+            Refusal::Key => "its key does not fit in 64 bits".into(),
+            Refusal::LongReply => format!("its reply is longer than {REPLY_MAX} bytes"),
+            Refusal::LongKept => "a field is too long to be kept, or not there".into(),
+        }
+    }
+}
+
+/// The longest topic of the wire, in bytes.
+pub(super) const TOPIC_MAX: usize = 255;
+/// 1 KiB for one reply to a device, before it is escaped: it says that a frame came, not what is in it.
+pub(super) const REPLY_MAX: usize = 1024;
+
+/// A whole frame, and all that templates find fields in.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub layout: &'a Layout,
+    pub shape: usize,
+    pub view: View<'a>,
+    pub kept: &'a Kept,
+}
+
+/// A value with what it is.
+struct Value<'a> {
+    bytes: &'a [u8],
+    kind: Type,
+    mask: u64,
+    named: Named,
+}
+
+impl Value<'_> {
+    fn number(&self) -> Result<u64, Refusal> {
+        let value = self.kind.number(self.bytes).ok_or(Refusal::Value(self.named))?;
+        Ok(value & self.mask)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match self.kind.write(self.bytes, self.mask, out) {
+            true => Ok(()),
+            false => Err(Refusal::Value(self.named)),
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    fn value(&self, source: Source) -> Result<Value<'a>, Refusal> {
+        let (shape, field, bytes) = match source {
+            Source::Own(field) => {
+                let named = Named { shape: self.shape as u16, field };
+                (self.shape as u16, field, self.view.raw(field).ok_or(Refusal::Value(named))?)
+            }
+            Source::Kept(slot) => {
+                let entry = self.kept.get(slot).ok_or(Refusal::NotKept(slot))?;
+                (entry.shape, entry.field, entry.bytes)
+            }
+        };
+        let place = &self.layout.shapes[usize::from(shape)].fields[usize::from(field)].place;
+        Ok(Value { bytes, kind: place.kind, mask: place.mask, named: Named { shape, field } })
+    }
+
+    /// Appends the topic.
+    pub fn topic(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let start = out.len();
+        for piece in &self.of().topic.0 {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Field(source, format) => {
+                    let (from, value) = (out.len(), self.value(*source)?);
+                    show(&value, *format, out)?;
+                    if out.len() == from {
+                        return Err(Refusal::Empty);
+                    }
+                    encode_token(out, from);
+                }
+            }
+            if out.len() - start > TOPIC_MAX {
+                return Err(Refusal::LongTopic);
+            }
+        }
+        Ok(())
+    }
+
+    /// The key; 0 where the shape has none. `lent` is for templates of several pieces.
+    pub fn key(&self, lent: &mut Vec<u8>) -> Result<u64, Refusal> {
+        match &*self.of().key.0 {
+            [] => Ok(0),
+            [Piece::Field(source, _)] => self.value(*source)?.number(),
+            pieces => {
+                lent.clear();
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => lent.extend_from_slice(text.as_bytes()),
+                        Piece::Field(source, format) => show(&self.value(*source)?, *format, lent)?,
+                    }
+                }
+                Type::Digits.number(lent).ok_or(Refusal::Key)
+            }
+        }
+    }
+
+    /// Appends a reply, escaped as the shape's frames are. `lent` holds it before that.
+    pub fn reply(
+        &self,
+        reply: &Reply,
+        scheme: &Scheme,
+        lent: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        lent.clear();
+        let mut seals = 0;
+        for part in &reply.0 {
+            match part {
+                Part::Bytes(bytes) => lent.extend_from_slice(bytes),
+                Part::Field(source) => lent.extend_from_slice(self.value(*source)?.bytes),
+                Part::Number(source, bytes, little) => {
+                    let value = self.value(*source)?;
+                    let (number, bytes) = (value.number()?, usize::from(*bytes));
+                    let [low, high] = [number.to_le_bytes(), number.to_be_bytes()];
+                    let (kept, cut) = if *little { low.split_at(bytes) } else { high.split_at(8 - bytes) };
+                    let (kept, cut) = if *little { (kept, cut) } else { (cut, kept) };
+                    if cut.iter().any(|byte| *byte != 0) {
+                        return Err(Refusal::Value(value.named));
+                    }
+                    lent.extend_from_slice(kept);
+                }
+                Part::Seal(width) => {
+                    seals += 1;
+                    lent.resize(lent.len() + usize::from(*width), 0);
+                }
+            }
+            if lent.len() > REPLY_MAX {
+                return Err(Refusal::LongReply);
+            }
+        }
+        if seals > 0 {
+            self.seal(reply, scheme, lent)?;
+        }
+        self.escape(lent, out);
+        Ok(())
+    }
+
+    /// Fills the seals in, each with the check of its number over the same slice of the reply.
+    fn seal(&self, reply: &Reply, scheme: &Scheme, bytes: &mut [u8]) -> Result<(), Refusal> {
+        let (mut at, mut checks) = (0, self.of().checks.iter());
+        for part in &reply.0 {
+            match part {
+                Part::Bytes(bytes) => at += bytes.len(),
+                Part::Field(source) => at += self.value(*source)?.bytes.len(),
+                Part::Number(_, bytes, _) => at += usize::from(*bytes),
+                Part::Seal(width) => {
+                    let check = checks.next().expect("the loader counts seals and checks");
+                    let view = View { shape: self.of(), bytes };
+                    // The loader has seen that the slice is within the shortest reply.
+                    let over = view.slice(&check.over).expect("the loader checks the slice");
+                    let sum = check.algorithm.of(&bytes[over], scheme);
+                    check.write(&sum, &mut bytes[at..at + usize::from(*width)]);
+                    at += usize::from(*width);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `plain`, escaped between a start and an end that are the shape's.
+    fn escape(&self, plain: &[u8], out: &mut Vec<u8>) {
+        let shape = self.of();
+        let Some(escapes) = &shape.escapes else { return out.extend_from_slice(plain) };
+        let (head, rest) =
+            plain.split_at(if plain.starts_with(&shape.start) { shape.start.len() } else { 0 });
+        let tail = shape.tail(self.layout);
+        let is_ended = rest.len() >= tail && shape.is_until(self.layout, &rest[rest.len() - tail..]);
+        let (body, tail) = rest.split_at(rest.len() - if is_ended { tail } else { 0 });
+        out.extend_from_slice(head);
+        escapes.apply(body, out);
+        out.extend_from_slice(tail);
+    }
+
+    fn of(&self) -> &'a Shape {
+        self.view.shape
+    }
+}
+
+fn show(value: &Value<'_>, format: Format, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    match format {
+        Format::Plain => value.write(out),
+        Format::Hex => {
+            out.extend_from_slice(crate::core::units::hex(value.bytes).as_bytes());
+            Ok(())
+        }
+        Format::Int if matches!(value.kind, Type::Bcd | Type::Digits | Type::DigitsEnded | Type::Text) => {
+            let from = out.len();
+            value.write(out)?;
+            if out.len() == from || !out[from..].iter().all(u8::is_ascii_digit) {
+                return Err(Refusal::Value(value.named));
+            }
+            let zeros = out[from..out.len() - 1].iter().take_while(|digit| **digit == b'0').count();
+            out.drain(from..from + zeros);
+            Ok(())
+        }
+        Format::Int => {
+            write_decimal(value.number()?, out);
+            Ok(())
+        }
+    }
+}
+
+/// Percent-encodes what makes no token of a topic in `out[from..]`: dots, wildcards, white space, control characters,
+/// what is not UTF-8, and `%` itself.
+fn encode_token(out: &mut Vec<u8>, from: usize) {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'.' | b'*' | b'>' | b'%');
+    if out[from..].iter().all(is_plain) {
+        return;
+    }
+    let raw = out.split_off(from);
+    for chunk in raw.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = c.encode_utf8(&mut bytes).as_bytes();
+            match c {
+                '.' | '*' | '>' | '%' => percent(bytes, out),
+                c if c.is_control() || c.is_whitespace() => percent(bytes, out),
+                _ => out.extend_from_slice(bytes),
+            }
+        }
+        percent(chunk.invalid(), out);
+    }
+}
+
+fn percent(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// What is written back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply(pub Box<[Part]>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Bytes(Box<[u8]>),
+    /// A field's bytes as they came.
+    Field(Source),
+    /// A field's value as an integer of so many bytes, little-endian or not.
+    Number(Source, u8, bool),
+    /// The next check of the layout, of so many bytes.
+    Seal(u8),
+}
