@@ -26,7 +26,7 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// Its name on the command caller.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Overflow::Pause => "pause",
@@ -400,6 +400,15 @@ mod tests {
         std::iter::from_fn(|| calls.begin(|_| true)).collect()
     }
 
+    fn wake_all(calls: &mut Calls) -> Vec<u64> {
+        let mut woken = Vec::new();
+        calls.wake(|conn| {
+            woken.push(conn);
+            true
+        });
+        woken
+    }
+
     #[test]
     fn exactly_as_many_as_may_are_let_in() {
         let mut calls = open(2, 3);
@@ -431,15 +440,9 @@ mod tests {
         calls.leave_beyond(2, 1);
         assert!(calls.is_beyond(1) && calls.is_beyond(2));
         assert_eq!(begin_all(&mut calls), [1]);
-        let mut woken = Vec::new();
         for expected in [&[][..], &[2], &[1]] {
             calls.done();
-            woken.clear();
-            calls.wake(|conn| {
-                woken.push(conn);
-                true
-            });
-            assert_eq!(woken, expected);
+            assert_eq!(wake_all(&mut calls), expected);
             assert_eq!(begin_all(&mut calls).len(), 1);
         }
         assert!(!calls.is_beyond(1) && !calls.is_beyond(2));
@@ -452,24 +455,11 @@ mod tests {
         for conn in [1, 2, 1, 3] {
             calls.wait_to_read(conn);
         }
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert!(woken.is_empty());
+        assert!(wake_all(&mut calls).is_empty());
         calls.done();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [1]);
+        assert_eq!(wake_all(&mut calls), [1]);
         calls.set_in_flight_max(9);
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [1, 2, 3]);
+        assert_eq!(wake_all(&mut calls), [2, 3]);
     }
 
     #[test]
@@ -479,12 +469,8 @@ mod tests {
         calls.leave_beyond(2, 5);
         assert_eq!(begin_all(&mut calls), [1]);
         calls.wait_to_read(1);
-        let mut woken = Vec::new();
         for expected in [&[][..], &[1]] {
-            calls.wake(|conn| {
-                woken.push(conn);
-                true
-            });
+            let woken = wake_all(&mut calls);
             assert_eq!((&*woken, calls.room()), (expected, 0), "others have filled the queue");
             assert_eq!(calls.has_none_waiting(1), !expected.is_empty());
             calls.done();
@@ -572,20 +558,13 @@ mod tests {
     fn one_that_is_forgotten_is_not_woken() {
         let mut calls = open(1, 1);
         assert_eq!(calls.arrive(1, 2), 2);
-        for conn in [2, 3] {
-            calls.leave_beyond(conn, 1);
-        }
+        [2, 3].map(|conn| calls.leave_beyond(conn, 1));
         assert_eq!(calls.begin(|_| true), Some(1));
         // What the first leaves is let in, and the second of these leaves before anybody is told.
         calls.forget(1);
         calls.set_waiting_max(9);
         calls.forget(2);
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        assert_eq!(woken, [3]);
+        assert_eq!(wake_all(&mut calls), [3]);
         calls.forget(3);
         calls.done();
         assert!(calls.is_empty());

@@ -72,10 +72,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn paused_answer(&self) -> Paused {
         let held = self.distribution.fragments.held();
-        let in_flight = self.ctx.ledger.in_flight() - self.conns.staged.waiting - held;
+        let in_flight = self.ctx.ledger.in_flight() - self.conns.staged().waiting - held;
         let (queued, parked) = match self.handlers.answers() {
-            true => (self.conns.staged.waiting, 0),
-            false => (0, self.conns.staged.waiting),
+            true => (self.conns.staged().waiting, 0),
+            false => (0, self.conns.staged().waiting),
         };
         let unconfirmed = self.ctx.ledger.sunk.unconfirmed();
         Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held }
@@ -100,7 +100,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (calls, _) = self.handlers.in_flight();
         self.ingress.in_flight() == 0
             && self.ctx.jobs == 0
-            && self.conns.entries == 0
+            && self.conns.entries() == 0
             && !acks.has_pending_replies()
             && fragments.is_quiet()
             && calls == 0
@@ -266,7 +266,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 connections: depth(self.conns.sockets(), self.ctx.config.connections_max),
                 jobs: depth(self.ctx.jobs, JOBS),
                 in_flight: self.ingress.in_flight() as u64,
-                outbox_items: self.conns.entries as u64,
+                outbox_items: self.conns.entries() as u64,
                 lines: self.wait_queues.lengths(),
                 dedup,
                 dedup_window,

@@ -43,7 +43,7 @@ impl<T: Send + 'static> Answer<T> {
     /// An answer, and where it arrives.
     pub fn new() -> (Answer<T>, Receiver<T>) {
         let (to, from) = bounded(1);
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let answer = Answer::to(move |value| drop(to.try_send(value)));
         (answer, from)
     }

@@ -63,7 +63,7 @@ impl<N: Net, P: Pool> Ctx<N, P> {
         }
     }
 
-    /// Hands a job to the workers. Whoever has one saw that there [is room](Self::takes_jobs).
+    /// Hands a job to the workers. The caller saw that there [is room](Self::takes_jobs).
     pub fn submit(&mut self, job: Job) {
         self.jobs += 1;
         self.pool.submit(job);

@@ -70,7 +70,7 @@ pub struct Sunk {
 }
 
 impl Sunk {
-    /// Frames on which some sink has not given its word.
+    /// Frames on which some sink has not answered.
     pub fn unconfirmed(&self) -> u64 {
         self.put - self.confirmed - self.refused
     }

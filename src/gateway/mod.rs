@@ -1,7 +1,7 @@
 //! The gate: one thread, one turn, every connection and every decision about it.
 //!
 //! Each part is a struct whose fields are private to its folder. Its methods are given the connections and what all
-//! share ([`Conns`], [`Ctx`]), and the parts below it in this table; what is to be done above they return, or mark. So no
+//! share (`Conns`, `Ctx`), and the parts below it in this table; what is to be done above they return, or mark. So no
 //! part calls up: only `turn`, the commands and the sleep between turns have the gate as a whole.
 //!
 //! | part | holds |
@@ -72,7 +72,7 @@ pub struct Gate<N: Net, P: Pool> {
     wait_queues: WaitQueues,
     ingress: Ingress,
     /// Where a handler answers frames before they are distributed.
-    handlers: Handlers<N::Process>,
+    handlers: Handlers<N>,
     distribution: Distribution,
     pause_state: PauseState,
     observe: Observe,

@@ -40,8 +40,8 @@ impl Gateway {
         Gateway::new(Reactor::bind, listen, workers, config)
     }
 
-    /// Takes the address, and refuses who connects there until it runs and everything has started: where opening the
-    /// store or starting handlers takes long or fails, nobody is taken in who cannot be served.
+    /// Takes the address, and refuses connections there until it runs and everything has started: where opening the
+    /// store or starting handlers takes long or fails, no connection is taken in that cannot be served.
     ///
     /// # Errors
     /// As for [`bind`](Self::bind).
@@ -95,8 +95,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Has every distributed frame put into a sink as well, whose word its OK waits for. `start` is given what wakes
-    /// the gateway when the sink has something to say.
+    /// Has every distributed frame put into a sink as well, whose confirmation its OK waits for. `start` is given what
+    /// wakes the gateway when the sink has something to say.
     ///
     /// # Errors
     /// What `start` says.
@@ -165,7 +165,7 @@ impl Gateway {
             gate.poll(Instant::now(), &mut events)?;
             let now = Instant::now();
             for command in self.commands.waiting() {
-                // Whoever asks after telling it to drain finds it draining.
+                // A command that follows the order to drain finds it draining.
                 if self.commands.is_told_to_drain() {
                     gate.begin_drain(now);
                 }

@@ -157,7 +157,7 @@ pub struct SinksUse {
 pub struct SinkUse {
     /// Its name.
     pub name: &'static str,
-    /// Runs of frames, or frames, that it has not given its word on.
+    /// Runs of frames, or frames, that it has not answered.
     pub lag: u64,
     /// Their bytes.
     pub lag_bytes: u64,

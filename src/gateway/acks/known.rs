@@ -52,7 +52,7 @@ impl Acks {
         }
     }
 
-    /// The sinks that have what was made here, though whoever sent what it is made of was not told so: it was stored
+    /// The sinks that have what was made here, though the publisher of what it is made of was not told so: it was stored
     /// before a restart, or others refused it. That is so of one: what is made with the same bytes of something else
     /// is another, so the digest is forgotten.
     pub fn take_stored_before(&mut self, made: &Verified, now: Instant) -> Option<SinkSet> {

@@ -110,7 +110,7 @@ impl Acks {
         self.sinks.cost()
     }
 
-    /// Whether every sink has given its word on everything.
+    /// Whether every sink has answered for everything.
     pub fn is_idle(&self) -> bool {
         self.sinks.is_idle()
     }
@@ -153,7 +153,7 @@ impl Acks {
         self.sinks.end_sleep();
     }
 
-    /// Why some sink will never give its word again, if that is so.
+    /// Why some sink will never answer again, if that is so.
     pub fn failure(&self) -> Option<String> {
         self.sinks.failure()
     }

@@ -1,4 +1,4 @@
-//! What is enqueued for the sinks, and what becomes of it when they have given their word.
+//! What is enqueued for the sinks, and what becomes of it when they have answered.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ impl Acks {
     /// What was promised was enqueued.
     pub fn keep_promise(&mut self, ticket: Ticket) {
         let over = self.sinks.end_promise(ticket, None);
-        debug_assert!(over.is_none(), "no sink has given its word yet");
+        debug_assert!(over.is_none(), "no sink has answered yet");
     }
 
     /// What was promised will not be enqueued.
@@ -57,7 +57,8 @@ impl Acks {
         self.sinks.enqueue(ticket, id.key(), body, frames, ctx.now);
     }
 
-    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is enqueued once at least.
+    /// Enqueues a frame that was distributed before for the sinks that do not have it. The ticket, under which it is
+    /// enqueued once at least.
     pub fn enqueue_again<N, P>(
         &mut self,
         ctx: &mut Ctx<N, P>,
@@ -67,7 +68,7 @@ impl Acks {
         before: SinkSet,
     ) -> Option<Ticket> {
         let ticket = self.ticket(before, ctx.now)?;
-        // Whoever subscribes had it the first time.
+        // Subscribers had it the first time.
         ctx.ledger.delivered += 1;
         self.enqueue(ctx, ticket, id, body, 1);
         self.sinks.know(ticket, digest);
@@ -103,7 +104,7 @@ impl Acks {
         }
     }
 
-    /// Takes the sinks' word on what they have, hands over what waits, and lets publishers go on.
+    /// Takes the sinks' outcomes, hands over what waits, and lets publishers go on.
     pub fn collect<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>) {
         let sinks = self.sinks.each.len();
         for at in 0..sinks {
@@ -135,7 +136,7 @@ impl Acks {
         }
     }
 
-    /// A sink has refused what another has not given its word on: whatever that says, it is REJECTED.
+    /// A sink has refused what another has not answered: whatever that says, it is REJECTED.
     fn tell_refused<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, ticket: Ticket) {
         if let Some((why, replies)) = self.sinks.take_refused(ticket) {
             for reply in replies {
@@ -144,7 +145,7 @@ impl Acks {
         }
     }
 
-    /// Every sink has given its word.
+    /// Every sink has answered.
     fn conclude<N: Net, P>(&mut self, conns: &mut Conns<N::Socket>, ctx: &mut Ctx<N, P>, pending: Pending) {
         let done = pending.done();
         let Pending { frames, refusal, replies, digests, message, .. } = pending;
@@ -154,7 +155,8 @@ impl Acks {
             *fate += u64::from(frames);
         }
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {
-            // Whoever sends it again means it: for those who do not have it, or for all where it was not distributed.
+            // If it is sent again, that is meant: for the sinks that do not have it, or for all where it was not
+            // distributed.
             for digest in &digests {
                 match done.is_empty() || message.is_some() {
                     true => dedup.forget(digest),

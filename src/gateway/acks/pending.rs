@@ -4,8 +4,8 @@
 //! later (a frame is on the disk, another server has it), its reply is pending until then. A connection is
 //! not quiet, so not closed in peace, while a reply to it is pending.
 //!
-//! The reply to a fragment that is held is pending, too, but when it comes others decide: a connection that has nothing else to
-//! wait for and is closed for a reason does not wait for it.
+//! The reply to a fragment that is held is pending, too, but when it comes others decide: a connection that has nothing
+//! else to wait for and is closed for a reason does not wait for it.
 
 use super::Acks;
 use super::tickets::Ticket;

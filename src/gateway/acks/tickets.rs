@@ -1,8 +1,8 @@
-//! What sinks have, and what waits for their word.
+//! What sinks have, and what waits for their outcomes.
 //!
-//! Frames are enqueued under a ticket. It is over when every sink has given its word on everything under it: then
-//! the replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
-//! since no word of another can change it; the ticket and its digests stay until all have spoken.
+//! Frames are enqueued under a ticket. It is over when every sink has answered for everything under it: then the
+//! replies that wait for it are sent, OK or, where a sink has refused, REJECTED. That one has refused is told at once,
+//! since no other outcome can change it; the ticket and its digests stay until all have answered.
 //!
 //! Where there is deduplication, a digest is remembered with the sinks that have its frame. When some refused it, the
 //! same bytes go to those alone the next time, under a ticket of their own; subscribers have had them.
@@ -33,7 +33,7 @@ pub struct Ticket(pub(super) u64);
 
 /// The sinks, and the tickets that are not over.
 ///
-/// Invariant: a ticket's `words` are the entries under it that wait here or that a sink has, and one more where one
+/// Invariant: a ticket's `outcomes` are the entries under it that wait here or that a sink has, and one more where one
 /// is promised.
 pub struct Sinks {
     pub(super) each: Vec<SinkQueue>,
@@ -58,7 +58,7 @@ pub(super) struct SinkQueue {
     /// What waits and what it has.
     pub(super) pending: usize,
     pub(super) bytes: usize,
-    /// When it gave its word last, or got the first of what it has.
+    /// When it answered last, or got the first of what it has.
     pub(super) heard: Instant,
 }
 
@@ -66,8 +66,8 @@ pub(super) struct SinkQueue {
 pub(super) struct Pending {
     pub(super) count: u32,
     pub(super) frames: u32,
-    /// Entries on which there is no word yet.
-    pub(super) words: u32,
+    /// Entries without an outcome yet.
+    pub(super) outcomes: u32,
     /// Sinks that had it before, those that it was enqueued for, and those of them that refused it.
     pub(super) before: SinkSet,
     pub(super) into: SinkSet,
@@ -135,7 +135,7 @@ impl Sinks {
         self.each.is_empty()
     }
 
-    /// Why some sink will never give its word again, if that is so.
+    /// Why some sink will never answer again, if that is so.
     pub fn failure(&self) -> Option<String> {
         self.each.iter().find_map(|line| line.sink.failure())
     }
@@ -153,7 +153,7 @@ impl Sinks {
         self.each.iter().all(takes)
     }
 
-    /// Whether some sink has something and confirms nothing: it says so, or has given no word for so long.
+    /// Whether some sink has something and confirms nothing: it says so, or has not answered for so long.
     pub fn takes_nothing(&self, silence: Duration, now: Instant) -> bool {
         let is_stuck = |line: &SinkQueue| {
             let is_silent = now.saturating_duration_since(line.heard) >= silence;
@@ -194,7 +194,7 @@ impl Sinks {
         self.each.iter_mut().for_each(|line| line.sink.set_memory(bytes));
     }
 
-    /// Whether every sink has given its word on everything.
+    /// Whether every sink has answered for everything.
     pub fn is_idle(&self) -> bool {
         self.tickets.is_empty()
     }
@@ -226,7 +226,7 @@ impl Sinks {
         let slot = self.tickets.insert(Pending {
             count,
             frames: 0,
-            words: 0,
+            outcomes: 0,
             before,
             into: SinkSet::NONE,
             refused: SinkSet::NONE,
@@ -249,7 +249,7 @@ impl Sinks {
         (u64::from(pending.count) == ticket.0 >> 32).then_some(pending)
     }
 
-    /// Why what is under a ticket is refused, if it is, and the replies that waited for it: no other word changes it.
+    /// Why what is under a ticket is refused, if it is, and the replies that waited for it: no other outcome changes it.
     pub(super) fn take_refused(&mut self, ticket: Ticket) -> Option<(String, Vec<PendingReply>)> {
         let pending = self.get(ticket)?;
         let why = pending.refusal.clone()?;
@@ -282,7 +282,7 @@ impl Sinks {
         let pending = self.get(ticket).expect("it was begun just now");
         let into = all.without(pending.before);
         pending.frames += frames;
-        pending.words += into.len();
+        pending.outcomes += into.len();
         pending.into = into;
         for (place, line) in self.each.iter_mut().enumerate() {
             if into.covers(SinkSet::one(place)) {
@@ -294,7 +294,7 @@ impl Sinks {
     /// A ticket under which one frame of this digest will be enqueued.
     pub(super) fn promise(&mut self, digest: [u8; DIGEST], before: SinkSet, now: Instant) -> Ticket {
         let ticket = self.begin(before, now);
-        self.get(ticket).expect("it was begun just now").words = 1;
+        self.get(ticket).expect("it was begun just now").outcomes = 1;
         self.promised += 1;
         self.know(ticket, digest);
         ticket
@@ -304,7 +304,7 @@ impl Sinks {
     /// ends it.
     pub(super) fn end_promise(&mut self, ticket: Ticket, refusal: Option<&str>) -> Option<Pending> {
         self.promised -= 1;
-        self.word(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
+        self.settle(ticket, refusal.map(|why| (SinkSet::NONE, why.to_owned())))
     }
 
     /// Replies wait until the ticket is over.
@@ -317,24 +317,24 @@ impl Sinks {
         all.push(reply);
     }
 
-    /// Takes the word of the sink in a place. What was under the ticket, if that was the last.
+    /// Takes the outcome of the sink in a place. What was under the ticket, if that was the last.
     pub(super) fn take(&mut self, place: usize, outcome: Outcome) -> Option<Pending> {
         let name = self.each[place].sink.name();
         let refusal = outcome.refusal.map(|why| (SinkSet::one(place), format!("{name}: {why}")));
-        self.word(Ticket(outcome.ticket), refusal)
+        self.settle(Ticket(outcome.ticket), refusal)
     }
 
-    /// One of the words on a ticket is given: good, or who refuses it and why. What was under it, if that was the
+    /// One of the outcomes under a ticket: confirmed, or refused by whom and why. What was under it, if that was the
     /// last.
-    fn word(&mut self, ticket: Ticket, refusal: Option<(SinkSet, String)>) -> Option<Pending> {
+    fn settle(&mut self, ticket: Ticket, refusal: Option<(SinkSet, String)>) -> Option<Pending> {
         // At the end of draining it was forgotten.
         let pending = self.get(ticket)?;
-        pending.words -= 1;
+        pending.outcomes -= 1;
         if let Some((by, why)) = refusal {
             pending.refused = pending.refused.with(by);
             pending.refusal.get_or_insert(why);
         }
-        if pending.words > 0 {
+        if pending.outcomes > 0 {
             return None;
         }
         let mut pending = self.tickets.remove(ticket.slot());
@@ -390,12 +390,15 @@ impl Sinks {
     /// Nothing is counted wrongly.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        let words: usize = self.tickets.iter().map(|(_, pending)| pending.words as usize).sum();
+        let outcomes: usize = self.tickets.iter().map(|(_, pending)| pending.outcomes as usize).sum();
         let pending = self.each.iter().map(|line| line.pending).sum::<usize>();
         let promised = self.promised;
-        let is_right = words == pending + promised || self.tickets.is_empty();
-        assert!(is_right, "{words} words on {pending} pending and {promised} promised ones are waited for");
-        assert!(self.tickets.iter().all(|(_, pending)| pending.words > 0), "a ticket for nothing");
+        let is_right = outcomes == pending + promised || self.tickets.is_empty();
+        assert!(
+            is_right,
+            "{outcomes} outcomes of {pending} pending and {promised} promised ones are waited for"
+        );
+        assert!(self.tickets.iter().all(|(_, pending)| pending.outcomes > 0), "a ticket for nothing");
         assert_eq!(self.ages.is_empty(), self.tickets.is_empty());
         assert!(self.digests.values().all(|&ticket| is_open(&self.tickets, ticket)), "a digest of nothing");
     }

@@ -56,7 +56,7 @@ impl Acceptor {
                 }
                 Err(error) if is_about_the_peer(&error) => log::debug!("accept: {error}"),
                 Err(error) => {
-                    // Out of descriptors or memory: whoever waits stays in the kernel's queue, and a
+                    // Out of descriptors or memory: those connections stay in the kernel's queue, and a
                     // loop that tried at once would only spin.
                     let message = format_args!("cannot accept connections for now: {error}");
                     ctx.notices.say(Notice::AcceptFailed, log::Level::Error, ctx.now, message);

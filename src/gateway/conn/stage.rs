@@ -173,3 +173,54 @@ impl Order {
         self.stage.as_ref().is_none_or(|stage| stage.steps.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Fault;
+
+    #[test]
+    fn frames_in_stages_are_counted_until_they_leave_or_their_connection_is_no_more() {
+        let (mut conns, now) = (Conns::new(), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        let mut ids = [0, 1].map(|_| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap());
+        for id in ids {
+            for number in 0..3 {
+                conns.line_up(id, Item::Fault(Fault::Reply { id: number }), false, now);
+            }
+        }
+        conns.line_up_first(ids[0], Item::Fault(Fault::Reply { id: 9 }), now);
+        assert_eq!(conns.staged(), Staged { frames: 7, waiting: 7 });
+        let first = conns.stage_mut(ids[0]).waiting.pop_front().unwrap();
+        assert!(matches!(first.item, Item::Fault(Fault::Reply { id: 9 })));
+        conns.leave_line(1);
+        assert_eq!(conns.staged(), Staged { frames: 7, waiting: 6 }, "its turn has come");
+        conns.unstage(ids[0], 1);
+        assert_eq!(conns.staged(), Staged { frames: 6, waiting: 6 });
+        ids.reverse();
+        for (id, left) in ids.into_iter().zip([3, 0]) {
+            assert!(conns.remove(id).is_some());
+            assert_eq!(conns.staged(), Staged { frames: left, waiting: left });
+        }
+    }
+
+    #[test]
+    fn a_stage_is_kept_as_long_as_something_of_it_is_waited_for() {
+        let (mut conns, now) = (Conns::new(), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        let id = conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap();
+        let keeps: [fn(&mut Stage, bool); 4] = [
+            |stage, on| stage.pending_replies = u32::from(on),
+            |stage, on| stage.held_replies = u32::from(on),
+            |stage, on| stage.hashing = on,
+            |stage, on| stage.over = on,
+        ];
+        for keep in keeps {
+            keep(conns[id].order.stage.get_or_insert_default(), true);
+            conns.tidy_stage(id);
+            keep(conns.stage_mut(id), false);
+            conns.tidy_stage(id);
+            assert!(conns[id].order.stage.is_none());
+        }
+    }
+}

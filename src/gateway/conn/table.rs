@@ -34,8 +34,8 @@ pub struct Conns<S> {
     pub due: Due,
     pub deadlines: Deadlines,
     /// Entries in all outboxes.
-    pub entries: usize,
-    pub staged: Staged,
+    entries: usize,
+    pub(super) staged: Staged,
 }
 
 const STAYS: &str = "a connection stays to the end of the turn, and until what it sent is distributed";
@@ -69,6 +69,26 @@ impl<S> Conns<S> {
     /// How many have none any more, and wait for what they sent.
     pub fn gone(&self) -> usize {
         self.gone
+    }
+
+    /// Entries in all outboxes.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Something was added to an outbox.
+    pub fn add_entry(&mut self) {
+        self.entries += 1;
+    }
+
+    /// So many left outboxes.
+    pub fn remove_entries(&mut self, entries: usize) {
+        self.entries -= entries;
+    }
+
+    /// Frames in all stages.
+    pub fn staged(&self) -> Staged {
+        self.staged
     }
 
     /// Closes a connection's socket. Whether it had one.

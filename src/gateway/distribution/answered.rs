@@ -41,7 +41,7 @@ impl Distribution {
         }
         match before.is_empty() {
             true => self.egress.hand_out(conns, ctx, id, frame.body().clone(), 1, &targets),
-            // Whoever subscribes had it the first time.
+            // Subscribers had it the first time.
             false => ctx.ledger.delivered += 1,
         }
         if let Some(reply) = reply {

@@ -28,7 +28,7 @@ struct TargetRun {
     targets: Targets,
 }
 
-/// Neighbouring frames of one topic, not enqueued yet: whoever subscribes to several topics gets their frames as one
+/// Neighbouring frames of one topic, not enqueued yet: a subscriber of several topics gets their frames as one
 /// run, and a sink tells topics apart.
 struct TopicRun<'a> {
     start: usize,
@@ -82,8 +82,41 @@ enum Effect {
 }
 
 impl Distribution {
+    /// What was released takes effect, or its place behind a fragment that waits for room or for a digest.
+    pub fn take_effect_in_order<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        item: Item,
+    ) {
+        match conns[id].order.is_parked() {
+            true => conns.line_up(id, item, false, ctx.now),
+            false => self.take_effect(conns, ctx, id, item),
+        }
+    }
+
+    /// What is next in its connection's order takes effect.
+    pub fn take_effect<N: Net, P: Pool>(
+        &mut self,
+        conns: &mut Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        id: ConnId,
+        item: Item,
+    ) {
+        match item {
+            Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
+            Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::Fault(fault) => {
+                let about = fault.id();
+                conns.count_rejected(ctx, id, fault.status());
+                conns.close(id, CloseReason::Fault(fault), about);
+            }
+        }
+    }
+
     /// Gives effect to the frames of a batch, in order.
-    pub(super) fn distribute<N: Net, P: Pool>(
+    fn distribute<N: Net, P: Pool>(
         &mut self,
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,

@@ -78,7 +78,7 @@ impl Distribution {
                 let targets = self.egress.route(frame.topic).expect("a fragment's topic is checked");
                 self.egress.hand_out(conns, ctx, from, made.body().clone(), 1, &targets);
             }
-            // Whoever subscribes had it the first time.
+            // Subscribers had it the first time.
             false => ctx.ledger.delivered += 1,
         }
         for reply in replies {
@@ -86,7 +86,7 @@ impl Distribution {
         }
     }
 
-    /// Ends the leases that are due, lets go on who waits for room, and has messages hashed.
+    /// Ends the leases that are due, lets connections that wait for room go on, and has messages hashed.
     pub fn tend_fragments<N: Net, P: Pool>(
         &mut self,
         conns: &mut Conns<N::Socket>,

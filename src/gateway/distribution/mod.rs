@@ -8,17 +8,11 @@ mod answered;
 mod batch;
 mod message;
 
-use crate::gateway::CloseReason;
 use crate::gateway::Config;
 use crate::gateway::acks::Acks;
-use crate::gateway::conn::ConnId;
-use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::Egress;
 use crate::gateway::fragments::Fragments;
-use crate::gateway::ingress::order::Item;
-use crate::runtime::net::Net;
-use crate::runtime::pool::Pool;
 
 /// Who gets what, what is held, and what is confirmed.
 pub struct Distribution {
@@ -34,39 +28,6 @@ impl Distribution {
             egress: Egress::new(config),
             acks: Acks::new(config),
             fragments: Fragments::new(config),
-        }
-    }
-
-    /// What was released takes effect, or its place behind a fragment that waits for room or for a digest.
-    pub fn take_effect_in_order<N: Net, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        id: ConnId,
-        item: Item,
-    ) {
-        match conns[id].order.is_parked() {
-            true => conns.line_up(id, item, false, ctx.now),
-            false => self.take_effect(conns, ctx, id, item),
-        }
-    }
-
-    /// What is next in its connection's order takes effect.
-    pub fn take_effect<N: Net, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        id: ConnId,
-        item: Item,
-    ) {
-        match item {
-            Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
-            Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
-            Item::Fault(fault) => {
-                let about = fault.id();
-                conns.count_rejected(ctx, id, fault.status());
-                conns.close(id, CloseReason::Fault(fault), about);
-            }
         }
     }
 

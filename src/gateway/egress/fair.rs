@@ -11,7 +11,7 @@ use crate::core::limits::{OUTBOX_ENTRY, READ_MAX, READ_MIN, READ_TURN, WRITE_SHA
 pub struct Fair {
     /// Bytes that may still be written.
     left: usize,
-    /// Who is still to be written to, whoever is written to now included.
+    /// Peers that are still to be written to, the one that is written to now included.
     peers: usize,
     /// Someone was left with less than it could have had.
     is_behind: bool,
@@ -45,7 +45,7 @@ impl Fair {
             _ => (self.credit + allowed as isize).min(READ_TURN as isize),
         };
         if !self.is_behind {
-            // Everything is written: whoever is next is read, however many get it.
+            // Everything is written: the next is read, however many get it.
             self.credit = self.credit.max(1);
         }
         // The half of it is kept for those whose turn comes when everything is read.

@@ -22,7 +22,7 @@ impl Egress {
         frames: u32,
         targets: &[ConnId],
     ) {
-        // Who is behind would keep a large buffer for the sake of a small part of it.
+        // A subscriber that is behind would keep a large buffer for the sake of a small part of it.
         if body.is_fragment() && targets.iter().any(|&target| !conns[target].writing.writable) {
             body = body.copied(&ctx.memory, Share::Small);
         }
@@ -38,7 +38,7 @@ impl Egress {
                 ctx.fair.copy(if conn.writing.writable { item.bytes() } else { 0 });
                 conn.writing.outbox.push(item.clone());
                 let is_behind = conn.writing.outbox.pending() > ctx.config.high_watermark();
-                conns.entries += 1;
+                conns.add_entry();
                 conns.mark_dirty(target);
                 if is_behind {
                     self.curb(conns, ctx, target, publisher);
@@ -67,7 +67,7 @@ impl Egress {
             unsent.item.let_go(&mut ctx.ledger);
             items += 1;
         }
-        conns.entries -= items;
+        conns.remove_entries(items);
     }
 
     /// Its outbox is given up, but for what is being written.
@@ -85,7 +85,7 @@ impl Egress {
             }
             item.let_go(&mut ctx.ledger);
         });
-        conns.entries -= items;
+        conns.remove_entries(items);
     }
 }
 
@@ -102,7 +102,7 @@ impl<S> Conns<S> {
         let conn = &mut self[id];
         conn.writing.replies_pending += replies.reply_bytes();
         conn.writing.outbox.push(Rc::new(replies));
-        self.entries += 1;
+        self.add_entry();
         self.mark_dirty(id);
     }
 }

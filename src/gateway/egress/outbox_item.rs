@@ -23,7 +23,7 @@ pub enum OutboxItem {
 
 impl OutboxItem {
     /// It leaves an outbox, or is in all that it goes to. With the last of its copies the fate of its frames is known,
-    /// and booked: whoever has one lets it go here.
+    /// and booked: a holder lets it go here.
     pub fn let_go(self: Rc<OutboxItem>, ledger: &mut Ledger) {
         if let Some(OutboxItem::Range(range)) = Rc::into_inner(self) {
             range.book(ledger);

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use hashbrown::DefaultHashBuilder;
 
+use super::Egress;
 use crate::core::limits::{LEAVE_TURN, TOPIC_COST, TOPICS_CACHED, TOPICS_SHARE};
+use crate::gateway::Config;
 use crate::gateway::conn::ConnId;
 use crate::gateway::snapshot::{Depth, SubscriptionsUse};
 use crate::wire::{Full, Holder, Limits, Patterns, TopicError, check_topic, is_exact};
@@ -192,6 +194,69 @@ impl Router {
         let costs = topics.map(|(topic, known)| TOPIC_COST + topic.len() + size_of_val(&*known.targets));
         assert_eq!(self.topics_bytes, costs.sum::<usize>());
         assert!(self.topics_bytes <= self.topics_max && self.topics.len() <= TOPICS_CACHED);
+    }
+}
+
+impl Egress {
+    /// The subscribers of a topic field, or why it is no topic.
+    pub fn route(&mut self, topic: &[u8]) -> Result<Targets, TopicError> {
+        self.router.route(topic)
+    }
+
+    /// Adds a checked pattern; an error if there are too many.
+    pub fn subscribe(&mut self, pattern: &str, id: ConnId) -> Result<(), Full> {
+        self.router.subscribe(pattern, id)
+    }
+
+    /// Takes a checked pattern back.
+    pub fn unsubscribe(&mut self, pattern: &str, id: ConnId) {
+        self.router.unsubscribe(pattern, id);
+    }
+
+    /// Whether the connection subscribes to something.
+    pub fn is_subscriber(&self, id: ConnId) -> bool {
+        self.router.has(id)
+    }
+
+    /// Whether nobody subscribes.
+    pub fn has_no_subscribers(&self) -> bool {
+        self.router.is_empty()
+    }
+
+    /// Gives back what connections held that ended, a part of it a turn; and where `nobody` is connected, the topics.
+    pub fn sweep(&mut self, nobody: bool) {
+        self.router.sweep(nobody);
+    }
+
+    /// Whether there is more of that.
+    pub fn has_to_sweep(&self) -> bool {
+        self.router.is_leaving()
+    }
+
+    /// What patterns and remembered topics take, in bytes.
+    pub fn subscriptions_bytes(&self) -> usize {
+        self.router.bytes()
+    }
+
+    /// Sets what subscriptions may take as a changed configuration says, if what is held does not take more.
+    pub fn bound_subscriptions(&mut self, config: &Config) -> Result<(), String> {
+        let bytes = config.subscriptions_max();
+        let (held, max) = self.router.patterns_in(bytes);
+        if held > max {
+            return Err(format!(
+                "the patterns of subscribers take {} KiB, and {} KiB would be left for them: set memory higher, or close \
+                 some subscribers first",
+                held.div_ceil(1024),
+                max / 1024
+            ));
+        }
+        self.router.set_bytes_max(bytes);
+        Ok(())
+    }
+
+    /// How many subscriptions there are, for people.
+    pub fn describe(&self) -> SubscriptionsUse {
+        self.router.describe()
     }
 }
 

@@ -65,7 +65,7 @@ impl Egress {
         conns[subscriber].writing.slow.as_mut().expect("it is behind").holding = holding;
     }
 
-    /// Those whom it holds up go on.
+    /// The publishers that it holds up go on.
     pub fn release_publishers<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
         let slow = conns[id].writing.slow.as_mut();
         let held = slow.map(|slow| std::mem::take(&mut slow.holding)).unwrap_or_default();
@@ -102,7 +102,7 @@ impl Egress {
             }
             item.let_go(&mut ctx.ledger);
         });
-        conns.entries -= items;
+        conns.remove_entries(items);
         let conn = &mut conns[id];
         conn.writing.lost += frames;
         conn.traffic.dropped += frames;

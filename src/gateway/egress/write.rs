@@ -72,7 +72,7 @@ fn write_once<N: Net, P>(
     let conn = &mut conns[id];
     if conn.writing.lost > 0 && conn.writing.outbox.is_at_start() {
         tell_gap(conn, ctx);
-        conns.entries += 1;
+        conns.add_entry();
     }
     let conn = &mut conns[id];
     let mut items = 0;
@@ -107,7 +107,7 @@ fn write_once<N: Net, P>(
         }
         item.let_go(&mut ctx.ledger);
     });
-    conns.entries -= items;
+    conns.remove_entries(items);
     Ok(n)
 }
 

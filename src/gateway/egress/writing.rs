@@ -21,7 +21,7 @@ pub struct Writing {
     pub slow: Option<Box<SlowConsumer>>,
 }
 
-/// A subscriber that is behind, and whom it holds up.
+/// A subscriber that is behind, and the publishers that it holds up.
 #[derive(Debug)]
 pub struct SlowConsumer {
     /// Since when.

@@ -50,7 +50,7 @@ impl Fragments {
         let flow = flow(ctx, acks);
         if flow == Flow::Over && self.is_quiet() {
             // They make room for those who wait, one by one; or they will never be complete.
-            let max = if self.parked.is_empty() { LEASES_TURN } else { 1 };
+            let max = if self.parking.queue.is_empty() { LEASES_TURN } else { 1 };
             self.end_some(conns, ctx, acks, max, |parts, _| parts.dismiss_oldest(), "the gateway drains");
         } else if ctx.draining.is_none() && self.are_kept(flow) {
             self.not_before = Some(ctx.now + ctx.config.lease);
@@ -106,26 +106,26 @@ impl Fragments {
 
     /// What is first in line of a connection waits for room.
     pub fn park(&mut self, id: ConnId) {
-        self.parked.push_back(id);
+        self.parking.queue.push_back(id);
     }
 
     /// Whether what was tried last of this connection waits for room again.
     pub fn is_parked_again(&self, id: ConnId) -> bool {
-        self.parked.back() == Some(&id)
+        self.parking.queue.back() == Some(&id)
     }
 
     /// How many of those that wait for room are to be tried in this turn.
     pub fn tries(&mut self) -> usize {
-        if std::mem::take(&mut self.freed) {
-            self.untried = self.parked.len();
+        if std::mem::take(&mut self.parking.freed) {
+            self.parking.untried = self.parking.queue.len();
         }
-        self.untried.min(PARTED_TURN)
+        self.parking.untried.min(PARTED_TURN)
     }
 
     /// The next that is to be tried.
     pub fn next_parked(&mut self) -> Option<ConnId> {
-        self.untried -= 1;
-        self.parked.pop_front()
+        self.parking.untried -= 1;
+        self.parking.queue.pop_front()
     }
 
     /// At the end of draining: what is not complete, or not hashed, has no effect. How many fragments that were.
@@ -135,13 +135,13 @@ impl Fragments {
             self.close(&product);
             lost += product.parts.len() as u64;
         }
-        let hashing = std::mem::take(&mut self.hashing);
+        let hashing = std::mem::take(&mut self.unhashed.hashing);
         lost += hashing.values().map(|message| message.fragments).sum::<u64>();
-        let unhashed = self.small.drain(..).chain(self.large.drain(..));
+        let unhashed = self.unhashed.small.drain(..).chain(self.unhashed.large.drain(..));
         lost += unhashed.map(|(_, message)| message.fragments).sum::<u64>();
-        self.backlog = 0;
+        self.unhashed.backlog = 0;
         self.copies.clear();
-        self.parked.clear();
+        self.parking.queue.clear();
         lost
     }
 }

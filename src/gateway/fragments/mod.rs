@@ -46,24 +46,34 @@ pub struct Fragments {
     held: u64,
     /// Bytes of held parts that another share of the memory is charged for.
     shared: usize,
-    /// Messages that are hashed here in the next turn, or wait for room in the queue to the workers, and those that
-    /// workers have, by the numbers of their jobs. There is one of a connection at most.
+    unhashed: Unhashed,
+    /// Of all those parts.
+    copies: Copies,
+    parking: Parking,
+    /// Whether publishers were kept from sending, at the last look. No lease ends before then.
+    kept: bool,
+    not_before: Option<Instant>,
+}
+
+/// Messages that are hashed here in the next turn, or wait for room in the queue to the workers, and those that workers
+/// have, by the numbers of their jobs. There is one of a connection at most.
+#[derive(Default)]
+struct Unhashed {
     small: VecDeque<(Draft, Message)>,
     large: VecDeque<(Draft, Message)>,
     hashing: HashMap<u64, Message>,
     numbers: u64,
     /// What all of them take.
     backlog: usize,
-    /// Of all those parts.
-    copies: Copies,
-    /// Connections that wait for room, in the order in which they came.
-    parked: VecDeque<ConnId>,
+}
+
+/// Connections that wait for room, in the order in which they came.
+#[derive(Default)]
+struct Parking {
+    queue: VecDeque<ConnId>,
     /// Since they were tried there is more room; and how many of them are to be tried again for it.
     freed: bool,
     untried: usize,
-    /// Whether publishers were kept from sending, at the last look. No lease ends before then.
-    kept: bool,
-    not_before: Option<Instant>,
 }
 
 /// A part that is held.
@@ -135,15 +145,9 @@ impl Fragments {
             pressure: config.lease_pressure,
             held: 0,
             shared: 0,
-            small: VecDeque::new(),
-            large: VecDeque::new(),
-            hashing: HashMap::new(),
-            numbers: 0,
-            backlog: 0,
+            unhashed: Unhashed::default(),
             copies: Copies::default(),
-            parked: VecDeque::new(),
-            freed: false,
-            untried: 0,
+            parking: Parking::default(),
             kept: false,
             not_before: None,
         }
@@ -157,7 +161,7 @@ impl Fragments {
     /// Changes what open products may take.
     pub fn set_bytes(&mut self, bytes: usize) {
         self.parts.set_bytes(bytes);
-        self.freed = true;
+        self.parking.freed = true;
     }
 
     /// The replies to copies take part of what open products may.
@@ -184,17 +188,17 @@ impl Fragments {
 
     /// Whether nothing is on its way.
     pub fn is_quiet(&self) -> bool {
-        self.hashing.is_empty() && self.small.is_empty() && self.large.is_empty()
+        self.unhashed.hashing.is_empty() && self.unhashed.small.is_empty() && self.unhashed.large.is_empty()
     }
 
     /// Whether some message is hashed in the next turn.
     pub fn has_to_hash(&self) -> bool {
-        !self.small.is_empty()
+        !self.unhashed.small.is_empty()
     }
 
     /// Whether as many messages wait for their digests as may.
     pub fn is_behind(&self) -> bool {
-        self.backlog >= WHOLES_UNHASHED
+        self.unhashed.backlog >= WHOLES_UNHASHED
     }
 
     /// Whether there is no product either.
@@ -212,7 +216,7 @@ impl Fragments {
         if self.is_pressed() {
             return Some(now);
         }
-        if (self.freed || self.untried > 0) && !self.parked.is_empty() {
+        if (self.parking.freed || self.parking.untried > 0) && !self.parking.queue.is_empty() {
             return Some(now);
         }
         let due = self.parts.next_due()?;
@@ -229,7 +233,7 @@ impl Fragments {
             bytes: depth(self.parts.cost(), bounds.bytes),
             held: self.held,
             oldest,
-            parked: self.parked.len() as u64,
+            parked: self.parking.queue.len() as u64,
         }
     }
 
@@ -237,7 +241,7 @@ impl Fragments {
     fn close(&mut self, product: &Parted<Held>) {
         self.held -= product.parts.len() as u64;
         self.shared -= product.parts.iter().map(Held::shared).sum::<usize>();
-        self.freed = true;
+        self.parking.freed = true;
     }
 
     /// Nothing is counted wrongly.
@@ -246,11 +250,11 @@ impl Fragments {
         assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
         assert!(self.held >= self.parts.len() as u64);
         assert_eq!(self.held == 0, self.parts.is_empty());
-        let unhashed = self.small.iter().chain(&self.large).map(|(_, message)| message);
-        let messages: Vec<&Message> = unhashed.chain(self.hashing.values()).collect();
+        let unhashed = self.unhashed.small.iter().chain(&self.unhashed.large).map(|(_, message)| message);
+        let messages: Vec<&Message> = unhashed.chain(self.unhashed.hashing.values()).collect();
         let known = messages.iter().map(|message| message.digests.len()).sum::<usize>();
         self.copies.check_invariants(known + self.held as usize);
-        assert_eq!(self.backlog, messages.iter().map(|message| message.cost).sum::<usize>());
+        assert_eq!(self.unhashed.backlog, messages.iter().map(|message| message.cost).sum::<usize>());
         let from: HashSet<u64> = messages.iter().map(|message| message.from.key()).collect();
         assert_eq!(from.len(), messages.len(), "what is behind a message did not wait for it");
     }

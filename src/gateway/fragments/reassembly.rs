@@ -119,8 +119,8 @@ impl Fragments {
             return Outcome::Complete(Box::new(self.complete(conns, acks, draft.hashed(), message)));
         }
         message.cost = bytes + WHOLE_COST;
-        self.backlog += message.cost;
-        let queue = if bytes <= INLINE_BATCH { &mut self.small } else { &mut self.large };
+        self.unhashed.backlog += message.cost;
+        let queue = if bytes <= INLINE_BATCH { &mut self.unhashed.small } else { &mut self.unhashed.large };
         queue.push_back((draft, message));
         conns[from].order.stage.get_or_insert_default().hashing = true;
         Outcome::Hashing
@@ -149,20 +149,21 @@ impl Fragments {
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
     ) -> Option<Complete> {
-        let (draft, message) = self.small.pop_front_if(|(draft, _)| draft.unhashed() <= ctx.inline_left)?;
+        let (draft, message) =
+            self.unhashed.small.pop_front_if(|(draft, _)| draft.unhashed() <= ctx.inline_left)?;
         ctx.inline_left -= draft.unhashed();
-        self.backlog -= message.cost;
+        self.unhashed.backlog -= message.cost;
         Some(self.complete(conns, acks, draft.hashed(), message))
     }
 
     /// Hands large messages to the workers, a piece at a time.
     pub fn hash_large<N: Net, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
         while ctx.takes_jobs()
-            && let Some((draft, message)) = self.large.pop_front()
+            && let Some((draft, message)) = self.unhashed.large.pop_front()
         {
-            self.numbers += 1;
-            self.hashing.insert(self.numbers, message);
-            submit(ctx, self.numbers, Box::new(draft));
+            self.unhashed.numbers += 1;
+            self.unhashed.hashing.insert(self.unhashed.numbers, message);
+            submit(ctx, self.unhashed.numbers, Box::new(draft));
         }
     }
 
@@ -181,8 +182,8 @@ impl Fragments {
             return None;
         }
         // None, if it was forgotten.
-        let message = self.hashing.remove(&number)?;
-        self.backlog -= message.cost;
+        let message = self.unhashed.hashing.remove(&number)?;
+        self.unhashed.backlog -= message.cost;
         Some(self.complete(conns, acks, draft.finish(), message))
     }
 }

@@ -4,18 +4,16 @@ use std::fmt::Display;
 
 use super::drafts::Purpose;
 use super::waits::{goes_nowhere, is_next, waiting_bytes};
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX, STEP};
 use crate::core::memory::{Buffer, Share};
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::stage::Passed;
-use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::distribution::Distribution;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::egress::replies::encode_reply;
 use crate::runtime::handler::Performed;
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{Body, Checked, DIGEST, Draft, Header, Kind, Status, TopicError, Verified, check_topic};
 
@@ -30,16 +28,14 @@ pub enum Answer {
     Refuse(Status),
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Takes what a handler wrote as the answer to one of its calls.
     ///
     /// # Errors
     /// Why it is none.
-    pub(super) fn take_answer<N: Net<Process = H>, P: Pool>(
+    pub(super) fn take_answer<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         slot: usize,
         frame: &Checked<'_>,
         body: Body,
@@ -61,41 +57,39 @@ impl<H: Process> Handlers<H> {
             return Err(format!("answered a call {} that it does not have", header.id));
         };
         if was_first {
-            running.first_since = ctx.now;
+            running.first_since = to.ctx.now;
         }
         running.alone = false;
         running.answered += 1;
         self.processes.count_answer(slot);
-        let Some(body) = self.find_room(conns, ctx, distribution, &mut call, frame, body) else {
-            self.put_back(ctx, call, header.frame_len());
+        let Some(body) = self.find_room(to, &mut call, frame, body) else {
+            self.put_back(to.ctx, call, header.frame_len());
             return Ok(());
         };
         self.done(&mut call);
-        self.count_answer(ctx, &answer);
-        match draft_of(ctx, &call, answer, frame, &body) {
+        self.count_answer(to.ctx, &answer);
+        match draft_of(to.ctx, &call, answer, frame, &body) {
             Ok(Some(draft)) => {
                 self.numbers += 1;
                 let purpose = Purpose::Answer(Box::new(call), answer);
-                self.draft(conns, ctx, distribution, self.numbers, purpose, draft);
+                self.draft(to, self.numbers, purpose, draft);
             }
             Ok(None) => match answer {
-                Answer::Refuse(status) => self.refuse_call(conns, ctx, distribution, call, status, ""),
-                Answer::Pass | Answer::Replace => self.pass(conns, ctx, distribution, call, None, None),
+                Answer::Refuse(status) => self.refuse_call(to, call, status, ""),
+                Answer::Pass | Answer::Replace => self.pass(to, call, None, None),
             },
             Err(wrong) => {
                 let reason = format_args!("a handler's answer: {wrong}");
-                self.refuse_call(conns, ctx, distribution, call, Status::Rejected, reason);
+                self.refuse_call(to, call, Status::Rejected, reason);
             }
         }
         Ok(())
     }
 
     /// Sees to it that an answer can wait for its turn, if it must: in a buffer of its own, so that it keeps no others.
-    fn find_room<N: Net<Process = H>, P: Pool>(
+    fn find_room<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         call: &mut Call,
         answer: &Checked<'_>,
         body: Body,
@@ -107,22 +101,21 @@ impl<H: Process> Handlers<H> {
             return Some(body);
         }
         self.learn_length(bytes);
-        if is_next(conns, call.conn, call.seq) || goes_nowhere(conns, distribution, call.conn, topic) {
+        if is_next(to.conns, call.conn, call.seq) || goes_nowhere(to.conns, to.distribution, call.conn, topic)
+        {
             return Some(body);
         }
-        if !self.may_keep(&ctx.memory, bytes) {
+        if !self.may_keep(&to.ctx.memory, bytes) {
             return None;
         }
-        call.waiting = Some(ctx.memory.wait(bytes));
-        Some(if body.keeps_others() { body.copied(&ctx.memory, Share::Answer) } else { body })
+        call.waiting = Some(to.ctx.memory.wait(bytes));
+        Some(if body.keeps_others() { body.copied(&to.ctx.memory, Share::Answer) } else { body })
     }
 
     /// A worker has called the handler in Rust.
-    pub(super) fn function_answered<N: Net<Process = H>, P: Pool>(
+    pub(super) fn function_answered<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         number: u64,
         performed: Performed,
     ) {
@@ -135,21 +128,21 @@ impl<H: Process> Handlers<H> {
         let item = |made: Verified| OutboxItem::Frame(made.body().clone());
         match performed {
             Performed::Pass(reply) => {
-                self.count_answer(ctx, &Answer::Pass);
-                self.pass(conns, ctx, distribution, call, None, reply.map(item));
+                self.count_answer(to.ctx, &Answer::Pass);
+                self.pass(to, call, None, reply.map(item));
             }
             Performed::Replace(made) => {
-                self.count_answer(ctx, &Answer::Replace);
-                self.pass(conns, ctx, distribution, call, Some(made), None);
+                self.count_answer(to.ctx, &Answer::Replace);
+                self.pass(to, call, Some(made), None);
             }
             Performed::Refuse(status, reply) => {
-                self.count_answer(ctx, &Answer::Refuse(status));
-                self.refused(conns, ctx, distribution, call, status, reply.map(item));
+                self.count_answer(to.ctx, &Answer::Refuse(status));
+                self.refused(to, call, status, reply.map(item));
             }
         }
     }
 
-    fn count_answer<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>, answer: &Answer) {
+    fn count_answer<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, answer: &Answer) {
         let calls = &mut ctx.ledger.calls;
         calls.answered += 1;
         calls.replaced += u64::from(matches!(answer, Answer::Replace));
@@ -157,7 +150,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// A reply that has room in what was set aside for it, if the call asked for one.
-    pub(super) fn small_reply<N: Net<Process = H>, P: Pool>(
+    pub(super) fn small_reply<P: Pool>(
         &mut self,
         ctx: &mut Ctx<N, P>,
         call: &mut Call,
@@ -173,114 +166,99 @@ impl<H: Process> Handlers<H> {
 
     /// The frame of a call, or another in its place, is distributed in its turn; at once where nobody would
     /// get it, so that its publisher does not wait for calls that began before it.
-    pub(super) fn pass<N: Net<Process = H>, P: Pool>(
+    pub(super) fn pass<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         mut call: Call,
         instead: Option<Verified>,
         reply: Option<OutboxItem>,
     ) {
         let (id, seq) = (call.conn, call.seq);
         if let Some(stored) =
-            instead.as_ref().and_then(|made| distribution.acks.take_stored_before(made, ctx.now))
+            instead.as_ref().and_then(|made| to.distribution.acks.take_stored_before(made, to.ctx.now))
         {
             call.before = call.before.with(stored);
-            if distribution.acks.are_all_in(call.before) {
+            if to.distribution.acks.are_all_in(call.before) {
                 let digest = call.digest;
-                digest.into_iter().for_each(|digest| distribution.acks.remember(ctx, digest));
-                self.refuse_call(conns, ctx, distribution, call, Status::Duplicate, "");
-                return self.refuse_duplicates(conns, ctx, distribution, digest, Status::Duplicate, "");
+                digest.into_iter().for_each(|digest| to.distribution.acks.remember(to.ctx, digest));
+                self.refuse_call(to, call, Status::Duplicate, "");
+                return self.refuse_duplicates(to, digest, Status::Duplicate, "");
             }
         }
         let written =
             instead.as_ref().map_or(0, Verified::len) + reply.as_ref().map_or(0, OutboxItem::reply_bytes);
         let frame = instead.as_ref().unwrap_or(&call.frame).iter().next().expect("it is one frame");
-        let at_once = goes_nowhere(conns, distribution, id, frame.topic);
-        let waits = !at_once && !is_next(conns, id, seq);
+        let at_once = goes_nowhere(to.conns, to.distribution, id, frame.topic);
+        let waits = !at_once && !is_next(to.conns, id, seq);
         // What a worker made is there already. So is what nobody was to get when it was answered.
         let bytes = STEP + if written > 0 { written + BUFFER_OVERHEAD } else { 0 };
-        let waiting = call.waiting.take().or_else(|| waits.then(|| ctx.memory.wait(bytes)));
-        let reply = reply.or_else(|| self.small_reply(ctx, &mut call, Status::Ok, ""));
+        let waiting = call.waiting.take().or_else(|| waits.then(|| to.ctx.memory.wait(bytes)));
+        let reply = reply.or_else(|| self.small_reply(to.ctx, &mut call, Status::Ok, ""));
         let Call { digest, frame, before, mut charge, .. } = call;
         charge.resize(STEP);
-        let ticket = digest.and_then(|digest| distribution.acks.promise(digest, before, ctx.now));
+        let ticket = digest.and_then(|digest| to.distribution.acks.promise(digest, before, to.ctx.now));
         let frame = instead.unwrap_or(frame);
         let (_waiting, _charge) = (waiting.filter(|_| waits), waits.then_some(charge));
         let passed = Passed { frame, reply, ticket, before, _waiting, _charge };
         if let Some(digest) = digest {
-            distribution.acks.remember(ctx, digest);
+            to.distribution.acks.remember(to.ctx, digest);
         }
         if let Some(ticket) = ticket {
             // Before it is distributed, or not: that may end the ticket.
             for duplicate in self.take_duplicates(digest) {
-                self.answer_duplicate(conns, ctx, distribution, duplicate, ticket);
+                self.answer_duplicate(to, duplicate, ticket);
             }
         }
         if at_once {
-            conns.unstage(id, 1);
-            distribution.distribute_answered(conns, ctx, id, passed);
-            self.complete_at_once(conns, ctx, distribution, id, seq);
+            to.conns.unstage(id, 1);
+            to.distribution.distribute_answered(to.conns, to.ctx, id, passed);
+            self.complete_at_once(to, id, seq);
         } else {
-            self.complete(conns, ctx, distribution, id, seq, passed);
+            self.complete(to, id, seq, passed);
         }
-        self.refuse_duplicates(conns, ctx, distribution, digest, Status::Duplicate, "");
+        self.refuse_duplicates(to, digest, Status::Duplicate, "");
     }
 
-    pub(super) fn refuse_call<N: Net<Process = H>, P: Pool>(
+    pub(super) fn refuse_call<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         mut call: Call,
         status: Status,
         reason: impl Display,
     ) {
-        let reply = self.small_reply(ctx, &mut call, status, &reason.to_string());
-        self.refused(conns, ctx, distribution, call, status, reply);
+        let reply = self.small_reply(to.ctx, &mut call, status, &reason.to_string());
+        self.refused(to, call, status, reply);
     }
 
     /// The frame of a call is not distributed.
-    pub(super) fn refused<N: Net<Process = H>, P: Pool>(
+    pub(super) fn refused<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         call: Call,
         status: Status,
         reply: Option<OutboxItem>,
     ) {
         let Call { conn: id, seq, digest, .. } = call;
-        conns.count_rejected(ctx, id, status);
-        conns.unstage(id, 1);
+        to.conns.count_rejected(to.ctx, id, status);
+        to.conns.unstage(id, 1);
         if let Some(reply) = reply {
-            conns.push_reply(id, reply);
+            to.conns.push_reply(id, reply);
         }
-        self.complete_at_once(conns, ctx, distribution, id, seq);
+        self.complete_at_once(to, id, seq);
         if status != Status::Duplicate {
-            self.refuse_duplicates(
-                conns,
-                ctx,
-                distribution,
-                digest,
-                status,
-                "the same frame was refused just now",
-            );
+            self.refuse_duplicates(to, digest, status, "the same frame was refused just now");
         }
     }
 
-    fn refuse_duplicates<N: Net<Process = H>, P: Pool>(
+    fn refuse_duplicates<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         digest: Option<[u8; DIGEST]>,
         status: Status,
         reason: &str,
     ) {
         for duplicate in self.take_duplicates(digest) {
-            self.refuse_call(conns, ctx, distribution, duplicate, status, reason);
+            self.refuse_call(to, duplicate, status, reason);
         }
     }
 
@@ -292,26 +270,24 @@ impl<H: Process> Handlers<H> {
     }
 
     /// A copy of a frame that is not confirmed yet hears DUPLICATE when it is. Its own turn need not wait for that.
-    pub(super) fn answer_duplicate<N: Net<Process = H>, P: Pool>(
+    pub(super) fn answer_duplicate<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         duplicate: Call,
         ticket: Ticket,
     ) {
         let Call { conn: id, seq, header, mut frame, .. } = duplicate;
-        conns.count_rejected(ctx, id, Status::Duplicate);
-        conns.unstage(id, 1);
-        distribution.acks.reply_under(
-            conns,
+        to.conns.count_rejected(to.ctx, id, Status::Duplicate);
+        to.conns.unstage(id, 1);
+        to.distribution.acks.reply_under(
+            to.conns,
             id,
             ticket,
             &header,
             Status::Duplicate,
             &mut frame.take_replies(),
         );
-        self.complete_at_once(conns, ctx, distribution, id, seq);
+        self.complete_at_once(to, id, seq);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use super::Handlers;
+use super::{Downstream, Handlers};
 use crate::core::limits::{
     BUFFER_OVERHEAD, HANDLER_READ, INLINE_BATCH, LARGE_BACKLOG, PIECE, READ_MAX, STEP,
 };
@@ -55,28 +55,22 @@ enum Next {
     BeginLarge(Header),
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Reads a handler, as long as it has something and a turn's budget is not spent.
-    pub(super) fn read_answers<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-    ) {
+    pub(super) fn read_answers<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize) {
         let mut left = READ_MAX;
         while left > 0 {
-            match self.next_read(conns, ctx, distribution, slot) {
+            match self.next_read(to.conns, to.ctx, to.distribution, slot) {
                 Next::Wait => return,
-                Next::BeginLarge(header) => self.begin_large_answer(conns, ctx, slot, header),
+                Next::BeginLarge(header) => self.begin_large_answer(to.conns, to.ctx, slot, header),
                 Next::Read(filled) => {
-                    let Some(n) = self.read_some_answers(conns, ctx, distribution, slot, filled) else {
+                    let Some(n) = self.read_some_answers(to, slot, filled) else {
                         return;
                     };
                     left = left.saturating_sub(n);
                 }
                 Next::ReadLarge => {
-                    let Some(n) = self.read_large_answer(conns, ctx, distribution, slot) else { return };
+                    let Some(n) = self.read_large_answer(to, slot) else { return };
                     left = left.saturating_sub(n);
                 }
             }
@@ -84,25 +78,18 @@ impl<H: Process> Handlers<H> {
     }
 
     /// What a worker did for a handler.
-    pub fn take_verdict<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        number: u64,
-        outcome: Outcome,
-    ) {
+    pub fn take_verdict<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, number: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Answers(verified) => self.answers_verified(conns, ctx, distribution, number, verified),
-            Outcome::Piece(hashing) => self.answer_hashed(conns, ctx, distribution, number, hashing),
-            Outcome::Call(performed) => self.function_answered(conns, ctx, distribution, number, performed),
-            Outcome::Draft(draft) => self.draft_hashed(conns, ctx, distribution, number, draft),
+            Outcome::Answers(verified) => self.answers_verified(to, number, verified),
+            Outcome::Piece(hashing) => self.answer_hashed(to, number, hashing),
+            Outcome::Call(performed) => self.function_answered(to, number, performed),
+            Outcome::Draft(draft) => self.draft_hashed(to, number, draft),
             Outcome::Batch(_) => unreachable!("a batch is of a connection"),
         }
     }
 
     /// Whether some handler could be read or written, or given a call once more, at once.
-    pub fn go_on<N: Net<Process = H>, P: Pool>(
+    pub fn go_on<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -114,7 +101,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Whether some handler could be read at once.
-    pub(super) fn has_answers<N: Net<Process = H>, P: Pool>(
+    pub(super) fn has_answers<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -125,7 +112,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Whether a handler has written what cannot be read now: it waits for the gateway, not the gateway for it.
-    pub(super) fn is_kept_waiting<N: Net<Process = H>, P: Pool>(
+    pub(super) fn is_kept_waiting<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -138,7 +125,7 @@ impl<H: Process> Handlers<H> {
         })
     }
 
-    fn next_read<N: Net<Process = H>, P: Pool>(
+    fn next_read<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -188,28 +175,26 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Reads into the lent buffer and cuts it. How much was read; none if there is nothing more for now.
-    fn read_some_answers<N: Net<Process = H>, P: Pool>(
+    fn read_some_answers<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         slot: usize,
         filled: usize,
     ) -> Option<usize> {
         let rules = self.rules;
         let running = &mut self.processes[slot];
         let tail = running.intake.begun.len();
-        ctx.scratch[..tail].copy_from_slice(&running.intake.begun);
-        let result = running.process.read(&mut ctx.scratch[tail..filled]);
-        let n = self.answers_result(ctx, slot, result)?;
-        let cut = cut(&ctx.scratch[..tail + n], &rules);
+        to.ctx.scratch[..tail].copy_from_slice(&running.intake.begun);
+        let result = running.process.read(&mut to.ctx.scratch[tail..filled]);
+        let n = self.answers_result(to.ctx, slot, result)?;
+        let cut = cut(&to.ctx.scratch[..tail + n], &rules);
         let batch = (cut.frames > 0).then(|| {
-            let bytes = ctx.scratch[..cut.whole].into();
-            let buffer = Buffer::charged_to(&ctx.memory, Share::Answer, bytes);
+            let bytes = to.ctx.scratch[..cut.whole].into();
+            let buffer = Buffer::charged_to(&to.ctx.memory, Share::Answer, bytes);
             Batch::new(buffer, cut.whole, cut.frames, None)
         });
-        let rest = ctx.scratch[cut.whole..tail + n].to_vec();
-        let charge = ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
+        let rest = to.ctx.scratch[cut.whole..tail + n].to_vec();
+        let charge = to.ctx.memory.charge(Share::Answer, rest.len() + BUFFER_OVERHEAD);
         let intake = &mut self.processes[slot].intake;
         (intake.begun, intake.charge, intake.header) = (rest, Some(charge), None);
         match cut.rest {
@@ -221,40 +206,31 @@ impl<H: Process> Handlers<H> {
             (intake.begun, intake.charge) = (Vec::new(), None);
         }
         match batch {
-            Some(batch) => self.verify_answers(conns, ctx, distribution, slot, batch),
-            None => self.answers_fault(conns, ctx, distribution, slot),
+            Some(batch) => self.verify_answers(to, slot, batch),
+            None => self.answers_fault(to, slot),
         }
         Some(n)
     }
 
-    fn verify_answers<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-        batch: Batch,
-    ) {
-        if batch.len() <= INLINE_BATCH.min(ctx.inline_left) {
-            ctx.inline_left -= batch.len();
+    fn verify_answers<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize, batch: Batch) {
+        if batch.len() <= INLINE_BATCH.min(to.ctx.inline_left) {
+            to.ctx.inline_left -= batch.len();
             let verified = verify(batch, &Scheme::Sha256);
-            return self.take_verified(conns, ctx, distribution, slot, verified);
+            return self.take_verified(to, slot, verified);
         }
-        let since = ctx.now;
-        let waiting = ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
+        let since = to.ctx.now;
+        let waiting = to.ctx.memory.wait(batch.len() + batch.frames() as usize * KEPT);
         let running = &mut self.processes[slot];
         running.intake.verifying = true;
         running.intake.waiting = Some(waiting);
         let ticket = Ticket { conn: ANSWERS, number: running.key, since };
-        ctx.submit(Job { ticket, work: Work::Answers(batch) });
+        to.ctx.submit(Job { ticket, work: Work::Answers(batch) });
     }
 
     /// A worker has verified what a handler wrote.
-    pub(super) fn answers_verified<N: Net<Process = H>, P: Pool>(
+    pub(super) fn answers_verified<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         key: u64,
         verified: Verified,
     ) {
@@ -263,41 +239,28 @@ impl<H: Process> Handlers<H> {
             let intake = &mut self.processes[slot].intake;
             intake.verifying = false;
             intake.waiting = None;
-            self.take_verified(conns, ctx, distribution, slot, verified);
+            self.take_verified(to, slot, verified);
         }
     }
 
-    fn take_verified<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-        verified: Verified,
-    ) {
+    fn take_verified<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize, verified: Verified) {
         for frame in verified.iter() {
             let body = verified.body().part(frame.at, frame.end());
-            if let Err(why) = self.take_answer(conns, ctx, distribution, slot, &frame, body) {
-                return self.fail_handler(conns, ctx, distribution, slot, why);
+            if let Err(why) = self.take_answer(to, slot, &frame, body) {
+                return self.fail_handler(to, slot, why);
             }
         }
-        self.answers_fault(conns, ctx, distribution, slot);
+        self.answers_fault(to, slot);
     }
 
     /// What is behind the answers is none.
-    fn answers_fault<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-    ) {
+    fn answers_fault<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize) {
         if let Some(fault) = self.processes[slot].intake.fault.take() {
-            self.fail_handler(conns, ctx, distribution, slot, fault);
+            self.fail_handler(to, slot, fault);
         }
     }
 
-    fn begin_large_answer<N: Net<Process = H>, P: Pool>(
+    fn begin_large_answer<P: Pool>(
         &mut self,
         conns: &Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
@@ -318,66 +281,52 @@ impl<H: Process> Handlers<H> {
         intake.large = Some(Box::new(Large::new(key, &header, first, Box::new(hashing), now)));
     }
 
-    fn read_large_answer<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-    ) -> Option<usize> {
-        let memory = ctx.memory.clone();
+    fn read_large_answer<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize) -> Option<usize> {
+        let memory = to.ctx.memory.clone();
         let running = &mut self.processes[slot];
         let large = running.intake.large.as_mut().expect(BEGUN);
         let spare = large.spare(&memory);
         let result = running.process.read(spare);
-        let n = self.answers_result(ctx, slot, result)?;
+        let n = self.answers_result(to.ctx, slot, result)?;
         let large = self.processes[slot].intake.large.as_mut().expect(BEGUN);
         large.advance(n, &memory);
-        self.hash_answer(conns, ctx, distribution, slot);
+        self.hash_answer(to, slot);
         Some(n)
     }
 
     /// A worker has hashed a piece of what a handler wrote.
-    pub(super) fn answer_hashed<N: Net<Process = H>, P: Pool>(
+    pub(super) fn answer_hashed<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         key: u64,
         hashing: Box<Piecewise>,
     ) {
         // Its process may have ended meanwhile.
         if let Some(slot) = self.processes.slot_of(key) {
             self.processes[slot].intake.large.as_mut().expect(BEGUN).put(hashing);
-            self.hash_answer(conns, ctx, distribution, slot);
+            self.hash_answer(to, slot);
         }
     }
 
     /// Has the next piece of a large answer hashed, or takes it where all is hashed.
-    fn hash_answer<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-    ) {
-        let since = ctx.now;
+    fn hash_answer<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize) {
+        let since = to.ctx.now;
         let running = &mut self.processes[slot];
         let (key, large) = (running.key, running.intake.large.as_mut().expect(BEGUN));
         let received = large.is_received();
         if let Some(hashing) = large.take(if received { 1 } else { PIECE }) {
             let ticket = Ticket { conn: ANSWERS, number: key, since };
-            return ctx.submit(Job { ticket, work: Work::Piece(hashing) });
+            return to.ctx.submit(Job { ticket, work: Work::Piece(hashing) });
         }
         if let Some(finished) = large.take_finished() {
             running.intake.large = None;
             running.intake.waiting = None;
-            self.take_verified(conns, ctx, distribution, slot, finished.finish());
+            self.take_verified(to, slot, finished.finish());
         }
     }
 
     /// What a read means for the handler, and the number of bytes where some came.
-    fn answers_result<N: Net<Process = H>, P: Pool>(
+    fn answers_result<P: Pool>(
         &mut self,
         ctx: &mut Ctx<N, P>,
         slot: usize,

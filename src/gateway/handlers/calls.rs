@@ -4,94 +4,79 @@ use std::fmt::Display;
 
 use super::answers::ANSWERS;
 use super::drafts::Purpose;
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::limits::{CALL, WORKERS_CALLS};
 use crate::core::memory::Share;
 use crate::core::units::plain;
 use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
-use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{ConnId, State};
 use crate::gateway::ctx::Ctx;
-use crate::gateway::distribution::Distribution;
 use crate::gateway::ingress::order::Item;
 use crate::runtime::handler::{Function, Task};
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Draft, Header, Scheme, Status};
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Begins as many calls as may be at once; those that are tried alone first.
-    pub fn call_next<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        open: bool,
-    ) {
+    pub fn call_next<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, open: bool) {
         if !self.answers() {
             return;
         }
-        self.hash_waiting(ctx);
-        self.call_alone(conns, ctx, distribution);
-        self.repeat_calls(conns, ctx, distribution);
+        self.hash_waiting(to.ctx);
+        self.call_alone(to);
+        self.repeat_calls(to);
         let takes = self.function.is_some() || self.processes.is_open();
         self.queue.set_open(open && takes);
-        while ctx.takes_jobs() && ctx.memory.has_room(Share::Answer, CALL) {
-            if !self.may_begin(&ctx.memory) {
+        while to.ctx.takes_jobs() && to.ctx.memory.has_room(Share::Answer, CALL) {
+            if !self.may_begin(&to.ctx.memory) {
                 break;
             }
             let slot = match self.function {
                 Some(_) if self.with_workers.len() < WORKERS_CALLS => None,
                 Some(_) => break,
-                None => match self.processes.slot(!self.alone.is_empty()) {
+                None => match self.processes.slot(!self.retries.alone.is_empty()) {
                     Some(slot) => Some(slot),
                     // Among those that are tried alone may be none that a handler can answer.
                     None if self.processes.tries() => None,
                     None => break,
                 },
             };
-            let ahead = self.may_begin_ahead(&ctx.memory);
+            let ahead = self.may_begin_ahead(&to.ctx.memory);
             let ready = |key| {
-                let conn = &conns[ConnId::from_key(key)];
+                let conn = &to.conns[ConnId::from_key(key)];
                 conn.may_call() && (ahead || conn.order.has_nothing_called())
             };
             let Some(key) = self.queue.begin(ready) else { break };
-            self.begin_call(conns, ctx, distribution, ConnId::from_key(key), slot);
+            self.begin_call(to, ConnId::from_key(key), slot);
         }
         let mut woken = Vec::new();
         self.queue.wake(|key| {
             let id = ConnId::from_key(key);
             woken.push(id);
             // One that ends, or of which nothing is left to read, would not use the room that another waits for.
-            conns[id].reading.readable && conns[id].state == State::Open
+            to.conns[id].reading.readable && to.conns[id].state == State::Open
         });
-        woken.into_iter().for_each(|id| conns.mark_runnable(id));
+        woken.into_iter().for_each(|id| to.conns.mark_runnable(id));
     }
 
     /// The connection's next call takes its place in the order, and goes to a handler.
-    fn begin_call<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        slot: Option<usize>,
-    ) {
-        let conn = &mut conns[id];
+    fn begin_call<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, slot: Option<usize>) {
+        let conn = &mut to.conns[id];
         let stage = conn.order.stage.as_mut().expect("its calls wait there");
         let first = stage.waiting.pop_front().expect("as many as are counted");
         let Item::Frames(frame) = stage.part(first, 1) else { unreachable!("a call is first in line") };
         conn.traffic.publishes = true;
         let ahead = !stage.steps.is_empty();
         let seq = stage.steps.begin();
-        conns.leave_line(1);
+        to.conns.leave_line(1);
         let checked = frame.iter().next().expect("it is one frame");
         let (header, digest) =
-            (checked.header, distribution.acks.knows_duplicates().then_some(checked.digest));
+            (checked.header, to.distribution.acks.knows_duplicates().then_some(checked.digest));
         let begun = self.count();
         let (before, waiting, failed) = (SinkSet::NONE, None, 0);
-        let charge = ctx.memory.charge(Share::Answer, CALL);
+        let charge = to.ctx.memory.charge(Share::Answer, CALL);
         let mut call = Call {
             conn: id,
             seq,
@@ -108,18 +93,18 @@ impl<H: Process> Handlers<H> {
         if let Some(duplicates) = digest.and_then(|digest| self.duplicates.get_mut(&digest)) {
             self.queue.done();
             // It takes nothing of what is kept for the answer that it waits for.
-            call.waiting = Some(ctx.memory.wait(CALL));
+            call.waiting = Some(to.ctx.memory.wait(CALL));
             duplicates.push(call);
-            return self.stage_on(conns, ctx, distribution, id);
+            return self.stage_on(to, id);
         }
-        match digest.map_or(Seen::Never, |digest| distribution.acks.seen(&digest, ctx.now)) {
+        match digest.map_or(Seen::Never, |digest| to.distribution.acks.seen(&digest, to.ctx.now)) {
             Seen::Pending(ticket) => {
                 self.end_call_early();
-                self.answer_duplicate(conns, ctx, distribution, call, ticket);
+                self.answer_duplicate(to, call, ticket);
             }
             Seen::Done => {
                 self.end_call_early();
-                self.refuse_call(conns, ctx, distribution, call, Status::Duplicate, "");
+                self.refuse_call(to, call, Status::Duplicate, "");
             }
             seen @ (Seen::Never | Seen::Partly(_)) => {
                 if let Seen::Partly(before) = seen {
@@ -131,13 +116,13 @@ impl<H: Process> Handlers<H> {
                     self.duplicates.insert(digest, Vec::new());
                 }
                 match (slot, &self.function) {
-                    (Some(slot), _) => self.give(conns, ctx, distribution, slot, call),
-                    (None, Some(function)) => self.call_function(ctx, function.clone(), call),
-                    (None, None) => self.alone.push_front(call),
+                    (Some(slot), _) => self.give(to, slot, call),
+                    (None, Some(function)) => self.call_function(to.ctx, function.clone(), call),
+                    (None, None) => self.retries.alone.push_front(call),
                 }
             }
         }
-        self.stage_on(conns, ctx, distribution, id);
+        self.stage_on(to, id);
     }
 
     /// A call that was begun needs no handler.
@@ -146,28 +131,18 @@ impl<H: Process> Handlers<H> {
     }
 
     /// Gives calls that a handler has failed with to others, each alone.
-    fn call_alone<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-    ) {
-        while !self.alone.is_empty()
+    fn call_alone<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
+        while !self.retries.alone.is_empty()
             && let Some(slot) = self.processes.idle_slot()
-            && let Some(call) = self.alone.pop_front()
+            && let Some(call) = self.retries.alone.pop_front()
         {
-            self.give(conns, ctx, distribution, slot, call);
+            self.give(to, slot, call);
             self.processes[slot].alone = true;
         }
     }
 
     /// A worker calls the handler in Rust.
-    fn call_function<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        ctx: &mut Ctx<N, P>,
-        function: Function,
-        call: Call,
-    ) {
+    fn call_function<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, function: Function, call: Call) {
         let (payload_max, memory) = (ctx.config.payload_max, ctx.memory.clone());
         self.numbers += 1;
         let number = self.numbers;
@@ -178,15 +153,8 @@ impl<H: Process> Handlers<H> {
         ctx.submit(Job { ticket, work: Work::Call(task) });
     }
 
-    pub(super) fn give<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        slot: usize,
-        call: Call,
-    ) {
-        let now = ctx.now;
+    pub(super) fn give<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, slot: usize, call: Call) {
+        let now = to.ctx.now;
         self.numbers += 1;
         let number = self.numbers;
         let running = &mut self.processes[slot];
@@ -199,31 +167,29 @@ impl<H: Process> Handlers<H> {
         }
         running.calls.insert(number, call);
         let purpose = Purpose::Give(running.key);
-        self.draft(conns, ctx, distribution, number, purpose, draft);
+        self.draft(to, number, purpose, draft);
     }
 
     /// A handler that does not start had this call: another gets it, behind those that wait for one.
     pub(super) fn try_later(&mut self, call: Call) {
-        self.alone.push_back(call);
+        self.retries.alone.push_back(call);
     }
 
     /// A handler failed while it had this call: another gets it, once.
-    pub(super) fn try_again<N: Net<Process = H>, P: Pool>(
+    pub(super) fn try_again<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         mut call: Call,
         why: impl Display,
     ) {
         call.failed += 1;
         if call.failed < 2 {
-            ctx.ledger.calls.tried_again += 1;
-            return self.alone.push_back(call);
+            to.ctx.ledger.calls.tried_again += 1;
+            return self.retries.alone.push_back(call);
         }
-        ctx.ledger.calls.failed += 1;
+        to.ctx.ledger.calls.failed += 1;
         self.done(&mut call);
-        let peer = conns[call.conn].peer;
+        let peer = to.conns[call.conn].peer;
         let frame = call.frame.iter().next().expect("it is one frame");
         log::warn!(
             "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",
@@ -234,9 +200,7 @@ impl<H: Process> Handlers<H> {
             call.header.payload_len,
         );
         self.refuse_call(
-            conns,
-            ctx,
-            distribution,
+            to,
             call,
             Status::Rejected,
             format_args!("two handlers failed with it; the second {why}"),

@@ -4,13 +4,11 @@ use std::rc::Rc;
 
 use super::answered::Answer;
 use super::answers::ANSWERS;
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::limits::INLINE_BATCH;
-use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::distribution::Distribution;
 use crate::gateway::egress::outbox_item::OutboxItem;
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Draft, Verified};
 
@@ -22,73 +20,62 @@ pub(super) enum Purpose {
     Answer(Box<Call>, Answer),
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Hashes a draft here where that is cheap, else has it hashed.
-    pub(super) fn draft<N: Net<Process = H>, P: Pool>(
+    pub(super) fn draft<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         number: u64,
         purpose: Purpose,
         mut draft: Draft,
     ) {
         let bytes = draft.unhashed();
-        if bytes <= INLINE_BATCH.min(ctx.inline_left) {
-            ctx.inline_left -= bytes;
+        if bytes <= INLINE_BATCH.min(to.ctx.inline_left) {
+            to.ctx.inline_left -= bytes;
             draft.hash(bytes);
-            return self.drafted(conns, ctx, distribution, purpose, number, draft.finish());
+            return self.drafted(to, purpose, number, draft.finish());
         }
-        self.drafts.insert(number, purpose);
-        self.hash_draft(ctx, number, Box::new(draft));
+        self.drafts.purposes.insert(number, purpose);
+        self.hash_draft(to.ctx, number, Box::new(draft));
     }
 
-    fn hash_draft<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        ctx: &mut Ctx<N, P>,
-        number: u64,
-        draft: Box<Draft>,
-    ) {
+    fn hash_draft<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, number: u64, draft: Box<Draft>) {
         if ctx.takes_jobs() {
             ctx.submit(Job {
                 ticket: Ticket { conn: ANSWERS, number, since: ctx.now },
                 work: Work::Draft(draft),
             });
         } else {
-            self.unhashed.push_back((number, draft));
+            self.drafts.unhashed.push_back((number, draft));
         }
     }
 
-    pub(super) fn hash_waiting<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
+    pub(super) fn hash_waiting<P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
         while ctx.takes_jobs()
-            && let Some((number, draft)) = self.unhashed.pop_front()
+            && let Some((number, draft)) = self.drafts.unhashed.pop_front()
         {
             self.hash_draft(ctx, number, draft);
         }
     }
 
     /// A worker has hashed a draft a piece further.
-    pub(super) fn draft_hashed<N: Net<Process = H>, P: Pool>(
+    pub(super) fn draft_hashed<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         number: u64,
         draft: Box<Draft>,
     ) {
         if draft.unhashed() > 0 {
-            return self.hash_draft(ctx, number, draft);
+            return self.hash_draft(to.ctx, number, draft);
         }
-        if let Some(purpose) = self.drafts.remove(&number) {
-            self.drafted(conns, ctx, distribution, purpose, number, draft.finish());
+        if let Some(purpose) = self.drafts.purposes.remove(&number) {
+            self.drafted(to, purpose, number, draft.finish());
         }
     }
 
-    fn drafted<N: Net<Process = H>, P: Pool>(
+    fn drafted<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         purpose: Purpose,
         number: u64,
         made: Verified,
@@ -106,12 +93,12 @@ impl<H: Process> Handlers<H> {
             Purpose::Answer(call, answer) => match answer {
                 Answer::Pass => {
                     let reply = OutboxItem::Frame(made.body().clone());
-                    self.pass(conns, ctx, distribution, *call, None, Some(reply));
+                    self.pass(to, *call, None, Some(reply));
                 }
-                Answer::Replace => self.pass(conns, ctx, distribution, *call, Some(made), None),
+                Answer::Replace => self.pass(to, *call, Some(made), None),
                 Answer::Refuse(status) => {
                     let reply = OutboxItem::Frame(made.body().clone());
-                    self.refused(conns, ctx, distribution, *call, status, Some(reply));
+                    self.refused(to, *call, status, Some(reply));
                 }
             },
         }

@@ -34,7 +34,7 @@ const LOG_LINES: usize = 1000;
 /// See [`LOG_LINES`].
 const LOG_LINES_EVERY: Duration = Duration::from_secs(10);
 
-/// What a pipe holds at most, as a user may set it: after so much, whoever still writes is another.
+/// What a pipe holds at most, as a user may set it: after so much, another process writes.
 const LAST_READS: usize = 16;
 
 /// Where lines come from, and when.

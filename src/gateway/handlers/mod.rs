@@ -27,25 +27,32 @@ use crate::core::call_queue::Calls;
 use crate::core::memory::{Charge, Waiting};
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::{CallsUse, Depth};
 use crate::gateway::{Config, Overflow};
 use crate::runtime::handler::Function;
-use crate::runtime::net::{Pipe, Process};
+use crate::runtime::net::{Net, Pipe};
 use crate::wire::{DIGEST, Draft, Header, Rules, Verified};
 
+/// What takes effect when its turn has come, and on what.
+pub struct Downstream<'a, N: Net, P> {
+    pub conns: &'a mut Conns<N::Socket>,
+    pub ctx: &'a mut Ctx<N, P>,
+    pub distribution: &'a mut Distribution,
+}
+
 /// The calls that wait, those that have begun, and who answers them. Without a handler there are none.
-pub struct Handlers<H> {
+pub struct Handlers<N: Net> {
     rules: Rules,
     queue: Calls,
     overflow: Overflow,
-    processes: Processes<H>,
+    processes: Processes<N::Process>,
     /// The handler in Rust, if there is one, and the calls that it has.
     function: Option<Function>,
     with_workers: WithWorkers,
-    /// Calls that a handler has failed with, to be tried alone.
-    alone: VecDeque<Call>,
-    /// Calls that were answered before their turn with no room for the answer: they are called again in it.
-    again: Vec<Call>,
+    retries: Retries,
     /// Calls that have begun, in order.
     begun: u64,
     /// Calls with the handlers that were not next in their connection's order when they began.
@@ -54,12 +61,27 @@ pub struct Handlers<H> {
     length: usize,
     /// Numbers the calls: a call that is tried again is another for its handler.
     numbers: u64,
-    /// What is hashed, by the number of its call.
-    drafts: HashMap<u64, Purpose>,
-    /// What waits for room in the queues to be hashed.
-    unhashed: VecDeque<(u64, Box<Draft>)>,
+    drafts: Drafts,
     /// Frames with the very bytes of one that is called, by digest: they wait for what becomes of it.
     duplicates: HashMap<[u8; DIGEST], Vec<Call>>,
+}
+
+/// Calls that have begun and are with nobody.
+#[derive(Default)]
+struct Retries {
+    /// Those that a handler has failed with, to be tried alone.
+    alone: VecDeque<Call>,
+    /// Those that were answered before their turn with no room for the answer: they are called again in it.
+    again: Vec<Call>,
+}
+
+/// Frames that are made for calls.
+#[derive(Default)]
+struct Drafts {
+    /// What is hashed, by the number of its call.
+    purposes: HashMap<u64, Purpose>,
+    /// What waits for room in the queues to be hashed.
+    unhashed: VecDeque<(u64, Box<Draft>)>,
 }
 
 /// A frame that is called.
@@ -84,9 +106,9 @@ struct Call {
     charge: Charge,
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// No calls yet, and no handler started.
-    pub fn new(config: &Config, now: Instant) -> Handlers<H> {
+    pub fn new(config: &Config, now: Instant) -> Handlers<N> {
         let Config { handler, handlers, handler_timeout, .. } = config;
         let programs = if config.function.is_some() || handler.is_empty() { 0 } else { *handlers };
         Handlers {
@@ -96,14 +118,12 @@ impl<H: Process> Handlers<H> {
             processes: Processes::new(handler.clone(), programs, *handler_timeout, now),
             function: config.function.clone(),
             with_workers: WithWorkers::new(*handler_timeout),
-            alone: VecDeque::new(),
-            again: Vec::new(),
+            retries: Retries::default(),
             begun: 0,
             ahead: 0,
             length: 0,
             numbers: 0,
-            drafts: HashMap::new(),
-            unhashed: VecDeque::new(),
+            drafts: Drafts::default(),
             duplicates: HashMap::new(),
         }
     }
@@ -129,7 +149,7 @@ impl<H: Process> Handlers<H> {
         CallsUse {
             in_flight: depth(self.queue.in_flight(), self.queue.in_flight_max()),
             queued: depth(self.queue.waiting(), self.queue.waiting_max()),
-            retried: (self.alone.len() + self.again.len()) as u64,
+            retried: (self.retries.alone.len() + self.retries.again.len()) as u64,
             handlers: self.processes.describe(now),
         }
     }
@@ -137,7 +157,7 @@ impl<H: Process> Handlers<H> {
     /// Every call that has begun is with one handler, or waits to be tried alone.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        let elsewhere = self.alone.len() + self.again.len() + self.with_workers.len();
+        let elsewhere = self.retries.alone.len() + self.retries.again.len() + self.with_workers.len();
         assert_eq!(self.queue.in_flight(), self.processes.calls() + elsewhere);
         assert!(self.ahead <= self.queue.in_flight());
     }
@@ -146,7 +166,9 @@ impl<H: Process> Handlers<H> {
     /// others with the same bytes, and whose answers are hashed.
     #[cfg(any(test, feature = "check"))]
     pub fn begun_now(&self) -> usize {
-        self.queue.in_flight() + self.duplicates.values().map(Vec::len).sum::<usize>() + self.drafts.len()
+        self.queue.in_flight()
+            + self.duplicates.values().map(Vec::len).sum::<usize>()
+            + self.drafts.purposes.len()
     }
 
     /// Bytes that are charged for what programs logged last.
@@ -158,8 +180,8 @@ impl<H: Process> Handlers<H> {
     /// Whether nothing is left.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        let none_waits = self.alone.is_empty() && self.again.is_empty() && self.ahead == 0;
-        self.queue.is_empty() && none_waits && self.drafts.is_empty() && self.duplicates.is_empty()
+        let none_waits = self.retries.alone.is_empty() && self.retries.again.is_empty() && self.ahead == 0;
+        self.queue.is_empty() && none_waits && self.drafts.purposes.is_empty() && self.duplicates.is_empty()
     }
 
     /// What its programs have written, or may be written, comes as an event.
@@ -213,12 +235,12 @@ impl<H: Process> Handlers<H> {
 
     /// Forgets every call: their connections are gone.
     pub fn forget(&mut self) {
-        self.alone.clear();
-        self.again.clear();
+        self.retries.alone.clear();
+        self.retries.again.clear();
         self.ahead = 0;
         self.with_workers.clear();
-        self.drafts.clear();
-        self.unhashed.clear();
+        self.drafts.purposes.clear();
+        self.drafts.unhashed.clear();
         self.duplicates.clear();
         self.queue.give_up();
     }

@@ -106,7 +106,7 @@ pub struct Running<H> {
     pub intake: Intake,
     /// The calls that it has, by their numbers and so in the order in which it got them.
     pub calls: BTreeMap<u64, Call>,
-    /// Since when the first of them is the first. Its time runs from there: whoever does one at a time
+    /// Since when the first of them is the first. Its time runs from there: a handler that does one at a time
     /// did not look at it before.
     pub first_since: Instant,
     /// Its one call is tried alone.

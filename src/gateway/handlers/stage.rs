@@ -16,18 +16,17 @@
 //! must wait for its turn is charged, and bounded for each connection: by bytes where it was answered, by number where
 //! it is no call. At the bound no more calls of the connection begin, and so it is not read for long.
 
-use super::Handlers;
+use super::{Downstream, Handlers};
 use crate::core::limits::STEP;
 use crate::core::memory::Share;
 use crate::gateway::conn::stage::{Passed, Step};
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ctx::Ctx;
-use crate::gateway::distribution::Distribution;
 use crate::gateway::egress::replies::encode_reply;
 use crate::gateway::ingress::order::Item;
 use crate::gateway::{BadDigestPolicy, Overflow};
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{Checked, Kind, Status, Verified, check_topic};
 
@@ -46,49 +45,35 @@ enum Arrival {
     Beyond,
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// What was released joins its connection's stage.
-    pub fn stage<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        item: Item,
-    ) {
-        let conn = &conns[id];
+    pub fn stage<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, item: Item) {
+        let conn = &to.conns[id];
         let over = conn.order.discard || conn.order.stage.as_ref().is_some_and(|stage| stage.over);
         match item {
             Item::Frames(verified) if !over => {
-                let (frames, ends) = frames_to_the_end(&mut conns[id], ctx, &verified);
+                let (frames, ends) = frames_to_the_end(&mut to.conns[id], to.ctx, &verified);
                 let (first, rest) = verified.split(frames);
-                self.arrive(conns, ctx, distribution, id, first);
-                if let Some(stage) = conns[id].order.stage.as_mut() {
+                self.arrive(to, id, first);
+                if let Some(stage) = to.conns[id].order.stage.as_mut() {
                     stage.over = ends;
                 }
                 if let Some(rest) = rest {
-                    conns.line_up(id, Item::Frames(rest), false, ctx.now);
+                    to.conns.line_up(id, Item::Frames(rest), false, to.ctx.now);
                 }
             }
-            item => conns.line_up(id, item, false, ctx.now),
+            item => to.conns.line_up(id, item, false, to.ctx.now),
         }
-        self.stage_on(conns, ctx, distribution, id);
+        self.stage_on(to, id);
     }
 
     /// Counts the calls of a batch, and lets in as many as may wait.
-    fn arrive<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        verified: Verified,
-    ) {
+    fn arrive<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, verified: Verified) {
         let calls = count_calls(&verified);
         let mut left = self.queue.arrive(id.key(), calls);
         if left == calls || self.overflow == Overflow::Pause {
             self.queue.leave_beyond(id.key(), calls - left);
-            return conns.line_up(id, Item::Frames(verified), true, ctx.now);
+            return to.conns.line_up(id, Item::Frames(verified), true, to.ctx.now);
         }
         let mut rest = Some(verified);
         let mut splits = 0;
@@ -99,49 +84,38 @@ impl<H: Process> Handlers<H> {
                 // What is behind it waits with it, but for what is let in already.
                 let calls = count_calls(&batch);
                 self.queue.leave_beyond(id.key(), calls - left);
-                return conns.line_up(id, Item::Frames(batch), true, ctx.now);
+                return to.conns.line_up(id, Item::Frames(batch), true, to.ctx.now);
             }
             let (part, others) = batch.split(frames);
             rest = others;
             match arrival {
-                Arrival::Busy => self.refuse_busy(conns, ctx, distribution, id, part),
-                Arrival::LetIn | Arrival::Beyond => conns.line_up(id, Item::Frames(part), true, ctx.now),
+                Arrival::Busy => self.refuse_busy(to, id, part),
+                Arrival::LetIn | Arrival::Beyond => {
+                    to.conns.line_up(id, Item::Frames(part), true, to.ctx.now)
+                }
             }
         }
     }
 
-    fn refuse_busy<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        mut refused: Verified,
-    ) {
+    fn refuse_busy<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, mut refused: Verified) {
         let room = refused.take_replies();
         let mut replies = Vec::new();
         for frame in refused.iter() {
-            conns.count_rejected(ctx, id, Status::Busy);
+            to.conns.count_rejected(to.ctx, id, Status::Busy);
             let reason = "as many frames wait for a handler as may: send it again later";
-            encode_reply(frame.header.id, Status::Busy, reason, &ctx.config.scheme, &mut replies);
+            encode_reply(frame.header.id, Status::Busy, reason, &to.ctx.config.scheme, &mut replies);
         }
-        distribution.acks.send_all(conns, id, replies, room, None);
+        to.distribution.acks.send_all(to.conns, id, replies, room, None);
     }
 
     /// What is first in line and no call takes effect, or its place behind the calls that have begun, where it may.
-    pub(super) fn stage_on<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-    ) {
-        while !conns[id].order.is_overtaken()
-            && let Some(stage) = conns[id].order.stage.as_mut()
+    pub(super) fn stage_on<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId) {
+        while !to.conns[id].order.is_overtaken()
+            && let Some(stage) = to.conns[id].order.stage.as_mut()
             && let Some(first) = stage.waiting.pop_front()
         {
             let (Item::Frames(verified), true) = (&first.item, first.called) else {
-                self.step(conns, ctx, distribution, id, first.item);
+                self.step(to, id, first.item);
                 continue;
             };
             let others = verified.iter().take_while(|frame| !is_call(frame)).count() as u32;
@@ -150,106 +124,77 @@ impl<H: Process> Handlers<H> {
                 break;
             }
             let part = stage.part(first, others);
-            self.step(conns, ctx, distribution, id, part);
+            self.step(to, id, part);
         }
-        conns.tidy_stage(id);
+        to.conns.tidy_stage(id);
     }
 
     /// Frames that are no calls, or the end of the stream, in their turn.
-    fn step<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        item: Item,
-    ) {
-        conns.leave_line(item.frames());
-        let stage = conns.stage_mut(id);
+    fn step<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, item: Item) {
+        to.conns.leave_line(item.frames());
+        let stage = to.conns.stage_mut(id);
         if stage.steps.is_empty() {
-            return self.take_effect(conns, ctx, distribution, id, item);
+            return self.take_effect(to, id, item);
         }
         let seq = stage.steps.begin();
         stage.controls += 1;
-        let charge = ctx.memory.charge(Share::Small, STEP);
-        conns.stage_mut(id).steps.hold(seq, Step::Item(Box::new(item), charge));
+        let charge = to.ctx.memory.charge(Share::Small, STEP);
+        to.conns.stage_mut(id).steps.hold(seq, Step::Item(Box::new(item), charge));
     }
 
-    fn take_effect<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        item: Item,
-    ) {
-        conns.unstage(id, item.frames());
-        distribution.take_effect(conns, ctx, id, item);
+    fn take_effect<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, item: Item) {
+        to.conns.unstage(id, item.frames());
+        to.distribution.take_effect(to.conns, to.ctx, id, item);
     }
 
     /// A call was answered: its frame takes effect in its turn, and then whatever is next in the order.
-    pub(super) fn complete<N: Net<Process = H>, P: Pool>(
+    pub(super) fn complete<P: Pool>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
+        to: &mut Downstream<'_, N, P>,
         id: ConnId,
         seq: u64,
         passed: Passed,
     ) {
-        let stage = conns.stage_mut(id);
+        let stage = to.conns.stage_mut(id);
         if stage.steps.is_next(seq) {
             stage.steps.done(seq);
-            conns.unstage(id, 1);
-            distribution.distribute_answered(conns, ctx, id, passed);
+            to.conns.unstage(id, 1);
+            to.distribution.distribute_answered(to.conns, to.ctx, id, passed);
         } else {
             stage.answered += passed.len();
             stage.steps.hold(seq, Step::Answered(Box::new(passed)));
         }
-        self.release_steps(conns, ctx, distribution, id);
+        self.release_steps(to, id);
     }
 
     /// A call is over, and its frame took effect or has none: whatever is next in the order takes effect.
-    pub(super) fn complete_at_once<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-        seq: u64,
-    ) {
-        conns.stage_mut(id).steps.done(seq);
-        self.release_steps(conns, ctx, distribution, id);
+    pub(super) fn complete_at_once<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, seq: u64) {
+        to.conns.stage_mut(id).steps.done(seq);
+        self.release_steps(to, id);
     }
 
-    fn release_steps<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-        id: ConnId,
-    ) {
-        let was_overtaken = conns[id].order.is_overtaken();
-        while let Some(stage) = conns[id].order.stage.as_mut()
+    fn release_steps<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId) {
+        let was_overtaken = to.conns[id].order.is_overtaken();
+        while let Some(stage) = to.conns[id].order.stage.as_mut()
             && let Some(step) = stage.steps.release()
         {
             match step {
                 Step::Item(item, _charge) => {
                     stage.controls -= 1;
-                    self.take_effect(conns, ctx, distribution, id, *item);
+                    self.take_effect(to, id, *item);
                 }
                 Step::Answered(passed) => {
                     stage.answered -= passed.len();
-                    conns.unstage(id, 1);
-                    distribution.distribute_answered(conns, ctx, id, *passed);
+                    to.conns.unstage(id, 1);
+                    to.distribution.distribute_answered(to.conns, to.ctx, id, *passed);
                 }
             }
         }
         if was_overtaken {
-            conns.mark_runnable(id);
+            to.conns.mark_runnable(id);
         }
-        self.resume_calls_of(conns, id);
-        self.stage_on(conns, ctx, distribution, id);
+        self.resume_calls_of(to.conns, id);
+        self.stage_on(to, id);
     }
 
     /// It may be that the connection's calls may begin again.
@@ -278,7 +223,7 @@ fn frames_to_the_end<N: Net, P>(
         if !frame.intact && ends {
             return (index, true);
         }
-        // Whoever sent one intact frame knows the secret.
+        // A peer that sent one intact frame knows the secret.
         conn.order.authorized |= frame.intact;
     }
     (verified.frames(), false)

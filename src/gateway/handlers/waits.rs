@@ -18,7 +18,7 @@
 //! come, its answer finds room, and its handler is read, or fails. Then another call is the oldest. Room is asked
 //! for what waits alone: what is with the workers or in an outbox goes without any call.
 
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::limits::{BUFFER_OVERHEAD, CALL, STEP};
 use crate::core::memory::Memory;
 use crate::gateway::conn::ConnId;
@@ -26,14 +26,14 @@ use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::distribution::Distribution;
 use crate::gateway::observe::notices::Notice;
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::{Header, Kind, Status};
 
 /// An answer counts for the expected length of the next ones until they were shorter some 16 times.
 const LENGTH_FADES: usize = 16;
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Whether another call may begin: what it takes finds room, or nothing waits for anything.
     pub(super) fn may_begin(&self, memory: &Memory) -> bool {
         memory.waiting() == 0 || self.may_keep(memory, CALL)
@@ -65,15 +65,15 @@ impl<H: Process> Handlers<H> {
     /// until one of them is free.
     fn is_urgent(&self, slot: usize) -> bool {
         let with_handlers = self.processes.oldest_calls().min();
-        let alone = self.alone.iter().map(|call| call.begun).min();
-        let again = self.again.iter().map(|call| call.begun).min();
+        let alone = self.retries.alone.iter().map(|call| call.begun).min();
+        let again = self.retries.again.iter().map(|call| call.begun).min();
         let (oldest, at) = match with_handlers {
             Some((begun, at)) => (begun, Some(at)),
             None => (u64::MAX, None),
         };
         let waits = alone.is_some_and(|begun| begun < oldest);
         let is_kept_out = again.is_some_and(|begun| begun < oldest)
-            && self.processes.slot(!self.alone.is_empty()).is_none();
+            && self.processes.slot(!self.retries.alone.is_empty()).is_none();
         waits || is_kept_out || at == Some(slot) && again.is_none_or(|begun| begun > oldest)
     }
 }
@@ -88,9 +88,9 @@ pub(super) fn waiting_bytes(call: &Call, answer: &Header) -> usize {
     if is_kept { answer.frame_len() + BUFFER_OVERHEAD + STEP } else { 0 }
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Whether an answer, whose header came, may be read: it finds room, or its handler must be read.
-    pub(super) fn may_read_answer<N: Net<Process = H>, P: Pool>(
+    pub(super) fn may_read_answer<P: Pool>(
         &self,
         conns: &Conns<N::Socket>,
         ctx: &Ctx<N, P>,
@@ -106,7 +106,7 @@ impl<H: Process> Handlers<H> {
             || self.may_keep(&ctx.memory, bytes)
             || reaches_nobody(conns, distribution, call.conn)
             // What is hashed may be the answer for which the others wait.
-            || self.drafts.is_empty() && self.is_urgent(slot)
+            || self.drafts.purposes.is_empty() && self.is_urgent(slot)
     }
 
     /// Whether an answer, whose header came, is to wait for earlier ones.
@@ -116,12 +116,7 @@ impl<H: Process> Handlers<H> {
     }
 
     /// A call was answered before its turn and the answer finds no room: it is called again in its turn.
-    pub(super) fn put_back<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        ctx: &mut Ctx<N, P>,
-        call: Call,
-        bytes: usize,
-    ) {
+    pub(super) fn put_back<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, call: Call, bytes: usize) {
         ctx.ledger.calls.repeated += 1;
         let message = format_args!(
             "an answer of {bytes} bytes came before those to earlier frames of its connection, and {} bytes wait for \
@@ -130,19 +125,14 @@ impl<H: Process> Handlers<H> {
             ctx.memory.waiting(),
         );
         ctx.notices.say(Notice::AnswersWait, log::Level::Warn, ctx.now, message);
-        self.again.push(call);
+        self.retries.again.push(call);
     }
 
     /// Calls once more what was put back and whose turn has come.
-    pub(super) fn repeat_calls<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-    ) {
-        while let Some((at, slot)) = self.call_to_repeat(conns) {
-            let call = self.again.swap_remove(at);
-            self.give(conns, ctx, distribution, slot, call);
+    pub(super) fn repeat_calls<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
+        while let Some((at, slot)) = self.call_to_repeat(to.conns) {
+            let call = self.retries.again.swap_remove(at);
+            self.give(to, slot, call);
         }
     }
 
@@ -152,8 +142,8 @@ impl<H: Process> Handlers<H> {
     }
 
     fn call_to_repeat<S>(&self, conns: &Conns<S>) -> Option<(usize, usize)> {
-        let at = self.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
-        Some((at, self.processes.slot(!self.alone.is_empty())?))
+        let at = self.retries.again.iter().position(|call| is_next(conns, call.conn, call.seq))?;
+        Some((at, self.processes.slot(!self.retries.alone.is_empty())?))
     }
 }
 

@@ -8,13 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Call, Handlers};
+use super::{Call, Downstream, Handlers};
 use crate::core::units::{many, plain};
-use crate::gateway::conn::table::Conns;
-use crate::gateway::ctx::Ctx;
-use crate::gateway::distribution::Distribution;
 use crate::gateway::observe::notices::Notice;
-use crate::runtime::net::{Net, Process};
+use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::wire::Status;
 
@@ -85,20 +82,15 @@ impl WithWorkers {
     }
 }
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Refuses the frames whose calls take too long.
-    pub fn refuse_late_calls<N: Net<Process = H>, P: Pool>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        distribution: &mut Distribution,
-    ) {
-        while let Some(mut call) = self.with_workers.take_late(ctx.now) {
+    pub fn refuse_late_calls<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>) {
+        while let Some(mut call) = self.with_workers.take_late(to.ctx.now) {
             // Its thread is still counted.
             self.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (self.with_workers.timeout, self.with_workers.late);
-            ctx.ledger.calls.failed += 1;
-            let peer = conns[call.conn].peer;
+            to.ctx.ledger.calls.failed += 1;
+            let peer = to.conns[call.conn].peer;
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(
                 "the handler gave no answer for {timeout:?} to the frame {} of {} (topic '{}', key {}, {} bytes): it is \
@@ -109,11 +101,11 @@ impl<H: Process> Handlers<H> {
                 call.header.key,
                 call.header.payload_len,
                 many(late as u64, "thread"),
-                ctx.pool.workers(),
+                to.ctx.pool.workers(),
             );
-            ctx.notices.say(Notice::HandlerFailed, log::Level::Error, ctx.now, message);
+            to.ctx.notices.say(Notice::HandlerFailed, log::Level::Error, to.ctx.now, message);
             let reason = format_args!("the handler gave no answer for {timeout:?}");
-            self.refuse_call(conns, ctx, distribution, *call, Status::Rejected, reason);
+            self.refuse_call(to, *call, Status::Rejected, reason);
         }
     }
 }

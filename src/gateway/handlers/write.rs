@@ -10,9 +10,9 @@ use crate::gateway::ctx::Ctx;
 use crate::runtime::net::{Net, Process};
 use crate::runtime::pool::Pool;
 
-impl<H: Process> Handlers<H> {
+impl<N: Net> Handlers<N> {
     /// Writes to every handler what its pipe takes.
-    pub fn write_calls<N: Net<Process = H>, P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
+    pub fn write_calls<P: Pool>(&mut self, ctx: &mut Ctx<N, P>) {
         for slot in 0..self.processes.len() {
             if let Some(running) = self.processes.running(slot) {
                 running.write(ctx.now);

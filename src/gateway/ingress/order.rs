@@ -44,7 +44,7 @@ impl Order {
         self.stage.as_ref().is_some_and(|stage| stage.hashing || !stage.waiting.is_empty())
     }
 
-    /// Whether everything that it sent has been released and distributed or is held, whoever is told of it.
+    /// Whether everything that it sent has been released and distributed or is held, whatever is still to be told.
     pub fn is_distributed(&self) -> bool {
         let staged = self.stage.as_ref().is_some_and(|stage| stage.frames > 0 || stage.hashing);
         self.window.is_empty() && !staged

@@ -1,4 +1,4 @@
-//! Lines of connections that wait for memory, or for room in the queues to the workers.
+//! Queues of connections that wait for memory, or for room in the queues to the workers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use crate::core::limits::RECLAIM_AFTER;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 
-/// What is waited for in line.
+/// What a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitQueue {
-    /// Room in the queues to the workers. It is a line of its own: whoever stands in it may hold the memory that
+    /// Room in the queues to the workers. It is a queue of its own: a connection in it may hold the memory that
     /// others wait for, and need none to go on.
     Workers,
     /// Memory for small frames.
@@ -56,10 +56,10 @@ impl WaitQueues {
         [self.small.len() as u64, self.large.len() as u64]
     }
 
-    /// Whether the connection stands in a line.
+    /// Whether the connection stands in a queue.
     #[cfg(any(test, feature = "check"))]
     pub fn contains(&self, id: ConnId) -> bool {
-        [&self.workers, &self.small, &self.large].into_iter().any(|line| line.contains(&id))
+        [&self.workers, &self.small, &self.large].into_iter().any(|queue| queue.contains(&id))
     }
 
     /// How long the longest of them is.
@@ -68,18 +68,18 @@ impl WaitQueues {
         [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
     }
 
-    /// Puts a connection in line, unless it stands in one.
-    pub fn join<S>(&mut self, conns: &mut Conns<S>, id: ConnId, line: WaitQueue, now: Instant) {
+    /// Adds a connection to a queue, unless it stands in one.
+    pub fn join<S>(&mut self, conns: &mut Conns<S>, id: ConnId, queue: WaitQueue, now: Instant) {
         let reading = &mut conns[id].reading;
         if reading.waiting.is_none() {
-            reading.waiting = Some(line);
-            conns.enlist(id, self.of(line));
+            reading.waiting = Some(queue);
+            conns.enlist(id, self.of(queue));
             self.starved_since.get_or_insert(now);
             self.reclaim_at.get_or_insert(now + RECLAIM_AFTER);
         }
     }
 
-    /// Those in line are looked at.
+    /// The queues are looked at.
     pub fn begin(&mut self) {
         self.is_cut = false;
     }
@@ -89,28 +89,28 @@ impl WaitQueues {
         self.is_cut = true;
     }
 
-    /// How many stand in a line.
-    pub fn len(&self, line: WaitQueue) -> usize {
-        match line {
+    /// How many stand in a queue.
+    pub fn len(&self, queue: WaitQueue) -> usize {
+        match queue {
             WaitQueue::Workers => self.workers.len(),
             WaitQueue::Small => self.small.len(),
             WaitQueue::Large => self.large.len(),
         }
     }
 
-    /// The first of a line.
-    pub fn first(&mut self, line: WaitQueue) -> Option<ConnId> {
-        self.of(line).front().copied()
+    /// The first of a queue.
+    pub fn first(&mut self, queue: WaitQueue) -> Option<ConnId> {
+        self.of(queue).front().copied()
     }
 
-    /// The first of a line leaves it.
-    pub fn leave_first(&mut self, line: WaitQueue) {
-        self.of(line).pop_front();
+    /// The first of a queue leaves it.
+    pub fn leave_first(&mut self, queue: WaitQueue) {
+        self.of(queue).pop_front();
     }
 
-    /// Whether somebody stands in a line.
-    pub fn is_waited_for(&self, line: WaitQueue) -> bool {
-        self.len(line) > 0
+    /// Whether somebody stands in a queue.
+    pub fn is_waited_for(&self, queue: WaitQueue) -> bool {
+        self.len(queue) > 0
     }
 
     /// Whether memory is being taken back, and there is not enough of it yet.
@@ -118,7 +118,7 @@ impl WaitQueues {
         self.is_reclaiming
     }
 
-    /// Whether memory is to be taken back for those in line, of whom some went on or none.
+    /// Whether memory is to be taken back for those that wait, of which some went on or none.
     pub fn is_reclaim_due(&mut self, went_on: bool, now: Instant) -> bool {
         if self.are_empty() {
             (self.starved_since, self.reclaim_at) = (None, None);
@@ -152,8 +152,8 @@ impl WaitQueues {
         self.early_at = Some(now + RECLAIM_RETRY);
     }
 
-    fn of(&mut self, line: WaitQueue) -> &mut VecDeque<ConnId> {
-        match line {
+    fn of(&mut self, queue: WaitQueue) -> &mut VecDeque<ConnId> {
+        match queue {
             WaitQueue::Workers => &mut self.workers,
             WaitQueue::Small => &mut self.small,
             WaitQueue::Large => &mut self.large,
@@ -162,5 +162,35 @@ impl WaitQueues {
 
     fn are_empty(&self) -> bool {
         self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_taken_back_where_someone_waits_and_nobody_goes_on() {
+        let (mut conns, mut queues, start) = (Conns::new(), WaitQueues::default(), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        let id = conns.insert(peer, true, start, |_| Ok::<_, ()>(())).unwrap();
+        assert!(!queues.is_reclaim_due(false, start) && queues.reclaim_at().is_none());
+        for queue in [WaitQueue::Small, WaitQueue::Large] {
+            queues.join(&mut conns, id, queue, start);
+        }
+        assert_eq!((queues.lengths(), queues.first(WaitQueue::Small)), ([1, 0], Some(id)), "it waits once");
+        // It went on, and waits again.
+        let went_on = start + RECLAIM_AFTER;
+        assert!(!queues.is_reclaim_due(true, went_on), "there was room");
+        let due = went_on + RECLAIM_AFTER;
+        assert!(!queues.is_reclaim_due(false, due - Duration::from_millis(1)));
+        assert!(queues.is_reclaim_due(false, due));
+        // With the little that one gave back it goes on at once, until it is enough or nobody has any.
+        queues.reclaimed(true, false, due);
+        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (true, Some(due)));
+        queues.reclaimed(false, false, due);
+        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (false, Some(due + RECLAIM_RETRY)));
+        queues.leave_first(WaitQueue::Small);
+        assert!(!queues.is_reclaim_due(false, due + RECLAIM_AFTER) && queues.reclaim_at().is_none());
     }
 }

@@ -60,7 +60,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // Not asked for in advance: the last reply of a connection, a GAP, the entries of outboxes, what a run of its
         // own buffer takes more than its part of a shared one, and what a SUBSCRIBE takes more than its frame.
         let unasked = self.conns.len() * 4 * (REPLY_MAX + BUFFER_OVERHEAD)
-            + self.conns.entries * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
+            + self.conns.entries() * (OUTBOX_ENTRY + BUFFER_OVERHEAD)
             + gone * GONE
             + self.distribution.acks.cost()
             + self.unasked_of_calls()
@@ -82,7 +82,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let (subscriptions, most) = (egress.subscriptions_bytes(), self.ctx.config.subscriptions_max());
         assert!(subscriptions <= most, "5: subscriptions take {subscriptions} of {most}");
         assert_eq!(
-            self.conns.entries,
+            self.conns.entries(),
             self.conns.iter().map(|conn| conn.writing.outbox.len()).sum::<usize>()
         );
         let runnable: HashSet<_> = self.conns.due.runnable.iter().collect();
@@ -137,7 +137,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let stages = || self.conns.iter().filter_map(|conn| conn.order.stage.as_ref());
         let frames = stages().map(|stage| stage.frames).sum::<u64>();
         let waiting = stages().map(|stage| stage.lined_up()).sum::<u64>();
-        assert_eq!(self.conns.staged, Staged { frames, waiting });
+        assert_eq!(self.conns.staged(), Staged { frames, waiting });
         let held = stages().map(|stage| stage.held_replies as usize).sum::<usize>();
         let replies = self.distribution.fragments.replies();
         assert!(held <= replies, "a reply is pending to a part that is not held");
@@ -158,8 +158,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// # Panics
     /// If something is.
     pub fn check_empty(&self) {
-        assert!(self.conns.is_empty() && self.conns.entries == 0 && self.ctx.jobs == 0);
-        assert!(self.ingress.in_flight() == 0 && self.conns.staged == Staged::default());
+        assert!(self.conns.is_empty() && self.conns.entries() == 0 && self.ctx.jobs == 0);
+        assert!(self.ingress.in_flight() == 0 && self.conns.staged() == Staged::default());
         assert!(self.handlers.is_empty() && self.ctx.memory.waiting() == 0, "7: calls of nobody");
         let Distribution { egress, acks, fragments } = &self.distribution;
         assert!(acks.is_idle() && !acks.has_pending_replies(), "7: tickets for nothing");

@@ -19,17 +19,17 @@ use crate::runtime::pool::Pool;
 pub(super) enum Admission {
     /// Be read.
     Read(ReadMode),
-    /// Wait in line.
+    /// Wait in a queue.
     Wait(WaitQueue, PauseCause),
-    /// Not now; whoever lifts the reason marks it runnable.
+    /// Not now; when the reason is gone it is marked runnable.
     Blocked(PauseCause),
 }
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// What the connection may do now, and in which line it is first, if in one. It does not pass those who wait
+    /// What the connection may do now, and in which queue it is first, if in one. It does not pass those who wait
     /// in another, unless what it needs is set aside for it.
     pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<WaitQueue>) -> Admission {
-        let passes = |line| first_in == Some(line) || !self.wait_queues.is_waited_for(line);
+        let passes = |queue| first_in == Some(queue) || !self.wait_queues.is_waited_for(queue);
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Read(ReadMode::Discard),
@@ -58,7 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         } else if conn.order.is_parked() {
             return Admission::Blocked(PauseCause::Parts);
         }
-        // Whoever has published nothing yet may subscribe, or publish a first batch, but no large frame.
+        // A connection that has published nothing yet may subscribe, or publish a first batch, but no large frame.
         let sinks_have_room = self.distribution.acks.has_room(&self.ctx);
         if !sinks_have_room && (conn.traffic.publishes || !self.distribution.acks.may_read_first(&self.ctx)) {
             return Admission::Blocked(PauseCause::Sinks);

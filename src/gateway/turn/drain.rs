@@ -56,7 +56,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if self.ctx.now >= deadline {
             if self.handlers.answers() {
                 // A frame waits in a stage for its own answer, or for that of one before it.
-                self.ctx.ledger.unanswered += self.conns.staged.frames;
+                self.ctx.ledger.unanswered += self.conns.staged().frames;
             }
             self.reap_all();
             self.handlers.forget();
@@ -64,7 +64,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.distribution.acks.forget();
             self.handlers.kill(self.ctx.now);
         } else if self.ingress.in_flight() == 0
-            && self.conns.staged.frames == 0
+            && self.conns.staged().frames == 0
             && !self.distribution.acks.has_pending_replies()
             && self.distribution.fragments.is_empty()
         {

@@ -1,6 +1,6 @@
 //! How connections end. What ends them only marks them; the next step of each is decided at one point of the turn,
-//! [`Gate::settle_ending`], and they leave the table in one place, [`Gate::reap`]. So whoever works on a connection finds
-//! it there until its work is done, whatever came of it.
+//! [`Gate::settle_ending`], and they leave the table in one place, [`Gate::reap`]. So a connection is there until the
+//! work on it is done, whatever came of it.
 
 use log::Level;
 

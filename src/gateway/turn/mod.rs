@@ -12,16 +12,21 @@ mod drain;
 mod end;
 mod expire;
 mod hang_up;
-mod read;
 mod verdicts;
 mod wait_queues;
-mod write;
 
 use std::time::Instant;
 
-use super::Gate;
+use admission::Admission;
+
 use super::conn::ConnId;
-use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY};
+use super::handlers::{Downstream, Handlers};
+use super::ingress::order::Item;
+use super::ingress::read::ReadOutcome;
+use super::ingress::wait_queues::WaitQueue;
+use super::snapshot::PauseCause;
+use super::{CloseReason, Gate};
+use crate::core::limits::{INLINE_TURN, INLINE_TURN_BUSY, REPLIES_UNREAD};
 use crate::runtime::net::{Event, Net};
 use crate::runtime::pool::Pool;
 
@@ -42,8 +47,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.distribution.hash_small_messages(&mut self.conns, &mut self.ctx);
         self.collect();
         self.distribution.acks.collect(&mut self.conns, &mut self.ctx);
-        self.handlers.tend_handlers(&mut self.conns, &mut self.ctx, &mut self.distribution);
-        self.handlers.refuse_late_calls(&mut self.conns, &mut self.ctx, &mut self.distribution);
+        let (handlers, mut to) = self.handlers();
+        handlers.tend_handlers(&mut to);
+        handlers.refuse_late_calls(&mut to);
 
         self.read_runnable();
         if self.ctx.timing.has_verified() {
@@ -55,7 +61,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.settle_ending();
 
         // What waited for the room that there is now, and for the clock.
-        self.resume_lines();
+        self.resume_waiting();
         self.call_next();
         self.handlers.write_calls(&mut self.ctx);
         self.expire();
@@ -98,11 +104,142 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
+    /// Gives each connection that is ready one read, until the turn's budget is spent; those behind
+    /// it are first in the next turn.
+    fn read_runnable(&mut self) {
+        for _ in 0..self.conns.due.runnable.len() {
+            if !self.ctx.fair.may_read() {
+                break;
+            }
+            let Some(id) = self.conns.due.runnable.pop_front() else { break };
+            // It may have ended since.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.reading.queued = false;
+                conn.reading.read_size = conn.reading.read_size.min(self.ctx.fair.read_max() as u32);
+                self.read_one(id, None);
+            }
+        }
+    }
+
+    /// One read, if the connection may be read now; else it waits for what it lacks.
+    pub(super) fn read_one(&mut self, id: ConnId, first_in: Option<WaitQueue>) {
+        let conn = &self.conns[id];
+        if !conn.reading.readable || conn.reading.ended {
+            return;
+        }
+        let mode = match self.admission(conn, first_in) {
+            Admission::Read(mode) => mode,
+            Admission::Wait(queue, cause) => return self.leave_unread(id, cause, Some(queue)),
+            Admission::Blocked(cause) => return self.leave_unread(id, cause, None),
+        };
+        let conn = &mut self.conns[id];
+        if self.observe.end_pause(conn, self.ctx.now) {
+            // The time that it could not go on is not its own.
+            conn.reading.frame_since = self.ctx.now.into();
+        }
+        match self.ingress.read(conn, &mut self.ctx, mode) {
+            ReadOutcome::Nothing => {}
+            ReadOutcome::Cut(batch, fault) => {
+                if let Some(verified) =
+                    batch.and_then(|batch| self.ingress.verify(conn, &mut self.ctx, batch))
+                {
+                    self.give_effect(id, Item::Frames(verified));
+                    self.conns.mark_ending(id);
+                }
+                if let Some(fault) = fault {
+                    self.ingress.end_with(&mut self.conns[id], &mut self.ctx, fault);
+                    self.release(id);
+                }
+            }
+            ReadOutcome::Piece(number) => {
+                if self.ingress.hash_on(conn, &mut self.ctx, number) {
+                    self.release(id);
+                }
+            }
+            ReadOutcome::End => self.end_of_stream(id),
+            ReadOutcome::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
+        }
+        self.conns.mark_runnable(id);
+        self.conns.arm(id, &self.ctx.config);
+    }
+
+    /// A connection that is ready is not read now: it waits for what it lacks, unless it is over.
+    fn leave_unread(&mut self, id: ConnId, cause: PauseCause, queue: Option<WaitQueue>) {
+        if self.is_over_unread(id, cause) {
+            return;
+        }
+        let conn = &mut self.conns[id];
+        self.observe.begin_pause(conn, cause, self.ctx.now);
+        match (queue, cause) {
+            (Some(queue), _) => self.wait_queues.join(&mut self.conns, id, queue, self.ctx.now),
+            (None, PauseCause::Sinks) => {
+                if !std::mem::replace(&mut conn.reading.sink_held, true) {
+                    self.distribution.acks.hold(id, &self.conns);
+                }
+            }
+            (None, _) => self.handlers.wait_for_calls(&self.conns, id),
+        }
+        self.conns.arm(id, &self.ctx.config);
+    }
+
+    /// What was verified takes effect, or its place behind what a handler has.
+    fn give_effect(&mut self, id: ConnId, item: Item) {
+        let (handlers, mut to) = self.handlers();
+        match handlers.answers() {
+            false => to.distribution.take_effect_in_order(to.conns, to.ctx, id, item),
+            true => handlers.stage(&mut to, id, item),
+        }
+    }
+
+    /// Writes to every connection that has something new, or room again: to those that wait for little
+    /// first, so that they do not wait for what others get.
+    fn write_dirty(&mut self) {
+        let dirty = self.distribution.egress.take_dirty(&mut self.conns, &mut self.ctx);
+        self.ctx.fair.begin_writing();
+        for (at, &id) in dirty.iter().enumerate() {
+            if !self.ctx.fair.next_peer(dirty.len() - at) {
+                self.ctx.fair.late = dirty.len() - at;
+                self.conns.due.dirty.splice(..0, dirty[at..].iter().copied());
+                break;
+            }
+            // It may have ended since.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.writing.dirty = false;
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Writes what the socket takes, and lets connections that waited for that go on.
+    fn flush(&mut self, id: ConnId) {
+        if let Err(error) = self.distribution.egress.write_out(&mut self.conns, &mut self.ctx, id) {
+            return self.conns.lose(id, CloseReason::Lost(error.kind()));
+        }
+        let conn = &self.conns[id];
+        if conn.writing.slow.is_some()
+            && conn.writing.outbox.pending() <= self.ctx.config.high_watermark() / 2
+        {
+            self.distribution.egress.release(&mut self.conns, id);
+        }
+        if self.conns[id].writing.replies_pending < REPLIES_UNREAD {
+            self.conns.mark_runnable(id);
+            self.handlers.resume_calls_of(&self.conns, id);
+        }
+        self.conns.mark_ending(id);
+    }
+
     /// Calls begin, as many as may.
     fn call_next(&mut self) {
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
         let open = !self.pause_state.is_paused() || self.ctx.draining.is_some();
-        self.handlers.call_next(&mut self.conns, &mut self.ctx, &mut self.distribution, open);
+        let (handlers, mut to) = self.handlers();
+        handlers.call_next(&mut to, open);
+    }
+
+    /// The handlers, and what their frames go to.
+    fn handlers(&mut self) -> (&mut Handlers<N>, Downstream<'_, N, P>) {
+        let Gate { handlers, conns, ctx, distribution, .. } = self;
+        (handlers, Downstream { conns, ctx, distribution })
     }
 
     fn tend_fragments(&mut self) {

@@ -52,7 +52,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     }
 
     fn handler_verdict(&mut self, number: u64, outcome: Outcome) {
-        self.handlers.take_verdict(&mut self.conns, &mut self.ctx, &mut self.distribution, number, outcome);
+        let (handlers, mut to) = self.handlers();
+        handlers.take_verdict(&mut to, number, outcome);
     }
 
     /// Gives effect to what is next in the connection's order, as far as it is verified.

@@ -1,4 +1,4 @@
-//! Those who wait in line go on, and memory is taken back for them from peers that have stalled.
+//! Connections that wait go on, and memory is taken back for them from peers that have stalled.
 
 use std::cmp::Reverse;
 
@@ -13,13 +13,13 @@ use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// Lets those in line go on, first come, first served, as far as there is room.
-    pub(super) fn resume_lines(&mut self) {
+    /// Lets those that wait go on, first come, first served, as far as there is room.
+    pub(super) fn resume_waiting(&mut self) {
         self.charge_entries();
         let mut went_on = false;
         self.wait_queues.begin();
-        for line in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
-            went_on |= self.resume_line(line);
+        for queue in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
+            went_on |= self.resume_queue(queue);
         }
         // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
         if self.wait_queues.is_reclaiming()
@@ -32,29 +32,29 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Charges what is held beside buffers, as it is now.
     pub(super) fn charge_entries(&self) {
-        let entries = self.conns.entries * OUTBOX_ENTRY + self.conns.gone() * GONE;
+        let entries = self.conns.entries() * OUTBOX_ENTRY + self.conns.gone() * GONE;
         self.distribution.charge_entries(&self.ctx, entries);
     }
 
     /// Whether some connection went on.
-    fn resume_line(&mut self, line: WaitQueue) -> bool {
+    fn resume_queue(&mut self, queue: WaitQueue) -> bool {
         let mut went_on = false;
-        // Whoever comes back into the line in this turn waits for the next.
-        for _ in 0..self.wait_queues.len(line) {
-            let Some(id) = self.wait_queues.first(line) else { break };
+        // A connection that comes back into the queue in this turn waits for the next.
+        for _ in 0..self.wait_queues.len(queue) {
+            let Some(id) = self.wait_queues.first(queue) else { break };
             if !self.ctx.fair.may_read() {
                 self.wait_queues.cut();
                 return true;
             }
-            let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(line)));
-            let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == line);
+            let verdict = self.conns.get(id).map(|conn| self.admission(conn, Some(queue)));
+            let waits_on = |verdict| matches!(verdict, Some(Admission::Wait(what, _)) if what == queue);
             if waits_on(verdict) {
                 break;
             }
-            self.wait_queues.leave_first(line);
+            self.wait_queues.leave_first(queue);
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.reading.waiting = None;
-                self.read_one(id, Some(line));
+                self.read_one(id, Some(queue));
                 went_on |= !matches!(verdict, Some(Admission::Wait(..)));
             }
         }
@@ -81,7 +81,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
         stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         let mut is_enough = false;
-        let enough_entries = self.conns.entries.saturating_sub(RECLAIM_ENTRIES);
+        let enough_entries = self.conns.entries().saturating_sub(RECLAIM_ENTRIES);
         for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
             self.give_up_stalled(id);
@@ -89,7 +89,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.settle_ending();
             self.charge_entries();
             is_enough = self.ctx.memory.small_is_eased();
-            if is_enough || self.conns.entries < enough_entries {
+            if is_enough || self.conns.entries() < enough_entries {
                 break;
             }
         }
