@@ -558,7 +558,7 @@ mod tests {
     fn one_that_is_forgotten_is_not_woken() {
         let mut calls = open(1, 1);
         assert_eq!(calls.arrive(1, 2), 2);
-        [2, 3].map(|conn| calls.leave_beyond(conn, 1));
+        [2, 3].into_iter().for_each(|conn| calls.leave_beyond(conn, 1));
         assert_eq!(calls.begin(|_| true), Some(1));
         // What the first leaves is let in, and the second of these leaves before anybody is told.
         calls.forget(1);
