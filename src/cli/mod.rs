@@ -10,7 +10,6 @@ mod final_ledger;
 mod frame_line;
 mod http_sink;
 mod in_range;
-#[allow(dead_code, reason = "its callers come with the listeners")]
 mod layouts;
 mod log;
 mod periodic_report;
