@@ -48,7 +48,7 @@ impl Ingress {
         let (mut at, mut bytes) = (0, 0);
         let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
         let mut begun = None;
-        let Dialect { layout, cutter, .. } = &mut *dialect;
+        let Dialect { layout, cutter, is_over, .. } = &mut *dialect;
         dialect.may_cut_on = loop {
             if frames.len() == frames_max && at < filled {
                 break true;
@@ -64,6 +64,7 @@ impl Ingress {
                     ctx.ledger.bytes_skipped += n as u64;
                     at += n;
                 }
+                Cut::More(_) if *is_over && at < filled => cutter.give_up(),
                 Cut::More(least) => {
                     let have = filled - at;
                     begun = match least {

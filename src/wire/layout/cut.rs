@@ -96,6 +96,11 @@ impl Cutter {
         }
     }
 
+    /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
+    pub fn give_up(&mut self) {
+        self.skip = Some(1);
+    }
+
     fn advance(&mut self, bytes: usize) {
         self.looked.iter_mut().for_each(|looked| *looked = looked.saturating_sub(bytes as u32));
     }
