@@ -25,12 +25,22 @@ pub struct Dialect {
     pub may_cut_on: bool,
     /// Nothing more comes: what was begun is no frame, but one may begin within it.
     pub is_over: bool,
+    /// A frame that does not fit in one read, as far as it came.
+    pub large: Option<LargeBytes>,
     /// A run that may change what is known of it is with the workers: nothing behind it is read.
     pub is_keeping: bool,
     kept: Kept,
     kept_charge: Option<Charge>,
     answers: Answers,
     memory: Arc<Memory>,
+}
+
+/// A frame that does not fit in one read.
+pub struct LargeBytes {
+    /// As many as the frame has.
+    pub bytes: Box<[u8]>,
+    /// How many of them came.
+    pub received: usize,
 }
 
 impl Dialect {
@@ -41,6 +51,7 @@ impl Dialect {
             cutter: Cutter::default(),
             may_cut_on: false,
             is_over: false,
+            large: None,
             is_keeping: false,
             kept: Kept::default(),
             kept_charge: None,

@@ -624,7 +624,12 @@ impl<'a> Fleet<'a> {
         assert!(device.broke || device.received.len().is_multiple_of(ANSWER), "4: half an answer");
         for (tag, number) in device.answers() {
             let sent = due.next().unwrap_or_else(|| panic!("4: an answer that is not due: {tag:x} {number}"));
-            assert_eq!(number, sent.number, "4: answers are not in the order of their frames");
+            assert_eq!(
+                number,
+                sent.number,
+                "4: {tag:x} is not in the order of its frame: {:?}",
+                device.answers().collect::<Vec<_>>()
+            );
             let decided = if self.rules.handler { decide(number) } else { Answer::Pass(Vec::new()) };
             let refused_by_chance =
                 self.rules.overflows || self.rules.sink.as_ref().is_some_and(|shelf| shelf.borrow().refuses);
