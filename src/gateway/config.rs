@@ -17,9 +17,9 @@ use crate::core::ranges::{self, Value};
 use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
-use crate::wire::layout::Layout;
 #[cfg(feature = "layouts")]
-use crate::wire::layout::{Layouts, builtin};
+use crate::wire::layout::builtin;
+use crate::wire::layout::{Layout, Layouts};
 use crate::wire::{DIGEST, HEADER, Scheme};
 
 /// Declares [`Config`]. Each line is a setting: what it is called on the command line, in the settings' file and by
@@ -251,18 +251,14 @@ impl Config {
         self.idle_timeout.max(self.slow_timeout)
     }
 
-    /// What a stream looks like that a layout cannot cut.
-    pub fn likeness(&self, layout: &Layout, bytes: &[u8]) -> Option<String> {
+    /// The layouts that streams are compared with which another cannot cut: none where no listener has one.
+    pub fn layouts(&self) -> Layouts {
+        let own: Layouts = self.listeners.iter().filter_map(|listener| listener.layout.clone()).collect();
         #[cfg(feature = "layouts")]
-        {
-            let own = self.listeners.iter().filter_map(|listener| listener.layout.clone());
-            own.collect::<Layouts>().or(builtin()).likeness(layout, bytes)
+        if !own.is_empty() {
+            return own.or(builtin());
         }
-        #[cfg(not(feature = "layouts"))]
-        {
-            let _ = (layout, bytes);
-            None
-        }
+        own
     }
 
     /// Whether frames are answered before they are distributed.

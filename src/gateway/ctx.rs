@@ -13,6 +13,7 @@ use crate::core::limits::JOBS;
 use crate::core::memory::Memory;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool};
+use crate::wire::layout::Layouts;
 
 /// What is outside of the gate, what bounds it, and what it is to tell: no part's own.
 pub struct Ctx<N, P> {
@@ -23,6 +24,8 @@ pub struct Ctx<N, P> {
     pub config: Rc<Config>,
     pub memory: Arc<Memory>,
     pub ledger: Ledger,
+    /// What streams look like that a layout cannot cut.
+    pub layouts: Layouts,
     pub notices: Notices,
     pub timing: Timing,
     /// Lent to each read; a read that fills it keeps it.
@@ -62,9 +65,10 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             net,
             pool,
             jobs: 0,
-            config: Rc::new(config),
             memory,
             ledger,
+            layouts: config.layouts(),
+            config: Rc::new(config),
             notices: Notices::default(),
             timing: Timing::default(),
             scratch,

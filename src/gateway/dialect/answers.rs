@@ -82,6 +82,8 @@ impl Answers {
             }
             self.runs.pop_front();
         }
+        // Who waits for nothing owns nothing.
+        (self.runs, self.written) = (VecDeque::new(), VecDeque::new());
         bytes
     }
 }

@@ -74,7 +74,8 @@ impl Dialect {
 
     /// A run's turn has come: what it made known, and what it is answered. Its native frames are answered by number.
     pub fn begin(&mut self, mut converted: Converted) -> Option<crate::wire::Verified> {
-        if converted.kept != self.kept {
+        if converted.keeps {
+            self.is_keeping = false;
             self.kept = converted.kept.clone();
             let size = self.kept.size();
             self.kept_charge = (size > 0).then(|| self.memory.charge(Share::Small, size));

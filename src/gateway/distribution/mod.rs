@@ -19,6 +19,7 @@ use crate::gateway::fragments::Fragments;
 use crate::gateway::ingress::order::Item;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
+use crate::wire::Status;
 
 /// Who gets what, what is held, and what is confirmed.
 pub struct Distribution {
@@ -62,7 +63,14 @@ impl Distribution {
         match item {
             Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
             Item::Run(_) => unreachable!("its frames are native ones when their turn has come"),
-            Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::BadCheck | Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::BadCheck => {
+                conns.count_rejected(ctx, id, Status::BadDigest);
+                conns[id].order.discard = true;
+                // Its refusal, before nothing is added any more.
+                conns.push_answers(id);
+                conns.close(id, CloseReason::BadDigest, 0);
+            }
             Item::Fault(fault) => {
                 let about = fault.id();
                 conns.count_rejected(ctx, id, fault.status());

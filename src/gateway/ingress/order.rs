@@ -13,6 +13,8 @@ pub enum Item {
     /// Foreign frames that were verified. Only the window holds them: when their turn has come, those that are published
     /// are native ones.
     Run(Box<Converted>),
+    /// A foreign frame whose check is wrong and that ends its connection, behind what came before it.
+    BadCheck,
     /// The end of the stream; it takes its turn after what came before it.
     Fault(Fault),
 }
@@ -23,7 +25,7 @@ impl Item {
         match self {
             Item::Frames(verified) => u64::from(verified.frames()),
             Item::Run(converted) => converted.fates.len() as u64,
-            Item::Fault(_) => 1,
+            Item::BadCheck | Item::Fault(_) => 1,
         }
     }
 }

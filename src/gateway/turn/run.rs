@@ -6,10 +6,10 @@ use crate::gateway::conn::{ConnId, State};
 use crate::gateway::ingress::order::Item;
 use crate::gateway::ingress::read_layout::Foreign;
 use crate::gateway::observe::notices::Notice;
-use crate::gateway::{BadDigestPolicy, CloseReason, Gate};
+use crate::gateway::{BadDigestPolicy, Gate};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::layout::{Converted, Outcome, Refusal};
+use crate::wire::layout::{Converted, Fate, Outcome, Refusal};
 use crate::wire::{Fault, Status};
 
 impl<N: Net, P: Pool> Gate<N, P> {
@@ -57,16 +57,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return;
         }
         let closes = self.ctx.config.on_bad_digest == BadDigestPolicy::Close;
-        let (mut published, mut bad, mut refused) = (0, None, None);
-        for (at, fate) in converted.fates.iter().enumerate() {
+        // The frame that ends the connection, if one does: what is behind it is not looked at.
+        let is_bad = |fate: &Fate| fate.outcome == Outcome::BadCheck;
+        let end = if closes { converted.fates.iter().position(is_bad) } else { None };
+        if let Some(end) = end {
+            self.ctx.ledger.undelivered += (converted.fates.len() - end - 1) as u64;
+            converted.fates.truncate(end + 1);
+        }
+        let (mut published, mut has_bad, mut refused) = (0, false, None);
+        for fate in &converted.fates {
             match fate.outcome {
                 Outcome::Published => published += 1,
                 Outcome::Taken => self.ctx.ledger.control += 1,
                 Outcome::BadCheck => {
-                    self.conns.count_rejected(&mut self.ctx, id, Status::BadDigest);
-                    bad = Some(at);
-                    if closes {
-                        break;
+                    has_bad = true;
+                    if !closes {
+                        self.conns.count_rejected(&mut self.ctx, id, Status::BadDigest);
                     }
                 }
                 Outcome::Refused(refusal) => {
@@ -75,28 +81,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
         }
-        self.say_refused(id, bad.is_some(), refused);
-        let last = bad.filter(|_| closes);
-        if let Some(last) = last {
-            self.ctx.ledger.undelivered += frames - last as u64 - 1;
-            converted.fates.truncate(last + 1);
-        }
+        self.say_refused(id, has_bad, refused);
         let dialect = self.conns[id].dialect.as_mut().expect("it came at a listener with a layout");
-        dialect.is_keeping = false;
         let native = dialect.begin(converted);
-        // Of those behind a frame that ends the connection nothing is distributed.
-        let native = match (native, published) {
-            (Some(native), 1..) => Some(native.split(published).0),
-            _ => None,
-        };
-        if let Some(native) = native {
-            self.give_effect(id, Item::Frames(native));
+        if published > 0
+            && let Some(native) = native
+        {
+            self.give_effect(id, Item::Frames(native.split(published).0));
+        }
+        if end.is_some() {
+            self.give_effect(id, Item::BadCheck);
+            // Where it waits for its turn, nothing behind it counts.
+            if let Some(stage) = self.conns[id].order.stage.as_mut() {
+                stage.over = true;
+            }
         }
         self.conns.push_answers(id);
-        if last.is_some() {
-            self.conns[id].order.discard = true;
-            self.conns.close(id, CloseReason::BadDigest, 0);
-        }
     }
 
     fn say_refused(&mut self, id: ConnId, is_bad: bool, refused: Option<Refusal>) {

@@ -95,6 +95,8 @@ pub struct Converted {
     pub fates: Vec<Fate>,
     /// What is known of the connection behind the last.
     pub kept: Kept,
+    /// Whether it is a run that [keeps](Run::keeps) something.
+    pub keeps: bool,
     /// Bytes of the run, up to the end of its last frame.
     pub bytes: usize,
     answers: Vec<u8>,
@@ -115,6 +117,7 @@ impl Run {
     /// Verifies every frame and makes native ones of those that are to be distributed, their digests under `scheme`,
     /// which also has the secret for checks that want one.
     pub fn convert(self, scheme: &Scheme, memory: &Arc<Memory>) -> Converted {
+        let keeps = self.keeps();
         let Run { layout, buffer, frames, mut kept, mut room } = self;
         let paired = paired(&layout, &buffer, &frames, scheme);
         let is_large = matches!(frames[..], [spot] if (spot.end - spot.start) as usize >= LARGE);
@@ -159,7 +162,15 @@ impl Run {
                 let mut draft = Draft::new(header.expect("it was encoded here"), scheme);
                 draft.topic(topic, memory);
                 draft.payload_in(Arc::new(buffer), frames[0].start as usize..frames[0].end as usize);
-                return Converted { native: Some(hashed(draft)), fates, kept, bytes: read, answers, charge };
+                return Converted {
+                    native: Some(hashed(draft)),
+                    fates,
+                    kept,
+                    keeps,
+                    bytes: read,
+                    answers,
+                    charge,
+                };
             }
             frames => {
                 seal(&mut native, &ends, scheme);
@@ -168,7 +179,7 @@ impl Run {
                 Some(Verified::made_run(Buffer::new(native, room), frames as u32, plain))
             }
         };
-        Converted { native, fates, kept, bytes: read, answers, charge }
+        Converted { native, fates, kept, keeps, bytes: read, answers, charge }
     }
 }
 
