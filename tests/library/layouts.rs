@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use framegate::gateway::snapshot::PauseCause;
 use framegate::gateway::{Config, Gateway};
 use framegate::runtime::handler::{Answer, Call};
 use framegate::wire::layout::{Layout, Layouts, builtin};
@@ -323,4 +324,60 @@ fn many_frames_in_order_through_the_workers() {
     assert!(answered.join().unwrap() == replies, "each is answered once, in order");
     let ledger = fleet.gateway.stop();
     assert!(ledger.verified.workers > 0, "{ledger:?}");
+}
+
+#[test]
+fn frames_of_every_size_up_to_the_limit() {
+    let fleet = Fleet::built_in(Config { payload_max: 3 << 20, ..Config::default() });
+    let mut subscriber = fleet.gateway.subscriber("frames");
+    let mut device = fleet.device("generic-sha256");
+    let frame = |len: usize| {
+        let body = payload(len, len);
+        let bytes = [&(len as u32).to_be_bytes()[..], &body].concat();
+        [&bytes[..], &sha2::Sha256::digest(&bytes)].concat()
+    };
+    let sizes = [0, 1, 1_000, 65_000, 66_000, 262_100, 262_108, 262_109, 300_000, 1 << 20, (3 << 20) - 36, 7];
+    let sent: Vec<_> = sizes.iter().map(|len| frame(*len)).collect();
+    std::thread::scope(|scope| {
+        let mut writer = device.try_clone().unwrap();
+        let sent = &sent;
+        scope.spawn(move || sent.iter().for_each(|frame| writer.write_all(frame).expect("it is read")));
+        for frame in sent {
+            assert!(subscriber.next().payload == *frame, "{} bytes", frame.len());
+        }
+    });
+    // One byte more is too large, and that is known from its header.
+    device.write_all(&frame((3 << 20) - 35)[..100]).unwrap();
+    assert_eq!(device.read_to_end(&mut Vec::new()).expect("an orderly end"), 0);
+    let ledger = fleet.gateway.stop();
+    assert_eq!(ledger.rejected.of(Status::TooLarge), 1, "{ledger}");
+}
+
+#[test]
+fn a_device_that_reads_no_replies_is_not_read_and_nobody_else_waits() {
+    let own = format!(
+        "[layout.own]\ntopic = 'own'\nsize = 4\ncheck = 'none'\nreply = '{}'\n",
+        "AA ".repeat(100).trim()
+    );
+    let (layouts, _) = Layouts::parse(&own, "own").unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let fleet = Fleet::new(Config::default(), &[layouts.get("own").unwrap().clone()], |gateway| gateway);
+    let mut deaf = fleet.device("own");
+    let mut writer = deaf.try_clone().unwrap();
+    // Until its socket is closed.
+    let writing = std::thread::spawn(move || while writer.write_all(&[7; 4096]).is_ok() {});
+    let began = std::time::Instant::now();
+    loop {
+        let snapshot = fleet.gateway.control().describe(false).expect("it answers");
+        if snapshot.paused[PauseCause::Replies as usize].now == 1 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it is read on");
+        std::thread::yield_now();
+    }
+    let mut other = fleet.device("own");
+    other.write_all(&[1, 2, 3, 4]).unwrap();
+    answer(&mut other, &"AA".repeat(100));
+    deaf.shutdown(Shutdown::Both).unwrap();
+    let _ = deaf.read(&mut [0]);
+    writing.join().unwrap();
 }
