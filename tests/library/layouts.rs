@@ -90,8 +90,11 @@ const GT06_MENDED: &str = "78780C95130A0209321C910001485C0D0A";
 const VERACK: &str = "F9BEB4D976657261636B000000000000000000005DF6E0E2";
 const VERSION: &str = "F9BEB4D976657273696F6E000000000064000000358D493262EA0000010000000000000011B2D05000000000010000000000000000000000000000000000FFFF000000000000000000000000000000000000000000000000FFFF0000000000003B2EB35D8CE617650F2F5361746F7368693A302E372E322FC03E0300";
 
+/// A frame that comes of a sample: topic, key and payload.
+type Published = (&'static str, u64, String);
+
 /// Every sample of the contract: a layout, what a device sends, the frames that come of it, and what it is answered.
-fn samples() -> Vec<(&'static str, String, Vec<(&'static str, u64, String)>, String)> {
+fn samples() -> Vec<(&'static str, String, Vec<Published>, String)> {
     let tracker = ("teltonika.356307042441013", 356307042441013);
     let of = |topic, frame: &str| (topic, 864717003283581, frame.to_string());
     let body = [&5u32.to_be_bytes()[..], b"hello"].concat();
