@@ -42,11 +42,39 @@ pub use crate::gateway::ledger::Ledger;
 #[cfg(not(without_gateway))]
 pub use crate::gateway::snapshot::Snapshot;
 #[cfg(not(without_gateway))]
-pub use crate::gateway::{BadDigestPolicy, CloseReason, Config, Gateway, Overflow, Pressure, SlowPolicy};
+pub use crate::gateway::{
+    BadDigestPolicy, CloseReason, Config, Gateway, Listener, Overflow, Pressure, SlowPolicy,
+};
 #[cfg(not(without_runtime))]
 pub use crate::runtime::handler;
 #[cfg(not(without_wire))]
 pub use crate::wire::{Frame, Header, Kind, Scheme, Status};
+
+/// Layouts: declarations of frames that other people's devices already speak, for
+/// [`Gateway::listen_also`].
+///
+/// ```
+/// use framegate::{Config, Gateway, layouts::{Layouts, builtin}};
+///
+/// let mut gateway = Gateway::bind("127.0.0.1:0".parse()?, 1, Config::default())?;
+/// gateway.listen_also("127.0.0.1:0".parse()?, builtin().get("gt06").cloned())?;
+/// let (own, _) = Layouts::parse(
+///     "[layout.own]\n\
+///      topic = 'own'\n\
+///      length = 'u32 @ 0'\n\
+///      counts = '4..-32'\n\
+///      check = { is = 'sha-256', over = '0..-32', at = 'bytes -32..' }",
+///     "own.toml",
+/// )
+/// .map_err(|problems| problems[0].to_string())?;
+/// gateway.listen_also("127.0.0.1:0".parse()?, own.get("own").cloned())?;
+/// # assert_eq!(gateway.listeners().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(all(feature = "layouts", not(without_gateway)))]
+pub mod layouts {
+    pub use crate::wire::layout::{Layout, Layouts, Problem, Warning, builtin};
+}
 
 /// Frames on the disk, a folder a topic: [`StoreThread`](store::StoreThread) is a sink for [`Gateway::with_sink`].
 #[cfg(not(without_sinks))]

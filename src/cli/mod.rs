@@ -10,6 +10,7 @@ mod final_ledger;
 mod frame_line;
 mod http_sink;
 mod in_range;
+mod layouts;
 mod log;
 mod periodic_report;
 mod policies;

@@ -62,6 +62,14 @@ settings! {
         /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
         #[arg(long, value_name = "ADDR")]
         listen: String,
+        /// Takes in frames that devices already speak, at this address as well: NAME is a layout (native for native
+        /// frames), one of those that framegate layout list shows or of --layouts; can be repeated [default: none]
+        #[arg(long, value_name = "NAME=ADDR")]
+        listen_layout: Vec<String>,
+        /// Layouts beside those that come with the program, one TOML table [layout.NAME] each; they may also stand in
+        /// the file of --config [default: none]
+        #[arg(long, value_name = "FILE")]
+        layouts: PathBuf,
         /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
         #[arg(long, value_name = "ADDR|off")]
         admin: String,
@@ -293,6 +301,8 @@ mod tests {
             ("workers", "cores"),
             ("max-connections", "file limit"),
             ("secret-file", "none"),
+            ("listen-layout", "none"),
+            ("layouts", "none"),
             ("admin-token-file", "none"),
             ("admin-host", "none"),
             ("handler", "none"),
@@ -354,7 +364,9 @@ mod tests {
             let file: Settings = toml::from_str(&format!("{name} = {text}")).unwrap();
             let settings = Settings::default().or(file);
             assert_eq!(settings.given(), [name]);
-            let Some(default) = defaults.get(name) else { continue };
+            // A listener is there once its address is taken.
+            let set = defaults.get(name).filter(|_| name != "listen-layout");
+            let Some(default) = set else { continue };
             let mut config = Config::default();
             settings.put_into(&mut config);
             if name == "handler" {
@@ -364,8 +376,8 @@ mod tests {
             assert_ne!(now, *default, "{name}");
             listed += 1;
         }
-        // All but the digest, which has no option of its name.
-        assert_eq!(listed, defaults.len() - 1);
+        // All but the digest, which has no option of its name, and the listeners.
+        assert_eq!(listed, defaults.len() - 2);
     }
 
     #[test]

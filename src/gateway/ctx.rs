@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use super::Config;
 use super::egress::fair::Fair;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, OfListener};
 use super::observe::notices::Notices;
 use super::observe::timing::Timing;
 use crate::core::limits::JOBS;
 use crate::core::memory::Memory;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool};
+use crate::wire::layout::Layouts;
 
 /// What is outside of the gate, what bounds it, and what it is to tell: no part's own.
 pub struct Ctx<N, P> {
@@ -23,6 +24,8 @@ pub struct Ctx<N, P> {
     pub config: Rc<Config>,
     pub memory: Arc<Memory>,
     pub ledger: Ledger,
+    /// What streams look like that a layout cannot cut.
+    pub layouts: Layouts,
     pub notices: Notices,
     pub timing: Timing,
     /// Lent to each read; a read that fills it keeps it.
@@ -37,6 +40,14 @@ pub struct Ctx<N, P> {
     pub inline_left: usize,
 }
 
+impl<N, P> Ctx<N, P> {
+    /// Frames were cut from a connection of a listener.
+    pub fn count_read(&mut self, listener: u16, frames: u32) {
+        self.ledger.read += u64::from(frames);
+        self.ledger.listeners[usize::from(listener)].read += u64::from(frames);
+    }
+}
+
 impl<N: Net, P: Pool> Ctx<N, P> {
     /// The instant of the first turn is `now`, or later.
     pub fn new(net: N, pool: P, config: Config, now: Instant) -> Ctx<N, P> {
@@ -46,13 +57,18 @@ impl<N: Net, P: Pool> Ctx<N, P> {
         };
         memory.keep(config.digests_bytes());
         let scratch = memory.buffer();
+        let named = |name: String| OfListener { name, ..OfListener::default() };
+        let others = config.listeners.iter().map(|each| named(each.to_string()));
+        let listeners = std::iter::once(named("native".into())).chain(others).collect();
+        let ledger = Ledger { listeners, ..Ledger::default() };
         Ctx {
             net,
             pool,
             jobs: 0,
-            config: Rc::new(config),
             memory,
-            ledger: Ledger::default(),
+            ledger,
+            layouts: config.layouts(),
+            config: Rc::new(config),
             notices: Notices::default(),
             timing: Timing::default(),
             scratch,

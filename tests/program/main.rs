@@ -19,6 +19,7 @@ mod hostile;
 #[cfg(unix)]
 mod http_sink;
 #[cfg(unix)]
+mod layouts;
 mod matrix;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory_returns;

@@ -106,7 +106,15 @@ impl Distribution {
     ) {
         match item {
             Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
-            Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::Run(_) => unreachable!("its frames are native ones when their turn has come"),
+            Item::BadCheck | Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::BadCheck => {
+                conns.count_rejected(ctx, id, Status::BadDigest);
+                conns[id].order.discard = true;
+                // Its refusal, before nothing is added any more.
+                conns.push_answers(id);
+                conns.close(id, CloseReason::BadDigest, 0);
+            }
             Item::Fault(fault) => {
                 let about = fault.id();
                 conns.count_rejected(ctx, id, fault.status());

@@ -4,11 +4,13 @@ pub(in crate::gateway) mod large;
 pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
 mod read_large;
+pub(in crate::gateway) mod read_layout;
 pub(in crate::gateway) mod reading;
 pub(in crate::gateway) mod wait_queues;
 
 use order::Item;
 
+use crate::core::limits::READ_MAX;
 use crate::gateway::Config;
 use crate::gateway::conn::Conn;
 use crate::wire::Rules;
@@ -41,10 +43,14 @@ impl Ingress {
         self.in_flight -= 1;
         order.frames_in_flight -= item.frames() as u32;
         // A large frame was never charged to the credit: its memory was granted to it alone.
-        if let Item::Frames(verified) = &item
-            && verified.body().is_slice()
-        {
-            order.bytes_in_flight -= verified.len() as u32;
+        match &item {
+            Item::Frames(verified) if verified.body().is_slice() => {
+                order.bytes_in_flight -= verified.len() as u32;
+            }
+            Item::Run(converted) if converted.bytes <= READ_MAX => {
+                order.bytes_in_flight -= converted.bytes as u32;
+            }
+            Item::Frames(_) | Item::Run(_) | Item::BadCheck | Item::Fault(_) => {}
         }
         Some(item)
     }

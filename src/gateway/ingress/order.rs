@@ -2,6 +2,7 @@
 
 use crate::core::reorder::Reorder;
 use crate::gateway::conn::stage::Stage;
+use crate::wire::layout::Converted;
 use crate::wire::{Fault, Verified};
 
 /// What the reorder window holds.
@@ -9,6 +10,11 @@ use crate::wire::{Fault, Verified};
 pub enum Item {
     /// Verified frames.
     Frames(Verified),
+    /// Foreign frames that were verified. Only the window holds them: when their turn has come, those that are published
+    /// are native ones.
+    Run(Box<Converted>),
+    /// A foreign frame whose check is wrong and that ends its connection, behind what came before it.
+    BadCheck,
     /// The end of the stream; it takes its turn after what came before it.
     Fault(Fault),
 }
@@ -18,7 +24,8 @@ impl Item {
     pub fn frames(&self) -> u64 {
         match self {
             Item::Frames(verified) => u64::from(verified.frames()),
-            Item::Fault(_) => 1,
+            Item::Run(converted) => converted.fates.len() as u64,
+            Item::BadCheck | Item::Fault(_) => 1,
         }
     }
 }

@@ -88,7 +88,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Open {
             conn.state = State::Draining;
         }
-        self.ctx.ledger.bytes_unfinished += conn.reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += conn.forget_begun();
         self.conns.mark_ending(id);
     }
 
@@ -101,11 +101,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.state = State::Closing;
         self.say_closed(id, &reason);
         self.distribution.egress.leave(&mut self.conns, id);
-        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         if reason == CloseReason::Slow {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
-        if !last.is_empty() {
+        // Who does not speak native frames does not understand a REPLY.
+        if !last.is_empty() && self.conns[id].dialect.is_none() {
             let last = OutboxItem::Replies(Buffer::charged(&self.ctx.memory, last.into()));
             self.conns.push_last(id, last);
         }
@@ -121,7 +122,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.say_closed(id, &end.reason);
         }
         self.distribution.egress.leave(&mut self.conns, id);
-        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         Egress::abandon(&mut self.conns, &mut self.ctx, id);
         self.handlers.resume_calls_of(&self.conns, id);
         let conn = &mut self.conns[id];
@@ -129,7 +130,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.reading.readable = false;
         self.observe.end_pause(conn, self.ctx.now);
         self.conns.disarm(id);
-        self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
+        let listener = usize::from(self.conns[id].listener);
+        let closed = u64::from(self.conns.close_socket(id));
+        self.ctx.ledger.connections.closed += closed;
+        self.ctx.ledger.listeners[listener].closed += closed;
     }
 
     /// The one place where a connection leaves the table, and its socket is closed.

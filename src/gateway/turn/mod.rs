@@ -12,6 +12,7 @@ mod drain;
 mod end;
 mod expire;
 mod hang_up;
+mod run;
 mod verdicts;
 mod wait_queues;
 
@@ -151,12 +152,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.release(id);
                 }
             }
+            ReadOutcome::Foreign(foreign) => self.take_foreign(id, *foreign),
             ReadOutcome::Piece(number) => {
                 if self.ingress.hash_on(conn, &mut self.ctx, number) {
                     self.release(id);
                 }
             }
-            ReadOutcome::End => self.end_of_stream(id),
+            ReadOutcome::End => self.end_of_stream_at(id),
             ReadOutcome::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
         }
         self.conns.mark_runnable(id);
@@ -184,6 +186,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What was verified takes effect, or its place behind what a handler has.
     fn give_effect(&mut self, id: ConnId, item: Item) {
+        if let Item::Run(converted) = item {
+            return self.give_effect_to_run(id, *converted);
+        }
         let (handlers, mut to) = self.handlers();
         match handlers.answers() {
             false => to.distribution.take_effect_in_order(to.conns, to.ctx, id, item),
