@@ -10,6 +10,7 @@ mod final_ledger;
 mod frame_line;
 mod http_sink;
 mod in_range;
+mod layout;
 mod log;
 mod periodic_report;
 mod policies;
@@ -80,6 +81,8 @@ enum Command {
     Ctl(ctl::Ctl),
     /// Checks the frames in stored files
     Verify(verify::Verify),
+    /// Shows the layouts of foreign frames, and checks declarations of them
+    Layout(layout::LayoutCommand),
 }
 
 /// How much is said on standard error.
@@ -108,6 +111,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Post(post) => post.run(),
                 Command::Ctl(ctl) => ctl.run(),
                 Command::Verify(verify) => verify.run(),
+                Command::Layout(layout) => layout.run(),
             }
         }
         Err(error) if !error.use_stderr() => {

@@ -118,6 +118,29 @@ impl Layout {
         self.answers_max > 0
     }
 
+    /// The names of its checks, each once.
+    pub fn checks(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for check in self.shapes.iter().flat_map(|shape| &shape.checks) {
+            if !names.contains(&&*check.name) {
+                names.push(&check.name);
+            }
+        }
+        names
+    }
+
+    /// The topics of the shapes that are published as they are declared, each once.
+    pub fn topics(&self) -> Vec<String> {
+        let mut topics = Vec::new();
+        for shape in self.shapes.iter().filter(|shape| shape.publish) {
+            let topic = shape.topic.declared(self, shape);
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        topics
+    }
+
     /// The memory that a run of `frames` frames of together `bytes` bytes may take beside them: as native frames, and
     /// for their answers.
     pub fn room(&self, frames: usize, bytes: usize) -> usize {
