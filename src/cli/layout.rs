@@ -2,7 +2,8 @@
 
 pub(super) mod capture;
 mod check;
-mod declared;
+pub(super) mod declared;
+pub(super) mod frames;
 mod json;
 mod report;
 
@@ -129,7 +130,7 @@ fn show(name: &str) -> Result<Exit, Failure> {
 }
 
 /// There is no layout with this name, and which was meant.
-fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Failure {
+pub(super) fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Failure {
     let mend = match nearest(name, names) {
         Some(meant) => format!("did you mean {}?", plain(meant)),
         None => "framegate layout list shows those that come with the program".into(),

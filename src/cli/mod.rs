@@ -22,6 +22,7 @@ mod screen;
 mod secret;
 mod send;
 mod send_frames;
+mod send_layout;
 mod send_replies;
 mod send_report;
 mod serve;

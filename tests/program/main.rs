@@ -18,6 +18,7 @@ mod endings;
 mod hostile;
 #[cfg(unix)]
 mod http_sink;
+mod layouts;
 #[cfg(unix)]
 mod matrix;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

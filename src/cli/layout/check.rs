@@ -7,13 +7,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::capture::{Capture, Form};
+use super::frames::{Found, Frames};
 use super::report::{Printer, Totals};
 use super::{declared, unknown};
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, secret};
 use crate::core::units::{many, plain};
 use crate::wire::Scheme;
-use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, builtin, explain};
+use crate::wire::layout::{Kept, Layout, Layouts, builtin, explain};
 
 /// Checks a declaration, and shows what the frames of a capture are under it: the bytes of one connection, on standard
 /// input, in binary or as hexadecimal digits.
@@ -143,112 +144,43 @@ struct Check {
     max: usize,
 }
 
-/// Bytes of the capture that are at hand.
-struct Window {
-    bytes: Vec<u8>,
-    /// Those before this one are done with.
-    from: usize,
-    /// Where the first of `bytes` is in the capture.
-    at: u64,
-}
-
-/// 64 KiB that are done with are let go at once.
-const DONE_WITH: usize = 64 << 10;
-
-impl Window {
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.from..]
-    }
-
-    fn at(&self) -> u64 {
-        self.at + self.from as u64
-    }
-
-    fn advance(&mut self, len: usize) {
-        self.from += len;
-        if self.from >= DONE_WITH {
-            self.bytes.drain(..self.from);
-            self.at += self.from as u64;
-            self.from = 0;
-        }
-    }
-}
-
-/// Where a capture came to an end.
-enum Stop {
-    /// With its last byte.
-    Whole,
-    /// Within a frame that has at least so many bytes.
-    Within(usize),
-    /// Where a gateway closes the connection.
-    Malformed,
-    /// It cannot be read.
-    Broken(Failure),
-}
-
 impl Check {
-    /// Shows every frame. It holds no more of the capture than a frame and a read.
+    /// Shows every frame.
     fn capture<R: Read, W: Write>(
         &self,
-        mut capture: Capture<R>,
+        capture: Capture<R>,
         bytes: Vec<u8>,
         printer: &mut Printer<W>,
     ) -> io::Result<Result<Totals, Failure>> {
-        let mut window = Window { bytes, from: 0, at: 0 };
-        let (mut cutter, mut kept) = (Cutter::default(), Kept::default());
         let layout = &self.layout;
-        let stop = loop {
-            match cutter.next(layout, window.rest(), self.max) {
-                Cut::Frame { len, shape } => {
-                    let frame = &window.rest()[..len];
-                    let at = usize::try_from(window.at()).unwrap_or(usize::MAX - len);
-                    let shown = explain(layout, shape, frame, at, &kept, &self.scheme);
-                    let alike = |check| layout.alike(shape, frame, check, &self.scheme);
-                    printer.frame(&shown, alike)?;
+        let mut frames = Frames::new(layout.clone(), self.max, capture, bytes);
+        let mut kept = Kept::default();
+        let broken = loop {
+            match frames.next() {
+                Found::Frame { at, shape, bytes } => {
+                    let at = usize::try_from(at).unwrap_or(usize::MAX - bytes.len());
+                    let shown = explain(layout, shape, bytes, at, &kept, &self.scheme);
+                    printer.frame(&shown, |check| layout.alike(shape, bytes, check, &self.scheme))?;
                     // Of a frame that is refused nothing is believed.
                     if shown.is_taken() {
                         kept = shown.kept;
                     }
-                    window.advance(len);
                 }
-                Cut::More(least) => {
-                    // What is shown is seen while more is waited for.
-                    printer.flush()?;
-                    match capture.read(&mut window.bytes) {
-                        Ok(true) => {}
-                        Ok(false) if window.rest().is_empty() => break Stop::Whole,
-                        Ok(false) => break Stop::Within(least),
-                        Err(failure) => break Stop::Broken(failure),
-                    }
+                Found::Malformed { at, why, bytes } => {
+                    let looks_like = self.all.likeness(layout, bytes);
+                    let shape = why.shape().map(|shape| layout.shape_name(shape));
+                    printer.malformed(at, bytes, (why.to_string(), shape, looks_like, layout.scans()))?;
                 }
-                Cut::Malformed(wrong) => {
-                    let looks_like = self.all.likeness(layout, window.rest());
-                    let shape = wrong.shape().map(|shape| layout.shape_name(shape));
-                    let what = (wrong.to_string(), shape, looks_like, layout.scans());
-                    printer.malformed(window.at(), window.rest(), what)?;
-                    if !layout.scans() {
-                        break Stop::Malformed;
-                    }
-                }
-                Cut::Skip(len) => {
-                    printer.skipped(window.at(), &window.rest()[..len]);
-                    window.advance(len);
-                }
+                Found::Skipped { at, bytes } => printer.skipped(at, bytes),
+                Found::Within { at, bytes, least } => printer.unfinished(at, bytes, least)?,
+                // What is shown is seen while more is waited for.
+                Found::Waits => printer.flush()?,
+                Found::End => break None,
+                Found::Broken(failure) => break Some(failure),
             }
         };
-        match stop {
-            Stop::Within(least) if !cutter.is_scanning() => {
-                printer.unfinished(window.at(), window.rest(), least)?
-            }
-            // The last bytes may have become a start.
-            Stop::Within(_) => printer.skipped(window.at(), window.rest()),
-            _ => {}
-        }
         let totals = printer.end()?;
-        Ok(match stop {
-            Stop::Broken(failure) => Err(failure),
-            _ => Ok(totals),
-        })
+        Ok(broken.map_or(Ok(totals), Err))
     }
 }
 
