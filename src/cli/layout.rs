@@ -2,7 +2,7 @@
 
 pub(super) mod capture;
 mod check;
-pub(super) mod declared;
+mod declared;
 pub(super) mod frames;
 mod json;
 mod report;

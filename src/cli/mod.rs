@@ -11,6 +11,7 @@ mod frame_line;
 mod http_sink;
 mod in_range;
 mod layout;
+mod layouts;
 mod log;
 mod periodic_report;
 mod policies;

@@ -77,7 +77,7 @@ pub struct Send {
     /// frame, each when the one before has the answer that is declared for it. --replies prints the answers
     #[arg(long, value_name = "NAME", conflicts_with_all = ["topic", "key", "max_in_flight", "no_retry", "whole", "frames", "replies_to"])]
     layout: Option<String>,
-    /// With --layout: a file of layouts, or a configuration that holds some [default: those that come with the program]
+    /// With --layout: a file of layouts [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
     layouts: Option<PathBuf>,
     /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason

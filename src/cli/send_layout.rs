@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::layout::capture::Capture;
-use super::layout::declared;
 use super::layout::frames::{Found, Frames};
-use super::{Exit, Failure, print, signals, spawn};
+use super::{Exit, Failure, layouts, print, signals, spawn};
 use crate::client::connect_within;
 use crate::core::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::core::units::{about, bytes, grouped, hex, many, plain, seconds};
 use crate::wire::Scheme;
-use crate::wire::layout::{Explained, Kept, Layout, Layouts, builtin, explain};
+use crate::wire::layout::{Explained, Kept, Layout, explain};
 
 /// What is sent, and how.
 pub struct LayoutSend<'a> {
@@ -89,10 +88,7 @@ enum Stop {
 impl LayoutSend<'_> {
     /// Sends it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let layout = match self.layout()? {
-            Ok(layout) => layout,
-            Err(exit) => return Ok(exit),
-        };
+        let layout = self.layout()?;
         if layout.needs_secret() && matches!(self.scheme, Scheme::Sha256) {
             let what = "is checked with the listener's secret: give it with --secret-file FILE";
             return Err(Failure::usage(format!("layout {} {what}", layout.name())));
@@ -155,17 +151,10 @@ impl LayoutSend<'_> {
         }
     }
 
-    fn layout(&self) -> Result<Result<Arc<Layout>, Exit>, Failure> {
-        let own = match self.layouts.map(declared::read) {
-            Some(read) => match read? {
-                Ok(layouts) => layouts,
-                Err(exit) => return Ok(Err(exit)),
-            },
-            None => Layouts::default(),
-        };
-        let all = own.or(builtin());
+    fn layout(&self) -> Result<Arc<Layout>, Failure> {
+        let all = layouts::load(self.layouts, None)?;
         let names = all.iter().map(|layout| layout.name());
-        all.get(self.layout).cloned().map(Ok).ok_or_else(|| super::layout::unknown(self.layout, names))
+        all.get(self.layout).cloned().ok_or_else(|| super::layout::unknown(self.layout, names))
     }
 
     fn patience(&self) -> String {
