@@ -230,6 +230,7 @@ mod tests {
         match words.last().map(String::as_str) {
             Some("http") => &["http://h/"],
             Some("post") => &["a", "http://h/"],
+            Some("check") => &["a"],
             _ => &[],
         }
     }

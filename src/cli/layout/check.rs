@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::capture::{Capture, Form};
 use super::frames::{Found, Frames};
-use super::report::{Printer, Totals};
+use super::report::{Printer, Totals, Why};
 use super::{declared, unknown};
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, secret};
@@ -166,11 +166,12 @@ impl Check {
                         kept = shown.kept;
                     }
                 }
-                Found::Malformed { at, why, bytes } => {
-                    let looks_like = self.all.likeness(layout, bytes);
-                    let shape = why.shape().map(|shape| layout.shape_name(shape));
-                    printer.malformed(at, bytes, (why.to_string(), shape, looks_like, layout.scans()))?;
-                }
+                Found::Malformed { at, why, bytes } => printer.malformed(at, bytes, || Why {
+                    what: why.to_string(),
+                    shape: why.shape().map(|shape| layout.shape_name(shape)),
+                    looks_like: self.all.likeness(layout, bytes),
+                    scans: layout.scans(),
+                })?,
                 Found::Skipped { at, bytes } => printer.skipped(at, bytes),
                 Found::Within { at, bytes, least } => printer.unfinished(at, bytes, least)?,
                 // What is shown is seen while more is waited for.

@@ -45,6 +45,17 @@ const SHOWN: usize = 17;
 /// Of so many wrong frames it is tried which check would agree: it takes milliseconds.
 const ALIKE_MAX: u64 = 20;
 
+/// Why no frame can be cut.
+pub struct Why {
+    pub what: String,
+    /// The shape that it was taken for.
+    pub shape: Option<String>,
+    /// What the bytes look like otherwise.
+    pub looks_like: Option<String>,
+    /// Whether the next start is looked for.
+    pub scans: bool,
+}
+
 /// Prints what is found in a capture.
 pub struct Printer<W> {
     out: W,
@@ -84,26 +95,21 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// At `at` no frame can be cut: why, of which shape, what the bytes look like otherwise, and whether the next start
-    /// is looked for.
-    pub fn malformed(
-        &mut self,
-        at: u64,
-        bytes: &[u8],
-        (why, shape, looks_like, scans): (String, Option<String>, Option<String>, bool),
-    ) -> io::Result<()> {
+    /// At `at` no frame can be cut; `why` is asked for the first place alone of those without a frame between them.
+    pub fn malformed(&mut self, at: u64, bytes: &[u8], why: impl FnOnce() -> Why) -> io::Result<()> {
         if self.dirt.is_some() {
             return Ok(());
         }
+        let Why { what, shape, looks_like, scans } = why();
         self.totals.malformed += 1;
         self.dirt = Some(Dirt { from: at, len: 0, first: Vec::new() });
         if self.json {
-            let found = json::malformed(at, bytes, &why, shape.as_deref(), looks_like.as_deref());
+            let found = json::malformed(at, bytes, &what, shape.as_deref(), looks_like.as_deref());
             return json::write(&found, &mut self.out);
         }
         self.gap()?;
         let of = shape.map_or(String::new(), |shape| format!(", {shape}"));
-        writeln!(self.out, "{at}..  malformed{of}: {why}")?;
+        writeln!(self.out, "{at}..  malformed{of}: {what}")?;
         writeln!(self.out, "  begins {}", plain(&shown(bytes)))?;
         if let Some(looks_like) = looks_like {
             writeln!(self.out, "  looks like {looks_like}")?;

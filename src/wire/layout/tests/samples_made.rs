@@ -2,12 +2,17 @@
 
 use super::*;
 
+/// The scheme of the connections here.
+fn keyed() -> Scheme {
+    Scheme::keyed(b"secret")
+}
+
 /// What a device sends is cut, right and published, every frame of it.
 fn is_published(layout: &Arc<Layout>, len: usize) -> usize {
-    let device = layout.device(4711, &Scheme::Sha256);
+    let device = layout.device(4711, &keyed());
     let device = device.unwrap_or_else(|| panic!("{}: no device", layout.name()));
     let frames: Vec<Vec<u8>> = (0..5)
-        .map(|n| device.frame(layout, n, len, &Scheme::Sha256))
+        .map(|n| device.frame(layout, n, len, &keyed()))
         .map(|frame| frame.unwrap_or_else(|| panic!("{}: no frame of {len} bytes", layout.name())))
         .collect();
     let stream = [device.logins.concat(), frames.concat()].concat();
@@ -33,10 +38,9 @@ fn every_layout_that_comes_with_the_program_has_devices() {
 #[test]
 fn every_shape_has_frames() {
     for layout in builtin().iter() {
-        let kept = layout.device(1, &Scheme::Sha256).expect("it has devices").kept;
+        let kept = layout.device(1, &keyed()).expect("it has devices").kept;
         for shape in 0..layout.shapes() {
-            let made =
-                [20, 17, 30].into_iter().find_map(|len| layout.sample(shape, len, 7, &kept, &Scheme::Sha256));
+            let made = [20, 17, 30].into_iter().find_map(|len| layout.sample(shape, len, 7, &kept, &keyed()));
             assert!(made.is_some(), "{} {}", layout.name(), layout.shape_name(shape));
         }
     }
@@ -45,9 +49,9 @@ fn every_shape_has_frames() {
 #[test]
 fn devices_and_frames_differ() {
     let layout = builtin().get("teltonika").unwrap();
-    let [a, b] = [1, 2].map(|seed| layout.device(seed, &Scheme::Sha256).unwrap());
+    let [a, b] = [1, 2].map(|seed| layout.device(seed, &keyed()).unwrap());
     assert_ne!(a.logins, b.logins);
-    let frame = |device: &super::super::Device, n| device.frame(layout, n, 100, &Scheme::Sha256).unwrap();
+    let frame = |device: &super::super::Device, n| device.frame(layout, n, 100, &keyed()).unwrap();
     assert_ne!(frame(&a, 0), frame(&a, 1));
     assert_eq!(frame(&a, 3), frame(&a, 3));
 }

@@ -55,6 +55,7 @@ pub fn check_layouts(data: &[u8]) {
             return;
         }
     };
+    made(&layout, &declared, choices.byte());
     let pieces: Vec<usize> = (0..1 + choices.below(5)).map(|_| 1 + choices.below(40)).collect();
     let stream = stream(&declared, &mut choices);
     let slow = slowly(&declared, &stream);
@@ -68,6 +69,24 @@ pub fn check_layouts(data: &[u8]) {
         (!piece.is_empty()).then_some(piece)
     });
     assert_eq!(received(&layout, pieces), slow, "{text}\n{}", crate::core::units::hex(&stream));
+}
+
+/// Frames that are made from a declaration are frames by the model, too. For one in eight: it takes its time.
+fn made(layout: &Layout, declared: &Declared, choice: u8) {
+    if choice % 8 > 0 {
+        return;
+    }
+    let scheme = Scheme::Sha256;
+    let Some(device) = layout.device(choice.into(), &scheme) else { return };
+    let Some(frame) = device.frame(layout, 1, 20, &scheme) else { return };
+    let frames = [device.logins, vec![frame]].concat();
+    if frames.iter().all(|frame| frame.len() <= FRAME_MAX) {
+        let events = slowly(declared, &frames.concat());
+        let is_taken = |became: &Became| matches!(became, Became::Published { .. } | Became::Taken { .. });
+        let are_taken =
+            events.iter().all(|event| matches!(event, Event::Frame { became, .. } if is_taken(became)));
+        assert!(are_taken && events.len() == frames.len(), "{frames:x?}: {events:?}");
+    }
 }
 
 /// Any text is a declaration or is refused.
@@ -375,6 +394,10 @@ fn convert(
         let shape = usize::from(spot.shape);
         let shown = explain(layout, shape, frame, 0, kept, &scheme);
         assert_eq!(shown.is_right(), became != Became::BadCheck);
+        if !shown.is_right() && frame.len() < 24 {
+            let found = layout.alike(shape, frame, 0, &scheme);
+            assert!(found.is_none_or(|found| found.starts_with("is = ")));
+        }
         assert!(shown.to_string().lines().count() > 1);
         events.push(Event::Frame { shape, len: frame.len(), became });
     }
