@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use clap::{Arg, ArgAction, Args, Command};
-use toml::de::{DeTable, DeValue};
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, Deserializer};
 use toml::{Spanned, Value};
 
 use super::Failure;
@@ -41,6 +42,7 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
     if let Some(wrong) = out_of_range(text) {
         return Err(wrong);
     }
+    let listeners = listeners(text)?;
     let entries = toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(text);
     let entries = entries.map_err(|wrong| {
         let at = wrong.span().map_or(0, |span| span.start);
@@ -50,7 +52,8 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
         let (at, end) = (name.span().start, value.span().end);
         Entry { name: name.into_inner(), at, end, value: value.into_inner() }
     };
-    let mut entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+    let mut entries: Vec<Entry> =
+        entries.into_iter().map(entry).filter(|entry| !is_of_layouts(&entry.name, &entry.value)).collect();
     entries.sort_by_key(|entry| entry.at);
     let command = Settings::augment_args(Command::new("serve"));
     let names: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
@@ -63,12 +66,74 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
             return Err((*at, wrong));
         }
     }
-    toml::from_str(text).map_err(|wrong| {
+    let mut settings = without_layouts(text).map_err(|wrong| {
         let at = wrong.span().map_or(0, |span| span.start);
         let of = entries.iter().find(|entry| (entry.at..entry.end).contains(&at));
         let said = |entry: &Entry| format!("{}: {}", entry.name, wrong.message());
         (at, of.map_or(wrong.message().to_string(), said))
-    })
+    })?;
+    if !listeners.is_empty() {
+        settings.listen_layout.get_or_insert_default().extend(listeners);
+    }
+    Ok(settings)
+}
+
+/// `[layout.NAME]` and `[[listener]]`: the tables that the file may have. Layouts are read by those who know them.
+fn is_of_layouts(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Table(_) => name == "layout",
+        Value::Array(all) => name == "listener" && all.iter().all(Value::is_table),
+        _ => false,
+    }
+}
+
+fn without_layouts(text: &str) -> Result<Settings, toml::de::Error> {
+    let mut table = DeTable::parse(text)?;
+    for name in ["layout", "listener"] {
+        table.get_mut().remove(name);
+    }
+    Settings::deserialize(Deserializer::from(table))
+}
+
+/// The `[[listener]]` tables, as `--listen-layout` has them.
+fn listeners(text: &str) -> Result<Vec<String>, (usize, String)> {
+    let Ok(table) = DeTable::parse(text) else { return Ok(Vec::new()) };
+    let Some(DeValue::Array(all)) = table.get_ref().get("listener").map(Spanned::get_ref) else {
+        return Ok(Vec::new());
+    };
+    let mut listeners = Vec::new();
+    for each in all.iter() {
+        let DeValue::Table(table) = each.get_ref() else { continue };
+        let (mut address, mut layout) = (None, "native");
+        for (name, value) in table {
+            let at = name.span().start;
+            let DeValue::String(text) = value.get_ref() else {
+                return Err((at, format!("listener: {} is no text in quotes", plain(name.get_ref()))));
+            };
+            match &**name.get_ref() {
+                "address" => address = Some(text),
+                "layout" => layout = text,
+                other => {
+                    let shown = plain(other);
+                    return Err((
+                        at,
+                        match nearest(other, ["address", "layout"]) {
+                            Some(meant) => format!("listener: unknown key {shown}: did you mean {meant}?"),
+                            None => format!(
+                                "listener: unknown key {shown}: a listener has an address and a layout"
+                            ),
+                        },
+                    ));
+                }
+            }
+        }
+        let Some(address) = address else {
+            let what = "listener: it has no address: write address = \"0.0.0.0:5027\"";
+            return Err((each.span().start, what.into()));
+        };
+        listeners.push(format!("{layout}={address}"));
+    }
+    Ok(listeners)
 }
 
 /// A name that is no setting: which was probably meant, and not all that are.
@@ -80,7 +145,8 @@ fn unknown(name: &str, value: &Value, names: &[&str]) -> String {
     let is_table = |value: &Value| value.is_table();
     if is_table(value) || value.as_array().is_some_and(|list| list.iter().any(is_table)) {
         return format!(
-            "[{shown}]: the file has no tables: leave this line out and write its settings at the top"
+            "[{shown}]: the file has no tables but [[listener]] and [layout.NAME]: leave this line out and write its \
+             settings at the top"
         );
     }
     let serve = Serve::augment_args(Command::new("serve"));
@@ -170,6 +236,7 @@ fn expected(arg: &Arg, name: &str) -> Expected {
                 ("store", _) => "/var/lib/framegate",
                 (_, "FILE") => "/etc/framegate/secret",
                 (_, "NAME") => "gateway.example.com",
+                (_, "NAME=ADDR") => "gt06=0.0.0.0:5023",
                 (_, "'K: V'") => "X-From: framegate",
                 (_, "FIELD=VALUE") => "code=0",
                 _ => "text/plain",
@@ -248,11 +315,17 @@ mod tests {
             ),
             (
                 "\n[serve]\nmemory = '64MiB'",
-                "line 2: [serve]: the file has no tables: leave this line out and write its settings at the top",
+                "line 2: [serve]: the file has no tables but [[listener]] and [layout.NAME]: leave this line out and write its settings at the top",
+            ),
+            ("[[listener]]\nadress = 'x'", "line 2: listener: unknown key adress: did you mean address?"),
+            ("[[listener]]\naddress = 7", "line 2: listener: address is no text in quotes"),
+            (
+                "memory = 1\n[[listener]]\nlayout = 'gt06'",
+                "line 2: listener: it has no address: write address = \"0.0.0.0:5027\"",
             ),
             (
-                "[[listener]]\naddress = 'x'",
-                "line 1: [listener]: the file has no tables: leave this line out and write its settings at the top",
+                "[listener]\naddress = 'x'",
+                "line 1: [listener]: the file has no tables but [[listener]] and [layout.NAME]: leave this line out and write its settings at the top",
             ),
             (
                 "json = true",
@@ -332,6 +405,15 @@ mod tests {
         }
         let missing = Settings::from_file(Path::new("/nowhere/none.toml")).unwrap_err().to_string();
         assert!(missing.contains("none.toml") && missing.contains("give a TOML file"), "{missing}");
+    }
+
+    #[test]
+    fn listeners_and_layouts_may_stand_in_the_file() {
+        let text = "listen-layout = ['native=a:1']\n[[listener]]\naddress = 'b:2'\nlayout = 'gt06'\n\
+                    [[listener]]\naddress = 'c:3'\n[layout.own]\ntopic = 'x'\n";
+        let settings = read(text).unwrap();
+        let expected = ["native=a:1", "gt06=b:2", "native=c:3"];
+        assert_eq!(settings.listen_layout.as_deref(), Some(&expected.map(String::from)[..]));
     }
 
     #[test]

@@ -12,8 +12,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Exit, Failure, print};
-use crate::core::units::{nearest, plain};
+use super::{Exit, Failure, layouts, print};
 use crate::wire::layout::{BUILTIN, builtin};
 
 /// Layouts declare the frames that other people's devices speak: where one ends, what is checked, what it is called
@@ -125,17 +124,8 @@ fn list(json: bool) -> Result<Exit, Failure> {
 fn show(name: &str) -> Result<Exit, Failure> {
     match BUILTIN.iter().find(|(of, _)| *of == name) {
         Some((_, text)) => print(text).map(|()| Exit::Done),
-        None => Err(unknown(name, BUILTIN.iter().map(|(name, _)| *name))),
+        None => layouts::find(builtin(), name).map(|_| Exit::Done),
     }
-}
-
-/// There is no layout with this name, and which was meant.
-pub(super) fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Failure {
-    let mend = match nearest(name, names) {
-        Some(meant) => format!("did you mean {}?", plain(meant)),
-        None => "framegate layout list shows those that come with the program".into(),
-    };
-    Failure::usage(format!("there is no layout {}: {mend}", plain(name)))
 }
 
 #[cfg(test)]
@@ -160,10 +150,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_there_says_which_was_meant() {
-        assert_eq!(
-            show("teltonka").unwrap_err().message,
-            "there is no layout teltonka: did you mean teltonika?"
-        );
+        assert_eq!(show("teltonka").unwrap_err().message, "unknown layout teltonka: did you mean teltonika?");
         assert!(show("\u{1b}[2J").unwrap_err().message.contains("framegate layout list"));
     }
 }

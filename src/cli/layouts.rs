@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Failure;
-use crate::core::units::plain;
-use crate::wire::layout::{Layouts, Problem, Warning, builtin};
+use crate::core::units::{nearest, plain};
+use crate::wire::layout::{Layout, Layouts, Problem, Warning, builtin};
 
 /// Layouts that come with the program, and those that are declared in `file` (`--layouts`), which holds nothing else,
 /// and in the configuration `config` beside its settings. A declared one takes the place of one that comes with the
@@ -29,6 +30,17 @@ pub fn load(file: Option<&Path>, config: Option<&Path>) -> Result<Layouts, Failu
         declared = declared.or(&layouts);
     }
     Ok(declared.or(builtin()))
+}
+
+/// The layout with a name.
+pub fn find(layouts: &Layouts, name: &str) -> Result<Arc<Layout>, Failure> {
+    layouts.get(name).cloned().ok_or_else(|| {
+        let shown = plain(name);
+        Failure::usage(match nearest(name, layouts.iter().map(|layout| layout.name())) {
+            Some(meant) => format!("unknown layout {shown}: did you mean {meant}?"),
+            None => format!("unknown layout {shown}: framegate layout list shows those that there are"),
+        })
+    })
 }
 
 /// The declarations of one file. Where something is wrong, all of it is counted and the first is said.

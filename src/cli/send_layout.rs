@@ -88,7 +88,7 @@ enum Stop {
 impl LayoutSend<'_> {
     /// Sends it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let layout = self.layout()?;
+        let layout = layouts::find(&layouts::load(self.layouts, None)?, self.layout)?;
         if layout.needs_secret() && matches!(self.scheme, Scheme::Sha256) {
             let what = "is checked with the listener's secret: give it with --secret-file FILE";
             return Err(Failure::usage(format!("layout {} {what}", layout.name())));
@@ -149,12 +149,6 @@ impl LayoutSend<'_> {
                 ),
             }),
         }
-    }
-
-    fn layout(&self) -> Result<Arc<Layout>, Failure> {
-        let all = layouts::load(self.layouts, None)?;
-        let names = all.iter().map(|layout| layout.name());
-        all.get(self.layout).cloned().ok_or_else(|| super::layout::unknown(self.layout, names))
     }
 
     fn patience(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -13,12 +13,12 @@ use super::periodic_report;
 use super::settings::{ADMIN, LISTEN, Settings};
 use super::start_lines::{limits_line, start_line};
 use super::startup::Starting;
-use super::{Exit, Failure, Size, dependent_options, http_sink, print, secret, spawn};
+use super::{Exit, Failure, Size, dependent_options, http_sink, layouts, print, secret, spawn};
 use crate::admin::{self, Admin};
 use crate::core::limits::RESERVED_FILES;
 use crate::core::ranges::CONNECTIONS_MOST;
 use crate::core::units::rounded;
-use crate::gateway::Config;
+use crate::gateway::{Config, Listener};
 use crate::gateway::{Control, Gateway};
 use crate::sinks::http::HttpSink;
 
@@ -26,7 +26,7 @@ use crate::sinks::http::HttpSink;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// Takes settings from a TOML file: the names of these options and nothing else; options win [default: none]
+    /// Takes settings from a TOML file: the names of these options, [[listener]] and [layout.NAME] tables; options win [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -56,6 +56,7 @@ Examples:
   framegate serve --store /var/lib/framegate --store-keep 100GiB
   framegate serve --handler 'python3 thumbnails.py' --handlers 4 --max-in-flight 100
   framegate serve --http-sink http://store:8080/frames --http-max-in-flight 1000
+  framegate serve --listen-layout gt06=0.0.0.0:5023 --listen-layout teltonika=0.0.0.0:5027
 
 A gateway.toml:
   listen = \"0.0.0.0:7450\"
@@ -107,6 +108,7 @@ impl Serve {
         // First what can fail or wait, with signals looked after; the port answers when everything has started.
         let mut gateway =
             bind("--listen", listen, |address| Gateway::reserve(address, workers, config.clone()))?;
+        listen_also(&mut gateway, &settings, self.config.as_deref())?;
         let control = gateway.control();
         let final_ledger = Arc::new(FinalLedger::new(self.json));
         let starting = Starting::begin(control.clone(), final_ledger.clone(), &config)?;
@@ -131,6 +133,7 @@ impl Serve {
         if self.until_stdin_ends {
             drain_when_stdin_ends(control.clone())?;
         }
+        let listening: Vec<String> = gateway.listeners().iter().map(listener_line).collect();
         let page = admin.as_ref().map(Admin::local_addr);
         // It says by /readyz that the gateway does not run yet.
         let answering = admin
@@ -146,6 +149,9 @@ impl Serve {
         let mut printed = Ok(());
         let say = || {
             log::info!("{started}");
+            for line in &listening {
+                log::info!("{line}");
+            }
             log::info!("{}", limits_line(workers, &config));
             if let Some(page) = page {
                 log::info!("the page, metrics and ctl on http://{page}/");
@@ -195,7 +201,11 @@ fn failed(message: String) -> Failure {
 
 /// A name may stand for several addresses: the first one that works is it. `option` is where the
 /// name was given.
-fn bind<T>(option: &str, name: &str, listen: impl Fn(SocketAddr) -> io::Result<T>) -> Result<T, Failure> {
+fn bind<T>(
+    option: &str,
+    name: &str,
+    mut listen: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> Result<T, Failure> {
     let addresses: Vec<SocketAddr> =
         name.to_socket_addrs().map_err(|why| no_address(option, name, &why))?.collect();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -213,8 +223,34 @@ fn bind<T>(option: &str, name: &str, listen: impl Fn(SocketAddr) -> io::Result<T
         ErrorKind::PermissionDenied => {
             format!("{name} may not be opened by this user: choose a port from 1024 on with {option}")
         }
+        ErrorKind::InvalidInput => last.to_string(),
         _ => format!("cannot listen on {name}: {last}: choose another {option}"),
     }))
+}
+
+/// Opens the listeners beside the first.
+fn listen_also(gateway: &mut Gateway, settings: &Settings, config: Option<&Path>) -> Result<(), Failure> {
+    let option = "--listen-layout";
+    // Whether or not they are used: a mistake in them is said when they are loaded.
+    let layouts = layouts::load(settings.layouts.as_deref(), config)?;
+    for given in settings.listen_layout.iter().flatten() {
+        let Some((name, address)) = given.split_once('=') else {
+            return Err(Failure::usage(format!("{option} {given}: write it as gt06=0.0.0.0:5023")));
+        };
+        let layout = match name {
+            "native" => None,
+            name => Some(layouts::find(&layouts, name)?),
+        };
+        bind(option, address, |address| gateway.listen_also(address, layout.clone()))?;
+    }
+    Ok(())
+}
+
+fn listener_line(listener: &Listener) -> String {
+    match &listener.layout {
+        Some(layout) => format!("listening for {} on {}", layout.name(), listener.address),
+        None => format!("listening for native frames on {}", listener.address),
+    }
 }
 
 fn in_use(option: &str, name: &str) -> String {
@@ -227,7 +263,11 @@ fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {
         ErrorKind::InvalidInput => "not of the form HOST:PORT".to_string(),
         _ => why.to_string(),
     };
-    let example = if option == "--admin" { ADMIN } else { LISTEN };
+    let example = match option {
+        "--admin" => ADMIN,
+        "--listen-layout" => "gt06=0.0.0.0:5023",
+        _ => LISTEN,
+    };
     Failure::usage(format!("{option} {name}: {why}: write it as {example}"))
 }
 

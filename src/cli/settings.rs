@@ -62,6 +62,14 @@ settings! {
         /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
         #[arg(long, value_name = "ADDR")]
         listen: String,
+        /// Takes in frames that devices already speak, at this address as well: NAME is a layout (native for native
+        /// frames), one of those that framegate layout list shows or of --layouts; can be repeated [default: none]
+        #[arg(long, value_name = "NAME=ADDR")]
+        listen_layout: Vec<String>,
+        /// Layouts beside those that come with the program, one TOML table [layout.NAME] each; they may also stand in
+        /// the file of --config [default: none]
+        #[arg(long, value_name = "FILE")]
+        layouts: PathBuf,
         /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
         #[arg(long, value_name = "ADDR|off")]
         admin: String,

@@ -1,6 +1,8 @@
 //! What a gateway is set to do.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::acks::dedup::Dedup;
@@ -14,6 +16,9 @@ use crate::core::ranges::{self, Value};
 use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::wire::layout::Layout;
+#[cfg(feature = "layouts")]
+use crate::wire::layout::{Layouts, builtin};
 use crate::wire::{DIGEST, HEADER, Scheme};
 
 /// Declares [`Config`]. Each line is a setting: what it is called on the command line, in the settings' file and by
@@ -109,8 +114,26 @@ config! {
         },
         /// Schemes under which earlier runs stored there, as far as what these left open is to be judged by them.
         [] store_earlier: Vec<Scheme> = Vec::new(),
+        /// Listeners beside the first one, as [`Gateway::listen_also`](super::Gateway::listen_also) adds them.
+        ["listen-layout"] listeners: Vec<Listener> = Vec::new(),
         /// Requests of an HTTP sink under way at once, where there is one.
         ["http-max-in-flight"] http_max_in_flight: usize = 100,
+    }
+}
+
+/// A listener beside the first.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is spoken there: native frames if nothing else.
+    pub layout: Option<Arc<Layout>>,
+}
+
+impl Listener {
+    /// The name of its layout, or `native`.
+    pub fn name(&self) -> &str {
+        self.layout.as_ref().map_or("native", |layout| layout.name())
     }
 }
 
@@ -142,6 +165,10 @@ holds! {
     SyncPolicy: |policy| Value::word(policy.name());
     Scheme: |scheme| Value::Word(format!("{scheme:?}"));
     Vec<String>: |command| if command.is_empty() { Value::word("none") } else { Value::Word(command.join(" ")) };
+    Vec<Listener>: |all| {
+        let shown: Vec<_> = all.iter().map(|each| format!("{}={}", each.name(), each.address)).collect();
+        if shown.is_empty() { Value::word("none") } else { Value::Word(shown.join(" ")) }
+    };
     Option<PathBuf>: |folder| folder.as_ref().map_or(Value::word("none"), |path| Value::Word(path.display().to_string()));
     Option<Keep>: |keep| match *keep {
         None => Value::word("all"),
@@ -215,6 +242,20 @@ impl Config {
     /// but it may take as long as a slow subscriber for what is sent to it.
     pub fn vanished_after(&self) -> Duration {
         self.idle_timeout.max(self.slow_timeout)
+    }
+
+    /// What a stream looks like that a layout cannot cut.
+    pub fn likeness(&self, layout: &Layout, bytes: &[u8]) -> Option<String> {
+        #[cfg(feature = "layouts")]
+        {
+            let own = self.listeners.iter().filter_map(|listener| listener.layout.clone());
+            own.collect::<Layouts>().or(builtin()).likeness(layout, bytes)
+        }
+        #[cfg(not(feature = "layouts"))]
+        {
+            let _ = (layout, bytes);
+            None
+        }
     }
 
     /// Whether frames are answered before they are distributed.
@@ -334,6 +375,15 @@ impl Config {
                     self.handlers, self.max_in_flight
                 ),
             });
+        }
+        let wants_secret = |listener: &&Listener| {
+            !self.scheme.is_keyed() && listener.layout.as_ref().is_some_and(|layout| layout.needs_secret())
+        };
+        if let Some(listener) = self.listeners.iter().find(wants_secret) {
+            return Err(format!(
+                "layout {} checks frames with a secret and there is none: give --secret-file",
+                listener.name()
+            ));
         }
         match self.stored.keep {
             Some(_) if self.store.is_none() => {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Config;
 use super::egress::fair::Fair;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, OfListener};
 use super::observe::notices::Notices;
 use super::observe::timing::Timing;
 use crate::core::limits::JOBS;
@@ -37,6 +37,14 @@ pub struct Ctx<N, P> {
     pub inline_left: usize,
 }
 
+impl<N, P> Ctx<N, P> {
+    /// Frames were cut from a connection of a listener.
+    pub fn count_read(&mut self, listener: u16, frames: u32) {
+        self.ledger.read += u64::from(frames);
+        self.ledger.listeners[usize::from(listener)].read += u64::from(frames);
+    }
+}
+
 impl<N: Net, P: Pool> Ctx<N, P> {
     /// The instant of the first turn is `now`, or later.
     pub fn new(net: N, pool: P, config: Config, now: Instant) -> Ctx<N, P> {
@@ -46,13 +54,15 @@ impl<N: Net, P: Pool> Ctx<N, P> {
         };
         memory.keep(config.digests_bytes());
         let scratch = memory.buffer();
+        let listeners = vec![OfListener::default(); 1 + config.listeners.len()];
+        let ledger = Ledger { listeners, ..Ledger::default() };
         Ctx {
             net,
             pool,
             jobs: 0,
             config: Rc::new(config),
             memory,
-            ledger: Ledger::default(),
+            ledger,
             notices: Notices::default(),
             timing: Timing::default(),
             scratch,

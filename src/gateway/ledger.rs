@@ -42,6 +42,10 @@ pub struct Ledger {
     pub bytes_written: u64,
     /// Bytes of frames that their connections did not finish.
     pub bytes_unfinished: u64,
+    /// Bytes between frames that were skipped, where a layout scans.
+    pub bytes_skipped: u64,
+    /// The same by listener: the native one first, then the others as they were given.
+    pub listeners: Vec<OfListener>,
     /// Copies of frames, one for each subscriber: written, dropped, and left when it went.
     pub copies: Copies,
     /// Connections accepted, and refused at the limit.
@@ -117,6 +121,17 @@ pub struct Connections {
     pub refused: u64,
     /// Closed since.
     pub closed: u64,
+}
+
+/// What came at one listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OfListener {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Of those, closed since.
+    pub closed: u64,
+    /// Frames read.
+    pub read: u64,
 }
 
 /// Where batches and pieces were verified.
@@ -266,6 +281,9 @@ impl fmt::Display for Ledger {
             "\nbytes: read {}, written {}, of unfinished frames {}",
             self.bytes_read, self.bytes_written, self.bytes_unfinished
         )?;
+        if self.bytes_skipped > 0 {
+            write!(f, ", skipped between frames {}", self.bytes_skipped)?;
+        }
         let Connections { accepted, refused, .. } = self.connections;
         write!(f, "\nconnections: accepted {accepted}, refused {refused}")
     }

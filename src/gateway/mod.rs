@@ -13,6 +13,7 @@
 //! | `fragments` | messages that come in fragments |
 //! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
 //! | `egress` | who gets a frame, outboxes and how they are written |
+//! | `dialect` | how a connection of a listener with a layout is cut, and what is written back |
 //! | `conn` | the table of connections, how one comes and lives, what waits of it, and what is due for it |
 //! | `observe` | what people see of it, and what the simulation asserts |
 //!
@@ -27,6 +28,7 @@ mod config;
 mod conn;
 pub mod control;
 mod ctx;
+mod dialect;
 mod distribution;
 mod egress;
 mod fragments;
@@ -42,7 +44,7 @@ mod turn;
 use std::time::Instant;
 
 pub use crate::core::call_queue::Overflow;
-pub use config::{BadDigestPolicy, Config, Pressure, SlowPolicy};
+pub use config::{BadDigestPolicy, Config, Listener, Pressure, SlowPolicy};
 pub use conn::close_reason::CloseReason;
 #[cfg(any(test, feature = "check"))]
 pub use observe::invariants::Holdings;

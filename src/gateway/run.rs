@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use crate::gateway::control::Commands;
 use crate::gateway::ledger::Ledger;
-use crate::gateway::{Config, Gate};
+use crate::gateway::{Config, Gate, Listener};
 use crate::runtime::handler::{Function, Handler};
 use crate::runtime::net::{Liveness, Reactor};
 use crate::runtime::pool::Threads;
 use crate::sinks::Sink;
 use crate::sinks::store::{self, Recall, StoreThread};
+use crate::wire::layout::Layout;
 
 pub use crate::gateway::control::Control;
 
@@ -60,7 +61,13 @@ impl Gateway {
         let local_addr = reactor.local_addr()?;
         let (control, commands) = Control::new(reactor.waker());
         let (store, sinks) = (None, Vec::new());
-        Ok(Gateway { reactor, workers, config, store, local_addr, control, commands, sinks })
+        let also = config.listeners.clone();
+        let config = Config { listeners: Vec::new(), ..config };
+        let mut gateway = Gateway { reactor, workers, config, store, local_addr, control, commands, sinks };
+        for Listener { address, layout } in also {
+            gateway.listen_also(address, layout)?;
+        }
+        Ok(gateway)
     }
 
     /// Has a handler in Rust answer every frame before it is distributed.
@@ -109,7 +116,40 @@ impl Gateway {
         Ok(self)
     }
 
-    /// Where it listens; tells the port where 0 was asked for.
+    /// Listens on one more address, where frames of a layout are taken in (of native ones, without one): they become
+    /// native frames, and what is replied to these is said as the layout says it. The port answers as soon as the
+    /// gateway runs. Where it is; tells the port where 0 was asked for.
+    ///
+    /// # Errors
+    /// What the system says of the address, and [`io::ErrorKind::InvalidInput`] with the reason where
+    /// the layout [cannot work](Config::check) with the settings.
+    pub fn listen_also(
+        &mut self,
+        address: SocketAddr,
+        layout: Option<Arc<Layout>>,
+    ) -> io::Result<SocketAddr> {
+        self.config.listeners.push(Listener { address, layout });
+        let result = check(&self.config).and_then(|()| {
+            self.reactor.reserve_another(address, Liveness::within(self.config.vanished_after()))
+        });
+        match result {
+            Ok(bound) => {
+                self.config.listeners.last_mut().expect("it was just added").address = bound;
+                Ok(bound)
+            }
+            Err(why) => {
+                self.config.listeners.pop();
+                Err(why)
+            }
+        }
+    }
+
+    /// Where it listens beside that, in the order in which the listeners were added.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.config.listeners
+    }
+
+    /// Where it listens first, for native frames; tells the port where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }

@@ -109,6 +109,8 @@ impl fmt::Debug for Function {
 pub struct Task {
     pub(crate) function: Function,
     pub(crate) header: Header,
+    /// Its id is the number of its answer, which is nobody's: what goes on in its place asks for no reply.
+    pub(crate) is_numbered: bool,
     pub(crate) frame: Body,
     pub(crate) payload_max: usize,
     pub(crate) memory: Arc<Memory>,
@@ -138,7 +140,11 @@ impl Task {
             Answer::Replace { topic, key, payload } if payload.len() <= self.payload_max => {
                 match check_topic(topic.as_bytes()) {
                     Ok(_) if topic.len() <= usize::from(u8::MAX) => {
-                        let mut draft = Draft::new(Header { key, ..self.header }, scheme);
+                        let mut header = Header { key, ..self.header };
+                        if self.is_numbered {
+                            (header.id, header.want_reply) = (0, false);
+                        }
+                        let mut draft = Draft::new(header, scheme);
                         draft.topic(topic.into_bytes(), &self.memory);
                         draft.payload(payload, &self.memory);
                         Performed::Replace(draft.hashed())

@@ -1,5 +1,6 @@
 //! The unit that is verified, put in order and distributed.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,6 +56,9 @@ pub struct Verified {
     bad: Vec<u32>,
     /// Whether all frames are DATA of one topic that nobody waits for.
     plain: bool,
+    /// Of frames made from foreign ones, which say nothing of replies: the number under which the first of them is
+    /// answered, where they are. The others have the numbers behind it.
+    answered_from: Option<NonZeroU64>,
 }
 
 /// Checks the digest of every frame of a batch.
@@ -95,14 +99,15 @@ fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Optio
         let (mut bad, plain) = found.next().expect("one for each batch");
         // The shorter of two frames is done before the longer.
         bad.sort_unstable();
-        Verified { batch, bad, plain }
+        Verified { batch, bad, plain, answered_from: None }
     })
 }
 
 /// A frame whose digest was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked<'a> {
-    /// Its header.
+    /// Its header. That of a frame which was made from a foreign one and is answered has the number of its answer as
+    /// its id, and asks for the reply, though its bytes do not.
     pub header: Header,
     /// Its topic field.
     pub topic: &'a [u8],
@@ -148,14 +153,28 @@ impl Verified {
             batch: Batch { body: Body::Made(Arc::new(made)), frames: 1, replies: None },
             bad: Vec::new(),
             plain: false,
+            answered_from: None,
         }
+    }
+
+    /// They are answered under the numbers from `first` on, in the memory of `replies`.
+    pub fn answer_from(&mut self, first: NonZeroU64, replies: Option<Charge>) {
+        self.answered_from = Some(first);
+        self.plain = false;
+        self.batch.replies = replies;
+    }
+
+    /// Whether they were made from foreign frames that are answered.
+    pub fn is_answered_by_number(&self) -> bool {
+        self.answered_from.is_some()
     }
 
     /// `frames` whole frames that were made here, back to back and each with its digest. `plain` says whether all are
     /// DATA of one topic that nobody waits for.
     pub(super) fn made_run(buffer: Buffer, frames: u32, plain: bool) -> Verified {
         let len = buffer.len();
-        Verified { batch: Batch::new(buffer, len, frames, None), bad: Vec::new(), plain }
+        let batch = Batch::new(buffer, len, frames, None);
+        Verified { batch, bad: Vec::new(), plain, answered_from: None }
     }
 
     /// Its first `frames` frames, and the others where there are more; each with the memory set aside for
@@ -180,7 +199,11 @@ impl Verified {
         self.bad.iter_mut().for_each(|index| *index -= frames);
         let replies = self.batch.replies.as_mut().filter(|_| answered > 0);
         let replies = replies.map(|replies| replies.split(answered * REPLY_MAX));
-        (Verified { batch: Batch { body, frames, replies }, bad, plain: self.plain }, Some(self))
+        let answered_from = self.answered_from;
+        self.answered_from = answered_from.map(|first| first.saturating_add(u64::from(frames)));
+        let first =
+            Verified { batch: Batch { body, frames, replies }, bad, plain: self.plain, answered_from };
+        (first, Some(self))
     }
 
     /// Its frames from an index on, with their part of the memory set aside for replies.
@@ -225,7 +248,10 @@ impl Verified {
                 }
                 Body::Made(made) => (made.head(), made.first(), *made.digest()),
             };
-            let header = Header::decode(head).expect("only what was cut is verified");
+            let mut header = Header::decode(head).expect("only what was cut is verified");
+            if let Some(first) = self.answered_from {
+                (header.id, header.want_reply) = (first.get() + u64::from(index), true);
+            }
             let topic = &bytes[..header.topic_len as usize];
             let intact = bad.next_if_eq(&&index).is_none();
             let checked = Checked { header, topic, digest, at, intact };
@@ -326,7 +352,8 @@ impl Piecewise {
         let rope = Rope { pieces: self.pieces, len: self.total, _charge: self.charge };
         let intact = self.scheme.same(&self.stream.finish(), &rope.digest());
         let batch = Batch { body: Body::Rope(Arc::new(rope)), frames: 1, replies: self.replies };
-        Verified { batch, bad: if intact { Vec::new() } else { vec![0] }, plain: false }
+        let bad = if intact { Vec::new() } else { vec![0] };
+        Verified { batch, bad, plain: false, answered_from: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::header::{HEADER, MAGIC, Status, VERSION};
+use super::layout::Malformed;
 
 /// What is wrong with a frame's header. The stream ends with it: where the next frame would begin
 /// is not known.
@@ -23,6 +24,8 @@ pub enum Fault {
     Reply { id: u64 },
     /// A payload larger than allowed; both in bytes.
     TooLarge { id: u64, len: u32, max: u32 },
+    /// The stream of a listener with a layout, that cannot be cut by it.
+    Layout(Malformed),
 }
 
 impl Fault {
@@ -36,7 +39,7 @@ impl Fault {
     /// The status of the REPLY that tells the peer.
     pub fn status(&self) -> Status {
         match self {
-            Fault::TooLarge { .. } => Status::TooLarge,
+            Fault::TooLarge { .. } | Fault::Layout(Malformed::TooLarge { .. }) => Status::TooLarge,
             _ => Status::Malformed,
         }
     }
@@ -44,7 +47,7 @@ impl Fault {
     /// The id of the frame where it could be read, else 0.
     pub fn id(&self) -> u64 {
         match *self {
-            Fault::Magic { .. } | Fault::Version(_) => 0,
+            Fault::Magic { .. } | Fault::Version(_) | Fault::Layout(_) => 0,
             Fault::Kind { id, .. }
             | Fault::Flags { id, .. }
             | Fault::Status { id, .. }
@@ -104,6 +107,7 @@ impl fmt::Display for Fault {
             Fault::TooLarge { len, max, .. } => {
                 write!(f, "a payload of {len} bytes is more than the {max} allowed (max-payload)")
             }
+            Fault::Layout(malformed) => malformed.fmt(f),
         }
     }
 }

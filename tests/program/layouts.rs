@@ -60,7 +60,7 @@ fn what_comes_with_the_program_is_listed_shown_and_checked() {
         assert!(out.starts_with(&format!("layout {name} is right: ")), "{out}");
         assert!(err.contains("only the declaration was checked"), "{err}");
     }
-    refused(&["layout", "show", "gt60"], 2, &["there is no layout gt60: did you mean gt06?"]);
+    refused(&["layout", "show", "gt60"], 2, &["unknown layout gt60: did you mean gt06?"]);
     refused(&["layout", "check"], 2, &["FILE"]);
     refused(&["layout", "check", "teltonika"], 2, &["--layout teltonika"]);
     refused(&["layout", "check", "--layout", "teltonka"], 2, &["did you mean teltonika?"]);

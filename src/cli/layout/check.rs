@@ -7,11 +7,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::capture::{Capture, Form};
+use super::declared;
 use super::frames::{Found, Frames};
 use super::report::{Printer, Totals, Why};
-use super::{declared, unknown};
 use crate::cli::in_range::in_range;
-use crate::cli::{Exit, Failure, Size, secret};
+use crate::cli::{Exit, Failure, Size, layouts, secret};
 use crate::core::units::{many, plain};
 use crate::wire::Scheme;
 use crate::wire::layout::{Kept, Layout, Layouts, builtin, explain};
@@ -69,9 +69,7 @@ impl CheckLayout {
         };
         let all = own.clone().or(builtin());
         let named = match &self.layout {
-            Some(name) => Some(
-                all.get(name).ok_or_else(|| unknown(name, all.iter().map(|layout| layout.name())))?.clone(),
-            ),
+            Some(name) => Some(layouts::find(&all, name)?),
             None => own.iter().next().filter(|_| own.len() == 1).cloned(),
         };
         let input = io::stdin().lock();

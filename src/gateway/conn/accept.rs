@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::core::limits::{ACCEPT_BACKOFF, ACCEPT_TURN};
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
+use crate::gateway::dialect::Dialect;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 
@@ -49,7 +50,7 @@ impl Acceptor {
         self.retry_at = None;
         for _ in 0..ACCEPT_TURN {
             match ctx.net.accept() {
-                Ok((socket, peer)) => admit(conns, ctx, socket, peer),
+                Ok((socket, peer, listener)) => admit(conns, ctx, socket, peer, listener),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.waiting = false;
                     return;
@@ -73,6 +74,7 @@ fn admit<N: Net, P>(
     ctx: &mut Ctx<N, P>,
     mut socket: N::Socket,
     peer: SocketAddr,
+    listener: usize,
 ) {
     if conns.sockets() >= ctx.config.connections_max {
         ctx.ledger.connections.refused += 1;
@@ -93,6 +95,15 @@ fn admit<N: Net, P>(
     match id {
         Ok(id) => {
             log::debug!("{peer} connected");
+            ctx.ledger.listeners[listener].accepted += 1;
+            let conn = &mut conns[id];
+            conn.listener = listener as u16;
+            let layout = listener.checked_sub(1).and_then(|at| ctx.config.listeners[at].layout.clone());
+            if let Some(layout) = layout {
+                // Who sends foreign frames has no native one to show that it knows a secret.
+                conn.order.authorized = true;
+                conn.dialect = Some(Box::new(Dialect::new(layout, ctx.memory.clone())));
+            }
             conns.arm(id, &ctx.config);
         }
         Err(error) => {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::gateway::CloseReason;
 use crate::gateway::config::{Config, SlowPolicy};
+use crate::gateway::dialect::Dialect;
 use crate::gateway::egress::writing::Writing;
 use crate::gateway::ingress::order::Order;
 use crate::gateway::ingress::reading::Reading;
@@ -95,6 +96,10 @@ pub struct Conn<S> {
     pub order: Order,
     pub writing: Writing,
     pub traffic: Traffic,
+    /// Where its listener has a layout.
+    pub dialect: Option<Box<Dialect>>,
+    /// The place of its listener among all.
+    pub listener: u16,
 
     /// It is on the list of those whose next step towards their end is looked at when the turn ends.
     pub is_marked: bool,
@@ -119,6 +124,8 @@ impl<S> Conn<S> {
             order: Order { authorized, ..Order::default() },
             writing: Writing::new(moment),
             traffic: Traffic::default(),
+            dialect: None,
+            listener: 0,
             is_marked: false,
             armed: None,
             linger_until: moment,

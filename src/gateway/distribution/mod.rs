@@ -61,6 +61,7 @@ impl Distribution {
     ) {
         match item {
             Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
+            Item::Run(_) => unreachable!("its frames are native ones when their turn has come"),
             Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
             Item::Fault(fault) => {
                 let about = fault.id();

@@ -92,8 +92,24 @@ impl Egress {
 impl<S> Conns<S> {
     /// Adds replies to the outbox of the peer that they are for, if it is still there.
     pub fn push_reply(&mut self, id: ConnId, replies: OutboxItem) {
-        if self.get(id).is_some_and(|conn| conn.is_written()) {
-            self.push_last(id, replies);
+        let Some(conn) = self.get_mut(id).filter(|conn| conn.is_written()) else { return };
+        match &mut conn.dialect {
+            None => self.push_last(id, replies),
+            Some(dialect) => {
+                dialect.take_replies(&replies);
+                self.push_answers(id);
+            }
+        }
+    }
+
+    /// What is decided of the answers to foreign frames, and waits for nothing before it.
+    pub fn push_answers(&mut self, id: ConnId) {
+        let conn = &mut self[id];
+        let is_written = conn.is_written();
+        if let Some(answers) =
+            conn.dialect.as_mut().filter(|_| is_written).and_then(|dialect| dialect.ready())
+        {
+            self.push_last(id, answers);
         }
     }
 

@@ -144,7 +144,12 @@ impl<H: Process> Handlers<H> {
             }
             Performed::Refuse(status, reply) => {
                 self.count_answer(ctx, &Answer::Refuse(status));
-                self.refused(conns, ctx, distribution, call, status, reply.map(item));
+                // What Rust gives is a reason for people: no frame that a device would understand.
+                let reply = match call.frame.is_answered_by_number() {
+                    true => self.small_reply(ctx, &mut call, status, ""),
+                    false => reply.map(item),
+                };
+                self.refused(conns, ctx, distribution, call, status, reply);
             }
         }
     }
@@ -328,7 +333,12 @@ fn draft_of<N, P>(
     let made = match answer {
         Answer::Replace => {
             check_topic(frame.topic)?;
-            Header { key: header.key, ..call.header }
+            // The number of an answer is nobody's id.
+            let (id, want_reply) = match call.frame.is_answered_by_number() {
+                true => (0, false),
+                false => (call.header.id, call.header.want_reply),
+            };
+            Header { key: header.key, id, want_reply, ..call.header }
         }
         Answer::Pass | Answer::Refuse(_) if header.payload_len == 0 || !call.header.want_reply => {
             return Ok(None);

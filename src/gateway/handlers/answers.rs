@@ -97,7 +97,7 @@ impl<H: Process> Handlers<H> {
             Outcome::Piece(hashing) => self.answer_hashed(conns, ctx, distribution, number, hashing),
             Outcome::Call(performed) => self.function_answered(conns, ctx, distribution, number, performed),
             Outcome::Draft(draft) => self.draft_hashed(conns, ctx, distribution, number, draft),
-            Outcome::Batch(_) => unreachable!("a batch is of a connection"),
+            Outcome::Batch(_) | Outcome::Run(_) => unreachable!("a batch is of a connection"),
         }
     }
 

@@ -172,8 +172,9 @@ impl<H: Process> Handlers<H> {
         self.numbers += 1;
         let number = self.numbers;
         let (header, frame) = (call.header, call.frame.body().clone());
+        let is_numbered = call.frame.is_answered_by_number();
         let begun = self.with_workers.insert(number, call);
-        let task = Box::new(Task { function, header, frame, payload_max, memory, begun });
+        let task = Box::new(Task { function, header, is_numbered, frame, payload_max, memory, begun });
         let ticket = Ticket { conn: ANSWERS, number, since: ctx.now };
         ctx.submit(Job { ticket, work: Work::Call(task) });
     }

@@ -4,6 +4,7 @@ pub(in crate::gateway) mod large;
 pub(in crate::gateway) mod order;
 pub(in crate::gateway) mod read;
 mod read_large;
+pub(in crate::gateway) mod read_layout;
 pub(in crate::gateway) mod reading;
 pub(in crate::gateway) mod wait_queues;
 
@@ -41,10 +42,12 @@ impl Ingress {
         self.in_flight -= 1;
         order.frames_in_flight -= item.frames() as u32;
         // A large frame was never charged to the credit: its memory was granted to it alone.
-        if let Item::Frames(verified) = &item
-            && verified.body().is_slice()
-        {
-            order.bytes_in_flight -= verified.len() as u32;
+        match &item {
+            Item::Frames(verified) if verified.body().is_slice() => {
+                order.bytes_in_flight -= verified.len() as u32;
+            }
+            Item::Run(converted) => order.bytes_in_flight -= converted.bytes as u32,
+            Item::Frames(_) | Item::Fault(_) => {}
         }
         Some(item)
     }

@@ -2,6 +2,7 @@
 
 use crate::core::reorder::Reorder;
 use crate::gateway::conn::stage::Stage;
+use crate::wire::layout::Converted;
 use crate::wire::{Fault, Verified};
 
 /// What the reorder window holds.
@@ -9,6 +10,9 @@ use crate::wire::{Fault, Verified};
 pub enum Item {
     /// Verified frames.
     Frames(Verified),
+    /// Foreign frames that were verified. Only the window holds them: when their turn has come, those that are published
+    /// are native ones.
+    Run(Box<Converted>),
     /// The end of the stream; it takes its turn after what came before it.
     Fault(Fault),
 }
@@ -18,6 +22,7 @@ impl Item {
     pub fn frames(&self) -> u64 {
         match self {
             Item::Frames(verified) => u64::from(verified.frames()),
+            Item::Run(converted) => converted.fates.len() as u64,
             Item::Fault(_) => 1,
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Ingress;
 use super::order::Item;
-use super::reading::Partial;
+use super::read_layout::Foreign;
+use super::reading::{Begun, Partial};
 use crate::core::limits::{
     BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, READ_MAX, READ_MIN, REPLY_MAX, partial_need,
 };
@@ -14,13 +15,14 @@ use crate::gateway::conn::{Conn, State};
 use crate::gateway::ctx::Ctx;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::{Batch, Fault, Header, Rest, Verified, cut, verify};
+use crate::wire::{Batch, Fault, Rest, Verified, cut, verify};
 
 /// How a connection is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
-    /// Into the lent buffer, at most until so many bytes are in it.
-    Small { filled_max: usize },
+    /// Into the lent buffer, at most until so many bytes are in it. `has_room` if there is memory for more than the
+    /// frame that was begun.
+    Small { filled_max: usize, has_room: bool },
     /// Into the large frame that it began.
     Large,
     /// The large frame begins whose header came.
@@ -35,6 +37,8 @@ pub enum ReadOutcome {
     Nothing,
     /// Whole frames, and what is wrong with what follows them.
     Cut(Option<Batch>, Option<Fault>),
+    /// The same at a listener with a layout.
+    Foreign(Box<Foreign>),
     /// More of the large frame of this number.
     Piece(u64),
     /// The end of the stream.
@@ -52,7 +56,7 @@ impl Ingress {
         mode: ReadMode,
     ) -> ReadOutcome {
         let outcome = match mode {
-            ReadMode::Small { filled_max } => self.read_small(conn, ctx, filled_max),
+            ReadMode::Small { filled_max, has_room } => self.read_small(conn, ctx, filled_max, has_room),
             ReadMode::Large => self.read_large(conn, ctx),
             ReadMode::BeginLarge => self.begin_large(conn, ctx),
             ReadMode::Discard => self.discard(conn, ctx),
@@ -66,8 +70,13 @@ impl Ingress {
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
         filled_max: usize,
+        has_room: bool,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on) {
+            take_partial(conn, ctx);
+            return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room));
+        }
         let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
         let n = taken(conn, ctx, result, filled_max - tail)?;
         let reading = &mut conn.reading;
@@ -76,10 +85,11 @@ impl Ingress {
             n if n < reading.read_size as usize / 4 => (reading.read_size / 2).max(READ_MIN as u32),
             _ => reading.read_size,
         };
-        if let Some(partial) = reading.partial.take() {
-            ctx.scratch[..tail].copy_from_slice(&partial.bytes);
-        }
-        Ok(self.cut_scratch(conn, ctx, tail, tail + n))
+        take_partial(conn, ctx);
+        Ok(match conn.dialect {
+            None => self.cut_scratch(conn, ctx, tail, tail + n),
+            Some(_) => self.cut_layout(conn, ctx, tail, tail + n, !has_room),
+        })
     }
 
     /// Makes a batch of the whole frames in the lent buffer, of which `tail` bytes were left of the read
@@ -93,7 +103,7 @@ impl Ingress {
     ) -> ReadOutcome {
         let cut = cut(&ctx.scratch[..filled], &self.rules);
         let header = match cut.rest {
-            Rest::Begun(header) => Some(header),
+            Rest::Begun(header) => Some(Begun::Native(header)),
             Rest::Short | Rest::Fault(_) => None,
         };
         let rest: Box<[u8]> = match cut.rest {
@@ -109,7 +119,7 @@ impl Ingress {
         });
         // Charged before the batch is distributed, which may charge more.
         let is_same = tail > 0 && cut.frames == 0;
-        keep_partial(conn, ctx, rest, header, is_same);
+        keep_partial(conn, ctx, rest, header, 0, is_same);
         match cut.rest {
             Rest::Fault(fault) => ReadOutcome::Cut(batch, Some(fault)),
             Rest::Short | Rest::Begun(_) => ReadOutcome::Cut(batch, None),
@@ -125,7 +135,7 @@ impl Ingress {
     ) -> Option<Verified> {
         let frames = batch.frames();
         conn.traffic.frames_read += u64::from(frames);
-        ctx.ledger.read += u64::from(frames);
+        ctx.count_read(conn.listener, frames);
         let order = &mut conn.order;
         if order.window.is_empty() && batch.len() <= INLINE_BATCH.min(ctx.inline_left) {
             ctx.inline_left -= batch.len();
@@ -145,7 +155,7 @@ impl Ingress {
 
     /// What follows in the stream is no frame: its end takes its turn behind what came before it.
     pub fn end_with<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>, fault: Fault) {
-        ctx.ledger.read += 1;
+        ctx.count_read(conn.listener, 1);
         conn.order.frames_in_flight += 1;
         if conn.state == State::Open {
             conn.state = State::Draining;
@@ -170,13 +180,20 @@ impl Ingress {
 /// The whole frames of the lent buffer: a copy of the right size where they are few, the buffer itself where they fill
 /// half of it. So nobody pins a large buffer for small frames, and what is copied is at most half of what a full read
 /// brings.
-fn take_scratch(scratch: &mut Box<[u8]>, memory: &Arc<Memory>, whole: usize) -> Buffer {
+pub(super) fn take_scratch(scratch: &mut Box<[u8]>, memory: &Arc<Memory>, whole: usize) -> Buffer {
     let bytes = if whole >= READ_MAX / 2 {
         std::mem::replace(scratch, memory.buffer())
     } else {
         scratch[..whole].into()
     };
     Buffer::charged(memory, bytes)
+}
+
+/// What is left of the read before is put back into the lent buffer.
+fn take_partial<N: Net, P>(conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) {
+    if let Some(partial) = conn.reading.partial.take() {
+        ctx.scratch[..partial.bytes.len()].copy_from_slice(&partial.bytes);
+    }
 }
 
 /// The number of bytes that a read brought, or what came instead.
@@ -205,20 +222,21 @@ pub(super) fn taken<N: Net, P>(
     }
 }
 
-/// Keeps the beginning of a frame, and sets aside the memory to finish it. `is_same` if it is the
+/// Keeps the beginning of a frame, and sets aside the memory to finish it, and `room` beside it. `is_same` if it is the
 /// frame that was begun before.
 pub(super) fn keep_partial<N: Net, P>(
     conn: &mut Conn<N::Socket>,
     ctx: &Ctx<N, P>,
     bytes: Box<[u8]>,
-    header: Option<Header>,
+    begun: Option<Begun>,
+    room: usize,
     is_same: bool,
 ) {
     if bytes.is_empty() {
         return;
     }
-    let need = match header {
-        Some(header) if header.frame_len() <= READ_MAX => partial_need(header.frame_len()),
+    let need = match begun {
+        Some(begun) if begun.len() <= READ_MAX => partial_need(begun.len()) + room,
         // A large frame gets its memory as a whole, when its turn comes.
         Some(_) => partial_need(bytes.len()),
         // The beginning of a header is what a connection costs. Were it charged, many of them could hold what one
@@ -231,7 +249,7 @@ pub(super) fn keep_partial<N: Net, P>(
         reading.frame_since = ctx.now.into();
         reading.frame_mark = bytes.len() as u32;
     }
-    reading.partial = Some(Box::new(Partial { bytes, header, charge }));
+    reading.partial = Some(Box::new(Partial { bytes, begun, charge }));
 }
 
 /// Memory for the replies to so many frames.

@@ -4,6 +4,7 @@ use super::Ingress;
 use super::large::Large;
 use super::order::Item;
 use super::read::{ReadOutcome, charge_replies, keep_partial, taken};
+use super::reading::Begun;
 use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MIN};
 use crate::core::memory::{Buffer, Share};
 use crate::gateway::conn::Conn;
@@ -22,7 +23,9 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let partial = conn.reading.partial.take().expect("a large frame begins with its header");
-        let header = partial.header.expect("a large frame is known by its header");
+        let Some(Begun::Native(header)) = partial.begun else {
+            unreachable!("a large frame is known by its header")
+        };
         if partial.bytes.len() < HEADER + header.topic_len as usize {
             // The first piece holds the whole topic: read a little more of it as a small frame.
             conn.reading.partial = Some(partial);
@@ -58,7 +61,7 @@ impl Ingress {
             ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         let bytes = ctx.scratch[..tail + n].into();
-        keep_partial(conn, ctx, bytes, Some(header), true);
+        keep_partial(conn, ctx, bytes, Some(Begun::Native(header)), 0, true);
         Ok(ReadOutcome::Nothing)
     }
 
@@ -87,7 +90,7 @@ impl Ingress {
             conn.traffic.frames_read += 1;
             conn.order.frames_in_flight += 1;
             self.in_flight += 1;
-            ctx.ledger.read += 1;
+            ctx.count_read(conn.listener, 1);
         }
         Ok(ReadOutcome::Piece(large.number))
     }

@@ -52,9 +52,38 @@ pub struct Partial {
     /// The bytes that came.
     pub bytes: Box<[u8]>,
     /// Known once enough bytes came.
-    pub header: Option<Header>,
+    pub begun: Option<Begun>,
     /// Covers the whole frame and its reply, unless it is a large one that waits.
     pub charge: Charge,
+}
+
+/// What is known of a frame that was begun.
+#[derive(Clone, Copy, Debug)]
+pub enum Begun {
+    /// Its header.
+    Native(Header),
+    /// Of a foreign one, how many bytes it may have; these can always be read.
+    Foreign(usize),
+    /// Of a foreign one whose end is found by its last bytes: so many came, and memory for more is asked for.
+    Asking(usize),
+}
+
+impl Begun {
+    /// Bytes up to which it can be read.
+    pub fn len(&self) -> usize {
+        match *self {
+            Begun::Native(header) => header.frame_len(),
+            Begun::Foreign(len) | Begun::Asking(len) => len,
+        }
+    }
+
+    /// Its publisher's id, else 0.
+    pub fn id(&self) -> u64 {
+        match self {
+            Begun::Native(header) => header.id,
+            Begun::Foreign(_) | Begun::Asking(_) => 0,
+        }
+    }
 }
 
 impl Reading {
@@ -92,7 +121,7 @@ impl Reading {
     pub fn begun_id(&self) -> u64 {
         match self.larges.last() {
             Some(large) if !large.is_received() => large.id,
-            _ => self.partial.as_ref().and_then(|partial| partial.header).map_or(0, |header| header.id),
+            _ => self.partial.as_ref().and_then(|partial| partial.begun).map_or(0, |begun| begun.id()),
         }
     }
 
@@ -108,10 +137,11 @@ impl Reading {
     /// so that it need not be kept until the rest of it comes and then moved.
     pub fn fill_max(&self) -> usize {
         let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let begun = self.partial.as_ref().and_then(|partial| partial.header);
+        let begun = self.partial.as_ref().and_then(|partial| partial.begun);
+        let begun = begun.filter(|begun| !matches!(begun, Begun::Asking(_)));
         let max = (tail + self.read_size as usize).min(READ_MAX);
         let frame_len = self.frame_len as usize;
-        match begun.map_or(0, |header| header.frame_len()) {
+        match begun.map_or(0, |begun| begun.len()) {
             first if tail > 0 && begun.is_none() || first > max || frame_len == 0 => max,
             first if first == 0 && frame_len > max => max,
             first => first + (max - first) / frame_len * frame_len,

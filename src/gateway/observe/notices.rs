@@ -13,6 +13,10 @@ use crate::core::limits::NOTICE_EVERY;
 pub enum Notice {
     /// A peer sent what is no frame.
     Fault,
+    /// The same at a listener with a layout.
+    Layout,
+    /// A foreign frame is refused.
+    Refusal,
     /// A first frame without the secret's HMAC.
     Unauthorized,
     /// A frame with a wrong digest.

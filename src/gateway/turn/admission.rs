@@ -9,6 +9,7 @@ use crate::core::memory::Share;
 use crate::gateway::Gate;
 use crate::gateway::conn::{Conn, State};
 use crate::gateway::ingress::read::ReadMode;
+use crate::gateway::ingress::reading::Begun;
 use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::snapshot::PauseCause;
 use crate::runtime::net::Net;
@@ -45,6 +46,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.order.window.len() >= CONN_BATCHES || conn.order.bytes_in_flight as usize >= CONN_BYTES {
             return Admission::Blocked(PauseCause::InFlight);
         }
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.is_keeping) {
+            // What the frames in flight make known is wanted for those behind them.
+            return Admission::Blocked(PauseCause::InFlight);
+        }
         if conn.reading.held_by.is_some() {
             return Admission::Blocked(PauseCause::Subscriber);
         }
@@ -74,12 +79,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
-        let begun = conn.reading.partial.as_ref().and_then(|partial| partial.header);
-        if let Some(header) = begun.filter(|header| header.frame_len() > READ_MAX) {
+        let begun = conn.reading.partial.as_ref().and_then(|partial| partial.begun);
+        if let Some(large) = begun.filter(|begun| begun.len() > READ_MAX) {
             if !sinks_have_room {
                 return Admission::Blocked(PauseCause::Sinks);
             }
-            let need = header.frame_len() + BUFFER_OVERHEAD;
+            let need = large.len() + BUFFER_OVERHEAD;
             return match passes(WaitQueue::Large) && self.ctx.memory.has_room(Share::Large, need) {
                 true => Admission::Read(ReadMode::BeginLarge),
                 false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
@@ -90,11 +95,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             _ if passes(WaitQueue::Small)
                 && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) =>
             {
-                Admission::Read(ReadMode::Small { filled_max })
+                Admission::Read(ReadMode::Small { filled_max, has_room: true })
             }
             // The frame that it began can always be finished.
-            Some(header) => Admission::Read(ReadMode::Small { filled_max: header.frame_len() }),
-            None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
+            Some(begun @ (Begun::Native(_) | Begun::Foreign(_))) => {
+                Admission::Read(ReadMode::Small { filled_max: begun.len(), has_room: false })
+            }
+            Some(Begun::Asking(_)) | None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
         }
     }
 }

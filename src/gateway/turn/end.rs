@@ -105,7 +105,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if reason == CloseReason::Slow {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
-        if !last.is_empty() {
+        // Who does not speak native frames does not understand a REPLY.
+        if !last.is_empty() && self.conns[id].dialect.is_none() {
             let last = OutboxItem::Replies(Buffer::charged(&self.ctx.memory, last.into()));
             self.conns.push_last(id, last);
         }
@@ -129,7 +130,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.reading.readable = false;
         self.observe.end_pause(conn, self.ctx.now);
         self.conns.disarm(id);
-        self.ctx.ledger.connections.closed += u64::from(self.conns.close_socket(id));
+        let listener = usize::from(self.conns[id].listener);
+        let closed = u64::from(self.conns.close_socket(id));
+        self.ctx.ledger.connections.closed += closed;
+        self.ctx.ledger.listeners[listener].closed += closed;
     }
 
     /// The one place where a connection leaves the table, and its socket is closed.

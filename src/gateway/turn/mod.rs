@@ -13,6 +13,7 @@ mod end;
 mod expire;
 mod hang_up;
 mod read;
+mod run;
 mod verdicts;
 mod wait_queues;
 mod write;

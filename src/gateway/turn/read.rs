@@ -58,6 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.release(id);
                 }
             }
+            ReadOutcome::Foreign(foreign) => self.take_foreign(id, *foreign),
             ReadOutcome::Piece(number) => {
                 if self.ingress.hash_on(conn, &mut self.ctx, number) {
                     self.release(id);
@@ -91,6 +92,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// What was verified takes effect, or its place behind what a handler has.
     pub(super) fn give_effect(&mut self, id: ConnId, item: Item) {
+        if let Item::Run(converted) = item {
+            return self.give_effect_to_run(id, *converted);
+        }
         let (conns, ctx) = (&mut self.conns, &mut self.ctx);
         match self.handlers.answers() {
             false => self.distribution.take_effect_in_order(conns, ctx, id, item),

@@ -35,6 +35,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     conn.order.window.insert(number, Item::Frames(verified));
                     self.release(id);
                 }
+                Outcome::Run(converted) => {
+                    self.ctx.ledger.verified.workers += 1;
+                    self.ctx.timing.verified(done.ticket.since, self.ctx.now);
+                    let Some(conn) = self.conns.get_mut(id) else { continue };
+                    conn.order.window.insert(number, Item::Run(converted));
+                    self.release(id);
+                }
                 Outcome::Piece(hashing) => {
                     self.ctx.ledger.verified.pieces += 1;
                     let Some(conn) = self.conns.get_mut(id) else { continue };

@@ -51,8 +51,8 @@ pub trait Net {
     /// What the clock says in the middle of a turn, to measure by; nothing is decided by it.
     fn now(&self) -> Instant;
 
-    /// Takes the next waiting connection.
-    fn accept(&mut self) -> io::Result<(Self::Socket, SocketAddr)>;
+    /// Takes the next waiting connection, and says at which listener it came: 0 is the first.
+    fn accept(&mut self) -> io::Result<(Self::Socket, SocketAddr, usize)>;
 
     /// Asks for the socket's events under `key`.
     fn register(&mut self, socket: &mut Self::Socket, key: u64) -> io::Result<()>;

@@ -37,9 +37,11 @@ const _: () = assert!(size_of::<usize>() >= size_of::<u64>(), "framegate needs a
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    listener: Option<TcpListener>,
-    /// What is to be the listener, and does not listen yet.
-    reserved: Option<socket2::Socket>,
+    listeners: Vec<TcpListener>,
+    /// Where to look first for a connection that waits.
+    next: usize,
+    /// What is to be a listener, and does not listen yet.
+    reserved: Vec<socket2::Socket>,
     timer: Option<Timer>,
     waker: Waker,
 }
@@ -68,15 +70,22 @@ impl Reactor {
 
     /// Takes `address`, and refuses who connects there until it is told to [listen](Net::listen).
     pub fn reserve(address: SocketAddr, liveness: Liveness) -> io::Result<Reactor> {
+        let mut reactor = Reactor::without_timer()?;
+        reactor.reserve_another(address, liveness)?;
+        Ok(reactor)
+    }
+
+    /// The same for one more address. Where it is; tells the port where 0 was asked for.
+    pub fn reserve_another(&mut self, address: SocketAddr, liveness: Liveness) -> io::Result<SocketAddr> {
         let socket = stream_socket(address)?;
         // What is accepted is set as the listener is: there it would cost calls for each connection.
         liveness.set((&socket).into())?;
         // A restart must not wait for connections of the run before to be forgotten.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        let mut reactor = Reactor::without_timer()?;
-        reactor.reserved = Some(socket);
-        Ok(reactor)
+        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        self.reserved.push(socket);
+        Ok(bound)
     }
 
     /// Listens nowhere: for connections that this side begins. Its waits end to the microsecond, where a
@@ -94,8 +103,9 @@ impl Reactor {
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS),
-            listener: None,
-            reserved: None,
+            listeners: Vec::new(),
+            next: 0,
+            reserved: Vec::new(),
             timer: None,
             waker,
         })
@@ -140,9 +150,9 @@ impl Reactor {
         self.poll.registry().deregister(socket)
     }
 
-    /// Where it listens.
+    /// Where it listens first.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match (&self.listener, &self.reserved) {
+        match (self.listeners.first(), self.reserved.first()) {
             (Some(listener), _) => listener.local_addr(),
             (None, Some(socket)) => socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported.into()),
             (None, None) => Err(io::ErrorKind::NotConnected.into()),
@@ -193,15 +203,23 @@ impl Net for Reactor {
         Instant::now()
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        let listener = self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
-        let (stream, peer) = listener.accept()?;
-        // Replies and frames go out as they are due; batching is the outbox's work, not the system's.
-        if let Err(error) = stream.set_nodelay(true) {
-            // The peer is gone already; reading says so.
-            log::trace!("nodelay: {error}");
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, usize)> {
+        for _ in 0..self.listeners.len() {
+            // Each in turn, so that none keeps the others waiting.
+            let at = self.next;
+            self.next = (at + 1) % self.listeners.len();
+            let (stream, peer) = match self.listeners[at].accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                accepted => accepted?,
+            };
+            // Replies and frames go out as they are due; batching is the outbox's work, not the system's.
+            if let Err(error) = stream.set_nodelay(true) {
+                // The peer is gone already; reading says so.
+                log::trace!("nodelay: {error}");
+            }
+            return Ok((stream, peer, at));
         }
-        Ok((stream, peer))
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     fn register(&mut self, socket: &mut TcpStream, key: u64) -> io::Result<()> {
@@ -233,16 +251,17 @@ impl Net for Reactor {
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        let Some(socket) = self.reserved.take() else { return Ok(()) };
-        socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        self.listener = Some(listener);
+        for socket in std::mem::take(&mut self.reserved) {
+            socket.listen(BACKLOG)?;
+            let mut listener = TcpListener::from_std(socket.into());
+            self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+            self.listeners.push(listener);
+        }
         Ok(())
     }
 
     fn stop_listening(&mut self) {
-        (self.listener, self.reserved) = (None, None);
+        (self.listeners, self.reserved, self.next) = (Vec::new(), Vec::new(), 0);
     }
 
     fn start(&mut self, command: &[String], key: u64) -> io::Result<ChildProcess> {
@@ -334,7 +353,7 @@ mod tests {
             while !events.contains(&Event::Accept) {
                 reactor.poll(Some(PATIENCE), &mut events).unwrap();
             }
-            let (accepted, address) = reactor.accept().unwrap();
+            let (accepted, address, _) = reactor.accept().unwrap();
             assert_eq!(address, peer.local_addr().unwrap());
             let socket = socket2::SockRef::from(&accepted);
             assert!(socket.keepalive().unwrap());
@@ -356,7 +375,7 @@ mod tests {
             while !events.contains(&Event::Accept) {
                 reactor.poll(Some(PATIENCE), &mut events).unwrap();
             }
-            let (mut accepted, _) = reactor.accept().unwrap();
+            let (mut accepted, ..) = reactor.accept().unwrap();
             reactor.register(&mut accepted, 5).unwrap();
             (&peer).write_all(b"unread").unwrap();
             assert!(!reactor.is_at_end(&mut accepted));

@@ -4,12 +4,15 @@ mod idle;
 mod threads;
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::core::limits::{PAIRED_FRAMES, PIECE};
+use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
+use crate::wire::layout::{Converted, Run};
 use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
 
 pub use threads::Threads;
@@ -94,6 +97,8 @@ pub enum Work {
     Draft(Box<Draft>),
     /// A call of a handler in Rust.
     Call(Box<Task>),
+    /// Foreign frames become native ones, in this memory.
+    Run(Box<Run>, Arc<Memory>),
 }
 
 /// A job that is done.
@@ -120,6 +125,8 @@ pub enum Outcome {
     Draft(Box<Draft>),
     /// What the handler in Rust answered.
     Call(Performed),
+    /// Foreign frames that were verified.
+    Run(Box<Converted>),
 }
 
 /// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
@@ -166,6 +173,7 @@ impl Work {
                 Outcome::Draft(draft)
             }
             Work::Call(task) => Outcome::Call(task.perform(scheme)),
+            Work::Run(run, memory) => Outcome::Run(Box::new(run.convert(scheme, &memory))),
         }
     }
 
@@ -174,7 +182,7 @@ impl Work {
         match self {
             Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
             Work::Piece(_) => true,
-            Work::Answers(_) | Work::Draft(_) | Work::Call(_) => false,
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) => false,
         }
     }
 }

@@ -47,7 +47,7 @@ struct Queues<T> {
 impl<T> Queues<T> {
     fn of(&self, work: &Work) -> &T {
         match work {
-            Work::Batch(_) => &self.batches,
+            Work::Batch(_) | Work::Run(..) => &self.batches,
             Work::Piece(_) | Work::Answers(_) | Work::Draft(_) => &self.pieces,
             Work::Call(_) => &self.calls,
         }

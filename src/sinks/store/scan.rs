@@ -164,7 +164,8 @@ impl Why {
             Why::Fault(Fault::Flags { .. }) => 4,
             Why::Fault(Fault::Status { .. }) => 6,
             Why::Fault(Fault::TooLarge { .. }) => 8,
-            Why::Digest => 0,
+            // Stored frames are native ones.
+            Why::Digest | Why::Fault(Fault::Layout(_)) => 0,
             Why::Unfinished { held, .. } => *held,
         }
     }

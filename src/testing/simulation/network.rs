@@ -32,6 +32,8 @@ pub struct World {
 #[derive(Default)]
 pub struct Wire {
     key: Option<u64>,
+    /// At which listener of the gateway it came.
+    pub listener: usize,
     /// How many bytes had come each way when.
     pub arrivals: Vec<(usize, Instant)>,
     pub answers: Vec<(usize, Instant)>,
@@ -206,7 +208,7 @@ impl Net for SimNet {
         self.0.borrow().now
     }
 
-    fn accept(&mut self) -> io::Result<(SimSocket, SocketAddr)> {
+    fn accept(&mut self) -> io::Result<(SimSocket, SocketAddr, usize)> {
         let _scope = heap::world();
         let mut world = self.0.borrow_mut();
         if !world.listening {
@@ -217,7 +219,8 @@ impl Net for SimNet {
         }
         let wire = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let peer = SocketAddr::from(([10, 0, 0, 1], wire as u16));
-        Ok((SimSocket { wire, world: self.0.clone() }, peer))
+        let listener = world.wires[wire].listener;
+        Ok((SimSocket { wire, world: self.0.clone() }, peer, listener))
     }
 
     fn register(&mut self, socket: &mut SimSocket, key: u64) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
 use super::place::{Place, Type};
+use crate::core::limits::READ_MAX;
 
 /// What a cutter says of the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,8 @@ impl Cutter {
                 }
             }
             Bound::Until(until) => {
+                // Where it ends is not known before: so much is held without knowing.
+                let max = max.min(READ_MAX);
                 match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(max)]) {
                     Some(len) => len as u64,
                     None if bytes.len() >= max => {

@@ -242,7 +242,10 @@ impl fmt::Display for Explained {
         }
         match (&self.topic, &self.key, self.publish) {
             (_, _, false) => writeln!(f, "  not published")?,
-            (Ok(topic), Ok(key), true) => writeln!(f, "  topic {topic}  key {key}")?,
+            (Ok(topic), Ok(key), true) if self.is_right() => writeln!(f, "  topic {topic}  key {key}")?,
+            (Ok(topic), Ok(key), true) => {
+                writeln!(f, "  dropped; if it were right: topic {topic}  key {key}")?
+            }
             (Err(why), _, true) | (_, Err(why), true) => writeln!(f, "  refused: {why}")?,
         }
         for (name, answer) in [("reply", &self.reply), ("refuse", &self.refuse)] {

@@ -141,6 +141,16 @@ impl Layout {
         topics
     }
 
+    /// The most frames that one read of `filled` bytes makes a run of: as native frames they take no more of the memory
+    /// than is set aside for any read of so many bytes.
+    pub fn frames_max(&self, filled: usize) -> usize {
+        use crate::core::limits::REPLY_MAX;
+        use crate::wire::{DIGEST, HEADER};
+        let reply = if self.answers() { REPLY_MAX } else { 0 };
+        let each = HEADER + DIGEST + self.topic_max + self.answers_max + size_of::<super::Fate>() + reply;
+        (filled / (HEADER + DIGEST) * REPLY_MAX / each).max(1)
+    }
+
     /// The memory that a run of `frames` frames of together `bytes` bytes may take beside them: as native frames, and
     /// for their answers.
     pub fn room(&self, frames: usize, bytes: usize) -> usize {

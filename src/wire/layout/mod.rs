@@ -48,7 +48,7 @@ pub use explain::{Explained, ExplainedCheck, ExplainedField, explain};
 pub use form::Layout;
 pub use kept::Kept;
 pub use likeness::shown;
-pub use run::{Converted, Fate, Outcome, Run, Spot};
+pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
 #[cfg(feature = "layouts")]
 pub use sample::Device;
 pub use template::{Named, Refusal};
@@ -56,6 +56,12 @@ pub use template::{Named, Refusal};
 /// Layouts by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Layouts(Vec<Arc<Layout>>);
+
+impl FromIterator<Arc<Layout>> for Layouts {
+    fn from_iter<I: IntoIterator<Item = Arc<Layout>>>(layouts: I) -> Layouts {
+        Layouts(layouts.into_iter().collect())
+    }
+}
 
 impl Layouts {
     /// The layout with a name.

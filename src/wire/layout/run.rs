@@ -59,11 +59,27 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+/// What the gateway said of a published frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// All is done that its reply promises.
+    Ok,
+    /// It is refused.
+    Refused,
+    /// A handler wrote what goes to the peer.
+    Other,
+}
+
 /// The outcome of a frame, and what is written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// What became of it.
     pub outcome: Outcome,
+    /// Of a published one: what the gateway said of it.
+    pub said: Said,
     /// Of the answers: the reply is `from..refuse`, the refusal `refuse..to`. Of two, one is sent.
     from: u32,
     refuse: u32,
@@ -79,6 +95,8 @@ pub struct Converted {
     pub fates: Vec<Fate>,
     /// What is known of the connection behind the last.
     pub kept: Kept,
+    /// Bytes of the run, up to the end of its last frame.
+    pub bytes: usize,
     answers: Vec<u8>,
     /// For the answers and the fates.
     charge: Charge,
@@ -100,6 +118,7 @@ impl Run {
         let Run { layout, buffer, frames, mut kept, mut room } = self;
         let paired = paired(&layout, &buffer, &frames, scheme);
         let is_large = matches!(frames[..], [spot] if (spot.end - spot.start) as usize >= LARGE);
+        let read = frames.last().map_or(0, |spot| spot.end as usize);
         let bytes: usize = frames.iter().map(|spot| (spot.end - spot.start) as usize).sum();
         let each = HEADER + DIGEST + layout.topic_max;
         let mut out = Out {
@@ -140,7 +159,7 @@ impl Run {
                 let mut draft = Draft::new(header.expect("it was encoded here"), scheme);
                 draft.topic(topic, memory);
                 draft.payload_in(Arc::new(buffer), frames[0].start as usize..frames[0].end as usize);
-                return Converted { native: Some(hashed(draft)), fates, kept, answers, charge };
+                return Converted { native: Some(hashed(draft)), fates, kept, bytes: read, answers, charge };
             }
             frames => {
                 seal(&mut native, &ends, scheme);
@@ -149,7 +168,7 @@ impl Run {
                 Some(Verified::made_run(Buffer::new(native, room), frames as u32, plain))
             }
         };
-        Converted { native, fates, kept, answers, charge }
+        Converted { native, fates, kept, bytes: read, answers, charge }
     }
 }
 
@@ -223,7 +242,7 @@ impl Out {
         if matches!(outcome, Outcome::Published | Outcome::Taken) {
             *kept = now;
         }
-        Fate { outcome, from: from as u32, refuse: refuse as u32, to: to as u32 }
+        Fate { outcome, said: Said::Nothing, from: from as u32, refuse: refuse as u32, to: to as u32 }
     }
 
     /// Appends the native frame but for its digest.

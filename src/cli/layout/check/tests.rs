@@ -50,7 +50,7 @@ fn a_dirty_capture_is_shown_to_its_end() {
   11..13  serial  u16              00 01    1
   13..15  check   crc-16/ibm-sdlc  12 80    wrong, over 2..13: would be 48 5C
   15..17  end                      0D 0A
-  topic gt06.864717003283581.149  key 864717003283581
+  dropped; if it were right: topic gt06.864717003283581.149  key 864717003283581
 ";
     let (before, after) = text.split_at(login.len());
     assert_eq!(before, login);

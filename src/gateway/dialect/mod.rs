@@ -1,0 +1,99 @@
+//! What a connection of a listener with a layout has beside a native one: how its stream is cut, what is known of it,
+//! and what is written back.
+//!
+//! Its frames become native ones before anything else sees them, and what the gateway says of those, REPLYs, becomes
+//! what the layout says: so every part below works on such a connection as on any other.
+
+mod answers;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use answers::Answers;
+
+use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX};
+use crate::core::memory::{Buffer, Charge, Memory, Share};
+use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::wire::Status;
+use crate::wire::layout::{Converted, Cutter, Kept, Layout, Said};
+
+/// A connection that speaks a layout.
+pub struct Dialect {
+    pub layout: Arc<Layout>,
+    pub cutter: Cutter,
+    /// What is left of the read before may hold whole frames.
+    pub may_cut_on: bool,
+    /// A run that may change what is known of it is with the workers: nothing behind it is read.
+    pub is_keeping: bool,
+    kept: Kept,
+    kept_charge: Option<Charge>,
+    answers: Answers,
+    memory: Arc<Memory>,
+}
+
+impl Dialect {
+    /// Of a connection that was just accepted.
+    pub fn new(layout: Arc<Layout>, memory: Arc<Memory>) -> Dialect {
+        Dialect {
+            layout,
+            cutter: Cutter::default(),
+            may_cut_on: false,
+            is_keeping: false,
+            kept: Kept::default(),
+            kept_charge: None,
+            answers: Answers::default(),
+            memory,
+        }
+    }
+
+    /// What is known of the connection.
+    pub fn kept(&self) -> Kept {
+        self.kept.clone()
+    }
+
+    /// A run's turn has come: what it made known, and what it is answered. Its native frames are answered by number.
+    pub fn begin(&mut self, mut converted: Converted) -> Option<crate::wire::Verified> {
+        if converted.kept != self.kept {
+            self.kept = converted.kept.clone();
+            let size = self.kept.size();
+            self.kept_charge = (size > 0).then(|| self.memory.charge(Share::Small, size));
+        }
+        let mut native = converted.native.take();
+        if self.layout.answers() {
+            let frames = native.as_ref().map_or(0, |native| native.frames());
+            let first = self.answers.begin(converted, frames);
+            if let Some(native) = &mut native {
+                let bytes = frames as usize * REPLY_MAX + BUFFER_OVERHEAD;
+                native.answer_from(first, Some(self.memory.charge(Share::Small, bytes)));
+            }
+        }
+        native
+    }
+
+    /// Takes what the gateway says of frames. Of what a handler wrote (a reply in a frame of its own), the payload goes
+    /// to the peer as it is.
+    pub fn take_replies(&mut self, replies: &OutboxItem) {
+        let is_written = matches!(replies, OutboxItem::Frame(_));
+        let (answers, memory) = (&mut self.answers, &self.memory);
+        replies.each_reply(|header, frame| {
+            let Some(number) = NonZeroU64::new(header.id) else { return };
+            let payload = &frame[crate::wire::HEADER..frame.len() - crate::wire::DIGEST];
+            if is_written && !payload.is_empty() {
+                return answers.say_other(number, Buffer::charged(memory, payload.into()));
+            }
+            let said = match Status::from_u16(header.status) {
+                // What is a duplicate was accepted, and is where the first was promised to be: a device that did not get
+                // its reply sends the frame again until it does.
+                Some(Status::Ok | Status::Duplicate) => Said::Ok,
+                _ => Said::Refused,
+            };
+            answers.say(number, said);
+        });
+    }
+
+    /// What is to be written next, as far as it is decided.
+    pub fn ready(&mut self) -> Option<OutboxItem> {
+        let bytes = self.answers.ready();
+        (!bytes.is_empty()).then(|| OutboxItem::Replies(Buffer::charged(&self.memory, bytes.into())))
+    }
+}

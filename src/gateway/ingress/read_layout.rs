@@ -1,0 +1,152 @@
+//! Cutting what came at a listener with a layout, and having it verified.
+
+use super::Ingress;
+use super::read::{ReadOutcome, keep_partial, take_scratch};
+use super::reading::Begun;
+use crate::core::limits::{INLINE_BATCH, READ_MAX};
+use crate::core::memory::Share;
+use crate::gateway::conn::Conn;
+use crate::gateway::ctx::Ctx;
+use crate::gateway::dialect::Dialect;
+use crate::runtime::net::Net;
+use crate::runtime::pool::{Job, Pool, Ticket, Work};
+use crate::wire::layout::{Converted, Cut, Malformed, Run, Spot, shown};
+
+/// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
+const HEAD: usize = 64;
+/// 512 bytes of a frame that ends where its last bytes stand are charged at first, then as many as it may have.
+const OPEN: usize = 512;
+
+/// What a read of a connection with a layout gave.
+pub struct Foreign {
+    /// Whole frames.
+    pub run: Option<Run>,
+    /// What follows them is no frame, and the connection ends.
+    pub fault: Option<Malformed>,
+    /// How often the next start was looked for.
+    pub scanned: u32,
+    /// What is said of the first thing that was no frame.
+    pub notice: Option<String>,
+}
+
+impl Ingress {
+    /// Makes a run of the whole frames in the lent buffer, of which `tail` bytes were left of the read before, and keeps
+    /// what follows them.
+    pub(super) fn cut_layout<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        tail: usize,
+        filled: usize,
+        finishes: bool,
+    ) -> ReadOutcome {
+        let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
+        // Frames for which no room was asked are those that were begun.
+        let frames_max = if finishes { 1 } else { dialect.layout.frames_max(filled) };
+        let max = ctx.config.payload_max.min(READ_MAX);
+        let mut frames: Vec<Spot> = Vec::new();
+        let (mut at, mut bytes) = (0, 0);
+        let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
+        let mut begun = None;
+        let Dialect { layout, cutter, .. } = &mut *dialect;
+        dialect.may_cut_on = loop {
+            if frames.len() == frames_max && at < filled {
+                break true;
+            }
+            match cutter.next(layout, &ctx.scratch[at..filled], max) {
+                Cut::Frame { len, shape } => {
+                    let (start, end) = (at as u32, (at + len) as u32);
+                    frames.push(Spot { start, end, shape: shape as u16 });
+                    bytes += len;
+                    at += len;
+                }
+                Cut::Skip(n) => {
+                    ctx.ledger.bytes_skipped += n as u64;
+                    at += n;
+                }
+                Cut::More(least) => {
+                    let have = filled - at;
+                    begun = match least {
+                        _ if have == 0 || least <= HEAD => None,
+                        // Either its last byte is missing, or it is not known where it ends.
+                        least if least == have + 1 && have < OPEN => Some(Begun::Foreign(OPEN.min(READ_MAX))),
+                        least if least == have + 1 && finishes => Some(Begun::Asking(have)),
+                        least if least == have + 1 => Some(Begun::Foreign(READ_MAX)),
+                        least => Some(Begun::Foreign(least)),
+                    };
+                    break false;
+                }
+                Cut::Malformed(malformed) => {
+                    if foreign.notice.is_none() {
+                        let (peer, name) = (conn.peer, layout.name());
+                        let first = shown(&ctx.scratch[at..filled]);
+                        let like = ctx.config.likeness(layout, &ctx.scratch[at..filled]);
+                        let like = like.map_or(String::new(), |like| format!(", which looks like {like}"));
+                        let then = if layout.scans() { "scanning to the next start" } else { "it is closed" };
+                        foreign.notice = Some(format!(
+                            "{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}"
+                        ));
+                    }
+                    if !layout.scans() {
+                        foreign.fault = Some(malformed);
+                        break false;
+                    }
+                    foreign.scanned += 1;
+                }
+            }
+        };
+        let rest: Box<[u8]> =
+            if foreign.fault.is_some() { Box::default() } else { ctx.scratch[at..filled].into() };
+        let whole = frames.last().map_or(0, |spot| spot.end as usize);
+        if !frames.is_empty() {
+            let count = frames.len();
+            conn.reading.frame_len = (whole / count) as u32;
+            ctx.timing.batch(count as u32, bytes);
+            let buffer = take_scratch(&mut ctx.scratch, &ctx.memory, whole);
+            let room = ctx.memory.charge(Share::Small, dialect.layout.room(count, bytes));
+            let (layout, kept) = (dialect.layout.clone(), dialect.kept());
+            foreign.run = Some(Run { layout, buffer, frames, kept, room });
+        }
+        let is_same = tail > 0 && foreign.run.is_none() && at == 0;
+        if dialect.may_cut_on {
+            // What is left is cut without reading more.
+            begun = Some(Begun::Foreign(rest.len().max(1)));
+            conn.reading.readable = true;
+        }
+        let room = begun.as_ref().map_or(0, |begun| dialect.layout.room(1, begun.len()));
+        conn.dialect = Some(dialect);
+        keep_partial(conn, ctx, rest, begun, room, is_same);
+        ReadOutcome::Foreign(Box::new(foreign))
+    }
+
+    /// Verifies a run here where that is cheaper than waking a worker, else hands it over.
+    pub fn convert<N: Net, P: Pool>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+        run: Run,
+    ) -> Option<Converted> {
+        let frames = run.frames.len() as u32;
+        let bytes = run.frames.last().map_or(0, |spot| spot.end as usize);
+        let dialect = conn.dialect.as_mut().expect("it came at a listener with a layout");
+        conn.traffic.frames_read += u64::from(frames);
+        ctx.count_read(conn.listener, frames);
+        let order = &mut conn.order;
+        // It is hashed twice: once as theirs, once as ours.
+        if order.window.is_empty() && 2 * bytes <= INLINE_BATCH.min(ctx.inline_left) {
+            ctx.inline_left -= 2 * bytes;
+            ctx.ledger.verified.inline += 1;
+            let converted = run.convert(&ctx.config.scheme, &ctx.memory);
+            ctx.timing.verified(ctx.now, ctx.now);
+            return Some(converted);
+        }
+        dialect.is_keeping = run.keeps();
+        order.frames_in_flight += frames;
+        order.bytes_in_flight += bytes as u32;
+        let number = order.window.begin();
+        self.in_flight += 1;
+        let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
+        ctx.submit(Job { ticket, work: Work::Run(Box::new(run), ctx.memory.clone()) });
+        None
+    }
+}

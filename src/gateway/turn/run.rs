@@ -1,0 +1,105 @@
+//! Foreign frames: what a read of a listener with a layout gave, and what becomes of each when its turn has come.
+
+use log::Level;
+
+use crate::gateway::conn::ConnId;
+use crate::gateway::ingress::order::Item;
+use crate::gateway::ingress::read_layout::Foreign;
+use crate::gateway::observe::notices::Notice;
+use crate::gateway::{BadDigestPolicy, CloseReason, Gate};
+use crate::runtime::net::Net;
+use crate::runtime::pool::Pool;
+use crate::wire::layout::{Converted, Outcome, Refusal};
+use crate::wire::{Fault, Status};
+
+impl<N: Net, P: Pool> Gate<N, P> {
+    /// What was read is verified, here or by the workers.
+    pub(super) fn take_foreign(&mut self, id: ConnId, foreign: Foreign) {
+        let Foreign { run, fault, scanned, notice } = foreign;
+        if let Some(notice) = notice {
+            self.ctx.notices.say(Notice::Layout, Level::Warn, self.ctx.now, notice);
+        }
+        for _ in 0..scanned {
+            // It is the fate of what was taken for a frame; its bytes are those that are skipped.
+            self.ctx.count_read(self.conns[id].listener, 1);
+            self.conns.count_rejected(&mut self.ctx, id, Status::Malformed);
+        }
+        let conn = &mut self.conns[id];
+        if let Some(converted) = run.and_then(|run| self.ingress.convert(conn, &mut self.ctx, run)) {
+            self.give_effect_to_run(id, converted);
+            self.conns.mark_ending(id);
+        }
+        if let Some(malformed) = fault {
+            self.ingress.end_with(&mut self.conns[id], &mut self.ctx, Fault::Layout(malformed));
+            self.release(id);
+        }
+    }
+
+    /// The turn of a run has come: each of its frames has its fate, or goes on as a native one.
+    pub(super) fn give_effect_to_run(&mut self, id: ConnId, mut converted: Converted) {
+        let frames = converted.fates.len() as u64;
+        let conn = &mut self.conns[id];
+        let over = conn.order.discard || conn.order.stage.as_ref().is_some_and(|stage| stage.over);
+        if over {
+            self.ctx.ledger.undelivered += frames;
+            return;
+        }
+        let closes = self.ctx.config.on_bad_digest == BadDigestPolicy::Close;
+        let (mut published, mut bad, mut refused) = (0, None, None);
+        for (at, fate) in converted.fates.iter().enumerate() {
+            match fate.outcome {
+                Outcome::Published => published += 1,
+                Outcome::Taken => self.ctx.ledger.control += 1,
+                Outcome::BadCheck => {
+                    self.conns.count_rejected(&mut self.ctx, id, Status::BadDigest);
+                    bad = Some(at);
+                    if closes {
+                        break;
+                    }
+                }
+                Outcome::Refused(refusal) => {
+                    self.conns.count_rejected(&mut self.ctx, id, Status::Rejected);
+                    refused = Some(refusal);
+                }
+            }
+        }
+        self.say_refused(id, bad.is_some(), refused);
+        let last = bad.filter(|_| closes);
+        if let Some(last) = last {
+            self.ctx.ledger.undelivered += frames - last as u64 - 1;
+            converted.fates.truncate(last + 1);
+        }
+        let dialect = self.conns[id].dialect.as_mut().expect("it came at a listener with a layout");
+        dialect.is_keeping = false;
+        let native = dialect.begin(converted);
+        // Of those behind a frame that ends the connection nothing is distributed.
+        let native = match (native, published) {
+            (Some(native), 1..) => Some(native.split(published).0),
+            _ => None,
+        };
+        if let Some(native) = native {
+            self.give_effect(id, Item::Frames(native));
+        }
+        self.conns.push_answers(id);
+        if last.is_some() {
+            self.conns[id].order.discard = true;
+            self.conns.close(id, CloseReason::BadDigest, 0);
+        }
+    }
+
+    fn say_refused(&mut self, id: ConnId, is_bad: bool, refused: Option<Refusal>) {
+        let conn = &self.conns[id];
+        let Some(dialect) = &conn.dialect else { return };
+        let (peer, name) = (conn.peer, dialect.layout.name());
+        if is_bad {
+            let message =
+                format_args!("{peer} (layout {name}) sent a frame whose check is wrong: it is dropped");
+            self.ctx.notices.say(Notice::BadDigest, Level::Warn, self.ctx.now, message);
+        }
+        if let Some(refusal) = refused {
+            let why = refusal.say(&dialect.layout);
+            let message = format_args!("{peer} (layout {name}) sent a frame that is refused: {why}");
+            self.ctx.notices.say(Notice::Refusal, Level::Warn, self.ctx.now, message);
+        }
+    }
+}
