@@ -19,7 +19,7 @@ fn the_files_on_the_pages_are_loaded_by_what_they_are_for() {
             let at = format!("{} line {}", page.name, block.line);
             match &*block.language {
                 "toml" if block.has("cargo") => depends(block, &at),
-                "toml" if block.text.lines().any(|line| line.starts_with("[layout.")) => {
+                "toml" if block.text.lines().nth(1).is_some_and(|line| line.starts_with("[layout.")) => {
                     declares(&session, block.file().expect("it has a name"));
                 }
                 "toml" => starts(&session, &["--config", block.file().expect("it has a name")]),

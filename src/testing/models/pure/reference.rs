@@ -123,6 +123,7 @@ pub fn end_of(fault: &Fault) -> RefEnd {
         Fault::Status { .. } => "status",
         Fault::Reply { .. } => "reply",
         Fault::TooLarge { .. } => "too large",
+        Fault::Layout(_) => "layout",
     };
     assert!(!fault.to_string().is_empty());
     RefEnd::Fault { what, status: fault.status() as u16, id: fault.id() }
