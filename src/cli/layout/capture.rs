@@ -95,7 +95,7 @@ fn recognised(bytes: &[u8], is_all: bool) -> Option<Form> {
     // A comment, or 0x before each byte. There are protocols that begin with # and a letter.
     let is_comment = bytes.first() == Some(&b'#') && bytes.get(1).is_none_or(|byte| *byte == b' ');
     let first = is_comment || bytes.starts_with(b"0x") && bytes.get(2).is_none_or(is_hex);
-    if !first && !bytes.iter().all(|byte| is_hex(byte)) {
+    if !first && !bytes.iter().all(is_hex) {
         return Some(Form::Binary);
     }
     (is_all || bytes.len() >= TOLD).then_some(Form::Hex)

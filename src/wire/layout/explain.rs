@@ -293,7 +293,7 @@ impl Explained {
         rows.sort_by_key(|row| (row.at.start, row.at.end));
         let mut gaps = Vec::new();
         let mut covered = 0;
-        for row in rows.iter().map(|row| row.at.clone()).chain([self.len..self.len]) {
+        for row in rows.iter().map(|row| row.at.clone()).chain(std::iter::once(self.len..self.len)) {
             if row.start > covered {
                 gaps.push(covered..row.start);
             }

@@ -73,7 +73,7 @@ pub fn check_layouts(data: &[u8]) {
 
 /// Frames that are made from a declaration are frames by the model, too. For one in eight: it takes its time.
 fn made(layout: &Layout, declared: &Declared, choice: u8) {
-    if choice % 8 > 0 {
+    if !choice.is_multiple_of(8) {
         return;
     }
     let scheme = Scheme::Sha256;
