@@ -119,7 +119,9 @@ impl Out<'_> {
         self.counter("framegate_read_bytes", "Bytes read from peers", ledger.bytes_read)?;
         self.counter("framegate_written_bytes", "Bytes written to peers", ledger.bytes_written)?;
         let help = "Bytes of frames that their connections did not finish";
-        self.counter("framegate_unfinished_bytes", help, ledger.bytes_unfinished)
+        self.counter("framegate_unfinished_bytes", help, ledger.bytes_unfinished)?;
+        let help = "Bytes that were skipped between frames, where a layout looks for the next start";
+        self.counter("framegate_skipped_bytes", help, ledger.bytes_skipped)
     }
 
     fn connections(&mut self, snapshot: &Snapshot) -> fmt::Result {
@@ -131,6 +133,26 @@ impl Out<'_> {
         let help = "Connections closed at accept, at the limit";
         self.counter("framegate_connections_refused", help, connections.refused)?;
         self.counter("framegate_connections_closed", "Connections closed", connections.closed)?;
+        // As many as the configuration has.
+        let listeners = || {
+            snapshot
+                .ledger
+                .listeners
+                .iter()
+                .map(|listener| ([("listener", listener.name.as_str())], listener))
+        };
+        self.listed(
+            "framegate_listener_connections",
+            "Connections that are open, by listener",
+            MetricType::Gauge,
+            listeners().map(|(label, of)| (label, of.accepted - of.closed)),
+        )?;
+        self.listed(
+            "framegate_listener_frames_read",
+            "Frames read, by listener",
+            MetricType::Counter,
+            listeners().map(|(label, of)| (label, of.read)),
+        )?;
         let causes =
             PauseCause::ALL.map(|cause| ([("cause", cause.name())], snapshot.paused[cause as usize]));
         self.gauges(

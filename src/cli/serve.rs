@@ -248,7 +248,7 @@ fn listen_also(gateway: &mut Gateway, settings: &Settings, config: Option<&Path>
 
 fn listener_line(listener: &Listener) -> String {
     match &listener.layout {
-        Some(layout) => format!("listening for {} on {}", layout.name(), listener.address),
+        Some(layout) => format!("listening for layout {} on {}", layout.name(), listener.address),
         None => format!("listening for native frames on {}", listener.address),
     }
 }

@@ -1,5 +1,6 @@
 //! What a gateway is set to do.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -137,6 +138,12 @@ impl Listener {
     }
 }
 
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name(), self.address)
+    }
+}
+
 /// What a setting holds, for messages and ranges.
 trait Holds {
     fn value(&self) -> Value;
@@ -166,7 +173,7 @@ holds! {
     Scheme: |scheme| Value::Word(format!("{scheme:?}"));
     Vec<String>: |command| if command.is_empty() { Value::word("none") } else { Value::Word(command.join(" ")) };
     Vec<Listener>: |all| {
-        let shown: Vec<_> = all.iter().map(|each| format!("{}={}", each.name(), each.address)).collect();
+        let shown: Vec<_> = all.iter().map(Listener::to_string).collect();
         if shown.is_empty() { Value::word("none") } else { Value::Word(shown.join(" ")) }
     };
     Option<PathBuf>: |folder| folder.as_ref().map_or(Value::word("none"), |path| Value::Word(path.display().to_string()));

@@ -54,7 +54,9 @@ impl<N: Net, P: Pool> Ctx<N, P> {
         };
         memory.keep(config.digests_bytes());
         let scratch = memory.buffer();
-        let listeners = vec![OfListener::default(); 1 + config.listeners.len()];
+        let named = |name: String| OfListener { name, ..OfListener::default() };
+        let others = config.listeners.iter().map(|each| named(each.to_string()));
+        let listeners = std::iter::once(named("native".into())).chain(others).collect();
         let ledger = Ledger { listeners, ..Ledger::default() };
         Ctx {
             net,

@@ -124,8 +124,10 @@ pub struct Connections {
 }
 
 /// What came at one listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OfListener {
+    /// What is spoken there, and where, but for the first: `gt06=0.0.0.0:5023`.
+    pub name: String,
     /// Connections accepted.
     pub accepted: u64,
     /// Of those, closed since.

@@ -1,241 +1,171 @@
-//! `framegate layout`, and `send --layout`.
+//! The program with listeners that have layouts: how they are given, and what a device that was answered can rely on.
 
+use crate::support;
+
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
-use crate::cli::refused;
+use framegate::wire::{Decoder, Kind, Rules, Scheme};
+use support::PATIENCE;
+use support::process::Process;
 
-fn framegate(args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_framegate"))
-        .args(args)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    let input = input.to_vec();
-    let writer = thread::spawn(move || {
-        // It may end before it has read all.
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().expect("it ends");
-    writer.join().unwrap();
-    output
+const PROGRAM: &str = env!("CARGO_BIN_EXE_framegate");
+
+const OWN: &str = "[layout.own]\n\
+    topic = \"own\"\n\
+    key = \"{number}\"\n\
+    length = \"u16 @ 0\"\n\
+    check = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }\n\
+    number = \"u64 @ 2\"\n\
+    reply = \"{number}\"\n";
+
+fn frame(number: u64) -> Vec<u8> {
+    let body = support::payload((number % 300) as usize, number as usize);
+    let mut frame = ((8 + body.len() + 1) as u16).to_be_bytes().to_vec();
+    frame.extend(number.to_be_bytes());
+    frame.extend(body);
+    frame.push(frame.iter().fold(0, |sum, byte| sum ^ byte));
+    frame
 }
 
-fn said(args: &[&str], input: &[u8], code: i32) -> (String, String) {
-    let output = framegate(args, input);
-    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {out}\n{err}");
-    (out, err)
+fn serve() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]);
+    command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped());
+    command
 }
 
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+/// Where it says that it listens for a layout.
+fn address(process: &Process, layout: &str) -> String {
+    let line = process.says(&format!("listening for layout {layout} on "));
+    line.rsplit(' ').next().expect("it has words").to_owned()
 }
 
-const LOGIN: &str = "000F333536333037303432343431303133";
-const CODEC_8: &str = "000000000000003608010000016B40D8EA30010000000000000000000000000000000105021503010101425E0F01F10000601A014E0000000000000000010000C7CF";
-
-#[test]
-fn what_comes_with_the_program_is_listed_shown_and_checked() {
-    let (list, _) = said(&["layout", "list"], b"", 0);
-    let line = list.lines().find(|line| line.starts_with("teltonika ")).expect("it is listed");
-    assert!(line.contains("crc-16/arc") && line.contains("teltonika.{imei}"), "{line}");
-    let (json, _) = said(&["layout", "list", "--json"], b"", 0);
-    assert_eq!(json.lines().count() + 1, list.lines().count());
-    let folder = tempfile::tempdir().unwrap();
-    for name in json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
-        let name = name["name"].as_str().unwrap();
-        let (text, _) = said(&["layout", "show", name], b"", 0);
-        let file = folder.path().join("own.toml");
-        fs::write(&file, text).unwrap();
-        let (out, err) = said(&["layout", "check", file.to_str().unwrap()], b"", 0);
-        assert!(out.starts_with(&format!("layout {name} is right: ")), "{out}");
-        assert!(err.contains("only the declaration was checked"), "{err}");
-    }
-    refused(&["layout", "show", "gt60"], 2, &["unknown layout gt60: did you mean gt06?"]);
-    refused(&["layout", "check"], 2, &["FILE"]);
-    refused(&["layout", "check", "teltonika"], 2, &["--layout teltonika"]);
-    refused(&["layout", "check", "--layout", "teltonka"], 2, &["did you mean teltonika?"]);
-}
-
-#[test]
-fn a_capture_is_checked_in_hex_and_in_binary() {
-    let hex = format!("# a login, a packet\n{LOGIN}\n{CODEC_8}\n");
-    let binary = unhex(&[LOGIN, CODEC_8].concat());
-    for (input, option) in [
-        (hex.as_bytes(), None),
-        (&binary, None),
-        (&binary, Some("--binary")),
-        (hex.as_bytes(), Some("--hex")),
-    ] {
-        let args: Vec<&str> =
-            ["layout", "check", "--layout", "teltonika"].into_iter().chain(option).collect();
-        let (out, err) = said(&args, input, 0);
-        assert!(out.contains("topic teltonika.356307042441013  key 356307042441013"), "{out}");
-        assert!(out.contains("\n  reply  00 00 00 01\n"), "{out}");
-        assert!(out.ends_with("\n2 frames of 83 bytes: 1 right, 1 not checked\n"), "{out}");
-        assert!(err.is_empty(), "{err}");
-    }
-    let args = ["layout", "check", "--layout", "teltonika", "--json"];
-    let (out, _) = said(&args, &binary, 0);
-    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((lines.len(), &lines[1]["key"]), (3, &356_307_042_441_013u64.into()));
-    // A frame that needs a login, a wrong check, and other bytes.
-    let wrong = [LOGIN, &CODEC_8.replace("C7CF", "C7CE")].concat();
-    for (input, part) in [
-        (CODEC_8, "refused: imei is not known on this connection yet"),
-        (&wrong, "would be 00 00 C7 CF"),
-        ("16030100", "looks like TLS"),
-        (&LOGIN[..20], "unfinished: this frame takes 17 bytes or more, of which the capture has 10"),
-    ] {
-        let (out, _) = said(&args[..4], input.as_bytes(), 1);
-        assert!(out.contains(part), "{input}: {out}");
-    }
-    let (_, err) = said(&["layout", "check", "--layout", "teltonika", "--hex"], b"00 0F zz", 1);
-    assert!(err.contains("line 1 of the capture: \"z\" is not a hexadecimal digit"), "{err}");
-}
-
-#[test]
-fn every_mistake_of_a_declaration_is_a_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("house.toml");
-    let path = file.to_str().unwrap();
-    let text = "[layout.house]\ntopic = \"house\"\nlength = \"u17 @ 0\"\ncheck = { is = \"crc-16/nope\", over = \"0..-2\", at = \"u16 @ -2\" }\n";
-    fs::write(&file, text).unwrap();
-    let (out, err) = said(&["layout", "check", path], LOGIN.as_bytes(), 2);
-    let lines: Vec<&str> = err.lines().collect();
-    assert!(out.is_empty() && lines.len() == 2, "{out}{err}");
-    assert!(lines[0].contains("house.toml line 3: layout house, length: unknown type"), "{err}");
-    assert!(lines[1].contains("house.toml line 4: layout house, check: "), "{err}");
-    // Beside settings of serve, and two of them.
-    let of =
-        |name: &str| format!("[layout.{name}]\ntopic = \"{name}\"\nlength = \"u16 @ 0\"\ncheck = \"none\"\n");
-    fs::write(&file, format!("memory = \"1GiB\"\n{}{}", of("a"), of("b"))).unwrap();
-    let (out, _) = said(&["layout", "check", path], b"", 0);
-    assert_eq!(out.lines().count(), 2, "{out}");
-    let (_, err) = said(&["layout", "check", path], LOGIN.as_bytes(), 2);
-    assert!(err.contains("declares a, b: say with --layout which one"), "{err}");
-    said(&["layout", "check", path, "--layout", "b"], b"0002 4142", 0);
-    fs::write(&file, format!("memroy = \"1GiB\"\n{}", of("a"))).unwrap();
-    said(&["layout", "check", path], b"", 2);
-    fs::write(&file, "memory = \"1GiB\"\n").unwrap();
-    refused(&["layout", "check", path], 2, &["it declares no layout"]);
-    refused(&["layout", "check", "/nowhere.toml"], 2, &["/nowhere.toml: ", "[layout.NAME]"]);
-}
-
-#[test]
-fn endless_input_ends_with_its_reader() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_framegate"))
-        .args(["layout", "check", "--layout", "netstring"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let writer = thread::spawn(move || while stdin.write_all(&b"5:hello,".repeat(1000)).is_ok() {});
-    let mut first = [0; 5];
-    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"0..8 ");
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(output.stderr.is_empty(), "{:?}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A gateway as a device sees it: for each number of bytes that it reads, what it writes.
-fn gateway(script: Vec<(usize, &'static str)>, reads_on: bool) -> (String, thread::JoinHandle<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let thread = thread::spawn(move || {
-        let (mut stream, _): (TcpStream, _) = listener.accept().unwrap();
-        let mut read = Vec::new();
-        for (bytes, answer) in script {
-            let mut block = vec![0; bytes];
-            stream.read_exact(&mut block).unwrap();
-            read.extend(block);
-            stream.write_all(&unhex(answer)).unwrap();
+/// Sends until the connection breaks. The numbers that were answered.
+fn send(address: &str, first: u64) -> Vec<u64> {
+    let mut device = TcpStream::connect(address).expect("it listens");
+    device.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answered = Vec::new();
+    for number in (first..).step_by(16) {
+        let batch: Vec<u8> = (number..number + 16).flat_map(frame).collect();
+        if device.write_all(&batch).is_err() {
+            break;
         }
-        if reads_on {
-            stream.read_to_end(&mut read).unwrap();
-        } else {
-            stream.shutdown(Shutdown::Both).unwrap();
+        let mut reply = [0; 8];
+        for number in number..number + 16 {
+            if device.read_exact(&mut reply).is_err() {
+                return answered;
+            }
+            assert_eq!(u64::from_be_bytes(reply), number, "in the order of the frames");
+            answered.push(number);
         }
-        read
-    });
-    (address, thread)
+    }
+    answered
+}
+
+/// The numbers of all stored frames, each intact and as it was sent.
+fn stored(store: &Path) -> HashSet<u64> {
+    let mut tail = Command::new(PROGRAM);
+    tail.args(["tail", "--format", "raw", "--store"]).arg(store);
+    let output = tail.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: false });
+    let (mut found, mut rest) = (HashSet::new(), &output.stdout[..]);
+    loop {
+        while let Some(got) = decoder.next_frame().expect("frames") {
+            assert!(got.is_intact(&Scheme::Sha256) && got.header.kind == Kind::Data);
+            assert_eq!(got.payload(), frame(got.header.key));
+            assert!(found.insert(got.header.key), "a frame is stored twice");
+        }
+        if rest.is_empty() {
+            return found;
+        }
+        let spare = decoder.spare();
+        let n = spare.len().min(rest.len());
+        spare[..n].copy_from_slice(&rest[..n]);
+        decoder.advance(n);
+        rest = &rest[n..];
+    }
 }
 
 #[test]
-fn a_capture_is_sent_as_a_device_does() {
-    let capture = [LOGIN, CODEC_8, CODEC_8, "FF"].concat();
-    let (address, gateway_) = gateway(vec![(17, "01"), (66, "00000001"), (66, "00000000")], true);
-    let args = ["send", "--layout", "teltonika", "--replies", "--to", &address];
-    let (out, err) = said(&args, capture.as_bytes(), 1);
-    let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(
-        lines[..4],
-        ["0..17  reply 01", "17..83  reply 00000001", "83..149  refusal 00000000", "149..150  none"]
-    );
-    assert!(lines[4].starts_with("sent 4 frames, 150 B in "), "{out}");
-    assert!(lines[4].ends_with(": 2 answered as declared, 1 refused, 1 without a declared answer"), "{out}");
-    assert!(err.is_empty(), "{err}");
-    assert_eq!(gateway_.join().unwrap(), unhex(&capture));
-
-    let (address, gateway_) = gateway(vec![(17, "01"), (66, "00000001")], true);
-    let args = ["send", "--layout", "teltonika", "--json", "--to", &address];
-    let (out, _) = said(&args, [LOGIN, CODEC_8].concat().as_bytes(), 0);
-    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(
-        (&report["frames"], &report["replied"], &report["refused"]),
-        (&2.into(), &2.into(), &0.into())
-    );
-    gateway_.join().unwrap();
+fn what_a_device_was_answered_survives_being_killed() {
+    const KILLS: u64 = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let (layouts, store) = (folder.path().join("own.toml"), folder.path().join("store"));
+    fs::write(&layouts, OWN).unwrap();
+    let start = || {
+        let mut command = serve();
+        command.args(["--listen-layout", "own=127.0.0.1:0", "--store-rotate", "50ms", "--store"]);
+        Process::start(command.arg(&store).arg("--layouts").arg(&layouts))
+    };
+    let mut answered = Vec::new();
+    for cycle in 0..KILLS {
+        let mut process = start();
+        let address = address(&process, "own");
+        let devices: Vec<_> = (0..3)
+            .map(|at| (address.clone(), (cycle * 3 + at) << 32))
+            .map(|(address, first)| thread::spawn(move || send(&address, first)))
+            .collect();
+        // In the middle of the load, at another moment each time.
+        thread::sleep(Duration::from_millis(30 + cycle * 37 % 90));
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        devices.into_iter().for_each(|device| answered.extend(device.join().unwrap()));
+    }
+    // It finishes what the last one left.
+    let process = start();
+    address(&process, "own");
+    process.signal("TERM");
+    let found = stored(&store);
+    assert!(answered.len() > 100, "only {} were answered", answered.len());
+    assert!(answered.iter().all(|number| found.contains(number)), "one that was answered is not stored");
 }
 
 #[test]
-fn what_goes_wrong_while_a_capture_is_sent_is_said() {
-    let capture = [LOGIN, CODEC_8].concat();
-    // It answers nothing.
-    let (address, gateway_) = gateway(vec![(17, "")], true);
-    let (_, err) = said(
-        &["send", "--layout", "teltonika", "--timeout", "100ms", "--to", &address],
-        capture.as_bytes(),
-        1,
+fn listeners_are_given_by_options_and_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    let text = format!(
+        "max-connections = 100\n[[listener]]\naddress = \"127.0.0.1:0\"\nlayout = \"own\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         layout = \"gt06\"\n{OWN}"
     );
-    assert!(err.contains("frame 1 was not answered within 100ms"), "{err}");
-    assert_eq!(gateway_.join().unwrap(), unhex(LOGIN));
-    // It closes.
-    let (address, gateway_) = gateway(vec![(17, "01"), (66, "")], false);
-    let (_, err) = said(&["send", "--layout", "teltonika", "--to", &address], capture.as_bytes(), 3);
-    assert!(err.contains("behind 2 frames: the gateway closed the connection"), "{err}");
-    gateway_.join().unwrap();
-    // Nothing is waited for.
-    let (address, gateway_) = gateway(vec![], true);
-    let (out, _) =
-        said(&["send", "--layout", "teltonika", "--no-reply", "--to", &address], capture.as_bytes(), 0);
-    assert!(out.contains("2 of which no answer was waited for"), "{out}");
-    assert_eq!(gateway_.join().unwrap(), unhex(&capture));
-    // Dirt is sent where the layout scans, and ends it where not.
-    let dirty = b"$GPGGA,*7A\r\nxyz$GPGGA,*7B\r\n";
-    let (address, gateway_) = gateway(vec![], true);
-    let (out, _) = said(&["send", "--layout", "lines-nmea", "--to", &address], dirty, 1);
-    assert!(out.contains(": 1 without a declared answer, 1 that a gateway drops"), "{out}");
-    assert!(out.contains("; 3 bytes between frames, sent as they are"), "{out}");
-    assert_eq!(gateway_.join().unwrap(), dirty);
-    let (address, gateway_) = gateway(vec![(17, "01")], true);
-    let (_, err) =
-        said(&["send", "--layout", "teltonika", "--to", &address], format!("{LOGIN}AABBCC").as_bytes(), 1);
-    assert!(err.contains("byte 17 of the capture: no shape of the layout starts so"), "{err}");
-    gateway_.join().unwrap();
-    refused(&["send", "--layout", "teltonika", "--topic", "x"], 2, &["--topic"]);
-    refused(&["send", "--layouts", "x.toml"], 2, &["--layout"]);
+    fs::write(&config, text).unwrap();
+    let process = Process::start(serve().arg("--config").arg(&config));
+    let address = address(&process, "own");
+    let mut device = TcpStream::connect(address).unwrap();
+    device.set_read_timeout(Some(PATIENCE)).unwrap();
+    device.write_all(&frame(7)).unwrap();
+    let mut reply = [0; 8];
+    device.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, 7u64.to_be_bytes());
+    // What cannot be cut is shown, with what it looks like.
+    device.write_all(b"\x00\x00").unwrap();
+    device.read_to_end(&mut Vec::new()).unwrap();
+    let line = process.says("(layout own) sent what is no frame");
+    assert!(line.contains("it begins with 00 00 \"\\x00\\x00\""), "{line}");
+    process.signal("TERM");
+}
+
+#[test]
+fn mistakes_say_the_mend() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("gt06={}", taken.local_addr().unwrap());
+    for (given, expected) in [
+        ("gt60=127.0.0.1:0", "unknown layout gt60: did you mean gt06?"),
+        ("127.0.0.1:0", "--listen-layout 127.0.0.1:0: write it as gt06=0.0.0.0:5023"),
+        ("gt06=5023", "write it as gt06=0.0.0.0:5023"),
+        (&taken, "is already in use: stop the other program or choose another --listen-layout"),
+    ] {
+        let output = serve().args(["--listen-layout", given]).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
 }

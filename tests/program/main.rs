@@ -18,8 +18,9 @@ mod endings;
 mod hostile;
 #[cfg(unix)]
 mod http_sink;
-mod layouts;
+mod layout_tools;
 #[cfg(unix)]
+mod layouts;
 mod matrix;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory_returns;

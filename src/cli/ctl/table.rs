@@ -20,6 +20,7 @@ pub fn status(status: &Value) -> String {
     ledger(&status["ledger"], status["sinks"].is_object(), &mut out);
     fullness(status, &mut out);
     handlers(status, &mut out);
+    listeners(status, &mut out);
     sinks(status, &mut out);
     peers(status, &mut out);
     out
@@ -225,6 +226,25 @@ fn handlers(status: &Value, out: &mut String) {
 }
 
 /// Nothing where there are none.
+/// Where there are several.
+fn listeners(status: &Value, out: &mut String) {
+    let all = status["ledger"]["listeners"].as_array().map_or(&[][..], Vec::as_slice);
+    if all.len() < 2 {
+        return;
+    }
+    line(out, format_args!("\n{:36}{:>14}{:>14}", "listeners", "connections", "frames read"));
+    for listener in all {
+        let count = |name: &str| listener[name].as_u64().unwrap_or(0);
+        let open = grouped(count("accepted").saturating_sub(count("closed")));
+        let name = plain(listener["name"].as_str().unwrap_or("?"));
+        line(out, format_args!("  {name:34}{open:>14}{:>14}", number(&listener["read"])));
+    }
+    let skipped = &status["ledger"]["bytes_skipped"];
+    if skipped.as_u64().unwrap_or(0) > 0 {
+        line(out, format_args!("skipped between frames: {}", bytes(skipped)));
+    }
+}
+
 fn sinks(status: &Value, out: &mut String) {
     let sinks = &status["sinks"];
     let all = sinks["each"].as_array().map_or(&[][..], Vec::as_slice);

@@ -132,6 +132,12 @@ impl<S> Conn<S> {
         }
     }
 
+    /// Lets go of a frame that will never be whole. How many bytes of it came.
+    pub fn forget_begun(&mut self) -> u64 {
+        let large = self.dialect.as_mut().and_then(|dialect| dialect.large.take());
+        self.reading.forget_begun() + large.map_or(0, |large| large.received as u64)
+    }
+
     /// Its socket: only one that is gone has none, and that is neither read nor written.
     pub fn socket(&mut self) -> &mut S {
         self.socket.as_mut().expect("only a connection that is gone has no socket")

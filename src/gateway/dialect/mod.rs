@@ -23,12 +23,24 @@ pub struct Dialect {
     pub cutter: Cutter,
     /// What is left of the read before may hold whole frames.
     pub may_cut_on: bool,
+    /// Nothing more comes: what was begun is no frame, but one may begin within it.
+    pub is_over: bool,
+    /// A frame that does not fit in one read, as far as it came.
+    pub large: Option<LargeBytes>,
     /// A run that may change what is known of it is with the workers: nothing behind it is read.
     pub is_keeping: bool,
     kept: Kept,
     kept_charge: Option<Charge>,
     answers: Answers,
     memory: Arc<Memory>,
+}
+
+/// A frame that does not fit in one read.
+pub struct LargeBytes {
+    /// As many as the frame has.
+    pub bytes: Box<[u8]>,
+    /// How many of them came.
+    pub received: usize,
 }
 
 impl Dialect {
@@ -38,12 +50,21 @@ impl Dialect {
             layout,
             cutter: Cutter::default(),
             may_cut_on: false,
+            is_over: false,
+            large: None,
             is_keeping: false,
             kept: Kept::default(),
             kept_charge: None,
             answers: Answers::default(),
             memory,
         }
+    }
+
+    /// The end of the stream was read behind the beginning of a frame. Whether what came of that is to be cut once more.
+    pub fn end(&mut self) -> bool {
+        let is_first = self.layout.scans() && !std::mem::replace(&mut self.is_over, true);
+        self.may_cut_on |= is_first;
+        is_first
     }
 
     /// What is known of the connection.

@@ -10,6 +10,7 @@ pub(in crate::gateway) mod wait_queues;
 
 use order::Item;
 
+use crate::core::limits::READ_MAX;
 use crate::gateway::Config;
 use crate::gateway::conn::Conn;
 use crate::wire::Rules;
@@ -46,8 +47,10 @@ impl Ingress {
             Item::Frames(verified) if verified.body().is_slice() => {
                 order.bytes_in_flight -= verified.len() as u32;
             }
-            Item::Run(converted) => order.bytes_in_flight -= converted.bytes as u32,
-            Item::Frames(_) | Item::Fault(_) => {}
+            Item::Run(converted) if converted.bytes <= READ_MAX => {
+                order.bytes_in_flight -= converted.bytes as u32;
+            }
+            Item::Frames(_) | Item::Run(_) | Item::Fault(_) => {}
         }
         Some(item)
     }

@@ -57,6 +57,8 @@ impl Ingress {
     ) -> ReadOutcome {
         let outcome = match mode {
             ReadMode::Small { filled_max, has_room } => self.read_small(conn, ctx, filled_max, has_room),
+            ReadMode::Large if conn.dialect.is_some() => self.read_large_foreign(conn, ctx),
+            ReadMode::BeginLarge if conn.dialect.is_some() => self.begin_large_foreign(conn, ctx),
             ReadMode::Large => self.read_large(conn, ctx),
             ReadMode::BeginLarge => self.begin_large(conn, ctx),
             ReadMode::Discard => self.discard(conn, ctx),

@@ -1,16 +1,19 @@
 //! Cutting what came at a listener with a layout, and having it verified.
 
+use std::net::SocketAddr;
+
 use super::Ingress;
-use super::read::{ReadOutcome, keep_partial, take_scratch};
+use super::read::{ReadOutcome, keep_partial, take_scratch, taken};
 use super::reading::Begun;
-use crate::core::limits::{INLINE_BATCH, READ_MAX};
-use crate::core::memory::Share;
+use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, READ_MAX, READ_MIN};
+use crate::core::memory::{Buffer, Share};
+use crate::gateway::Config;
 use crate::gateway::conn::Conn;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::dialect::Dialect;
+use crate::gateway::dialect::{Dialect, LargeBytes};
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::layout::{Converted, Cut, Malformed, Run, Spot, shown};
+use crate::wire::layout::{Converted, Cut, Cutter, Layout, Malformed, Run, Spot, shown};
 
 /// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
 const HEAD: usize = 64;
@@ -43,17 +46,22 @@ impl Ingress {
         let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
         // Frames for which no room was asked are those that were begun.
         let frames_max = if finishes { 1 } else { dialect.layout.frames_max(filled) };
-        let max = ctx.config.payload_max.min(READ_MAX);
+        let max = ctx.config.payload_max;
         let mut frames: Vec<Spot> = Vec::new();
         let (mut at, mut bytes) = (0, 0);
         let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
         let mut begun = None;
-        let Dialect { layout, cutter, .. } = &mut *dialect;
+        let Dialect { layout, cutter, is_over, .. } = &mut *dialect;
         dialect.may_cut_on = loop {
             if frames.len() == frames_max && at < filled {
                 break true;
             }
-            match cutter.next(layout, &ctx.scratch[at..filled], max) {
+            let mut cut = cutter.next(layout, &ctx.scratch[at..filled], max);
+            if let Some(malformed) = too_long(&cut, layout, &ctx.scratch[at..filled]) {
+                cutter.give_up();
+                cut = Cut::Malformed(malformed);
+            }
+            match cut {
                 Cut::Frame { len, shape } => {
                     let (start, end) = (at as u32, (at + len) as u32);
                     frames.push(Spot { start, end, shape: shape as u16 });
@@ -64,10 +72,12 @@ impl Ingress {
                     ctx.ledger.bytes_skipped += n as u64;
                     at += n;
                 }
+                Cut::More(_) if *is_over && at < filled => cutter.give_up(),
                 Cut::More(least) => {
                     let have = filled - at;
                     begun = match least {
                         _ if have == 0 || least <= HEAD => None,
+                        least if have == READ_MAX => Some(Begun::Foreign(least)),
                         // Either its last byte is missing, or it is not known where it ends.
                         least if least == have + 1 && have < OPEN => Some(Begun::Foreign(OPEN.min(READ_MAX))),
                         least if least == have + 1 && finishes => Some(Begun::Asking(have)),
@@ -78,14 +88,8 @@ impl Ingress {
                 }
                 Cut::Malformed(malformed) => {
                     if foreign.notice.is_none() {
-                        let (peer, name) = (conn.peer, layout.name());
-                        let first = shown(&ctx.scratch[at..filled]);
-                        let like = ctx.config.likeness(layout, &ctx.scratch[at..filled]);
-                        let like = like.map_or(String::new(), |like| format!(", which looks like {like}"));
-                        let then = if layout.scans() { "scanning to the next start" } else { "it is closed" };
-                        foreign.notice = Some(format!(
-                            "{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}"
-                        ));
+                        let bytes = &ctx.scratch[at..filled];
+                        foreign.notice = Some(notice(conn.peer, &ctx.config, layout, malformed, bytes));
                     }
                     if !layout.scans() {
                         foreign.fault = Some(malformed);
@@ -119,6 +123,51 @@ impl Ingress {
         ReadOutcome::Foreign(Box::new(foreign))
     }
 
+    /// The memory for a frame that does not fit in one read is granted.
+    pub(super) fn begin_large_foreign<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+    ) -> Result<ReadOutcome, ReadOutcome> {
+        let partial = conn.reading.partial.as_mut().expect("a large frame begins with its header");
+        let total = partial.begun.as_ref().expect("it is known how large it is").len();
+        partial.charge = ctx.memory.charge(Share::Large, total + BUFFER_OVERHEAD);
+        let first = std::mem::take(&mut partial.bytes);
+        let mut bytes = vec![0; total].into_boxed_slice();
+        bytes[..first.len()].copy_from_slice(&first);
+        conn.reading.read_size = READ_MIN as u32;
+        conn.reading.frame_since = ctx.now.into();
+        conn.reading.frame_mark = first.len() as u32;
+        let dialect = conn.dialect.as_mut().expect("it came at a listener with a layout");
+        dialect.large = Some(LargeBytes { bytes, received: first.len() });
+        Ok(ReadOutcome::Nothing)
+    }
+
+    /// Reads the next bytes of such a frame. When all are there it is a run of its own.
+    pub(super) fn read_large_foreign<N: Net, P>(
+        &mut self,
+        conn: &mut Conn<N::Socket>,
+        ctx: &mut Ctx<N, P>,
+    ) -> Result<ReadOutcome, ReadOutcome> {
+        let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
+        let large = dialect.large.as_mut().expect("it was begun");
+        let end = large.bytes.len().min(large.received + READ_MAX);
+        let result = ctx.net.read(conn.socket(), &mut large.bytes[large.received..end]);
+        let n = taken(conn, ctx, result, end - large.received);
+        large.received += *n.as_ref().unwrap_or(&0);
+        if large.received - conn.reading.frame_mark as usize >= FRAME_PROGRESS {
+            conn.reading.frame_mark = large.received as u32;
+            conn.reading.frame_since = ctx.now.into();
+        }
+        let outcome = match n {
+            Ok(_) if large.received == large.bytes.len() => Ok(cut_large(conn, ctx, &mut dialect)),
+            Ok(_) => Ok(ReadOutcome::Nothing),
+            Err(outcome) => Err(outcome),
+        };
+        conn.dialect = Some(dialect);
+        outcome
+    }
+
     /// Verifies a run here where that is cheaper than waking a worker, else hands it over.
     pub fn convert<N: Net, P: Pool>(
         &mut self,
@@ -142,11 +191,66 @@ impl Ingress {
         }
         dialect.is_keeping = run.keeps();
         order.frames_in_flight += frames;
-        order.bytes_in_flight += bytes as u32;
+        // A large one has memory of its own.
+        if bytes <= READ_MAX {
+            order.bytes_in_flight += bytes as u32;
+        }
         let number = order.window.begin();
         self.in_flight += 1;
         let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
         ctx.submit(Job { ticket, work: Work::Run(Box::new(run), ctx.memory.clone()) });
         None
     }
+}
+
+/// A frame whose end is found by its last bytes, and that is longer than may be held without knowing where it ends.
+fn too_long(cut: &Cut, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
+    let is_full = matches!(cut, Cut::More(_)) && bytes.len() >= READ_MAX;
+    let shape = is_full.then(|| Cutter::open_shape(layout, bytes)).flatten()?;
+    Some(Malformed::TooLarge { shape, len: bytes.len() as u64 + 1, max: READ_MAX })
+}
+
+/// All bytes of a large frame are there.
+fn cut_large<N: Net, P>(
+    conn: &mut Conn<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    dialect: &mut Dialect,
+) -> ReadOutcome {
+    let large = dialect.large.take().expect("it was read");
+    let partial = conn.reading.partial.take().expect("it stands for the large frame");
+    let total = large.bytes.len();
+    let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
+    let layout = &dialect.layout;
+    match dialect.cutter.next(layout, &large.bytes, ctx.config.payload_max) {
+        Cut::Frame { len, shape } if len == total => {
+            ctx.timing.batch(1, total);
+            let frames = vec![Spot { start: 0, end: total as u32, shape: shape as u16 }];
+            let room = ctx.memory.charge(Share::Small, layout.room(1, total));
+            let buffer = Buffer::new(large.bytes, partial.charge);
+            foreign.run = Some(Run { layout: layout.clone(), buffer, frames, kept: dialect.kept(), room });
+        }
+        cut => {
+            // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
+            let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
+            foreign.notice = Some(notice(conn.peer, &ctx.config, layout, malformed, &large.bytes));
+            if layout.scans() {
+                // So many bytes were no frame: what begins within them is not looked for.
+                ctx.ledger.bytes_skipped += total as u64;
+                dialect.cutter = Cutter::default();
+                foreign.scanned = 1;
+            } else {
+                foreign.fault = Some(malformed);
+            }
+        }
+    }
+    ReadOutcome::Foreign(Box::new(foreign))
+}
+
+/// What is said where a stream cannot be cut.
+fn notice(peer: SocketAddr, config: &Config, layout: &Layout, malformed: Malformed, bytes: &[u8]) -> String {
+    let (name, first) = (layout.name(), shown(bytes));
+    let like =
+        config.likeness(layout, bytes).map_or(String::new(), |like| format!(", which looks like {like}"));
+    let then = if layout.scans() { "the next start is looked for" } else { "it is closed" };
+    format!("{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}")
 }

@@ -79,13 +79,20 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.large.is_some()) {
+            return Admission::Read(ReadMode::Large);
+        }
         let begun = conn.reading.partial.as_ref().and_then(|partial| partial.begun);
         if let Some(large) = begun.filter(|begun| begun.len() > READ_MAX) {
             if !sinks_have_room {
                 return Admission::Blocked(PauseCause::Sinks);
             }
             let need = large.len() + BUFFER_OVERHEAD;
-            return match passes(WaitQueue::Large) && self.ctx.memory.has_room(Share::Large, need) {
+            // As a native frame it has its own header, and its answer.
+            let room = conn.dialect.as_ref().map_or(0, |dialect| dialect.layout.room(1, large.len()));
+            let has_room = self.ctx.memory.has_room(Share::Large, need)
+                && (room == 0 || self.ctx.memory.has_room(Share::Small, room));
+            return match passes(WaitQueue::Large) && has_room {
                 true => Admission::Read(ReadMode::BeginLarge),
                 false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
             };

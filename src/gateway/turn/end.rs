@@ -88,7 +88,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.state == State::Open {
             conn.state = State::Draining;
         }
-        self.ctx.ledger.bytes_unfinished += conn.reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += conn.forget_begun();
         self.conns.mark_ending(id);
     }
 
@@ -101,7 +101,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.state = State::Closing;
         self.say_closed(id, &reason);
         self.distribution.egress.leave(&mut self.conns, id);
-        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         if reason == CloseReason::Slow {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
         }
@@ -122,7 +122,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.say_closed(id, &end.reason);
         }
         self.distribution.egress.leave(&mut self.conns, id);
-        self.ctx.ledger.bytes_unfinished += self.conns[id].reading.forget_begun();
+        self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         Egress::abandon(&mut self.conns, &mut self.ctx, id);
         self.handlers.resume_calls_of(&self.conns, id);
         let conn = &mut self.conns[id];

@@ -64,7 +64,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.release(id);
                 }
             }
-            ReadOutcome::End => self.end_of_stream(id),
+            ReadOutcome::End => self.end_of_stream_at(id),
             ReadOutcome::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
         }
         self.conns.mark_runnable(id);

@@ -2,7 +2,7 @@
 
 use log::Level;
 
-use crate::gateway::conn::ConnId;
+use crate::gateway::conn::{ConnId, State};
 use crate::gateway::ingress::order::Item;
 use crate::gateway::ingress::read_layout::Foreign;
 use crate::gateway::observe::notices::Notice;
@@ -32,6 +32,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(malformed) = fault {
             self.ingress.end_with(&mut self.conns[id], &mut self.ctx, Fault::Layout(malformed));
             self.release(id);
+        }
+    }
+
+    /// The end of a stream was read. Where the next start is looked for, what is left is cut before that counts.
+    pub(super) fn end_of_stream_at(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        let is_left = conn.reading.partial.is_some() && conn.state == State::Open;
+        let small = conn.dialect.as_mut().filter(|dialect| is_left && dialect.large.is_none());
+        match small.is_some_and(|dialect| dialect.end()) {
+            // The end is still there to be read.
+            true => conn.reading.readable = true,
+            false => self.end_of_stream(id),
         }
     }
 

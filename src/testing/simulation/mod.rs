@@ -8,6 +8,8 @@ mod coverage;
 mod dice;
 #[cfg(test)]
 mod fair;
+#[cfg(all(test, feature = "layouts"))]
+mod fleets;
 mod handlers;
 #[cfg(test)]
 mod hang_ups;

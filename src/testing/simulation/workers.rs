@@ -31,6 +31,11 @@ impl Workers {
         Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, wholes: 0, count: 1 }
     }
 
+    /// What they verify under.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme.clone()
+    }
+
     /// Whether there is a job to do.
     pub fn has_work(&self) -> bool {
         !self.jobs.is_empty()
@@ -51,11 +56,12 @@ impl Workers {
 
     fn work_on(&mut self, at: usize) {
         let mut job = self.jobs.swap_remove(at);
-        if self.canary && matches!(job.work, Work::Batch(_)) {
+        let is_verdict = |work: &Work| matches!(work, Work::Batch(_) | Work::Run(..));
+        if self.canary && is_verdict(&job.work) {
             let other = self
                 .jobs
                 .iter_mut()
-                .find(|other| other.ticket.conn == job.ticket.conn && matches!(other.work, Work::Batch(_)));
+                .find(|other| other.ticket.conn == job.ticket.conn && is_verdict(&other.work));
             if let Some(other) = other {
                 std::mem::swap(&mut job.work, &mut other.work);
             }

@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
 use super::place::{Place, Type};
-use crate::core::limits::READ_MAX;
 
 /// What a cutter says of the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +95,17 @@ impl Cutter {
         }
     }
 
+    /// The shape of a frame that was begun, where it ends with certain bytes: how long it is, is not known before.
+    pub fn open_shape(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+        let Ok(Picked::Shape(shape)) = pick(layout, bytes) else { return None };
+        matches!(layout.shapes[shape].bound, Bound::Until(_)).then_some(shape)
+    }
+
+    /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
+    pub fn give_up(&mut self) {
+        self.skip = Some(1);
+    }
+
     fn advance(&mut self, bytes: usize) {
         self.looked.iter_mut().for_each(|looked| *looked = looked.saturating_sub(bytes as u32));
     }
@@ -115,8 +125,6 @@ impl Cutter {
                 }
             }
             Bound::Until(until) => {
-                // Where it ends is not known before: so much is held without knowing.
-                let max = max.min(READ_MAX);
                 match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(max)]) {
                     Some(len) => len as u64,
                     None if bytes.len() >= max => {

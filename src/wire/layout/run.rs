@@ -13,7 +13,7 @@ use super::form::Layout;
 use super::kept::Kept;
 use super::place::View;
 use super::template::{Context, Refusal};
-use crate::core::limits::PIECE;
+use crate::core::limits::{PIECE, READ_MAX};
 use crate::core::memory::{Buffer, Charge, Memory};
 use crate::wire::batch::Verified;
 use crate::wire::digest::Scheme;
@@ -103,7 +103,7 @@ pub struct Converted {
 }
 
 /// 64 KiB: a frame that is alone in its run is not copied from here on; its native frame is made around it.
-pub(super) const LARGE: usize = 64 << 10;
+pub(super) const LARGE: usize = if READ_MAX < 64 << 10 { READ_MAX } else { 64 << 10 };
 
 impl Run {
     /// Whether a frame of it may change what is known of its connection: then no other run of the connection begins
