@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::choices::Choices;
 use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, Outcome, Run, Spot, explain};
+use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, Outcome, Run, Spot, builtin, explain, shown};
 use crate::wire::{Batch, Scheme, verify};
 use declared::{Declared, DeclaredShape, Ends, Kind};
 use slow::{Plain, Slow};
@@ -104,6 +104,20 @@ fn check_text(data: &[u8]) {
             Err(problems) => assert!(problems.iter().all(|problem| !problem.to_string().contains('\n'))),
         }
     }
+    check_builtin(data);
+}
+
+/// Any bytes behind frames of a layout that comes with the program.
+fn check_builtin(data: &[u8]) {
+    let choice = data.first().map_or(0, |byte| usize::from(*byte));
+    let layout = builtin().iter().nth(choice % builtin().len()).expect("there are some");
+    assert!(!layout.topics().is_empty() && layout.checks().len() < 4 && shown(data).len() < 200);
+    assert!(builtin().likeness(layout, data).is_none_or(|like| like != format!("layout {}", layout.name())));
+    let device = layout.device(1, &Scheme::Sha256).expect("it has devices");
+    let frame = device.frame(layout, 1, 40, &Scheme::Sha256).expect("it has frames");
+    // The first frame is refused where it needs a login.
+    let stream = [&frame[..], &device.logins.concat(), &frame, data].concat();
+    drop(received(layout, [&stream[..]].into_iter()));
 }
 
 /// Frames of the layout, damaged or not, and bytes that are none.
