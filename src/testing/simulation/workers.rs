@@ -32,6 +32,7 @@ impl Workers {
     }
 
     /// What they verify under.
+    #[cfg(all(test, feature = "layouts"))]
     pub fn scheme(&self) -> Scheme {
         self.scheme.clone()
     }
