@@ -10,6 +10,7 @@ mod final_ledger;
 mod frame_line;
 mod http_sink;
 mod in_range;
+mod layout;
 mod layouts;
 mod log;
 mod periodic_report;
@@ -22,6 +23,7 @@ mod screen;
 mod secret;
 mod send;
 mod send_frames;
+mod send_layout;
 mod send_replies;
 mod send_report;
 mod serve;
@@ -81,6 +83,8 @@ enum Command {
     Ctl(ctl::Ctl),
     /// Checks the frames in stored files
     Verify(verify::Verify),
+    /// Shows the layouts of foreign frames, and checks declarations of them
+    Layout(layout::LayoutCommand),
 }
 
 /// How much is said on standard error.
@@ -109,6 +113,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Post(post) => post.run(),
                 Command::Ctl(ctl) => ctl.run(),
                 Command::Verify(verify) => verify.run(),
+                Command::Layout(layout) => layout.run(),
             }
         }
         Err(error) if !error.use_stderr() => {
@@ -225,6 +230,7 @@ mod tests {
         match words.last().map(String::as_str) {
             Some("http") => &["http://h/"],
             Some("post") => &["a", "http://h/"],
+            Some("check") => &["a"],
             _ => &[],
         }
     }

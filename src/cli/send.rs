@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::in_range::in_range;
 use super::screen::Screen;
 use super::send_frames::FrameFiles;
+use super::send_layout::LayoutSend;
 use super::send_replies::Replies;
 use super::settings::LISTEN;
 use super::{Exit, Failure, Time, TimeOrOff, print, secret, send_report, signals, spawn};
@@ -72,6 +73,13 @@ pub struct Send {
     /// digest new, so that what became of each is known [default: as they are]
     #[arg(long, requires = "frames")]
     confirm: bool,
+    /// Sends a capture, in binary or as hexadecimal digits, to a listener of this layout, as the device did: frame by
+    /// frame, each when the one before has the answer that is declared for it. --replies prints the answers
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["topic", "key", "max_in_flight", "no_retry", "whole", "frames", "replies_to"])]
+    layout: Option<String>,
+    /// With --layout: a file of layouts [default: those that come with the program]
+    #[arg(long, value_name = "FILE", requires = "layout")]
+    layouts: Option<PathBuf>,
     /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason
     #[arg(long, conflicts_with = "no_reply")]
     replies: bool,
@@ -97,6 +105,7 @@ Examples:
   framegate send --topic pictures --whole *.jpg
   framegate send --to other:7450 --whole --frames --confirm /var/lib/framegate/orders.eu/*.frames
   framegate send --topic pictures --whole --replies-to thumbnails *.jpg
+  framegate send --to gateway:5027 --layout teltonika --replies capture.bin
   tail -f app.log | framegate send --topic logs.app --json";
 
 /// What is published.
@@ -128,6 +137,9 @@ impl Source {
 impl Send {
     /// Publishes everything.
     pub fn run(self) -> Result<Exit, Failure> {
+        if let Some(layout) = &self.layout {
+            return self.as_device(layout);
+        }
         check_topic(self.topic.as_bytes())
             .map_err(|wrong| Failure::usage(format!("--topic '{}': {wrong}", self.topic)))?;
         self.replies_to.as_deref().map_or(Ok(()), Replies::check).map_err(Failure::usage)?;
@@ -214,6 +226,27 @@ impl Send {
             None if report.is_complete() => Ok(Exit::Done),
             None => Ok(Exit::Partly),
         }
+    }
+
+    /// Sends a capture under a layout.
+    fn as_device(&self, layout: &str) -> Result<Exit, Failure> {
+        let capture = match &self.files[..] {
+            [] => None,
+            [file] => Some(file.as_path()),
+            _ => return Err(Failure::usage("--layout sends one capture, as one connection: give one FILE")),
+        };
+        let sending = LayoutSend {
+            to: &self.to,
+            layout,
+            layouts: self.layouts.as_deref(),
+            capture,
+            scheme: secret::one(&self.secret_file, "--frames")?,
+            timeout: self.timeout.0,
+            waits: !self.no_reply,
+            prints: self.replies,
+            json: self.json,
+        };
+        sending.run()
     }
 
     /// What takes each reply, if they are asked for.

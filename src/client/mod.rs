@@ -19,6 +19,8 @@ mod subscriber;
 mod window;
 
 pub use backoff::Backoff;
+#[cfg(feature = "cli")]
+pub(crate) use connect::connect_within;
 pub use error::Error;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
 pub use report::{Answers, Report};

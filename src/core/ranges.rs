@@ -74,7 +74,7 @@ const fn of_command(
 }
 
 /// Every option whose value is a number or a time, in the order of `--help`.
-pub static RANGES: [Range; 58] = {
+pub static RANGES: [Range; 59] = {
     use Bounds::{Count, Size, TimeOrSize};
     const OFF: Option<&str> = Some("off");
     const NONE: Option<&str> = None;
@@ -154,6 +154,7 @@ pub static RANGES: [Range; 58] = {
         of_command("post", "timeout", TIME, NONE, "in no time nothing is answered"),
         of_command("post", "retries", Count(0, 1_000_000), NONE, SLIP),
         of_command("post", "patience", TIME_OR_NONE, NONE, "0 waits for nothing"),
+        of_command("check", "max-payload", Size(1, PAYLOAD_MAX), NONE, "no gateway takes more"),
         of_command("pause", "wait", TIME_OR_NONE, NONE, "0 does not wait"),
     ]
 };

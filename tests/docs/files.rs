@@ -19,6 +19,9 @@ fn the_files_on_the_pages_are_loaded_by_what_they_are_for() {
             let at = format!("{} line {}", page.name, block.line);
             match &*block.language {
                 "toml" if block.has("cargo") => depends(block, &at),
+                "toml" if block.text.lines().nth(1).is_some_and(|line| line.starts_with("[layout.")) => {
+                    declares(&session, block.file().expect("it has a name"));
+                }
                 "toml" => starts(&session, &["--config", block.file().expect("it has a name")]),
                 "ini" => is_a_unit(&session, block, &at),
                 "yaml" => is_for_prometheus(&session, block, page),
@@ -43,6 +46,12 @@ fn starts(session: &Session, options: &[&str]) {
     gateway.signal("TERM");
     let (code, _, said) = gateway.end();
     assert_eq!(code, 0, "{said}");
+}
+
+/// The layouts in a file are right.
+fn declares(session: &Session, file: &str) {
+    let checked = session.command("framegate").args(["layout", "check", file]).output().expect("it starts");
+    assert!(checked.status.success(), "{file}: {}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// A unit of systemd: it can be read, and what it starts does start.

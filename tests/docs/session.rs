@@ -18,8 +18,8 @@ use std::time::Duration;
 use super::pages::{Block, Page};
 use super::tools;
 
-/// The ports on the pages: of publishers and subscribers, of `--admin`, and of servers of others.
-const PORTS: [u16; 3] = [7450, 7451, 8080];
+/// The ports on the pages: of publishers and subscribers, of `--admin`, of servers of others, and of devices.
+const PORTS: [u16; 4] = [7450, 7451, 8080, 5027];
 
 /// No page takes as long, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -84,6 +84,9 @@ fn options_are_those_of_help() {
         "ctl",
         "ctl pause",
         "verify",
+        "layout list",
+        "layout show",
+        "layout check",
     ] {
         let mut ours = Command::new(env!("CARGO_BIN_EXE_framegate"));
         let output =

@@ -11,6 +11,7 @@ mod gateway;
 mod handlers;
 mod handlers_memory;
 mod hang_ups;
+#[cfg(feature = "layouts")]
 mod layouts;
 mod parts;
 mod rust_handler;

@@ -18,6 +18,7 @@ mod endings;
 mod hostile;
 #[cfg(unix)]
 mod http_sink;
+mod layout_tools;
 #[cfg(unix)]
 mod layouts;
 mod matrix;

@@ -25,7 +25,7 @@ impl Escapes {
     /// How many bytes `raw` stands for; or where a pair begins that is not listed.
     pub fn plain_len(&self, raw: &[u8]) -> Result<usize, usize> {
         let mut len = 0;
-        self.each(raw, |_| len += 1).map(|()| len)
+        self.each(raw, |bytes| len += bytes.len()).map(|()| len)
     }
 
     /// Appends what `raw` stands for.
@@ -33,7 +33,7 @@ impl Escapes {
     /// # Panics
     /// If it holds a pair that is not listed, which [`plain_len`](Self::plain_len) has found.
     pub fn undo(&self, raw: &[u8], out: &mut Vec<u8>) {
-        self.each(raw, |byte| out.push(byte)).expect("the cutter has looked at every pair");
+        self.each(raw, |bytes| out.extend_from_slice(bytes)).expect("the cutter has looked at every pair");
     }
 
     /// Appends `plain` with pairs in it.
@@ -46,17 +46,20 @@ impl Escapes {
         }
     }
 
-    fn each(&self, raw: &[u8], mut take: impl FnMut(u8)) -> Result<(), usize> {
+    /// Hands over what `raw` stands for, in pieces: most bytes stand for themselves.
+    fn each(&self, raw: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), usize> {
         let mut at = 0;
-        while let Some(&byte) = raw.get(at) {
-            if self.leads[usize::from(byte)] {
-                let pair =
-                    raw.get(at + 1).and_then(|next| self.pairs.iter().find(|p| p.raw == [byte, *next]));
-                take(pair.ok_or(at)?.plain);
+        while at < raw.len() {
+            let rest = &raw[at..];
+            let lead = rest.iter().position(|byte| self.leads[usize::from(*byte)]).unwrap_or(rest.len());
+            take(&rest[..lead]);
+            at += lead;
+            if let Some(lead) = raw.get(at) {
+                let pair = raw
+                    .get(at + 1)
+                    .and_then(|next| self.pairs.iter().find(|pair| pair.raw == [*lead, *next]));
+                take(&[pair.ok_or(at)?.plain]);
                 at += 2;
-            } else {
-                take(byte);
-                at += 1;
             }
         }
         Ok(())

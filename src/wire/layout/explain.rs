@@ -1,13 +1,14 @@
 //! What a frame says, for people: ranges, fields, checks, topic, key and reply.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Range;
 
-use super::form::Layout;
+use super::form::{Bound, Layout, Shape};
 use super::kept::Kept;
-use super::place::{Type, View};
+use super::place::{Place, Type, View};
 use super::spaced_hex;
 use super::template::Context;
+use crate::core::units::{many, plain};
 use crate::wire::digest::Scheme;
 
 /// A frame taken apart.
@@ -19,8 +20,12 @@ pub struct Explained {
     pub shape: String,
     /// Its bytes without escapes, where they differ.
     pub unescaped: Option<Vec<u8>>,
+    /// What its shape is known and cut by: its start, its length and its end, where it has them.
+    pub frame: Vec<ExplainedField>,
     /// Its fields, in the order of their places.
     pub fields: Vec<ExplainedField>,
+    /// How many bytes the places are of: those of the frame, unescaped.
+    pub len: usize,
     /// Its checks.
     pub checks: Vec<ExplainedCheck>,
     /// Whether it is published; else nothing comes of it but its reply.
@@ -91,23 +96,8 @@ pub fn explain(
     let mut fields: Vec<ExplainedField> = (0u16..)
         .zip(&of.fields)
         .map(|(index, field)| {
-            let at = range(view.place(&field.place));
-            let mut value = Vec::new();
-            let bytes = view.bytes[at.clone()].to_vec();
-            let kind = field.place.kind;
-            let is_value = kind != Type::Bytes && kind.write(&bytes, field.place.mask, &mut value);
-            ExplainedField {
-                name: field.name.to_string(),
-                kind: kind.name(),
-                value: match (is_value, kind) {
-                    (true, _) => String::from_utf8_lossy(&value).into_owned(),
-                    (false, Type::Bytes) => format!("\"{}\"", bytes.escape_ascii()),
-                    (false, _) => format!("not {}", kind.name()),
-                },
-                kept: of.keep.iter().any(|(_, kept)| *kept == index),
-                at,
-                bytes,
-            }
+            let kept = of.keep.iter().any(|(_, kept)| *kept == index);
+            ExplainedField { kept, ..read(&field.name, &field.place, &view) }
         })
         .collect();
     fields.sort_by_key(|field| (field.at.start, field.at.end));
@@ -132,12 +122,56 @@ pub fn explain(
     let is_right = checks.iter().all(|check| check.is_right);
     let now = if is_right { kept.with(shape, of, &view) } else { None };
     let kept = now.unwrap_or_else(|| kept.clone());
-    answers(&Context { layout, shape, view, kept: &kept }, fields, checks, scheme, at..at + frame.len())
+    let context = Context { layout, shape, view, kept: &kept };
+    answers(&context, [bounds(layout, of, &view), fields], checks, scheme, at..at + frame.len())
+}
+
+/// What stands at a place.
+fn read(name: &str, place: &Place, view: &View<'_>) -> ExplainedField {
+    let at = view.place(place).unwrap_or(0..0);
+    let mut value = Vec::new();
+    let (bytes, kind) = (view.bytes[at.clone()].to_vec(), place.kind);
+    let is_value = kind != Type::Bytes && kind.write(&bytes, place.mask, &mut value);
+    ExplainedField {
+        name: name.into(),
+        kind: kind.name(),
+        value: match (is_value, kind) {
+            (true, _) => String::from_utf8_lossy(&value).into_owned(),
+            (false, Type::Bytes) => format!("\"{}\"", bytes.escape_ascii()),
+            (false, _) => format!("not {}", kind.name()),
+        },
+        kept: false,
+        at,
+        bytes,
+    }
+}
+
+/// What the shape of a frame is known and cut by.
+fn bounds(layout: &Layout, of: &Shape, view: &View<'_>) -> Vec<ExplainedField> {
+    let fixed = |name: &str, at: Range<usize>| ExplainedField {
+        name: name.into(),
+        kind: String::new(),
+        value: String::new(),
+        kept: false,
+        bytes: view.bytes[at.clone()].to_vec(),
+        at,
+    };
+    let len = view.bytes.len();
+    let (tail, end) = (of.tail(layout), of.end.len());
+    let mut bounds = vec![fixed("start", 0..of.start.len())];
+    if let Bound::Length { place, .. } = &of.bound {
+        bounds.push(read("length", place, view));
+    }
+    bounds.push(fixed("until", len - tail..len));
+    // An `until` says what stands last; `end` may say it again.
+    bounds.push(fixed("end", if end > tail { len - end..len } else { len..len }));
+    bounds.retain(|bound| !bound.at.is_empty());
+    bounds
 }
 
 fn answers(
     context: &Context<'_>,
-    fields: Vec<ExplainedField>,
+    [frame, fields]: [Vec<ExplainedField>; 2],
     checks: Vec<ExplainedCheck>,
     scheme: &Scheme,
     at: Range<usize>,
@@ -158,7 +192,9 @@ fn answers(
         at,
         shape: layout.shape_name(context.shape),
         unescaped: of.escapes.is_some().then(|| bytes.to_vec()),
+        frame,
         fields,
+        len: bytes.len(),
         checks,
         publish: of.publish,
         topic,
@@ -191,31 +227,25 @@ impl fmt::Display for Explained {
         if let Some(bytes) = &self.unescaped {
             writeln!(f, "  unescaped, {} bytes: {}", bytes.len(), cut_hex(bytes))?;
         }
-        let mut rows = Vec::new();
-        for field in &self.fields {
-            let kept = if field.kept { " (kept)" } else { "" };
-            let last = format!("{}{kept}", field.value);
-            rows.push([show(&field.at), field.name.clone(), field.kind.clone(), cut_hex(&field.bytes), last]);
-        }
-        for check in &self.checks {
-            let mut last = String::new();
-            match check.is_right {
-                true => write!(last, "right, over {}", show(&check.over))?,
-                false => {
-                    write!(last, "wrong, over {}: would be {}", show(&check.over), cut_hex(&check.expected))?
-                }
-            }
-            rows.push([show(&check.at), "check".into(), check.name.clone(), cut_hex(&check.stands), last]);
-        }
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3)];
-        for [at, name, kind, bytes, value] in &rows {
-            let [a, b, c, d] = widths;
-            writeln!(f, "  {at:>a$}  {name:b$}  {kind:c$}  {bytes:d$}  {value}")?;
+        let rows = self.rows();
+        let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max();
+        let [a, b, c, d] = [
+            width(|row| &row.range),
+            width(|row| &row.name),
+            width(|row| &row.kind),
+            width(|row| &row.bytes),
+        ]
+        .map(Option::unwrap_or_default);
+        for Row { range, name, kind, bytes, value, .. } in &rows {
+            let line = format!("  {range:>a$}  {name:b$}  {kind:c$}  {bytes:d$}  {value}");
+            writeln!(f, "{}", line.trim_end())?;
         }
         match (&self.topic, &self.key, self.publish) {
             (_, _, false) => writeln!(f, "  not published")?,
-            (Ok(topic), Ok(key), true) => writeln!(f, "  topic {topic}  key {key}")?,
+            (Ok(topic), Ok(key), true) if self.is_right() => writeln!(f, "  topic {topic}  key {key}")?,
+            (Ok(topic), Ok(key), true) => {
+                writeln!(f, "  dropped; if it were right: topic {topic}  key {key}")?
+            }
             (Err(why), _, true) | (_, Err(why), true) => writeln!(f, "  refused: {why}")?,
         }
         for (name, answer) in [("reply", &self.reply), ("refuse", &self.refuse)] {
@@ -226,6 +256,66 @@ impl fmt::Display for Explained {
             }
         }
         Ok(())
+    }
+}
+
+/// A line of what is shown of a frame.
+struct Row {
+    at: Range<usize>,
+    range: String,
+    name: String,
+    kind: String,
+    bytes: String,
+    value: String,
+}
+
+impl Explained {
+    /// All that is declared of the frame, in the order of the bytes, and the bytes of which nothing is.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut row = |at: &Range<usize>, name: &str, kind: &str, bytes: String, value: String| {
+            let range = show(at);
+            rows.push(Row { at: at.clone(), range, name: name.into(), kind: kind.into(), bytes, value });
+        };
+        for field in self.frame.iter().chain(&self.fields) {
+            let kept = if field.kept { " (kept)" } else { "" };
+            let value = format!("{}{kept}", cut_text(&field.value));
+            row(&field.at, &field.name, &field.kind, cut_hex(&field.bytes), value);
+        }
+        for check in &self.checks {
+            let over = show(&check.over);
+            let value = match check.is_right {
+                true => format!("right, over {over}"),
+                false => format!("wrong, over {over}: would be {}", spaced_hex(&check.expected)),
+            };
+            row(&check.at, "check", &check.name, spaced_hex(&check.stands), value);
+        }
+        rows.sort_by_key(|row| (row.at.start, row.at.end));
+        let mut gaps = Vec::new();
+        let mut covered = 0;
+        for row in rows.iter().map(|row| row.at.clone()).chain(std::iter::once(self.len..self.len)) {
+            if row.start > covered {
+                gaps.push(covered..row.start);
+            }
+            covered = covered.max(row.end);
+        }
+        for at in gaps {
+            let (bytes, value) = (many((at.end - at.start) as u64, "byte"), String::new());
+            let range = show(&at);
+            rows.push(Row { at, range, name: "-".into(), kind: String::new(), bytes, value });
+        }
+        rows.sort_by_key(|row| (row.at.start, row.at.end));
+        rows
+    }
+}
+
+/// As many characters of a value are shown.
+const SHOWN_TEXT: usize = 64;
+
+fn cut_text(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_TEXT) {
+        Some((at, _)) => format!("{} …", plain(&text[..at])),
+        None => plain(text),
     }
 }
 

@@ -118,6 +118,29 @@ impl Layout {
         self.answers_max > 0
     }
 
+    /// The names of its checks, each once.
+    pub fn checks(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for check in self.shapes.iter().flat_map(|shape| &shape.checks) {
+            if !names.contains(&&*check.name) {
+                names.push(&check.name);
+            }
+        }
+        names
+    }
+
+    /// The topics of the shapes that are published as they are declared, each once.
+    pub fn topics(&self) -> Vec<String> {
+        let mut topics = Vec::new();
+        for shape in self.shapes.iter().filter(|shape| shape.publish) {
+            let topic = shape.topic.declared(self, shape);
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        topics
+    }
+
     /// The most frames that one read of `filled` bytes makes a run of: as native frames they take no more of the memory
     /// than is set aside for any read of so many bytes.
     pub fn frames_max(&self, filled: usize) -> usize {

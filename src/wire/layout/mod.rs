@@ -14,6 +14,8 @@
 #![cfg_attr(not(feature = "layouts"), allow(dead_code, reason = "without it no declaration is read"))]
 
 #[cfg(feature = "layouts")]
+mod alike;
+#[cfg(feature = "layouts")]
 mod builtin;
 #[cfg(feature = "layouts")]
 mod catalog;
@@ -29,6 +31,8 @@ mod kept;
 mod likeness;
 mod place;
 mod run;
+#[cfg(feature = "layouts")]
+mod sample;
 mod template;
 #[cfg(all(test, feature = "layouts"))]
 mod tests;
@@ -40,11 +44,13 @@ pub use builtin::{BUILTIN, builtin};
 pub use cut::{Cut, Cutter, Malformed};
 #[cfg(feature = "layouts")]
 pub use declare::{Problem, Warning};
-pub use explain::{Explained, explain};
+pub use explain::{Explained, ExplainedCheck, ExplainedField, explain};
 pub use form::Layout;
 pub use kept::Kept;
 pub use likeness::shown;
 pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
+#[cfg(feature = "layouts")]
+pub use sample::Device;
 pub use template::{Named, Refusal};
 
 /// Layouts by their names.

@@ -261,7 +261,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// Where a position is; none beyond the frame.
-    fn pos(&self, pos: &Pos) -> Option<usize> {
+    pub fn pos(&self, pos: &Pos) -> Option<usize> {
         let from = if pos.from_end { self.bytes.len() } else { 0 };
         let mut at = from.checked_add_signed(isize::try_from(pos.base).ok()?)?;
         for term in &pos.plus {

@@ -35,6 +35,28 @@ pub(super) enum Piece {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Template(pub Box<[Piece]>);
 
+impl Template {
+    /// As a declaration has it.
+    pub fn declared(&self, layout: &Layout, shape: &Shape) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.to_string(),
+            Piece::Field(source, format) => {
+                let name = match *source {
+                    Source::Own(field) => &shape.fields[usize::from(field)].name,
+                    Source::Kept(slot) => &layout.kept[usize::from(slot)],
+                };
+                let format = match format {
+                    Format::Plain => "",
+                    Format::Int => ":int",
+                    Format::Hex => ":hex",
+                };
+                format!("{{{name}{format}}}")
+            }
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
 /// Why a frame that is whole and right is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

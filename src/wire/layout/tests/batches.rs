@@ -119,10 +119,13 @@ fn a_frame_is_shown_to_people() {
         shown.to_string(),
         "\
 0..18  18 bytes, shape 1 (start 78 78 0D 01): right
+    0..4  start                    78 78 0D 01
+    2..3  length  u8               0D                       13
     3..4  type    u8               01                       1
    4..12  imei    bcd              08 64 71 70 03 28 35 81  0864717003283581 (kept)
   12..14  serial  u16              00 09                    9
   14..16  check   crc-16/ibm-sdlc  3F 04                    right, over 2..14
+  16..18  end                      0D 0A
   topic gt06.864717003283581.1  key 864717003283581
   reply  78 78 05 01 00 09 55 94 0D 0A
 "

@@ -4,6 +4,7 @@ mod batches;
 mod language;
 mod mistakes;
 mod samples;
+mod samples_made;
 
 use std::sync::Arc;
 

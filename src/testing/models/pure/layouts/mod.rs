@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::choices::Choices;
 use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, Outcome, Run, Spot, explain};
+use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, Outcome, Run, Spot, builtin, explain, shown};
 use crate::wire::{Batch, Scheme, verify};
 use declared::{Declared, DeclaredShape, Ends, Kind};
 use slow::{Plain, Slow};
@@ -55,6 +55,7 @@ pub fn check_layouts(data: &[u8]) {
             return;
         }
     };
+    made(&layout, &declared, choices.byte());
     let pieces: Vec<usize> = (0..1 + choices.below(5)).map(|_| 1 + choices.below(40)).collect();
     let stream = stream(&declared, &mut choices);
     let slow = slowly(&declared, &stream);
@@ -68,6 +69,24 @@ pub fn check_layouts(data: &[u8]) {
         (!piece.is_empty()).then_some(piece)
     });
     assert_eq!(received(&layout, pieces), slow, "{text}\n{}", crate::core::units::hex(&stream));
+}
+
+/// Frames that are made from a declaration are frames by the model, too. For one in eight: it takes its time.
+fn made(layout: &Layout, declared: &Declared, choice: u8) {
+    if !choice.is_multiple_of(8) {
+        return;
+    }
+    let scheme = Scheme::Sha256;
+    let Some(device) = layout.device(choice.into(), &scheme) else { return };
+    let Some(frame) = device.frame(layout, 1, 20, &scheme) else { return };
+    let frames = [device.logins, vec![frame]].concat();
+    if frames.iter().all(|frame| frame.len() <= FRAME_MAX) {
+        let events = slowly(declared, &frames.concat());
+        let is_taken = |became: &Became| matches!(became, Became::Published { .. } | Became::Taken { .. });
+        let are_taken =
+            events.iter().all(|event| matches!(event, Event::Frame { became, .. } if is_taken(became)));
+        assert!(are_taken && events.len() == frames.len(), "{frames:x?}: {events:?}");
+    }
 }
 
 /// Any text is a declaration or is refused.
@@ -85,6 +104,36 @@ fn check_text(data: &[u8]) {
             Err(problems) => assert!(problems.iter().all(|problem| !problem.to_string().contains('\n'))),
         }
     }
+    check_builtin(data);
+}
+
+/// Checks of kinds that the declarations of the model have not.
+const CHECKED: &str = r#"
+[layout.checked]
+topic  = "checked"
+length = "u8 @ 0"
+counts = "length.."
+check  = [
+    { is = "crc-32c/masked", over = "0..-27", at = "u32le @ -27" },
+    { is = "crc-82/darc", over = "0..-27", at = "bytes -23..-12" },
+    { is = "hmac-sha-256", over = "0..-27", at = "bytes -12..-8" },
+    { is = "md5", over = "0..-27", at = "hex -8..-4" },
+    { is = "crc-16/arc", over = "0..-27", at = "hex -4.." },
+]
+"#;
+
+/// Any bytes behind frames of a layout that comes with the program.
+fn check_builtin(data: &[u8]) {
+    let choice = data.first().map_or(0, |byte| usize::from(*byte));
+    let checked = Layouts::parse_within(CHECKED, "model.toml").expect("it is right").0.or(builtin());
+    let layout = checked.iter().nth(choice % checked.len()).expect("there are some");
+    assert!(!layout.topics().is_empty() && layout.checks().len() < 6 && shown(data).len() < 200);
+    assert!(builtin().likeness(layout, data).is_none_or(|like| like != format!("layout {}", layout.name())));
+    let device = layout.device(1, &Scheme::Sha256).expect("it has devices");
+    let frame = device.frame(layout, 1, 40, &Scheme::Sha256).expect("it has frames");
+    // The first frame is refused where it needs a login.
+    let stream = [&frame[..], &device.logins.concat(), &frame, data].concat();
+    drop(received(layout, [&stream[..]].into_iter()));
 }
 
 /// Frames of the layout, damaged or not, and bytes that are none.
@@ -375,6 +424,10 @@ fn convert(
         let shape = usize::from(spot.shape);
         let shown = explain(layout, shape, frame, 0, kept, &scheme);
         assert_eq!(shown.is_right(), became != Became::BadCheck);
+        if !shown.is_right() && frame.len() < 24 {
+            let found = layout.alike(shape, frame, 0, &scheme);
+            assert!(found.is_none_or(|found| found.starts_with("is = ")));
+        }
         assert!(shown.to_string().lines().count() > 1);
         events.push(Event::Frame { shape, len: frame.len(), became });
     }

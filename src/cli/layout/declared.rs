@@ -1,0 +1,71 @@
+//! The declarations of one file, with all that is wrong in them.
+
+use std::fs;
+use std::path::Path;
+
+use clap::{Args, Command};
+use toml::de::DeTable;
+
+use crate::cli::settings::Settings;
+use crate::cli::{Exit, Failure, complain};
+use crate::core::units::plain;
+use crate::wire::layout::{BUILTIN, Layouts};
+
+/// Reads the layouts of a file: a configuration of `serve`, or one that holds layouts alone. Everything that is wrong is
+/// said on standard error, a line each; then there are none.
+pub fn read(path: &Path) -> Result<Result<Layouts, Exit>, Failure> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|why| {
+        let mend = match BUILTIN.iter().find(|(name, _)| *name == shown) {
+            Some((name, _)) => format!("for the layout that comes with the program, say --layout {name}"),
+            None => "give a TOML file of [layout.NAME] tables".into(),
+        };
+        Failure::usage(format!("{}: {why}: {mend}", plain(&shown)))
+    })?;
+    let parse = if is_configuration(&text) { Layouts::parse_within } else { Layouts::parse };
+    match parse(&text, &shown) {
+        Ok((layouts, warnings)) => {
+            for warning in &warnings {
+                log::warn!("{warning}");
+            }
+            if layouts.is_empty() {
+                let mend = "declare one below a line [layout.NAME]; framegate layout show NAME prints one to start from";
+                return Err(Failure::usage(format!("{}: it declares no layout: {mend}", plain(&shown))));
+            }
+            Ok(Ok(layouts))
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| complain(problem));
+            Ok(Err(Exit::Usage))
+        }
+    }
+}
+
+/// Whether a file has settings of `serve` beside its layouts, which `serve --config` reads.
+fn is_configuration(text: &str) -> bool {
+    let Ok(table) = DeTable::parse(text) else { return false };
+    let serve = Settings::augment_args(Command::new("serve"));
+    table.get_ref().keys().any(|name| {
+        let name = &**name.get_ref();
+        name == "listener" || serve.get_arguments().any(|setting| setting.get_long() == Some(name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_told_by_its_settings() {
+        let layout = "[layout.a]\ntopic = \"a\"\n";
+        for (before, is) in [
+            ("", false),
+            ("memory = \"1GiB\"\n", true),
+            ("memroy = 1\n", false),
+            ("[[listener]]\n", true),
+            ("=", false),
+        ] {
+            assert_eq!(is_configuration(&format!("{before}{layout}")), is, "{before}");
+        }
+    }
+}

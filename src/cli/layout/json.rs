@@ -1,0 +1,107 @@
+//! The same as lines of JSON. Bytes are hexadecimal digits, ranges are `[from, to]`.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+use super::report::Totals;
+use crate::core::units::hex;
+use crate::wire::layout::{Explained, ExplainedField};
+
+/// As many bytes are shown of what is no frame.
+const SHOWN: usize = 64;
+
+pub fn write(value: &Value, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+fn range(range: &Range<usize>) -> Value {
+    json!([range.start, range.end])
+}
+
+fn field(field: &ExplainedField) -> Value {
+    json!({
+        "name": field.name,
+        "type": field.kind,
+        "at": range(&field.at),
+        "bytes": hex(&field.bytes),
+        "value": field.value,
+        "kept": field.kept,
+    })
+}
+
+/// A frame, and which checks would agree where its own are wrong.
+pub fn frame(frame: &Explained, alike: &[String]) -> Value {
+    let verdict = match (frame.is_right(), frame.is_taken(), frame.checks.is_empty()) {
+        (false, ..) => "wrong",
+        (true, false, _) => "refused",
+        (true, true, true) => "unchecked",
+        (true, true, false) => "right",
+    };
+    let checks: Vec<Value> = frame
+        .checks
+        .iter()
+        .map(|check| {
+            json!({
+                "is": check.name,
+                "over": range(&check.over),
+                "at": range(&check.at),
+                "bytes": hex(&check.stands),
+                "expected": hex(&check.expected),
+                "right": check.is_right,
+            })
+        })
+        .collect();
+    let answer = |answer: &Option<Result<Vec<u8>, String>>| {
+        answer.as_ref().and_then(|answer| answer.as_ref().ok()).map(|bytes| hex(bytes))
+    };
+    let why = [frame.topic.as_ref().err(), frame.key.as_ref().err()].into_iter().flatten().next();
+    let why = why.filter(|_| frame.publish);
+    let why = why.or_else(|| frame.reply.as_ref().and_then(|reply| reply.as_ref().err()));
+    json!({
+        "frame": range(&frame.at),
+        "shape": frame.shape,
+        "verdict": verdict,
+        "unescaped": frame.unescaped.as_ref().map(|bytes| hex(bytes)),
+        "bounds": frame.frame.iter().map(field).collect::<Vec<_>>(),
+        "fields": frame.fields.iter().map(field).collect::<Vec<_>>(),
+        "checks": checks,
+        "would_agree": alike,
+        "publish": frame.publish,
+        "topic": frame.topic.as_ref().ok().filter(|_| frame.publish),
+        "key": frame.key.as_ref().ok().filter(|_| frame.publish),
+        "reply": answer(&frame.reply),
+        "refuse": answer(&frame.refuse),
+        "refused_because": why,
+    })
+}
+
+pub fn malformed(at: u64, bytes: &[u8], why: &str, shape: Option<&str>, looks_like: Option<&str>) -> Value {
+    let bytes = hex(&bytes[..bytes.len().min(SHOWN)]);
+    json!({ "malformed": at, "why": why, "shape": shape, "bytes": bytes, "looks_like": looks_like })
+}
+
+pub fn skipped(from: u64, to: u64) -> Value {
+    json!({ "skipped": [from, to] })
+}
+
+pub fn unfinished(at: u64, bytes: &[u8], least: usize) -> Value {
+    let here = bytes.len();
+    json!({ "unfinished": at, "has": here, "takes": least, "bytes": hex(&bytes[..here.min(SHOWN)]) })
+}
+
+pub fn totals(totals: &Totals) -> Value {
+    json!({ "totals": {
+        "frames": totals.frames,
+        "right": totals.right,
+        "unchecked": totals.unchecked,
+        "wrong": totals.wrong,
+        "refused": totals.refused,
+        "malformed": totals.malformed,
+        "skipped_bytes": totals.skipped,
+        "unfinished_bytes": totals.unfinished,
+        "bytes": totals.bytes,
+    }})
+}
