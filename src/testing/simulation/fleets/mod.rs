@@ -323,7 +323,8 @@ impl<'a> Fleet<'a> {
 #[test]
 fn devices_are_answered_in_order_whatever_happens() {
     let only = std::env::var("FRAMEGATE_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
-    let seeds = only.map_or(0..3_000, |seed| seed..seed + 1);
+    let many = std::env::var("FRAMEGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3_000);
+    let seeds = only.map_or(0..many, |seed| seed..seed + 1);
     let mut covered = Covered::default();
     for seed in seeds {
         let run = || Fleet::new(Dice::from_seed(seed), false).run();
