@@ -10,9 +10,10 @@ use crate::core::memory::{Buffer, Share};
 use crate::gateway::conn::Conn;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::dialect::{Dialect, LargeBytes};
+use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::layout::{Converted, Cut, Cutter, Layout, Layouts, Malformed, Run, Spot, shown};
+use crate::wire::layout::{Converted, Cut, Cutter, Layout, Malformed, Run, Spot, shown};
 
 /// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
 const HEAD: usize = 64;
@@ -88,7 +89,7 @@ impl Ingress {
                 Cut::Malformed(malformed) => {
                     if foreign.notice.is_none() {
                         let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, &ctx.layouts, layout, malformed, bytes));
+                        foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, bytes));
                     }
                     if !layout.scans() {
                         foreign.fault = Some(malformed);
@@ -231,7 +232,7 @@ fn cut_large<N: Net, P>(
         cut => {
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
             let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
-            foreign.notice = Some(notice(conn.peer, &ctx.layouts, layout, malformed, &large.bytes));
+            foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, &large.bytes));
             if layout.scans() {
                 // So many bytes were no frame: what begins within them is not looked for.
                 ctx.ledger.bytes_skipped += total as u64;
@@ -245,17 +246,22 @@ fn cut_large<N: Net, P>(
     ReadOutcome::Foreign(Box::new(foreign))
 }
 
-/// What is said where a stream cannot be cut.
-fn notice(
+/// What is said where a stream cannot be cut; nothing where it would only be counted.
+fn notice<N, P>(
     peer: SocketAddr,
-    layouts: &Layouts,
+    ctx: &Ctx<N, P>,
     layout: &Layout,
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {
+    if !ctx.notices.is_due(Notice::Layout, ctx.now) {
+        return String::new();
+    }
     let (name, first) = (layout.name(), shown(bytes));
-    let like =
-        layouts.likeness(layout, bytes).map_or(String::new(), |like| format!(", which looks like {like}"));
+    let like = ctx
+        .layouts
+        .likeness(layout, bytes)
+        .map_or(String::new(), |like| format!(", which looks like {like}"));
     let then = if layout.scans() { "the next start is looked for" } else { "it is closed" };
     format!("{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}")
 }

@@ -46,6 +46,11 @@ pub struct Notices {
 }
 
 impl Notices {
+    /// Whether a message of a kind would be logged now: where making it costs something.
+    pub fn is_due(&self, kind: Notice, now: Instant) -> bool {
+        self.last.get(&kind).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= NOTICE_EVERY)
+    }
+
     /// Logs `message`, unless one of its kind was logged a moment ago: then it is counted, and the
     /// next line says how many there were.
     pub fn say(&mut self, kind: Notice, level: Level, now: Instant, message: impl Display) {
