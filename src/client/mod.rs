@@ -19,7 +19,7 @@ mod subscriber;
 mod window;
 
 pub use backoff::Backoff;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", not(without_cli)))]
 pub(crate) use connect::connect_within;
 pub use error::Error;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
