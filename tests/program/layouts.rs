@@ -1,5 +1,6 @@
 //! The program with listeners that have layouts: how they are given, and what a device that was answered can rely on.
 
+use crate::stored_frames::each_stored;
 use crate::support;
 
 use std::collections::HashSet;
@@ -11,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use framegate::wire::{Decoder, Kind, Rules, Scheme};
 use support::PATIENCE;
 use support::process::Process;
 
@@ -71,27 +71,12 @@ fn send(address: &str, first: u64) -> Vec<u64> {
 
 /// The numbers of all stored frames, each intact and as it was sent.
 fn stored(store: &Path) -> HashSet<u64> {
-    let mut tail = Command::new(PROGRAM);
-    tail.args(["tail", "--format", "raw", "--store"]).arg(store);
-    let output = tail.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: false });
-    let (mut found, mut rest) = (HashSet::new(), &output.stdout[..]);
-    loop {
-        while let Some(got) = decoder.next_frame().expect("frames") {
-            assert!(got.is_intact(&Scheme::Sha256) && got.header.kind == Kind::Data);
-            assert_eq!(got.payload(), frame(got.header.key));
-            assert!(found.insert(got.header.key), "a frame is stored twice");
-        }
-        if rest.is_empty() {
-            return found;
-        }
-        let spare = decoder.spare();
-        let n = spare.len().min(rest.len());
-        spare[..n].copy_from_slice(&rest[..n]);
-        decoder.advance(n);
-        rest = &rest[n..];
-    }
+    let mut found = HashSet::new();
+    each_stored(store, |got| {
+        assert_eq!(got.payload(), frame(got.header.key));
+        assert!(found.insert(got.header.key), "a frame is stored twice");
+    });
+    found
 }
 
 #[test]

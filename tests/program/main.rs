@@ -37,6 +37,8 @@ mod skips;
 mod store_crash;
 #[cfg(unix)]
 mod stored;
+#[cfg(unix)]
+mod stored_frames;
 #[cfg(target_os = "linux")]
 mod subscriptions;
 #[cfg(target_os = "linux")]

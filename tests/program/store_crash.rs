@@ -1,5 +1,6 @@
 //! The program with a store, killed and out of space: what got OK is there, once, and whole.
 
+use crate::stored_frames::each_stored;
 use crate::support;
 use crate::support::store as http_store;
 
@@ -11,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use framegate::wire::{Header, Scheme, Status, encode};
 use http_store::Store;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::process::Process;
@@ -89,30 +90,13 @@ fn publish(mut client: Client, key: u64) -> Vec<u64> {
 
 /// Every frame of a store as `tail` gives it: how often each key and id is there.
 fn stored(store: &Path) -> HashMap<(u64, u64), usize> {
-    let mut tail = Command::new(PROGRAM);
-    tail.args(["tail", "--format", "raw", "--store"]).arg(store);
-    let Output { stdout, stderr, status } = tail.output().unwrap();
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: false });
     let mut found = HashMap::new();
-    let mut rest = &stdout[..];
-    loop {
-        while let Some(frame) = decoder.next_frame().expect("frames") {
-            let Header { key, id, .. } = frame.header;
-            assert!(frame.is_intact(&Scheme::Sha256));
-            assert_eq!(frame.header.kind, Kind::Data);
-            assert_eq!(frame.payload(), payload((id * 97 % 900) as usize, id as usize));
-            *found.entry((key, id)).or_default() += 1;
-        }
-        if rest.is_empty() {
-            return found;
-        }
-        let spare = decoder.spare();
-        let n = spare.len().min(rest.len());
-        spare[..n].copy_from_slice(&rest[..n]);
-        decoder.advance(n);
-        rest = &rest[n..];
-    }
+    each_stored(store, |frame| {
+        let Header { key, id, .. } = frame.header;
+        assert_eq!(frame.payload(), payload((id * 97 % 900) as usize, id as usize));
+        *found.entry((key, id)).or_default() += 1;
+    });
+    found
 }
 
 fn verifies(store: &Path) {

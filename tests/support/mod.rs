@@ -10,10 +10,11 @@ pub mod store;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use framegate::gateway::Config;
 use framegate::gateway::ledger::Ledger;
+use framegate::gateway::snapshot::Snapshot;
 use framegate::gateway::{Control, Gateway};
 use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
 
@@ -175,6 +176,19 @@ impl Client {
     /// Sends nothing more.
     pub fn end(&mut self) {
         self.socket.shutdown(Shutdown::Write).expect("it is open");
+    }
+}
+
+/// Looks at the gateway until it is as wanted.
+pub fn look_until(gateway: &Running, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let began = Instant::now();
+    loop {
+        let snapshot = gateway.control().describe(false).expect("it runs");
+        if is_so(&snapshot) {
+            return snapshot;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} never came");
+        std::thread::yield_now();
     }
 }
 

@@ -8,6 +8,7 @@ use super::answers::Intake;
 use super::log_lines::{About, LogLines};
 use super::processes::{CLOSED_GRACE, Life, RUNS, Running};
 use super::{Downstream, Handlers};
+use crate::core::backoff::Backoff;
 use crate::core::limits::{HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::observe::notices::Notice;
@@ -189,7 +190,7 @@ impl<N: Net> Handlers<N> {
 fn pause(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
-        n => (HANDLER_PAUSE_FIRST * 2u32.saturating_pow(n - 1)).min(HANDLER_PAUSE_MAX),
+        failures => Backoff::new(HANDLER_PAUSE_FIRST, HANDLER_PAUSE_MAX).after(failures),
     }
 }
 

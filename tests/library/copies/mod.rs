@@ -14,7 +14,7 @@ use framegate::gateway::snapshot::Snapshot;
 use framegate::gateway::{BadDigestPolicy, Config, Pressure};
 use framegate::runtime::handler::{Answer, Call};
 use framegate::wire::{Header, Kind, Status};
-use support::{Client, PATIENCE, Running, data, payload, reset, silent, start, start_with};
+use support::{Client, PATIENCE, Running, data, look_until, payload, reset, silent, start, start_with};
 
 /// A lease, or a window, that does not end in a test.
 const LONG: Duration = Duration::from_secs(3600);
@@ -43,16 +43,4 @@ fn sent_again(gateway: &Running, bytes: &[u8]) -> Client {
 fn says_nothing_yet(client: &mut Client) {
     client.send(Header { id: 7_777, ..Header::new(Kind::Ping) }, b"", b"");
     assert_eq!(told(client).0, 7_777, "it was answered too early");
-}
-
-fn look_until(gateway: &Running, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {
-    let began = std::time::Instant::now();
-    loop {
-        let snapshot = gateway.control().describe(false).expect("it runs");
-        if is_so(&snapshot) {
-            return snapshot;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} never came");
-        std::thread::yield_now();
-    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use framegate::gateway::Config;
 use framegate::gateway::control::Setting;
@@ -17,23 +17,10 @@ use framegate::wire::{Header, Kind, Status};
 
 use super::options;
 use super::store::{Act, OK, PATIENCE, Store};
-use super::support::{Client, Running, data, silent, start_with};
+use super::support::{Client, Running, data, look_until, silent, start_with};
 
 fn start(config: Config, options: Options) -> Running {
     start_with(config, |gateway| gateway.with_sink(|wake| HttpSink::start(options, wake)).expect("a store"))
-}
-
-/// Looks at the gateway until it is as wanted.
-fn look_until(gateway: &Running, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {
-    let began = Instant::now();
-    loop {
-        let snapshot = gateway.control().describe(false).expect("it runs");
-        if is_so(&snapshot) {
-            return snapshot;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} never came");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
