@@ -84,8 +84,8 @@ impl Out<'_> {
             ],
         )?;
         let name = "framegate_messages_reassembled";
-        self.counter(name, "Messages reassembled from fragments", ledger.wholes)?;
-        self.counter("framegate_wholes", &deprecated(name, "_total"), ledger.wholes)?;
+        self.counter(name, "Messages reassembled from fragments", ledger.reassembled)?;
+        self.counter("framegate_wholes", &deprecated(name, "_total"), ledger.reassembled)?;
         let parts = &snapshot.parts;
         let names = ("framegate_open_keys", "framegate_messages_incomplete");
         self.renamed(names, "Incomplete messages", parts.keys.now)?;
@@ -274,13 +274,13 @@ impl Out<'_> {
     /// Nothing where there is no sink.
     fn sinks(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let Some(sinks) = &snapshot.sinks else { return Ok(()) };
-        let sunk = &snapshot.ledger.sunk;
-        let fates = [([("fate", "confirmed")], sunk.confirmed), ([("fate", "refused")], sunk.refused)];
+        let given = &snapshot.ledger.to_sinks;
+        let fates = [([("fate", "confirmed")], given.confirmed), ([("fate", "refused")], given.refused)];
         let name = "framegate_sink_frames";
         self.counters(name, "Frames given to the sinks, by their outcome there", fates)?;
         self.counters("framegate_sunk", &deprecated(name, "_total"), fates)?;
         let names = ("framegate_sunk_unconfirmed", "framegate_sink_pending_frames");
-        self.renamed(names, "Frames given to the sinks and not acknowledged yet", sunk.unconfirmed())?;
+        self.renamed(names, "Frames given to the sinks and not acknowledged yet", given.unconfirmed())?;
         let names = ("framegate_sunk_oldest_seconds", "framegate_sink_oldest_pending_seconds");
         self.renamed(names, "How long the oldest of them has been pending", sinks.oldest.as_secs_f64())?;
         let each = || sinks.each.iter().map(|sink| ([("sink", sink.name)], sink));

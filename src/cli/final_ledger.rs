@@ -51,7 +51,7 @@ impl FinalLedger {
                     "a second signal ends it at once, with exit code {code}: the ledger is cut short, with {} not finished \
                      and {} not confirmed by the sinks",
                     many(ledger.in_flight(), "frame"),
-                    many(ledger.sunk.unconfirmed(), "frame")
+                    many(ledger.to_sinks.unconfirmed(), "frame")
                 ));
                 // Nobody may be left to read it.
                 let _ = self.print(&snapshot.ledger);

@@ -57,7 +57,7 @@ fn line(snapshot: &Snapshot) -> String {
         add(&mut out, format_args!(" ({held}, {bytes}, oldest {})", about(parts.oldest)));
     }
     if let Some(sinks) = &snapshot.sinks {
-        let frames = snapshot.ledger.sunk.unconfirmed();
+        let frames = snapshot.ledger.to_sinks.unconfirmed();
         let frames = many(frames, "frame");
         add(&mut out, format_args!(", not confirmed {frames} (oldest {})", about(sinks.oldest)));
         for sink in &sinks.each {
@@ -77,7 +77,7 @@ fn add(out: &mut String, text: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::ledger::{Ledger, Sunk};
+    use crate::gateway::ledger::{Ledger, ToSinks};
     use crate::gateway::snapshot::{
         CallsUse, MemoryUse, PartsUse, Phase, Queues, SinkUse, SinksUse, Stages, WorkersUse,
     };
@@ -111,7 +111,7 @@ mod tests {
         snapshot.parts.keys.now = 4;
         snapshot.parts.bytes.now = 2048;
         (snapshot.parts.held, snapshot.parts.oldest) = (5, Duration::from_micros(2_100_900));
-        snapshot.ledger.sunk = Sunk { put: 12, confirmed: 8, ..Sunk::default() };
+        snapshot.ledger.to_sinks = ToSinks { put: 12, confirmed: 8, ..ToSinks::default() };
         let store =
             SinkUse { name: "store", lag_bytes: 900, trouble: Some("no room".into()), ..SinkUse::default() };
         let http = SinkUse { name: "http", ..SinkUse::default() };

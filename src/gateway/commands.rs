@@ -77,7 +77,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             true => (self.conns.staged().waiting, 0),
             false => (0, self.conns.staged().waiting),
         };
-        let unconfirmed = self.ctx.ledger.sunk.unconfirmed();
+        let unconfirmed = self.ctx.ledger.to_sinks.unconfirmed();
         Paused { quiet: self.is_quiet(), in_flight, unconfirmed, queued, parked, held }
     }
 

@@ -78,7 +78,7 @@ pub struct Paused {
     pub queued: u64,
     /// Frames of connections that wait for room for a part.
     pub parked: u64,
-    /// Parts that are held until their wholes are there.
+    /// Fragments that are held until their messages are complete.
     pub held: u64,
 }
 

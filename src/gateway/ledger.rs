@@ -1,7 +1,7 @@
 //! What became of every frame.
 //!
 //! Every frame that was read has exactly one fate, and at any moment
-//! `read + wholes = in flight + delivered + control + rejected + assembled + dropped + undelivered`.
+//! `read + reassembled = in flight + delivered + control + rejected + assembled + dropped + undelivered`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,10 +25,10 @@ pub struct Ledger {
     pub control: u64,
     /// Refused, by status.
     pub rejected: Rejected,
-    /// Parts that became wholes.
+    /// Fragments of which messages were put together.
     pub assembled: u64,
-    /// Wholes put together of them; each has a fate of its own.
-    pub wholes: u64,
+    /// Messages put together of them; each has a fate of its own.
+    pub reassembled: u64,
     /// Dropped for a subscriber that was too slow (and written to others, where there were others).
     pub dropped: u64,
     /// Not written to a subscriber whose connection ended first, or not distributed since their own
@@ -57,14 +57,14 @@ pub struct Ledger {
     /// Frames that handlers had, by how they answered.
     pub calls: Calls,
     /// Frames that were put into the sinks, where there are some.
-    pub sunk: Sunk,
+    pub to_sinks: ToSinks,
     /// How many sinks there are.
     pub sinks: u64,
 }
 
 /// Distributed frames by what the sinks said of them: what is put and neither is not confirmed yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Sunk {
+pub struct ToSinks {
     /// Put into every sink.
     pub put: u64,
     /// Confirmed by every sink.
@@ -73,7 +73,7 @@ pub struct Sunk {
     pub refused: u64,
 }
 
-impl Sunk {
+impl ToSinks {
     /// Frames on which some sink has not answered.
     pub fn unconfirmed(&self) -> u64 {
         self.put - self.confirmed - self.refused
@@ -184,12 +184,12 @@ impl Serialize for Rejected {
 impl Ledger {
     /// Frames that have no fate yet: with a worker, waiting for their turn, or in an outbox.
     pub fn in_flight(&self) -> u64 {
-        self.read + self.wholes - self.fates()
+        self.read + self.reassembled - self.fates()
     }
 
     /// Whether every frame read has its fate.
     pub fn is_balanced(&self) -> bool {
-        self.read + self.wholes == self.fates()
+        self.read + self.reassembled == self.fates()
     }
 
     /// What was accepted and is not done, since the time to drain was over: frames that no handler has answered, and
@@ -197,7 +197,7 @@ impl Ledger {
     pub fn left_by_drain(&self) -> Option<String> {
         let left = [
             (self.unanswered, "not answered by a handler"),
-            (self.sunk.unconfirmed(), "not confirmed by the sinks"),
+            (self.to_sinks.unconfirmed(), "not confirmed by the sinks"),
         ];
         let said = left.iter().filter(|(count, _)| *count > 0);
         let said: Vec<String> =
@@ -228,8 +228,8 @@ impl Ledger {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "frames: read {}", self.read)?;
-        if self.wholes > 0 {
-            write!(f, " + reassembled {}", self.wholes)?;
+        if self.reassembled > 0 {
+            write!(f, " + reassembled {}", self.reassembled)?;
         }
         write!(f, " = delivered {}", self.delivered)?;
         if self.unmatched > 0 {
@@ -263,8 +263,8 @@ impl fmt::Display for Ledger {
             }
         }
         if self.sinks > 0 {
-            let Sunk { put, confirmed, refused } = self.sunk;
-            let open = self.sunk.unconfirmed();
+            let ToSinks { put, confirmed, refused } = self.to_sinks;
+            let open = self.to_sinks.unconfirmed();
             write!(
                 f,
                 "\nsinks: put {put} = confirmed {confirmed} + refused {refused} + not confirmed {open}"
@@ -322,8 +322,8 @@ mod tests {
         assert!(nothing.to_string().contains(line), "{nothing}");
         assert!(!Ledger::default().to_string().contains("sinks"));
         assert_eq!(nothing.left_by_drain(), None);
-        let sunk = Sunk { put: 3, confirmed: 1, refused: 0 };
-        let left = Ledger { read: 1, undelivered: 1, unanswered: 1, sunk, ..nothing };
+        let to_sinks = ToSinks { put: 3, confirmed: 1, refused: 0 };
+        let left = Ledger { read: 1, undelivered: 1, unanswered: 1, to_sinks, ..nothing };
         assert!(left.to_string().contains(" + undelivered 1 (waiting for a handler 1)\n"), "{left}");
         let said = "1 frame not answered by a handler, 2 frames not confirmed by the sinks";
         assert_eq!(left.left_by_drain().as_deref(), Some(said));

@@ -215,8 +215,8 @@ function because(peer) {
 
 function showLedger(ledger, hasSinks) {
   const terms = [
-    ["read", ledger.read, ""], ...(ledger.wholes ? [["reassembled", ledger.wholes, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
-    ["rejected", ledger.rejected_total, "+"], ...(ledger.wholes ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
+    ["read", ledger.read, ""], ...(ledger.reassembled ? [["reassembled", ledger.reassembled, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
+    ["rejected", ledger.rejected_total, "+"], ...(ledger.reassembled ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
     ["undelivered", ledger.undelivered, "+"], ["in flight", ledger.in_flight, "+"],
   ];
   $("ledger").replaceChildren(...terms.map(([name, value, sign]) => {
@@ -229,7 +229,7 @@ function showLedger(ledger, hasSinks) {
     term.append(element("dt", "", name), number);
     return term;
   }));
-  const came = ledger.read + (ledger.wholes ?? 0);
+  const came = ledger.read + (ledger.reassembled ?? 0);
   const sum = terms.filter(([name]) => name !== "read" && name !== "reassembled").reduce((all, [, value]) => all + value, 0);
   $("balance").className = `note ${sum === came ? "good" : "bad"}`;
   $("balance").textContent = sum === came ? "✓ balanced" : `✕ off by ${count(came - sum)}`;

@@ -67,7 +67,7 @@ fn ledger(ledger: &Value, has_sinks: bool, out: &mut String) {
         format_args!(
             "\nframes: read {}{} = delivered {} + control {} + rejected {}{} + dropped {} + undelivered {} + in flight {}",
             count("read"),
-            some("wholes", "reassembled"),
+            some("reassembled", "reassembled"),
             count("delivered"),
             count("control"),
             count("rejected_total"),
@@ -251,8 +251,8 @@ fn sinks(status: &Value, out: &mut String) {
     if all.is_empty() {
         return;
     }
-    let sunk = &status["ledger"]["sunk"];
-    let [put, confirmed, refused] = ["put", "confirmed", "refused"].map(|name| number(&sunk[name]));
+    let given = &status["ledger"]["to_sinks"];
+    let [put, confirmed, refused] = ["put", "confirmed", "refused"].map(|name| number(&given[name]));
     line(out, format_args!("\nsinks: frames put {put}, confirmed {confirmed}, refused {refused}"));
     for sink in all {
         let name = sink_name(sink["name"].as_str().unwrap_or("?"));

@@ -263,7 +263,7 @@ pub const PRODUCT_RESERVE: usize = 4;
 /// millisecond, and they grow one after another.
 pub const PART_SHARDS: usize = bound(256, 2);
 
-/// 16 MiB of wholes whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
+/// 16 MiB of reassembled messages whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
 /// is faster than hashing, and without a bound they would fill the memory.
 pub const WHOLES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
 

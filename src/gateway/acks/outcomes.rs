@@ -53,7 +53,7 @@ impl Acks {
         body: &Body,
         frames: u32,
     ) {
-        ctx.ledger.sunk.put += u64::from(frames);
+        ctx.ledger.to_sinks.put += u64::from(frames);
         self.sinks.enqueue(ticket, id.key(), body, frames, ctx.now);
     }
 
@@ -150,8 +150,8 @@ impl Acks {
         let done = pending.done();
         let Pending { frames, refusal, replies, digests, message, .. } = pending;
         {
-            let sunk = &mut ctx.ledger.sunk;
-            let fate = if refusal.is_none() { &mut sunk.confirmed } else { &mut sunk.refused };
+            let given = &mut ctx.ledger.to_sinks;
+            let fate = if refusal.is_none() { &mut given.confirmed } else { &mut given.refused };
             *fate += u64::from(frames);
         }
         if let (Some(dedup), Some(_)) = (&mut self.dedup, &refusal) {

@@ -50,7 +50,7 @@ pub(super) fn check(
                     came.push(received.items.iter().filter(|item| is(item, name)).count());
                 }
             }
-            if run.gate.ledger().sunk.unconfirmed() == 0 {
+            if run.gate.ledger().to_sinks.unconfirmed() == 0 {
                 let of =
                     |told: &[super::shelf::Told]| told.iter().filter(|told| is(&told.item, name)).count();
                 came.extend(run.shelves.iter().map(|shelf| of(&shelf.borrow().told)));

@@ -154,7 +154,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
         sink.borrow_mut().go_on(&mut super::dice::Dice::from_seed(1));
         scene.turns(2);
     }
-    assert_eq!(scene.gate.ledger().sunk.confirmed, read + 1);
+    assert_eq!(scene.gate.ledger().to_sinks.confirmed, read + 1);
     let (replies, is_cut) = scene.read_all(stays);
     assert!(!is_cut && replies.len() == 1 && replies[0].status == Status::Ok as u16, "{replies:?}");
     assert_eq!(scene.gate.ledger().connections.closed, 4_000);

@@ -102,7 +102,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             ledger.calls.repeated,
             run.stuck_turns,
         ],
-        sunk: [ledger.sunk.confirmed, ledger.sunk.refused, ledger.sunk.unconfirmed()],
+        sunk: [ledger.to_sinks.confirmed, ledger.to_sinks.refused, ledger.to_sinks.unconfirmed()],
         shelved: [
             run.shelves.iter().map(|shelf| shelf.borrow().groups).sum(),
             run.shelves.iter().map(|shelf| shelf.borrow().troubles).sum(),
@@ -110,7 +110,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             run.shelves.iter().map(|shelf| shelf.borrow().mended).sum(),
         ],
         wholes: [
-            ledger.wholes,
+            ledger.reassembled,
             if run.rules.handlers { 0 } else { run.workers.borrow().wholes },
             run.shelves.iter().map(|shelf| shelf.borrow().wholes.len() as u64).sum(),
             run.parked_turns,

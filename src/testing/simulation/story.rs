@@ -67,7 +67,7 @@ pub(super) fn check<'a>(
     let shelves: Vec<_> = run.shelves.iter().map(|shelf| shelf.borrow()).collect();
     let told: Vec<&[Told]> = shelves.iter().map(|shelf| &shelf.told[..]).collect();
     // At the end of a drain, what a sink had no room for is forgotten.
-    let all_put = run.gate.ledger().sunk.unconfirmed() == 0;
+    let all_put = run.gate.ledger().to_sinks.unconfirmed() == 0;
     let mut story = Story { run, places: places(run), peers: HashMap::new(), stands: HashMap::new() };
     for told in &told {
         story.check_filing(told);
@@ -297,9 +297,12 @@ fn check_ledger(run: &Simulation<'_>, told: &[&[Told]], shelves: &[Ref<'_, Shelf
     let is_refused = |ticket: &u64| shelves.iter().any(|shelf| shelf.refused_tickets.contains(ticket));
     let refused: u64 =
         tickets.iter().filter(|(ticket, _)| is_refused(ticket)).map(|(_, frames)| *frames).sum();
-    let sunk = run.gate.ledger().sunk;
-    assert!(put <= sunk.put && (put == sunk.put || !all_put), "7: the sinks have {put} frames of {sunk:?}");
-    assert!(!all_put || refused == sunk.refused, "7: the sinks refused {refused} frames of {sunk:?}");
+    let given = run.gate.ledger().to_sinks;
+    assert!(
+        put <= given.put && (put == given.put || !all_put),
+        "7: the sinks have {put} frames of {given:?}"
+    );
+    assert!(!all_put || refused == given.refused, "7: the sinks refused {refused} frames of {given:?}");
 }
 
 /// Whoever is told that a sink has refused a frame, or the message that a fragment is in, is told what is so.

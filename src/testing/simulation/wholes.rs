@@ -70,7 +70,7 @@ impl Known {
             self.all.iter().filter(|(whole, _)| of_these(whole)).map(|(_, times)| *times as u64).sum::<u64>()
         };
         let got: u64 = got.values().map(|times| *times as u64).sum();
-        (count(true) - got, run.gate.ledger().wholes - count(false) - got)
+        (count(true) - got, run.gate.ledger().reassembled - count(false) - got)
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl F
         whole.iter().for_each(|&part| *known.within.entry(part).or_default() += times);
     }
     // What a sink gave no word on in time is not known to be there.
-    known.stored = !run.shelves.is_empty() && run.gate.ledger().sunk.unconfirmed() == 0;
+    known.stored = !run.shelves.is_empty() && run.gate.ledger().to_sinks.unconfirmed() == 0;
     for (wholes, shelf) in stored.iter().zip(&run.shelves).filter(|_| known.stored) {
         let refused = |whole: &Whole| match run.rules.dedup {
             true => refused_by(run, &shelf.borrow().wholes, whole),
@@ -148,12 +148,12 @@ pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl F
     let ledger = run.gate.ledger();
     let count: usize = known.all.values().sum();
     let parts: usize = known.all.iter().map(|(whole, times)| whole.len() * times).sum();
-    assert!(count as u64 <= ledger.wholes && parts as u64 <= ledger.assembled);
+    assert!(count as u64 <= ledger.reassembled && parts as u64 <= ledger.assembled);
     // What sinks have refused is put together again for them.
     let once =
         !run.rules.dedup || run.shelves.iter().all(|shelf| shelf.borrow().wholes.iter().all(|(_, is)| *is));
     if known.has_all() && once {
-        assert_eq!((count as u64, parts as u64), (ledger.wholes, ledger.assembled), "4: {ledger}");
+        assert_eq!((count as u64, parts as u64), (ledger.reassembled, ledger.assembled), "4: {ledger}");
     }
     known
 }

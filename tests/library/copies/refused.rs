@@ -33,8 +33,8 @@ fn check_refused_by_one(add: impl FnOnce(framegate::gateway::Gateway) -> framega
     assert_eq!((subscriber.next().bytes, subscriber.next().bytes), (bytes, other));
     drop(subscriber);
     let ledger = gateway.stop();
-    let sunk = ledger.sunk;
-    assert_eq!((sunk.put, sunk.confirmed, sunk.refused), (4, 2, 2), "{ledger}");
+    let given = ledger.to_sinks;
+    assert_eq!((given.put, given.confirmed, given.refused), (4, 2, 2), "{ledger}");
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn what_one_sink_refuses_is_told_before_the_other_has_spoken() {
     says_nothing_yet(&mut publisher);
     drop((publisher, copy, again));
     let ledger = gateway.stop();
-    let sunk = ledger.sunk;
-    assert_eq!((sunk.put, sunk.confirmed, sunk.refused), (2, 1, 1), "{ledger}");
+    let given = ledger.to_sinks;
+    assert_eq!((given.put, given.confirmed, given.refused), (2, 1, 1), "{ledger}");
 }
 
 /// What a handler made and the store had before a restart is known once, as that of one frame.
@@ -122,7 +122,7 @@ fn what_a_handler_makes_of_another_frame_is_another_though_it_looks_the_same() {
         assert_eq!(told(&mut sent_again(&gateway, bytes)).1, status);
     }
     let ledger = gateway.stop();
-    assert_eq!((ledger.sunk.put, ledger.sunk.confirmed), (1, 1), "{ledger}");
+    assert_eq!((ledger.to_sinks.put, ledger.to_sinks.confirmed), (1, 1), "{ledger}");
 }
 
 #[test]
@@ -197,6 +197,6 @@ fn a_message_that_one_sink_refused_goes_to_that_one_when_its_fragments_come_agai
     assert_eq!([told(&mut publisher).1, told(&mut publisher).1], [Status::Ok; 2]);
     assert_eq!(subscriber.next().bytes, subscriber.next().bytes);
     let ledger = gateway.stop();
-    assert_eq!((ledger.wholes, ledger.assembled), (4, 8), "{ledger}");
+    assert_eq!((ledger.reassembled, ledger.assembled), (4, 8), "{ledger}");
     assert!(subscriber.rest().iter().all(|got| got.status().is_some()), "each came once");
 }

@@ -56,7 +56,7 @@ fn ok_is_what_the_store_says() {
     }
     drop((publisher, subscriber));
     let ledger = gateway.stop();
-    assert_eq!((ledger.sunk.put, ledger.sunk.confirmed, ledger.sunk.refused), (4, 2, 2));
+    assert_eq!((ledger.to_sinks.put, ledger.to_sinks.confirmed, ledger.to_sinks.refused), (4, 2, 2));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn publishers_wait_for_the_store() {
     store.wait_for(100);
     assert_eq!(store.log().busy_max, 100);
     // It has what the queue takes, and the rest of what it had read already.
-    let put = snapshot.ledger.sunk.put;
+    let put = snapshot.ledger.to_sinks.put;
     assert!((10_000..15_000).contains(&put), "{put}");
     let sink = &snapshot.sinks.as_ref().unwrap().each[0];
     assert_eq!((sink.name, sink.lag), ("http", put));
@@ -91,7 +91,7 @@ fn publishers_wait_for_the_store() {
     publisher.end();
     assert!(publisher.rest().is_empty());
     let ledger = gateway.stop();
-    assert_eq!((ledger.sunk.confirmed, ledger.sunk.refused), (FRAMES as u64, 0));
+    assert_eq!((ledger.to_sinks.confirmed, ledger.to_sinks.refused), (FRAMES as u64, 0));
     let log = store.log();
     assert_eq!((log.requests, log.seen.len()), (FRAMES, FRAMES));
     assert!(log.busy_max <= 150);
@@ -129,7 +129,7 @@ fn a_copy_is_told_what_becomes_of_the_first_with_a_handler() {
         assert_eq!(store.times("x"), seen);
         drop(publishers);
         let ledger = gateway.stop();
-        assert_eq!(ledger.sunk.put, seen as u64);
+        assert_eq!(ledger.to_sinks.put, seen as u64);
     }
 }
 
@@ -145,7 +145,7 @@ fn draining_waits_for_the_store() {
     let told: Vec<_> = publisher.rest().iter().map(|frame| (frame.header.id, frame.status())).collect();
     assert_eq!(told[0], (1, Some(Status::Ok)));
     let ledger = gateway.stop();
-    assert_eq!(ledger.sunk.confirmed, 1);
+    assert_eq!(ledger.to_sinks.confirmed, 1);
 }
 
 /// A store in a process of its own, which can be killed: it notes a key before it answers.
@@ -216,7 +216,7 @@ fn a_store_that_is_killed_has_what_was_confirmed() {
     let trouble = |snapshot: &Snapshot| snapshot.sinks.as_ref().unwrap().each[0].trouble.is_some();
     look_until(&gateway, "trouble", trouble);
     // Of what the gateway knows to be stored, nothing was lost with the process.
-    let known = gateway.control().describe(false).unwrap().ledger.sunk;
+    let known = gateway.control().describe(false).unwrap().ledger.to_sinks;
     assert!(known.confirmed < FRAMES && known.refused == 0, "{known:?}");
     assert!(has().len() as u64 >= known.confirmed, "{} of {known:?}", has().len());
 
@@ -227,7 +227,7 @@ fn a_store_that_is_killed_has_what_was_confirmed() {
     assert_eq!((confirmed.len() as u64, has.len() as u64), (FRAMES, FRAMES));
     drop(publisher);
     let ledger = gateway.stop();
-    assert_eq!((ledger.sunk.confirmed, ledger.sunk.refused), (FRAMES, 0));
+    assert_eq!((ledger.to_sinks.confirmed, ledger.to_sinks.refused), (FRAMES, 0));
     store.kill().unwrap();
     store.wait().unwrap();
 }

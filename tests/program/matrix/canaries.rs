@@ -108,8 +108,8 @@ fn story() -> Story {
     };
     let bodies = ["Po1", "Po2", "Po3", "PoABCD"];
     let ledger = json!({
-        "read": 9, "wholes": 1, "delivered": 4, "control": 3, "rejected": {"BAD_DIGEST": 1}, "assembled": 2,
-        "sunk": {"put": 4, "confirmed": 4, "refused": 0},
+        "read": 9, "reassembled": 1, "delivered": 4, "control": 3, "rejected": {"BAD_DIGEST": 1}, "assembled": 2,
+        "to_sinks": {"put": 4, "confirmed": 4, "refused": 0},
     });
     let of = |topic: &[u8]| order.iter().filter(|frame| frame.topic == topic).cloned().collect();
     let stored = Stored {
@@ -185,7 +185,7 @@ fn what_is_missing_in_one_place_is_seen() {
     sees(&["subscriber 1", "to another 1 times"], |story| drop(story.phases[0].watchers[1].got.pop()));
     sees(&["lies there 0 times", "tail --store gives 4"], |story| drop(stored(story).folders[0].1.pop()));
     sees(&["tail --store gives 3"], |story| stored(story).order.truncate(3));
-    sees(&["taken 0 times", "sunk.confirmed"], |story| drop(story.phases[0].posts.pop()));
+    sees(&["taken 0 times", "to_sinks.confirmed"], |story| drop(story.phases[0].posts.pop()));
     sees(&["was not answered"], |story| drop(story.phases[0].lines[0].replies.remove(0)));
 }
 
@@ -300,7 +300,7 @@ fn an_end_that_is_not_in_order_is_seen() {
     sees(&["exit code Some(1)"], |story| story.phases[0].exit = Some(1));
     sees(&["is not balanced"], |story| story.phases[0].ledger.as_mut().expect("a ledger")["read"] = json!(8));
     sees(&["was not confirmed"], |story| {
-        story.phases[0].ledger.as_mut().expect("a ledger")["sunk"]["confirmed"] = json!(3);
+        story.phases[0].ledger.as_mut().expect("a ledger")["to_sinks"]["confirmed"] = json!(3);
     });
     sees(&["in the log"], |story| story.phases[0].log = "[2026 ERROR framegate] it fails".into());
     sees(&["are resident"], |story| story.phases[0].resident = 512 << 20);

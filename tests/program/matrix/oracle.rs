@@ -345,10 +345,10 @@ impl<'a> Oracle<'a> {
             .as_object()
             .map_or(0, |by| by.values().filter_map(serde_json::Value::as_u64).sum());
         let fates = ["delivered", "control", "assembled", "dropped", "undelivered"].map(of);
-        if of("read") + of("wholes") != fates.iter().sum::<u64>() + rejected {
+        if of("read") + of("reassembled") != fates.iter().sum::<u64>() + rejected {
             wrong.push(format!("the ledger is not balanced: {ledger}"));
         }
-        if of("sunk.put") != of("sunk.confirmed") + of("sunk.refused") {
+        if of("to_sinks.put") != of("to_sinks.confirmed") + of("to_sinks.refused") {
             wrong.push(format!("something was not confirmed: {ledger}"));
         }
         let expected = &self.expected[number];
@@ -386,16 +386,16 @@ impl<'a> Oracle<'a> {
             // With a window, a copy may go to the one of two sinks that has refused the first.
             let is_simple = phase.options.dedup == Dedup::Off || phase.options.http.is_none();
             if is_simple && !expected.products.values().any(is_known) {
-                equal("wholes", messages);
+                equal("reassembled", messages);
             }
             if is_simple && (phase.options.store.is_some() || phase.options.http.is_some()) {
-                equal("sunk.put", distributed);
+                equal("to_sinks.put", distributed);
             }
             if is_simple && phase.options.http.is_some() {
                 // One without a key is another world's.
                 let own = phase.posts.iter().filter(|post| !post.digest.is_empty());
                 let taken = own.filter(|post| post.answer == Some(200)).count();
-                equal("sunk.confirmed", taken as u64);
+                equal("to_sinks.confirmed", taken as u64);
             }
             let fates = of("delivered") + of("undelivered") + of("dropped");
             if expected.is_exact && is_simple && fates != distributed {
