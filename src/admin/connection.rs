@@ -9,7 +9,7 @@ use super::head::{self, Framing, Head, Refused};
 use super::heads::{Heads, TooLong};
 use super::request::{self, Content, On, Response};
 use super::routes::{Site, Way};
-use super::seats::Seat;
+use super::slots::Slot;
 use super::steer;
 use crate::core::limits::{
     ADMIN_BODY, ADMIN_LINGER, ADMIN_LINGER_BYTES, ADMIN_REQUEST, ADMIN_RESPONSE, ADMIN_STALL,
@@ -50,12 +50,12 @@ impl<'a> Connection<'a> {
     ///
     /// # Errors
     /// What broke it, or that its time is over.
-    pub fn serve(&mut self, site: &Site, seat: &Seat<'_>) -> io::Result<()> {
+    pub fn serve(&mut self, site: &Site, slot: &Slot<'_>) -> io::Result<()> {
         loop {
             let next = match self.head()? {
                 None => return Ok(()),
                 // It had to go while its request came.
-                Some(_) if !seat.begin() => return Ok(()),
+                Some(_) if !slot.begin() => return Ok(()),
                 Some(Ok(head)) => {
                     self.timed.give(ADMIN_RESPONSE);
                     self.answer(&head, site)?
@@ -66,7 +66,7 @@ impl<'a> Connection<'a> {
                     Next::Linger
                 }
             };
-            let goes_on = seat.end(Instant::now());
+            let goes_on = slot.end(Instant::now());
             match next {
                 Next::Request if goes_on => self.timed.give(ADMIN_REQUEST),
                 Next::Linger if goes_on => return self.linger(),

@@ -25,7 +25,7 @@ mod page;
 mod process;
 mod request;
 mod routes;
-mod seats;
+mod slots;
 mod server;
 mod status;
 mod steer;

@@ -1,7 +1,7 @@
 //! Connections and their threads, all bounded.
 //!
 //! Each connection has a thread, which blocks on its socket until its deadline: there are as many threads as
-//! [seats](super::seats), pages that watch included, and each has a stack of [`ADMIN_STACK`], of which it touches a few
+//! [slots](super::slots), pages that watch included, and each has a stack of [`ADMIN_STACK`], of which it touches a few
 //! pages. One thread more accepts, and one samples.
 
 use std::io;
@@ -16,7 +16,7 @@ use crossbeam::channel::TryRecvError;
 
 use super::connection::Connection;
 use super::routes::Site;
-use super::seats::{Full, Seat, Seats};
+use super::slots::{Full, Slot, Slots};
 use super::watch::Stopped;
 use crate::core::limits::{ACCEPT_BACKOFF, ADMIN_CONNECTIONS, ADMIN_LAST, ADMIN_STACK};
 use crate::core::units::plain;
@@ -27,7 +27,7 @@ use crate::runtime::wake::Panicked;
 #[derive(Debug)]
 pub struct Server {
     acceptor: Acceptor,
-    seats: Seats,
+    slots: Slots,
 }
 
 impl Server {
@@ -38,7 +38,7 @@ impl Server {
     pub fn new(listener: TcpListener) -> io::Result<Server> {
         let acceptor = Acceptor::new(listener)?;
         let waker = acceptor.waker();
-        Ok(Server { acceptor, seats: Seats::new(ADMIN_CONNECTIONS, move || waker.wake()) })
+        Ok(Server { acceptor, slots: Slots::new(ADMIN_CONNECTIONS, move || waker.wake()) })
     }
 
     /// Ends its wait.
@@ -51,7 +51,7 @@ impl Server {
     /// # Errors
     /// Where there is no thread to sample with.
     pub fn run(self, site: &Site, stopped: &Stopped) -> io::Result<()> {
-        let Server { acceptor, seats } = self;
+        let Server { acceptor, slots } = self;
         let waker = acceptor.waker();
         let has_gone = AtomicBool::new(false);
         let has_ended =
@@ -65,7 +65,7 @@ impl Server {
                 has_gone.store(true, Release);
                 waker.wake();
             })?;
-            let mut accepting = Accepting { scope, site, acceptor, seats: &seats, waiting: None };
+            let mut accepting = Accepting { scope, site, acceptor, slots: &slots, waiting: None };
             while !has_ended() {
                 let mut wait = Some(ACCEPT_BACKOFF);
                 guarded("it accepts again", || wait = accepting.turn());
@@ -76,18 +76,18 @@ impl Server {
             }
             drop(accepting);
             site.pages.close();
-            seats.close(ADMIN_LAST);
+            slots.close(ADMIN_LAST);
             Ok(())
         })
     }
 }
 
-/// Connections that come, and the one that waits for a seat. Those behind it wait with the system, in their order.
+/// Connections that come, and the one that waits for a slot. Those behind it wait with the system, in their order.
 struct Accepting<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     site: &'env Site,
     acceptor: Acceptor,
-    seats: &'env Seats,
+    slots: &'env Slots,
     waiting: Option<(Arc<TcpStream>, SocketAddr)>,
 }
 
@@ -110,8 +110,8 @@ impl<'env> Accepting<'_, 'env> {
                 // It may have ended meanwhile.
                 let _ = evicted.shutdown(Shutdown::Both);
             };
-            match self.seats.take(now, evict) {
-                Ok(seat) => self.start(seat, socket, peer),
+            match self.slots.take(now, evict) {
+                Ok(slot) => self.start(slot, socket, peer),
                 Err(Full { until }) => {
                     log::debug!("admin: {peer} waits: all {ADMIN_CONNECTIONS} connections are taken");
                     self.waiting = Some((socket, peer));
@@ -128,11 +128,11 @@ impl<'env> Accepting<'_, 'env> {
     }
 
     /// Serves a connection from a thread of its own.
-    fn start(&self, seat: Seat<'env>, socket: Arc<TcpStream>, peer: SocketAddr) {
+    fn start(&self, slot: Slot<'env>, socket: Arc<TcpStream>, peer: SocketAddr) {
         let site = self.site;
         let serve = move || {
             let mut ended = Ok(());
-            guarded("it ends the connection", || ended = Connection::new(&socket, peer).serve(site, &seat));
+            guarded("it ends the connection", || ended = Connection::new(&socket, peer).serve(site, &slot));
             log::trace!("admin: {peer}: {ended:?}");
         };
         if let Err(why) = thread("admin-conn").spawn_scoped(self.scope, serve) {

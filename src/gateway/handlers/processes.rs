@@ -42,7 +42,7 @@ const LOOK_MAX: Duration = Duration::from_millis(64);
 pub struct Processes<H> {
     pub(super) command: Vec<String>,
     pub(super) timeout: Duration,
-    /// Seats from this one on are given up once their calls are answered.
+    /// Slots from this one on are given up once their calls are answered.
     pub(super) wanted: usize,
     pub(super) slots: Vec<Slot<H>>,
     leaving: Vec<Leaving<H>>,

@@ -98,7 +98,7 @@ impl Threads {
     }
 
     /// Forgets the workers that have ended, but not how long they worked.
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         for at in (0..self.handles.len()).rev() {
             if self.handles[at].1.is_finished() {
                 let (handle, idle) = self.handles.swap_remove(at);
@@ -145,7 +145,7 @@ impl Pool for Threads {
     }
 
     fn set_workers(&mut self, workers: usize) -> io::Result<()> {
-        self.bury();
+        self.reap();
         while self.workers > workers {
             self.ends.try_send(()).expect("there are not more workers than it holds");
             self.workers -= 1;
@@ -348,7 +348,7 @@ mod tests {
         }
         // The surplus end as they become idle; then they are forgotten, but not what they did.
         while pool.handles.len() > 2 {
-            pool.bury();
+            pool.reap();
             std::thread::yield_now();
         }
         assert!(pool.usage(Instant::now()).busy >= pool.busy_before && pool.busy_before > Duration::ZERO);

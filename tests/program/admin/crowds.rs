@@ -24,7 +24,7 @@ fn who_asks_for_nothing_keeps_nobody_out() {
     let site = site(Config::default());
     let mut subscriber = site.gateway.subscriber(">");
     let mut publisher = site.gateway.connect();
-    // More than there are seats, each with the beginning of a request.
+    // More than there are slots, each with the beginning of a request.
     let mut idle: Vec<TcpStream> = Vec::new();
     for round in 0..500 {
         let mut socket = site.connect();
@@ -56,7 +56,7 @@ fn a_new_connection_has_time_to_ask() {
         let _ = socket.write_all(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
         socket
     };
-    // All seats are taken, and more than as many come behind this one before it asks. A machine that is so busy that
+    // All slots are taken, and more than as many come behind this one before it asks. A machine that is so busy that
     // this takes longer than a new connection may, says nothing.
     let asks_late = || {
         let mut crowd: Vec<TcpStream> = (0..64).map(|_| half(site.connect())).collect();

@@ -42,7 +42,7 @@ impl Row {
             let (before, during) = (self.before.p99 / 1e3, self.during.p99 / 1e3);
             fault(format!("another publisher's p99 is {during:.1} ms, and was {before:.1} ms"));
         }
-        // Where others take all the seats of the admin server, one that has just come may have to go, and asks again.
+        // Where others take all the slots of the admin server, one that has just come may have to go, and asks again.
         let may_fail = if self.kind.plan().port == Port::Admin { self.looks.count / 10 + 1 } else { 0 };
         if self.looks.failed > may_fail {
             let (why, count) = (self.looks.last_failure.as_deref().unwrap_or_default(), self.looks.count);

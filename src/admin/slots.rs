@@ -1,4 +1,4 @@
-//! How many connections there are at once, and which has to go when all seats are taken.
+//! How many connections there are at once, and which has to go when all slots are taken.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::core::limits::ADMIN_HEAD_GRACE;
 
-/// The seats of a server. When all are taken, the connection that has waited longest without a request has to go, so
+/// The slots of a server. When all are taken, the connection that has waited longest without a request has to go, so
 /// that connections which ask for nothing keep nobody out that does. A new one has [`ADMIN_HEAD_GRACE`] for its head
 /// before it is a candidate: else, among many, it would go before its request was read.
 ///
@@ -15,19 +15,19 @@ use crate::core::limits::ADMIN_HEAD_GRACE;
 /// take ─▶ new ──▶ busy ◀──▶ idle      evicted: the longest of those that are idle, or new for longer than the grace
 ///          begin ─┘  └ end, begin
 /// ```
-pub struct Seats {
+pub struct Slots {
     taken: Mutex<Taken>,
     /// A connection has left.
     left: Condvar,
     count: usize,
-    /// Tells the one that waits for a seat that there may be one.
+    /// Tells the one that waits for a slot that there may be one.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
 struct Taken {
-    seats: Vec<Entry>,
-    /// The number of the next seat.
+    slots: Vec<Entry>,
+    /// The number of the next slot.
     next: u64,
     /// Whoever has answered goes.
     closing: bool,
@@ -61,43 +61,43 @@ impl Entry {
     }
 }
 
-/// One connection's seat; it is left when this is dropped.
-pub struct Seat<'a> {
-    seats: &'a Seats,
+/// One connection's slot; it is left when this is dropped.
+pub struct Slot<'a> {
+    slots: &'a Slots,
     number: u64,
 }
 
-/// No seat is free.
+/// No slot is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
     /// When one will have to go; none while all are busy.
     pub until: Option<Instant>,
 }
 
-impl Seats {
+impl Slots {
     /// So many. `wake` is called when one is left, or its connection becomes a candidate, while all are taken.
-    pub fn new(count: usize, wake: impl Fn() + Send + Sync + 'static) -> Seats {
-        Seats { taken: Mutex::default(), left: Condvar::new(), count, wake: Box::new(wake) }
+    pub fn new(count: usize, wake: impl Fn() + Send + Sync + 'static) -> Slots {
+        Slots { taken: Mutex::default(), left: Condvar::new(), count, wake: Box::new(wake) }
     }
 
-    /// A seat for a connection that `evict` ends.
-    pub fn take(&self, now: Instant, evict: impl Fn() + Send + 'static) -> Result<Seat<'_>, Full> {
+    /// A slot for a connection that `evict` ends.
+    pub fn take(&self, now: Instant, evict: impl Fn() + Send + 'static) -> Result<Slot<'_>, Full> {
         let mut taken = self.taken.lock();
-        if taken.seats.len() >= self.count {
+        if taken.slots.len() >= self.count {
             let candidates =
-                || taken.seats.iter().enumerate().filter_map(|(at, seat)| Some((at, seat.candidate()?)));
+                || taken.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.candidate()?)));
             let longest =
                 candidates().filter(|(_, (_, from))| *from <= now).min_by_key(|(_, (since, _))| *since);
             let Some((longest, _)) = longest else {
                 return Err(Full { until: candidates().map(|(_, (_, from))| from).min() });
             };
-            let gone = taken.seats.swap_remove(longest);
+            let gone = taken.slots.swap_remove(longest);
             (gone.evict)();
         }
         let number = taken.next;
         taken.next += 1;
-        taken.seats.push(Entry { number, state: State::New(now), evict: Box::new(evict) });
-        Ok(Seat { seats: self, number })
+        taken.slots.push(Entry { number, state: State::New(now), evict: Box::new(evict) });
+        Ok(Slot { slots: self, number })
     }
 
     /// Ends every connection: at once where nothing is being answered, else behind the answer, and after `time` all.
@@ -106,18 +106,18 @@ impl Seats {
         let deadline = Instant::now() + time;
         let mut taken = self.taken.lock();
         taken.closing = true;
-        taken.seats.iter().filter(|seat| seat.candidate().is_some()).for_each(|seat| (seat.evict)());
-        while !taken.seats.is_empty() {
+        taken.slots.iter().filter(|slot| slot.candidate().is_some()).for_each(|slot| (slot.evict)());
+        while !taken.slots.is_empty() {
             if self.left.wait_until(&mut taken, deadline).timed_out() {
-                taken.seats.iter().for_each(|seat| (seat.evict)());
+                taken.slots.iter().for_each(|slot| (slot.evict)());
                 break;
             }
         }
     }
 }
 
-impl Seat<'_> {
-    /// A request is whole. Whether it may be answered: the seat was not taken away meanwhile.
+impl Slot<'_> {
+    /// A request is whole. Whether it may be answered: the slot was not taken away meanwhile.
     #[must_use]
     pub fn begin(&self) -> bool {
         self.turn(State::Busy)
@@ -130,33 +130,33 @@ impl Seat<'_> {
     }
 
     fn turn(&self, state: State) -> bool {
-        let mut taken = self.seats.taken.lock();
-        let (closing, is_full) = (taken.closing, taken.seats.len() >= self.seats.count);
-        let Some(seat) = taken.seats.iter_mut().find(|seat| seat.number == self.number) else { return false };
-        seat.state = state;
-        if is_full && seat.candidate().is_some() {
-            (self.seats.wake)();
+        let mut taken = self.slots.taken.lock();
+        let (closing, is_full) = (taken.closing, taken.slots.len() >= self.slots.count);
+        let Some(slot) = taken.slots.iter_mut().find(|slot| slot.number == self.number) else { return false };
+        slot.state = state;
+        if is_full && slot.candidate().is_some() {
+            (self.slots.wake)();
         }
         !closing
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let mut taken = self.seats.taken.lock();
-        let was_full = taken.seats.len() >= self.seats.count;
-        taken.seats.retain(|seat| seat.number != self.number);
+        let mut taken = self.slots.taken.lock();
+        let was_full = taken.slots.len() >= self.slots.count;
+        taken.slots.retain(|slot| slot.number != self.number);
         drop(taken);
-        self.seats.left.notify_all();
+        self.slots.left.notify_all();
         if was_full {
-            (self.seats.wake)();
+            (self.slots.wake)();
         }
     }
 }
 
-impl fmt::Debug for Seats {
+impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seats").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Slots").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
@@ -166,9 +166,9 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    /// Seats, and takes of them that note which were taken away.
+    /// Slots, and takes of them that note which were taken away.
     struct Scene {
-        seats: Seats,
+        slots: Slots,
         start: Instant,
         gone: Arc<Mutex<Vec<&'static str>>>,
         woken: Arc<AtomicUsize>,
@@ -178,10 +178,10 @@ mod tests {
         fn new(count: usize) -> Scene {
             let woken = Arc::<AtomicUsize>::default();
             let wake = woken.clone();
-            let seats = Seats::new(count, move || {
+            let slots = Slots::new(count, move || {
                 wake.fetch_add(1, Relaxed);
             });
-            Scene { seats, start: Instant::now(), gone: Arc::default(), woken }
+            Scene { slots, start: Instant::now(), gone: Arc::default(), woken }
         }
 
         /// So many times a tenth of the grace after the start.
@@ -189,9 +189,9 @@ mod tests {
             self.start + ADMIN_HEAD_GRACE / 10 * tenths
         }
 
-        fn take(&self, tenths: u32, name: &'static str) -> Result<Seat<'_>, Full> {
+        fn take(&self, tenths: u32, name: &'static str) -> Result<Slot<'_>, Full> {
             let gone = self.gone.clone();
-            self.seats.take(self.at(tenths), move || gone.lock().push(name))
+            self.slots.take(self.at(tenths), move || gone.lock().push(name))
         }
     }
 
@@ -212,10 +212,10 @@ mod tests {
         assert_eq!(
             scene.woken.load(Relaxed),
             3,
-            "the second left its seat, and two became idle, while all were taken"
+            "the second left its slot, and two became idle, while all were taken"
         );
         drop((first, third, fourth, fifth));
-        assert!(scene.seats.taken.lock().seats.is_empty());
+        assert!(scene.slots.taken.lock().slots.is_empty());
     }
 
     #[test]
@@ -237,13 +237,13 @@ mod tests {
     #[test]
     fn none_goes_while_all_are_busy() {
         let scene = Scene::new(1);
-        let seat = scene.take(0, "only").unwrap();
-        assert!(seat.begin());
+        let slot = scene.take(0, "only").unwrap();
+        assert!(slot.begin());
         assert_eq!(scene.take(1000, "next").err(), Some(Full { until: None }));
         assert_eq!(scene.woken.load(Relaxed), 0);
-        assert!(seat.end(scene.at(1000)));
-        assert_eq!(scene.woken.load(Relaxed), 1, "there is a seat for the one that waits");
-        drop((scene.take(1000, "next").unwrap(), seat));
+        assert!(slot.end(scene.at(1000)));
+        assert_eq!(scene.woken.load(Relaxed), 1, "there is a slot for the one that waits");
+        drop((scene.take(1000, "next").unwrap(), slot));
         assert_eq!(*scene.gone.lock(), ["only"]);
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let stuck = scene.take(0, "stuck").unwrap();
         assert!(busy.begin() && stuck.begin());
         std::thread::scope(|scope| {
-            let closing = scope.spawn(|| scene.seats.close(Duration::from_millis(200)));
+            let closing = scope.spawn(|| scene.slots.close(Duration::from_millis(200)));
             while scene.gone.lock().is_empty() {
                 std::thread::yield_now();
             }
