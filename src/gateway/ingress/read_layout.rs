@@ -57,8 +57,10 @@ impl Ingress {
                 break true;
             }
             let mut cut = cutter.next(layout, &ctx.scratch[at..filled], max);
-            if let Some(malformed) = too_long(&cut, layout, &ctx.scratch[at..filled]) {
-                cutter.give_up();
+            if let Some(malformed) = too_long(&cut, cutter, layout, &ctx.scratch[at..filled]) {
+                if layout.scans() {
+                    cutter.give_up();
+                }
                 cut = Cut::Malformed(malformed);
             }
             match cut {
@@ -87,11 +89,13 @@ impl Ingress {
                     break false;
                 }
                 Cut::Malformed(malformed) => {
+                    // A format in code may know the way on where a declared one has to look for it.
+                    let goes_on = cutter.is_scanning();
                     if foreign.notice.is_none() {
                         let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, bytes));
+                        foreign.notice = Some(notice(conn.peer, ctx, (layout, goes_on), malformed, bytes));
                     }
-                    if !layout.scans() {
+                    if !goes_on {
                         foreign.fault = Some(malformed);
                         break false;
                     }
@@ -204,9 +208,9 @@ impl Ingress {
 }
 
 /// A frame whose end is found by its last bytes, and that is longer than may be held without knowing where it ends.
-fn too_long(cut: &Cut, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
+fn too_long(cut: &Cut, cutter: &Cutter, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
     let is_full = matches!(cut, Cut::More(_)) && bytes.len() >= READ_MAX;
-    let shape = is_full.then(|| Cutter::open_shape(layout, bytes)).flatten()?;
+    let shape = is_full.then(|| cutter.open_shape(layout, bytes)).flatten()?;
     Some(Malformed::TooLarge { shape, len: bytes.len() as u64 + 1, max: READ_MAX })
 }
 
@@ -232,7 +236,7 @@ fn cut_large<N: Net, P>(
         cut => {
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
             let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
-            foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, &large.bytes));
+            foreign.notice = Some(notice(conn.peer, ctx, (layout, layout.scans()), malformed, &large.bytes));
             if layout.scans() {
                 // So many bytes were no frame: what begins within them is not looked for.
                 ctx.ledger.bytes_skipped += total as u64;
@@ -250,7 +254,7 @@ fn cut_large<N: Net, P>(
 fn notice<N, P>(
     peer: SocketAddr,
     ctx: &Ctx<N, P>,
-    layout: &Layout,
+    (layout, goes_on): (&Layout, bool),
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {
@@ -262,6 +266,6 @@ fn notice<N, P>(
         .layouts
         .likeness(layout, bytes)
         .map_or(String::new(), |like| format!(", which looks like {like}"));
-    let then = if layout.scans() { "the next start is looked for" } else { "it is closed" };
+    let then = if goes_on { "the next start is looked for" } else { "it is closed" };
     format!("{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}")
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
+use super::format::CustomCutter;
 use super::place::{Place, Type};
 
 /// What a cutter says of the bytes so far.
@@ -44,6 +45,12 @@ pub enum Malformed {
     Escape { shape: usize, at: usize },
     /// A place that depends on the frame is not within it.
     Places { shape: usize, len: usize },
+    /// What a format in code says of it.
+    Said(&'static str),
+    /// Bytes that a format in code skips.
+    Dirt,
+    /// The code of a format is wrong.
+    Code(&'static str),
 }
 
 /// Where one connection's stream of foreign frames is cut. It holds no bytes of it.
@@ -54,17 +61,21 @@ pub struct Cutter {
     looked: [u32; UNTILS_MAX],
     /// While scanning, how many bytes are skipped at least.
     skip: Option<u32>,
+    custom: CustomCutter,
 }
 
 impl Cutter {
     /// Whether it looks for the next start.
     pub fn is_scanning(&self) -> bool {
-        self.skip.is_some()
+        self.skip.is_some() || self.custom.is_skipping()
     }
 
     /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
     /// them behind the frame or the bytes to skip that it told of.
     pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
+        if let Some(custom) = &layout.custom {
+            return self.custom.next(custom, bytes, max);
+        }
         if let Some(least) = self.skip {
             let at = next_start(layout, bytes, least as usize);
             self.skip = Some(least.saturating_sub(at as u32));
@@ -96,7 +107,10 @@ impl Cutter {
     }
 
     /// The shape of a frame that was begun, where it ends with certain bytes: how long it is, is not known before.
-    pub fn open_shape(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+    pub fn open_shape(&self, layout: &Layout, bytes: &[u8]) -> Option<usize> {
+        if layout.custom.is_some() {
+            return self.custom.is_open().then_some(0);
+        }
         let Ok(Picked::Shape(shape)) = pick(layout, bytes) else { return None };
         matches!(layout.shapes[shape].bound, Bound::Until(_)).then_some(shape)
     }
@@ -291,7 +305,7 @@ impl Malformed {
     /// The shape that it was taken for.
     pub fn shape(&self) -> Option<usize> {
         match *self {
-            Malformed::Start => None,
+            Malformed::Start | Malformed::Said(_) | Malformed::Dirt | Malformed::Code(_) => None,
             Malformed::TooLarge { shape, .. }
             | Malformed::TooShort { shape, .. }
             | Malformed::Length { shape, .. }
@@ -320,6 +334,9 @@ impl fmt::Display for Malformed {
             Malformed::Places { len, .. } => {
                 write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
             }
+            Malformed::Said(why) => f.write_str(why),
+            Malformed::Dirt => f.write_str("bytes that are in no frame"),
+            Malformed::Code(what) => write!(f, "the code of its format is wrong: {what}"),
         }
     }
 }

@@ -26,7 +26,8 @@ impl Layouts {
         if let Some(protocol) = Fault::magic(bytes).looks_like() {
             return Some(protocol.into());
         }
-        let others = self.iter().filter(|layout| layout.name() != expected.name());
+        // A format in code is not asked about the streams of others.
+        let others = self.iter().filter(|layout| layout.custom.is_none() && layout.name() != expected.name());
         let alike = others.max_by_key(|layout| agreement(layout, bytes));
         let alike = alike.filter(|layout| agreement(layout, bytes) >= CONVINCING);
         alike.map(|layout| format!("layout {}", layout.name()))
