@@ -216,16 +216,19 @@ impl Shape {
         View { shape: self, bytes: lent }
     }
 
-    /// Whether bytes are what ends a frame.
-    pub fn is_until(&self, layout: &Layout, bytes: &[u8]) -> bool {
-        matches!(self.bound, Bound::Until(until) if layout.untils[usize::from(until)].needle() == bytes)
+    /// Whether bytes are what ends a frame and is never escaped.
+    pub fn is_tail(&self, layout: &Layout, bytes: &[u8]) -> bool {
+        match self.bound {
+            Bound::Until(until) => layout.untils[usize::from(until)].needle() == bytes,
+            _ => !self.end.is_empty() && *self.end == *bytes,
+        }
     }
 
     /// How many bytes at the end of a frame are never escaped.
     pub fn tail(&self, layout: &Layout) -> usize {
         match self.bound {
             Bound::Until(until) => layout.untils[usize::from(until)].needle().len(),
-            _ => 0,
+            _ => self.end.len(),
         }
     }
 }

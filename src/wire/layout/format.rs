@@ -4,6 +4,7 @@
 //! connection, or refuses that frame, and nobody else's.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -109,13 +110,13 @@ pub enum Boundary {
 pub struct Progress {
     /// What it wants to remember of the bytes that it has seen; 0 where a frame begins.
     pub note: u64,
-    seen: usize,
+    seen: u32,
 }
 
 impl Progress {
     /// How many of the bytes it was given before, and asked for more.
     pub fn seen(&self) -> usize {
-        self.seen
+        self.seen as usize
     }
 }
 
@@ -210,9 +211,9 @@ impl Layout {
 pub(super) struct CustomCutter {
     progress: Progress,
     /// How long the frame is that has begun, once it was told.
-    len: Option<usize>,
+    len: Option<NonZeroU32>,
     /// So many bytes of dirt are not told of yet.
-    dirt: Option<usize>,
+    dirt: Option<NonZeroU32>,
     /// It was told of dirt since the last frame.
     is_dirty: bool,
 }
@@ -230,10 +231,10 @@ impl CustomCutter {
 
     pub fn next(&mut self, format: &Custom, bytes: &[u8], max: usize) -> Cut {
         if let Some(dirt) = self.dirt.take() {
-            return Cut::Skip(dirt);
+            return Cut::Skip(dirt.get() as usize);
         }
         let len = match self.len {
-            Some(len) => len,
+            Some(len) => len.get() as usize,
             None if bytes.is_empty() => return Cut::More(1),
             None => match self.ask(format, bytes, max) {
                 Ok(len) => len,
@@ -258,14 +259,14 @@ impl CustomCutter {
                 Err(Cut::Malformed(Malformed::TooLarge { shape: 0, len: len as u64, max }))
             }
             Some(Boundary::Frame(len)) => {
-                self.len = Some(len);
+                self.len = NonZeroU32::new(len as u32);
                 Ok(len)
             }
             Some(Boundary::More) if bytes.len() >= max => {
                 Err(Cut::Malformed(Malformed::TooLarge { shape: 0, len: max as u64 + 1, max }))
             }
             Some(Boundary::More) => {
-                self.progress.seen = bytes.len();
+                self.progress.seen = bytes.len() as u32;
                 Err(Cut::More(bytes.len() + 1))
             }
             Some(Boundary::Skip(0)) => wrong("cut skips 0 bytes"),
@@ -275,7 +276,7 @@ impl CustomCutter {
                 if std::mem::replace(&mut self.is_dirty, true) {
                     return Err(Cut::Skip(dirt));
                 }
-                self.dirt = Some(dirt);
+                self.dirt = NonZeroU32::new(dirt as u32);
                 Err(Cut::Malformed(Malformed::Dirt))
             }
             Some(Boundary::Malformed(why)) => Err(Cut::Malformed(Malformed::Said(why))),

@@ -46,5 +46,5 @@ fn agreement(layout: &Layout, bytes: &[u8]) -> usize {
         return begun.map(|shape| shape.start.len()).filter(|len| !zero(&bytes[..*len])).max().unwrap_or(0);
     };
     let of = &layout.shapes[shape];
-    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.end.len() + of.tail(layout) }
+    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.tail(layout) }
 }

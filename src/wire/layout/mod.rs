@@ -37,6 +37,7 @@ mod sample;
 mod template;
 #[cfg(all(test, feature = "layouts"))]
 mod tests;
+mod unescape;
 
 use std::sync::Arc;
 

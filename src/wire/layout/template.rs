@@ -268,7 +268,7 @@ impl<'a> Context<'a> {
         let (head, rest) =
             plain.split_at(if plain.starts_with(&shape.start) { shape.start.len() } else { 0 });
         let tail = shape.tail(self.layout);
-        let is_ended = rest.len() >= tail && shape.is_until(self.layout, &rest[rest.len() - tail..]);
+        let is_ended = rest.len() >= tail && shape.is_tail(self.layout, &rest[rest.len() - tail..]);
         let (body, tail) = rest.split_at(rest.len() - if is_ended { tail } else { 0 });
         out.extend_from_slice(head);
         escapes.apply(body, out);
