@@ -13,7 +13,7 @@ use crate::gateway::dialect::{Dialect, LargeBytes};
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::layout::{Converted, Cut, Cutter, Layout, Malformed, Run, Spot, shown};
+use crate::wire::layout::{Converted, Cut, Cutter, LargeRun, Layout, Malformed, Run, Spot, shown};
 
 /// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
 const HEAD: usize = 64;
@@ -202,7 +202,12 @@ impl Ingress {
         let number = order.window.begin();
         self.in_flight += 1;
         let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
-        ctx.submit(Job { ticket, work: Work::Run(Box::new(run), ctx.memory.clone()) });
+        let memory = ctx.memory.clone();
+        let work = match run.is_large() {
+            true => Work::LargeRun(Box::new(LargeRun::new(run, memory))),
+            false => Work::Run(Box::new(run), memory),
+        };
+        ctx.submit(Job { ticket, work });
         None
     }
 }

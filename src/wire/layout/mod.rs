@@ -29,11 +29,13 @@ mod explain;
 mod form;
 mod format;
 mod kept;
+mod large;
 mod likeness;
 mod place;
 mod run;
 #[cfg(feature = "layouts")]
 mod sample;
+mod sum;
 mod template;
 #[cfg(all(test, feature = "layouts"))]
 mod tests;
@@ -50,6 +52,7 @@ pub use explain::{Explained, ExplainedCheck, ExplainedField, explain};
 pub use form::Layout;
 pub use format::{Boundary, Format, Parsed, Progress, Verdict};
 pub use kept::Kept;
+pub use large::{LargeRun, Progress as LargeProgress};
 pub use likeness::shown;
 pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
 #[cfg(feature = "layouts")]

@@ -119,6 +119,34 @@ impl Run {
     /// Verifies every frame and makes native ones of those that are to be distributed, their digests under `scheme`,
     /// which also has the secret for checks that want one.
     pub fn convert(self, scheme: &Scheme, memory: &Arc<Memory>) -> Converted {
+        let (mut converted, draft) = self.convert_checked(None, scheme, memory);
+        converted.native = draft.map(hashed).or(converted.native);
+        converted
+    }
+
+    /// Whether it is one frame that does not fit in one read: then it is verified [in pieces](super::LargeRun).
+    pub fn is_large(&self) -> bool {
+        let is_plain = |spot: &Spot| {
+            let of = self.layout.shapes.get(usize::from(spot.shape));
+            of.is_none_or(|of| of.escapes.is_none())
+        };
+        self.buffer.len() > READ_MAX && matches!(&self.frames[..], [spot] if is_plain(spot))
+    }
+
+    /// How many checks its first frame has.
+    pub(super) fn checks(&self) -> usize {
+        let of = self.frames.first().and_then(|spot| self.layout.shapes.get(usize::from(spot.shape)));
+        of.map_or(0, |of| of.checks.len())
+    }
+
+    /// The same, of frames whose checks were made already where a verdict is given; the native frame of a large one is
+    /// still to be hashed.
+    pub(super) fn convert_checked(
+        self,
+        verdict: Option<bool>,
+        scheme: &Scheme,
+        memory: &Arc<Memory>,
+    ) -> (Converted, Option<Draft>) {
         let keeps = self.keeps();
         let Run { layout, buffer, frames, mut kept, mut room } = self;
         let paired = paired(&layout, &buffer, &frames, scheme);
@@ -153,11 +181,12 @@ impl Run {
             }
             let of = &layout.shapes[shape];
             let view = of.view(&layout, raw, &mut unescaped);
-            let is_right =
+            let is_right = verdict.unwrap_or_else(|| {
                 of.checks.iter().all(|check| match paired.verdict(at, check.algorithm.is_paired()) {
                     Some(verdict) => verdict,
                     None => check.is_right(&view, scheme),
-                });
+                })
+            });
             fates.push(out.frame(&layout, shape, &view, raw, &mut kept, is_right, scheme));
         }
         let Out { mut native, ends, plain, mut answers, payload, .. } = out;
@@ -173,15 +202,8 @@ impl Run {
                 draft.topic(topic, memory);
                 let start = frames[0].start as usize;
                 draft.payload_in(Arc::new(buffer), start + payload.start..start + payload.end);
-                return Converted {
-                    native: Some(hashed(draft)),
-                    fates,
-                    kept,
-                    keeps,
-                    bytes: read,
-                    answers,
-                    charge,
-                };
+                let converted = Converted { native: None, fates, kept, keeps, bytes: read, answers, charge };
+                return (converted, Some(draft));
             }
             frames => {
                 seal(&mut native, &ends, scheme);
@@ -190,7 +212,7 @@ impl Run {
                 Some(Verified::made_run(Buffer::new(native, room), frames as u32, plain))
             }
         };
-        Converted { native, fates, kept, keeps, bytes: read, answers, charge }
+        (Converted { native, fates, kept, keeps, bytes: read, answers, charge }, None)
     }
 }
 
