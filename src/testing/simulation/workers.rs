@@ -58,12 +58,13 @@ impl Workers {
 
     fn work_on(&mut self, at: usize) {
         let mut job = self.jobs.swap_remove(at);
-        let is_swapped = |work: &Work| match self.canary {
-            Some(Canary::Verdicts) => matches!(work, Work::Batch(_) | Work::Run(..)),
-            Some(Canary::Runs) => matches!(work, Work::Run(..)),
+        let is_swapped = |work: &Work| match work {
+            Work::Batch(_) => self.canary == Some(Canary::Verdicts),
+            Work::Run(..) => [Some(Canary::Verdicts), Some(Canary::Runs)].contains(&self.canary),
             _ => false,
         };
-        if let (Some(Canary::Doubled), Work::Run(run, _)) = (self.canary, &mut job.work)
+        if self.canary == Some(Canary::Doubled)
+            && let Work::Run(run, _) = &mut job.work
             && let [first, second, ..] = &mut run.frames[..]
         {
             second.clone_from(first);

@@ -23,7 +23,7 @@ enum Stage {
     /// Its checks are made, one after the other.
     Checks { run: Run, number: usize, sum: Option<Summing>, summed: usize },
     /// Its native frame is hashed, if one comes of it.
-    Hash(Converted, Option<Draft>),
+    Hash(Box<Converted>, Option<Draft>),
 }
 
 /// What comes of a piece of work.
@@ -49,7 +49,7 @@ impl LargeRun {
                     Step::On { number, sum, summed } => Stage::Checks { run, number, sum, summed },
                     Step::Verdict(is_right) => {
                         let (converted, draft) = run.convert_checked(Some(is_right), scheme, &self.memory);
-                        Stage::Hash(converted, draft)
+                        Stage::Hash(Box::new(converted), draft)
                     }
                 };
                 Progress::More(self)
@@ -61,9 +61,9 @@ impl LargeRun {
                     return Progress::More(self);
                 }
                 converted.native = Some(draft.finish());
-                Progress::Done(Box::new(converted))
+                Progress::Done(converted)
             }
-            Stage::Hash(converted, None) => Progress::Done(Box::new(converted)),
+            Stage::Hash(converted, None) => Progress::Done(converted),
         }
     }
 }

@@ -53,7 +53,12 @@ impl Simulation<'_> {
                 if sent.due == Due::Published && word.accepts() {
                     let name = sent.name();
                     let confirmed = self.shelves.iter().all(|s| s.borrow().confirmed.contains_key(&name));
-                    assert!(confirmed, "4: {name:?} of a device is accepted before it is confirmed");
+                    assert!(
+                        confirmed,
+                        "4: {name:?} of a device is accepted ({word:?}) before it is confirmed: a {:X} that a handler \
+                         answers {:?}",
+                        sent.bytes[0], sent.decision
+                    );
                 }
             }
         }

@@ -220,10 +220,9 @@ fn what_is_escaped_and_counted_is_scanned_only_where_a_start_is_seen() {
         (COUNTED.replace(", \"7D 02\" = \"7E\"", ""), "a pair stands for the 7E that start begins with"),
         (COUNTED.replace("7D 02", "7D 7E"), "a pair stands for the 7E that start begins with"),
         (
-            format!(
-                "unescape = {{ \"7D 01\" = \"7D\", \"7D 02\" = \"7E\" }}\n[[layout.a.shape]]\nstart = \"7E 01\"\nsize = 4\n\
+            "unescape = { \"7D 01\" = \"7D\", \"7D 02\" = \"7E\" }\n[[layout.a.shape]]\nstart = \"7E 01\"\nsize = 4\n\
                  [[layout.a.shape]]\nstart = \"7E\"\nuntil = \"7E\""
-            ),
+                .into(),
             "all shapes have until or none",
         ),
     ] {
