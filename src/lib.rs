@@ -50,10 +50,11 @@ pub use crate::runtime::handler;
 #[cfg(not(without_wire))]
 pub use crate::wire::{Frame, Header, Kind, Scheme, Status};
 
-/// Layouts: declarations of frames that other people's devices already speak, for
-/// [`Gateway::listen_also`].
+/// Layouts: frames that other people's devices already speak, for [`Gateway::listen_also`]. Most are declared, with the
+/// feature `layouts`; what no declaration covers is a [`Format`](layouts::Format) in Rust.
 ///
-/// ```
+#[cfg_attr(feature = "layouts", doc = "```")]
+#[cfg_attr(not(feature = "layouts"), doc = "```ignore")]
 /// use framegate::{Config, Gateway, layouts::{Layouts, builtin}};
 ///
 /// let mut gateway = Gateway::bind("127.0.0.1:0".parse()?, 1, Config::default())?;
@@ -71,9 +72,11 @@ pub use crate::wire::{Frame, Header, Kind, Scheme, Status};
 /// # assert_eq!(gateway.listeners().len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[cfg(all(feature = "layouts", not(without_gateway)))]
+#[cfg(not(without_gateway))]
 pub mod layouts {
-    pub use crate::wire::layout::{Layout, Layouts, Problem, Warning, builtin};
+    pub use crate::wire::layout::{Boundary, Format, Layout, Parsed, Progress, Verdict};
+    #[cfg(feature = "layouts")]
+    pub use crate::wire::layout::{Layouts, Problem, Warning, builtin};
 }
 
 /// Frames on the disk, a folder a topic: [`StoreThread`](store::StoreThread) is a sink for [`Gateway::with_sink`].

@@ -22,6 +22,9 @@ use crate::wire::layout::builtin;
 use crate::wire::layout::{Layout, Layouts};
 use crate::wire::{DIGEST, HEADER, Scheme};
 
+/// 64 bytes for the name of a layout: it stands in metrics and in lines of the log.
+const LAYOUT_NAME_MAX: usize = 64;
+
 /// Declares [`Config`]. Each line is a setting: what it is called on the command line, in the settings' file and by
 /// `ctl` (a field may hold several settings, or one without a name), its type, and what it is unless it is set. What it
 /// may be is in [`ranges`]; how it is given, in `cli/settings.rs`.
@@ -378,6 +381,18 @@ impl Config {
                     self.handlers, self.max_in_flight
                 ),
             });
+        }
+        let is_code = |listener: &&Listener| listener.layout.as_ref().is_some_and(|layout| layout.is_code());
+        let is_name = |listener: &&Listener| {
+            let name = listener.name();
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+            (1..=LAYOUT_NAME_MAX).contains(&name.len()) && name.chars().all(is_plain)
+        };
+        if let Some(listener) = self.listeners.iter().filter(is_code).find(|listener| !is_name(listener)) {
+            return Err(format!(
+                "{:?} cannot be the name of a format: give it 1 to {LAYOUT_NAME_MAX} letters, digits, _, - and .",
+                listener.name()
+            ));
         }
         let wants_secret = |listener: &&Listener| {
             !self.scheme.is_keyed() && listener.layout.as_ref().is_some_and(|layout| layout.needs_secret())

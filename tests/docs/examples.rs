@@ -2,6 +2,8 @@
 
 #[path = "../../examples/embed_gateway.rs"]
 mod embed_gateway;
+#[path = "../../examples/format.rs"]
+mod format;
 #[path = "../../examples/handler.rs"]
 mod handler;
 #[path = "../../examples/publisher_replies.rs"]
@@ -13,8 +15,9 @@ use super::pages;
 
 type Example = fn() -> Result<(), Box<dyn std::error::Error>>;
 
-const EXAMPLES: [(&str, Example); 3] = [
+const EXAMPLES: [(&str, Example); 4] = [
     ("embed_gateway", embed_gateway::main),
+    ("format", format::main),
     ("handler", handler::main),
     ("publisher_replies", publisher_replies::main),
 ];

@@ -7,6 +7,7 @@ mod bad_input;
 mod client;
 mod control;
 mod copies;
+mod formats;
 mod gateway;
 mod handlers;
 mod handlers_memory;

@@ -13,7 +13,7 @@ use crate::gateway::dialect::{Dialect, LargeBytes};
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::layout::{Converted, Cut, Cutter, Layout, Malformed, Run, Spot, shown};
+use crate::wire::layout::{Converted, Cut, Cutter, LargeRun, Layout, Malformed, Run, Spot, shown};
 
 /// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
 const HEAD: usize = 64;
@@ -57,8 +57,10 @@ impl Ingress {
                 break true;
             }
             let mut cut = cutter.next(layout, &ctx.scratch[at..filled], max);
-            if let Some(malformed) = too_long(&cut, layout, &ctx.scratch[at..filled]) {
-                cutter.give_up();
+            if let Some(malformed) = too_long(&cut, cutter, layout, &ctx.scratch[at..filled]) {
+                if layout.scans() {
+                    cutter.give_up();
+                }
                 cut = Cut::Malformed(malformed);
             }
             match cut {
@@ -87,11 +89,13 @@ impl Ingress {
                     break false;
                 }
                 Cut::Malformed(malformed) => {
+                    // A format in code may know the way on where a declared one has to look for it.
+                    let goes_on = cutter.is_scanning();
                     if foreign.notice.is_none() {
                         let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, bytes));
+                        foreign.notice = Some(notice(conn.peer, ctx, (layout, goes_on), malformed, bytes));
                     }
-                    if !layout.scans() {
+                    if !goes_on {
                         foreign.fault = Some(malformed);
                         break false;
                     }
@@ -198,15 +202,20 @@ impl Ingress {
         let number = order.window.begin();
         self.in_flight += 1;
         let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
-        ctx.submit(Job { ticket, work: Work::Run(Box::new(run), ctx.memory.clone()) });
+        let memory = ctx.memory.clone();
+        let work = match run.is_large() {
+            true => Work::LargeRun(Box::new(LargeRun::new(run, memory))),
+            false => Work::Run(Box::new(run), memory),
+        };
+        ctx.submit(Job { ticket, work });
         None
     }
 }
 
 /// A frame whose end is found by its last bytes, and that is longer than may be held without knowing where it ends.
-fn too_long(cut: &Cut, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
+fn too_long(cut: &Cut, cutter: &Cutter, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
     let is_full = matches!(cut, Cut::More(_)) && bytes.len() >= READ_MAX;
-    let shape = is_full.then(|| Cutter::open_shape(layout, bytes)).flatten()?;
+    let shape = is_full.then(|| cutter.open_shape(layout, bytes)).flatten()?;
     Some(Malformed::TooLarge { shape, len: bytes.len() as u64 + 1, max: READ_MAX })
 }
 
@@ -232,7 +241,7 @@ fn cut_large<N: Net, P>(
         cut => {
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
             let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
-            foreign.notice = Some(notice(conn.peer, ctx, layout, malformed, &large.bytes));
+            foreign.notice = Some(notice(conn.peer, ctx, (layout, layout.scans()), malformed, &large.bytes));
             if layout.scans() {
                 // So many bytes were no frame: what begins within them is not looked for.
                 ctx.ledger.bytes_skipped += total as u64;
@@ -250,7 +259,7 @@ fn cut_large<N: Net, P>(
 fn notice<N, P>(
     peer: SocketAddr,
     ctx: &Ctx<N, P>,
-    layout: &Layout,
+    (layout, goes_on): (&Layout, bool),
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {
@@ -262,6 +271,6 @@ fn notice<N, P>(
         .layouts
         .likeness(layout, bytes)
         .map_or(String::new(), |like| format!(", which looks like {like}"));
-    let then = if layout.scans() { "the next start is looked for" } else { "it is closed" };
+    let then = if goes_on { "the next start is looked for" } else { "it is closed" };
     format!("{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}")
 }

@@ -6,7 +6,7 @@ use crate::gateway::fragments::MESSAGES;
 use crate::gateway::handlers::ANSWERS;
 use crate::gateway::ingress::order::Item;
 use crate::runtime::net::Net;
-use crate::runtime::pool::{Outcome, Pool};
+use crate::runtime::pool::{Job, Outcome, Pool, Work};
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Takes every verdict that is there.
@@ -34,6 +34,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     let Some(conn) = self.conns.get_mut(id) else { continue };
                     conn.order.window.insert(number, Item::Frames(verified));
                     self.release(id);
+                }
+                Outcome::LargeRun(large) => {
+                    // Nobody waits for it where its connection is no more.
+                    if self.conns.get_mut(id).is_some() {
+                        self.ctx.submit(Job { ticket: done.ticket, work: Work::LargeRun(large) });
+                    }
                 }
                 Outcome::Run(converted) => {
                     self.ctx.ledger.verified.workers += 1;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::core::limits::{PAIRED_FRAMES, PIECE};
 use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
-use crate::wire::layout::{Converted, Run};
+use crate::wire::layout::{Converted, LargeProgress, LargeRun, Run};
 use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
 
 pub use threads::Threads;
@@ -99,6 +99,8 @@ pub enum Work {
     Call(Box<Task>),
     /// Foreign frames become native ones, in this memory.
     Run(Box<Run>, Arc<Memory>),
+    /// The next piece of a large foreign frame.
+    LargeRun(Box<LargeRun>),
 }
 
 /// A job that is done.
@@ -127,6 +129,8 @@ pub enum Outcome {
     Call(Performed),
     /// Foreign frames that were verified.
     Run(Box<Converted>),
+    /// The large foreign frame, a piece further.
+    LargeRun(Box<LargeRun>),
 }
 
 /// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
@@ -174,6 +178,10 @@ impl Work {
             }
             Work::Call(task) => Outcome::Call(task.perform(scheme)),
             Work::Run(run, memory) => Outcome::Run(Box::new(run.convert(scheme, &memory))),
+            Work::LargeRun(large) => match large.go_on(scheme) {
+                LargeProgress::Done(converted) => Outcome::Run(converted),
+                LargeProgress::More(large) => Outcome::LargeRun(large),
+            },
         }
     }
 
@@ -182,7 +190,7 @@ impl Work {
         match self {
             Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
             Work::Piece(_) => true,
-            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) => false,
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => false,
         }
     }
 }

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bound
 
 use super::idle::Idle;
 use super::{Done, Job, Pool, Work, WorkersUse, perform};
-use crate::core::limits::{JOBS, READ_MAX, WORKERS_MAX};
+use crate::core::limits::{JOBS, WORKERS_MAX};
 use crate::runtime::wake::{Panicked, WakeQueue};
 use crate::wire::Scheme;
 
@@ -47,9 +47,8 @@ struct Queues<T> {
 impl<T> Queues<T> {
     fn of(&self, work: &Work) -> &T {
         match work {
-            Work::Run(run, _) if run.buffer.len() > READ_MAX => &self.pieces,
             Work::Batch(_) | Work::Run(..) => &self.batches,
-            Work::Piece(_) | Work::Answers(_) | Work::Draft(_) => &self.pieces,
+            Work::Piece(_) | Work::Answers(_) | Work::Draft(_) | Work::LargeRun(_) => &self.pieces,
             Work::Call(_) => &self.calls,
         }
     }

@@ -31,6 +31,9 @@ pub struct Coverage {
     /// counts and for the size of the whole; told DUPLICATE; refused by a sink as part of a whole, and for what their
     /// product would take.
     pub parts: [u64; 9],
+    /// Frames of devices that subscribers got, replies to devices, refusals, what handlers wrote to them, bytes that were
+    /// skipped, devices that ended with what is no frame, that broke off, and that were told everything.
+    pub devices: [u64; 8],
     /// Pauses that became quiet, settings changed, looks at every connection.
     pub steered: [u64; 3],
     /// Connections that broke while they were not read: for want of memory, of a subscriber, of reading their replies,
@@ -44,7 +47,7 @@ impl Coverage {
     /// Each count.
     pub fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
         let Coverage { frames, delivered, again, verified, losses, closed, calls, .. } = self;
-        let Coverage { sunk, shelved, wholes, parts, steered, broken, turns, .. } = self;
+        let Coverage { sunk, shelved, wholes, parts, devices, steered, broken, turns, .. } = self;
         [frames, delivered, turns]
             .into_iter()
             .chain(again)
@@ -56,6 +59,7 @@ impl Coverage {
             .chain(shelved)
             .chain(wholes)
             .chain(parts)
+            .chain(devices)
             .chain(steered)
             .chain(broken)
     }

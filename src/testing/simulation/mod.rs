@@ -5,6 +5,7 @@
 mod again;
 mod charged;
 mod coverage;
+mod devices;
 mod dice;
 #[cfg(test)]
 mod fair;
@@ -44,6 +45,7 @@ use crate::wire::Status;
 
 use charged::Account;
 pub use coverage::Coverage;
+use devices::Devices;
 use dice::Dice;
 use handlers::Seen;
 use network::{SimNet, World};
@@ -66,7 +68,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// If the gateway breaks one of its promises; the message names the seed.
 pub fn check_seed(seed: u64) -> Coverage {
     let hint = Hint(seed);
-    let coverage = Simulation::new(Dice::from_seed(seed), None).run();
+    let coverage = Simulation::new(Dice::from_seed(seed), Devices::of(seed), None).run();
     std::mem::forget(hint);
     coverage
 }
@@ -76,7 +78,7 @@ pub fn check_seed(seed: u64) -> Coverage {
 /// # Panics
 /// Likewise.
 pub fn check_schedule(data: &[u8]) {
-    Simulation::new(Dice::Bytes(data), None).run();
+    Simulation::new(Dice::Bytes(data), None, None).run();
 }
 
 /// Says the seed of a run that panics.
@@ -109,6 +111,10 @@ enum Canary {
     Leak,
     /// It is not told of resets while it is paused.
     Deaf,
+    /// Its pool swaps two runs of a device's frames.
+    Runs,
+    /// It takes a device's frame for the one behind it.
+    Doubled,
 }
 
 struct Simulation<'a> {
@@ -157,6 +163,8 @@ struct Simulation<'a> {
     gate: Gate<SimNet, SimPool>,
     now: Instant,
     peers: Vec<Peer>,
+    /// Where there is a listener with a layout.
+    devices: Option<Devices>,
     frame_max: usize,
     steering: Steering,
     account: Account,
@@ -212,6 +220,9 @@ impl Simulation<'_> {
             let peer = self.peers.last_mut().expect("just pushed");
             (peer.lie, peer.received) = (lie, hurried.unwrap_or_default());
         }
+        if let Some(devices) = &mut self.devices {
+            devices.connect(&self.rules, &self.world);
+        }
         for _ in 0..self.dice.below(self.rules.kind.steps()) {
             if self.dice.is_used_up() {
                 break;
@@ -226,6 +237,7 @@ impl Simulation<'_> {
         self.silent = !self.shelves.is_empty() && self.dice.one_in(8);
         self.early = self.parts && self.dice.one_in(8);
         if !self.silent && !self.early {
+            self.devices.iter_mut().for_each(|devices| devices.must_end = true);
             self.finish(|peer| peer.is_subscriber || peer.is_closed());
         }
         self.drain();
@@ -252,6 +264,9 @@ impl Simulation<'_> {
 
     /// Something happens: to a peer, to a handler, to the workers, to the clock.
     fn step(&mut self) {
+        if let Some(devices) = &mut self.devices {
+            devices.step(&self.world, self.fragile);
+        }
         if let Kind::Passing(after) = self.rules.kind
             && self.dice.one_in(4)
         {
@@ -381,6 +396,9 @@ impl Simulation<'_> {
         {
             self.check_confirmed();
         }
+        if self.turns.is_multiple_of(8) {
+            self.check_devices();
+        }
         self.gate.check_invariants(self.steering.memory_max);
         let (in_flight, max) = self.gate.calls_in_flight();
         self.in_flight_max = max.max(self.in_flight_max.min(in_flight));
@@ -398,6 +416,7 @@ impl Simulation<'_> {
             for peer in &mut self.peers {
                 went_on |= peer.go_on();
             }
+            went_on |= self.devices_go_on();
             while self.workers.borrow().has_work() {
                 self.workers.borrow_mut().work(&mut self.dice);
             }
@@ -406,7 +425,8 @@ impl Simulation<'_> {
             if went_on {
                 continue;
             }
-            if self.peers.iter().all(&done) {
+            let are_devices = self.devices.as_ref().is_none_or(|devices| devices.are_done(&self.world));
+            if are_devices && self.peers.iter().all(&done) {
                 return;
             }
             // Only the clock can bring something.
@@ -417,6 +437,10 @@ impl Simulation<'_> {
         let snapshot = self.gate.describe();
         let turns = self.turns_max();
         panic!("not everything is done after {turns} turns without faults: peers {left:?}, {snapshot:?}");
+    }
+
+    fn devices_go_on(&mut self) -> bool {
+        self.devices.as_mut().is_some_and(|devices| devices.go_on(&self.world))
     }
 
     fn turns_max(&self) -> usize {
@@ -434,6 +458,7 @@ impl Simulation<'_> {
             for peer in &mut self.peers {
                 moved |= peer.go_on();
             }
+            moved |= self.devices_go_on();
             moved |= self.calls_go_on();
             if self.gate.is_drained() && !self.workers.borrow().has_work() && !went_on {
                 assert!(!self.calm || self.silent || self.now < began + DRAIN, "draining waited for its end");
@@ -508,6 +533,13 @@ mod tests {
         }
     }
 
+    /// What they found, they found without devices.
+    #[test]
+    fn seeds_that_failed_have_no_devices() {
+        assert!(KNOWN.iter().all(|(seed, _)| Devices::of(*seed).is_none()));
+        assert!((0..100).filter(|seed| Devices::of(*seed).is_some()).count() == 25);
+    }
+
     #[test]
     fn seeds_that_failed_pass() {
         for (seed, found) in KNOWN {
@@ -534,9 +566,11 @@ mod tests {
             (Canary::Copy, "is told DUPLICATE before"),
             (Canary::Leak, "are allocated and charged to nobody"),
             (Canary::Deaf, "holds its slot"),
+            (Canary::Runs, ""),
+            (Canary::Doubled, ""),
         ] {
             let caught = (0..300).any(|seed| {
-                let run = || Simulation::new(Dice::from_seed(seed), Some(canary)).run();
+                let run = || Simulation::new(Dice::from_seed(seed), Devices::of(seed), Some(canary)).run();
                 let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) else {
                     return false;
                 };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::again;
+use super::devices;
 use super::peers::Peer;
 use super::products::{FIRST_KEY, Name};
 use super::script::{Fate, Sent};
@@ -29,6 +30,8 @@ pub(super) struct Received {
     /// Both in the order in which they came.
     pub items: Vec<Item>,
     pub replies: Vec<Reply>,
+    /// Frames of devices, in their order.
+    pub devices: Vec<Name>,
     pub lost: u64,
     /// Bytes of whole frames.
     pub bytes: usize,
@@ -69,6 +72,11 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         let is_told_all = is_told_all(run, &run.peers[at], reason) && reason == Some(&CloseReason::Finished);
         (took_effect(reason), is_told_all)
     });
+    let all_put = ledger.sunk.unconfirmed() == 0;
+    for shelf in &run.shelves {
+        devices::check_stored(run, &shelf.borrow().frames(), all_put, |wire| reasons.get(&wire).cloned());
+    }
+    let devices = devices::check(run, &received_by, &reasons);
     for (at, (peer, received)) in run.peers.iter().zip(&received_by).enumerate() {
         let reason = reasons.get(&peer.wire);
         check_reason(run, peer, reason);
@@ -117,6 +125,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             certain,
         ],
         parts,
+        devices,
         steered: run.steering.done,
         broken: [
             PauseCause::Memory,
@@ -151,6 +160,13 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
                     received.replies.push(Reply { id: header.id, status, said, end });
                 }
             },
+            Kind::Data if devices::is_key(header.key) => {
+                let name = devices::name_of(&header);
+                run.check_device_frame(name, &frame);
+                check_asked(peer, frame.topic());
+                assert!(!received.devices.contains(&name), "2: {name:?} of a device came twice");
+                received.devices.push(name);
+            }
             Kind::Data if header.key >= FIRST_KEY => {
                 check_asked(peer, frame.topic());
                 *received.wholes.entry(take_apart(run, &frame)).or_default() += 1;
@@ -385,6 +401,9 @@ fn check_complete(
         }
         missing += expected.len() as u64 - got.len() as u64;
     }
+    let of_devices = devices::missing(run, peer, received, reasons);
+    all_whole &= of_devices.is_some();
+    missing += of_devices.unwrap_or(0);
     assert!(run.policy == SlowPolicy::Drop || received.lost == 0, "only the drop policy drops");
     let all_pass = !run.rules.forgets && !run.may_refuse(Status::Rejected) && !run.may_refuse(Status::Busy);
     if stayed && all_whole && all_pass {
@@ -436,6 +455,10 @@ fn check_handlers(run: &Simulation<'_>) {
         assert!(program.reaped && !program.is_alive(), "a program is left behind");
     }
     for ((key, _, payload), times) in &run.seen {
+        if devices::is_key(*key) {
+            assert!(*times <= most, "a device's frame was given away {times} times");
+            continue;
+        }
         let script = &run.peers[*key as usize].script;
         let copies = script.sent.iter().filter(|sent| {
             let len = sent.end - sent.start;

@@ -25,7 +25,7 @@ impl Restarted {
     fn new(sinks: usize, stored: &[(Duration, &[u8])]) -> Restarted {
         let now = Instant::now() + 2 * WINDOW;
         let world = Rc::new(RefCell::new(World::listening(now)));
-        let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, false)));
+        let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, None)));
         let config = Config { dedup: Some(WINDOW), ..Config::default() };
         let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers), config, now);
         let mut shelves = Vec::new();

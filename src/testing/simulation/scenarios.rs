@@ -31,7 +31,7 @@ impl Scene {
         let now = Instant::now();
         let mut account = Account::begin();
         let world = Rc::new(RefCell::new(World::listening(now)));
-        let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, false)));
+        let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, None)));
         let memory = config.memory;
         let calls = config.calls();
         let mut gate = {

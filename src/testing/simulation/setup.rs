@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::charged::Account;
+use super::devices::Devices;
 use super::dice::Dice;
 use super::handlers::Seen;
 use super::network::{SimNet, World};
@@ -28,7 +29,11 @@ fn most_calls() -> Config {
 }
 
 impl<'a> Simulation<'a> {
-    pub(super) fn new(mut dice: Dice<'a>, canary: Option<Canary>) -> Simulation<'a> {
+    pub(super) fn new(
+        mut dice: Dice<'a>,
+        devices: Option<Devices>,
+        canary: Option<Canary>,
+    ) -> Simulation<'a> {
         let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
         let parts = dice.one_in(2);
         let on_bad_digest = match parts && dice.one_in(2) {
@@ -160,11 +165,12 @@ impl<'a> Simulation<'a> {
             config.memory += 1 << 23;
         }
 
+        config.listeners = devices.iter().map(Devices::listener).collect();
         let fragile = dice.one_in(8);
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
         world.borrow_mut().deaf = canary == Some(Canary::Deaf);
-        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary == Some(Canary::Verdicts))));
+        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
         let (lease, pressure) = (config.lease, config.lease_pressure);
         let (frame_max, steering) = (config.frame_max(), Steering::default());
         let mut account = Account::begin();
@@ -221,6 +227,7 @@ impl<'a> Simulation<'a> {
             gate,
             now,
             peers: Vec::new(),
+            devices,
             frame_max,
             steering,
             account,

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::Canary;
+use super::devices::{is_of_device, name_of};
 use super::dice::Dice;
 use super::products::{FIRST_KEY, Name, parts_of};
 use super::story::Item;
@@ -91,6 +92,16 @@ impl Shelf {
         self.confirmed.keys().chain(self.refused.keys()).any(|name| name.0 == peer)
     }
 
+    /// The frames that it was told of, each where it came first.
+    pub fn frames(&self) -> Vec<Name> {
+        let mut seen = HashSet::new();
+        let frames = self.told.iter().filter_map(|told| match &told.item {
+            Item::Frame(name) => Some(*name),
+            Item::Whole(_) => None,
+        });
+        frames.filter(|name| seen.insert(*name)).collect()
+    }
+
     /// Lets go of what it has given no word on.
     pub fn end(&mut self) {
         self.held.clear();
@@ -139,8 +150,8 @@ impl Shelf {
             return;
         }
         each_frame(&put, |frame| {
-            let name = (frame.header.key, frame.header.id);
-            if name.0 >= FIRST_KEY {
+            let name = name_of(&frame.header);
+            if name.0 >= FIRST_KEY && !is_of_device(name) {
                 self.wholes.push((frame.bytes.to_vec(), !refused));
                 for (part, _) in parts_of(frame.payload()).into_iter().filter(|_| !refused) {
                     *self.parts.entry(part).or_default() += 1;
@@ -227,8 +238,8 @@ impl Sink for SimSink {
         assert!(!shelf.alone || put.frames == 1);
         let Shelf { last, put: known, again, forgets, .. } = &mut *shelf;
         each_frame(&put, |frame| {
-            let (key, id) = (frame.header.key, frame.header.id);
-            if key >= FIRST_KEY {
+            let (key, id) = name_of(&frame.header);
+            if key >= FIRST_KEY && !is_of_device((key, id)) {
                 // A whole has no place in the order of a connection.
                 return;
             }

@@ -5,6 +5,7 @@ use std::cell::Ref;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Simulation;
+use super::devices;
 use super::oracle::Received;
 use super::peers::Peer;
 use super::products::{FIRST_KEY, Name, parts_of};
@@ -26,7 +27,9 @@ impl Item {
     pub fn of(frame: &Frame<'_>) -> Option<Item> {
         let header = frame.header;
         match header.kind {
-            Kind::Data if header.key < FIRST_KEY => Some(Item::Frame((header.key, header.id))),
+            Kind::Data if header.key < FIRST_KEY || devices::is_key(header.key) => {
+                Some(Item::Frame(devices::name_of(&header)))
+            }
             Kind::Data => {
                 Some(Item::Whole(parts_of(frame.payload()).into_iter().map(|(name, _)| name).collect()))
             }
@@ -125,12 +128,18 @@ fn places(run: &Simulation<'_>) -> HashMap<Name, Vec<usize>> {
             places.entry((at, sent.id)).or_default().push(index);
         }
     }
+    for (name, at) in run.devices.iter().flat_map(|devices| devices.places()) {
+        places.entry(name).or_default().push(at);
+    }
     places
 }
 
 /// The topic that it must come out under.
 fn topic<'a>(run: &'a Simulation<'_>, item: &Item) -> &'a str {
     match item {
+        Item::Frame(name) if devices::is_of_device(*name) => {
+            run.devices.as_ref().expect("3: nobody sends such a frame").topic(*name)
+        }
         Item::Frame((peer, id)) => {
             let topic = &run.peers[*peer as usize].script.sent[*id as usize].topic;
             std::str::from_utf8(topic).expect("it was judged")

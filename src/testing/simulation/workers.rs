@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::Canary;
 use super::dice::Dice;
 use crate::core::limits::{JOBS, PIECE};
 use crate::runtime::pool::WorkersUse;
@@ -18,8 +19,8 @@ pub struct Workers {
     jobs: Vec<Job>,
     done: VecDeque<Done>,
     scheme: Scheme,
-    /// Swaps the verdicts of two jobs of one connection: a fault that the oracle must see.
-    canary: bool,
+    /// Something is wrong that the oracle must see.
+    canary: Option<Canary>,
     /// Wholes that were hashed to their end.
     pub wholes: u64,
     /// How many there are; here that makes no difference.
@@ -27,7 +28,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(scheme: Scheme, canary: bool) -> Workers {
+    pub fn new(scheme: Scheme, canary: Option<Canary>) -> Workers {
         Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, wholes: 0, count: 1 }
     }
 
@@ -57,12 +58,22 @@ impl Workers {
 
     fn work_on(&mut self, at: usize) {
         let mut job = self.jobs.swap_remove(at);
-        let is_verdict = |work: &Work| matches!(work, Work::Batch(_) | Work::Run(..));
-        if self.canary && is_verdict(&job.work) {
+        let is_swapped = |work: &Work| match work {
+            Work::Batch(_) => self.canary == Some(Canary::Verdicts),
+            Work::Run(..) => [Some(Canary::Verdicts), Some(Canary::Runs)].contains(&self.canary),
+            _ => false,
+        };
+        if self.canary == Some(Canary::Doubled)
+            && let Work::Run(run, _) = &mut job.work
+            && let [first, second, ..] = &mut run.frames[..]
+        {
+            second.clone_from(first);
+        }
+        if is_swapped(&job.work) {
             let other = self
                 .jobs
                 .iter_mut()
-                .find(|other| other.ticket.conn == job.ticket.conn && is_verdict(&other.work));
+                .find(|other| other.ticket.conn == job.ticket.conn && is_swapped(&other.work));
             if let Some(other) = other {
                 std::mem::swap(&mut job.work, &mut other.work);
             }

@@ -89,9 +89,7 @@ impl Algorithm {
     pub fn of(&self, bytes: &[u8], scheme: &Scheme) -> Sum {
         match self {
             Algorithm::Crc(crc) => Sum::Number(crc.of(bytes)),
-            Algorithm::Crc32cMasked(crc) => {
-                Sum::Number((crc.of(bytes) as u32).rotate_right(15).wrapping_add(0xa282_ead8).into())
-            }
+            Algorithm::Crc32cMasked(crc) => Sum::Number(masked(crc.of(bytes))),
             Algorithm::Xor8 => Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum ^ byte).into()),
             Algorithm::Sum8 => {
                 Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).into())
@@ -114,6 +112,11 @@ impl Algorithm {
             Algorithm::Blake3 => Sum::digest(blake3::hash(bytes).as_bytes()),
         }
     }
+}
+
+/// A CRC-32C as Snappy and LevelDB store it.
+pub(super) fn masked(crc: u128) -> u128 {
+    (crc as u32).rotate_right(15).wrapping_add(0xa282_ead8).into()
 }
 
 /// What must agree in a frame: the value at a place with what is computed over a slice.

@@ -40,32 +40,52 @@ impl Crc {
 
     /// The checksum of `bytes`.
     pub fn of(&self, bytes: &[u8]) -> u128 {
-        let Parameters { width, init, refin, refout, xorout, .. } = self.parameters;
+        self.end(self.update(self.begin(), bytes))
+    }
+
+    /// What is known of no bytes.
+    pub fn begin(&self) -> u128 {
+        let Parameters { width, init, refin, .. } = self.parameters;
+        match &self.tables {
+            None => init << (128 - width),
+            Some(_) if refin => reflect(init, width),
+            Some(_) => init << (64 - width),
+        }
+    }
+
+    /// And of more.
+    pub fn update(&self, state: u128, bytes: &[u8]) -> u128 {
+        match &self.tables {
+            None => self.slowly(state, bytes),
+            Some(tables) if self.parameters.refin => u128::from(reflected(tables, state as u64, bytes)),
+            Some(tables) => u128::from(straight(tables, state as u64, bytes)),
+        }
+    }
+
+    /// The checksum of all.
+    pub fn end(&self, state: u128) -> u128 {
+        let Parameters { width, refin, refout, xorout, .. } = self.parameters;
         let value = match &self.tables {
-            None => self.slowly(bytes),
-            Some(tables) if refin => u128::from(reflected(tables, reflect(init, width) as u64, bytes)),
-            Some(tables) => {
-                let init = (init as u64) << (64 - width);
-                u128::from(straight(tables, init, bytes) >> (64 - width))
-            }
+            None if refin => reflect(state >> (128 - width), width),
+            None => state >> (128 - width),
+            Some(_) if refin => state,
+            Some(_) => state >> (64 - width),
         };
-        // `slowly` and the tables leave the value as the input was read.
+        // The value is as the input was read.
         (if refin != refout { reflect(value, width) } else { value }) ^ xorout
     }
 
     /// Bit by bit, for the one CRC that is wider than a word.
-    fn slowly(&self, bytes: &[u8]) -> u128 {
-        let Parameters { width, poly, init, refin, .. } = self.parameters;
+    fn slowly(&self, mut state: u128, bytes: &[u8]) -> u128 {
+        let Parameters { width, poly, refin, .. } = self.parameters;
         let (top, shift) = (1u128 << 127, 128 - width);
-        let mut state = init << shift;
         for &byte in bytes {
             state ^= u128::from(if refin { byte.reverse_bits() } else { byte }) << 120;
             for _ in 0..8 {
                 state = if state & top == 0 { state << 1 } else { state << 1 ^ poly << shift };
             }
         }
-        let value = state >> shift;
-        if refin { reflect(value, width) } else { value }
+        state
     }
 }
 

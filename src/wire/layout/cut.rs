@@ -6,7 +6,9 @@
 use std::fmt;
 
 use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
+use super::format::CustomCutter;
 use super::place::{Place, Type};
+use super::unescape::Unescaped;
 
 /// What a cutter says of the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,16 @@ pub enum Malformed {
     End { shape: usize, len: usize },
     /// An escape that is not listed, at this byte.
     Escape { shape: usize, at: usize },
+    /// A byte that would begin a frame, and is not escaped.
+    Unescaped { shape: usize, at: usize },
     /// A place that depends on the frame is not within it.
     Places { shape: usize, len: usize },
+    /// What a format in code says of it.
+    Said(&'static str),
+    /// Bytes that a format in code skips.
+    Dirt,
+    /// The code of a format is wrong.
+    Code(&'static str),
 }
 
 /// Where one connection's stream of foreign frames is cut. It holds no bytes of it.
@@ -54,17 +64,22 @@ pub struct Cutter {
     looked: [u32; UNTILS_MAX],
     /// While scanning, how many bytes are skipped at least.
     skip: Option<u32>,
+    unescaped: Unescaped,
+    custom: CustomCutter,
 }
 
 impl Cutter {
     /// Whether it looks for the next start.
     pub fn is_scanning(&self) -> bool {
-        self.skip.is_some()
+        self.skip.is_some() || self.custom.is_skipping()
     }
 
     /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
     /// them behind the frame or the bytes to skip that it told of.
     pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
+        if let Some(custom) = &layout.custom {
+            return self.custom.next(custom, bytes, max);
+        }
         if let Some(least) = self.skip {
             let at = next_start(layout, bytes, least as usize);
             self.skip = Some(least.saturating_sub(at as u32));
@@ -95,10 +110,15 @@ impl Cutter {
         }
     }
 
-    /// The shape of a frame that was begun, where it ends with certain bytes: how long it is, is not known before.
-    pub fn open_shape(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+    /// The shape of a frame that was begun, where it ends with certain bytes or has escapes: how long it is, is not known
+    /// before.
+    pub fn open_shape(&self, layout: &Layout, bytes: &[u8]) -> Option<usize> {
+        if layout.custom.is_some() {
+            return self.custom.is_open().then_some(0);
+        }
         let Ok(Picked::Shape(shape)) = pick(layout, bytes) else { return None };
-        matches!(layout.shapes[shape].bound, Bound::Until(_)).then_some(shape)
+        let of = &layout.shapes[shape];
+        (matches!(of.bound, Bound::Until(_)) || of.escapes.is_some()).then_some(shape)
     }
 
     /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
@@ -107,6 +127,7 @@ impl Cutter {
     }
 
     fn advance(&mut self, bytes: usize) {
+        self.unescaped = Unescaped::default();
         self.looked.iter_mut().for_each(|looked| *looked = looked.saturating_sub(bytes as u32));
     }
 
@@ -115,6 +136,9 @@ impl Cutter {
             Picked::Shape(shape) => (shape, &layout.shapes[shape]),
             Picked::More(least) => return Ok(Cut::More(least)),
         };
+        if let (Some(escapes), Bound::Length { .. } | Bound::Size(_)) = (&of.escapes, &of.bound) {
+            return self.unescaped.cut(layout, (shape, of), escapes, bytes, max);
+        }
         let len = match &of.bound {
             Bound::Size(size) => u64::from(*size),
             Bound::Length { place, from, after } => {
@@ -233,7 +257,7 @@ fn length(place: &Place, from: From, bytes: &[u8]) -> Result<Length, &'static st
 
 impl Shape {
     /// What only the whole frame shows.
-    fn judge(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn judge(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
         if let Some(escapes) = &self.escapes {
             let (head, tail) = (self.start.len(), self.tail(layout));
             let plain = escapes.plain_len(&frame[head..frame.len() - tail]);
@@ -256,8 +280,12 @@ impl Malformed {
     /// How many bytes certainly begin no frame.
     fn skip(&self, layout: &Layout) -> usize {
         match *self {
-            // Every frame that begins before the escape holds it, too: looking at each would take for ever.
-            Malformed::Escape { shape, at } if layout.shapes.iter().all(|of| of.escapes.is_some()) => {
+            // Every frame that begins before the escape and goes on to where it ends holds it, too: looking at each would
+            // take for ever.
+            Malformed::Escape { shape, at }
+                if layout.shapes.iter().all(|of| of.escapes.is_some())
+                    && matches!(layout.shapes[shape].bound, Bound::Until(_)) =>
+            {
                 at.max(layout.shapes[shape].start.len()).max(1)
             }
             _ => 1,
@@ -291,12 +319,13 @@ impl Malformed {
     /// The shape that it was taken for.
     pub fn shape(&self) -> Option<usize> {
         match *self {
-            Malformed::Start => None,
+            Malformed::Start | Malformed::Said(_) | Malformed::Dirt | Malformed::Code(_) => None,
             Malformed::TooLarge { shape, .. }
             | Malformed::TooShort { shape, .. }
             | Malformed::Length { shape, .. }
             | Malformed::End { shape, .. }
             | Malformed::Escape { shape, .. }
+            | Malformed::Unescaped { shape, .. }
             | Malformed::Places { shape, .. } => Some(shape),
         }
     }
@@ -317,9 +346,13 @@ impl fmt::Display for Malformed {
                 write!(f, "the {len} bytes of the frame do not end as its shape does")
             }
             Malformed::Escape { at, .. } => write!(f, "byte {at} begins an escape that is not listed"),
+            Malformed::Unescaped { at, .. } => write!(f, "byte {at} begins a frame, or should be escaped"),
             Malformed::Places { len, .. } => {
                 write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
             }
+            Malformed::Said(why) => f.write_str(why),
+            Malformed::Dirt => f.write_str("bytes that are in no frame"),
+            Malformed::Code(what) => write!(f, "the code of its format is wrong: {what}"),
         }
     }
 }

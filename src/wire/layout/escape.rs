@@ -1,4 +1,5 @@
-//! Byte pairs that stand for a byte which means something else: in the raw frame, between its `start` and its `until`.
+//! Byte pairs that stand for a byte which means something else: in the raw frame, between its `start` and its `until` or
+//! `end`.
 
 /// What is undone before places are looked at, and done to replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -6,6 +7,8 @@ pub(super) struct Escapes {
     pairs: Box<[Pair]>,
     /// The first bytes of the pairs.
     leads: [bool; 256],
+    /// What they stand for.
+    plains: [bool; 256],
 }
 
 /// Two bytes that stand for one.
@@ -18,8 +21,32 @@ pub(super) struct Pair {
 impl Escapes {
     pub fn new(pairs: Vec<Pair>) -> Escapes {
         let mut leads = [false; 256];
-        pairs.iter().for_each(|pair| leads[usize::from(pair.raw[0])] = true);
-        Escapes { pairs: pairs.into(), leads }
+        let mut plains = [false; 256];
+        for pair in &pairs {
+            leads[usize::from(pair.raw[0])] = true;
+            plains[usize::from(pair.plain)] = true;
+        }
+        Escapes { pairs: pairs.into(), leads, plains }
+    }
+
+    /// Whether a byte begins a pair.
+    pub fn leads(&self, byte: u8) -> bool {
+        self.leads[usize::from(byte)]
+    }
+
+    /// Whether a byte stands second in a pair.
+    pub fn follows(&self, byte: u8) -> bool {
+        self.pairs.iter().any(|pair| pair.raw[1] == byte)
+    }
+
+    /// Whether a pair stands for a byte.
+    pub fn has_pair_for(&self, byte: u8) -> bool {
+        self.plains[usize::from(byte)]
+    }
+
+    /// What two bytes stand for, where they are a pair.
+    pub fn plain(&self, raw: [u8; 2]) -> Option<u8> {
+        self.pairs.iter().find(|pair| pair.raw == raw).map(|pair| pair.plain)
     }
 
     /// How many bytes `raw` stands for; or where a pair begins that is not listed.
@@ -55,10 +82,8 @@ impl Escapes {
             take(&rest[..lead]);
             at += lead;
             if let Some(lead) = raw.get(at) {
-                let pair = raw
-                    .get(at + 1)
-                    .and_then(|next| self.pairs.iter().find(|pair| pair.raw == [*lead, *next]));
-                take(&[pair.ok_or(at)?.plain]);
+                let plain = raw.get(at + 1).and_then(|next| self.plain([*lead, *next]));
+                take(&[plain.ok_or(at)?]);
                 at += 2;
             }
         }

@@ -157,14 +157,14 @@ fn bounds(layout: &Layout, of: &Shape, view: &View<'_>) -> Vec<ExplainedField> {
         at,
     };
     let len = view.bytes.len();
-    let (tail, end) = (of.tail(layout), of.end.len());
     let mut bounds = vec![fixed("start", 0..of.start.len())];
     if let Bound::Length { place, .. } = &of.bound {
         bounds.push(read("length", place, view));
     }
-    bounds.push(fixed("until", len - tail..len));
-    // An `until` says what stands last; `end` may say it again.
-    bounds.push(fixed("end", if end > tail { len - end..len } else { len..len }));
+    match of.bound {
+        Bound::Until(_) => bounds.push(fixed("until", len - of.tail(layout)..len)),
+        _ => bounds.push(fixed("end", len - of.end.len()..len)),
+    }
     bounds.retain(|bound| !bound.at.is_empty());
     bounds
 }

@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 
 use super::check::Check;
 use super::escape::Escapes;
+use super::format::Custom;
 use super::place::{Place, Type, View};
 use super::template::{Reply, Template};
 use crate::core::limits::BUFFER_OVERHEAD;
@@ -30,6 +31,8 @@ pub struct Layout {
     /// The longest reply and the longest refusal, together.
     pub(super) answers_max: usize,
     pub(super) needs_secret: bool,
+    /// Code in the place of all that.
+    pub(super) custom: Option<Custom>,
 }
 
 /// One form that a frame of a layout may have.
@@ -92,6 +95,11 @@ impl Layout {
         &self.name
     }
 
+    /// Whether it is a [`Format`](super::Format), in code.
+    pub(crate) fn is_code(&self) -> bool {
+        self.custom.is_some()
+    }
+
     /// How many shapes it has.
     pub fn shapes(&self) -> usize {
         self.shapes.len()
@@ -110,7 +118,11 @@ impl Layout {
     /// Whether a frame of this shape may change what is known of its connection. A run of frames that holds one is
     /// finished before the next one of the connection begins, so that what is kept is known in order.
     pub fn keeps(&self, shape: usize) -> bool {
-        !self.shapes[shape].keep.is_empty()
+        match &self.custom {
+            None => !self.shapes[shape].keep.is_empty(),
+            // Its cutter has asked it.
+            Some(_) => shape > 0,
+        }
     }
 
     /// Whether it ever answers.
@@ -163,9 +175,9 @@ impl Layout {
 
     /// How a shape is called where people read of it.
     pub fn shape_name(&self, shape: usize) -> String {
-        let start = &self.shapes[shape].start;
+        let start = self.shapes.get(shape).map_or(&[][..], |of| &of.start);
         match (self.shapes.len(), start.is_empty()) {
-            (1, _) => "the only shape".into(),
+            (0 | 1, _) => "the only shape".into(),
             (_, true) => format!("shape {}", shape + 1),
             (_, false) => format!("shape {} (start {})", shape + 1, super::spaced_hex(start)),
         }
@@ -204,16 +216,19 @@ impl Shape {
         View { shape: self, bytes: lent }
     }
 
-    /// Whether bytes are what ends a frame.
-    pub fn is_until(&self, layout: &Layout, bytes: &[u8]) -> bool {
-        matches!(self.bound, Bound::Until(until) if layout.untils[usize::from(until)].needle() == bytes)
+    /// Whether bytes are what ends a frame and is never escaped.
+    pub fn is_tail(&self, layout: &Layout, bytes: &[u8]) -> bool {
+        match self.bound {
+            Bound::Until(until) => layout.untils[usize::from(until)].needle() == bytes,
+            _ => !self.end.is_empty() && *self.end == *bytes,
+        }
     }
 
     /// How many bytes at the end of a frame are never escaped.
     pub fn tail(&self, layout: &Layout) -> usize {
         match self.bound {
             Bound::Until(until) => layout.untils[usize::from(until)].needle().len(),
-            _ => 0,
+            _ => self.end.len(),
         }
     }
 }

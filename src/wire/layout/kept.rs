@@ -12,7 +12,8 @@ pub(super) const KEPT_MAX: usize = 16;
 
 /// The kept fields of one connection: nothing until a frame sets one, then one allocation. Cheap to clone.
 ///
-/// Entries follow each other: slot, shape and field that set it, two bytes each of these, the length, the bytes.
+/// Entries follow each other: slot, shape and field that set it, two bytes each of these, the length, the bytes. Of a
+/// format in code it is whatever that keeps.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Kept(Option<Arc<[u8]>>);
 
@@ -43,6 +44,15 @@ impl Kept {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// What a format in code keeps, as it is.
+    pub(super) fn of(bytes: &[u8]) -> Kept {
+        Kept((!bytes.is_empty()).then(|| bytes.into()))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -88,6 +98,6 @@ impl Kept {
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.entries()).finish()
+        write!(f, "Kept({:02x?})", self.bytes())
     }
 }

@@ -26,7 +26,8 @@ impl Layouts {
         if let Some(protocol) = Fault::magic(bytes).looks_like() {
             return Some(protocol.into());
         }
-        let others = self.iter().filter(|layout| layout.name() != expected.name());
+        // A format in code is not asked about the streams of others.
+        let others = self.iter().filter(|layout| layout.custom.is_none() && layout.name() != expected.name());
         let alike = others.max_by_key(|layout| agreement(layout, bytes));
         let alike = alike.filter(|layout| agreement(layout, bytes) >= CONVINCING);
         alike.map(|layout| format!("layout {}", layout.name()))
@@ -45,5 +46,5 @@ fn agreement(layout: &Layout, bytes: &[u8]) -> usize {
         return begun.map(|shape| shape.start.len()).filter(|len| !zero(&bytes[..*len])).max().unwrap_or(0);
     };
     let of = &layout.shapes[shape];
-    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.end.len() + of.tail(layout) }
+    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.tail(layout) }
 }

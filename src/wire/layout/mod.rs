@@ -27,15 +27,19 @@ mod declare;
 mod escape;
 mod explain;
 mod form;
+mod format;
 mod kept;
+mod large;
 mod likeness;
 mod place;
 mod run;
 #[cfg(feature = "layouts")]
 mod sample;
+mod sum;
 mod template;
 #[cfg(all(test, feature = "layouts"))]
 mod tests;
+mod unescape;
 
 use std::sync::Arc;
 
@@ -46,7 +50,9 @@ pub use cut::{Cut, Cutter, Malformed};
 pub use declare::{Problem, Warning};
 pub use explain::{Explained, ExplainedCheck, ExplainedField, explain};
 pub use form::Layout;
+pub use format::{Boundary, Format, Parsed, Progress, Verdict};
 pub use kept::Kept;
+pub use large::{LargeRun, Progress as LargeProgress};
 pub use likeness::shown;
 pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
 #[cfg(feature = "layouts")]

@@ -6,10 +6,12 @@
 //! ([`Run::keeps`]). Fields of a frame whose check is wrong are never kept: that is why they are not taken on the loop,
 //! where the order would be known without waiting.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::check::Sum;
 use super::form::Layout;
+use super::format::{Parsed, Verdict};
 use super::kept::Kept;
 use super::place::View;
 use super::template::{Context, Refusal};
@@ -117,6 +119,34 @@ impl Run {
     /// Verifies every frame and makes native ones of those that are to be distributed, their digests under `scheme`,
     /// which also has the secret for checks that want one.
     pub fn convert(self, scheme: &Scheme, memory: &Arc<Memory>) -> Converted {
+        let (mut converted, draft) = self.convert_checked(None, scheme, memory);
+        converted.native = draft.map(hashed).or(converted.native);
+        converted
+    }
+
+    /// Whether it is one frame that does not fit in one read: then it is verified [in pieces](super::LargeRun).
+    pub fn is_large(&self) -> bool {
+        let is_plain = |spot: &Spot| {
+            let of = self.layout.shapes.get(usize::from(spot.shape));
+            of.is_none_or(|of| of.escapes.is_none())
+        };
+        self.buffer.len() > READ_MAX && matches!(&self.frames[..], [spot] if is_plain(spot))
+    }
+
+    /// How many checks its first frame has.
+    pub(super) fn checks(&self) -> usize {
+        let of = self.frames.first().and_then(|spot| self.layout.shapes.get(usize::from(spot.shape)));
+        of.map_or(0, |of| of.checks.len())
+    }
+
+    /// The same, of frames whose checks were made already where a verdict is given; the native frame of a large one is
+    /// still to be hashed.
+    pub(super) fn convert_checked(
+        self,
+        verdict: Option<bool>,
+        scheme: &Scheme,
+        memory: &Arc<Memory>,
+    ) -> (Converted, Option<Draft>) {
         let keeps = self.keeps();
         let Run { layout, buffer, frames, mut kept, mut room } = self;
         let paired = paired(&layout, &buffer, &frames, scheme);
@@ -136,21 +166,30 @@ impl Run {
             // As much as was set aside, so that it never grows beyond that.
             answers: Vec::with_capacity(frames.len() * layout.answers_max),
             lent: Vec::new(),
+            payload: 0..0,
         };
+        let mut parsed = Parsed::default();
         let mut fates = Vec::with_capacity(frames.len());
         let mut unescaped = Vec::new();
         for (at, spot) in frames.iter().enumerate() {
             let (shape, raw) = (usize::from(spot.shape), &buffer[spot.start as usize..spot.end as usize]);
+            if let Some(custom) = &layout.custom {
+                let verdict =
+                    custom.parse((raw, layout.keeps(shape)), &mut kept, layout.answers_max, &mut parsed);
+                fates.push(out.parsed(verdict, raw, &parsed));
+                continue;
+            }
             let of = &layout.shapes[shape];
             let view = of.view(&layout, raw, &mut unescaped);
-            let is_right =
+            let is_right = verdict.unwrap_or_else(|| {
                 of.checks.iter().all(|check| match paired.verdict(at, check.algorithm.is_paired()) {
                     Some(verdict) => verdict,
                     None => check.is_right(&view, scheme),
-                });
+                })
+            });
             fates.push(out.frame(&layout, shape, &view, raw, &mut kept, is_right, scheme));
         }
-        let Out { mut native, ends, plain, mut answers, .. } = out;
+        let Out { mut native, ends, plain, mut answers, payload, .. } = out;
         answers.shrink_to_fit();
         let answers_cost = answers.capacity() + fates.capacity() * size_of::<Fate>();
         let charge = room.split(answers_cost.min(room.bytes()));
@@ -161,16 +200,10 @@ impl Run {
                 let header = Header::decode(native.first_chunk().expect("a header was written"));
                 let mut draft = Draft::new(header.expect("it was encoded here"), scheme);
                 draft.topic(topic, memory);
-                draft.payload_in(Arc::new(buffer), frames[0].start as usize..frames[0].end as usize);
-                return Converted {
-                    native: Some(hashed(draft)),
-                    fates,
-                    kept,
-                    keeps,
-                    bytes: read,
-                    answers,
-                    charge,
-                };
+                let start = frames[0].start as usize;
+                draft.payload_in(Arc::new(buffer), start + payload.start..start + payload.end);
+                let converted = Converted { native: None, fates, kept, keeps, bytes: read, answers, charge };
+                return (converted, Some(draft));
             }
             frames => {
                 seal(&mut native, &ends, scheme);
@@ -179,7 +212,7 @@ impl Run {
                 Some(Verified::made_run(Buffer::new(native, room), frames as u32, plain))
             }
         };
-        Converted { native, fates, kept, keeps, bytes: read, answers, charge }
+        (Converted { native, fates, kept, keeps, bytes: read, answers, charge }, None)
     }
 }
 
@@ -203,6 +236,8 @@ struct Out {
     answers: Vec<u8>,
     /// For replies before they are escaped, and keys.
     lent: Vec<u8>,
+    /// Which bytes of the last frame are published.
+    payload: Range<usize>,
 }
 
 impl Out {
@@ -228,7 +263,10 @@ impl Out {
         }
         let context = Context { layout, shape, view: *view, kept: &now };
         if outcome == Outcome::Taken && of.publish {
-            outcome = match self.publish(&context, raw) {
+            let key = context.key(&mut self.lent);
+            let published =
+                key.and_then(|key| self.publish(key, (raw, 0..raw.len()), |topic| context.topic(topic)));
+            outcome = match published {
                 Ok(()) => Outcome::Published,
                 Err(refusal) => Outcome::Refused(refusal),
             };
@@ -256,17 +294,46 @@ impl Out {
         Fate { outcome, said: Said::Nothing, from: from as u32, refuse: refuse as u32, to: to as u32 }
     }
 
-    /// Appends the native frame but for its digest.
-    fn publish(&mut self, context: &Context<'_>, raw: &[u8]) -> Result<(), Refusal> {
+    /// What a format in code made of a frame.
+    fn parsed(&mut self, verdict: Verdict, raw: &[u8], parsed: &Parsed) -> Fate {
+        let outcome = match verdict {
+            Verdict::Publish => {
+                let topic = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(parsed.topic.as_bytes());
+                    Ok(())
+                };
+                match self.publish(parsed.key, (raw, parsed.payload.clone()), topic) {
+                    Ok(()) => Outcome::Published,
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
+            Verdict::Take => Outcome::Taken,
+            Verdict::BadCheck => Outcome::BadCheck,
+            Verdict::Refuse(why) => Outcome::Refused(Refusal::Said(why)),
+        };
+        let from = self.answers.len();
+        self.answers.extend_from_slice(&parsed.reply);
+        let refuse = self.answers.len();
+        self.answers.extend_from_slice(&parsed.refusal);
+        let to = self.answers.len();
+        Fate { outcome, said: Said::Nothing, from: from as u32, refuse: refuse as u32, to: to as u32 }
+    }
+
+    /// Appends the native frame of a part of a foreign one, but for its digest.
+    fn publish(
+        &mut self,
+        key: u64,
+        (raw, payload): (&[u8], Range<usize>),
+        write_topic: impl FnOnce(&mut Vec<u8>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let start = self.native.len();
-        let key = context.key(&mut self.lent)?;
         self.native.extend_from_slice(&[0; HEADER]);
-        if let Err(refusal) = context.topic(&mut self.native) {
+        if let Err(refusal) = write_topic(&mut self.native) {
             self.native.truncate(start);
             return Err(refusal);
         }
         let topic = start + HEADER..self.native.len();
-        let (topic_len, payload_len) = (topic.len() as u8, raw.len() as u32);
+        let (topic_len, payload_len) = (topic.len() as u8, payload.len() as u32);
         let header = Header { topic_len, payload_len, key, ..Header::new(Kind::Data) };
         self.native[start..start + HEADER].copy_from_slice(&header.encode());
         if !self.ends.is_empty() {
@@ -274,10 +341,11 @@ impl Out {
             self.plain &= self.native[first] == self.native[topic];
         }
         if !self.large {
-            self.native.extend_from_slice(raw);
+            self.native.extend_from_slice(&raw[payload.clone()]);
             self.native.extend_from_slice(&[0; DIGEST]);
         }
         self.ends.push(self.native.len() as u32);
+        self.payload = payload;
         Ok(())
     }
 

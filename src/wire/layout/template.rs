@@ -74,6 +74,8 @@ pub enum Refusal {
     LongReply,
     /// A value is too long to be kept.
     LongKept,
+    /// What a format in code says, or what is wrong with what it says.
+    Said(&'static str),
 }
 
 /// A field of a shape, for messages.
@@ -99,6 +101,7 @@ impl Refusal {
             Refusal::Key => "its key does not fit in 64 bits".into(),
             Refusal::LongReply => format!("its reply is longer than {REPLY_MAX} bytes"),
             Refusal::LongKept => "a field is too long to be kept, or not there".into(),
+            Refusal::Said(why) => (*why).into(),
         }
     }
 }
@@ -265,7 +268,7 @@ impl<'a> Context<'a> {
         let (head, rest) =
             plain.split_at(if plain.starts_with(&shape.start) { shape.start.len() } else { 0 });
         let tail = shape.tail(self.layout);
-        let is_ended = rest.len() >= tail && shape.is_until(self.layout, &rest[rest.len() - tail..]);
+        let is_ended = rest.len() >= tail && shape.is_tail(self.layout, &rest[rest.len() - tail..]);
         let (body, tail) = rest.split_at(rest.len() - if is_ended { tail } else { 0 });
         out.extend_from_slice(head);
         escapes.apply(body, out);
@@ -303,7 +306,7 @@ fn show(value: &Value<'_>, format: Format, out: &mut Vec<u8>) -> Result<(), Refu
 
 /// Percent-encodes what makes no token of a topic in `out[from..]`: dots, wildcards, white space, control characters,
 /// what is not UTF-8, and `%` itself.
-fn encode_token(out: &mut Vec<u8>, from: usize) {
+pub(super) fn encode_token(out: &mut Vec<u8>, from: usize) {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'.' | b'*' | b'>' | b'%');
     if out[from..].iter().all(is_plain) {
         return;

@@ -110,7 +110,7 @@ impl<'a> Fleet<'a> {
         let (memory, scheme) = (config.memory, config.scheme.clone());
         let mut account = Account::begin();
         let world = Rc::new(RefCell::new(World::listening(now)));
-        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary)));
+        let workers = Rc::new(RefCell::new(Workers::new(scheme, canary.then_some(super::Canary::Verdicts))));
         let mut gate = {
             let _scope = heap::gateway();
             Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now)

@@ -68,6 +68,7 @@ pub(super) fn compile(
         topic_max: topic_max.min(TOPIC_MAX),
         answers_max,
         needs_secret,
+        custom: None,
     })
 }
 

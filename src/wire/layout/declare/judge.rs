@@ -6,6 +6,7 @@ use super::table::Source;
 use crate::wire::layout::form::{Bound, From};
 use crate::wire::layout::place::{Place, Pos, Type};
 use crate::wire::layout::spaced_hex;
+use crate::wire::layout::unescape::LENGTH_MAX;
 
 /// Some bytes of every frame, with what they are called.
 struct Span<'a> {
@@ -170,9 +171,12 @@ fn together(source: &Source<'_>, drafted: &Drafted, report: &mut Report<'_>) {
     if is_until && source.get("end").is_some() {
         report.problem(source.place("end"), "until says already what stands last: leave end out");
     }
-    if drafted.escapes.is_some() && drafted.bound.is_some() && !is_until {
-        let what = "escapes are undone in frames that end with certain bytes: give the shape until, or leave this out";
-        report.problem(source.place("unescape"), what);
+    if drafted.escapes.is_some()
+        && let Some(Bound::Length { place, .. }) = &drafted.bound
+        && place.width_min() > LENGTH_MAX
+    {
+        let what = format!("within escapes it has at most {LENGTH_MAX} bytes: leave out its leading zeros");
+        report.problem(source.place("length"), what);
     }
 }
 
@@ -218,6 +222,24 @@ pub(super) fn scannable(sources: &[Source<'_>], shapes: &[Drafted], report: &mut
         }
         if shape.escapes.is_some() != shapes[0].escapes.is_some() {
             let what = "with on-malformed = \"scan\" all shapes have escapes or none: write them above the shapes, or say \"close\"";
+            report.problem(source.place("unescape"), what);
+        }
+        let is_until = |shape: &Drafted| matches!(shape.bound, Some(Bound::Until(_)));
+        let (Some(escapes), false) = (&shape.escapes, shape.bound.is_none() || is_until(shape)) else {
+            continue;
+        };
+        if shapes.iter().any(is_until) {
+            let what = "with escapes and on-malformed = \"scan\" all shapes have until or none: write it above the shapes, or say \"close\"";
+            report.problem(source.place("unescape"), what);
+        }
+        let is_safe =
+            |first: u8| escapes.has_pair_for(first) && !escapes.leads(first) && !escapes.follows(first);
+        let firsts = shapes.iter().filter_map(|shape| shape.start.first());
+        if let Some(first) = firsts.copied().find(|first| !is_safe(*first)) {
+            let what = format!(
+                "with a length or size and on-malformed = \"scan\" a pair stands for the {first:02X} that start begins with, \
+                 and none has it: add that pair, or say \"close\""
+            );
             report.problem(source.place("unescape"), what);
         }
     }

@@ -146,3 +146,71 @@ fn a_frame_is_shown_to_people() {
     );
     assert!(jt808.to_string().contains("unescaped, 15 bytes: 7E 00 02"), "{jt808}");
 }
+
+/// What a large frame becomes in pieces is what it becomes at once; and no piece is longer than one.
+#[test]
+fn a_large_frame_is_verified_in_pieces() {
+    use crate::core::limits::{PIECE, READ_MAX};
+    let (scheme, len) = (Scheme::keyed(b"k"), 10 * READ_MAX);
+    let memory = Memory::new(Memory::least(1 << 24), 1 << 24);
+    let double = "topic = \"t\"\nlength = \"u32 @ 0\"\ncounts = \"0..\"\nreply = \"06\"\nrefuse = \"15\"\n\
+                  check = [{ is = \"md5\", over = \"0..-20\", at = \"bytes -20..-4\" }, { is = \"crc-32\", over = \"4..-4\", at = \"u32 @ -4\" }]";
+    let code = super::super::Layout::of(Code);
+    for (layout, checks) in [
+        (builtin().get("generic-sha256").unwrap(), 1),
+        (&layout(&format!("[layout.a]\n{double}")), 2),
+        (&code, 0),
+    ] {
+        let frame = match checks {
+            0 => vec![7; len],
+            _ => layout.sample(0, len, 1, &Kept::default(), &scheme).expect("it can be made"),
+        };
+        for flipped in [None, Some(5), Some(frame.len() / 2), Some(frame.len() - 1)] {
+            let mut frame = frame.clone();
+            flipped.into_iter().for_each(|at: usize| frame[at] ^= 1);
+            let whole = run(layout, &[&frame], &memory);
+            assert!(whole.is_large() && !run(layout, &[&frame[..READ_MAX]], &memory).is_large());
+            let expected = whole.convert(&scheme, &memory);
+            let mut large = Box::new(LargeRun::new(run(layout, &[&frame], &memory), memory.clone()));
+            let mut pieces = 0;
+            let done = loop {
+                pieces += 1;
+                match large.go_on(&scheme) {
+                    LargeProgress::More(more) => large = more,
+                    LargeProgress::Done(done) => break done,
+                }
+            };
+            assert_eq!(done.fates, expected.fates, "{flipped:?}");
+            assert_eq!(done.fates[0].outcome == Outcome::Published, checks == 0 || flipped.is_none());
+            assert_eq!(done.reply(&done.fates[0]), expected.reply(&expected.fates[0]));
+            let bytes = |done: &Converted| {
+                done.native.as_ref().map(|native| native.body().slices().collect::<Vec<_>>().concat())
+            };
+            assert!(bytes(&done) == bytes(&expected));
+            if flipped.is_none() {
+                assert!(pieces >= (checks + 1) * len / PIECE, "{pieces} pieces");
+            }
+            drop((done, expected));
+            assert_eq!(memory.used(), 0);
+        }
+    }
+}
+
+/// A format in code of which every frame is published in part.
+struct Code;
+
+impl Format for Code {
+    fn name(&self) -> &str {
+        "code"
+    }
+
+    fn cut(&self, bytes: &[u8], _: &mut Progress) -> Boundary {
+        Boundary::Frame(bytes.len())
+    }
+
+    fn parse(&self, frame: &[u8], parsed: &mut Parsed) -> Verdict {
+        parsed.topic.push_str("code");
+        parsed.payload = 3..frame.len() - 2;
+        Verdict::Publish
+    }
+}

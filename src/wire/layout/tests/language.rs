@@ -142,6 +142,16 @@ fn what_is_malformed() {
             "start = \"7E\"\nuntil = \"7E\"\nf = \"u8 @ 2\"\nunescape = { \"7D 01\" = \"7D\" }",
             b"\x7e\x7d\x01\x7e",
         ),
+        // Escapes in frames whose length counts what they stand for: one that is not listed, also in the length; a start
+        // within the frame; another end; too short, too large, and no number.
+        (COUNTED, b"\x7e\x03\x7d\x03"),
+        (COUNTED, b"\x7e\x7d\x7e"),
+        (COUNTED, b"\x7e\x03\x01\x7e"),
+        (&*format!("{COUNTED}\nend = \"0D\""), b"\x7e\x01\x7d\x02\x0a"),
+        (&*format!("{COUNTED}\nf = \"u16 @ 2\""), b"\x7e\x01"),
+        ("start = \"7E\"\nlength = \"u32 @ 1\"\nunescape = { \"7D 02\" = \"7E\" }", b"\x7e\x01\x00\x00\x00"),
+        ("start = \"7E\"\nlength = \"bcd 1..2\"\nunescape = { \"7D 02\" = \"7E\" }", b"\x7e\x7d\x02"),
+        ("size = 3\nunescape = { \"DB DC\" = \"C0\" }", b"\x01\xdb\xdd"),
         // Places that a field gives.
         ("length = \"u8 @ 0\"\nn = \"u8 @ 1\"\nf = \"text 2..n\"", b"\x01\x03"),
         ("length = \"u8 @ 0\"\nn = \"u8 @ 1\"\nf = \"text 2..n\"", b"\x01\x01"),
@@ -163,6 +173,96 @@ fn what_is_malformed() {
     let cut = |bytes: &[u8]| Cutter::default().next(&layout, bytes, 4);
     assert_eq!([cut(b"abc\n"), cut(b"abc")], [Cut::Frame { len: 4, shape: 0 }, Cut::More(4)]);
     assert!(matches!([cut(b"abcd"), cut(b"abcd\n")], [Cut::Malformed(a), Cut::Malformed(b)] if a == b));
+}
+
+/// A length behind the start, which counts what follows it.
+const COUNTED: &str =
+    "start = \"7E\"\nlength = \"u8 @ 1\"\nunescape = { \"7D 01\" = \"7D\", \"7D 02\" = \"7E\" }";
+
+#[test]
+fn a_length_counts_what_escapes_stand_for() {
+    let head = "topic = \"t.{all:hex}\"\ncheck = \"none\"\nall = \"bytes 0..\"";
+    let with = |from: &str, to: &str| COUNTED.replace(from, to);
+    for (lines, raw, plain) in [
+        (COUNTED.into(), "7E037D02017D01", "7E037E017D"),
+        (COUNTED.into(), "7E00", "7E00"),
+        // The length itself is escaped, in several bytes, within the start, in digits, as a varint.
+        (COUNTED.into(), &*format!("7E7D01{}", "61".repeat(0x7d)), &*format!("7E7D{}", "61".repeat(0x7d))),
+        (with("u8 @ 1", "u16le @ 2"), "7E557D02007D0200", ""),
+        (with("\"7E\"\nlength", "\"7E 02\"\nlength"), "7E027D027D01", "7E027E7D"),
+        (with("u8 @ 1", "digits @ 1"), "7E323A7D027D02", "7E323A7E7E"),
+        (with("u8 @ 1", "varint @ 1"), "7E82007D017D02", "7E82007D7E"),
+        // From the beginning on, with bytes behind it, with an end that is never escaped.
+        (format!("{COUNTED}\ncounts = \"0..-2\"\nend = \"0D 7D\""), "7E037D020D7D", "7E037E0D7D"),
+        ("size = 2\nunescape = { \"DB DC\" = \"C0\" }".into(), "DBDC01", "C001"),
+    ] {
+        let layout = of(&format!("{head}\n{lines}"));
+        let topic = format!("t.{}", plain.to_lowercase());
+        let expected = match (plain.len(), topic.len()) {
+            // A length of 126, and not all that it counts.
+            (0, _) => vec![],
+            (_, ..=255) => vec![published(&topic, 0, raw, ""); 2],
+            _ => vec![Event::Refused(String::new()); 2],
+        };
+        let times = if plain.is_empty() { 1 } else { 2 };
+        assert_eq!(events(&layout, &unhex(&raw.repeat(times))), expected, "{lines}");
+    }
+    // What is larger than it may be is known from its header.
+    let layout = of(&format!("topic = \"t\"\ncheck = \"none\"\n{}", COUNTED.replace("u8", "u16")));
+    let cut = Cutter::default().next(&layout, b"\x7e\x01\x00", 258);
+    assert!(matches!(cut, Cut::Malformed(Malformed::TooLarge { len: 259, .. })), "{cut:?}");
+}
+
+#[test]
+fn what_is_escaped_and_counted_is_scanned_only_where_a_start_is_seen() {
+    let scan = "topic = \"t\"\ncheck = \"none\"\non-malformed = \"scan\"";
+    for (lines, why) in [
+        (COUNTED.replace(", \"7D 02\" = \"7E\"", ""), "a pair stands for the 7E that start begins with"),
+        (COUNTED.replace("7D 02", "7D 7E"), "a pair stands for the 7E that start begins with"),
+        (
+            "unescape = { \"7D 01\" = \"7D\", \"7D 02\" = \"7E\" }\n[[layout.a.shape]]\nstart = \"7E 01\"\nsize = 4\n\
+                 [[layout.a.shape]]\nstart = \"7E\"\nuntil = \"7E\""
+                .into(),
+            "all shapes have until or none",
+        ),
+    ] {
+        let wrong = Layouts::parse(&format!("[layout.a]\n{scan}\n{lines}"), "test.toml").unwrap_err();
+        assert!(wrong[0].to_string().contains(why), "{wrong:?}");
+        // Without looking for the next start it may be so.
+        let scan = scan.replace("scan", "close");
+        assert!(Layouts::parse(&format!("[layout.a]\n{scan}\n{lines}"), "test.toml").is_ok(), "{lines}");
+    }
+    // A frame that was cut short is skipped up to the next start.
+    let layout = of(&format!("{scan}\n{COUNTED}"));
+    assert_eq!(
+        events(&layout, &unhex("7E0561 7E017D02 7D03 7E00")),
+        [
+            Event::Malformed,
+            Event::Skipped(3),
+            published("t", 0, "7E017D02", ""),
+            Event::Malformed,
+            Event::Skipped(2),
+            published("t", 0, "7E00", "")
+        ]
+    );
+}
+
+#[test]
+fn escapes_are_not_undone_twice_in_the_same_bytes() {
+    // 4 MiB that come 64 bytes at a time, and 1 MiB of starts that lead nowhere: minutes, if they were.
+    let lines = COUNTED.replace("u8", "u32");
+    let layout = of(&format!("topic = \"t\"\ncheck = \"none\"\non-malformed = \"scan\"\n{lines}"));
+    let (mut stream, max) = (b"\x7e\x01\0\0\0".to_vec(), 1 << 25);
+    stream.resize(1 << 22, b'a');
+    let mut cutter = Cutter::default();
+    for len in (64..stream.len()).step_by(64) {
+        assert_eq!(cutter.next(&layout, &stream[..len], max), Cut::More(len + 1));
+    }
+    let stream = b"\x7e\x00\x1f\xff\xff".repeat(1 << 18);
+    let mut connection = Connection::new(&layout);
+    connection.max = 1 << 23;
+    connection.receive(&stream);
+    assert_eq!(connection.events.len(), 2 * (1 << 18) - 2);
 }
 
 #[test]
@@ -347,7 +447,7 @@ fn kept_fields() {
         ]
     );
     let mut connection = Connection::new(&layout);
-    assert_eq!((connection.kept.size(), size_of::<Cutter>() + size_of::<Kept>()), (0, 40));
+    assert_eq!((connection.kept.size(), size_of::<Cutter>() + size_of::<Kept>()), (0, 88));
     connection.receive(&stream);
     assert!(connection.kept.size() > 0 && connection.kept.size() <= Kept::size_max(&layout));
     assert!(layout.keeps(0) && layout.keeps(1) && !layout.keeps(2) && layout.answers());

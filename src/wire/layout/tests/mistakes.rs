@@ -82,8 +82,8 @@ fn each_mistake_of_a_shape_is_named() {
             "a, end: until says already what stands last: leave end out",
         ),
         (
-            "unescape = { \"7D 01\" = \"7D\" }",
-            "a, unescape: escapes are undone in frames that end with certain bytes: give the shape until, or leave this out",
+            "- length\nlength = \"digits 0..40\"\nunescape = { \"7D 01\" = \"7D\" }",
+            "a, length: within escapes it has at most 32 bytes: leave out its leading zeros",
         ),
         // Bytes.
         (

@@ -102,7 +102,8 @@ impl Declared {
     pub fn choose(choices: &mut Choices<'_>) -> Declared {
         let shapes = 1 + choices.below(3);
         let (scans, escapes) = (choices.flip(), choices.below(4) == 0);
-        let shapes = (0..shapes).map(|at| shape(choices, at + 1 == shapes && !scans, escapes)).collect();
+        let shapes =
+            (0..shapes).map(|at| shape(choices, (at + 1 == shapes && !scans, scans), escapes)).collect();
         Declared { shapes, scans }
     }
 
@@ -120,14 +121,14 @@ impl Declared {
     }
 }
 
-fn shape(choices: &mut Choices<'_>, may_be_bare: bool, escapes: bool) -> DeclaredShape {
+fn shape(choices: &mut Choices<'_>, (may_be_bare, scans): (bool, bool), escapes: bool) -> DeclaredShape {
     const ALPHABET: [u8; 6] = [0x7e, 0x7d, 0x00, 0x01, b'1', b' '];
     let few = |choices: &mut Choices<'_>, least: usize, most: usize| -> Vec<u8> {
         let len = least + choices.below(most + 1 - least);
         (0..len).map(|_| ALPHABET[choices.below(6)]).collect()
     };
-    let start = if may_be_bare && choices.flip() { Vec::new() } else { few(choices, 1, 3) };
-    let bound = match choices.below(if escapes { 1 } else { 6 }) {
+    let mut start = if may_be_bare && choices.flip() { Vec::new() } else { few(choices, 1, 3) };
+    let bound = match choices.below(6) {
         0 => Ends::Until(few(choices, 1, 3)),
         1 => Ends::Size(1 + choices.below(24)),
         _ => {
@@ -145,6 +146,10 @@ fn shape(choices: &mut Choices<'_>, may_be_bare: bool, escapes: bool) -> Declare
             Ends::Length { kind, at, from, after: choices.below(4) }
         }
     };
+    if escapes && scans && !matches!(bound, Ends::Until(_)) {
+        // The one that has a pair.
+        start[0] = 0x7e;
+    }
     let end = if choices.below(3) == 0 && !matches!(bound, Ends::Until(_)) {
         few(choices, 1, 2)
     } else {

@@ -197,8 +197,10 @@ fn frame(shape: &DeclaredShape, choices: &mut Choices<'_>) -> Vec<u8> {
         let sum = check.is.of(&frame[check.from..at]);
         put(&mut frame, at, &sum);
     }
-    if let Ends::Until(until) = &shape.bound {
-        frame.extend_from_slice(until);
+    match &shape.bound {
+        Ends::Until(until) => frame.extend_from_slice(until),
+        _ if shape.escapes && choices.below(4) > 0 => frame = shape.escaped(&frame),
+        _ => {}
     }
     frame
 }
@@ -291,7 +293,7 @@ fn became(plain: &Plain<'_>, kept: &mut Known) -> Became {
 
 impl DeclaredShape {
     fn escaped(&self, reply: &[u8]) -> Vec<u8> {
-        let Ends::Until(until) = &self.bound else { return reply.to_vec() };
+        let until = self.tail();
         if !self.escapes {
             return reply.to_vec();
         }

@@ -39,7 +39,12 @@ impl Declared {
             if rest.len() < start.len() || rest[..start.len()] != start[..] {
                 continue;
             }
-            let len = match shape.frame_len(rest, max) {
+            let is_counted = !matches!(shape.bound, Ends::Until(_));
+            let found = match shape.escapes && is_counted {
+                true => self.escaped_len(shape, rest, max),
+                false => shape.frame_len(rest, max),
+            };
+            let len = match found {
                 Ok(Some(len)) => len,
                 Ok(None) => return Slow::More,
                 Err(()) => return malformed,
@@ -56,12 +61,51 @@ impl Declared {
                 return malformed;
             }
             return match shape.plain(frame) {
-                Err(at) => Slow::Malformed { skip: at.max(1) },
+                Err(at) if !is_counted => Slow::Malformed { skip: at.max(1) },
+                Err(_) => malformed,
                 Ok(plain) if plain.bytes.len() < shape.least() || !plain.has_all_places() => malformed,
                 Ok(_) => Slow::Frame { len, shape: number },
             };
         }
         malformed
+    }
+
+    /// The same of a frame whose length counts what its bytes stand for: they are unescaped one after the other, until a
+    /// frame of so many is there.
+    fn escaped_len(&self, shape: &DeclaredShape, rest: &[u8], max: usize) -> Result<Option<u128>, ()> {
+        let mut plain = shape.start.clone();
+        let mut at = shape.start.len();
+        // Where each plain byte begins, and the next one.
+        let mut begin: Vec<usize> = (0..=at).collect();
+        loop {
+            // All that is known already says how long it is, or nothing does.
+            if let Some(total) = shape.frame_len(&plain, usize::MAX)? {
+                if total > max as u128 || total < shape.least() as u128 {
+                    return Err(());
+                }
+                if plain.len() + shape.end.len() >= total as usize {
+                    let len = begin[total as usize - shape.end.len()] + shape.end.len();
+                    return if rest.len().min(max) >= len { Ok(Some(len as u128)) } else { over(rest, max) };
+                }
+            }
+            let begins =
+                |byte: u8| self.shapes.iter().any(|shape| shape.start.is_empty() || shape.start[0] == byte);
+            match &rest[at..rest.len().min(max)] {
+                [] | [0x7d] => return over(rest, max),
+                [0x7d, 0x01, ..] => plain.push(0x7d),
+                [0x7d, 0x02, ..] => plain.push(0x7e),
+                [0x7d, ..] => return Err(()),
+                [0x7e, ..] if begins(0x7e) => return Err(()),
+                [byte, ..] => {
+                    plain.push(*byte);
+                    at += 1;
+                    begin.push(at);
+                    continue;
+                }
+            }
+            at += 2;
+            begin.push(at);
+        }
     }
 
     /// Where scanning goes on.
@@ -152,13 +196,20 @@ impl DeclaredShape {
         ends.max(single).max(fixed)
     }
 
+    /// What stands last and is never escaped.
+    pub fn tail(&self) -> &[u8] {
+        match &self.bound {
+            Ends::Until(until) => until,
+            _ => &self.end,
+        }
+    }
+
     /// Without escapes; or where one begins that is not listed.
     pub fn plain(&self, frame: &[u8]) -> Result<Plain<'_>, usize> {
         if !self.escapes {
             return Ok(Plain { shape: self, bytes: frame.to_vec() });
         }
-        let Ends::Until(until) = &self.bound else { panic!("only such frames are escaped") };
-        let (head, tail) = (self.start.len(), frame.len() - until.len());
+        let (head, tail) = (self.start.len(), frame.len() - self.tail().len());
         let mut bytes = frame[..head].to_vec();
         let mut at = head;
         while at < tail {
@@ -178,6 +229,11 @@ impl DeclaredShape {
         bytes.extend_from_slice(&frame[tail..]);
         Ok(Plain { shape: self, bytes })
     }
+}
+
+/// More is needed; where there is as much as there may be, it never comes.
+fn over(rest: &[u8], max: usize) -> Result<Option<u128>, ()> {
+    if rest.len() >= max { Err(()) } else { Ok(None) }
 }
 
 impl Plain<'_> {
