@@ -368,6 +368,23 @@ function showHandlers(calls, oldest) {
   ], programs, "There are none.");
 }
 
+/* The first listener has no address in its name; where it is alone there is nothing to tell apart. */
+function showListeners(status) {
+  const listeners = status.ledger.listeners ?? [];
+  $("listeners-card").hidden = listeners.length < 2;
+  if (listeners.length < 2) return;
+  const [layout, where] = [(of) => of.name.split("=", 1)[0], (of) => of.name.split("=").slice(1).join("=") || status.listen];
+  table("listeners", "Listeners", [
+    ["Layout", layout, ""],
+    ["Address", where, ""],
+    ["Connections", (of) => count(of.accepted - of.closed), "n"],
+    ["Accepted", (of) => count(of.accepted), "n wide"],
+    ["Frames", (of) => count(of.read), "n"],
+    ["Rejected", (of) => count(of.rejected), "n"],
+    ["Skipped", (of) => inBytes(of.bytes_skipped), "n wide"],
+  ], listeners, "There are none.");
+}
+
 function showTopics(sinks) {
   const topics = (sinks?.each ?? []).flatMap((sink) => sink.topics ?? []);
   $("topics-card").hidden = topics.length === 0;
@@ -381,6 +398,7 @@ function showTopics(sinks) {
 
 function showTables(status) {
   showHandlers(status.calls, status.oldest_queued_seconds);
+  showListeners(status);
   showTopics(status.sinks);
   table("slow", "Subscribers for whom something waits", [
     address,
