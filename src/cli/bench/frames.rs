@@ -123,10 +123,10 @@ impl Frames {
     /// Loads the gateway, and reports.
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
+        let layout = self.layout()?;
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
             return Err(Failure::usage("nothing publishes: give --publishers, --big or --idle"));
         }
-        let layout = self.layout()?;
         let own = match (&self.gateway, &self.to) {
             (None, None) => Some(OwnGateway::start(&self.serve_options(), usize::from(layout.is_some()))?),
             _ => None,

@@ -224,7 +224,7 @@ impl Load {
             }
             if self.ready.is_empty() {
                 if Instant::now() >= patience {
-                    return Err(Failed::Gone(unseen.unwrap_or_else(|| self.unanswered())));
+                    return Err(unseen.unwrap_or_else(|| Failed::Gone(self.unanswered())));
                 }
                 self.wait_in_setup(Door::Listener, patience, "does not answer")?;
                 std::mem::take(&mut self.events).into_iter().for_each(|event| self.note(event));
@@ -239,7 +239,7 @@ impl Load {
     }
 
     /// What subscribers have not got of the frame that was sent twice.
-    fn unseen(&self) -> Option<String> {
+    fn unseen(&self) -> Option<Failed> {
         let group = &self.groups[0];
         let of = |conn: &&Conn| matches!(conn.role, Role::Subscriber { group: 0, .. });
         let least = self.conns.iter().filter(of).map(|conn| conn.came).min().unwrap_or(2);
@@ -247,12 +247,14 @@ impl Load {
         let [gateway, listener] = [Door::Gateway, Door::Listener].map(|door| self.shown(door));
         match least {
             _ if group.publishers.is_empty() => None,
-            0 => Some(format!(
-                "what is sent to {listener} does not come to subscribers of {gateway}: are they of one gateway, is                  {listener} its listener of layout {name}, and has it the --secret-file that is given here?"
-            )),
-            1 => Some(format!(
-                "of two equal frames one came: the gateway at {gateway} deduplicates, and a load sends the same frames                  again and again: start it without --dedup"
-            )),
+            0 => Some(Failed::Gone(format!(
+                "what is sent to {listener} does not come to subscribers of {gateway}: are they of one gateway, is \
+                 {listener} its listener of layout {name}, and has it the --secret-file that is given here?"
+            ))),
+            1 => Some(Failed::Refused(format!(
+                "of two equal frames one came: the gateway at {gateway} deduplicates, and a load sends the same frames \
+                 again and again: start it without --dedup"
+            ))),
             _ => None,
         }
     }
@@ -260,16 +262,16 @@ impl Load {
     fn unanswered(&self) -> String {
         let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
         let listener = self.shown(Door::Listener);
-        format!("{listener} does not answer as layout {name} declares: is it a listener of that layout?")
+        format!(
+            "{listener} does not answer as layout {name} declares: is it a listener of that layout, of a gateway without \
+             --dedup and without handlers?"
+        )
     }
 
     /// Why a device is not understood.
     fn not_spoken(&self, answers: bool) -> Failed {
         if answers {
-            return Failed::Refused(format!(
-                "{} without --dedup, and without handlers that reply?",
-                self.unanswered()
-            ));
+            return Failed::Refused(self.unanswered());
         }
         let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
         let closed = self.closed_early(Door::Listener);
