@@ -315,7 +315,7 @@ mod tests {
         let made = speaks(builtin().get("gt06").unwrap(), Some(100)).devices(2, 1, 42, &Scheme::Sha256);
         let devices = made.unwrap();
         assert_eq!(devices.frame_len, 100);
-        assert!(devices.topics.starts_with("gt06.") && devices.topics.ends_with('>'), "{}", devices.topics);
+        assert_eq!(devices.topics, "gt06.>");
         let logins: BTreeSet<_> =
             devices.senders.iter().map(|one| &one.login).chain(&devices.idle).map(|one| &one.bytes).collect();
         assert_eq!(logins.len(), 3);

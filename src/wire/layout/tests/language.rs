@@ -1,6 +1,7 @@
 //! Every part of the language, with frames that it takes and frames that it does not.
 
 use super::*;
+use crate::core::limits::READ_MAX;
 
 /// A layout `a` with these lines.
 fn of(lines: &str) -> Arc<Layout> {
@@ -167,14 +168,17 @@ fn what_is_malformed() {
 
 #[test]
 fn an_until_is_not_looked_for_twice_in_the_same_bytes() {
-    // 4 MiB that come 64 bytes at a time, and 1 MiB of starts that lead nowhere: seconds, if it were.
+    // As many bytes as may be held, that come one at a time, and 1 MiB of starts that lead nowhere: seconds, if it were.
     let layout =
         of("topic = \"t\"\ncheck = \"none\"\nstart = \"24\"\nuntil = \"0D 0A\"\non-malformed = \"scan\"");
     let (stream, max) = (vec![b'$'; 1 << 22], 1 << 22);
     let mut cutter = Cutter::default();
-    for len in (0..stream.len()).step_by(64).skip(1) {
+    for len in (0..READ_MAX).skip(1) {
         assert_eq!(cutter.next(&layout, &stream[..len], max), Cut::More(len + 1));
     }
+    // Nobody holds more without knowing where it ends.
+    let endless = Cut::Malformed(Malformed::Endless { shape: 0, max: READ_MAX });
+    assert_eq!(cutter.next(&layout, &stream[..READ_MAX], max), endless);
     let (mut cutter, mut at, max) = (Cutter::default(), 0, 1 << 19);
     let mut malformed = 0;
     while at < 1 << 20 {
