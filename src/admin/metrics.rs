@@ -153,6 +153,18 @@ impl Out<'_> {
             MetricType::Counter,
             listeners().map(|(label, of)| (label, of.read)),
         )?;
+        self.listed(
+            "framegate_listener_rejected",
+            "Frames rejected, by listener",
+            MetricType::Counter,
+            listeners().map(|(label, of)| (label, of.rejected)),
+        )?;
+        self.listed(
+            "framegate_listener_skipped_bytes",
+            "Bytes that were skipped between frames, by listener",
+            MetricType::Counter,
+            listeners().map(|(label, of)| (label, of.bytes_skipped)),
+        )?;
         let causes =
             PauseCause::ALL.map(|cause| ([("cause", cause.name())], snapshot.paused[cause as usize]));
         self.gauges(

@@ -34,8 +34,8 @@ pub struct Serve {
     /// Prints the final ledger as one JSON object
     #[arg(long)]
     json: bool,
-    /// For a program that starts a gateway of its own: prints the address first, and drains when standard
-    /// input ends, as it does when that program does
+    /// For a program that starts a gateway of its own: prints its addresses first, a line each, and drains when
+    /// standard input ends, as it does when that program does
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
 }
@@ -134,6 +134,7 @@ impl Serve {
             drain_when_stdin_ends(control.clone())?;
         }
         let listening: Vec<String> = gateway.listeners().iter().map(listener_line).collect();
+        let others: Vec<SocketAddr> = gateway.listeners().iter().map(|listener| listener.address).collect();
         let page = admin.as_ref().map(Admin::local_addr);
         // It says by /readyz that the gateway does not run yet.
         let answering = admin
@@ -157,7 +158,8 @@ impl Serve {
                 log::info!("the page, metrics and ctl on http://{page}/");
             }
             if self.until_stdin_ends {
-                printed = print(&address.to_string());
+                let all = std::iter::once(&address).chain(&others).map(|address| format!("{address}\n"));
+                printed = print(&all.collect::<String>());
             }
         };
         starting.end();

@@ -46,6 +46,12 @@ impl<N, P> Ctx<N, P> {
         self.ledger.read += u64::from(frames);
         self.ledger.listeners[usize::from(listener)].read += u64::from(frames);
     }
+
+    /// Bytes between frames were skipped at a listener.
+    pub fn count_skipped(&mut self, listener: u16, bytes: usize) {
+        self.ledger.bytes_skipped += bytes as u64;
+        self.ledger.listeners[usize::from(listener)].bytes_skipped += bytes as u64;
+    }
 }
 
 impl<N: Net, P: Pool> Ctx<N, P> {

@@ -134,6 +134,10 @@ pub struct OfListener {
     pub closed: u64,
     /// Frames read.
     pub read: u64,
+    /// Frames rejected while their connections were there.
+    pub rejected: u64,
+    /// Bytes between frames that were skipped, where its layout scans.
+    pub bytes_skipped: u64,
 }
 
 /// Where batches and pieces were verified.

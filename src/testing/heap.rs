@@ -46,6 +46,7 @@ struct Count {
     run: Cell<u32>,
     inside: Cell<bool>,
     bytes: Cell<usize>,
+    blocks: Cell<u64>,
     traced: Cell<bool>,
 }
 
@@ -58,7 +59,13 @@ struct Sites {
 
 thread_local! {
     static COUNT: Count = const {
-        Count { run: Cell::new(0), inside: Cell::new(false), bytes: Cell::new(0), traced: Cell::new(false) }
+        Count {
+            run: Cell::new(0),
+            inside: Cell::new(false),
+            bytes: Cell::new(0),
+            blocks: Cell::new(0),
+            traced: Cell::new(false),
+        }
     };
     static SITES: RefCell<Sites> = RefCell::default();
 }
@@ -70,6 +77,7 @@ pub fn begin(traced: bool) {
         count.inside.set(false);
         count.run.set(RUNS.fetch_add(1, Relaxed));
         count.bytes.set(0);
+        count.blocks.set(0);
         count.traced.set(traced);
     });
     SITES.with_borrow_mut(|sites| *sites = Sites::default());
@@ -78,6 +86,11 @@ pub fn begin(traced: bool) {
 /// Bytes that the gateway has allocated since [`begin`] and not freed, each block with [`BLOCK`] bytes more.
 pub fn bytes() -> usize {
     COUNT.with(|count| count.bytes.get())
+}
+
+/// How often the gateway has allocated since [`begin`], or made a block larger or smaller.
+pub fn allocations() -> u64 {
+    COUNT.with(|count| count.blocks.get())
 }
 
 /// What is allocated until this is dropped is the gateway's.
@@ -129,6 +142,7 @@ impl Owner {
                 return Owner { run: 0, site: 0 };
             }
             count.bytes.set(count.bytes.get() + bytes + BLOCK);
+            count.blocks.set(count.blocks.get() + 1);
             let site = if count.traced.get() { traced(bytes) } else { 0 };
             Owner { run: count.run.get(), site }
         })
@@ -145,6 +159,7 @@ impl Owner {
                 return;
             }
             let with_block = |bytes: usize| bytes + BLOCK;
+            count.blocks.set(count.blocks.get() + u64::from(after.is_some()));
             let after = after.map_or(0, with_block);
             count.bytes.set(count.bytes.get() + after - with_block(before));
             if count.traced.get() {
@@ -296,6 +311,8 @@ mod tests {
         }
         drop(counted);
         assert_eq!(bytes(), 0);
+        // A new one, and twice the same in another size.
+        assert_eq!(allocations(), 3);
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Fault {
     /// The status of the REPLY that tells the peer.
     pub fn status(&self) -> Status {
         match self {
-            Fault::TooLarge { .. } | Fault::Layout(Malformed::TooLarge { .. }) => Status::TooLarge,
+            Fault::TooLarge { .. }
+            | Fault::Layout(Malformed::TooLarge { .. } | Malformed::Endless { .. }) => Status::TooLarge,
             _ => Status::Malformed,
         }
     }

@@ -28,6 +28,7 @@ async function serve(listen, admin, options = []) {
   const found = {};
   for await (const line of createInterface({ input: child.stderr })) {
     found.listen ??= /listening on ([\d.:]+),/.exec(line)?.[1];
+    found.layout ??= /listening for layout \S+ on ([\d.:]+)/.exec(line)?.[1];
     found.admin ??= /on (http:\/\/[\d.:]+)\//.exec(line)?.[1];
     if (found.listen && found.admin) break;
   }
@@ -57,8 +58,8 @@ function frame(topic, payload, { kind = 0, wantReply = false, part = [0, 0] } = 
   return Buffer.concat([body, createHash("sha256").update(body).digest()]);
 }
 
-async function connect(gateway) {
-  const socket = net.connect(gateway.port, gateway.host);
+async function connect(gateway, port = gateway.port) {
+  const socket = net.connect(port, gateway.host);
   socket.on("error", () => {});
   await once(socket, "connect");
   return socket;
@@ -225,6 +226,34 @@ const tests = {
     const { memory } = await other.status();
     assert.ok(memory.answers_bytes > 0, JSON.stringify(memory));
     await view.waitForFunction((used) => document.querySelector('[aria-label="Memory"]').getAttribute("aria-valuenow") === `${used}`, memory.used_bytes);
+    await view.close();
+    await end(other);
+  },
+
+  async "listeners are listed with what came at each, wide and narrow"({ page }) {
+    assert.ok(await page.isHidden("#listeners-card"), "one alone is not listed");
+    const other = await serve("127.0.0.1:0", "127.0.0.1:0", ["--listen-layout", "gt06=127.0.0.1:0"]);
+    const view = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    await view.goto(other.admin);
+    const native = await connect(other);
+    native.write(Buffer.concat([frame("t", Buffer.alloc(10)), frame("t", Buffer.alloc(10))]));
+    const tracker = await connect(other, Number(other.layout.split(":")[1]));
+    const [login, dirt, wrong] = ["78780D01086471700328358100093F040D0A", "414243", "78780C95130A0209321C91000112800D0A"];
+    tracker.write(Buffer.from(login + dirt + wrong, "hex"));
+    const cells = () => view.evaluate(() => [...document.querySelectorAll("#listeners tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent)));
+    await view.waitForFunction(() => document.querySelectorAll("#listeners tbody tr")[1]?.cells[6].textContent === "3 B");
+    const [first, second] = await cells();
+    assert.deepEqual(first, ["native", other.listen, "1", "1", "2", "0", "0 B"]);
+    const { ledger } = await other.status();
+    assert.deepEqual(second, ["gt06", other.layout, "1", "1", `${ledger.listeners[1].read}`, `${ledger.listeners[1].rejected}`, "3 B"]);
+    assert.ok(ledger.listeners[1].read >= 2 && ledger.listeners[1].rejected >= 1, JSON.stringify(ledger.listeners));
+    await audit(view, "listeners");
+    await picture(view, "listeners");
+    await view.setViewportSize({ width: 390, height: 844 });
+    const overflow = await view.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, `${overflow} pixels too wide for a phone`);
+    await audit(view, "listeners on a phone");
+    await picture(view, "listeners-phone");
     await view.close();
     await end(other);
   },

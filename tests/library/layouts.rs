@@ -241,6 +241,10 @@ fn every_sample_gives_its_topics_keys_and_replies_however_it_comes() {
     let dirt = (GT06_NO_LENGTH.len() + GT06_OFF_BY_ONE.len()) as u64;
     // Each comes twice; so do the 5 bytes of dirt of the counted ones.
     assert_eq!(ledger.bytes_skipped, dirt + 2 * 5, "{ledger}");
+    let of_gt06 = ledger.listeners.iter().find(|listener| listener.name.starts_with("gt06="));
+    assert_eq!(of_gt06.map(|listener| listener.bytes_skipped), Some(dirt), "{ledger:?}");
+    let rejected: u64 = ledger.listeners.iter().map(|listener| listener.rejected).sum();
+    assert_eq!(rejected, ledger.rejected.total(), "{ledger:?}");
     assert_eq!(ledger.rejected.of(Status::BadDigest), 2 * 3, "{ledger}");
     let read: u64 = ledger.listeners.iter().map(|listener| listener.read).sum();
     assert_eq!(read, ledger.read);

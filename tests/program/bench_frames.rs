@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cli::refused;
 use crate::support;
 
-fn bench(args: &[&str]) -> Command {
+pub fn bench(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
     command.args(["bench", "frames"]).args(args).env_remove("RUST_LOG").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -21,14 +21,14 @@ fn bench(args: &[&str]) -> Command {
 }
 
 /// Its exit code, and its report.
-fn report(output: &Output) -> (i32, Value) {
+pub fn report(output: &Output) -> (i32, Value) {
     let said = String::from_utf8_lossy(&output.stderr);
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {said}"));
     (output.status.code().expect("not killed"), report)
 }
 
 /// How many errors of each kind a report tells.
-fn kinds(report: &Value) -> Vec<(String, u64)> {
+pub fn kinds(report: &Value) -> Vec<(String, u64)> {
     let errors = report["errors"].as_object().expect("errors by kind");
     let mut kinds: Vec<_> =
         errors.iter().map(|(kind, error)| (kind.clone(), error["count"].as_u64().unwrap())).collect();

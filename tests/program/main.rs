@@ -8,6 +8,8 @@ mod archives;
 #[cfg(unix)]
 mod bench_frames;
 #[cfg(unix)]
+mod bench_layouts;
+#[cfg(unix)]
 mod cases;
 mod cli;
 #[cfg(unix)]

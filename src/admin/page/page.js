@@ -357,7 +357,7 @@ function showHandlers(calls, oldest) {
   $("handlers-card").hidden = programs.length === 0;
   if (programs.length === 0) return;
   $("handlers-note").textContent = calls.queued.now > 0 ? `${plural(calls.queued.now, "frame waits", "frames wait")} for them, the oldest for ${age(oldest)}.` : "Nothing waits for them.";
-  table("handlers", "Handlers", [
+  table("handlers", "Programs that answer frames", [
     ["Number", (handler) => count(handler.number), "n"],
     ["Process", (handler) => (handler.pid ? String(handler.pid) : "not running"), "n"],
     ["Busy with", (handler) => plural(handler.busy, "frame", "frames"), "n"],
@@ -368,11 +368,28 @@ function showHandlers(calls, oldest) {
   ], programs, "There are none.");
 }
 
+/* The first listener has no address in its name; where it is alone there is nothing to tell apart. */
+function showListeners(status) {
+  const listeners = status.ledger.listeners ?? [];
+  $("listeners-card").hidden = listeners.length < 2;
+  if (listeners.length < 2) return;
+  const [layout, where] = [(of) => of.name.split("=", 1)[0], (of) => of.name.split("=").slice(1).join("=") || status.listen];
+  table("listeners", "What came at each listener", [
+    ["Layout", layout, ""],
+    ["Address", where, ""],
+    ["Open", (of) => count(of.accepted - of.closed), "n"],
+    ["Accepted", (of) => count(of.accepted), "n wide"],
+    ["Frames", (of) => count(of.read), "n"],
+    ["Rejected", (of) => count(of.rejected), "n"],
+    ["Skipped", (of) => inBytes(of.bytes_skipped), "n wide"],
+  ], listeners, "There are none.");
+}
+
 function showTopics(sinks) {
   const topics = (sinks?.each ?? []).flatMap((sink) => sink.topics ?? []);
   $("topics-card").hidden = topics.length === 0;
   if (topics.length === 0) return;
-  table("topics", "Stored, by topic", [
+  table("topics", "Topics with most bytes stored", [
     ["Topic", (of) => of.topic || "(empty)", ""],
     ["Frames", (of) => count(of.frames), "n"],
     ["Bytes", (of) => inBytes(of.bytes), "n"],
@@ -381,6 +398,7 @@ function showTopics(sinks) {
 
 function showTables(status) {
   showHandlers(status.calls, status.oldest_queued_seconds);
+  showListeners(status);
   showTopics(status.sinks);
   table("slow", "Subscribers for whom something waits", [
     address,

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,11 +14,12 @@ use super::output::Output;
 use super::own::OwnGateway;
 use super::watch::Watch;
 use crate::cli::in_range::in_range;
-use crate::cli::{Exit, Failure, Size, Time, secret, signals};
+use crate::cli::{Exit, Failure, Size, Time, layouts, secret, signals};
 use crate::client;
-use crate::core::units::{grouped, held, many};
-use crate::tools::bench::frames::{Failed, Load, Options, Report};
+use crate::core::units::{grouped, many, plain};
+use crate::tools::bench::frames::{Failed, Load, Options, Report, Speaks};
 use crate::tools::bench::{Panel, Plot};
+use crate::wire::layout::Layout;
 
 /// Loads a gateway with frames, checks the order, the digest and the arrival of each, and reports
 /// throughput and latency.
@@ -36,9 +38,10 @@ pub struct Frames {
     /// Connections that each get every frame; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = in_range::<u32>())]
     subscribers: u32,
-    /// Bytes of each payload; 0 for empty ones
-    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = in_range::<Size>())]
-    payload: Size,
+    /// Bytes of each payload, 0 for empty ones; with --layout, of each frame as a whole [default: 256, or as near as the
+    /// layout has]
+    #[arg(long, value_name = "SIZE", value_parser = in_range::<Size>())]
+    payload: Option<Size>,
     /// Frames a second of all publishers together, or max for as fast as the gateway reads
     #[arg(long, value_name = "N|max", default_value = "max", value_parser = in_range::<Rate>())]
     rate: Rate,
@@ -54,6 +57,16 @@ pub struct Frames {
     /// Connections that say nothing; 0 for none
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = in_range::<u32>())]
     idle: u32,
+    /// The layout that publishers and idle connections speak: frames are made from its declaration, and the first ones log
+    /// in where it has logins [default: none, the native protocol]
+    #[arg(long, value_name = "NAME")]
+    layout: Option<String>,
+    /// A file that declares it [default: those that come with the program]
+    #[arg(long, value_name = "FILE", requires = "layout")]
+    layouts: Option<PathBuf>,
+    /// Where the gateway at ADDR listens for that layout [default: a port of the gateway that this starts]
+    #[arg(long, value_name = "LISTENER", requires = "layout")]
+    to: Option<String>,
     /// The topic of the frames; large ones get it with .large behind [default: bench. and a random number]
     #[arg(long, value_name = "T")]
     topic: Option<String>,
@@ -79,7 +92,12 @@ Examples:
   framegate bench frames --rate 100000 --duration 30s --plot frames.svg
   framegate bench frames gateway:7450 --publishers 100 --payload 4KiB --fail-above p99=50ms
   framegate bench frames --rate 20000 --big 2 --big-payload 8MiB
+  framegate bench frames --layout gt06 --publishers 1000 --rate 50000
+  framegate bench frames gateway:7450 --layouts house.toml --layout house --to gateway:5027
   framegate bench frames -- --workers 2 --slow pause";
+
+/// 256 bytes, where nothing else is asked for.
+const PAYLOAD: usize = 256;
 
 /// Frames a second, or as fast as they are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,14 +123,15 @@ impl Frames {
     /// Loads the gateway, and reports.
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
+        let layout = self.layout()?;
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
             return Err(Failure::usage("nothing publishes: give --publishers, --big or --idle"));
         }
-        let own = match &self.gateway {
-            Some(_) => None,
-            None => Some(OwnGateway::start(&self.serve_options()?)?),
+        let own = match (&self.gateway, &self.to) {
+            (None, None) => Some(OwnGateway::start(&self.serve_options(), usize::from(layout.is_some()))?),
+            _ => None,
         };
-        let load = Load::new(self.options(own.as_ref())?)?;
+        let load = Load::new(self.options(layout, own.as_ref())?)?;
         let stop = load.stop();
         signals::on_signal(move || {
             log::info!("ending with what was measured; a second signal ends at once");
@@ -132,31 +151,78 @@ impl Frames {
         }
     }
 
-    /// A secret and a large payload are the gateway's too.
-    fn serve_options(&self) -> Result<Vec<OsString>, Failure> {
+    /// The layout that is spoken, if what is asked for can be done with it.
+    fn layout(&self) -> Result<Option<Arc<Layout>>, Failure> {
+        let Some(name) = &self.layout else { return Ok(None) };
+        let layout = layouts::find(&layouts::load(self.layouts.as_deref(), None)?, name)?;
+        let wrong = |what: String| Err(Failure::usage(what));
+        let shown = plain(name);
+        if self.topic.is_some() {
+            let topics = layout.topics().join(", ");
+            return wrong(format!(
+                "--topic: layout {shown} says itself what its topics are ({topics}): leave it out"
+            ));
+        }
+        if layout.needs_secret() && self.secret_file.is_none() {
+            return wrong(format!(
+                "layout {shown} is checked with the listener's secret: give it with --secret-file FILE"
+            ));
+        }
+        if self.publishers == 0 && self.idle == 0 {
+            return wrong(format!("nothing speaks layout {shown}: give --publishers or --idle"));
+        }
+        match (&self.gateway, &self.to) {
+            (Some(gateway), None) => wrong(format!(
+                "{} is where subscribers connect: give the listener of layout {shown} with --to",
+                plain(gateway)
+            )),
+            (None, Some(_)) if !self.serve.is_empty() => {
+                wrong("what is behind -- is for a gateway that this starts: leave it out, or --to".into())
+            }
+            (None, Some(_)) if self.subscribers > 0 || self.big > 0 => wrong(
+                "--to is the layout's listener: give the ADDR of the same gateway too, where subscribers and large \
+                 frames go, or --subscribers 0"
+                    .into(),
+            ),
+            _ => Ok(Some(layout)),
+        }
+    }
+
+    /// A secret and a layout are the gateway's too.
+    fn serve_options(&self) -> Vec<OsString> {
         let mut options = Vec::new();
+        if let Some(path) = &self.layouts {
+            options.extend(["--layouts".into(), path.clone().into_os_string()]);
+        }
+        if let Some(name) = &self.layout {
+            options.extend(["--listen-layout".into(), format!("{name}=127.0.0.1:0").into()]);
+        }
         if let Some(path) = &self.secret_file {
             options.extend(["--secret-file".into(), path.clone().into_os_string()]);
         }
         options.extend(self.serve.iter().cloned());
-        Ok(options)
+        options
     }
 
-    fn options(&self, own: Option<&OwnGateway>) -> Result<Options, Failure> {
-        let gateway = match (&self.gateway, own) {
-            (Some(name), _) => {
+    fn options(&self, layout: Option<Arc<Layout>>, own: Option<&OwnGateway>) -> Result<Options, Failure> {
+        let found = |name: &Option<String>, own: Option<SocketAddr>| match name {
+            Some(name) => {
                 let found = name.to_socket_addrs().map_err(|why| client::Error::unreachable(name, &why));
-                found?.collect()
+                Ok::<Vec<SocketAddr>, Failure>(found?.collect())
             }
-            (None, own) => own.map(|own| own.address).into_iter().collect(),
+            None => Ok(own.into_iter().collect()),
         };
+        let gateway = found(&self.gateway, own.map(|own| own.address))?;
+        let listener = found(&self.to, own.and_then(|own| own.listeners.first().copied()))?;
+        let frame_len = self.payload.map(|size| size.0);
         let nonce = RandomState::new().build_hasher().finish() as u32;
         Ok(Options {
             gateway,
             process: own.map(OwnGateway::id),
             publishers: self.publishers as usize,
             subscribers: self.subscribers as usize,
-            payload: self.payload.0,
+            payload: self.payload.map_or(PAYLOAD, |size| size.0),
+            speaks: layout.map(|layout| Speaks { layout, listener, frame_len }),
             rate: self.rate.0,
             duration: self.duration.0,
             large: self.big as usize,
@@ -176,9 +242,8 @@ fn plot(report: &Report) -> Plot {
         .map_or("as fast as it reads".to_string(), |rate| format!("at {} frames/s", grouped(rate as u64)));
     Plot {
         title: format!(
-            "framegate bench frames: {} of {} {pace}, {}",
-            many(report.publishers as u64, "publisher"),
-            held(report.frames.payload_bytes as u64),
+            "framegate bench frames: {} {pace}, {}",
+            report.publishers(),
             many(report.subscribers as u64, "subscriber")
         ),
         panels: vec![Panel::rate(&report.figures, "frames/s"), Panel::latency(&report.figures)],

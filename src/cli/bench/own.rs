@@ -9,18 +9,20 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use crate::cli::{Exit, Failure, spawn};
 
 /// A gateway that ends with this, however this ends: it drains when its standard input does. It says where
-/// it listens in the first line that it prints.
+/// it listens in the first lines that it prints.
 pub struct OwnGateway {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens beside that, in the order of its options.
+    pub listeners: Vec<SocketAddr>,
     /// Its ledger, which nobody reads, is to find an open end.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl OwnGateway {
-    /// Starts one on a free port of loopback, with further options of `serve`.
-    pub fn start(options: &[OsString]) -> Result<OwnGateway, Failure> {
+    /// Starts one on a free port of loopback, with further options of `serve`, of which so many open a listener.
+    pub fn start(options: &[OsString], listeners: usize) -> Result<OwnGateway, Failure> {
         let failed = |message: String| Failure { exit: Exit::Partly, message };
         let program = std::env::current_exe().map_err(|why| {
             failed(format!("cannot find this program to start a gateway: {why}: give its ADDR"))
@@ -41,10 +43,16 @@ impl OwnGateway {
             .map_err(|why| failed(format!("cannot start a gateway: {why}: give the ADDR of one")))?;
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut line = String::new();
+        let mut addresses = Vec::new();
         // Whatever goes wrong here, it ends without saying where it listens.
-        let _ = stdout.read_line(&mut line);
-        let Ok(address) = line.trim().parse() else {
+        for _ in 0..=listeners {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            addresses.extend(line.trim().parse::<SocketAddr>());
+        }
+        let Some((&address, others)) =
+            addresses.split_first().filter(|(_, others)| others.len() == listeners)
+        else {
             drop(child.stdin.take());
             let said = stderr.lines().map_while(Result::ok).last().unwrap_or_default();
             let _ = child.wait();
@@ -52,7 +60,7 @@ impl OwnGateway {
             return Err(Failure::usage(format!("the gateway did not start: {said}")));
         };
         log::debug!("a gateway of its own listens on {address}");
-        let gateway = OwnGateway { child, address, _stdout: stdout };
+        let gateway = OwnGateway { child, address, listeners: others.to_vec(), _stdout: stdout };
         let forward = || forward(stderr);
         spawn("gateway's log", forward)?;
         Ok(gateway)

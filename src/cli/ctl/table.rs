@@ -232,12 +232,15 @@ fn listeners(status: &Value, out: &mut String) {
     if all.len() < 2 {
         return;
     }
-    line(out, format_args!("\n{:36}{:>14}{:>14}", "listeners", "connections", "frames read"));
+    let [connections, read, rejected, skipped] = ["connections", "frames read", "rejected", "skipped"];
+    line(out, format_args!("\n{:36}{connections:>14}{read:>14}{rejected:>14}{skipped:>14}", "listeners"));
     for listener in all {
         let count = |name: &str| listener[name].as_u64().unwrap_or(0);
         let open = grouped(count("accepted").saturating_sub(count("closed")));
         let name = plain(listener["name"].as_str().unwrap_or("?"));
-        line(out, format_args!("  {name:34}{open:>14}{:>14}", number(&listener["read"])));
+        let [read, rejected] = ["read", "rejected"].map(|name| number(&listener[name]));
+        let skipped = bytes(&listener["bytes_skipped"]);
+        line(out, format_args!("  {name:34}{open:>14}{read:>14}{rejected:>14}{skipped:>14}"));
     }
     let skipped = &status["ledger"]["bytes_skipped"];
     if skipped.as_u64().unwrap_or(0) > 0 {

@@ -38,6 +38,9 @@ pub const RING_SLOTS: usize = 64;
 /// 512 MiB, a third of a second, of large frames that a load hashes before it starts.
 pub const RING_HASHED: usize = 512 * MIB;
 
+/// 512 frames before those of a layout come again, at least 4: to make one from its declaration takes some 20 µs.
+pub const LAYOUT_SLOTS: usize = 512;
+
 /// 64 gaps a publisher in which a load waits for frames that may come late.
 pub const MISSING_RANGES: usize = 64;
 

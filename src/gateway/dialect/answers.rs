@@ -20,6 +20,9 @@ pub struct Answers {
 }
 
 /// Those to the frames of one run.
+///
+/// Published frames are mostly decided one after the other, many before any answer is taken: the last one is remembered,
+/// so that the next is not counted from the first.
 struct RunAnswers {
     converted: Converted,
     /// Published frames of the connection before it.
@@ -27,6 +30,12 @@ struct RunAnswers {
     /// Its frames that are answered, and how many of them were published.
     done: usize,
     done_published: u64,
+    /// Behind the frame that was decided last, and how many are published before that.
+    said: usize,
+    said_published: u64,
+    /// How many frames were looked at to find those that were decided.
+    #[cfg(test)]
+    looked: u64,
 }
 
 impl Answers {
@@ -34,7 +43,16 @@ impl Answers {
     pub fn begin(&mut self, converted: Converted, frames: u32) -> NonZeroU64 {
         let before = self.published;
         self.published += u64::from(frames);
-        self.runs.push_back(RunAnswers { converted, before, done: 0, done_published: 0 });
+        self.runs.push_back(RunAnswers {
+            converted,
+            before,
+            done: 0,
+            done_published: 0,
+            said: 0,
+            said_published: 0,
+            #[cfg(test)]
+            looked: 0,
+        });
         NonZeroU64::MIN.saturating_add(before)
     }
 
@@ -43,13 +61,7 @@ impl Answers {
         let index = number.get() - 1;
         let at = self.runs.partition_point(|run| run.before <= index);
         let Some(run) = at.checked_sub(1).and_then(|at| self.runs.get_mut(at)) else { return };
-        // Nearly always it is the first that is not decided.
-        let Some(behind) = index.checked_sub(run.before + run.done_published) else { return };
-        let mut open =
-            run.converted.fates[run.done..].iter_mut().filter(|fate| fate.outcome == Outcome::Published);
-        if let Some(fate) = open.nth(behind as usize) {
-            fate.said = said;
-        }
+        run.say(index - run.before, said);
     }
 
     /// What a handler wrote for a published frame.
@@ -85,5 +97,79 @@ impl Answers {
         // Who waits for nothing owns nothing.
         (self.runs, self.written) = (VecDeque::new(), VecDeque::new());
         bytes
+    }
+}
+
+impl RunAnswers {
+    /// What the gateway says of a published frame, counted from the first of the run.
+    fn say(&mut self, index: u64, said: Said) {
+        if index < self.done_published {
+            return;
+        }
+        let is_behind = index >= self.said_published && self.said >= self.done;
+        let (from, before) =
+            if is_behind { (self.said, self.said_published) } else { (self.done, self.done_published) };
+        let fates = self.converted.fates.iter_mut().enumerate().skip(from);
+        #[cfg(test)]
+        let fates = fates.inspect(|_| self.looked += 1);
+        let mut published = fates.filter(|(_, fate)| fate.outcome == Outcome::Published);
+        let Some((at, fate)) = published.nth((index - before) as usize) else { return };
+        fate.said = said;
+        (self.said, self.said_published) = (at + 1, index + 1);
+    }
+}
+
+#[cfg(all(test, feature = "layouts"))]
+mod tests {
+    use super::*;
+    use crate::core::memory::{Memory, Share};
+    use crate::wire::Scheme;
+    use crate::wire::layout::{Kept, Layouts, Run, Spot};
+
+    /// A run of frames of two bytes, a number and its complement: where that is wrong, the frame is refused. Each is
+    /// answered with its number.
+    fn run(frames: &[[u8; 2]]) -> (Converted, u32) {
+        let text = "[layout.a]\ntopic = \"a\"\nsize = 2\nnumber = \"bytes 0..1\"\nreply = \"{number}\"\nrefuse = \"FF\"\n\
+                    check = { is = \"xor-8\", over = \"0..1\", at = \"u8 @ 1\" }\n";
+        let (layouts, _) = Layouts::parse(text, "test").expect("it is right");
+        let layout = layouts.get("a").expect("it is declared").clone();
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let spot = |at: usize| Spot { start: 2 * at as u32, end: 2 * at as u32 + 2, shape: 0 };
+        let room = memory.charge(Share::Small, layout.room(frames.len(), 2 * frames.len()));
+        let buffer = Buffer::charged(&memory, frames.concat().into());
+        let spots = (0..frames.len()).map(spot).collect();
+        let converted = Run { layout, buffer, frames: spots, kept: Kept::default(), room }
+            .convert(&Scheme::Sha256, &memory);
+        let published = converted.native.as_ref().map_or(0, |native| native.frames());
+        (converted, published)
+    }
+
+    #[test]
+    fn answers_leave_in_the_order_of_the_frames_whatever_is_decided_first() {
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            let mut answers = Answers::default();
+            let (converted, published) = run(&[[1, 1], [2, 0], [3, 3], [4, 4], [5, 0], [6, 6]]);
+            assert_eq!(published, 4);
+            let first = answers.begin(converted, published);
+            let mut got = answers.ready();
+            for index in order {
+                let said = if index == 2 { Said::Refused } else { Said::Ok };
+                answers.say(first.saturating_add(index), said);
+                got.extend(answers.ready());
+            }
+            assert_eq!(got, [1, 0xff, 3, 0xff, 0xff, 6], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn to_find_a_frame_takes_no_longer_for_many() {
+        let frames: Vec<[u8; 2]> = (0..2_000).map(|n| [n as u8, n as u8 ^ u8::from(n % 5 == 0)]).collect();
+        let (converted, published) = run(&frames);
+        let mut answers = Answers::default();
+        let first = answers.begin(converted, published);
+        (0..u64::from(published)).for_each(|index| answers.say(first.saturating_add(index), Said::Ok));
+        // Each once.
+        assert_eq!(answers.runs[0].looked, frames.len() as u64);
+        assert_eq!(answers.ready().len(), frames.len());
     }
 }

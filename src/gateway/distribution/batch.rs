@@ -10,7 +10,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
-use crate::gateway::egress::replies::encode_reply;
+use crate::gateway::egress::replies::{encode_reply, encode_unsealed};
 use crate::gateway::egress::router::Targets;
 use crate::gateway::fragments::Outcome;
 use crate::gateway::ingress::order::Item;
@@ -43,14 +43,15 @@ struct Replies<'a> {
     /// Those that promise nothing, where those that do wait for sinks.
     at_once: Vec<u8>,
     apart: bool,
-    scheme: &'a Scheme,
+    /// None where they are for a device, which gets what its layout says instead.
+    scheme: Option<&'a Scheme>,
 }
 
 impl Replies<'_> {
     /// The frame is distributed.
     fn add_ok(&mut self, header: &Header, said: &str) {
         if header.is_answered() {
-            encode_reply(header.id, Status::Ok, said, self.scheme, &mut self.bytes);
+            encode_to(self.scheme, header.id, Status::Ok, said, &mut self.bytes);
         }
     }
 
@@ -58,8 +59,15 @@ impl Replies<'_> {
     fn add(&mut self, header: &Header, status: Status, reason: &str) {
         if header.is_answered() {
             let bytes = if self.apart { &mut self.at_once } else { &mut self.bytes };
-            encode_reply(header.id, status, reason, self.scheme, bytes);
+            encode_to(self.scheme, header.id, status, reason, bytes);
         }
+    }
+}
+
+fn encode_to(scheme: Option<&Scheme>, id: u64, status: Status, reason: &str, out: &mut Vec<u8>) {
+    match scheme {
+        Some(scheme) => encode_reply(id, status, reason, scheme, out),
+        None => encode_unsealed(id, status, reason, out),
     }
 }
 
@@ -139,7 +147,8 @@ impl Distribution {
         let alone = self.acks.judges_frames();
         let config = ctx.config.clone();
         let (bytes, at_once, apart) = (Vec::new(), Vec::new(), self.acks.has_sinks());
-        let mut replies = Replies { bytes, at_once, apart, scheme: &config.scheme };
+        let scheme = conns[id].dialect.is_none().then_some(&config.scheme);
+        let mut replies = Replies { bytes, at_once, apart, scheme };
         let mut run: Option<TargetRun> = None;
         let mut topic_run: Option<TopicRun<'_>> = None;
         let mut last: Option<(&[u8], Targets)> = None;

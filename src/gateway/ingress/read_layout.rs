@@ -56,14 +56,7 @@ impl Ingress {
             if frames.len() == frames_max && at < filled {
                 break true;
             }
-            let mut cut = cutter.next(layout, &ctx.scratch[at..filled], max);
-            if let Some(malformed) = too_long(&cut, cutter, layout, &ctx.scratch[at..filled]) {
-                if layout.scans() {
-                    cutter.give_up();
-                }
-                cut = Cut::Malformed(malformed);
-            }
-            match cut {
+            match cutter.next(layout, &ctx.scratch[at..filled], max) {
                 Cut::Frame { len, shape } => {
                     let (start, end) = (at as u32, (at + len) as u32);
                     frames.push(Spot { start, end, shape: shape as u16 });
@@ -71,7 +64,7 @@ impl Ingress {
                     at += len;
                 }
                 Cut::Skip(n) => {
-                    ctx.ledger.bytes_skipped += n as u64;
+                    ctx.count_skipped(conn.listener, n);
                     at += n;
                 }
                 Cut::More(_) if *is_over && at < filled => cutter.give_up(),
@@ -212,13 +205,6 @@ impl Ingress {
     }
 }
 
-/// A frame whose end is found by its last bytes, and that is longer than may be held without knowing where it ends.
-fn too_long(cut: &Cut, cutter: &Cutter, layout: &Layout, bytes: &[u8]) -> Option<Malformed> {
-    let is_full = matches!(cut, Cut::More(_)) && bytes.len() >= READ_MAX;
-    let shape = is_full.then(|| cutter.open_shape(layout, bytes)).flatten()?;
-    Some(Malformed::TooLarge { shape, len: bytes.len() as u64 + 1, max: READ_MAX })
-}
-
 /// All bytes of a large frame are there.
 fn cut_large<N: Net, P>(
     conn: &mut Conn<N::Socket>,
@@ -244,7 +230,7 @@ fn cut_large<N: Net, P>(
             foreign.notice = Some(notice(conn.peer, ctx, (layout, layout.scans()), malformed, &large.bytes));
             if layout.scans() {
                 // So many bytes were no frame: what begins within them is not looked for.
-                ctx.ledger.bytes_skipped += total as u64;
+                ctx.count_skipped(conn.listener, total);
                 dialect.cutter = Cutter::default();
                 foreign.scanned = 1;
             } else {

@@ -40,6 +40,7 @@ impl<S> Conns<S> {
             let none = || Box::new(Rejects { count: 0, last: status, at: ctx.now });
             let rejects = conn.traffic.rejects.get_or_insert_with(none);
             (rejects.count, rejects.last, rejects.at) = (rejects.count + 1, status, ctx.now);
+            ctx.ledger.listeners[usize::from(conn.listener)].rejected += 1;
         }
     }
 }

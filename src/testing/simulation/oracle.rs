@@ -72,7 +72,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         let is_told_all = is_told_all(run, &run.peers[at], reason) && reason == Some(&CloseReason::Finished);
         (took_effect(reason), is_told_all)
     });
-    let all_put = ledger.sunk.unconfirmed() == 0;
+    let all_put = ledger.to_sinks.unconfirmed() == 0;
     for shelf in &run.shelves {
         devices::check_stored(run, &shelf.borrow().frames(), all_put, |wire| reasons.get(&wire).cloned());
     }

@@ -9,6 +9,7 @@ use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
 use super::format::CustomCutter;
 use super::place::{Place, Type};
 use super::unescape::Unescaped;
+use crate::core::limits::READ_MAX;
 
 /// What a cutter says of the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Malformed {
     Start,
     /// Larger than `max-payload`; `len` is what it would have, as far as it is known.
     TooLarge { shape: usize, len: u64, max: usize },
+    /// What ends it does not come within so many bytes, which may be held without knowing where it ends.
+    Endless { shape: usize, max: usize },
     /// Shorter than its own places.
     TooShort { shape: usize, len: u64, least: usize },
     /// The length is no number.
@@ -110,17 +113,6 @@ impl Cutter {
         }
     }
 
-    /// The shape of a frame that was begun, where it ends with certain bytes or has escapes: how long it is, is not known
-    /// before.
-    pub fn open_shape(&self, layout: &Layout, bytes: &[u8]) -> Option<usize> {
-        if layout.custom.is_some() {
-            return self.custom.is_open().then_some(0);
-        }
-        let Ok(Picked::Shape(shape)) = pick(layout, bytes) else { return None };
-        let of = &layout.shapes[shape];
-        (matches!(of.bound, Bound::Until(_)) || of.escapes.is_some()).then_some(shape)
-    }
-
     /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
     pub fn give_up(&mut self) {
         self.skip = Some(1);
@@ -149,11 +141,13 @@ impl Cutter {
                 }
             }
             Bound::Until(until) => {
-                match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(max)]) {
+                let most = max.min(READ_MAX);
+                match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(most)]) {
                     Some(len) => len as u64,
                     None if bytes.len() >= max => {
                         return Err(Malformed::TooLarge { shape, len: max as u64 + 1, max });
                     }
+                    None if bytes.len() >= most => return Err(Malformed::Endless { shape, max: most }),
                     None => return Ok(Cut::More(bytes.len() + 1)),
                 }
             }
@@ -321,6 +315,7 @@ impl Malformed {
         match *self {
             Malformed::Start | Malformed::Said(_) | Malformed::Dirt | Malformed::Code(_) => None,
             Malformed::TooLarge { shape, .. }
+            | Malformed::Endless { shape, .. }
             | Malformed::TooShort { shape, .. }
             | Malformed::Length { shape, .. }
             | Malformed::End { shape, .. }
@@ -337,6 +332,12 @@ impl fmt::Display for Malformed {
             Malformed::Start => f.write_str("no shape of the layout starts so"),
             Malformed::TooLarge { len, max, .. } => {
                 write!(f, "a frame of {len} bytes or more is larger than the {max} allowed (max-payload)")
+            }
+            Malformed::Endless { max, .. } => {
+                write!(
+                    f,
+                    "its end does not come within {max} bytes, and a frame whose length its first bytes do not tell has no more"
+                )
             }
             Malformed::TooShort { len, least, .. } => {
                 write!(f, "a frame of {len} bytes is shorter than its own places, which take {least}")

@@ -13,6 +13,7 @@ use super::cut::{Cut, Malformed};
 use super::form::Layout;
 use super::kept::Kept;
 use super::template::{REPLY_MAX, TOPIC_MAX, encode_token};
+use crate::core::limits::READ_MAX;
 use crate::wire::topic::check_topic;
 
 /// A format of frames, in code: for those that no declaration covers.
@@ -224,11 +225,6 @@ impl CustomCutter {
         self.dirt.is_some()
     }
 
-    /// Whether it is not known yet where the frame ends that has begun.
-    pub fn is_open(&self) -> bool {
-        self.len.is_none()
-    }
-
     pub fn next(&mut self, format: &Custom, bytes: &[u8], max: usize) -> Cut {
         if let Some(dirt) = self.dirt.take() {
             return Cut::Skip(dirt.get() as usize);
@@ -264,6 +260,9 @@ impl CustomCutter {
             }
             Some(Boundary::More) if bytes.len() >= max => {
                 Err(Cut::Malformed(Malformed::TooLarge { shape: 0, len: max as u64 + 1, max }))
+            }
+            Some(Boundary::More) if bytes.len() >= READ_MAX => {
+                Err(Cut::Malformed(Malformed::Endless { shape: 0, max: READ_MAX }))
             }
             Some(Boundary::More) => {
                 self.progress.seen = bytes.len() as u32;

@@ -7,6 +7,7 @@ use super::explain::explain;
 use super::form::{Bound, From, Layout, Shape};
 use super::kept::Kept;
 use super::place::{Place, Type, View, write_decimal};
+use super::template::{Piece, Source};
 use crate::core::limits::PAYLOAD_MAX;
 use crate::wire::digest::Scheme;
 
@@ -109,9 +110,8 @@ impl Draft {
             }
         };
         let mut draft = Draft { bytes: Vec::with_capacity(len), fixed: vec![false; len], seed, attempt };
-        // Letters, which are no digits, no escapes, and no start of anything.
         let number = (seed / NUMBERS).wrapping_mul(31).wrapping_add(attempt.wrapping_mul(7));
-        draft.bytes.extend((0..len as u64).map(|at| b'a' + (at.wrapping_add(number) % 26) as u8));
+        draft.bytes.extend((0..len as u64).map(|at| letter(at.wrapping_add(number))));
         draft.fix(0, &of.start)?;
         if let Some((at, bytes)) = length {
             draft.fix(at, &bytes)?;
@@ -147,8 +147,8 @@ impl Draft {
     fn finish(mut self, layout: &Layout, of: &Shape, scheme: &Scheme) -> Option<Vec<u8>> {
         // A field may say where another one is, so that they are filled twice.
         for _ in 0..2 {
-            for field in &of.fields {
-                self.field(of, &field.place);
+            for (index, field) in (0u16..).zip(&of.fields) {
+                self.field(of, &field.place, is_named(of, index));
             }
         }
         self.number(of);
@@ -169,8 +169,9 @@ impl Draft {
         Some(raw)
     }
 
-    /// Fills a field with a value of its type.
-    fn field(&mut self, of: &Shape, place: &Place) {
+    /// Fills a field with a value of its type. One that is in a topic or a key `is_named` and has the same in all frames of
+    /// a device, as devices have it.
+    fn field(&mut self, of: &Shape, place: &Place, is_named: bool) {
         let view = View { shape: of, bytes: &self.bytes };
         let Some(from) = view.pos(&place.from) else { return };
         let device = self.seed % NUMBERS;
@@ -188,6 +189,11 @@ impl Draft {
             Type::DigitsEnded => {
                 let digit = b'0' + (self.attempt % 10) as u8;
                 self.fill(from, [digit, b' '].into_iter());
+            }
+            Type::Uint { .. } | Type::Varint | Type::Bytes if is_named => {
+                let Some(Range { start, end }) = view.place(place) else { return };
+                let letters = (start as u64..end as u64).map(|at| letter(at + 7 * self.attempt));
+                self.fill(start, letters.collect::<Vec<_>>().into_iter());
             }
             Type::Uint { .. } | Type::Varint | Type::Bytes => {}
             kind => {
@@ -230,6 +236,17 @@ impl Draft {
             self.bytes[at] = digit;
         }
     }
+}
+
+/// Letters are no digits, no escapes, and no start of anything.
+fn letter(number: u64) -> u8 {
+    b'a' + (number % 26) as u8
+}
+
+/// Whether a field is in the topic or the key of its shape.
+fn is_named(of: &Shape, field: u16) -> bool {
+    let names = |piece: &Piece| matches!(piece, Piece::Field(Source::Own(own), _) if *own == field);
+    of.topic.0.iter().chain(&of.key.0).any(names)
 }
 
 /// Of a frame of about `wanted` bytes: how many it has, and where its length stands with which bytes.

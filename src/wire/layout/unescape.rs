@@ -10,6 +10,7 @@ use super::cut::{Cut, Malformed};
 use super::escape::Escapes;
 use super::form::{Bound, From, Layout, Shape};
 use super::place::{Place, Type};
+use crate::core::limits::READ_MAX;
 
 /// 32 bytes for a length within escaped bytes: more than the digits of any number that is one.
 pub(super) const LENGTH_MAX: usize = 32;
@@ -109,12 +110,13 @@ impl Unescaped {
         bytes: &[u8],
         max: usize,
     ) -> Result<Cut, Malformed> {
-        let more = if bytes.len() >= max {
-            Err(Malformed::TooLarge { shape, len: max as u64 + 1, max })
-        } else {
-            Ok(Cut::More(bytes.len() + 1))
+        let most = max.min(READ_MAX);
+        let more = match bytes.len() {
+            len if len >= max => Err(Malformed::TooLarge { shape, len: max as u64 + 1, max }),
+            len if len >= most => Err(Malformed::Endless { shape, max: most }),
+            len => Ok(Cut::More(len + 1)),
         };
-        let begun = Begun { layout, shape, of, escapes, bytes: &bytes[..bytes.len().min(max)] };
+        let begun = Begun { layout, shape, of, escapes, bytes: &bytes[..bytes.len().min(most)] };
         // The shape is known, so all of its start is there.
         let start = of.start.len() as u32;
         (self.raw, self.plain) = (self.raw.max(start), self.plain.max(start));

@@ -131,3 +131,20 @@ fn an_endless_capture_takes_bounded_memory() {
         assert!(totals.skipped > 7 << 20 && out.len() < 1000, "{name}: {totals:?}");
     }
 }
+
+#[test]
+fn a_frame_whose_end_does_not_come_is_told_as_a_gateway_tells_it() {
+    use crate::core::limits::READ_MAX;
+    let sentence = |len: usize| {
+        let body = "A".repeat(len - 6);
+        let check = body.bytes().fold(0, |sum, byte| sum ^ byte);
+        format!("${body}*{check:02X}\r\n")
+    };
+    let (_, totals) = printed("lines-nmea", sentence(READ_MAX).as_bytes(), false);
+    assert!(totals.are_right(), "{totals:?}");
+    for json in [false, true] {
+        let (text, totals) = printed("lines-nmea", sentence(READ_MAX + 1).as_bytes(), json);
+        let said = format!("its end does not come within {READ_MAX} bytes");
+        assert!(!totals.are_right() && text.contains(&said), "{text}");
+    }
+}

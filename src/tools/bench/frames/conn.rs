@@ -1,5 +1,6 @@
 //! One connection of a load.
 
+use super::answers::Answers;
 use super::check::Checker;
 use super::sequence::Sequence;
 use crate::runtime::net::Socket;
@@ -14,6 +15,15 @@ pub enum Role {
     Subscriber { group: usize, index: usize },
     /// Is only there.
     Idle,
+}
+
+/// Where a connection of a load goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Where the native protocol is spoken.
+    Gateway,
+    /// A layout's listener.
+    Listener,
 }
 
 /// Connecting → Open → Ended (it has sent everything) → Closed; Closed from anywhere.
@@ -49,6 +59,15 @@ pub struct Conn {
     /// Of a subscriber: different frames that came, and those that came with a wrong digest.
     pub arrived: u64,
     pub bad: u64,
+    /// Of a subscriber: frames of the load that came, those that came twice too.
+    pub came: u64,
+    /// Of a device: what it is still to be answered before the load starts, and what came instead.
+    pub awaits: Vec<u8>,
+    pub otherwise: bool,
+    /// Of a device that publishes: what it is answered.
+    pub answers: Answers,
+    /// The gateway ended it.
+    pub taken: bool,
     /// Replies that are not about the end of the connection.
     pub replies: Vec<(Option<Status>, String)>,
     /// What the gateway said before it closed.
@@ -70,6 +89,11 @@ impl Conn {
             sequences: Vec::new(),
             arrived: 0,
             bad: 0,
+            came: 0,
+            awaits: Vec::new(),
+            otherwise: false,
+            answers: Answers::default(),
+            taken: false,
             replies: Vec::new(),
             last_word: None,
         }

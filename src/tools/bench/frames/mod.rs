@@ -5,9 +5,15 @@
 //! each publisher writes as fast as the gateway reads, and latency counts from the write. Every frame that
 //! a subscriber gets is compared with what was sent, and its place in its publisher's sequence is
 //! checked, while it is measured.
+//!
+//! Publishers may be devices that speak a layout instead: what they send is made from its declaration, and what is
+//! distributed of it is known again by its digest.
 
+mod answers;
 mod check;
 mod conn;
+mod devices;
+mod known;
 mod publish;
 mod report;
 mod ring;
@@ -23,13 +29,14 @@ use std::time::Duration;
 use super::checks;
 use crate::wire::{DIGEST, HEADER, Scheme};
 
-pub use report::{Frames, Large, Report};
+pub use devices::Speaks;
+pub use report::{Frames, Large, OfLayout, Report};
 pub use run::Load;
 
 /// What to load a gateway with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the gateway may be; the first that takes a connection is it.
+    /// Where the gateway may be; the first that takes a connection is it. None where nothing of the load connects there.
     pub gateway: Vec<SocketAddr>,
     /// Its process, if it is one of this machine to be watched.
     pub process: Option<u32>,
@@ -37,8 +44,10 @@ pub struct Options {
     pub publishers: usize,
     /// Connections that each get every frame.
     pub subscribers: usize,
-    /// Bytes of each payload.
+    /// Bytes of each payload, of native frames.
     pub payload: usize,
+    /// What publishers and idle connections speak, if it is not the native protocol.
+    pub speaks: Option<Speaks>,
     /// Frames a second of all publishers together; none for as fast as the gateway reads.
     pub rate: Option<f64>,
     /// How long frames are sent.
@@ -91,7 +100,11 @@ impl Options {
     fn check(&self) -> Result<(), Failed> {
         let (frame, large) = self.frame_lens();
         let sequences = (self.publishers * self.subscribers * size_of::<sequence::Sequence>()) as u64;
-        let rings = ring::bytes(frame, self.publishers) + ring::bytes(large, self.large);
+        let small = match &self.speaks {
+            Some(speaks) => speaks.bytes(self.publishers),
+            None => ring::bytes(frame, self.publishers),
+        };
+        let rings = small + ring::bytes(large, self.large);
         checks::files(self.connections())
             .and_then(|()| checks::ports(self.connections(), 1, &self.sources))
             .and_then(|()| checks::memory(rings + sequences, "these publishers and subscribers"))

@@ -29,8 +29,10 @@ pub struct Report {
     pub subscribers: usize,
     /// Connections that said nothing.
     pub idle: usize,
-    /// The topic.
+    /// The topic; of a layout's frames, a pattern that matches all.
     pub topic: String,
+    /// What publishers and idle connections spoke; none for the native protocol.
+    pub layout: Option<OfLayout>,
     /// Frames a second that were to be sent; none for as fast as the gateway reads.
     pub rate: Option<f64>,
     /// What became of the frames.
@@ -45,7 +47,7 @@ pub struct Report {
 /// What became of frames: `sent · subscribers = received + bad + lost + undelivered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Frames {
-    /// Bytes of each payload.
+    /// Bytes of each payload: of a layout's frames, the whole frame as the device sent it.
     pub payload_bytes: usize,
     /// Frames sent, in all.
     pub sent: u64,
@@ -67,6 +69,23 @@ pub struct Frames {
     pub told_dropped: u64,
     /// Frames on the topic that this load did not send.
     pub foreign: u64,
+}
+
+/// What was loaded where the publishers are devices that speak a layout.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfLayout {
+    /// The layout.
+    pub name: String,
+    /// Where its listener was.
+    pub listener: String,
+    /// Bytes of each frame.
+    pub frame_bytes: usize,
+    /// Answers that came as they are declared for a frame that is accepted.
+    pub replies: u64,
+    /// Answers that came as they are declared for one that is not.
+    pub refused: u64,
+    /// Declared replies that did not come.
+    pub unanswered: u64,
 }
 
 /// What became of the large frames beside.
@@ -99,10 +118,11 @@ impl Report {
         groups: &mut [Group],
         conns: &[Conn],
         options: &Options,
-        address: usize,
+        [gateway, listener]: [String; 2],
         window: Window,
     ) -> Report {
         let frames: Vec<Frames> = (0..groups.len()).map(|at| fates(at, groups, conns, options)).collect();
+        let layout = of_layout(&mut groups[0], conns, listener);
         let mut figures = Figures::new(&groups[0].measure, window.own, window.end, window.interrupted);
         let large = groups.get(1).map(|group| {
             let of = Figures::new(&group.measure, Own::default(), window.end, window.interrupted);
@@ -117,16 +137,17 @@ impl Report {
             }
         });
         figures.doubts = Doubt::find(&figures);
-        figures.doubts.extend(doubts(&frames, groups[0].sent_in_time.0));
+        figures.doubts.extend(doubts(&frames, groups[0].sent_in_time.0, layout.is_some()));
         Report {
-            gateway: options.gateway[address].to_string(),
+            gateway,
             gateway_is_own: false,
             gateway_gone: window.gone,
             gateway_spent: window.gateway,
             publishers: options.publishers,
             subscribers: options.subscribers,
             idle: options.idle,
-            topic: options.topic.clone(),
+            topic: groups[0].topic.clone(),
+            layout,
             rate: options.rate,
             frames: frames[0],
             large,
@@ -140,13 +161,46 @@ impl Report {
     }
 }
 
+/// What devices were answered. What is missing is counted as an error.
+fn of_layout(group: &mut Group, conns: &[Conn], listener: String) -> Option<OfLayout> {
+    let devices = group.devices.as_ref()?;
+    let mut of = OfLayout {
+        name: devices.layout.name().to_string(),
+        listener,
+        frame_bytes: devices.frame_len,
+        replies: 0,
+        refused: 0,
+        unanswered: 0,
+    };
+    let mut example = None;
+    for conn in conns {
+        let Role::Publisher { group: 0, index } = conn.role else { continue };
+        of.replies += conn.answers.replied();
+        of.refused += conn.answers.refused();
+        // Of a connection that the gateway ended, that is the error.
+        let missing = conn.answers.missing(&devices.senders[index], group.publishers[index].finished());
+        if missing > 0 && !conn.taken {
+            of.unanswered += missing;
+            example.get_or_insert_with(|| {
+                format!("{}: number {} was not answered", conn.name(), conn.answers.next())
+            });
+        }
+    }
+    group.measure.errors(Instant::now(), "unanswered", of.unanswered, || example.unwrap_or_default());
+    Some(of)
+}
+
 /// What became of one group's frames. What is lost is counted as an error.
 fn fates(at: usize, groups: &mut [Group], conns: &[Conn], options: &Options) -> Frames {
     let group = &groups[at];
     let seconds =
         group.measure.ended(Instant::now()).duration_since(group.measure.started()).as_secs_f64().max(1e-9);
     let mut frames = Frames {
-        payload_bytes: if at == 0 { options.payload } else { options.large_payload },
+        payload_bytes: match &group.devices {
+            Some(devices) => devices.frame_len,
+            None if at == 0 => options.payload,
+            None => options.large_payload,
+        },
         sent: group.sent().0,
         due: group.schedule.map(|_| group.due),
         sent_per_s: group.sent_in_time.0 as f64 / seconds,
@@ -196,7 +250,7 @@ fn first_lost(conn: &Conn, group: &Group) -> String {
     )
 }
 
-fn doubts(frames: &[Frames], sent_in_time: u64) -> Vec<Doubt> {
+fn doubts(frames: &[Frames], sent_in_time: u64, is_foreign: bool) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     if let Some(due) = frames[0].due
         && (sent_in_time as f64) < due as f64 * KEPT
@@ -210,8 +264,13 @@ fn doubts(frames: &[Frames], sent_in_time: u64) -> Vec<Doubt> {
     let foreign: u64 = frames.iter().map(|one| one.foreign).sum();
     if foreign > 0 {
         doubts.push(Doubt::Other(format!(
-            "{} of another publisher came on the topic: give an unused --topic",
-            many(foreign, "frame")
+            "{} of another publisher came on the topic{}",
+            many(foreign, "frame"),
+            if is_foreign {
+                "s that are subscribed: they take their share of the gateway"
+            } else {
+                ": give an unused --topic"
+            }
         )));
     }
     doubts
@@ -222,8 +281,14 @@ impl fmt::Display for Report {
         let mut page = Page::default();
         let own = if self.gateway_is_own { ", started for this" } else { "" };
         page.row("gateway", format!("{}{own}", self.gateway));
+        if let Some(layout) = &self.layout {
+            page.row("listener", format!("{} of layout {}", layout.listener, layout.name));
+        }
         page.row("load", self.load());
         page.row("frames", self.frames.equation(self.subscribers));
+        if let Some(answers) = self.layout.as_ref().and_then(OfLayout::answers) {
+            page.row("answers", answers);
+        }
         page.row("rate", self.frames.rates(self.subscribers, self.figures.done_per_s));
         page.percentiles("latency", self.figures.latency_us.as_ref());
         if self.rate.is_none() && self.figures.latency_us.is_some() {
@@ -256,12 +321,8 @@ impl Report {
             Some(rate) => format!("at {} frames/s", grouped(rate as u64)),
             None => "as fast as the gateway reads".to_string(),
         };
-        let mut load = format!(
-            "{} of {} {pace}, {}",
-            many(self.publishers as u64, "publisher"),
-            held(self.frames.payload_bytes as u64),
-            many(self.subscribers as u64, "subscriber")
-        );
+        let mut load =
+            format!("{} {pace}, {}", self.publishers(), many(self.subscribers as u64, "subscriber"));
         if let Some(large) = &self.large {
             load += &format!(
                 ", {} of {}",
@@ -275,6 +336,16 @@ impl Report {
         format!("{load}, {:.1} s", self.figures.seconds)
     }
 
+    /// How many publishers there are, and of what.
+    pub fn publishers(&self) -> String {
+        let (many, held) =
+            (many(self.publishers as u64, "publisher"), held(self.frames.payload_bytes as u64));
+        match &self.layout {
+            Some(layout) => format!("{many} of {} frames of {held}", layout.name),
+            None => format!("{many} of {held}"),
+        }
+    }
+
     /// Processor time a frame, where frames are of one size.
     fn each(&self, cpu_s: f64) -> String {
         let sent = self.frames.sent_per_s * self.figures.seconds;
@@ -282,6 +353,15 @@ impl Report {
             return String::new();
         }
         format!(", {:.2} µs a frame", cpu_s * 1e6 / sent)
+    }
+}
+
+impl OfLayout {
+    /// Nothing where nothing was answered, and nothing should have been.
+    fn answers(&self) -> Option<String> {
+        let [replies, refused, missing] = [self.replies, self.refused, self.unanswered].map(grouped);
+        let is_silent = self.replies + self.refused + self.unanswered == 0;
+        (!is_silent).then(|| format!("{replies} as declared, {refused} refused, {missing} missing"))
     }
 }
 

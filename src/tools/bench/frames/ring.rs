@@ -68,6 +68,12 @@ impl Ring {
         Ring { frame_len, slots, layout }
     }
 
+    /// Frames of `frame_len` bytes that were made already, back to back.
+    pub fn packed(frame_len: usize, frames: Vec<u8>) -> Ring {
+        assert!(!frames.is_empty() && frames.len().is_multiple_of(frame_len), "whole frames, and some");
+        Ring { frame_len, slots: frames.len() / frame_len, layout: Layout::Packed(frames) }
+    }
+
     /// Bytes of each frame.
     pub fn frame_len(&self) -> usize {
         self.frame_len

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-use super::conn::{Conn, Role, Stage};
+use super::conn::{Conn, Door, Role, Stage};
+use super::devices::Devices;
 use super::publish::{Publisher, Schedule};
 use super::report::{Report, Window};
 use super::ring::{self, Ring};
@@ -24,8 +25,8 @@ pub struct Load {
     pub(super) options: Options,
     pub(super) reactor: Reactor,
     pub(super) stop: Stop,
-    /// Which of the gateway's addresses is it.
-    pub(super) address: usize,
+    /// Which of its addresses each door of the gateway has.
+    pub(super) address: [usize; 2],
     /// Until when one that refuses may only be starting.
     pub(super) starts_until: Instant,
     pub(super) conns: Vec<Conn>,
@@ -65,7 +66,7 @@ impl Load {
         let mut load = Load {
             stop: Stop::new(reactor.waker()),
             reactor,
-            address: 0,
+            address: [0; 2],
             starts_until: now,
             conns: Vec::with_capacity(options.connections()),
             groups: Vec::new(),
@@ -78,10 +79,13 @@ impl Load {
             broken: None,
             options,
         };
-        let Options { publishers, subscribers, large, idle, .. } = load.options;
-        load.add_group(publishers, subscribers);
+        let Options { publishers, subscribers, large, idle, nonce, .. } = load.options;
+        let scheme = &load.options.scheme;
+        let devices = load.options.speaks.as_ref();
+        let devices = devices.map(|of| of.devices(publishers, idle, nonce, scheme)).transpose()?;
+        load.add_group(publishers, subscribers, devices);
         if large > 0 {
-            load.add_group(large, 1);
+            load.add_group(large, 1, None);
         }
         load.conns.extend((0..idle).map(|_| Conn::new(Role::Idle)));
         Ok(load)
@@ -92,7 +96,7 @@ impl Load {
         self.stop.clone()
     }
 
-    fn add_group(&mut self, publishers: usize, subscribers: usize) {
+    fn add_group(&mut self, publishers: usize, subscribers: usize, mut devices: Option<Devices>) {
         let options = &self.options;
         let (group, (small_len, large_len)) = (self.groups.len(), options.frame_lens());
         let (topic, payload, frame_len) = match group {
@@ -101,19 +105,26 @@ impl Load {
         };
         // The nonce tells this run's frames, one more bit the group, and 31 bits the publisher.
         let base = u64::from(options.nonce) << 32 | (group as u64) << 31;
-        let (payload, slots) = (ring::payload(payload), ring::slots(frame_len, publishers));
-        let ring = |index| Ring::new(base + index as u64, &topic, &payload, slots, &options.scheme);
-        let group_publishers = (0..publishers).map(|index| Publisher::new(ring(index))).collect();
+        let rings: Vec<Ring> = match &mut devices {
+            Some(devices) => devices.rings(),
+            None => {
+                let (payload, slots) = (ring::payload(payload), ring::slots(frame_len, publishers));
+                let ring = |index| Ring::new(base + index as u64, &topic, &payload, slots, &options.scheme);
+                (0..publishers).map(ring).collect()
+            }
+        };
         self.groups.push(Group {
             base,
-            publishers: group_publishers,
+            publishers: rings.into_iter().map(Publisher::new).collect(),
+            is_subscribed: subscribers > 0,
             schedule: None,
             due: 0,
             measure: Measure::new(Instant::now(), options.connections()),
             foreign: 0,
             told_dropped: 0,
             sent_in_time: (0, 0),
-            topic,
+            topic: devices.as_ref().map_or(topic, |devices| devices.topics.clone()),
+            devices,
         });
         self.conns.extend((0..publishers).map(|index| Conn::new(Role::Publisher { group, index })));
         self.conns.extend((0..subscribers).map(|index| Conn {
@@ -164,7 +175,8 @@ impl Load {
         }
         self.finish(is_over);
         window.gone = is_over && !window.interrupted && self.taken == self.conns.len();
-        Ok(Report::new(&mut self.groups, &self.conns, &self.options, self.address, window))
+        let addresses = [Door::Gateway, Door::Listener].map(|door| self.shown(door));
+        Ok(Report::new(&mut self.groups, &self.conns, &self.options, addresses, window))
     }
 
     /// Sends and receives until `end`, or until it is told to stop or nobody is left to send to.
@@ -439,6 +451,7 @@ impl Load {
         self.groups[0].measure.alive(now, self.alive);
         if let Some((kind, example)) = why {
             self.taken += 1;
+            conn.taken = true;
             let (kind, said) = match &conn.last_word {
                 Some((status, reason)) => (status.name(), reason.clone()),
                 None => (kind, example),
@@ -457,6 +470,9 @@ impl Load {
                         && matches!(conn.role, Role::Subscriber { group, .. } if group == at)
                 });
                 let least = subscribers.map(|conn| conn.sequences[index].next()).min();
+                // Where nobody subscribes, a device may be answered; its connections are the first.
+                let answered = || group.devices.as_ref().map(|_| self.conns[index].answers.next());
+                let least = if group.is_subscribed { least } else { answered() };
                 publisher.writes.forget_before(least.unwrap_or(u64::MAX));
             }
         }

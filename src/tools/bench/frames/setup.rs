@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::conn::{Role, Stage};
+use super::conn::{Conn, Door, Role, Stage};
 use super::run::Load;
+use super::sequence::Sequence;
 use super::{Failed, ring};
 use crate::core::limits::{LOAD_CONNECTING, LOAD_PATIENCE, START_PATIENCE, START_PAUSE};
 use crate::core::units::plain;
@@ -18,27 +19,32 @@ const PROBE: u64 = u64::MAX;
 impl Load {
     /// Everything until frames can be sent.
     pub(super) fn set_up(&mut self) -> Result<(), Failed> {
-        self.connect_all()?;
+        for door in [Door::Gateway, Door::Listener] {
+            let conns: Vec<usize> = (0..self.conns.len()).filter(|&at| self.door(at) == door).collect();
+            self.connect_all(door, &conns)?;
+        }
         self.probe()?;
-        self.subscribe()
+        self.subscribe()?;
+        self.log_in()
     }
 
-    fn connect_all(&mut self) -> Result<(), Failed> {
+    fn connect_all(&mut self, door: Door, conns: &[usize]) -> Result<(), Failed> {
         let (mut begun, mut standing) = (0, 0);
         self.starts_until = Instant::now() + START_PATIENCE;
         let mut patience = Instant::now() + LOAD_PATIENCE;
-        while standing < self.conns.len() {
+        while standing < conns.len() {
             // The first connection finds out which address is the gateway's.
-            let at_once = if standing == 0 { 1 } else { LOAD_CONNECTING };
-            while begun < self.conns.len() && begun - standing < at_once {
-                self.begin_connection(begun)?;
+            let is_first = standing == 0;
+            let at_once = if is_first { 1 } else { LOAD_CONNECTING };
+            while begun < conns.len() && begun - standing < at_once {
+                self.begin_connection(conns[begun], is_first)?;
                 begun += 1;
             }
-            self.wait_in_setup(patience, "does not take connections")?;
+            self.wait_in_setup(door, patience, "does not take connections")?;
             for event in std::mem::take(&mut self.events) {
                 let Event::Socket { key, .. } = event else { continue };
                 let at = key as usize;
-                if self.conns[at].stage == Stage::Connecting && self.is_standing(at)? {
+                if self.conns[at].stage == Stage::Connecting && self.is_standing(at, is_first)? {
                     standing += 1;
                     patience = Instant::now() + LOAD_PATIENCE;
                 }
@@ -48,15 +54,34 @@ impl Load {
         Ok(())
     }
 
-    fn gateway(&self) -> SocketAddr {
-        self.options.gateway[self.address]
+    /// Where a connection goes.
+    fn door(&self, at: usize) -> Door {
+        match self.conns[at].role {
+            Role::Publisher { group: 0, .. } | Role::Idle if self.options.speaks.is_some() => Door::Listener,
+            _ => Door::Gateway,
+        }
     }
 
-    fn begin_connection(&mut self, at: usize) -> Result<(), Failed> {
+    fn addresses(&self, door: Door) -> &[SocketAddr] {
+        match (door, &self.options.speaks) {
+            (Door::Listener, Some(speaks)) => &speaks.listener,
+            _ => &self.options.gateway,
+        }
+    }
+
+    /// The address that is used; where nothing of the load goes there, that of the other door.
+    pub(super) fn shown(&self, door: Door) -> String {
+        let at = |door: Door| self.addresses(door).get(self.address[door as usize]);
+        at(door).or_else(|| at(Door::Listener)).map(SocketAddr::to_string).unwrap_or_default()
+    }
+
+    fn begin_connection(&mut self, at: usize, is_first: bool) -> Result<(), Failed> {
+        let door = self.door(at);
         let sources = &self.options.sources;
         let source = (!sources.is_empty()).then(|| sources[at % sources.len()]);
         loop {
-            let connected = self.reactor.connect(self.gateway(), source).and_then(|mut socket| {
+            let address = self.addresses(door)[self.address[door as usize]];
+            let connected = self.reactor.connect(address, source).and_then(|mut socket| {
                 self.reactor.register(&mut socket, at as u64)?;
                 Ok(socket)
             });
@@ -65,12 +90,12 @@ impl Load {
                     self.conns[at].socket = Some(socket);
                     return Ok(());
                 }
-                Err(error) => self.try_next_address(at, &error)?,
+                Err(error) => self.try_next_address(at, is_first, &error)?,
             }
         }
     }
 
-    fn is_standing(&mut self, at: usize) -> Result<bool, Failed> {
+    fn is_standing(&mut self, at: usize, is_first: bool) -> Result<bool, Failed> {
         let Some(socket) = &self.conns[at].socket else { return Ok(false) };
         match self.reactor.is_connected(socket) {
             Ok(false) => Ok(false),
@@ -80,32 +105,42 @@ impl Load {
                 Ok(true)
             }
             Err(error) => {
-                self.try_next_address(at, &error)?;
-                self.begin_connection(at)?;
+                self.try_next_address(at, is_first, &error)?;
+                self.begin_connection(at, is_first)?;
                 Ok(false)
             }
         }
     }
 
     /// A name may stand for several addresses; whichever took the first connection takes them all.
-    fn try_next_address(&mut self, at: usize, error: &std::io::Error) -> Result<(), Failed> {
-        if at == 0 && self.address + 1 < self.options.gateway.len() {
-            self.address += 1;
+    fn try_next_address(&mut self, at: usize, is_first: bool, error: &std::io::Error) -> Result<(), Failed> {
+        let door = self.door(at);
+        if is_first && self.address[door as usize] + 1 < self.addresses(door).len() {
+            self.address[door as usize] += 1;
             return Ok(());
         }
-        if at == 0
+        if is_first
             && kind_of(error) == "refused"
             && Instant::now() < self.starts_until
             && !self.stop.is_asked()
         {
             // It may have been started a moment ago. No socket is there yet, so this is a pause.
-            self.address = 0;
+            self.address[door as usize] = 0;
             self.conns[at].socket = None;
             self.events.clear();
             let polled = self.reactor.poll(Some(START_PAUSE), &mut self.events);
             return polled.map_err(|why| Failed::Gone(format!("the system's poll failed: {why}")));
         }
-        let gateway = self.gateway();
+        let gateway = self.shown(door);
+        let how = match (&self.options.speaks, door) {
+            (Some(speaks), Door::Listener) => {
+                format!(
+                    "does a gateway listen there? framegate serve --listen-layout {}={gateway}",
+                    speaks.layout.name()
+                )
+            }
+            _ => "is the gateway running? framegate serve".to_string(),
+        };
         Err(match kind_of(error) {
             "no local port" => Failed::Refused(format!(
                 "cannot connect to {gateway}: {error}: give addresses of this machine with --bind, more of them if its ports are used up"
@@ -113,9 +148,7 @@ impl Load {
             "no open file" => {
                 Failed::Refused(format!("cannot connect to {gateway}: {error}: raise ulimit -n"))
             }
-            _ => Failed::Gone(format!(
-                "cannot connect to {gateway}: {error}: is the gateway running? framegate serve"
-            )),
+            _ => Failed::Gone(format!("cannot connect to {gateway}: {error}: {how}")),
         })
     }
 
@@ -123,6 +156,9 @@ impl Load {
     /// with another secret, a smaller max-payload or deduplication says so before anything is measured.
     fn probe(&mut self) -> Result<(), Failed> {
         for group in 0..self.groups.len() {
+            if self.groups[group].devices.is_some() {
+                continue;
+            }
             let role = Role::Publisher { group, index: 0 };
             let Some(at) = self.conns.iter().position(|conn| conn.role == role) else { continue };
             let key = self.groups[group].base + self.groups[group].publishers.len() as u64;
@@ -152,6 +188,96 @@ impl Load {
         self.ask(&subscribers, 1, |status| status == Status::Ok)
     }
 
+    /// Devices say who they are, and the first sends a frame twice: whether that comes is known before anything is
+    /// measured.
+    fn log_in(&mut self) -> Result<(), Failed> {
+        let Some(devices) = &self.groups[0].devices else { return Ok(()) };
+        let mut idle = devices.idle.iter();
+        let mut waiting = Vec::new();
+        for (at, conn) in self.conns.iter_mut().enumerate() {
+            let (login, probe) = match conn.role {
+                Role::Publisher { group: 0, index: 0 } => (&devices.senders[0].login, 2),
+                Role::Publisher { group: 0, index } => (&devices.senders[index].login, 0),
+                Role::Idle => (idle.next().expect("as many as there are connections"), 0),
+                _ => continue,
+            };
+            (conn.control, conn.awaits) = (login.bytes.clone(), login.answers.clone());
+            for _ in 0..probe {
+                let ring = &self.groups[0].publishers[0].ring;
+                conn.control.extend(ring.beginning(0, ring.frame_len()));
+                conn.awaits.extend_from_slice(devices.senders[0].replies.get(0));
+            }
+            waiting.push(at);
+        }
+        waiting.iter().for_each(|&at| self.enqueue(at));
+        let patience = Instant::now() + LOAD_PATIENCE;
+        loop {
+            self.serve_ready();
+            let is_wrong = |conn: &&Conn| conn.stage == Stage::Closed || conn.otherwise;
+            if let Some(conn) = self.conns.iter().find(is_wrong) {
+                return Err(self.not_spoken(conn.otherwise));
+            }
+            waiting.retain(|&at| !self.conns[at].control.is_empty() || !self.conns[at].awaits.is_empty());
+            let unseen = self.unseen();
+            if waiting.is_empty() && unseen.is_none() {
+                break;
+            }
+            if self.ready.is_empty() {
+                if Instant::now() >= patience {
+                    return Err(unseen.unwrap_or_else(|| Failed::Gone(self.unanswered())));
+                }
+                self.wait_in_setup(Door::Listener, patience, "does not answer")?;
+                std::mem::take(&mut self.events).into_iter().for_each(|event| self.note(event));
+            }
+        }
+        self.groups[0].foreign = 0;
+        for conn in &mut self.conns {
+            conn.sequences.iter_mut().for_each(|sequence| *sequence = Sequence::default());
+            (conn.arrived, conn.bad) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// What subscribers have not got of the frame that was sent twice.
+    fn unseen(&self) -> Option<Failed> {
+        let group = &self.groups[0];
+        let of = |conn: &&Conn| matches!(conn.role, Role::Subscriber { group: 0, .. });
+        let least = self.conns.iter().filter(of).map(|conn| conn.came).min().unwrap_or(2);
+        let name = group.devices.as_ref().map_or("", |devices| devices.layout.name());
+        let [gateway, listener] = [Door::Gateway, Door::Listener].map(|door| self.shown(door));
+        match least {
+            _ if group.publishers.is_empty() => None,
+            0 => Some(Failed::Gone(format!(
+                "what is sent to {listener} does not come to subscribers of {gateway}: are they of one gateway, is \
+                 {listener} its listener of layout {name}, and has it the --secret-file that is given here?"
+            ))),
+            1 => Some(Failed::Refused(format!(
+                "of two equal frames one came: the gateway at {gateway} deduplicates, and a load sends the same frames \
+                 again and again: start it without --dedup"
+            ))),
+            _ => None,
+        }
+    }
+
+    fn unanswered(&self) -> String {
+        let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
+        let listener = self.shown(Door::Listener);
+        format!(
+            "{listener} does not answer as layout {name} declares: is it a listener of that layout, of a gateway without \
+             --dedup and without handlers?"
+        )
+    }
+
+    /// Why a device is not understood.
+    fn not_spoken(&self, answers: bool) -> Failed {
+        if answers {
+            return Failed::Refused(self.unanswered());
+        }
+        let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
+        let closed = self.closed_early(Door::Listener);
+        Failed::Gone(format!("{closed}: is it a listener of layout {name}? its log says why"))
+    }
+
     /// Writes what is to be said on these connections, until each has got so many replies that will do.
     fn ask(&mut self, asked: &[usize], replies: usize, will_do: fn(Status) -> bool) -> Result<(), Failed> {
         asked.iter().for_each(|&at| self.enqueue(at));
@@ -173,7 +299,7 @@ impl Load {
                 if conn.stage == Stage::Closed {
                     return Err(match &conn.last_word {
                         Some((status, reason)) => refused(Some(*status), reason),
-                        None => Failed::Gone(self.closed_early()),
+                        None => Failed::Gone(self.closed_early(Door::Gateway)),
                     });
                 }
                 done += usize::from(conn.replies.len() >= replies);
@@ -182,26 +308,29 @@ impl Load {
                 return Ok(());
             }
             if self.ready.is_empty() {
-                self.wait_in_setup(patience, "does not answer")?;
+                self.wait_in_setup(Door::Gateway, patience, "does not answer")?;
                 std::mem::take(&mut self.events).into_iter().for_each(|event| self.note(event));
             }
         }
     }
 
-    fn closed_early(&self) -> String {
+    fn closed_early(&self, door: Door) -> String {
         let why =
             self.groups[0].measure.error_kinds().iter().next().map(|(_, _, example)| example.to_string());
         let why = why.unwrap_or_else(|| "it closed the connection".to_string());
-        format!("{} is not a gateway, or does not want this load: {why}", self.gateway())
+        format!("{} is not a gateway, or does not want this load: {why}", self.shown(door))
     }
 
-    fn wait_in_setup(&mut self, patience: Instant, what: &str) -> Result<(), Failed> {
+    fn wait_in_setup(&mut self, door: Door, patience: Instant, what: &str) -> Result<(), Failed> {
         let now = Instant::now();
         if self.stop.is_asked() {
             return Err(Failed::Stopped);
         }
         if now >= patience {
-            return Err(Failed::Gone(format!("{} {what}: is it a gateway, and is it well?", self.gateway())));
+            return Err(Failed::Gone(format!(
+                "{} {what}: is it a gateway, and is it well?",
+                self.shown(door)
+            )));
         }
         self.events.clear();
         let polled = self.reactor.poll(Some(patience - now), &mut self.events);

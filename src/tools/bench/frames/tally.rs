@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use super::answers::Told;
 use super::check::{Expected, Seen};
 use super::conn::{Conn, Role};
+use super::devices::Devices;
 use super::publish::{Publisher, Schedule};
 use super::sequence::{Arrived, Sequence};
 use crate::tools::bench::Measure;
@@ -15,6 +17,10 @@ pub struct Group {
     /// The key of its first publisher.
     pub base: u64,
     pub publishers: Vec<Publisher>,
+    /// Where they speak a layout: what they send before, what they are answered, and what comes of their frames.
+    pub devices: Option<Devices>,
+    /// Whether anyone is to get them; else latency is until a device is answered.
+    pub is_subscribed: bool,
     /// When frames are due; none if as soon as they can be written.
     pub schedule: Option<Schedule>,
     /// How many frames of all its publishers were due so far.
@@ -45,16 +51,23 @@ impl Group {
         scheme: &Scheme,
         now: Instant,
     ) -> Result<(), Fault> {
-        let Group { publishers, base, schedule, measure, foreign, told_dropped, .. } = self;
+        if self.devices.is_some() && !matches!(conn.role, Role::Subscriber { .. }) {
+            self.answered(conn, bytes, now);
+            return Ok(());
+        }
+        let Group { publishers, devices, base, schedule, measure, foreign, told_dropped, .. } = self;
         let name = conn.name();
-        let Conn { checker, sequences, arrived, bad, replies, last_word, role, .. } = conn;
+        let Conn { checker, sequences, arrived, came, bad, replies, last_word, role, .. } = conn;
         let mut log = Log { publishers, schedule: *schedule, measure, now, run: Run::default() };
         let is_subscriber = matches!(role, Role::Subscriber { .. });
-        let sent = Expected { base: *base, publishers, scheme };
+        let known = devices.as_ref().map(|devices| &devices.known);
+        let sent = Expected { base: *base, publishers, known, scheme };
         let result = checker.take(bytes, sent, |seen| match seen {
             Seen::Frame { publisher, slot } if is_subscriber => {
                 *arrived += u64::from(log.frame(&name, publisher, slot, &mut sequences[publisher]));
+                *came += 1;
             }
+            Seen::Login if is_subscriber => {}
             Seen::BadDigest { key, id } => {
                 *bad += 1;
                 log.error("bad digest", || format!("{name}: the frame with key {key} and id {id}"));
@@ -65,7 +78,7 @@ impl Group {
                 });
             }
             // Whatever comes to a connection that did not subscribe.
-            Seen::Frame { .. } | Seen::Foreign => *foreign += 1,
+            Seen::Frame { .. } | Seen::Login | Seen::Foreign => *foreign += 1,
             Seen::Reply { status: Some(Status::Gap), key, .. } => *told_dropped += key,
             Seen::Reply { status: Some(status), reason, .. } if status.closes() => {
                 *last_word = Some((status, reason));
@@ -74,6 +87,34 @@ impl Group {
         });
         log.flush();
         result
+    }
+
+    /// Takes what a device was answered.
+    fn answered(&mut self, conn: &mut Conn, bytes: &[u8], now: Instant) {
+        let (awaited, bytes) = bytes.split_at(bytes.len().min(conn.awaits.len()));
+        if !awaited.is_empty() {
+            conn.otherwise |= !conn.awaits.starts_with(awaited);
+            conn.awaits.drain(..awaited.len());
+        }
+        let (Some(devices), Role::Publisher { index, .. }) = (&self.devices, conn.role) else { return };
+        let name = conn.name();
+        let Group { publishers, schedule, measure, is_subscribed, .. } = self;
+        let mut log = Log { publishers, schedule: *schedule, measure, now, run: Run::default() };
+        let first = conn.answers.next();
+        conn.answers.take(bytes, &devices.senders[index], |told| match told {
+            Told::Reply => {}
+            Told::Refused(n) => {
+                log.error("refused", || format!("{name}: the gateway refused its number {n}"))
+            }
+            Told::Otherwise(n) => log.error("other answer", || {
+                format!("{name}: number {n} was answered otherwise than its layout declares")
+            }),
+        });
+        // With subscribers, latency is until they have it.
+        if !*is_subscribed {
+            log.run = Run { publisher: index, first, count: conn.answers.next() - first };
+            log.flush();
+        }
     }
 
     /// Frames and bytes that all its publishers have sent.

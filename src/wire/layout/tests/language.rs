@@ -1,6 +1,7 @@
 //! Every part of the language, with frames that it takes and frames that it does not.
 
 use super::*;
+use crate::core::limits::READ_MAX;
 
 /// A layout `a` with these lines.
 fn of(lines: &str) -> Arc<Layout> {
@@ -267,14 +268,17 @@ fn escapes_are_not_undone_twice_in_the_same_bytes() {
 
 #[test]
 fn an_until_is_not_looked_for_twice_in_the_same_bytes() {
-    // 4 MiB that come 64 bytes at a time, and 1 MiB of starts that lead nowhere: seconds, if it were.
+    // As many bytes as may be held, that come one at a time, and 1 MiB of starts that lead nowhere: seconds, if it were.
     let layout =
         of("topic = \"t\"\ncheck = \"none\"\nstart = \"24\"\nuntil = \"0D 0A\"\non-malformed = \"scan\"");
     let (stream, max) = (vec![b'$'; 1 << 22], 1 << 22);
     let mut cutter = Cutter::default();
-    for len in (0..stream.len()).step_by(64).skip(1) {
+    for len in (0..READ_MAX).skip(1) {
         assert_eq!(cutter.next(&layout, &stream[..len], max), Cut::More(len + 1));
     }
+    // Nobody holds more without knowing where it ends.
+    let endless = Cut::Malformed(Malformed::Endless { shape: 0, max: READ_MAX });
+    assert_eq!(cutter.next(&layout, &stream[..READ_MAX], max), endless);
     let (mut cutter, mut at, max) = (Cutter::default(), 0, 1 << 19);
     let mut malformed = 0;
     while at < 1 << 20 {
@@ -285,11 +289,11 @@ fn an_until_is_not_looked_for_twice_in_the_same_bytes() {
         }
     }
     assert_eq!(malformed, 1 << 20);
-    // As many bytes as before end far away in an escape that is not listed.
+    // As many bytes as may be held end far away in an escape that is not listed.
     let layout = of(
         "topic = \"t\"\ncheck = \"none\"\nstart = \"24\"\nuntil = \"0D 0A\"\non-malformed = \"scan\"\nunescape = { \"7D 01\" = \"0D\" }",
     );
-    let stream = [vec![b'$'; 1 << 20], b"\x7d\x02\r\n".to_vec()].concat();
+    let stream = [vec![b'$'; READ_MAX - 4], b"\x7d\x02\r\n".to_vec()].concat();
     let seen = {
         let mut connection = Connection::new(&layout);
         connection.max = 1 << 21;

@@ -1,5 +1,6 @@
 //! What the contract of the language promises: samples, mistakes, dirt, and what becomes of it.
 
+mod allocations;
 mod batches;
 mod language;
 mod mistakes;

@@ -70,3 +70,20 @@ fn declarations_of_every_kind_have_devices() {
         is_published(&layout(&format!("[layout.x]\ntopic = \"x\"\n{text}\n")), 80);
     }
 }
+
+#[test]
+fn a_device_has_one_topic_and_one_key() {
+    let layout = builtin().get("gt06").unwrap();
+    let device = layout.device(5, &Scheme::Sha256).unwrap();
+    let shown = |n| {
+        let frame = device.frame(layout, n, 100, &Scheme::Sha256).unwrap();
+        let shown = explain(layout, device.shape, &frame, 0, &device.kept, &Scheme::Sha256);
+        (shown.topic.unwrap(), shown.key.unwrap(), frame)
+    };
+    let (topic, key, first) = shown(0);
+    for n in 1..60 {
+        let (same_topic, same_key, frame) = shown(n);
+        assert_eq!((&same_topic, same_key), (&topic, key));
+        assert_ne!(frame, first);
+    }
+}
