@@ -2,6 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    framegate::testing::models::check_journal(data);
-    framegate::testing::models::check_any_journal(data);
+    framegate::testing::models::check_journals(data);
 });

@@ -28,9 +28,9 @@ pub use archive::check_archive;
 pub use clocks::check_clocks;
 pub use dedup::check_dedup;
 #[cfg(feature = "http")]
-pub use http::check_http;
+pub use http::{check_every_http_split, check_http};
 #[cfg(feature = "cli")]
-pub use journal::{check_any_journal, check_journal};
+pub use journal::{check_any_journal, check_journal, check_journals};
 pub use outbox::check_outbox;
 pub use pure::*;
-pub use store::{check_recovery, check_repair, check_store};
+pub use store::{check_any_store, check_recovery, check_repair, check_store};

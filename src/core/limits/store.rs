@@ -7,6 +7,9 @@ use super::{DURABLE_SHARE, KIB, MIB, bound};
 /// 64 MiB: a segment of the store gets its final name at this size, whatever its age.
 pub const STORE_SEGMENT: u64 = bound(64 * MIB, 4 * KIB) as u64;
 
+/// 256 KiB of a segment that are read at once. The buffer doubles while a frame needs more, as its bytes come.
+pub const STORE_BLOCK: usize = bound(256 * KIB, KIB);
+
 /// 16 MiB written and synced in one round of the store: some 50 ms of a disk that writes 350 MB/s, so
 /// that nobody waits long for an OK behind a flood.
 pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::core::limits::STORE_BLOCK;
 use crate::wire::{DIGEST, Fault, Frame, HEADER, Header, Kind, MAGIC, Scheme};
-
-/// 256 KiB a read. The buffer doubles while a frame needs more, as its bytes come.
-const BLOCK: usize = 256 * 1024;
 
 /// A stored file, frame by frame.
 ///
@@ -125,7 +123,7 @@ impl<'a> Scan<'a> {
         self.filled -= self.taken;
         self.taken = 0;
         if self.filled == self.bytes.len() {
-            self.bytes.resize((2 * self.filled).max(BLOCK), 0);
+            self.bytes.resize((2 * self.filled).max(STORE_BLOCK), 0);
         }
         loop {
             match read(&mut self.bytes[self.filled..]) {

@@ -14,7 +14,10 @@ use crate::tools::records::{Cut, Flaw, Found, LeftOut, Walk};
 const NAMES: [&str; 7] = ["a", "b/c.csv", "ü", "../d", "/e", "f", "__MACOSX/._a"];
 
 /// Of more files nothing new is learned.
-const FILES: usize = 6;
+const FILES: usize = 5;
+
+/// Bytes of a file: more than the largest record has.
+const FILE_MAX: usize = 500;
 
 /// `one` and `two`, a line each, as xz packs them: what packs is no part of this crate.
 const XZ: &[u8] =
@@ -34,7 +37,7 @@ enum Done {
 pub fn check_archive(data: &[u8]) {
     let mut choices = Choices::new(data);
     let mut files: Vec<(&str, Vec<u8>)> = (0..choices.below(FILES))
-        .map(|_| (NAMES[choices.below(NAMES.len())], choices.payload(2000)))
+        .map(|_| (NAMES[choices.below(NAMES.len())], choices.payload(FILE_MAX)))
         .collect();
     let kind = choices.below(8);
     if kind < 3 {
@@ -50,7 +53,7 @@ pub fn check_archive(data: &[u8]) {
         5 => ("tbz2", bzip2(&tar(&files))),
         6 => ("tar.zst", zstd(&tar(&files))),
         _ if choices.flip() => ("", XZ.to_vec()),
-        _ => ("", choices.bytes(2000).to_vec()),
+        _ => ("", choices.bytes(1000).to_vec()),
     };
     let cut = [None, Some(Cut::File), Some(Cut::Line), Some(Cut::Row)][choices.below(4)];
     let max = 1 + choices.below(300);

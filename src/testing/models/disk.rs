@@ -177,16 +177,21 @@ impl SimDisk {
 
     /// Every file's path and bytes.
     pub fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let state = self.0.borrow();
         let mut all = Vec::new();
+        self.each(|folder, name, bytes| all.push((folder.join(name), bytes.to_vec())));
+        all
+    }
+
+    /// Shows every file: its folder, its name and its bytes.
+    pub fn each(&self, mut see: impl FnMut(&Path, &str, &[u8])) {
+        let state = self.0.borrow();
         for (path, folder) in &state.folders {
             for (name, node) in &folder.cached {
                 if let Node::File(at) = node {
-                    all.push((path.join(name), state.files[*at].cached.clone()));
+                    see(path, name, &state.files[*at].cached);
                 }
             }
         }
-        all
     }
 
     /// Somebody takes a folder of the first level away, with all that is in it, whether the disk is well or not.
@@ -309,7 +314,7 @@ impl Content {
     fn append(&mut self, bytes: &[u8]) {
         let start = self.cached.len();
         self.cached.extend_from_slice(bytes);
-        self.dirty.extend((start..self.cached.len()).map(|at| at / PAGE));
+        self.dirty.extend(start / PAGE..self.cached.len().div_ceil(PAGE));
     }
 
     fn truncate(&mut self, len: usize) {

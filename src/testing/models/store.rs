@@ -18,11 +18,25 @@ use crate::wire::{Body, Header, Kind, Scheme, encode};
 
 const TOPICS: [&str; 6] = ["", "a", "a.b", "c/d", "..", "e"];
 
-/// Steps of a run; more finds nothing new.
-const STEPS: usize = 400;
+/// Steps of a run; more finds nothing new, and slows the search.
+const STEPS: usize = 100;
+
+/// Frames that a repair finds; of more nothing new is learned.
+const MISFILED: usize = 30;
 
 /// 10 s, as long as the clock of a run is set forward at once.
 const ROTATE: Duration = Duration::from_secs(10);
+
+/// One of the checks of the store, as the first byte says: a fuzzer tries each of them with what suits it.
+pub fn check_any_store(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    match first % 4 {
+        0 => check_store(rest),
+        1 => check_recovery(rest),
+        2 => check_repair(rest),
+        _ => super::check_clocks(rest),
+    }
+}
 
 /// Every confirmed frame is in the store once and intact, in its order, whatever failed and whenever the
 /// machine stopped; no frame is there twice; every finished segment verifies.
@@ -368,7 +382,7 @@ pub fn check_repair(data: &[u8]) {
         disk.put(&names::folder(folder), &format!("{base}.frames"), &bytes);
         disk.put(&names::folder(folder), &format!("{base}.index"), &index);
     };
-    while !choices.is_empty() && all.len() < 60 {
+    while !choices.is_empty() && all.len() < MISFILED {
         // A run of several topics, all in the folder of the first, as a gateway once had it.
         let folder = TOPICS[choices.below(TOPICS.len())];
         let mut topic = folder;

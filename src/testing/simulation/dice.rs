@@ -45,6 +45,11 @@ impl Dice<'_> {
         &from[self.below(from.len())]
     }
 
+    /// Whether a fuzzer makes the choices: what it finds it finds in a small world, of which it sees many a second.
+    pub fn is_fuzzed(&self) -> bool {
+        matches!(self, Dice::Bytes(_))
+    }
+
     /// Whether there are no more choices to make.
     pub fn is_used_up(&self) -> bool {
         matches!(self, Dice::Bytes([]))

@@ -30,7 +30,20 @@ pub fn payload(peer: usize, id: u64, len: usize) -> Vec<u8> {
     let [.., id_high, id_low] = id.to_be_bytes();
     let [.., high, middle, low] = len.to_be_bytes();
     let tag = [peer as u8, id_high, id_low, high, middle, low];
-    tag.into_iter().chain((TAG..len).map(|i| (i as u64 * 7 + id) as u8)).collect()
+    let mut payload = tag.to_vec();
+    repeat(&mut payload, len - TAG, |at| ((at + TAG) as u64 * 7 + id) as u8);
+    payload
+}
+
+/// Appends so many bytes, which come again after 256: the rest is copied.
+pub fn repeat(out: &mut Vec<u8>, len: usize, byte: impl Fn(usize) -> u8) {
+    let period: Vec<u8> = (0..len.min(256)).map(byte).collect();
+    let mut left = len;
+    while left > 0 {
+        let n = left.min(period.len());
+        out.extend_from_slice(&period[..n]);
+        left -= n;
+    }
 }
 
 /// The names of the parts that a whole's payload consists of, and their payloads.

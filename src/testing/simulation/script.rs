@@ -52,7 +52,8 @@ impl Decision {
             .fold(topic.len() + payload.len(), |sum, &byte| 31 * sum % 9973 + usize::from(byte));
         // Of every size that is treated in its own way.
         let len = *[0, 0, 10, 900, 5_000, rules.payload_max].get(sum / 7 % 12).unwrap_or(&30);
-        let said: Vec<u8> = (0..len.min(rules.payload_max)).map(|at| (at + sum) as u8).collect();
+        let mut said = Vec::new();
+        products::repeat(&mut said, len.min(rules.payload_max), |at| (at + sum) as u8);
         match sum % 29 {
             0..3 => Decision::Refuse(Status::Rejected, said),
             3 => Decision::Refuse(Status::Busy, said),
@@ -319,7 +320,8 @@ impl Script {
     fn add(&mut self, peer: usize, kind: Kind, want_reply: bool, topic: &[u8], len: usize, rules: &Rules) {
         let id = self.sent.len() as u64;
         let header = Header { want_reply, key: peer as u64, id, ..Header::new(kind) };
-        let payload: Vec<u8> = (0..len).map(|i| (i as u64 + id * 31 + peer as u64) as u8).collect();
+        let mut payload = Vec::new();
+        products::repeat(&mut payload, len, |i| (i as u64 + id * 31 + peer as u64) as u8);
         self.add_frame(header, topic, &payload, rules);
     }
 

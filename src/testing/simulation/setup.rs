@@ -15,6 +15,7 @@ use super::steering::Steering;
 use super::workers::{SimPool, Workers};
 use super::worlds::Kind;
 use super::{Canary, DRAIN, Simulation};
+use crate::core::limits::READ_MAX;
 use crate::core::memory::Memory;
 use crate::gateway::{BadDigestPolicy, Config, Gate, Overflow, Pressure, SlowPolicy};
 use crate::testing::heap;
@@ -41,7 +42,9 @@ impl<'a> Simulation<'a> {
             true => BadDigestPolicy::Drop,
             false => *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]),
         };
-        let payload_max = *dice.pick(&[200, 3_000, 20_000]);
+        // Large frames are larger than a read.
+        let large = if dice.is_fuzzed() { READ_MAX + 2_000 } else { 20_000 };
+        let payload_max = *dice.pick(&[200, 3_000, large]);
         let handlers = dice.one_in(3);
         let dedup = dice.one_in(3);
         // A window that ends, or one that has no room for all of them.

@@ -30,6 +30,8 @@ impl Kind {
     /// Drawn so that those that take long are few.
     pub fn draw(dice: &mut Dice<'_>, calm: bool) -> Kind {
         match dice.below(1_000) {
+            // Nobody steers thousands of frames with the bytes of a fuzzer.
+            0..6 if dice.is_fuzzed() => Kind::Small,
             0..2 => Kind::Wide,
             2..6 => Kind::Long,
             // Where the clock hardly moves nothing but a reset would end them.
@@ -56,6 +58,7 @@ impl Kind {
         match self {
             Kind::Wide => *dice.pick(&[40, 100]),
             Kind::Long => 2_000,
+            Kind::Small | Kind::Passing(_) | Kind::Collecting if dice.is_fuzzed() => 16,
             Kind::Small | Kind::Passing(_) | Kind::Collecting => 40,
         }
     }

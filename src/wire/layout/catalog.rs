@@ -1,17 +1,19 @@
 //! The CRCs of the RevEng catalogue, by the names that it gives them.
 
+use std::sync::OnceLock;
+
 use crc_catalog::*;
 
 use super::crc::Parameters;
 
-/// The parameters, and the checksum of `123456789`.
-type Entry = (&'static str, Parameters, u128);
+/// The name, the parameters, and the checksum of `123456789`.
+type Entry = (String, Parameters, u128);
 
 /// `CRC_16_ISO_IEC_14443_3_A` is called `crc-16/iso-iec-14443-3-a`.
 macro_rules! catalog {
     ($($name:ident)*) => {
-        fn entries() -> Vec<Entry> {
-            vec![$((stringify!($name), Parameters {
+        fn read() -> Vec<Entry> {
+            vec![$((called(stringify!($name)), Parameters {
                 width: $name.width,
                 poly: $name.poly.into(),
                 init: $name.init.into(),
@@ -43,6 +45,12 @@ catalog! {
     CRC_64_XZ CRC_82_DARC
 }
 
+/// All of them, read once.
+fn entries() -> &'static [Entry] {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    ENTRIES.get_or_init(read)
+}
+
 /// Names that the catalogue lists beside the first, and that are more often used.
 const ALIASES: [(&str, &str); 12] = [
     ("crc-16/ccitt-false", "crc-16/ibm-3740"),
@@ -62,13 +70,13 @@ const ALIASES: [(&str, &str); 12] = [
 /// The parameters of the CRC with this name.
 pub(super) fn named(name: &str) -> Option<Parameters> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
-    entries().into_iter().find(|(of, ..)| called(of) == name).map(|(_, parameters, _)| parameters)
+    entries().iter().find(|(of, ..)| of == name).map(|(_, parameters, _)| *parameters)
 }
 
 /// Every name, those of the catalogue first.
 pub(super) fn names() -> Vec<String> {
     let aliases = ALIASES.iter().map(|(alias, _)| (*alias).to_string());
-    entries().iter().map(|(name, ..)| called(name)).chain(aliases).collect()
+    entries().iter().map(|(name, ..)| name.clone()).chain(aliases).collect()
 }
 
 fn called(name: &str) -> String {
@@ -88,8 +96,8 @@ mod tests {
         let entries = entries();
         assert!(entries.len() > 100);
         for (name, parameters, check) in entries {
-            assert_eq!(named(&called(name)), Some(parameters), "{name}");
-            assert_eq!(Crc::new(parameters).of(b"123456789"), check, "{name}");
+            assert_eq!(named(name), Some(*parameters), "{name}");
+            assert_eq!(Crc::new(*parameters).of(b"123456789"), *check, "{name}");
         }
         for (alias, name) in ALIASES {
             assert!(named(name).is_some() && named(alias) == named(name), "{alias}");

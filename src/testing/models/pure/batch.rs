@@ -1,5 +1,6 @@
 //! A batch's verdicts and views against the reference, and each frame's digest taken alone.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::choices::Choices;
@@ -54,6 +55,7 @@ pub fn check_batch(data: &[u8]) {
     assert_eq!(memory.used(), bytes.len() + BUFFER_OVERHEAD);
     check_split(verified, &frames, &scheme, views[1] % (count + 1));
     check_split_off(stream, &frames, &scheme, views[2], &memory);
+    check_answered(stream, &frames, &scheme, views[3], &memory);
     check_two(stream, &frames, &scheme, views[0] % (count + 1), &memory);
     assert_eq!(memory.used(), 0);
 }
@@ -98,6 +100,21 @@ fn check_split_off(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, at: usiz
     let held = rest.take_replies().map(|replies| replies.bytes());
     assert_eq!(held, Some(answered(&frames[at..]) * REPLY_MAX));
     assert_eq!(room.map(|room| room.bytes()), Some(answered(&frames[..at]) * REPLY_MAX));
+}
+
+/// Frames that are answered by numbers have those instead of their own ids, and keep them where they are split.
+fn check_answered(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, first: usize, memory: &Arc<Memory>) {
+    let (len, first) = (stream.len(), NonZeroU64::new(1 + first as u64).expect("it is at least 1"));
+    let batch = Batch::new(Buffer::charged(memory, stream.into()), len, frames.len() as u32, None);
+    let mut verified = verify(batch, scheme);
+    assert!(!verified.is_answered_by_number());
+    verified.answer_from(first, None);
+    let (before, behind) = verified.split(frames.len() as u32 / 2);
+    let all = before.iter().chain(behind.iter().flat_map(|behind| behind.iter()));
+    for (number, checked) in (first.get()..).zip(all) {
+        assert!(checked.header.want_reply && checked.header.id == number);
+    }
+    assert!(before.is_answered_by_number() && before.plain_topic().is_none());
 }
 
 pub fn memory() -> Arc<Memory> {

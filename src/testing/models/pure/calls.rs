@@ -156,7 +156,10 @@ pub fn check_calls(data: &[u8]) {
         0 => calls.give_up(),
         _ => (0..in_flight).for_each(|_| calls.done()),
     }
-    assert_ne!(Overflow::Pause.name(), Overflow::Reject.name());
+    for policy in [Overflow::Pause, Overflow::Reject] {
+        assert_eq!(policy.name().parse(), Ok(policy));
+        assert!(policy.name()[1..].parse::<Overflow>().is_err());
+    }
     (0..CONNS).for_each(|conn| calls.forget(conn as u64));
     assert!(calls.is_empty(), "nothing is left");
 }

@@ -89,6 +89,7 @@ pub fn check_memory(data: &[u8]) {
         };
         let room = memory.has_room(share, bytes);
         assert_eq!(room, bytes as isize <= model.room(share), "{share:?} {bytes}");
+        assert_eq!(memory.small_free(), model.room(Share::Small).max(0) as usize);
         match choices.below(8) {
             0 | 1 if room && charges.len() < HELD => {
                 let charge = memory.charge(share, bytes);

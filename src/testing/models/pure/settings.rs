@@ -8,6 +8,8 @@ use serde::de::value::{Error, F64Deserializer, I64Deserializer, StrDeserializer}
 use serde::de::{Deserialize, IntoDeserializer};
 
 use super::choices::Choices;
+use crate::core::backoff::{self, Backoff};
+use crate::core::random::Rng;
 use crate::core::ranges::{self, Bounds, RANGES, Value};
 use crate::core::units::{self, Size, Time, TimeOrOff, TimeOrSize};
 
@@ -29,7 +31,10 @@ pub fn check_settings(data: &[u8]) {
     let range = &RANGES[choices.below(RANGES.len())];
     check_size(number, SIZES[choices.below(SIZES.len())]);
     check_time(number, TIMES[choices.below(TIMES.len())]);
-    check_told(number, choices.number() >> choices.below(64));
+    let count = choices.number() >> choices.below(64);
+    check_told(number, count);
+    check_figures(number, count);
+    check_pauses(number, count);
     let text = String::from_utf8_lossy(choices.bytes(TEXT_MAX)).into_owned();
     let text = match choices.below(6) {
         4 => range.word.unwrap_or("OFF").to_owned(),
@@ -67,7 +72,7 @@ fn check_size(number: u64, (unit, one): (&str, u64)) {
         }
     }
     let bare = I64Deserializer::<Error>::new(number as i64);
-    assert_eq!(Size::deserialize(bare), Ok(Size(number as usize)));
+    assert_eq!(Size::deserialize(bare).map(usize::from), Ok(number as usize));
 }
 
 fn check_time(number: u64, (unit, ms): (&str, u64)) {
@@ -78,9 +83,10 @@ fn check_time(number: u64, (unit, ms): (&str, u64)) {
     let written = format!("{number}{unit}");
     assert_eq!(written.parse(), Ok(Time(time)), "{written}");
     let shown = Time(time).to_string();
-    assert_eq!(shown.parse(), Ok(Time(time)), "{shown} shown of {written}");
+    assert_eq!(shown.parse().map(|read: Time| Duration::from(read)), Ok(time), "{shown} shown of {written}");
     let off = TimeOrOff((!time.is_zero()).then_some(time));
     assert_eq!(written.parse(), Ok(off));
+    assert_eq!(Option::<Duration>::from(off), off.0);
     assert_eq!(off.to_string().parse(), Ok(off));
     if !unit.is_empty() {
         let either = TimeOrSize::Time(time);
@@ -123,6 +129,53 @@ fn check_told(number: u64, count: u64) {
     assert!(units::later(now, Duration::from_secs(number)) >= now);
 }
 
+/// Figures of reports: what is told is near what was measured.
+fn check_figures(number: u64, count: u64) {
+    let exact = number as f64;
+    let near = |told: &str, units: &[(&str, f64)], off: f64| {
+        let (value, unit) = told.split_once(' ').unwrap_or((told, ""));
+        let value: f64 = value.parse().expect("a number comes first");
+        let (_, one) = units.iter().find(|(name, _)| *name == unit).expect("a unit that there is");
+        assert!((value * one - exact).abs() <= off * exact + 0.006, "{told} of {exact}");
+    };
+    near(&units::latency(exact), &[("µs", 1.0), ("ms", 1e3), ("s", 1e6)], 0.006);
+    near(&units::short(exact), &[("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9)], 0.006);
+    let decimal = ["B", "kB", "MB", "GB", "TB", "PB", "EB"].map(|unit| (unit, 1e3));
+    let binary = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].map(|unit| (unit, 1024.0));
+    for (told, units) in [(units::bytes(number), decimal), (units::held(number), binary)] {
+        let mut power = 0;
+        let units = units.map(|(unit, base): (&str, f64)| {
+            power += 1;
+            (unit, base.powi(power - 1))
+        });
+        near(&told, &units, 0.06);
+    }
+    let [took, slow] = [exact / 1e3, exact / 1e3 + 1.0];
+    let told = units::seconds(took);
+    let told: f64 = told.strip_suffix(" s").expect("its unit").parse().expect("a number");
+    assert!((told - took).abs() <= 0.006 + took / 1e9, "{told} of {took}");
+    assert!(units::rate(count, slow) <= units::rate(count, took), "more slowly is less a second");
+}
+
+/// Pauses between tries double up to the longest, by memory and by number; a jittered one has half of it at least.
+fn check_pauses(number: u64, count: u64) {
+    let [first, max] = [number, count].map(Duration::from_micros);
+    let mut pauses = Backoff::new(first, max);
+    let day = Duration::from_secs(86_400);
+    let (mut expected, longest) = (first.min(max).min(day), max.min(day));
+    let mut rng = Rng::from_seed(count);
+    for tries in 1..=6 {
+        assert_eq!(pauses.after(tries), expected);
+        assert_eq!(pauses.pause(), expected);
+        let jittered = backoff::jittered(expected, &mut rng);
+        assert!(jittered <= expected && jittered + Duration::from_nanos(1) >= expected / 2);
+        expected = (2 * expected).min(longest);
+    }
+    pauses.reset();
+    assert_eq!(pauses.pause(), pauses.after(0));
+    assert!(rng.below(number | 1) < number | 1);
+}
+
 /// A text is allowed where the number that it is read as is within the bounds.
 fn check_range(range: &ranges::Range, text: &str) {
     let within = match range.bounds {
@@ -159,6 +212,11 @@ fn check_serve(range: &ranges::Range, number: u64) {
     let is_either = matches!(range.bounds, Bounds::TimeOrSize(..));
     // What is shown of a size for which there is a time, too, needs its unit.
     let number = if is_either { number >> 20 << 20 } else { number };
+    let word = Value::word(range.why);
+    assert_eq!(
+        (ranges::written(range.option, &word).as_str(), ranges::check(range.option, &word)),
+        (range.why, Ok(()))
+    );
     let values = [Value::Number(number as usize), Value::Time(Duration::from_micros(number))];
     for (value, fits) in values.into_iter().zip([!is_time, is_time || is_either]) {
         let checked = ranges::check(range.option, &value);

@@ -65,18 +65,19 @@ impl Model {
             .filter(|(_, other)| *other == holder)
             .map(|(pattern, _)| pattern.as_str())
             .collect();
-        let own = distinct(of_its.iter().map(|text| shape(text)));
-        let all = distinct(self.texts().into_iter().map(shape));
+        let is_new = |texts: &[&str]| texts.iter().all(|text| shape(text) != shape(pattern));
+        let shapes = |texts: &[&str]| distinct(texts.iter().map(|text| shape(text))).len();
         if of_its.len() >= LIMITS.pairs_each {
             return Err(Full::PairsEach(LIMITS.pairs_each));
         }
-        if !own.contains(&shape(pattern)) && own.len() >= LIMITS.shapes_each {
+        if is_new(&of_its) && shapes(&of_its) >= LIMITS.shapes_each {
             return Err(Full::ShapesEach(LIMITS.shapes_each));
         }
         if self.pairs.len() + self.left.len() >= LIMITS.pairs {
             return Err(Full::Pairs(LIMITS.pairs));
         }
-        if !all.contains(&shape(pattern)) && all.len() >= LIMITS.shapes {
+        let all = self.texts();
+        if is_new(&all) && shapes(&all) >= LIMITS.shapes {
             return Err(Full::Shapes(LIMITS.shapes));
         }
         self.pairs.insert(pair.clone());
@@ -96,11 +97,16 @@ fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// The number of tokens before a last `>`, where they are `*`, and whether it is there.
-fn shape(pattern: &str) -> (Vec<bool>, bool) {
-    let mut stars: Vec<bool> = split(pattern).iter().map(|token| *token == "*").collect();
-    let rest = split(pattern).last() == Some(&">");
-    stars.truncate(stars.len() - usize::from(rest));
-    (stars, rest)
+fn shape(pattern: &str) -> (u32, u128, bool) {
+    let (mut tokens, mut stars, mut rest) = (0, 0, false);
+    for token in split(pattern) {
+        match token {
+            ">" => rest = true,
+            // A pattern of 255 bytes has at most 128 tokens.
+            token => (tokens, stars) = (tokens + 1, stars << 1 | u128::from(token == "*")),
+        }
+    }
+    (tokens, stars, rest)
 }
 
 /// A topic goes to those who hold a pattern that matches it, whatever came and went before; and all that is held is
@@ -120,8 +126,8 @@ pub fn check_topics(data: &[u8]) {
         let holder = names[slot];
         let Some(text) = valid_pattern else { continue };
         assert_eq!(is_exact(text), valid_topic.is_some(), "{text}");
-        let partial = |token: &&&str| token.len() > 1 && token.contains(['*', '>']);
-        assert_eq!(partial_wildcard(text), split(text).iter().find(partial).copied());
+        let partial = |token: &&str| token.len() > 1 && token.contains(['*', '>']);
+        assert_eq!(partial_wildcard(text), split(text).find(partial));
         match operation {
             0..4 => {
                 let inserted = patterns.insert(text, holder);
@@ -161,6 +167,8 @@ pub fn check_topics(data: &[u8]) {
                 if let Some(topic) = valid_topic {
                     check_matching(&mut patterns, &model.pairs, topic);
                 }
+                // Nothing of it changes anything.
+                continue;
             }
         }
         patterns.check_invariants();
@@ -225,18 +233,18 @@ fn check_text(bytes: &[u8], pattern: bool) -> Option<&str> {
 }
 
 fn is_valid(bytes: &[u8], pattern: bool) -> bool {
-    let Ok(text) = String::from_utf8(bytes.to_vec()) else { return false };
+    let Ok(text) = str::from_utf8(bytes) else { return false };
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return false;
     }
-    let tokens: Vec<&str> = text.split('.').collect();
+    let last = text.split('.').count() - 1;
     text.is_empty()
-        || !tokens.contains(&"")
-            && tokens.iter().enumerate().all(|(at, &token)| match token {
-                "*" => pattern,
-                ">" => pattern && at == tokens.len() - 1,
-                _ => true,
-            })
+        || text.split('.').enumerate().all(|(at, token)| match token {
+            "" => false,
+            "*" => pattern,
+            ">" => pattern && at == last,
+            _ => true,
+        })
 }
 
 /// Token by token, from the protocol's sentence.
@@ -250,10 +258,11 @@ fn matches_slowly(pattern: &str, topic: &str) -> bool {
             _ => false,
         }
     }
-    pattern == ">" || rest(&split(pattern), &split(topic))
+    let [pattern, topic] = [pattern, topic].map(|text| split(text).collect::<Vec<_>>());
+    pattern == [">"] || rest(&pattern, &topic)
 }
 
 /// A valid text has no empty token, but the empty text is split into one.
-fn split(text: &str) -> Vec<&str> {
-    text.split('.').filter(|token| !token.is_empty()).collect()
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split('.').filter(|token| !token.is_empty())
 }

@@ -1,32 +1,45 @@
 //! Layouts: a declaration and a stream, both chosen by the bytes, against what the declaration means.
 
 mod declared;
+mod received;
 mod slow;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use super::choices::Choices;
-use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::layout::{Cut, Cutter, Kept, Layout, Layouts, Outcome, Run, Spot, builtin, explain, shown};
-use crate::wire::{Batch, Scheme, verify};
+use crate::core::limits::{BUFFER_OVERHEAD, FRAME_MIN, READ_MAX, REPLY_MAX};
+use crate::wire::Scheme;
+use crate::wire::layout::{Layout, Layouts, builtin, shown};
 use declared::{Declared, DeclaredShape, Ends, Kind};
+use received::{Look, received};
 use slow::{Plain, Slow};
 
 /// Bytes of a declaration that is only read.
 const TEXT_MAX: usize = 800;
 
 /// Bytes of choices, of a stream, and the most that a frame may have.
-const CHOICES_MAX: usize = 400;
-const STREAM_MAX: usize = 600;
+const CHOICES_MAX: usize = 300;
+const STREAM_MAX: usize = 400;
 const FRAME_MAX: usize = 64;
+
+/// The same of a frame of a declaration that is only read, and of one so large that it is not copied.
+const TEXT_FRAME_MAX: usize = 600;
+const LARGE_MAX: usize = 3 * READ_MAX;
 
 /// What a connection saw: a frame with all that it became, or dirt.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
-    Frame { shape: usize, len: usize, became: Became },
+    Frame {
+        shape: usize,
+        len: usize,
+        became: Became,
+        refusal: Vec<u8>,
+    },
     Malformed,
     Skipped(usize),
+    /// What should have come never did.
+    GaveUp,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,8 +53,17 @@ enum Became {
 /// A stream in any pieces becomes what the declaration says, or the declaration is refused with a line for each mistake.
 pub fn check_layouts(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
-    if *first == 0 {
-        return check_text(rest);
+    match *first {
+        0 => return check_text(&format!("[layout.a]\n{}", text_of(rest)), rest),
+        1 => {
+            return check_text(
+                &format!("[layout.a]\ntopic=\"t\"\ncheck=\"none\"\nsize=9\nf=\"{}\"", text_of(rest)),
+                rest,
+            );
+        }
+        2 => return check_builtin(rest),
+        3 => return check_large(rest),
+        _ => {}
     }
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let declared = Declared::choose(&mut choices);
@@ -59,7 +81,7 @@ pub fn check_layouts(data: &[u8]) {
     let pieces: Vec<usize> = (0..1 + choices.below(5)).map(|_| 1 + choices.below(40)).collect();
     let stream = stream(&declared, &mut choices);
     let slow = slowly(&declared, &stream);
-    let at_once = received(&layout, [&stream[..]].into_iter());
+    let at_once = received(&layout, [&stream[..]].into_iter(), FRAME_MAX, Look::Closely);
     assert_eq!(at_once, slow, "{text}\n{}", crate::core::units::hex(&stream));
     let mut rest = &stream[..];
     let mut sizes = pieces.iter().cycle();
@@ -68,7 +90,12 @@ pub fn check_layouts(data: &[u8]) {
         rest = more;
         (!piece.is_empty()).then_some(piece)
     });
-    assert_eq!(received(&layout, pieces), slow, "{text}\n{}", crate::core::units::hex(&stream));
+    assert_eq!(
+        received(&layout, pieces, FRAME_MAX, Look::Quickly),
+        slow,
+        "{text}\n{}",
+        crate::core::units::hex(&stream)
+    );
 }
 
 /// Frames that are made from a declaration are frames by the model, too. For one in eight: it takes its time.
@@ -89,22 +116,22 @@ fn made(layout: &Layout, declared: &Declared, choice: u8) {
     }
 }
 
-/// Any text is a declaration or is refused.
-fn check_text(data: &[u8]) {
-    let text = String::from_utf8_lossy(&data[..data.len().min(TEXT_MAX)]);
-    for text in [
-        format!("[layout.a]\n{text}"),
-        format!("[layout.a]\ntopic=\"t\"\ncheck=\"none\"\nsize=9\nf=\"{text}\""),
-    ] {
-        match Layouts::parse(&text, "model.toml") {
-            Ok((layouts, warnings)) => {
-                assert!(warnings.iter().all(|warning| !warning.to_string().contains('\n')));
-                layouts.iter().for_each(|layout| drop(received(layout, [data].into_iter())));
+fn text_of(data: &[u8]) -> String {
+    String::from_utf8_lossy(&data[..data.len().min(TEXT_MAX)]).into_owned()
+}
+
+/// Any text is a declaration, of which any bytes are a stream, or is refused.
+fn check_text(text: &str, data: &[u8]) {
+    let data = &data[..data.len().min(TEXT_MAX)];
+    match Layouts::parse(text, "model.toml") {
+        Ok((layouts, warnings)) => {
+            assert!(warnings.iter().all(|warning| !warning.to_string().contains('\n')));
+            for layout in layouts.iter() {
+                received(layout, [data].into_iter(), TEXT_FRAME_MAX, Look::Closely);
             }
-            Err(problems) => assert!(problems.iter().all(|problem| !problem.to_string().contains('\n'))),
         }
+        Err(problems) => assert!(problems.iter().all(|problem| !problem.to_string().contains('\n'))),
     }
-    check_builtin(data);
 }
 
 /// Checks of kinds that the declarations of the model have not.
@@ -125,15 +152,65 @@ check  = [
 /// Any bytes behind frames of a layout that comes with the program.
 fn check_builtin(data: &[u8]) {
     let choice = data.first().map_or(0, |byte| usize::from(*byte));
-    let checked = Layouts::parse_within(CHECKED, "model.toml").expect("it is right").0.or(builtin());
-    let layout = checked.iter().nth(choice % checked.len()).expect("there are some");
+    static ALL: OnceLock<Layouts> = OnceLock::new();
+    let all = ALL.get_or_init(|| declared(CHECKED).or(builtin()));
+    let layout = all.iter().nth(choice % all.len()).expect("there are some");
     assert!(!layout.topics().is_empty() && layout.checks().len() < 6 && shown(data).len() < 200);
+    assert_eq!(layout.needs_secret(), layout.checks().iter().any(|check| check.starts_with("hmac")));
+    // A read of 100 of the smallest native frames may be so many.
+    let frames = layout.frames_max(100 * FRAME_MIN);
+    assert!(frames == 1 || layout.room(frames, 0) <= 100 * REPLY_MAX + 2 * BUFFER_OVERHEAD);
     assert!(builtin().likeness(layout, data).is_none_or(|like| like != format!("layout {}", layout.name())));
     let device = layout.device(1, &Scheme::Sha256).expect("it has devices");
     let frame = device.frame(layout, 1, 40, &Scheme::Sha256).expect("it has frames");
     // The first frame is refused where it needs a login.
     let stream = [&frame[..], &device.logins.concat(), &frame, data].concat();
-    drop(received(layout, [&stream[..]].into_iter()));
+    received(layout, [&stream[..]].into_iter(), TEXT_FRAME_MAX, Look::Closely);
+}
+
+fn declared(text: &str) -> Layouts {
+    let (layouts, warnings) = Layouts::parse_within(text, "model.toml").expect("it is right");
+    assert!(warnings.is_empty() && !layouts.is_empty());
+    layouts
+}
+
+/// Frames of which one that is alone is too large to be copied.
+const LARGE: &str = r#"
+[layout.large]
+topic  = "large.{kind}"
+kind   = "u8 @ 4"
+length = "u32 @ 0"
+counts = "0.."
+check  = { is = "xor-8", over = "0..-1", at = "u8 @ -1" }
+reply  = "06 {kind}"
+refuse = "15"
+"#;
+
+/// Frames around the size from which they are not copied, right or wrong, that come one by one or together.
+fn check_large(data: &[u8]) {
+    static LAYOUT: OnceLock<Layouts> = OnceLock::new();
+    let layout = LAYOUT.get_or_init(|| declared(LARGE)).get("large").expect("it was declared");
+    let mut choices = Choices::new(data);
+    let mut frames = Vec::new();
+    let mut expected = Vec::new();
+    for _ in 0..1 + choices.below(3) {
+        let len = [READ_MAX - 128, READ_MAX, 6][choices.below(3)] + choices.below(256);
+        let (kind, is_right) = (choices.byte(), choices.below(4) > 0);
+        let mut frame = (len as u32).to_be_bytes().to_vec();
+        frame.push(kind);
+        let salt = choices.byte();
+        frame.extend((5..len - 1).map(|at| at as u8 ^ salt));
+        let sum = frame.iter().fold(u8::from(!is_right), |sum, byte| sum ^ byte);
+        frame.push(sum);
+        let became = match is_right {
+            true => Became::Published { topic: format!("large.{kind}").into(), key: 0, reply: vec![6, kind] },
+            false => Became::BadCheck,
+        };
+        expected.push(Event::Frame { shape: 0, len, became, refusal: vec![0x15] });
+        frames.push(frame);
+    }
+    let pieces = if choices.flip() { vec![frames.concat()] } else { frames };
+    assert_eq!(received(layout, pieces.iter().map(|piece| &piece[..]), LARGE_MAX, Look::Quickly), expected);
 }
 
 /// Frames of the layout, damaged or not, and bytes that are none.
@@ -212,10 +289,17 @@ fn slowly(declared: &Declared, stream: &[u8]) -> Vec<Event> {
     loop {
         let rest = &stream[at..];
         match declared.cut(rest, FRAME_MAX) {
-            Slow::More => return events,
+            Slow::More if rest.is_empty() || !declared.scans => return events,
+            // Nothing more comes.
+            Slow::More => {
+                let skipped = declared.next_start(rest, 1);
+                events.extend([Event::GaveUp, Event::Skipped(skipped)]);
+                at += skipped;
+            }
             Slow::Frame { len, shape } => {
                 let Ok(plain) = declared.shapes[shape].plain(&rest[..len]) else { panic!("it was cut") };
-                events.push(Event::Frame { shape, len, became: became(&plain, &mut kept) });
+                let refusal = plain.shape.escaped(&[0x00, 0x7d, 0x00]);
+                events.push(Event::Frame { shape, len, became: became(&plain, &mut kept), refusal });
                 at += len;
             }
             Slow::Malformed { .. } if !declared.scans => {
@@ -322,118 +406,4 @@ fn token(shown: &[u8]) -> Vec<u8> {
         out.extend(chunk.invalid().iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()));
     }
     out
-}
-
-/// By the code, as a gateway calls it.
-fn received<'a>(layout: &Arc<Layout>, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
-    let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
-    let (mut cutter, mut kept, mut bytes, mut events) =
-        (Cutter::default(), Kept::default(), Vec::new(), Vec::new());
-    for piece in pieces {
-        bytes.extend_from_slice(piece);
-        let (mut at, mut spots) = (0, Vec::new());
-        let go_on = loop {
-            match cutter.next(layout, &bytes[at..], FRAME_MAX) {
-                Cut::Frame { len, shape } => {
-                    spots.push(Spot { start: at as u32, end: (at + len) as u32, shape: shape as u16 });
-                    at += len;
-                    continue;
-                }
-                Cut::More(least) => {
-                    assert!(least > bytes.len() - at && least <= FRAME_MAX.max(bytes.len() - at + 1) + 20);
-                    break true;
-                }
-                dirt => {
-                    convert(layout, &bytes, &mut spots, &mut kept, &memory, &mut events);
-                    match dirt {
-                        Cut::Skip(skipped) => {
-                            at += skipped;
-                            match events.last_mut() {
-                                Some(Event::Skipped(before)) => *before += skipped,
-                                _ => events.push(Event::Skipped(skipped)),
-                            }
-                        }
-                        Cut::Malformed(why) => {
-                            assert!(!why.to_string().is_empty());
-                            events.push(Event::Malformed);
-                            if !layout.scans() {
-                                break false;
-                            }
-                        }
-                        _ => unreachable!("these were matched"),
-                    }
-                }
-            }
-        };
-        convert(layout, &bytes, &mut spots, &mut kept, &memory, &mut events);
-        bytes.drain(..at);
-        if !go_on {
-            break;
-        }
-    }
-    assert_eq!(memory.used(), 0);
-    events
-}
-
-fn convert(
-    layout: &Arc<Layout>,
-    bytes: &[u8],
-    spots: &mut Vec<Spot>,
-    kept: &mut Kept,
-    memory: &Arc<Memory>,
-    events: &mut Vec<Event>,
-) {
-    if spots.is_empty() {
-        return;
-    }
-    let spots = std::mem::take(spots);
-    let len: usize = spots.iter().map(|spot| (spot.end - spot.start) as usize).sum();
-    let room = memory.charge(Share::Small, layout.room(spots.len(), len));
-    let reserved = room.bytes();
-    let buffer = Buffer::charged(memory, bytes.into());
-    let run = Run { layout: layout.clone(), buffer, frames: spots.clone(), kept: kept.clone(), room };
-    let scheme = Scheme::Sha256;
-    let done = run.convert(&scheme, memory);
-    assert!(memory.used() <= reserved, "what was set aside is enough");
-    let mut native = Vec::new();
-    if let Some(batch) = &done.native {
-        let bytes = batch.body().slices().collect::<Vec<_>>().concat();
-        let batch =
-            Batch::new(Buffer::charged(memory, bytes.clone().into()), bytes.len(), batch.frames(), None);
-        for frame in verify(batch, &scheme).iter() {
-            assert!(frame.intact, "every digest is right");
-            let payload = &bytes[frame.at + 32 + frame.topic.len()..frame.end() - 32];
-            native.push((frame.topic.to_vec(), frame.header.key, payload.to_vec()));
-        }
-    }
-    let mut native = native.into_iter();
-    for (spot, fate) in spots.iter().zip(&done.fates) {
-        let frame = &bytes[spot.start as usize..spot.end as usize];
-        let reply = done.reply(fate).to_vec();
-        let became = match fate.outcome {
-            Outcome::Published => {
-                let (topic, key, payload) = native.next().expect("one for each");
-                assert!(payload == frame && crate::wire::check_topic(&topic).is_ok());
-                Became::Published { topic, key, reply }
-            }
-            Outcome::Taken => Became::Taken { reply },
-            Outcome::BadCheck => Became::BadCheck,
-            Outcome::Refused(why) => {
-                assert!(!why.say(layout).is_empty());
-                Became::Refused
-            }
-        };
-        let shape = usize::from(spot.shape);
-        let shown = explain(layout, shape, frame, 0, kept, &scheme);
-        assert_eq!(shown.is_right(), became != Became::BadCheck);
-        if !shown.is_right() && frame.len() < 24 {
-            let found = layout.alike(shape, frame, 0, &scheme);
-            assert!(found.is_none_or(|found| found.starts_with("is = ")));
-        }
-        assert!(shown.to_string().lines().count() > 1);
-        events.push(Event::Frame { shape, len: frame.len(), became });
-    }
-    assert!(native.next().is_none());
-    assert!(done.kept.size() <= Kept::size_max(layout));
-    *kept = done.kept.clone();
 }
