@@ -11,15 +11,17 @@ const LINES_MAX: usize = 600;
 /// Words that say that something is not finished.
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", concat!("TO", "DO"), concat!("FIX", "ME")];
 
-/// Every `unsafe` of the tree, tests, benches and fuzz targets included: one call for each set of instructions, and the
+/// Every `unsafe` of the tree, tests, benches and fuzz targets included: a call for each set of instructions (and the
+/// loads and stores of one), and the
 /// allocator that counts for the simulation, which is a trait with four such functions and what they call; and one call
 /// each of the system, for the lease of a file, and of the allocator, for an option, which no crate has.
 /// The files' own first lines say why each is sound.
-const UNSAFE: [(&str, usize); 5] = [
+const UNSAFE: [(&str, usize); 6] = [
     ("src/main.rs", 1),
     ("src/testing/heap.rs", 12),
     ("src/tools/post/lease.rs", 1),
     ("src/wire/sha_aarch64.rs", 1),
+    ("src/wire/sha_avx512.rs", 4),
     ("src/wire/sha_ni.rs", 1),
 ];
 

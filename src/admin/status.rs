@@ -10,6 +10,7 @@ use crate::gateway::snapshot::{
     CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, SubscriptionsUse, Survey,
     WorkersUse,
 };
+use crate::wire;
 
 /// A gateway's state, for programs.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,8 @@ pub struct Status<'a> {
     memory: &'a MemoryUse,
     subscriptions: &'a SubscriptionsUse,
     workers: &'a WorkersUse,
+    /// How digests are made: by which instructions, and of how many frames at a time.
+    digest: &'static str,
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
@@ -96,6 +99,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         memory: &snapshot.memory,
         subscriptions: &snapshot.subscriptions,
         workers: &snapshot.workers,
+        digest: wire::implementation(),
         calls: snapshot.calls.as_ref(),
         parts: &snapshot.parts,
         sinks: snapshot.sinks.as_ref(),

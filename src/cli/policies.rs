@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::gateway::{BadDigestPolicy, Overflow, Pressure, SlowPolicy};
 use crate::sinks::store::SyncPolicy;
+use crate::wire::Width;
 
 /// The same names in TOML as on the command line.
 pub fn policy<'de, D: Deserializer<'de>, T: ValueEnum>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -35,6 +36,22 @@ impl ValueEnum for SlowPolicy {
             }
             SlowPolicy::Drop => PossibleValue::new(self.name())
                 .help("its oldest frames are dropped, counted and reported as a GAP"),
+        })
+    }
+}
+
+impl ValueEnum for Width {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Width::Lanes16, Width::Pairs, Width::One]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Width::Lanes16 => PossibleValue::new("lanes16").help("sixteen, with AVX-512"),
+            Width::Pairs => {
+                PossibleValue::new("pairs").help("two, with the processor's SHA-256 instructions")
+            }
+            Width::One => PossibleValue::new("one").help("one after the other"),
         })
     }
 }

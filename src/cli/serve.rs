@@ -79,6 +79,7 @@ impl Serve {
         let connections_max = connections_that_fit().saturating_sub(of_sink).max(1);
         let (workers, patrol) = (settings.workers(), settings.patrol());
         let config = settings.config(connections_max)?;
+        settings.choose_digest()?;
         if config.connections_max > connections_max {
             log::warn!(
                 "max-connections {} is more than the {connections_max} that the file limit allows: raise it with ulimit -n",

@@ -1,18 +1,19 @@
 //! What a gateway can be set to: the options of `serve`, which are also the names of its TOML file.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Deserialize;
 
 use super::in_range::in_range;
-use super::policies::policy;
+use super::policies::{policy, shown};
 use super::{Failure, Size, Time, TimeOrOff, secret};
 use crate::core::limits::WORKERS_MAX;
 use crate::core::units::TimeOrSize;
 use crate::gateway::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
 use crate::sinks::store::SyncPolicy;
+use crate::wire::{self, Width};
 
 /// Where publishers and subscribers connect unless it is set.
 pub const LISTEN: &str = "127.0.0.1:7450";
@@ -115,6 +116,10 @@ settings! {
         /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
         #[arg(long, value_name = "FILE")]
         secret_file: PathBuf,
+        /// How many frames are hashed side by side [default: what is fastest here, measured at the start]
+        #[arg(long, value_name = "WIDTH")]
+        #[serde(deserialize_with = "policy")]
+        digest: Width,
         /// Remembers accepted digests for this long; the same bytes again are DUPLICATE; 0 is off [default: off]
         #[arg(long, value_name = "TIME|off", value_parser = in_range::<TimeOrOff>())]
         dedup: TimeOrOff => dedup,
@@ -246,6 +251,15 @@ impl Settings {
         self.patrol.and_then(|TimeOrOff(time)| time)
     }
 
+    /// Decides how many frames are hashed side by side.
+    pub fn choose_digest(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        wire::choose(self.digest, || start.elapsed()).map_err(|why| {
+            let wanted = self.digest.as_ref().map(shown).expect("it is wanted");
+            Failure::usage(format!("--digest {wanted}: {why}; leave it out for what is fastest here"))
+        })
+    }
+
     /// Threads that verify.
     pub fn workers(&self) -> usize {
         self.workers.unwrap_or_else(default_workers)
@@ -303,6 +317,7 @@ mod tests {
             ("secret-file", "none"),
             ("listen-layout", "none"),
             ("layouts", "none"),
+            ("digest", "measured"),
             ("admin-token-file", "none"),
             ("admin-host", "none"),
             ("handler", "none"),

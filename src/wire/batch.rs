@@ -8,8 +8,8 @@ use super::body::{Body, Rope};
 use super::decoder::Frame;
 use super::digest::Scheme;
 use super::draft::Made;
+use super::hashing::Hashing;
 use super::header::{DIGEST, HEADER, Header};
-use super::pairs::Pairs;
 use super::stream::Stream;
 use crate::core::limits::REPLY_MAX;
 use crate::core::memory::{Buffer, Charge};
@@ -63,17 +63,17 @@ pub struct Verified {
 
 /// Checks the digest of every frame of a batch.
 pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
-    let [verified] = verify_all([batch], scheme, Pairs::detect());
+    let [verified] = verify_all([batch], scheme, Hashing::chosen());
     verified
 }
 
 /// Checks two batches as if they were one: the last frame of the first is hashed beside one of the second,
 /// where alone it would cost as much as two.
 pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
-    verify_all(batches, scheme, Pairs::detect())
+    verify_all(batches, scheme, Hashing::chosen())
 }
 
-fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Option<Pairs>) -> [Verified; N] {
+fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, hashing: Hashing) -> [Verified; N] {
     let mut bad = [const { Vec::new() }; N];
     let mut plain = [false; N];
     let frames = batches.iter().zip(&mut plain).enumerate().flat_map(|(at, (batch, plain))| {
@@ -93,7 +93,7 @@ fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, pairs: Optio
             (frame.bytes, (at, index))
         })
     });
-    scheme.check_each(pairs, frames, |(at, index)| bad[at].push(index));
+    scheme.check_each(hashing, frames, |(at, index)| bad[at].push(index));
     let mut found = bad.into_iter().zip(plain);
     batches.map(|batch| {
         let (mut bad, plain) = found.next().expect("one for each batch");
@@ -317,7 +317,7 @@ impl Piecewise {
 
     /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
     pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
-        let (pairs, mut left) = (Pairs::detect(), max);
+        let (pairs, mut left) = (Hashing::chosen().pairs(), max);
         while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
             let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
             // The longer run goes on in the next round, beside the other's next.
@@ -409,16 +409,18 @@ mod tests {
                 bytes[at + 40] ^= u8::from(i % 3 == 1);
                 at += 67 + payload.len();
             }
-            let bad = |pairs| {
+            let bad = |hashing| {
                 let batch =
                     || Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 40, None);
-                let [first, second] = verify_all([batch(), batch()], &scheme, pairs);
+                let [first, second] = verify_all([batch(), batch()], &scheme, hashing);
                 assert_eq!(first.bad, second.bad);
                 first.bad
             };
-            let one_by_one = bad(None);
+            let one_by_one = bad(Hashing::One);
             assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
-            assert_eq!(bad(Pairs::detect()), one_by_one);
+            Hashing::all()
+                .into_iter()
+                .for_each(|hashing| assert_eq!(bad(hashing), one_by_one, "{hashing:?}"));
         }
     }
 

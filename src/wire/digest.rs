@@ -6,8 +6,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::hashing::Hashing;
 use super::header::DIGEST;
-use super::pairs::{Keying, Pairs};
+use super::pairs::Keying;
 use super::stream::Stream;
 
 /// How the digests of a listener are made. Cheap to clone.
@@ -60,55 +61,48 @@ impl Scheme {
         }
     }
 
-    /// Names the whole frames that are not intact, by their tags and in any order; two are hashed at a time
-    /// where there are `pairs`.
+    /// Names the whole frames that are not intact, by their tags and in any order, as `hashing` is fastest.
     pub(super) fn check_each<'a, T: Copy>(
         &self,
-        pairs: Option<Pairs>,
+        hashing: Hashing,
         frames: impl Iterator<Item = (&'a [u8], T)>,
         mut bad: impl FnMut(T),
     ) {
-        let Some(pairs) = pairs else {
-            frames.filter(|(frame, _)| !self.is_intact(frame)).for_each(|(_, tag)| bad(tag));
-            return;
-        };
+        if let Hashing::One = hashing {
+            return frames.filter(|(frame, _)| !self.is_intact(frame)).for_each(|(_, tag)| bad(tag));
+        }
         let messages = frames.map(|(frame, tag)| {
             let (hashed, digest) = frame.split_last_chunk::<DIGEST>().expect("a frame holds a digest");
             (hashed, (tag, digest))
         });
-        pairs.digest_each(self.keying(), messages, |found, (tag, digest)| {
+        hashing.digest_each(self, messages, |found, (tag, digest)| {
             if !self.same(&found, digest) {
                 bad(tag);
             }
         });
     }
 
-    /// Hands the digest of each message to `done`, in the order in which they are finished; two are hashed at a time
-    /// where that is faster.
+    /// Hands the digest of each message to `done`, in the order in which they are finished.
     pub(super) fn digest_each<'a, T: Copy>(
         &self,
         messages: impl Iterator<Item = (&'a [u8], T)>,
-        mut done: impl FnMut([u8; DIGEST], T),
+        done: impl FnMut([u8; DIGEST], T),
     ) {
-        match Pairs::detect() {
-            Some(pairs) => pairs.digest_each(self.keying(), messages, done),
-            None => messages.for_each(|(message, tag)| done(self.digest(message), tag)),
-        }
+        Hashing::chosen().digest_each(self, messages, done);
     }
 
-    /// The digests of messages, by their places and in the order in which they are finished; two are hashed at
-    /// a time where that is faster. For the model, which compares them with `sha2`.
+    /// The digests of messages, by their places and in the order in which they are finished, by each way to hash that this
+    /// processor has. For the model, which compares them with `sha2`.
     #[cfg(any(test, feature = "check"))]
-    pub(crate) fn digests(&self, messages: &[&[u8]]) -> Vec<([u8; DIGEST], usize)> {
-        let mut digests = Vec::new();
-        let messages = messages.iter().copied().zip(0..);
-        match Pairs::detect() {
-            Some(pairs) => {
-                pairs.digest_each(self.keying(), messages, |digest, at| digests.push((digest, at)))
-            }
-            None => digests.extend(messages.map(|(message, at)| (self.digest(message), at))),
-        }
-        digests
+    pub(crate) fn digests(&self, messages: &[&[u8]]) -> Vec<Vec<([u8; DIGEST], usize)>> {
+        let by = |hashing: Hashing| {
+            let mut digests = Vec::new();
+            hashing.digest_each(self, messages.iter().copied().zip(0..), |digest, at| {
+                digests.push((digest, at))
+            });
+            digests
+        };
+        Hashing::all().into_iter().map(by).collect()
     }
 
     /// Begins a digest of bytes that come in pieces.
@@ -124,7 +118,7 @@ impl Scheme {
         }
     }
 
-    fn keying(&self) -> &Keying {
+    pub(super) fn keying(&self) -> &Keying {
         match self {
             Scheme::Sha256 => &Keying::None,
             Scheme::Hmac(keyed) => &keyed.keying,
@@ -137,19 +131,6 @@ impl std::fmt::Debug for Scheme {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.is_keyed() { "HMAC-SHA-256" } else { "SHA-256" })
     }
-}
-
-/// What computes SHA-256 on this machine, for the line at start.
-pub fn implementation() -> &'static str {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if std::arch::is_x86_feature_detected!("sha") {
-        return "SHA-NI instructions, two frames at a time";
-    }
-    #[cfg(target_arch = "aarch64")]
-    if std::arch::is_aarch64_feature_detected!("sha2") {
-        return "ARMv8 SHA-2 instructions, two frames at a time";
-    }
-    "software"
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod decoder;
 mod digest;
 mod draft;
 mod fault;
+mod hashing;
 mod header;
 pub mod layout;
 mod pairs;
@@ -16,17 +17,21 @@ mod patterns;
 #[cfg(target_arch = "aarch64")]
 mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
+mod sha_avx512;
+#[cfg(target_arch = "x86_64")]
 mod sha_ni;
 mod shapes;
+mod sixteen;
 mod stream;
 mod topic;
 
 pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two};
 pub use body::Body;
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
-pub use digest::{Scheme, implementation};
+pub use digest::Scheme;
 pub use draft::Draft;
 pub use fault::Fault;
+pub use hashing::{Width, choose, implementation};
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
 pub use pattern_limits::{Full, Limits};
 pub use patterns::{Holder, Patterns};

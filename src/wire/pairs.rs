@@ -62,12 +62,12 @@ impl Keying {
 }
 
 /// How two lanes are compressed: proof that it can be done on this processor.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Pairs(Instructions);
 
 /// No processor of another kind has instructions that we know.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Instructions {}
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
@@ -107,6 +107,25 @@ impl Pairs {
         }
     }
 
+    /// Hands the digest of each lane to `done` likewise, from where it is.
+    pub(super) fn finish_each<'a, T: Copy>(
+        self,
+        mut lanes: impl Iterator<Item = Lane<'a, T>>,
+        mut done: impl FnMut([u8; DIGEST], T),
+    ) {
+        let Some(mut a) = lanes.next() else { return };
+        for mut b in lanes {
+            while !a.is_done() && !b.is_done() {
+                self.step(&mut a, &mut b);
+            }
+            if a.is_done() {
+                std::mem::swap(&mut a, &mut b);
+            }
+            done(b.digest(), b.tag);
+        }
+        a.finish_alone(&mut done);
+    }
+
     /// Compresses as many blocks as both lanes have in one run.
     fn step<T: Copy>(self, a: &mut Lane<'_, T>, b: &mut Lane<'_, T>) {
         let n = a.blocks.next().len().min(b.blocks.next().len());
@@ -123,8 +142,8 @@ impl Pairs {
 }
 
 /// A message that is being hashed.
-struct Lane<'a, T> {
-    state: State,
+pub(super) struct Lane<'a, T> {
+    pub(super) state: State,
     blocks: Blocks<'a>,
     /// The state to hash the inner hash with, once that is there.
     outer: Option<State>,
@@ -141,7 +160,7 @@ struct Blocks<'a> {
 }
 
 impl<'a, T: Copy> Lane<'a, T> {
-    fn new(message: &'a [u8], tag: T, keying: &Keying) -> Lane<'a, T> {
+    pub(super) fn new(message: &'a [u8], tag: T, keying: &Keying) -> Lane<'a, T> {
         let blocks = Blocks { body: &[], last: [[0; 64]; 2], at: 0, end: 0 };
         let mut lane = Lane { state: START, blocks, outer: None, tag };
         lane.begin(message, tag, keying);
@@ -167,23 +186,42 @@ impl<'a, T: Copy> Lane<'a, T> {
     }
 
     fn advance(&mut self, n: usize) {
+        if !self.skip(n) {
+            self.turn_outward();
+        }
+    }
+
+    /// The next run of blocks.
+    pub(super) fn run(&self) -> &[Block] {
+        self.blocks.next()
+    }
+
+    /// Its next `n` blocks are in its state. Whether there are more.
+    pub(super) fn skip(&mut self, n: usize) -> bool {
         self.blocks.advance(n);
-        if self.blocks.next().is_empty()
-            && let Some(outer) = self.outer.take()
-        {
+        !self.blocks.next().is_empty()
+    }
+
+    /// What was hashed, to the last block, is the inner hash, if there is an outer one to come.
+    pub(super) fn turn_outward(&mut self) {
+        if let Some(outer) = self.outer.take() {
             let inner = self.digest();
             self.blocks.set_last(&inner, size_of::<Block>() + DIGEST);
             self.state = outer;
         }
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.blocks.next().is_empty()
+    }
+
+    pub(super) fn tag(&self) -> T {
+        self.tag
     }
 
     /// Takes the next message if this one is done; false if it is and there is none.
     #[inline]
-    fn renew(
+    pub(super) fn renew(
         &mut self,
         keying: &Keying,
         messages: &mut impl Iterator<Item = (&'a [u8], T)>,
@@ -208,7 +246,7 @@ impl<'a, T: Copy> Lane<'a, T> {
         done(self.digest(), self.tag);
     }
 
-    fn digest(&self) -> [u8; DIGEST] {
+    pub(super) fn digest(&self) -> [u8; DIGEST] {
         digest_of(&self.state)
     }
 }

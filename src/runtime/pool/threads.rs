@@ -11,7 +11,7 @@ use super::idle::Idle;
 use super::{Done, Job, Pool, Work, WorkersUse, perform};
 use crate::core::limits::{JOBS, WORKERS_MAX};
 use crate::runtime::wake::{Panicked, WakeQueue};
-use crate::wire::Scheme;
+use crate::wire::{Scheme, choose};
 
 /// 5 s for the workers to end at the end. Verifying takes milliseconds: who takes longer is with a handler in Rust.
 const END: Duration = Duration::from_secs(5);
@@ -61,6 +61,8 @@ impl Threads {
         scheme: &Scheme,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Threads> {
+        let now = Instant::now();
+        choose(None, || now.elapsed()).expect("nothing in particular is wanted");
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
         let (calls, call_jobs) = bounded(JOBS);
