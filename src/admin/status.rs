@@ -36,7 +36,7 @@ pub struct Status<'a> {
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
-    /// Products that are not whole.
+    /// Messages that are not whole.
     parts: &'a PartsUse,
     /// The sinks, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]

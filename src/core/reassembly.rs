@@ -1,8 +1,8 @@
 //! Parts until their whole is there, or nothing more comes.
 //!
-//! Parts with the same topic and key belong together. Each part renews its product's lease; a product
+//! Parts with the same topic and key belong together. Each part renews its message's lease; a message
 //! whose lease ends is dismissed, and its parts are handed back. All leases are equally long, so the order in
-//! which they end is that of the last parts: a list in which a renewed product moves to the end.
+//! which they end is that of the last parts: a list in which a renewed message moves to the end.
 //! Finding, adding, renewing and dismissing take constant time, however many are open.
 //!
 //! ```text
@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::core::limits::{PART_COST, PART_SHARDS, PRODUCT_COST, PRODUCT_RESERVE};
+use crate::core::limits::{MESSAGE_COST, MESSAGE_RESERVE, PART_COST, PART_SHARDS};
 
 /// What bounds the parts that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Products at once.
-    pub products: usize,
+    /// Messages at once.
+    pub messages: usize,
     /// What all of them cost, in bytes.
     pub bytes: usize,
     /// Parts of one.
@@ -38,7 +38,7 @@ pub struct Bounds {
 /// What a part says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// The topic and the key that its product is known by.
+    /// The topic and the key that its message is known by.
     pub topic: &'a [u8],
     /// See `topic`.
     pub key: u64,
@@ -56,9 +56,9 @@ pub struct Part<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "a variant says what its fields are")]
 pub enum Refusal {
-    /// No product has such a part.
+    /// No message has such a part.
     Impossible { index: u16, count: u16 },
-    /// More parts than a product may have.
+    /// More parts than a message may have.
     TooMany { count: u16, max: u16 },
     /// The other parts say that there are `held`.
     OtherCount { count: u16, held: u16 },
@@ -66,7 +66,7 @@ pub enum Refusal {
     Again { index: u16 },
     /// The whole would be larger than it may be.
     TooLarge { max: usize },
-    /// Its product would take more than all products may.
+    /// Its message would take more than all messages may.
     TooCostly { max: usize },
 }
 
@@ -75,13 +75,13 @@ pub enum Refusal {
 pub enum Room {
     /// It can.
     Yes,
-    /// Not before a product is whole or dismissed. Its own lease was renewed, once, if it has one.
+    /// Not before a message is whole or dismissed. Its own lease was renewed, once, if it has one.
     No,
 }
 
-/// The parts of a product in the order of their indexes, or of one that was dismissed in the order in which they came.
+/// The parts of a message in the order of their indexes, or of one that was dismissed in the order in which they came.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Parted<T> {
+pub struct Closed<T> {
     /// Its topic.
     pub topic: Rc<[u8]>,
     /// Its key.
@@ -92,17 +92,17 @@ pub struct Parted<T> {
     pub parts: Vec<T>,
 }
 
-/// Open products.
+/// Open messages.
 ///
-/// Invariants: every product is in the table under its topic and key, and in the list; the list is
-/// ordered by `since`; `cost` is the sum of what the products cost; a topic is in `topics` as long as a
-/// product has it.
+/// Invariants: every message is in the table under its topic and key, and in the list; the list is
+/// ordered by `since`; `cost` is the sum of what the messages cost; a topic is in `topics` as long as a
+/// message has it.
 #[derive(Debug)]
 pub struct Parts<T> {
     lease: Duration,
     bounds: Bounds,
-    products: Slab<Product<T>>,
-    /// Places in `products`, in many small tables: one that grows moves few of them at once.
+    messages: Slab<Message<T>>,
+    /// Places in `messages`, in many small tables: one that grows moves few of them at once.
     table: Box<[HashTable<u32>]>,
     hasher: RandomState,
     topics: HashSet<Rc<[u8]>>,
@@ -115,7 +115,7 @@ pub struct Parts<T> {
 }
 
 #[derive(Debug)]
-struct Product<T> {
+struct Message<T> {
     topic: Rc<[u8]>,
     key: u64,
     /// When its last part came.
@@ -136,7 +136,7 @@ enum Have {
     Many(Box<[u64]>),
 }
 
-/// No product.
+/// No message.
 const NONE: u32 = u32::MAX;
 
 impl Have {
@@ -192,12 +192,12 @@ impl fmt::Display for Refusal {
 }
 
 impl<T> Parts<T> {
-    /// Products with leases of this length.
+    /// Messages with leases of this length.
     pub fn new(lease: Duration, bounds: Bounds) -> Parts<T> {
         Parts {
             lease,
             bounds,
-            products: Slab::new(),
+            messages: Slab::new(),
             table: (0..PART_SHARDS).map(|_| HashTable::new()).collect(),
             hasher: RandomState::new(),
             topics: HashSet::new(),
@@ -208,14 +208,14 @@ impl<T> Parts<T> {
         }
     }
 
-    /// Open products.
+    /// Open messages.
     pub fn len(&self) -> usize {
-        self.products.len()
+        self.messages.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.products.is_empty()
+        self.messages.is_empty()
     }
 
     /// What they cost, in bytes.
@@ -238,9 +238,9 @@ impl<T> Parts<T> {
         self.beside = bytes;
     }
 
-    /// When the last part came of the product whose lease ends first.
+    /// When the last part came of the message whose lease ends first.
     pub fn oldest(&self) -> Option<Instant> {
-        self.product(self.first).map(|product| product.since)
+        self.message(self.first).map(|message| message.since)
     }
 
     /// When the next lease ends.
@@ -261,30 +261,30 @@ impl<T> Parts<T> {
             return Err(Refusal::TooMany { count, max: self.bounds.parts });
         }
         let found = self.find(part.topic, part.key);
-        let held = found.map_or(0, |at| self.products[at as usize].payload);
-        let product = found.map(|at| &self.products[at as usize]);
-        if let Some(product) = product {
-            if product.count != count {
-                return Err(Refusal::OtherCount { count, held: product.count });
+        let held = found.map_or(0, |at| self.messages[at as usize].payload);
+        let message = found.map(|at| &self.messages[at as usize]);
+        if let Some(message) = message {
+            if message.count != count {
+                return Err(Refusal::OtherCount { count, held: message.count });
             }
-            if product.have.contains(index) {
+            if message.have.contains(index) {
                 return Err(Refusal::Again { index });
             }
         }
         if held + payload > self.bounds.payload {
             return Err(Refusal::TooLarge { max: self.bounds.payload });
         }
-        let cost = cost_of(part, product.is_none());
-        if product.map_or(0, |product| product.cost) + cost > self.bounds.bytes {
+        let cost = cost_of(part, message.is_none());
+        if message.map_or(0, |message| message.cost) + cost > self.bounds.bytes {
             // It would wait for room that never comes.
             return Err(Refusal::TooCostly { max: self.bounds.bytes });
         }
-        // What is open may still take what new products may not, so that it can become whole.
-        let (products, bytes) = match product {
+        // What is open may still take what new messages may not, so that it can become whole.
+        let (messages, bytes) = match message {
             Some(_) => (self.len(), self.bounds.bytes),
-            None => (self.len() + 1, self.bounds.bytes - self.bounds.bytes / PRODUCT_RESERVE),
+            None => (self.len() + 1, self.bounds.bytes - self.bounds.bytes / MESSAGE_RESERVE),
         };
-        let fits = products <= self.bounds.products && self.cost + self.beside + cost <= bytes;
+        let fits = messages <= self.bounds.messages && self.cost + self.beside + cost <= bytes;
         // One alone may take all there is.
         if fits || self.is_empty() {
             return Ok(Room::Yes);
@@ -296,7 +296,7 @@ impl<T> Parts<T> {
     }
 
     /// Adds a part for which there [is room](Self::judge). Returns the whole, if this was the last.
-    pub fn add(&mut self, part: &Part<'_>, item: T, now: Instant) -> Option<Parted<T>> {
+    pub fn add(&mut self, part: &Part<'_>, item: T, now: Instant) -> Option<Closed<T>> {
         let found = self.find(part.topic, part.key);
         let cost = cost_of(part, found.is_none());
         let at = match found {
@@ -306,30 +306,30 @@ impl<T> Parts<T> {
             }
             None => self.open(part, now),
         };
-        let product = &mut self.products[at as usize];
-        debug_assert!(product.count == part.count && !product.have.contains(part.index), "it was judged");
-        product.have.insert(part.index);
-        product.payload += part.payload;
-        product.cost += cost;
+        let message = &mut self.messages[at as usize];
+        debug_assert!(message.count == part.count && !message.have.contains(part.index), "it was judged");
+        message.have.insert(part.index);
+        message.payload += part.payload;
+        message.cost += cost;
         self.cost += cost;
-        product.parts.push((part.index, item));
-        let is_whole = product.parts.len() == usize::from(product.count);
+        message.parts.push((part.index, item));
+        let is_whole = message.parts.len() == usize::from(message.count);
         is_whole.then(|| {
-            self.products[at as usize].parts.sort_unstable_by_key(|&(index, _)| index);
+            self.messages[at as usize].parts.sort_unstable_by_key(|&(index, _)| index);
             self.close(at)
         })
     }
 
-    /// The next product whose lease has ended.
-    pub fn expire(&mut self, now: Instant) -> Option<Parted<T>> {
+    /// The next message whose lease has ended.
+    pub fn expire(&mut self, now: Instant) -> Option<Closed<T>> {
         if self.next_due()? > now {
             return None;
         }
         self.dismiss_oldest()
     }
 
-    /// The product whose lease ends first, before it does.
-    pub fn dismiss_oldest(&mut self) -> Option<Parted<T>> {
+    /// The message whose lease ends first, before it does.
+    pub fn dismiss_oldest(&mut self) -> Option<Closed<T>> {
         (self.first != NONE).then(|| self.close(self.first))
     }
 
@@ -342,7 +342,7 @@ impl<T> Parts<T> {
                 topic
             }
         };
-        let at = u32::try_from(self.products.insert(Product {
+        let at = u32::try_from(self.messages.insert(Message {
             topic,
             key: part.key,
             since: now,
@@ -355,44 +355,44 @@ impl<T> Parts<T> {
             // Most of a million that are open at once may never get another.
             parts: Vec::with_capacity(1),
         }));
-        let at = at.expect("the bound on products is below");
+        let at = at.expect("the bound on messages is below");
         self.append(at, now);
         let hash = self.hasher.hash_one((part.topic, part.key));
-        let Parts { table, products, hasher, .. } = self;
+        let Parts { table, messages, hasher, .. } = self;
         let hash_of = |at: &u32| {
-            let product = &products[*at as usize];
-            hasher.hash_one((&*product.topic, product.key))
+            let message = &messages[*at as usize];
+            hasher.hash_one((&*message.topic, message.key))
         };
         table[shard(hash, PART_SHARDS)].insert_unique(hash, at, hash_of);
         at
     }
 
-    fn close(&mut self, at: u32) -> Parted<T> {
+    fn close(&mut self, at: u32) -> Closed<T> {
         self.take_out(at);
-        let product = self.products.remove(at as usize);
-        let hash = self.hasher.hash_one((&*product.topic, product.key));
+        let message = self.messages.remove(at as usize);
+        let hash = self.hasher.hash_one((&*message.topic, message.key));
         let table = &mut self.table[shard(hash, PART_SHARDS)];
-        table.find_entry(hash, |other| *other == at).expect("every product is in the table").remove();
+        table.find_entry(hash, |other| *other == at).expect("every message is in the table").remove();
         if table.is_empty() {
             *table = HashTable::new();
         }
-        self.cost -= product.cost;
+        self.cost -= message.cost;
         // Its own, and the set's.
-        if Rc::strong_count(&product.topic) == 2 {
-            self.topics.remove(&product.topic);
+        if Rc::strong_count(&message.topic) == 2 {
+            self.topics.remove(&message.topic);
         }
-        if self.products.is_empty() {
-            self.products = Slab::new();
+        if self.messages.is_empty() {
+            self.messages = Slab::new();
         }
-        let Product { topic, key, cost, parts, .. } = product;
-        Parted { topic, key, cost, parts: parts.into_iter().map(|(_, item)| item).collect() }
+        let Message { topic, key, cost, parts, .. } = message;
+        Closed { topic, key, cost, parts: parts.into_iter().map(|(_, item)| item).collect() }
     }
 
     fn find(&self, topic: &[u8], key: u64) -> Option<u32> {
         let hash = self.hasher.hash_one((topic, key));
         let is_it = |at: &u32| {
-            let product = &self.products[*at as usize];
-            product.key == key && *product.topic == *topic
+            let message = &self.messages[*at as usize];
+            message.key == key && *message.topic == *topic
         };
         self.table[shard(hash, PART_SHARDS)].find(hash, is_it).copied()
     }
@@ -402,40 +402,40 @@ impl<T> Parts<T> {
         self.append(at, now);
     }
 
-    /// Adds a product at the end of the list.
+    /// Adds a message at the end of the list.
     fn append(&mut self, at: u32, now: Instant) {
         let last = std::mem::replace(&mut self.last, at);
-        let product = &mut self.products[at as usize];
-        (product.before, product.after, product.since) = (last, NONE, now);
+        let message = &mut self.messages[at as usize];
+        (message.before, message.after, message.since) = (last, NONE, now);
         match last {
             NONE => self.first = at,
-            last => self.products[last as usize].after = at,
+            last => self.messages[last as usize].after = at,
         }
     }
 
     fn take_out(&mut self, at: u32) {
-        let Product { before, after, .. } = self.products[at as usize];
+        let Message { before, after, .. } = self.messages[at as usize];
         match before {
             NONE => self.first = after,
-            before => self.products[before as usize].after = after,
+            before => self.messages[before as usize].after = after,
         }
         match after {
             NONE => self.last = before,
-            after => self.products[after as usize].before = before,
+            after => self.messages[after as usize].before = before,
         }
     }
 
-    fn product(&self, at: u32) -> Option<&Product<T>> {
-        self.products.get(at as usize)
+    fn message(&self, at: u32) -> Option<&Message<T>> {
+        self.messages.get(at as usize)
     }
 }
 
 fn cost_of(part: &Part<'_>, is_first: bool) -> usize {
-    let product = if is_first { PRODUCT_COST + part.topic.len() + Have::bytes(part.count) } else { 0 };
-    product + PART_COST + part.held
+    let message = if is_first { MESSAGE_COST + part.topic.len() + Have::bytes(part.count) } else { 0 };
+    message + PART_COST + part.held
 }
 
-/// The table of a hash, of so many. The first get twice as many products as the last, so that they grow one after
+/// The table of a hash, of so many. The first get twice as many messages as the last, so that they grow one after
 /// another: were all as full as each other, all would grow in the same turn. A table's own use of a hash takes its
 /// first and last bits.
 fn shard(hash: u64, shards: usize) -> usize {
@@ -456,7 +456,7 @@ mod tests {
             counts[shard(at << 36, 256)] += 1;
         }
         assert!(shard(u64::MAX, 256) == 255 && shard(0, 256) == 0);
-        // How many products there are when a table outgrows each capacity in turn.
+        // How many messages there are when a table outgrows each capacity in turn.
         let mut grows: Vec<f64> = counts.iter().map(|&count| (1 << 20) as f64 / count as f64).collect();
         assert!(grows[255] / grows[0] > 1.9);
         grows.sort_by(f64::total_cmp);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     const LEASE: Duration = Duration::from_secs(30);
-    const BOUNDS: Bounds = Bounds { products: 3, bytes: 100_000, parts: 100, payload: 1_000 };
+    const BOUNDS: Bounds = Bounds { messages: 3, bytes: 100_000, parts: 100, payload: 1_000 };
 
     fn part(key: u64, index: u16, count: u16) -> Part<'static> {
         Part { topic: b"a", key, index, count, payload: 10, held: 20 }
@@ -511,7 +511,7 @@ mod tests {
             let refusal = parts.judge(&refused, now).unwrap_err().to_string();
             assert!(refusal.contains(why), "{refusal}");
         }
-        assert_eq!(add(&mut parts, Part { topic: b"b", ..part(1, 0, 3) }, now), None, "another product");
+        assert_eq!(add(&mut parts, Part { topic: b"b", ..part(1, 0, 3) }, now), None, "another message");
         assert_eq!(add(&mut parts, part(1, 0, 3), now), None);
         assert_eq!(add(&mut parts, part(1, 2, 3), now), Some(vec![0, 1, 2]));
     }
@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(parts.judge(&never, later), Err(Refusal::TooCostly { max: bytes }));
         let large = Part { held: bytes / 2, ..part(1, 1, 3) };
         assert_eq!(parts.judge(&large, later), Ok(Room::No));
-        assert_eq!(parts.oldest(), Some(now), "only the lease of the product that it belongs to is renewed");
+        assert_eq!(parts.oldest(), Some(now), "only the lease of the message that it belongs to is renewed");
         assert_eq!(parts.dismiss_oldest().unwrap().key, 2);
         assert_eq!(parts.dismiss_oldest().unwrap().key, 1);
         add(&mut parts, large, later);

@@ -203,7 +203,7 @@ pub enum SlowPolicy {
 pub enum Pressure {
     /// Its publisher is paused until there is.
     Pause,
-    /// The lease of the product that has waited longest ends early.
+    /// The lease of the message that has waited longest ends early.
     Expire,
 }
 

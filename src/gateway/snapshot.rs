@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub stages: Stages,
     /// The handlers and the frames for them, where there are handlers.
     pub calls: Option<CallsUse>,
-    /// Products that are not whole.
+    /// Messages that are not whole.
     pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
     pub sinks: Option<SinksUse>,
@@ -126,10 +126,10 @@ pub struct HandlerUse {
     pub trouble: Option<String>,
 }
 
-/// Products that are not whole.
+/// Messages that are not whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PartsUse {
-    /// Products.
+    /// Messages.
     pub keys: Depth,
     /// What they take, in bytes.
     pub bytes: Depth,

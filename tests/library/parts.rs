@@ -1,4 +1,4 @@
-//! Products in parts, over real sockets.
+//! Messages in parts, over real sockets.
 
 use crate::support;
 

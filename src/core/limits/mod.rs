@@ -226,11 +226,11 @@ pub const NAMED_LOSERS: usize = 100;
 /// 10 s between two log lines of the same kind; what comes between is counted.
 pub const NOTICE_EVERY: Duration = Duration::from_secs(10);
 
-/// 256 bytes for each open product: its place in the slab, half of which may be empty, in the table, and the
+/// 256 bytes for each open message: its place in the slab, half of which may be empty, in the table, and the
 /// first allocation of its parts.
-pub const PRODUCT_COST: usize = 256;
+pub const MESSAGE_COST: usize = 256;
 
-/// 96 bytes for each part beside its payload: its place in its product, of which half may be empty, and an
+/// 96 bytes for each part beside its payload: its place in its message, of which half may be empty, and an
 /// allocation's header.
 pub const PART_COST: usize = 96;
 
@@ -247,28 +247,28 @@ pub const PART_KNOWN: usize = 144;
 /// 8 copies of a part that wait for what becomes of it: a publisher that connects again and sends again has one.
 pub const PART_COPIES: usize = bound(8, 2);
 
-/// 4,096 parts told EXPIRED a turn (some 2 ms), and the products that they belonged to; the rest in the next.
+/// 4,096 parts told EXPIRED a turn (some 2 ms), and the messages that they belonged to; the rest in the next.
 pub const LEASES_TURN: usize = bound(4096, 3);
 
 /// 64 connections that wait for room for a part and are tried in a turn.
 pub const PARTED_TURN: usize = bound(64, 2);
 
-/// 1,000,000 products open at once unless it is set.
+/// 1,000,000 messages open at once unless it is set.
 pub const KEYS_DEFAULT: usize = 1_000_000;
 
-/// 1/4 of what parts may cost is kept for the products that are open already.
-pub const PRODUCT_RESERVE: usize = 4;
+/// 1/4 of what parts may cost is kept for the messages that are open already.
+pub const MESSAGE_RESERVE: usize = 4;
 
-/// 256 tables for the open products: with a million of them, one that grows moves some 4,000, in less than a
+/// 256 tables for the open messages: with a million of them, one that grows moves some 4,000, in less than a
 /// millisecond, and they grow one after another.
 pub const PART_SHARDS: usize = bound(256, 2);
 
 /// 16 MiB of reassembled messages whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
 /// is faster than hashing, and without a bound they would fill the memory.
-pub const WHOLES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
+pub const MESSAGES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
 
 /// 512 bytes that such a whole takes beside its bytes.
-pub const WHOLE_COST: usize = bound(512, 64);
+pub const UNHASHED_COST: usize = bound(512, 64);
 
 /// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for
 /// those who subscribe.
@@ -346,7 +346,7 @@ const _: () = {
     assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
     assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
-    assert!(WHOLES_UNHASHED >= 4 * (INLINE_BATCH + WHOLE_COST), "the workers do not run dry meanwhile");
+    assert!(MESSAGES_UNHASHED >= 4 * (INLINE_BATCH + UNHASHED_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(WRITE_TURN_SHARED <= WRITE_TURN && WRITE_TURN <= WRITE_TURN_ALL);
     assert!(READ_TURN <= WRITE_TURN_ALL, "one subscriber of everything holds nobody up");

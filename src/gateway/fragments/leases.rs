@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::reassembly::NO_ROOM;
 use super::{Fragments, Held};
 use crate::core::limits::{LEASES_TURN, PARTED_TURN};
-use crate::core::reassembly::{Parted, Parts};
+use crate::core::reassembly::{Closed, Parts};
 use crate::gateway::acks::Acks;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
@@ -72,15 +72,15 @@ impl Fragments {
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
         max: usize,
-        mut next: impl FnMut(&mut Parts<Held>, Instant) -> Option<Parted<Held>>,
+        mut next: impl FnMut(&mut Parts<Held>, Instant) -> Option<Closed<Held>>,
         reason: &str,
     ) {
         let mut ended = 0;
         while ended < max
-            && let Some(product) = next(&mut self.parts, ctx.now)
+            && let Some(message) = next(&mut self.parts, ctx.now)
         {
-            ended += product.parts.len();
-            self.expire(conns, ctx, acks, product, reason);
+            ended += message.parts.len();
+            self.expire(conns, ctx, acks, message, reason);
         }
     }
 
@@ -89,11 +89,11 @@ impl Fragments {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
-        product: Parted<Held>,
+        message: Closed<Held>,
         reason: &str,
     ) {
-        self.close(&product);
-        for part in product.parts {
+        self.close(&message);
+        for part in message.parts {
             conns.count_rejected(ctx, part.from, Status::Expired);
             let copies = part.digest.map(|digest| self.copies.end(&digest)).unwrap_or_default();
             let reply = part.reply.map(|reply| *reply);
@@ -131,9 +131,9 @@ impl Fragments {
     /// At the end of draining: what is not complete, or not hashed, has no effect. How many fragments that were.
     pub fn forget(&mut self) -> u64 {
         let mut lost = 0;
-        while let Some(product) = self.parts.dismiss_oldest() {
-            self.close(&product);
-            lost += product.parts.len() as u64;
+        while let Some(message) = self.parts.dismiss_oldest() {
+            self.close(&message);
+            lost += message.parts.len() as u64;
         }
         let hashing = std::mem::take(&mut self.unhashed.hashing);
         lost += hashing.values().map(|message| message.fragments).sum::<u64>();

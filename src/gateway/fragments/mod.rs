@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use copies::Copies;
 
-use crate::core::limits::{PART_OWED, REPLY_MAX, WHOLES_UNHASHED};
-use crate::core::reassembly::{Bounds, Parted, Parts};
+use crate::core::limits::{MESSAGES_UNHASHED, PART_OWED, REPLY_MAX};
+use crate::core::reassembly::{Bounds, Closed, Parts};
 use crate::gateway::acks::pending::PendingReply;
 use crate::gateway::conn::ConnId;
 use crate::gateway::snapshot::{Depth, PartsUse};
@@ -42,7 +42,7 @@ pub const MESSAGES: u64 = 1 << 63 | 1;
 pub struct Fragments {
     parts: Parts<Held>,
     pressure: Pressure,
-    /// Parts of open products.
+    /// Parts of open messages.
     held: u64,
     /// Bytes of held parts that another share of the memory is charged for.
     shared: usize,
@@ -135,7 +135,7 @@ impl Fragments {
     /// No messages yet.
     pub fn new(config: &Config) -> Fragments {
         let bounds = Bounds {
-            products: config.max_keys,
+            messages: config.max_keys,
             bytes: config.parts_max(),
             parts: config.max_parts,
             payload: config.payload_max,
@@ -153,18 +153,18 @@ impl Fragments {
         }
     }
 
-    /// What open products take beside what is charged for their bytes elsewhere.
+    /// What open messages take beside what is charged for their bytes elsewhere.
     pub fn cost(&self) -> usize {
         self.parts.cost() - self.shared + self.copies.cost()
     }
 
-    /// Changes what open products may take.
+    /// Changes what open messages may take.
     pub fn set_bytes(&mut self, bytes: usize) {
         self.parts.set_bytes(bytes);
         self.parking.freed = true;
     }
 
-    /// The replies to copies take part of what open products may.
+    /// The replies to copies take part of what open messages may.
     pub fn charge_copies(&mut self) {
         self.parts.set_beside(self.copies.cost_in_all());
     }
@@ -175,7 +175,7 @@ impl Fragments {
         taken + PART_OWED + REPLY_MAX <= self.parts.bounds().bytes
     }
 
-    /// Parts of open products.
+    /// Parts of open messages.
     pub fn held(&self) -> u64 {
         self.held
     }
@@ -198,15 +198,15 @@ impl Fragments {
 
     /// Whether as many messages wait for their digests as may.
     pub fn is_behind(&self) -> bool {
-        self.unhashed.backlog >= WHOLES_UNHASHED
+        self.unhashed.backlog >= MESSAGES_UNHASHED
     }
 
-    /// Whether there is no product either.
+    /// Whether there is no message either.
     pub fn is_empty(&self) -> bool {
         self.is_quiet() && self.parts.is_empty()
     }
 
-    /// Whether the oldest products are to make room: what they may take was lowered.
+    /// Whether the oldest messages are to make room: what they may take was lowered.
     fn is_pressed(&self) -> bool {
         self.pressure == Pressure::Expire && self.parts.cost() > self.parts.bounds().bytes
     }
@@ -229,7 +229,7 @@ impl Fragments {
         let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
         let oldest = self.parts.oldest().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         PartsUse {
-            keys: depth(self.parts.len(), bounds.products),
+            keys: depth(self.parts.len(), bounds.messages),
             bytes: depth(self.parts.cost(), bounds.bytes),
             held: self.held,
             oldest,
@@ -237,17 +237,17 @@ impl Fragments {
         }
     }
 
-    /// A product is closed: what its parts cost is free.
-    fn close(&mut self, product: &Parted<Held>) {
-        self.held -= product.parts.len() as u64;
-        self.shared -= product.parts.iter().map(Held::shared).sum::<usize>();
+    /// A message is closed: what its parts cost is free.
+    fn close(&mut self, message: &Closed<Held>) {
+        self.held -= message.parts.len() as u64;
+        self.shared -= message.parts.iter().map(Held::shared).sum::<usize>();
         self.parking.freed = true;
     }
 
     /// Nothing is counted wrongly.
     #[cfg(any(test, feature = "check"))]
     pub fn check_invariants(&self) {
-        assert!(self.parts.len() <= self.parts.bounds().products && self.shared <= self.parts.cost());
+        assert!(self.parts.len() <= self.parts.bounds().messages && self.shared <= self.parts.cost());
         assert!(self.held >= self.parts.len() as u64);
         assert_eq!(self.held == 0, self.parts.is_empty());
         let unhashed = self.unhashed.small.iter().chain(&self.unhashed.large).map(|(_, message)| message);

@@ -1,9 +1,9 @@
 //! From fragments to messages.
 
 use super::{Complete, Fragments, Held, MESSAGES, Message, Outcome, Payload};
-use crate::core::limits::{INLINE_BATCH, PART_COPIED, PART_KNOWN, PART_OWED, REPLY_MAX, WHOLE_COST};
+use crate::core::limits::{INLINE_BATCH, PART_COPIED, PART_KNOWN, PART_OWED, REPLY_MAX, UNHASHED_COST};
 use crate::core::memory::Charge;
-use crate::core::reassembly::{Part, Parted, Room};
+use crate::core::reassembly::{Closed, Part, Room};
 use crate::gateway::Pressure;
 use crate::gateway::acks::Acks;
 use crate::gateway::acks::pending::PendingReply;
@@ -73,9 +73,9 @@ impl Fragments {
         self.shared += held.shared();
         match self.parts.add(&part, held, ctx.now) {
             None => Outcome::Held,
-            Some(product) => {
-                self.close(&product);
-                self.put_together(conns, ctx, acks, id, product)
+            Some(closed) => {
+                self.close(&closed);
+                self.put_together(conns, ctx, acks, id, closed)
             }
         }
     }
@@ -88,19 +88,19 @@ impl Fragments {
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
         from: ConnId,
-        product: Parted<Held>,
+        closed: Closed<Held>,
     ) -> Outcome {
-        let header = Header { key: product.key, ..Header::new(Kind::Data) };
+        let header = Header { key: closed.key, ..Header::new(Kind::Data) };
         let mut draft = Draft::new(header, &ctx.config.scheme);
-        draft.topic(product.topic.to_vec(), &ctx.memory);
+        draft.topic(closed.topic.to_vec(), &ctx.memory);
         let mut message = Message {
             from,
-            fragments: product.parts.len() as u64,
+            fragments: closed.parts.len() as u64,
             cost: 0,
             replies: Vec::new(),
             digests: Vec::new(),
         };
-        for part in product.parts {
+        for part in closed.parts {
             let reply = part.reply.map(|reply| acks.end_hold(conns, *reply));
             message.replies.extend(reply);
             message.digests.extend(part.digest.map(|digest| *digest));
@@ -118,7 +118,7 @@ impl Fragments {
             ctx.inline_left -= bytes;
             return Outcome::Complete(Box::new(self.complete(conns, acks, draft.hashed(), message)));
         }
-        message.cost = bytes + WHOLE_COST;
+        message.cost = bytes + UNHASHED_COST;
         self.unhashed.backlog += message.cost;
         let queue = if bytes <= INLINE_BATCH { &mut self.unhashed.small } else { &mut self.unhashed.large };
         queue.push_back((draft, message));

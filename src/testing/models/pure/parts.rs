@@ -1,11 +1,11 @@
-//! Open products against a map that is looked through.
+//! Open messages against a map that is looked through.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::choices::Choices;
-use crate::core::limits::{PART_COST, PRODUCT_COST, PRODUCT_RESERVE};
-use crate::core::reassembly::{Bounds, Part, Parted, Parts, Refusal, Room};
+use crate::core::limits::{MESSAGE_COST, MESSAGE_RESERVE, PART_COST};
+use crate::core::reassembly::{Bounds, Closed, Part, Parts, Refusal, Room};
 
 const TOPICS: [&[u8]; 3] = [b"", b"a", b"a.b"];
 
@@ -14,8 +14,8 @@ const CHOICES_MAX: usize = 600;
 
 const LEASE: Duration = Duration::from_secs(10);
 
-/// A product as plainly as can be.
-struct Product {
+/// A message as plainly as can be.
+struct Message {
     count: u16,
     since: Instant,
     /// When it was renewed last, in steps: of those with the same instant the first ends first.
@@ -26,13 +26,13 @@ struct Product {
     parts: Vec<(u16, usize)>,
 }
 
-type Map = BTreeMap<(&'static [u8], u64), Product>;
+type Map = BTreeMap<(&'static [u8], u64), Message>;
 
 /// What is whole, refused, waits and is dismissed is what a map says that is looked through for it.
 pub fn check_parts(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let mut bounds = Bounds {
-        products: 1 + choices.below(8),
+        messages: 1 + choices.below(8),
         bytes: 1_000 + choices.below(4_000),
         parts: [3, 70, 200][choices.below(3)],
         payload: 50 + choices.below(500),
@@ -67,8 +67,8 @@ pub fn check_parts(data: &[u8]) {
                         assert_eq!(whole.map(seen), add(&mut model, &part, number, now));
                     }
                     Ok(Room::No) => {
-                        if let Some(product) = model.get_mut(&(part.topic, part.key)) {
-                            (product.since, product.step) = (now, number);
+                        if let Some(message) = model.get_mut(&(part.topic, part.key)) {
+                            (message.since, message.step) = (now, number);
                         }
                     }
                     Err(refusal) => assert!(!refusal.to_string().is_empty()),
@@ -92,9 +92,9 @@ pub fn check_parts(data: &[u8]) {
         }
         assert_eq!(parts.expire(now), None);
         assert_eq!((parts.len(), parts.is_empty()), (model.len(), model.is_empty()));
-        assert_eq!(parts.cost(), model.values().map(|product| product.cost).sum::<usize>());
-        assert_eq!(parts.oldest(), model.values().map(|product| product.since).min());
-        assert!(parts.len() <= bounds.products && parts.cost() <= bounds.bytes);
+        assert_eq!(parts.cost(), model.values().map(|message| message.cost).sum::<usize>());
+        assert_eq!(parts.oldest(), model.values().map(|message| message.since).min());
+        assert!(parts.len() <= bounds.messages && parts.cost() <= bounds.bytes);
     }
     while let Some(ended) = dismiss(&mut model, None) {
         assert_eq!(parts.dismiss_oldest().map(seen), Some(ended));
@@ -104,41 +104,41 @@ pub fn check_parts(data: &[u8]) {
 
 type Seen = (Vec<u8>, u64, usize, Vec<usize>);
 
-fn seen(parted: Parted<usize>) -> Seen {
+fn seen(parted: Closed<usize>) -> Seen {
     (parted.topic.to_vec(), parted.key, parted.cost, parted.parts)
 }
 
 fn judge(model: &Map, part: &Part<'static>, bounds: &Bounds, beside: usize) -> Result<Room, Refusal> {
     let &Part { index, count, payload, .. } = part;
-    let product = model.get(&(part.topic, part.key));
+    let message = model.get(&(part.topic, part.key));
     if count < 2 || index >= count {
         return Err(Refusal::Impossible { index, count });
     }
     if count > bounds.parts {
         return Err(Refusal::TooMany { count, max: bounds.parts });
     }
-    if let Some(product) = product.filter(|product| product.count != count) {
-        return Err(Refusal::OtherCount { count, held: product.count });
+    if let Some(message) = message.filter(|message| message.count != count) {
+        return Err(Refusal::OtherCount { count, held: message.count });
     }
-    if product.is_some_and(|product| product.parts.iter().any(|(held, _)| *held == index)) {
+    if message.is_some_and(|message| message.parts.iter().any(|(held, _)| *held == index)) {
         return Err(Refusal::Again { index });
     }
-    if product.map_or(0, |product| product.payload) + payload > bounds.payload {
+    if message.map_or(0, |message| message.payload) + payload > bounds.payload {
         return Err(Refusal::TooLarge { max: bounds.payload });
     }
-    if product.map_or(0, |product| product.cost) + cost_of(part, product.is_none()) > bounds.bytes {
+    if message.map_or(0, |message| message.cost) + cost_of(part, message.is_none()) > bounds.bytes {
         return Err(Refusal::TooCostly { max: bounds.bytes });
     }
-    let cost = beside + model.values().map(|product| product.cost).sum::<usize>();
-    let is_new = product.is_none();
-    let bytes = if is_new { bounds.bytes - bounds.bytes / PRODUCT_RESERVE } else { bounds.bytes };
-    let fits = model.len() + usize::from(is_new) <= bounds.products && cost + cost_of(part, is_new) <= bytes;
+    let cost = beside + model.values().map(|message| message.cost).sum::<usize>();
+    let is_new = message.is_none();
+    let bytes = if is_new { bounds.bytes - bounds.bytes / MESSAGE_RESERVE } else { bounds.bytes };
+    let fits = model.len() + usize::from(is_new) <= bounds.messages && cost + cost_of(part, is_new) <= bytes;
     Ok(if fits || model.is_empty() { Room::Yes } else { Room::No })
 }
 
 fn add(model: &mut Map, part: &Part<'static>, number: usize, now: Instant) -> Option<Seen> {
     let is_new = !model.contains_key(&(part.topic, part.key));
-    let product = model.entry((part.topic, part.key)).or_insert_with(|| Product {
+    let message = model.entry((part.topic, part.key)).or_insert_with(|| Message {
         count: part.count,
         since: now,
         step: number,
@@ -146,11 +146,11 @@ fn add(model: &mut Map, part: &Part<'static>, number: usize, now: Instant) -> Op
         payload: 0,
         parts: Vec::new(),
     });
-    (product.since, product.step) = (now, number);
-    product.cost += cost_of(part, is_new);
-    product.payload += part.payload;
-    product.parts.push((part.index, number));
-    if product.parts.len() < usize::from(product.count) {
+    (message.since, message.step) = (now, number);
+    message.cost += cost_of(part, is_new);
+    message.payload += part.payload;
+    message.parts.push((part.index, number));
+    if message.parts.len() < usize::from(message.count) {
         return None;
     }
     let mut whole = model.remove(&(part.topic, part.key)).expect("it was just there");
@@ -158,23 +158,23 @@ fn add(model: &mut Map, part: &Part<'static>, number: usize, now: Instant) -> Op
     Some(seen_of((part.topic, part.key), whole))
 }
 
-/// The product whose lease ends first; only if it has ended, where that is asked.
+/// The message whose lease ends first; only if it has ended, where that is asked.
 fn dismiss(model: &mut Map, ended: Option<Instant>) -> Option<Seen> {
-    let (&at, first) = model.iter().min_by_key(|(_, product)| (product.since, product.step))?;
+    let (&at, first) = model.iter().min_by_key(|(_, message)| (message.since, message.step))?;
     if ended.is_some_and(|now| first.since + LEASE > now) {
         return None;
     }
-    let product = model.remove(&at).expect("it was just found");
-    Some(seen_of(at, product))
+    let message = model.remove(&at).expect("it was just found");
+    Some(seen_of(at, message))
 }
 
-fn seen_of((topic, key): (&[u8], u64), product: Product) -> Seen {
-    let numbers = product.parts.iter().map(|(_, number)| *number).collect();
-    (topic.to_vec(), key, product.cost, numbers)
+fn seen_of((topic, key): (&[u8], u64), message: Message) -> Seen {
+    let numbers = message.parts.iter().map(|(_, number)| *number).collect();
+    (topic.to_vec(), key, message.cost, numbers)
 }
 
 fn cost_of(part: &Part<'_>, is_new: bool) -> usize {
     let bitmap = if part.count > 64 { usize::from(part.count).div_ceil(64) * 8 } else { 0 };
-    let product = if is_new { PRODUCT_COST + part.topic.len() + bitmap } else { 0 };
-    product + PART_COST + part.held
+    let message = if is_new { MESSAGE_COST + part.topic.len() + bitmap } else { 0 };
+    message + PART_COST + part.held
 }
