@@ -221,7 +221,7 @@ fn expected(arg: &Arg, name: &str) -> Expected {
         "TIME|off" => ("a time in quotes, a number of seconds, or \"off\"", "\"30s\"", number_or_text),
         "TIME|SIZE" => ("a time or a size in quotes, with its unit", "\"7d\"", number_or_text),
         "BOOL" => ("true or false", "true", Value::is_bool),
-        "POLICY" => {
+        "POLICY" | "WIDTH" => {
             let names: Vec<_> =
                 arg.get_possible_values().iter().map(|value| format!("\"{}\"", value.get_name())).collect();
             let example = names.first().cloned().unwrap_or_default();

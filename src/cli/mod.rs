@@ -252,6 +252,7 @@ mod tests {
             TypeId::of::<gateway::Overflow>(),
             TypeId::of::<gateway::Pressure>(),
             TypeId::of::<sinks::store::SyncPolicy>(),
+            TypeId::of::<crate::wire::Width>(),
             TypeId::of::<tail::Format>(),
             TypeId::of::<post::What>(),
             TypeId::of::<http::Target>(),

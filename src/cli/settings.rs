@@ -391,7 +391,7 @@ mod tests {
             assert_ne!(now, *default, "{name}");
             listed += 1;
         }
-        // All but the digest, which has no option of its name, and the listeners.
+        // All but the scheme, which has no option of its name, and the listeners.
         assert_eq!(listed, defaults.len() - 2);
     }
 

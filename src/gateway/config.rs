@@ -75,7 +75,7 @@ config! {
         /// What a wrong digest does to its connection.
         ["on-bad-digest"] on_bad_digest: BadDigestPolicy = BadDigestPolicy::Drop,
         /// How digests are made.
-        ["digest"] scheme: Scheme = Scheme::Sha256,
+        ["scheme"] scheme: Scheme = Scheme::Sha256,
         /// How long accepted digests are remembered; not at all if none.
         ["dedup"] dedup: Option<Duration> = None,
         /// How long draining waits for what was accepted.

@@ -277,7 +277,12 @@ impl RefHead {
 
     fn lengths(&self) -> Vec<String> {
         let values = self.all("content-length");
-        values.iter().flat_map(|value| value.split(',').map(|one| one.trim().to_owned())).collect()
+        values
+            .iter()
+            .flat_map(|value| {
+                value.split(',').map(|one| one.trim_matches([' ', '\t', '\r', '\n', '\u{c}']).to_owned())
+            })
+            .collect()
     }
 
     fn list(&self, name: &str) -> Vec<String> {

@@ -250,15 +250,17 @@ fn what_is_escaped_and_counted_is_scanned_only_where_a_start_is_seen() {
 
 #[test]
 fn escapes_are_not_undone_twice_in_the_same_bytes() {
-    // 4 MiB that come 64 bytes at a time, and 1 MiB of starts that lead nowhere: minutes, if they were.
+    // As many bytes as may be held, that come one at a time, and 1 MiB of starts that lead nowhere: minutes, if they were.
     let lines = COUNTED.replace("u8", "u32");
     let layout = of(&format!("topic = \"t\"\ncheck = \"none\"\non-malformed = \"scan\"\n{lines}"));
     let (mut stream, max) = (b"\x7e\x01\0\0\0".to_vec(), 1 << 25);
-    stream.resize(1 << 22, b'a');
+    stream.resize(READ_MAX, b'a');
     let mut cutter = Cutter::default();
-    for len in (64..stream.len()).step_by(64) {
+    for len in 5..READ_MAX {
         assert_eq!(cutter.next(&layout, &stream[..len], max), Cut::More(len + 1));
     }
+    let endless = Cut::Malformed(Malformed::Endless { shape: 0, max: READ_MAX });
+    assert_eq!(cutter.next(&layout, &stream, max), endless);
     let stream = b"\x7e\x00\x1f\xff\xff".repeat(1 << 18);
     let mut connection = Connection::new(&layout);
     connection.max = 1 << 23;
