@@ -36,32 +36,41 @@ const LENGTHS: [usize; 3] = [64, 300, 4096];
 /// The best of so many is what the processor can do; others were interrupted. All together take less than 2 ms.
 const TRIES: usize = 5;
 
-/// Decides for the whole process how many messages are hashed side by side: `wanted`, or what is fastest by `clock`. What
-/// was decided before stays.
+/// Decides for the whole process how many messages are hashed side by side: what is fastest by `clock`, unless it is
+/// decided already.
+pub fn choose_fastest(clock: impl Fn() -> Duration) {
+    CHOSEN.get_or_init(|| fastest(clock));
+}
+
+/// Decides the same, whatever is fastest.
 ///
 /// # Errors
 ///
-/// If the processor cannot do what is wanted: why.
-pub fn choose(wanted: Option<Width>, clock: impl Fn() -> Duration) -> Result<(), &'static str> {
-    let chosen = match wanted {
-        Some(Width::One) => Hashing::One,
-        Some(Width::Pairs) => {
-            Hashing::Pairs(Pairs::detect().ok_or("this processor has no instructions for SHA-256")?)
+/// If the processor cannot do that, or something else was decided before: which.
+pub fn choose(width: Width) -> Result<(), &'static str> {
+    let chosen = of(width)?;
+    match CHOSEN.get_or_init(|| chosen).width() == width {
+        true => Ok(()),
+        false => Err("how digests are made was decided before"),
+    }
+}
+
+fn of(width: Width) -> Result<Hashing, &'static str> {
+    match width {
+        Width::One => Ok(Hashing::One),
+        Width::Pairs => {
+            Pairs::detect().map(Hashing::Pairs).ok_or("this processor has no instructions for SHA-256")
         }
-        Some(Width::Lanes16) => {
-            let sixteen = Sixteen::detect(LANES / 2 + 2);
-            Hashing::Sixteen(sixteen.ok_or("this processor has no AVX-512 beside instructions for SHA-256")?)
+        // As many as take the time of one pair of blocks each, where sixteen lanes are as fast as they can be.
+        Width::Lanes16 => {
+            Sixteen::detect(LANES / 2 + 2).map(Hashing::Sixteen).ok_or("this processor has no AVX-512")
         }
-        None if CHOSEN.get().is_some() => return Ok(()),
-        None => fastest(clock),
-    };
-    CHOSEN.get_or_init(|| chosen);
-    Ok(())
+    }
 }
 
 fn fastest(clock: impl Fn() -> Duration) -> Hashing {
-    let Some(pairs) = Pairs::detect() else { return Hashing::One };
-    let Some(sixteen) = Sixteen::detect(LANES) else { return Hashing::Pairs(pairs) };
+    let others = Pairs::detect().map_or(Hashing::One, Hashing::Pairs);
+    let Some(sixteen) = Sixteen::detect(LANES) else { return others };
     let bytes = [0x5a; LENGTHS[LENGTHS.len() - 1]];
     let time = |hashing: Hashing, len| {
         let once = |_| {
@@ -73,14 +82,14 @@ fn fastest(clock: impl Fn() -> Duration) -> Hashing {
         };
         array::from_fn::<_, TRIES, _>(once).into_iter().min().unwrap_or_default().as_secs_f64()
     };
-    // What sixteen at once take of the time of as many by pairs.
-    let share = |len| time(Hashing::Sixteen(sixteen), len) / time(Hashing::Pairs(pairs), len).max(1e-9);
+    // What sixteen at once take of the time of as many the other way.
+    let share = |len| time(Hashing::Sixteen(sixteen), len) / time(others, len).max(1e-9);
     let share = LENGTHS.map(share).iter().sum::<f64>() / LENGTHS.len() as f64;
     // Lanes that are empty cost as much as others.
-    let least = (share * LANES as f64).ceil() as usize + 1;
+    let least = ((share * LANES as f64).ceil() as usize).saturating_add(1);
     match Sixteen::detect(least) {
         Some(sixteen) if least <= LANES => Hashing::Sixteen(sixteen),
-        _ => Hashing::Pairs(pairs),
+        _ => others,
     }
 }
 
@@ -88,6 +97,14 @@ impl Hashing {
     /// What was chosen; until something was, pairs where the processor has them.
     pub(super) fn chosen() -> Hashing {
         CHOSEN.get().copied().unwrap_or_else(|| Pairs::detect().map_or(Hashing::One, Hashing::Pairs))
+    }
+
+    fn width(self) -> Width {
+        match self {
+            Hashing::One => Width::One,
+            Hashing::Pairs(_) => Width::Pairs,
+            Hashing::Sixteen(_) => Width::Lanes16,
+        }
     }
 
     /// Every width that this processor has.
@@ -103,7 +120,7 @@ impl Hashing {
         match self {
             Hashing::One => None,
             Hashing::Pairs(pairs) => Some(pairs),
-            Hashing::Sixteen(sixteen) => Some(sixteen.rest()),
+            Hashing::Sixteen(sixteen) => sixteen.rest(),
         }
     }
 
@@ -146,8 +163,17 @@ mod tests {
             Hashing::Pairs(_) => {}
             Hashing::Sixteen(sixteen) => assert!((2..=LANES).contains(&sixteen.least())),
         }
-        // A clock that stands still, or goes back, chooses something all the same.
+        // A clock that stands still chooses something all the same.
         fastest(|| Duration::ZERO);
-        assert_eq!(choose(Some(Width::Lanes16), || Duration::ZERO).is_ok(), Sixteen::detect(LANES).is_some());
+    }
+
+    #[test]
+    fn a_width_is_what_it_says_or_cannot_be_had() {
+        assert_eq!(of(Width::One).map(Hashing::width), Ok(Width::One));
+        for (width, can) in
+            [(Width::Pairs, Pairs::detect().is_some()), (Width::Lanes16, Sixteen::detect(LANES).is_some())]
+        {
+            assert_eq!(of(width).map(Hashing::width).ok(), can.then_some(width));
+        }
     }
 }

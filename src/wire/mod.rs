@@ -31,7 +31,7 @@ pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::Scheme;
 pub use draft::Draft;
 pub use fault::Fault;
-pub use hashing::{Width, choose, implementation};
+pub use hashing::{Width, choose, choose_fastest, implementation};
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
 pub use pattern_limits::{Full, Limits};
 pub use patterns::{Holder, Patterns};

@@ -236,7 +236,7 @@ impl<'a, T: Copy> Lane<'a, T> {
         true
     }
 
-    fn finish_alone(mut self, done: &mut impl FnMut([u8; DIGEST], T)) {
+    pub(super) fn finish_alone(mut self, done: &mut impl FnMut([u8; DIGEST], T)) {
         while !self.is_done() {
             let next = self.blocks.next();
             let n = next.len();

@@ -1,7 +1,8 @@
 //! The digests of many messages, sixteen at a time.
 //!
 //! Lanes go on in step, as many blocks as all have left in one run; one that is done takes the next message. When there
-//! are no more messages and so few lanes are left that pairs are faster, pairs finish them.
+//! are no more messages and so few lanes are left that pairs are faster, pairs finish them, or the `sha2` crate where
+//! the processor has no instructions for pairs.
 
 use super::header::DIGEST;
 #[cfg(not(target_arch = "x86_64"))]
@@ -33,8 +34,8 @@ impl States {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sixteen {
     instructions: Instructions,
-    rest: Pairs,
-    /// With fewer lanes than these, pairs are faster.
+    rest: Option<Pairs>,
+    /// With fewer lanes than these, that is faster.
     least: usize,
 }
 
@@ -55,17 +56,14 @@ impl Instructions {
 }
 
 impl Sixteen {
-    /// None where this processor cannot; `least` lanes are faster than as many by pairs.
+    /// None where this processor cannot; from `least` messages on, at least two, it is faster than without.
     pub(super) fn detect(least: usize) -> Option<Sixteen> {
-        Some(Sixteen {
-            instructions: Instructions::detect()?,
-            rest: Pairs::detect()?,
-            least: least.clamp(2, LANES),
-        })
+        let instructions = Instructions::detect()?;
+        Some(Sixteen { instructions, rest: Pairs::detect(), least: least.clamp(2, LANES) })
     }
 
     /// What finishes the last ones.
-    pub(super) fn rest(self) -> Pairs {
+    pub(super) fn rest(self) -> Option<Pairs> {
         self.rest
     }
 
@@ -79,9 +77,10 @@ impl Sixteen {
     pub(super) fn digest_each<'a, T: Copy>(
         self,
         keying: &Keying,
-        mut messages: impl Iterator<Item = (&'a [u8], T)>,
+        messages: impl Iterator<Item = (&'a [u8], T)>,
         mut done: impl FnMut([u8; DIGEST], T),
     ) {
+        let mut messages = messages.fuse();
         let mut lanes = [const { None }; LANES];
         let mut busy = 0;
         let mut states = States([[0; LANES]; 8]);
@@ -106,7 +105,10 @@ impl Sixteen {
                 lane
             })
         });
-        self.rest.finish_each(left, done);
+        match self.rest {
+            Some(pairs) => pairs.finish_each(left, done),
+            None => left.for_each(|lane| lane.finish_alone(&mut done)),
+        }
     }
 
     /// Compresses as many blocks as all lanes have in one run. Each that is done then is asked whether it goes on with

@@ -1,8 +1,10 @@
 //! Formats in code, over real sockets: what they say is done, and what is wrong with them harms nobody else.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use framegate::gateway::{Config, Gateway};
 use framegate::layouts::{Boundary, Format, Layout, Parsed, Progress, Verdict};
@@ -127,10 +129,10 @@ fn reply(tag: u8, number: u32) -> Vec<u8> {
     vec![tag, high, low]
 }
 
-fn gateway(config: Config, odd: Odd) -> (Running, SocketAddr) {
+fn gateway(config: Config, format: impl Format + Clone) -> (Running, SocketAddr) {
     let address = Mutex::new(None);
     let gateway = start_with(config, |mut gateway| {
-        let bound = gateway.listen_also(([127, 0, 0, 1], 0).into(), Some(Layout::of(odd)));
+        let bound = gateway.listen_also(([127, 0, 0, 1], 0).into(), Some(Layout::of(format.clone())));
         *address.lock().unwrap() = Some(bound.expect("a free port"));
         gateway
     });
@@ -330,4 +332,49 @@ fn a_name_that_no_line_of_a_log_takes_is_refused() {
         assert!(why.contains("cannot be the name of a format"), "{why}");
     }
     gateway.listen_also(address, Some(Layout::of(Named("mav-link_2.0")))).unwrap();
+}
+
+/// Frames of one byte; who cuts and who parses is noted.
+#[derive(Clone, Default)]
+struct Noting {
+    cutting: Arc<Mutex<HashSet<ThreadId>>>,
+    parsing: Arc<Mutex<HashSet<ThreadId>>>,
+}
+
+impl Format for Noting {
+    fn name(&self) -> &str {
+        "noting"
+    }
+
+    fn cut(&self, _: &[u8], _: &mut Progress) -> Boundary {
+        self.cutting.lock().unwrap().insert(thread::current().id());
+        Boundary::Frame(1)
+    }
+
+    fn keeps(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn parse(&self, _: &[u8], parsed: &mut Parsed) -> Verdict {
+        self.parsing.lock().unwrap().insert(thread::current().id());
+        parsed.topic.push_str("noted");
+        parsed.reply.push(0x06);
+        Verdict::Publish
+    }
+}
+
+#[test]
+fn the_thread_of_the_sockets_parses_nothing() {
+    let noting = Noting::default();
+    let (gateway, address) = gateway(Config::default(), noting.clone());
+    let mut device = connect(address);
+    // One at a time: what is native would be verified right where it is read.
+    for _ in 0..20 {
+        device.write_all(b"x").unwrap();
+        device.read_exact(&mut [0]).unwrap();
+    }
+    drop(device);
+    assert_eq!(gateway.stop().delivered, 20);
+    let (cutting, parsing) = (noting.cutting.lock().unwrap(), noting.parsing.lock().unwrap());
+    assert!(cutting.len() == 1 && !parsing.is_empty() && cutting.is_disjoint(&parsing));
 }

@@ -176,5 +176,7 @@ mod tests {
     fn an_idle_connection_is_small() {
         // 10,000 of them, with a deadline each, are to add at most 5 MiB.
         assert!(size_of::<Conn<mio::net::TcpStream>>() <= 408, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        // And this beside it, where it speaks a layout.
+        assert!(size_of::<Dialect>() <= 128, "{}", size_of::<Dialect>());
     }
 }

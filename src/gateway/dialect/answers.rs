@@ -6,15 +6,13 @@ use std::num::NonZeroU64;
 use crate::core::memory::Buffer;
 use crate::wire::layout::{Converted, Outcome, Said};
 
-/// Answers to frames whose turn has come, from the first that is not decided.
+/// Answers to frames whose turn has come, from the first that is not decided. Who waits for none has none of it.
 ///
 /// Published frames are numbered from 1. Their answers wait until the gateway has said what became of them; those to
 /// other frames only for what comes before them.
 #[derive(Default)]
 pub struct Answers {
     runs: VecDeque<RunAnswers>,
-    /// Published frames in all runs so far.
-    published: u64,
     /// What handlers wrote, by the frames' numbers.
     written: VecDeque<(u64, Buffer)>,
 }
@@ -39,10 +37,8 @@ struct RunAnswers {
 }
 
 impl Answers {
-    /// A run's turn has come, `frames` of it are published. The number of the first.
-    pub fn begin(&mut self, converted: Converted, frames: u32) -> NonZeroU64 {
-        let before = self.published;
-        self.published += u64::from(frames);
+    /// A run's turn has come, behind so many published frames of the connection.
+    pub fn begin(&mut self, converted: Converted, before: u64) {
         self.runs.push_back(RunAnswers {
             converted,
             before,
@@ -53,7 +49,11 @@ impl Answers {
             #[cfg(test)]
             looked: 0,
         });
-        NonZeroU64::MIN.saturating_add(before)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.written.is_empty()
     }
 
     /// What the gateway says of a published frame.
@@ -94,8 +94,6 @@ impl Answers {
             }
             self.runs.pop_front();
         }
-        // Who waits for nothing owns nothing.
-        (self.runs, self.written) = (VecDeque::new(), VecDeque::new());
         bytes
     }
 }
@@ -150,11 +148,11 @@ mod tests {
             let mut answers = Answers::default();
             let (converted, published) = run(&[[1, 1], [2, 0], [3, 3], [4, 4], [5, 0], [6, 6]]);
             assert_eq!(published, 4);
-            let first = answers.begin(converted, published);
+            answers.begin(converted, 0);
             let mut got = answers.ready();
             for index in order {
                 let said = if index == 2 { Said::Refused } else { Said::Ok };
-                answers.say(first.saturating_add(index), said);
+                answers.say(NonZeroU64::MIN.saturating_add(index), said);
                 got.extend(answers.ready());
             }
             assert_eq!(got, [1, 0xff, 3, 0xff, 0xff, 6], "{order:?}");
@@ -166,8 +164,9 @@ mod tests {
         let frames: Vec<[u8; 2]> = (0..2_000).map(|n| [n as u8, n as u8 ^ u8::from(n % 5 == 0)]).collect();
         let (converted, published) = run(&frames);
         let mut answers = Answers::default();
-        let first = answers.begin(converted, published);
-        (0..u64::from(published)).for_each(|index| answers.say(first.saturating_add(index), Said::Ok));
+        answers.begin(converted, 0);
+        (0..u64::from(published))
+            .for_each(|index| answers.say(NonZeroU64::MIN.saturating_add(index), Said::Ok));
         // Each once.
         assert_eq!(answers.runs[0].looked, frames.len() as u64);
         assert_eq!(answers.ready().len(), frames.len());

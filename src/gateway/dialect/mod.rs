@@ -26,12 +26,15 @@ pub struct Dialect {
     /// Nothing more comes: what was begun is no frame, but one may begin within it.
     pub is_over: bool,
     /// A frame that does not fit in one read, as far as it came.
-    pub large: Option<LargeBytes>,
+    pub large: Option<Box<LargeBytes>>,
     /// A run that may change what is known of it is with the workers: nothing behind it is read.
     pub is_keeping: bool,
     kept: Kept,
     kept_charge: Option<Charge>,
-    answers: Answers,
+    /// Frames that were published so far.
+    published: u64,
+    /// What is to be answered, while there is something.
+    answers: Option<Box<Answers>>,
     memory: Arc<Memory>,
 }
 
@@ -55,7 +58,8 @@ impl Dialect {
             is_keeping: false,
             kept: Kept::default(),
             kept_charge: None,
-            answers: Answers::default(),
+            published: 0,
+            answers: None,
             memory,
         }
     }
@@ -83,7 +87,9 @@ impl Dialect {
         let mut native = converted.native.take();
         if self.layout.answers() {
             let frames = native.as_ref().map_or(0, |native| native.frames());
-            let first = self.answers.begin(converted, frames);
+            self.answers.get_or_insert_default().begin(converted, self.published);
+            let first = NonZeroU64::MIN.saturating_add(self.published);
+            self.published += u64::from(frames);
             if let Some(native) = &mut native {
                 let bytes = frames as usize * REPLY_MAX + BUFFER_OVERHEAD;
                 native.answer_from(first, Some(self.memory.charge(Share::Small, bytes)));
@@ -96,7 +102,8 @@ impl Dialect {
     /// to the peer as it is.
     pub fn take_replies(&mut self, replies: &OutboxItem) {
         let is_written = matches!(replies, OutboxItem::Frame(_));
-        let (answers, memory) = (&mut self.answers, &self.memory);
+        let Some(answers) = &mut self.answers else { return };
+        let memory = &self.memory;
         replies.each_reply(|header, frame| {
             let Some(number) = NonZeroU64::new(header.id) else { return };
             let payload = &frame[crate::wire::HEADER..frame.len() - crate::wire::DIGEST];
@@ -115,7 +122,12 @@ impl Dialect {
 
     /// What is to be written next, as far as it is decided.
     pub fn ready(&mut self) -> Option<OutboxItem> {
-        let bytes = self.answers.ready();
+        let answers = self.answers.as_mut()?;
+        let bytes = answers.ready();
+        // Most connections are idle, and whoever waits for nothing owns nothing.
+        if answers.is_empty() {
+            self.answers = None;
+        }
         (!bytes.is_empty()).then(|| OutboxItem::Replies(Buffer::charged(&self.memory, bytes.into())))
     }
 }

@@ -136,7 +136,7 @@ impl Ingress {
         conn.reading.frame_since = ctx.now.into();
         conn.reading.frame_mark = first.len() as u32;
         let dialect = conn.dialect.as_mut().expect("it came at a listener with a layout");
-        dialect.large = Some(LargeBytes { bytes, received: first.len() });
+        dialect.large = Some(Box::new(LargeBytes { bytes, received: first.len() }));
         Ok(ReadOutcome::Nothing)
     }
 
@@ -178,8 +178,9 @@ impl Ingress {
         conn.traffic.frames_read += u64::from(frames);
         ctx.count_read(conn.listener, frames);
         let order = &mut conn.order;
-        // It is hashed twice: once as theirs, once as ours.
-        if order.window.is_empty() && 2 * bytes <= INLINE_BATCH.min(ctx.inline_left) {
+        // It is hashed twice: once as theirs, once as ours. What somebody else's code takes for it is not known.
+        let is_cheap = !run.layout.is_code() && 2 * bytes <= INLINE_BATCH.min(ctx.inline_left);
+        if order.window.is_empty() && is_cheap {
             ctx.inline_left -= 2 * bytes;
             ctx.ledger.verified.inline += 1;
             let converted = run.convert(&ctx.config.scheme, &ctx.memory);

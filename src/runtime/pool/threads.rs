@@ -11,10 +11,13 @@ use super::idle::Idle;
 use super::{Done, Job, Pool, Work, WorkersUse, perform};
 use crate::core::limits::{JOBS, WORKERS_MAX};
 use crate::runtime::wake::{Panicked, WakeQueue};
-use crate::wire::{Scheme, choose};
+use crate::wire::{Scheme, choose_fastest};
 
 /// 5 s for the workers to end at the end. Verifying takes milliseconds: who takes longer is with a handler in Rust.
 const END: Duration = Duration::from_secs(5);
+
+/// 8 turns of a worker: where batches never end, calls get on all the same, and take an eighth of its turns.
+const CALL_EVERY: u64 = 8;
 
 /// Worker threads that verify.
 pub struct Threads {
@@ -36,7 +39,7 @@ pub struct Threads {
 }
 
 /// Batches and pieces wait apart: a small frame waits for at most one piece of a large one. And so do the
-/// calls of a handler in Rust, which take as long as they like.
+/// calls of a handler in Rust and what formats in Rust parse, which take as long as they like.
 #[derive(Clone)]
 struct Queues<T> {
     batches: T,
@@ -47,6 +50,9 @@ struct Queues<T> {
 impl<T> Queues<T> {
     fn of(&self, work: &Work) -> &T {
         match work {
+            // A format in code: the reactor never helps with what is not ours.
+            Work::Run(run, _) if run.layout.is_code() => &self.calls,
+            Work::LargeRun(run) if run.is_code() => &self.calls,
             Work::Batch(_) | Work::Run(..) => &self.batches,
             Work::Piece(_) | Work::Answers(_) | Work::Draft(_) | Work::LargeRun(_) => &self.pieces,
             Work::Call(_) => &self.calls,
@@ -62,7 +68,7 @@ impl Threads {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Threads> {
         let now = Instant::now();
-        choose(None, || now.elapsed()).expect("nothing in particular is wanted");
+        choose_fastest(|| now.elapsed());
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
         let (calls, call_jobs) = bounded(JOBS);
@@ -205,7 +211,9 @@ struct Worker {
 
 impl Worker {
     fn run(self, idle: &Idle) {
-        while let Some(job) = self.next(idle) {
+        let mut turn = 0;
+        while let Some(job) = self.next(turn, idle) {
+            turn += 1;
             if let Work::Call(task) = &job.work {
                 // It is begun once.
                 let _ = task.begun.set(Instant::now());
@@ -224,12 +232,17 @@ impl Worker {
         perform(job, another, &self.scheme, |done| self.done.push(done));
     }
 
-    /// Batches before pieces, and calls last.
-    fn next(&self, idle: &Idle) -> Option<Job> {
+    /// Batches before pieces, and calls last; but a call first in one turn of [`CALL_EVERY`].
+    fn next(&self, turn: u64, idle: &Idle) -> Option<Job> {
         if self.ends.try_recv().is_ok() {
             return None;
         }
         let Queues { batches, pieces, calls } = &self.jobs;
+        if turn.is_multiple_of(CALL_EVERY)
+            && let Ok(job) = calls.try_recv()
+        {
+            return Some(job);
+        }
         match batches.try_recv() {
             Ok(job) => return Some(job),
             Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::crc::Crc;
 use super::place::{Place, Slice, Type, View, write_decimal};
+use super::sum::Summing;
 use crate::wire::digest::Scheme;
 
 /// How a check is computed.
@@ -87,36 +87,10 @@ impl Algorithm {
 
     /// Its value of `bytes`. `scheme` is the listener's, with the secret where there is one.
     pub fn of(&self, bytes: &[u8], scheme: &Scheme) -> Sum {
-        match self {
-            Algorithm::Crc(crc) => Sum::Number(crc.of(bytes)),
-            Algorithm::Crc32cMasked(crc) => Sum::Number(masked(crc.of(bytes))),
-            Algorithm::Xor8 => Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum ^ byte).into()),
-            Algorithm::Sum8 => {
-                Sum::Number(bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).into())
-            }
-            Algorithm::Fletcher8 => {
-                let (a, b) = bytes.iter().fold((0u8, 0u8), |(a, b), byte| {
-                    let a = a.wrapping_add(*byte);
-                    (a, b.wrapping_add(a))
-                });
-                Sum::Number(u16::from_be_bytes([a, b]).into())
-            }
-            Algorithm::Sha256 => Sum::digest(&Sha256::digest(bytes)),
-            Algorithm::Sha256d => Sum::digest(&Sha256::digest(Sha256::digest(bytes))),
-            Algorithm::HmacSha256 => Sum::digest(&scheme.digest(bytes)),
-            #[cfg(feature = "layouts")]
-            Algorithm::Sha1 => Sum::digest(&sha1::Sha1::digest(bytes)),
-            #[cfg(feature = "layouts")]
-            Algorithm::Md5 => Sum::digest(&md5::Md5::digest(bytes)),
-            #[cfg(feature = "layouts")]
-            Algorithm::Blake3 => Sum::digest(blake3::hash(bytes).as_bytes()),
-        }
+        let mut sum = Summing::new(self, scheme);
+        sum.update(self, bytes);
+        sum.finish(self)
     }
-}
-
-/// A CRC-32C as Snappy and LevelDB store it.
-pub(super) fn masked(crc: u128) -> u128 {
-    (crc as u32).rotate_right(15).wrapping_add(0xa282_ead8).into()
 }
 
 /// What must agree in a frame: the value at a place with what is computed over a slice.

@@ -39,6 +39,7 @@ impl Crc {
     }
 
     /// The checksum of `bytes`.
+    #[cfg(test)]
     pub fn of(&self, bytes: &[u8]) -> u128 {
         self.end(self.update(self.begin(), bytes))
     }

@@ -60,29 +60,65 @@ pub enum Malformed {
 }
 
 /// Where one connection's stream of foreign frames is cut. It holds no bytes of it.
-///
-/// Of each `until`, none begins in `start_max..looked` of the bytes that are looked at.
-#[derive(Clone, Debug, Default)]
-pub struct Cutter {
-    looked: [u32; UNTILS_MAX],
-    /// While scanning, how many bytes are skipped at least.
-    skip: Option<u32>,
-    unescaped: Unescaped,
-    custom: CustomCutter,
+#[derive(Clone, Debug)]
+pub struct Cutter(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    Declared(DeclaredCutter),
+    Custom(CustomCutter),
+}
+
+impl Default for Cutter {
+    fn default() -> Cutter {
+        Cutter(State::Declared(DeclaredCutter::default()))
+    }
 }
 
 impl Cutter {
     /// Whether it looks for the next start.
     pub fn is_scanning(&self) -> bool {
-        self.skip.is_some() || self.custom.is_skipping()
+        match &self.0 {
+            State::Declared(cutter) => cutter.skip.is_some(),
+            State::Custom(cutter) => cutter.is_skipping(),
+        }
     }
 
     /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
     /// them behind the frame or the bytes to skip that it told of.
     pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
-        if let Some(custom) = &layout.custom {
-            return self.custom.next(custom, bytes, max);
+        match (&mut self.0, &layout.custom) {
+            (State::Declared(cutter), None) => cutter.next(layout, bytes, max),
+            (State::Custom(cutter), Some(format)) => cutter.next(format, bytes, max),
+            (state, Some(_)) => {
+                *state = State::Custom(CustomCutter::default());
+                self.next(layout, bytes, max)
+            }
+            (State::Custom(_), None) => unreachable!("a connection speaks one layout"),
         }
+    }
+
+    /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
+    pub fn give_up(&mut self) {
+        if let State::Declared(cutter) = &mut self.0 {
+            cutter.skip = Some(1);
+        }
+    }
+}
+
+/// By a declaration.
+///
+/// Of each `until`, none begins in `start_max..looked` of the bytes that are looked at.
+#[derive(Clone, Debug, Default)]
+struct DeclaredCutter {
+    looked: [u32; UNTILS_MAX],
+    /// While scanning, how many bytes are skipped at least.
+    skip: Option<u32>,
+    unescaped: Unescaped,
+}
+
+impl DeclaredCutter {
+    fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
         if let Some(least) = self.skip {
             let at = next_start(layout, bytes, least as usize);
             self.skip = Some(least.saturating_sub(at as u32));
@@ -111,11 +147,6 @@ impl Cutter {
                 Cut::Malformed(malformed)
             }
         }
-    }
-
-    /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
-    pub fn give_up(&mut self) {
-        self.skip = Some(1);
     }
 
     fn advance(&mut self, bytes: usize) {
@@ -260,6 +291,11 @@ impl Shape {
                 return Err(Malformed::TooShort { shape, len: len as u64, least: self.least });
             }
         }
+        self.judge_places(layout, shape, frame)
+    }
+
+    /// The same where the escapes and the length are known to be right.
+    pub(super) fn judge_places(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
         if self.floats {
             let mut lent = Vec::new();
             if !self.fits(self.view(layout, frame, &mut lent).bytes) {

@@ -70,10 +70,11 @@ pub trait Format: Send + Sync + 'static {
     /// seen.
     fn cut(&self, bytes: &[u8], progress: &mut Progress) -> Boundary;
 
-    /// What a whole frame is, and what becomes of it. It runs on several threads at once, and for the frames of one
-    /// connection in their order.
+    /// What a whole frame is, and what becomes of it. It runs on the workers, on several at once, also for frames of one
+    /// connection, whose order is restored behind it.
     ///
-    /// What it leaves in [`Parsed::kept`] is there again with the next frame of the connection.
+    /// What it leaves in [`Parsed::kept`] is there again with the next frame of the connection: behind one for which
+    /// [`keeps`](Self::keeps) is true the connection waits for its verdict.
     fn parse(&self, frame: &[u8], parsed: &mut Parsed) -> Verdict;
 
     /// Whether a whole frame may change what is [kept](Parsed::kept). A connection waits for the verdict on such frames
@@ -177,7 +178,7 @@ impl Parsed {
 }
 
 /// 1 KiB of what is known of a connection: it is charged to the memory as long as that is there.
-const KEPT_MAX: usize = 1024;
+pub(super) const KEPT_BYTES_MAX: usize = 1024;
 
 /// A format as a layout has it.
 pub(super) struct Custom(Box<dyn Format>);
@@ -338,7 +339,7 @@ impl Parsed {
             Err("the code of its format is wrong: its topic is not valid")
         } else if self.reply.len() > REPLY_MAX || answers > answers_max {
             Err("the code of its format is wrong: its answers are longer than answers_max says")
-        } else if self.kept.len() > KEPT_MAX {
+        } else if self.kept.len() > KEPT_BYTES_MAX {
             Err("the code of its format is wrong: it keeps more than 1 KiB")
         } else {
             Ok(())
@@ -348,5 +349,6 @@ impl Parsed {
 
 /// Calls code that is not ours. `None` if it panicked; what it said then is on standard error, as of any panic.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(call)).ok()
+    // What it panicked with may panic when it is dropped: it is not.
+    catch_unwind(AssertUnwindSafe(call)).map_err(std::mem::forget).ok()
 }

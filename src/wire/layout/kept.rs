@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::form::{Layout, Shape};
+use super::format;
 use super::place::View;
 
 /// The longest value that is kept, in bytes.
@@ -38,6 +39,9 @@ impl Kept {
 
     /// The most that [`size`](Self::size) is for a layout.
     pub fn size_max(layout: &Layout) -> usize {
+        if layout.is_code() {
+            return format::KEPT_BYTES_MAX + 2 * size_of::<usize>();
+        }
         layout.kept.len() * (HEAD + KEPT_VALUE_MAX) + 2 * size_of::<usize>()
     }
 

@@ -35,6 +35,11 @@ pub enum Progress {
 }
 
 impl LargeRun {
+    /// Whether a format in code is asked about the frame next: all at once, for as long as it likes.
+    pub fn is_code(&self) -> bool {
+        matches!(&self.stage, Stage::Checks { run, .. } if run.layout.is_code())
+    }
+
     /// A run of one frame, that has no escapes.
     pub fn new(run: Run, memory: Arc<Memory>) -> LargeRun {
         LargeRun { memory, stage: Stage::Checks { run, number: 0, sum: None, summed: 0 } }
@@ -82,11 +87,11 @@ fn check_on(run: &Run, number: usize, sum: Option<Summing>, summed: usize, schem
     let mut sum = sum.unwrap_or_else(|| Summing::new(&check.algorithm, scheme));
     let bytes = &view.bytes[over][summed..];
     let more = bytes.len().min(PIECE);
-    sum.update(&bytes[..more]);
+    sum.update(&check.algorithm, &bytes[..more]);
     if more < bytes.len() {
         return Step::On { number, sum: Some(sum), summed: summed + more };
     }
-    match check.agrees(&sum.finish(), &view.bytes[at]) {
+    match check.agrees(&sum.finish(&check.algorithm), &view.bytes[at]) {
         true => Step::On { number: number + 1, sum: None, summed: 0 },
         false => Step::Verdict(false),
     }

@@ -126,11 +126,7 @@ impl Run {
 
     /// Whether it is one frame that does not fit in one read: then it is verified [in pieces](super::LargeRun).
     pub fn is_large(&self) -> bool {
-        let is_plain = |spot: &Spot| {
-            let of = self.layout.shapes.get(usize::from(spot.shape));
-            of.is_none_or(|of| of.escapes.is_none())
-        };
-        self.buffer.len() > READ_MAX && matches!(&self.frames[..], [spot] if is_plain(spot))
+        self.buffer.len() > READ_MAX && self.frames.len() == 1
     }
 
     /// How many checks its first frame has.

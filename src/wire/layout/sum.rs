@@ -1,26 +1,17 @@
 //! Checks of bytes that are looked at a piece at a time.
 
-use std::sync::Arc;
-
 use sha2::{Digest as _, Sha256};
 
-use super::check::{Algorithm, Sum, masked};
-use super::crc::Crc;
+use super::check::{Algorithm, Sum};
 use crate::wire::digest::Scheme;
 use crate::wire::stream::Stream;
 
-/// The value of a check in the making.
+/// The value of a check in the making: what its algorithm remembers of the bytes so far.
 pub(super) enum Summing {
-    Crc {
-        crc: Arc<Crc>,
-        state: u128,
-        is_masked: bool,
-    },
-    Xor8(u8),
-    Sum8(u8),
-    Fletcher8(u8, u8),
+    Crc(u128),
+    Byte(u8),
+    Bytes(u8, u8),
     Sha256(Sha256),
-    Sha256d(Sha256),
     HmacSha256(Stream),
     #[cfg(feature = "layouts")]
     Sha1(sha1::Sha1),
@@ -34,15 +25,10 @@ impl Summing {
     /// Of no bytes yet.
     pub fn new(algorithm: &Algorithm, scheme: &Scheme) -> Summing {
         match algorithm {
-            Algorithm::Crc(crc) => Summing::Crc { crc: crc.clone(), state: crc.begin(), is_masked: false },
-            Algorithm::Crc32cMasked(crc) => {
-                Summing::Crc { crc: crc.clone(), state: crc.begin(), is_masked: true }
-            }
-            Algorithm::Xor8 => Summing::Xor8(0),
-            Algorithm::Sum8 => Summing::Sum8(0),
-            Algorithm::Fletcher8 => Summing::Fletcher8(0, 0),
-            Algorithm::Sha256 => Summing::Sha256(Sha256::new()),
-            Algorithm::Sha256d => Summing::Sha256d(Sha256::new()),
+            Algorithm::Crc(crc) | Algorithm::Crc32cMasked(crc) => Summing::Crc(crc.begin()),
+            Algorithm::Xor8 | Algorithm::Sum8 => Summing::Byte(0),
+            Algorithm::Fletcher8 => Summing::Bytes(0, 0),
+            Algorithm::Sha256 | Algorithm::Sha256d => Summing::Sha256(Sha256::new()),
             Algorithm::HmacSha256 => Summing::HmacSha256(scheme.stream()),
             #[cfg(feature = "layouts")]
             Algorithm::Sha1 => Summing::Sha1(sha1::Sha1::new()),
@@ -53,19 +39,25 @@ impl Summing {
         }
     }
 
-    /// Adds bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    /// Adds bytes, by the algorithm that it was begun with.
+    pub fn update(&mut self, algorithm: &Algorithm, bytes: &[u8]) {
         match self {
-            Summing::Crc { crc, state, .. } => *state = crc.update(*state, bytes),
-            Summing::Xor8(sum) => *sum = bytes.iter().fold(*sum, |sum, byte| sum ^ byte),
-            Summing::Sum8(sum) => *sum = bytes.iter().fold(*sum, |sum, byte| sum.wrapping_add(*byte)),
-            Summing::Fletcher8(a, b) => {
+            Summing::Crc(state) => {
+                if let Algorithm::Crc(crc) | Algorithm::Crc32cMasked(crc) = algorithm {
+                    *state = crc.update(*state, bytes);
+                }
+            }
+            Summing::Byte(sum) if matches!(algorithm, Algorithm::Xor8) => {
+                *sum = bytes.iter().fold(*sum, |sum, byte| sum ^ byte);
+            }
+            Summing::Byte(sum) => *sum = bytes.iter().fold(*sum, |sum, byte| sum.wrapping_add(*byte)),
+            Summing::Bytes(a, b) => {
                 for byte in bytes {
                     *a = a.wrapping_add(*byte);
                     *b = b.wrapping_add(*a);
                 }
             }
-            Summing::Sha256(digest) | Summing::Sha256d(digest) => digest.update(bytes),
+            Summing::Sha256(digest) => digest.update(bytes),
             Summing::HmacSha256(stream) => stream.update(bytes),
             #[cfg(feature = "layouts")]
             Summing::Sha1(digest) => digest.update(bytes),
@@ -78,31 +70,37 @@ impl Summing {
         }
     }
 
-    /// The value of all of them.
-    pub fn finish(self) -> Sum {
-        match self {
-            Summing::Crc { crc, state, is_masked } => {
-                let value = crc.end(state);
-                Sum::Number(if is_masked { masked(value) } else { value })
-            }
-            Summing::Xor8(sum) | Summing::Sum8(sum) => Sum::Number(sum.into()),
-            Summing::Fletcher8(a, b) => Sum::Number(u16::from_be_bytes([a, b]).into()),
-            Summing::Sha256(digest) => Sum::digest(&digest.finalize()),
-            Summing::Sha256d(digest) => Sum::digest(&Sha256::digest(digest.finalize())),
-            Summing::HmacSha256(stream) => Sum::digest(&stream.finish()),
+    /// The value of all of them, by the same algorithm.
+    pub fn finish(self, algorithm: &Algorithm) -> Sum {
+        match (self, algorithm) {
+            (Summing::Crc(state), Algorithm::Crc(crc)) => Sum::Number(crc.end(state)),
+            (Summing::Crc(state), Algorithm::Crc32cMasked(crc)) => Sum::Number(masked(crc.end(state))),
+            (Summing::Crc(_), _) => unreachable!("it was begun with another algorithm"),
+            (Summing::Byte(sum), _) => Sum::Number(sum.into()),
+            (Summing::Bytes(a, b), _) => Sum::Number(u16::from_be_bytes([a, b]).into()),
+            (Summing::Sha256(digest), Algorithm::Sha256d) => Sum::digest(&Sha256::digest(digest.finalize())),
+            (Summing::Sha256(digest), _) => Sum::digest(&digest.finalize()),
+            (Summing::HmacSha256(stream), _) => Sum::digest(&stream.finish()),
             #[cfg(feature = "layouts")]
-            Summing::Sha1(digest) => Sum::digest(&digest.finalize()),
+            (Summing::Sha1(digest), _) => Sum::digest(&digest.finalize()),
             #[cfg(feature = "layouts")]
-            Summing::Md5(digest) => Sum::digest(&digest.finalize()),
+            (Summing::Md5(digest), _) => Sum::digest(&digest.finalize()),
             #[cfg(feature = "layouts")]
-            Summing::Blake3(hasher) => Sum::digest(hasher.finalize().as_bytes()),
+            (Summing::Blake3(hasher), _) => Sum::digest(hasher.finalize().as_bytes()),
         }
     }
 }
 
+/// A CRC-32C as Snappy and LevelDB store it.
+fn masked(crc: u128) -> u128 {
+    (crc as u32).rotate_right(15).wrapping_add(0xa282_ead8).into()
+}
+
 #[cfg(all(test, feature = "layouts"))]
 mod tests {
-    use super::super::crc::Parameters;
+    use std::sync::Arc;
+
+    use super::super::crc::{Crc, Parameters};
     use super::*;
 
     #[test]
@@ -132,8 +130,8 @@ mod tests {
         ] {
             for piece in [1, 7, 64, 999, 1_000] {
                 let mut sum = Summing::new(&algorithm, &scheme);
-                bytes.chunks(piece).for_each(|piece| sum.update(piece));
-                let (sum, expected) = (sum.finish(), algorithm.of(&bytes, &scheme));
+                bytes.chunks(piece).for_each(|piece| sum.update(&algorithm, piece));
+                let (sum, expected) = (sum.finish(&algorithm), algorithm.of(&bytes, &scheme));
                 assert_eq!(format!("{sum:?}"), format!("{expected:?}"), "{algorithm:?} in pieces of {piece}");
             }
         }

@@ -142,7 +142,7 @@ impl Unescaped {
         if !frame.ends_with(&of.end) {
             return Err(Malformed::End { shape, len });
         }
-        of.judge(layout, shape, frame)?;
+        of.judge_places(layout, shape, frame)?;
         Ok(Cut::Frame { len, shape })
     }
 
