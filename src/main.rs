@@ -4,12 +4,13 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Memory that a burst took goes back to the system when it is freed: later than at once would be at some later
-/// allocation, which a gateway that nobody writes to never makes.
+/// Freed memory goes back to the system at once. mimalloc would wait for a later allocation, which an idle gateway never
+/// makes.
 #[cfg(feature = "mimalloc")]
 #[allow(unsafe_code)]
 fn give_memory_back_at_once() {
-    /// `mi_option_purge_delay` of mimalloc.h, in milliseconds, which the crate has no name for.
+    /// `mi_option_purge_delay` of mimalloc.h, in milliseconds, which the crate has no name for: the same number in
+    /// mimalloc 2 and 3.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     // SAFETY: no other thread is there yet, and an option that mimalloc does not know changes nothing.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };

@@ -12,10 +12,9 @@ const LINES_MAX: usize = 600;
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", concat!("TO", "DO"), concat!("FIX", "ME")];
 
 /// Every `unsafe` of the tree, tests, benches and fuzz targets included: a call for each set of instructions (and the
-/// loads and stores of one), and the
-/// allocator that counts for the simulation, which is a trait with four such functions and what they call; and one call
-/// each of the system, for the lease of a file, and of the allocator, for an option, which no crate has.
-/// The files' own first lines say why each is sound.
+/// loads and stores of one), and the allocator that counts for the simulation, which is a trait with four such functions
+/// and what they call; and one call each of the system, for the lease of a file, and of the allocator, for an option,
+/// which no crate has. The files say why each is sound.
 const UNSAFE: [(&str, usize); 6] = [
     ("src/main.rs", 1),
     ("src/testing/heap.rs", 12),

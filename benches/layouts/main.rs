@@ -7,6 +7,7 @@
 use std::fs;
 use std::process::{Command, ExitCode};
 
+use framegate::core::units::grouped;
 use serde_json::Value;
 
 /// Six lines of someone else: what most devices send is about this.
@@ -19,6 +20,8 @@ struct Scenario {
     /// Options of the variant, and of the native one.
     layout: &'static [&'static str],
     native: &'static [&'static str],
+    /// Whether the layout is declared here, and does not come with the program.
+    declares: bool,
     figures: &'static [Figure],
 }
 
@@ -53,6 +56,7 @@ const SCENARIOS: [Scenario; 4] = [
         name: "generic-256",
         layout: &["--layout", "generic-sha256", "--payload", "292"],
         native: &["--payload", "256"],
+        declares: false,
         figures: &[
             Figure { name: "frames/s", of: RATE, aim: Aim::LeastRatio(0.6) },
             Figure { name: "CPU a frame, µs", of: CPU, aim: Aim::MostRatio(1.8) },
@@ -62,6 +66,7 @@ const SCENARIOS: [Scenario; 4] = [
         name: "crc16-100",
         layout: &["--layout", "crc16", "--payload", "100"],
         native: &["--payload", "100"],
+        declares: true,
         figures: &[
             Figure { name: "frames/s", of: RATE, aim: Aim::Least(1.5e6) },
             Figure { name: "CPU a frame, µs", of: CPU, aim: Aim::None },
@@ -72,6 +77,7 @@ const SCENARIOS: [Scenario; 4] = [
         name: "gt06-100",
         layout: &["--layout", "gt06", "--payload", "100"],
         native: &["--payload", "100"],
+        declares: false,
         figures: &[
             Figure { name: "frames/s", of: RATE, aim: Aim::None },
             Figure { name: "CPU a frame, µs", of: CPU, aim: Aim::None },
@@ -82,6 +88,7 @@ const SCENARIOS: [Scenario; 4] = [
         name: "idle-10000",
         layout: &["--layout", "gt06", "--publishers", "0", "--subscribers", "0", "--idle", "10000"],
         native: &["--publishers", "0", "--subscribers", "0", "--idle", "10000"],
+        declares: false,
         figures: &[Figure { name: "memory, MiB", of: MEMORY, aim: Aim::MostRatio(1.1) }],
     },
 ];
@@ -146,7 +153,7 @@ fn run(options: &Options) -> ExitCode {
         for _ in 0..options.rounds {
             let measure = |args: &[&str]| measure(options, args);
             let native = measure(scenario.native);
-            let layouts: &[&str] = if scenario.layout[1] == "crc16" { &["--layouts", declared] } else { &[] };
+            let layouts: &[&str] = if scenario.declares { &["--layouts", declared] } else { &[] };
             pairs.push((measure(&[scenario.layout, layouts].concat()), native));
         }
         scenario.figures.iter().for_each(|figure| figure.print(scenario.name, &pairs));
@@ -194,13 +201,6 @@ impl Figure {
 
 fn shown(value: f64) -> String {
     if value < 1000.0 { format!("{value:.2}") } else { grouped(value as u64) }
-}
-
-/// Thousands are told apart.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join(",")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -36,7 +36,7 @@ pub struct Status<'a> {
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
-    /// Messages that are not whole.
+    /// Incomplete messages.
     parts: &'a PartsUse,
     /// The sinks, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]

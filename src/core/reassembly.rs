@@ -1,4 +1,4 @@
-//! Parts until their whole is there, or nothing more comes.
+//! Parts until their message is complete, or nothing more comes.
 //!
 //! Parts with the same topic and key belong together. Each part renews its message's lease; a message
 //! whose lease ends is dismissed, and its parts are handed back. All leases are equally long, so the order in
@@ -6,7 +6,7 @@
 //! Finding, adding, renewing and dismissing take constant time, however many are open.
 //!
 //! ```text
-//! (none) ──part──► open ──last part──► whole
+//! (none) ──part──► open ──last part──► complete
 //!                  │  ▲ └──lease ends──► dismissed
 //!                  └──┘ part: renewed
 //! ```
@@ -64,7 +64,7 @@ pub enum Refusal {
     OtherCount { count: u16, held: u16 },
     /// It is there already.
     Again { index: u16 },
-    /// The whole would be larger than it may be.
+    /// The message would be larger than it may be.
     TooLarge { max: usize },
     /// Its message would take more than all messages may.
     TooCostly { max: usize },
@@ -75,13 +75,13 @@ pub enum Refusal {
 pub enum Room {
     /// It can.
     Yes,
-    /// Not before a message is whole or dismissed. Its own lease was renewed, once, if it has one.
+    /// Not before a message is complete or dismissed. Its own lease was renewed, once, if it has one.
     No,
 }
 
 /// The parts of a message in the order of their indexes, or of one that was dismissed in the order in which they came.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Closed<T> {
+pub struct Removed<T> {
     /// Its topic.
     pub topic: Rc<[u8]>,
     /// Its key.
@@ -279,7 +279,7 @@ impl<T> Parts<T> {
             // It would wait for room that never comes.
             return Err(Refusal::TooCostly { max: self.bounds.bytes });
         }
-        // What is open may still take what new messages may not, so that it can become whole.
+        // What is open may still take what new messages may not, so that it can become complete.
         let (messages, bytes) = match message {
             Some(_) => (self.len(), self.bounds.bytes),
             None => (self.len() + 1, self.bounds.bytes - self.bounds.bytes / MESSAGE_RESERVE),
@@ -295,8 +295,8 @@ impl<T> Parts<T> {
         Ok(Room::No)
     }
 
-    /// Adds a part for which there [is room](Self::judge). Returns the whole, if this was the last.
-    pub fn add(&mut self, part: &Part<'_>, item: T, now: Instant) -> Option<Closed<T>> {
+    /// Adds a part for which there [is room](Self::judge). Returns the complete message, if this was the last.
+    pub fn add(&mut self, part: &Part<'_>, item: T, now: Instant) -> Option<Removed<T>> {
         let found = self.find(part.topic, part.key);
         let cost = cost_of(part, found.is_none());
         let at = match found {
@@ -313,15 +313,15 @@ impl<T> Parts<T> {
         message.cost += cost;
         self.cost += cost;
         message.parts.push((part.index, item));
-        let is_whole = message.parts.len() == usize::from(message.count);
-        is_whole.then(|| {
+        let is_complete = message.parts.len() == usize::from(message.count);
+        is_complete.then(|| {
             self.messages[at as usize].parts.sort_unstable_by_key(|&(index, _)| index);
             self.close(at)
         })
     }
 
     /// The next message whose lease has ended.
-    pub fn expire(&mut self, now: Instant) -> Option<Closed<T>> {
+    pub fn expire(&mut self, now: Instant) -> Option<Removed<T>> {
         if self.next_due()? > now {
             return None;
         }
@@ -329,7 +329,7 @@ impl<T> Parts<T> {
     }
 
     /// The message whose lease ends first, before it does.
-    pub fn dismiss_oldest(&mut self) -> Option<Closed<T>> {
+    pub fn dismiss_oldest(&mut self) -> Option<Removed<T>> {
         (self.first != NONE).then(|| self.close(self.first))
     }
 
@@ -367,7 +367,7 @@ impl<T> Parts<T> {
         at
     }
 
-    fn close(&mut self, at: u32) -> Closed<T> {
+    fn close(&mut self, at: u32) -> Removed<T> {
         self.take_out(at);
         let message = self.messages.remove(at as usize);
         let hash = self.hasher.hash_one((&*message.topic, message.key));
@@ -385,7 +385,7 @@ impl<T> Parts<T> {
             self.messages = Slab::new();
         }
         let Message { topic, key, cost, parts, .. } = message;
-        Closed { topic, key, cost, parts: parts.into_iter().map(|(_, item)| item).collect() }
+        Removed { topic, key, cost, parts: parts.into_iter().map(|(_, item)| item).collect() }
     }
 
     fn find(&self, topic: &[u8], key: u64) -> Option<u32> {
@@ -473,11 +473,11 @@ mod tests {
 
     fn add(parts: &mut Parts<u16>, part: Part<'_>, now: Instant) -> Option<Vec<u16>> {
         assert_eq!(parts.judge(&part, now), Ok(Room::Yes));
-        parts.add(&part, part.index, now).map(|whole| whole.parts)
+        parts.add(&part, part.index, now).map(|message| message.parts)
     }
 
     #[test]
-    fn a_whole_is_in_the_order_of_its_parts_whatever_came_first() {
+    fn a_complete_message_is_in_the_order_of_its_parts_whatever_came_first() {
         let (mut parts, now) = (Parts::new(LEASE, BOUNDS), Instant::now());
         for count in [2, 64, 65, 100] {
             for first in 0..count {

@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub stages: Stages,
     /// The handlers and the frames for them, where there are handlers.
     pub calls: Option<CallsUse>,
-    /// Messages that are not whole.
+    /// Incomplete messages.
     pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
     pub sinks: Option<SinksUse>,
@@ -126,7 +126,7 @@ pub struct HandlerUse {
     pub trouble: Option<String>,
 }
 
-/// Messages that are not whole.
+/// Incomplete messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PartsUse {
     /// Messages.

@@ -186,8 +186,8 @@ impl<'a, T: Copy> Lane<'a, T> {
     }
 
     fn advance(&mut self, n: usize) {
-        if !self.skip(n) {
-            self.turn_outward();
+        if !self.consume(n) {
+            self.begin_outer();
         }
     }
 
@@ -197,13 +197,13 @@ impl<'a, T: Copy> Lane<'a, T> {
     }
 
     /// Its next `n` blocks are in its state. Whether there are more.
-    pub(super) fn skip(&mut self, n: usize) -> bool {
+    pub(super) fn consume(&mut self, n: usize) -> bool {
         self.blocks.advance(n);
         !self.blocks.next().is_empty()
     }
 
     /// What was hashed, to the last block, is the inner hash, if there is an outer one to come.
-    pub(super) fn turn_outward(&mut self) {
+    pub(super) fn begin_outer(&mut self) {
         if let Some(outer) = self.outer.take() {
             let inner = self.digest();
             self.blocks.set_last(&inner, size_of::<Block>() + DIGEST);

@@ -2,7 +2,7 @@
 //!
 //! Each 32-bit word of a register is one stream's, so no stream waits for another, and rotations and the functions of
 //! three words are one instruction each: twice the bytes a second of one stream with the SHA instructions, where the
-//! processor has two such units. The algorithm is FIPS 180-4, section 6.2.2.
+//! processor has two 512-bit units. The algorithm is FIPS 180-4, section 6.2.2.
 //!
 //! # Why it is sound
 //!

@@ -127,12 +127,12 @@ impl Sixteen {
         self.instructions.compress(states, &runs, count);
         for (at, place) in lanes.iter_mut().enumerate() {
             let Some(lane) = place else { continue };
-            if lane.skip(count) {
+            if lane.consume(count) {
                 continue;
             }
             // It has no block left: its hash is there, or its inner hash.
             lane.state = states.get(at);
-            lane.turn_outward();
+            lane.begin_outer();
             if lane.is_done() && !goes_on(lane) {
                 *place = None;
                 continue;

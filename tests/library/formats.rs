@@ -89,7 +89,7 @@ impl Format for Odd {
         match frame[0] {
             b'L' => {
                 parsed.kept = frame[body].to_vec();
-                return Verdict::Take;
+                return Verdict::Accept;
             }
             b'P' => panic!("parse panics, as it should here"),
             b'R' => parsed.reply = vec![7; 100],
@@ -322,7 +322,7 @@ fn a_name_that_no_line_of_a_log_takes_is_refused() {
             Boundary::More
         }
         fn parse(&self, _: &[u8], _: &mut Parsed) -> Verdict {
-            Verdict::Take
+            Verdict::Accept
         }
     }
     let address = ([127, 0, 0, 1], 0).into();

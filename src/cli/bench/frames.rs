@@ -17,7 +17,7 @@ use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, Time, layouts, secret, signals};
 use crate::client;
 use crate::core::units::{grouped, many, plain};
-use crate::tools::bench::frames::{Failed, Load, Options, Report, Speaks};
+use crate::tools::bench::frames::{Failed, LayoutLoad, Load, Options, Report};
 use crate::tools::bench::{Panel, Plot};
 use crate::wire::layout::Layout;
 
@@ -222,7 +222,7 @@ impl Frames {
             publishers: self.publishers as usize,
             subscribers: self.subscribers as usize,
             payload: self.payload.map_or(PAYLOAD, |size| size.0),
-            speaks: layout.map(|layout| Speaks { layout, listener, frame_len }),
+            layout: layout.map(|layout| LayoutLoad { layout, listener, frame_len }),
             rate: self.rate.0,
             duration: self.duration.0,
             large: self.big as usize,

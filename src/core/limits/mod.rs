@@ -263,11 +263,11 @@ pub const MESSAGE_RESERVE: usize = 4;
 /// millisecond, and they grow one after another.
 pub const PART_SHARDS: usize = bound(256, 2);
 
-/// 16 MiB of reassembled messages whose digests are not made, some 10 ms of one worker: then nothing is read until they are. Reading
-/// is faster than hashing, and without a bound they would fill the memory.
+/// 16 MiB of reassembled messages whose digests are not made, some 10 ms of one worker: then nothing is read until they
+/// are. Reading is faster than hashing, and without a bound they would fill the memory.
 pub const MESSAGES_UNHASHED: usize = bound(16 * MIB, 4 * KIB);
 
-/// 512 bytes that such a whole takes beside its bytes.
+/// 512 bytes that such a message takes beside its bytes.
 pub const UNHASHED_COST: usize = bound(512, 64);
 
 /// 1/2 of the memory may hold frames that a sink has not confirmed: then publishers wait, and the rest is for

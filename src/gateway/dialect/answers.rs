@@ -78,7 +78,7 @@ impl Answers {
             while let Some(fate) = run.converted.fates.get(run.done) {
                 match (fate.outcome, fate.said) {
                     (Outcome::Published, Said::Nothing) => return bytes,
-                    (Outcome::Published, Said::Ok) | (Outcome::Taken, _) => {
+                    (Outcome::Published, Said::Ok) | (Outcome::Accepted, _) => {
                         bytes.extend_from_slice(run.converted.reply(fate));
                     }
                     (Outcome::Published, Said::Other) => {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::reassembly::NO_ROOM;
 use super::{Fragments, Held};
 use crate::core::limits::{LEASES_TURN, PARTED_TURN};
-use crate::core::reassembly::{Closed, Parts};
+use crate::core::reassembly::{Parts, Removed};
 use crate::gateway::acks::Acks;
 use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
@@ -72,7 +72,7 @@ impl Fragments {
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
         max: usize,
-        mut next: impl FnMut(&mut Parts<Held>, Instant) -> Option<Closed<Held>>,
+        mut next: impl FnMut(&mut Parts<Held>, Instant) -> Option<Removed<Held>>,
         reason: &str,
     ) {
         let mut ended = 0;
@@ -89,7 +89,7 @@ impl Fragments {
         conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
-        message: Closed<Held>,
+        message: Removed<Held>,
         reason: &str,
     ) {
         self.close(&message);

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use copies::Copies;
 
 use crate::core::limits::{MESSAGES_UNHASHED, PART_OWED, REPLY_MAX};
-use crate::core::reassembly::{Bounds, Closed, Parts};
+use crate::core::reassembly::{Bounds, Parts, Removed};
 use crate::gateway::acks::pending::PendingReply;
 use crate::gateway::conn::ConnId;
 use crate::gateway::snapshot::{Depth, PartsUse};
@@ -237,8 +237,8 @@ impl Fragments {
         }
     }
 
-    /// A message is closed: what its parts cost is free.
-    fn close(&mut self, message: &Closed<Held>) {
+    /// A message is removed: what its parts cost is free.
+    fn close(&mut self, message: &Removed<Held>) {
         self.held -= message.parts.len() as u64;
         self.shared -= message.parts.iter().map(Held::shared).sum::<usize>();
         self.parking.freed = true;

@@ -3,7 +3,7 @@
 use super::{Complete, Fragments, Held, MESSAGES, Message, Outcome, Payload};
 use crate::core::limits::{INLINE_BATCH, PART_COPIED, PART_KNOWN, PART_OWED, REPLY_MAX, UNHASHED_COST};
 use crate::core::memory::Charge;
-use crate::core::reassembly::{Closed, Part, Room};
+use crate::core::reassembly::{Part, Removed, Room};
 use crate::gateway::Pressure;
 use crate::gateway::acks::Acks;
 use crate::gateway::acks::pending::PendingReply;
@@ -73,9 +73,9 @@ impl Fragments {
         self.shared += held.shared();
         match self.parts.add(&part, held, ctx.now) {
             None => Outcome::Held,
-            Some(closed) => {
-                self.close(&closed);
-                self.put_together(conns, ctx, acks, id, closed)
+            Some(removed) => {
+                self.close(&removed);
+                self.put_together(conns, ctx, acks, id, removed)
             }
         }
     }
@@ -88,19 +88,19 @@ impl Fragments {
         ctx: &mut Ctx<N, P>,
         acks: &mut Acks,
         from: ConnId,
-        closed: Closed<Held>,
+        removed: Removed<Held>,
     ) -> Outcome {
-        let header = Header { key: closed.key, ..Header::new(Kind::Data) };
+        let header = Header { key: removed.key, ..Header::new(Kind::Data) };
         let mut draft = Draft::new(header, &ctx.config.scheme);
-        draft.topic(closed.topic.to_vec(), &ctx.memory);
+        draft.topic(removed.topic.to_vec(), &ctx.memory);
         let mut message = Message {
             from,
-            fragments: closed.parts.len() as u64,
+            fragments: removed.parts.len() as u64,
             cost: 0,
             replies: Vec::new(),
             digests: Vec::new(),
         };
-        for part in closed.parts {
+        for part in removed.parts {
             let reply = part.reply.map(|reply| acks.end_hold(conns, *reply));
             message.replies.extend(reply);
             message.digests.extend(part.digest.map(|digest| *digest));

@@ -259,5 +259,9 @@ fn notice<N, P>(
         .likeness(layout, bytes)
         .map_or(String::new(), |like| format!(", which looks like {like}"));
     let then = if goes_on { "the next start is looked for" } else { "it is closed" };
-    format!("{peer} (layout {name}) sent what is no frame: {malformed}; it begins with {first}{like}: {then}")
+    let what = match malformed {
+        Malformed::Dirt => "bytes that belong to no frame; they begin with".to_string(),
+        _ => format!("what is no frame: {malformed}; it begins with"),
+    };
+    format!("{peer} (layout {name}) sent {what} {first}{like}: {then}")
 }

@@ -68,7 +68,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         for fate in &converted.fates {
             match fate.outcome {
                 Outcome::Published => published += 1,
-                Outcome::Taken => self.ctx.ledger.control += 1,
+                Outcome::Accepted => self.ctx.ledger.control += 1,
                 Outcome::BadCheck => {
                     has_bad = true;
                     if !closes {

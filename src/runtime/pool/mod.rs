@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::core::limits::{PAIRED_FRAMES, PIECE};
 use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
-use crate::wire::layout::{Converted, LargeProgress, LargeRun, Run};
+use crate::wire::layout::{Converted, LargeRun, LargeStep, Run};
 use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
 
 pub use threads::Threads;
@@ -179,8 +179,8 @@ impl Work {
             Work::Call(task) => Outcome::Call(task.perform(scheme)),
             Work::Run(run, memory) => Outcome::Run(Box::new(run.convert(scheme, &memory))),
             Work::LargeRun(large) => match large.go_on(scheme) {
-                LargeProgress::Done(converted) => Outcome::Run(converted),
-                LargeProgress::More(large) => Outcome::LargeRun(large),
+                LargeStep::Done(converted) => Outcome::Run(converted),
+                LargeStep::More(large) => Outcome::LargeRun(large),
             },
         }
     }

@@ -80,8 +80,8 @@ impl Algorithm {
         !is_number
     }
 
-    /// Whether it is a single SHA-256, which is made of two frames at a time.
-    pub fn is_paired(&self) -> bool {
+    /// Whether it is a single SHA-256, which is hashed side by side with those of other frames.
+    pub fn is_side_by_side(&self) -> bool {
         matches!(self, Algorithm::Sha256 | Algorithm::HmacSha256)
     }
 

@@ -44,7 +44,7 @@ impl Crc {
         self.end(self.update(self.begin(), bytes))
     }
 
-    /// What is known of no bytes.
+    /// The state before any byte.
     pub fn begin(&self) -> u128 {
         let Parameters { width, init, refin, .. } = self.parameters;
         match &self.tables {
@@ -54,7 +54,7 @@ impl Crc {
         }
     }
 
-    /// And of more.
+    /// The state after more bytes.
     pub fn update(&self, state: u128, bytes: &[u8]) -> u128 {
         match &self.tables {
             None => self.slowly(state, bytes),
@@ -63,7 +63,7 @@ impl Crc {
         }
     }
 
-    /// The checksum of all.
+    /// The checksum that a state stands for.
     pub fn end(&self, state: u128) -> u128 {
         let Parameters { width, refin, refout, xorout, .. } = self.parameters;
         let value = match &self.tables {

@@ -372,7 +372,7 @@ impl fmt::Display for Malformed {
             Malformed::Endless { max, .. } => {
                 write!(
                     f,
-                    "its end does not come within {max} bytes, and a frame whose length its first bytes do not tell has no more"
+                    "no end within {max} bytes, the most for a frame whose length is not in its first bytes"
                 )
             }
             Malformed::TooShort { len, least, .. } => {
@@ -388,7 +388,7 @@ impl fmt::Display for Malformed {
                 write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
             }
             Malformed::Said(why) => f.write_str(why),
-            Malformed::Dirt => f.write_str("bytes that are in no frame"),
+            Malformed::Dirt => f.write_str("bytes that belong to no frame"),
             Malformed::Code(what) => write!(f, "the code of its format is wrong: {what}"),
         }
     }

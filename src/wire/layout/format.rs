@@ -85,8 +85,8 @@ pub trait Format: Send + Sync + 'static {
         true
     }
 
-    /// How many bytes the reply and the refusal of a frame have together, at most; 0 if it never answers. At most 2 KiB
-    /// are taken: so much is set aside for each frame that is read.
+    /// The most bytes that the reply and the refusal of one frame have together; 0 if it never answers. This much memory
+    /// is reserved for each frame, so at most 2 KiB are accepted.
     fn answers_max(&self) -> usize {
         64
     }
@@ -100,8 +100,8 @@ pub enum Boundary {
     Frame(usize),
     /// That is not known before more bytes come; not with more than 256 KiB either.
     More,
-    /// So many bytes are in no frame, at least one and no more than came: dirt, as between the frames of a bad line. The
-    /// ledger counts them, and as MALFORMED once until the next frame.
+    /// Skip this many bytes, at least one and no more than were given: noise between frames. They are counted as skipped,
+    /// and each stretch as one MALFORMED.
     Skip(usize),
     /// No frame begins so, for this reason, and where the next one does is not known: the connection ends.
     Malformed(&'static str),
@@ -129,7 +129,7 @@ pub enum Verdict {
     /// it is stored.
     Publish,
     /// It is right, and nothing comes of it but its reply, as of a login.
-    Take,
+    Accept,
     /// Its check is wrong: BAD_DIGEST, and the refusal is written.
     BadCheck,
     /// It is right and cannot be published, for this reason: REJECTED, and the refusal is written.
@@ -151,7 +151,7 @@ pub struct Parsed {
     /// What is written back when it is refused, here or by what comes after it. At most 1 KiB.
     pub refusal: Vec<u8>,
     /// What is known of the connection, as the frame before left it, at most 1 KiB: who logged in, the number of the
-    /// last frame. Changes count if the frame is published or taken, and [`Format::keeps`] says so of it.
+    /// last frame. Changes count if the frame is published or accepted, and [`Format::keeps`] says so of it.
     pub kept: Vec<u8>,
 }
 
@@ -177,7 +177,7 @@ impl Parsed {
     }
 }
 
-/// 1 KiB of what is known of a connection: it is charged to the memory as long as that is there.
+/// 1 KiB kept for a connection; charged while it is kept.
 pub(super) const KEPT_BYTES_MAX: usize = 1024;
 
 /// A format as a layout has it.
@@ -286,7 +286,7 @@ impl CustomCutter {
 
 impl Custom {
     /// What becomes of a frame, in `parsed`, whose payload is within it, whose topic is one, and whose answers are no
-    /// longer than `answers_max`. Where it is published or taken, `kept` is what is known from here on.
+    /// longer than `answers_max`. Where it is published or accepted, `kept` is what is known from here on.
     pub fn parse(
         &self,
         (frame, keeps): (&[u8], bool),
@@ -296,7 +296,7 @@ impl Custom {
     ) -> Verdict {
         parsed.begin(frame.len(), kept);
         let mut verdict = guarded(|| self.0.parse(frame, parsed)).unwrap_or_else(|| {
-            // Who wrote half of an answer wrote none.
+            // Half an answer is none.
             *parsed = Parsed::default();
             Verdict::Refuse("the code of its format is wrong: parse panicked")
         });
@@ -304,7 +304,7 @@ impl Custom {
             parsed.refusal = Vec::new();
             verdict = Verdict::Refuse("the code of its format is wrong: its refusal is too long");
         }
-        if !matches!(verdict, Verdict::Publish | Verdict::Take) {
+        if !matches!(verdict, Verdict::Publish | Verdict::Accept) {
             parsed.reply.clear();
             return verdict;
         }

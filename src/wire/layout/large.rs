@@ -1,5 +1,5 @@
 //! A foreign frame that does not fit in one read is checked, and made a native one, a piece at a time: no job keeps a
-//! worker for long, whatever it hashes twice.
+//! worker for long, whatever it hashes twice. A format in code is asked about the whole frame at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ enum Stage {
 }
 
 /// What comes of a piece of work.
-pub enum Progress {
+pub enum LargeStep {
     /// There is more to do.
     More(Box<LargeRun>),
     /// It is verified.
@@ -45,8 +45,9 @@ impl LargeRun {
         LargeRun { memory, stage: Stage::Checks { run, number: 0, sum: None, summed: 0 } }
     }
 
-    /// Goes on by at most [`PIECE`] bytes. `scheme` is the same each time.
-    pub fn go_on(mut self: Box<Self>, scheme: &Scheme) -> Progress {
+    /// Goes on by at most [`PIECE`] bytes. `scheme` is the same each time. A format in code is asked about the whole frame
+    /// at once.
+    pub fn go_on(mut self: Box<Self>, scheme: &Scheme) -> LargeStep {
         match self.stage {
             Stage::Checks { run, number, sum, summed } => {
                 let step = check_on(&run, number, sum, summed, scheme);
@@ -57,18 +58,18 @@ impl LargeRun {
                         Stage::Hash(Box::new(converted), draft)
                     }
                 };
-                Progress::More(self)
+                LargeStep::More(self)
             }
             Stage::Hash(mut converted, Some(mut draft)) => {
                 draft.hash(PIECE);
                 if draft.unhashed() > 0 {
                     self.stage = Stage::Hash(converted, Some(draft));
-                    return Progress::More(self);
+                    return LargeStep::More(self);
                 }
                 converted.native = Some(draft.finish());
-                Progress::Done(converted)
+                LargeStep::Done(converted)
             }
-            Stage::Hash(converted, None) => Progress::Done(converted),
+            Stage::Hash(converted, None) => LargeStep::Done(converted),
         }
     }
 }

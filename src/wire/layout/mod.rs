@@ -52,7 +52,7 @@ pub use explain::{Explained, ExplainedCheck, ExplainedField, explain};
 pub use form::Layout;
 pub use format::{Boundary, Format, Parsed, Progress, Verdict};
 pub use kept::Kept;
-pub use large::{LargeRun, Progress as LargeProgress};
+pub use large::{LargeRun, LargeStep};
 pub use likeness::shown;
 pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
 #[cfg(feature = "layouts")]

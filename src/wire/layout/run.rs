@@ -54,7 +54,7 @@ pub enum Outcome {
     /// It is the next frame of the native batch.
     Published,
     /// It is right, and nothing comes of it but its reply (`publish = false`).
-    Taken,
+    Accepted,
     /// Its check is wrong.
     BadCheck,
     /// It is right, and cannot become a native frame.
@@ -145,7 +145,7 @@ impl Run {
     ) -> (Converted, Option<Draft>) {
         let keeps = self.keeps();
         let Run { layout, buffer, frames, mut kept, mut room } = self;
-        let paired = paired(&layout, &buffer, &frames, scheme);
+        let verdicts = side_by_side(&layout, &buffer, &frames, scheme);
         let is_large = matches!(frames[..], [spot] if (spot.end - spot.start) as usize >= LARGE);
         let read = frames.last().map_or(0, |spot| spot.end as usize);
         let bytes: usize = frames.iter().map(|spot| (spot.end - spot.start) as usize).sum();
@@ -178,7 +178,7 @@ impl Run {
             let of = &layout.shapes[shape];
             let view = of.view(&layout, raw, &mut unescaped);
             let is_right = verdict.unwrap_or_else(|| {
-                of.checks.iter().all(|check| match paired.verdict(at, check.algorithm.is_paired()) {
+                of.checks.iter().all(|check| match verdicts.verdict(at, check.algorithm.is_side_by_side()) {
                     Some(verdict) => verdict,
                     None => check.is_right(&view, scheme),
                 })
@@ -249,7 +249,7 @@ impl Out {
         scheme: &Scheme,
     ) -> Fate {
         let of = view.shape;
-        let mut outcome = if is_right { Outcome::Taken } else { Outcome::BadCheck };
+        let mut outcome = if is_right { Outcome::Accepted } else { Outcome::BadCheck };
         let mut now = kept.clone();
         if is_right && !of.keep.is_empty() {
             match kept.with(shape, of, view) {
@@ -258,7 +258,7 @@ impl Out {
             }
         }
         let context = Context { layout, shape, view: *view, kept: &now };
-        if outcome == Outcome::Taken && of.publish {
+        if outcome == Outcome::Accepted && of.publish {
             let key = context.key(&mut self.lent);
             let published =
                 key.and_then(|key| self.publish(key, (raw, 0..raw.len()), |topic| context.topic(topic)));
@@ -268,7 +268,7 @@ impl Out {
             };
         }
         let from = self.answers.len();
-        if let (Outcome::Published | Outcome::Taken, Some(reply)) = (outcome, &of.reply)
+        if let (Outcome::Published | Outcome::Accepted, Some(reply)) = (outcome, &of.reply)
             && let Err(refusal) = context.reply(reply, scheme, &mut self.lent, &mut self.answers)
         {
             // It would wait for its reply for ever.
@@ -284,7 +284,7 @@ impl Out {
         }
         let to = self.answers.len();
         // Of a frame that is refused nothing is believed.
-        if matches!(outcome, Outcome::Published | Outcome::Taken) {
+        if matches!(outcome, Outcome::Published | Outcome::Accepted) {
             *kept = now;
         }
         Fate { outcome, said: Said::Nothing, from: from as u32, refuse: refuse as u32, to: to as u32 }
@@ -303,7 +303,7 @@ impl Out {
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }
-            Verdict::Take => Outcome::Taken,
+            Verdict::Accept => Outcome::Accepted,
             Verdict::BadCheck => Outcome::BadCheck,
             Verdict::Refuse(why) => Outcome::Refused(Refusal::Said(why)),
         };
@@ -366,36 +366,39 @@ fn seal(native: &mut [u8], ends: &[u32], scheme: &Scheme) {
     }
 }
 
-/// The verdicts of checks that are a single SHA-256, made of two frames at a time.
-struct Paired(Vec<bool>);
+/// The verdicts of checks that are a single SHA-256, hashed side by side.
+struct SideBySide(Vec<bool>);
 
-impl Paired {
-    fn verdict(&self, frame: usize, is_paired: bool) -> Option<bool> {
-        if is_paired { self.0.get(frame).copied() } else { None }
+impl SideBySide {
+    fn verdict(&self, frame: usize, is_side_by_side: bool) -> Option<bool> {
+        if is_side_by_side { self.0.get(frame).copied() } else { None }
     }
 }
 
 /// Where every shape has but one check of that kind, the same, and no escapes.
-fn paired(layout: &Layout, buffer: &[u8], frames: &[Spot], scheme: &Scheme) -> Paired {
+fn side_by_side(layout: &Layout, buffer: &[u8], frames: &[Spot], scheme: &Scheme) -> SideBySide {
     use super::check::Algorithm::{HmacSha256, Sha256};
-    let mut paired =
-        layout.shapes.iter().flat_map(|of| of.checks.iter()).filter(|check| check.algorithm.is_paired());
-    let Some(first) = paired.next() else { return Paired(Vec::new()) };
+    let mut checks = layout
+        .shapes
+        .iter()
+        .flat_map(|of| of.checks.iter())
+        .filter(|check| check.algorithm.is_side_by_side());
+    let Some(first) = checks.next() else { return SideBySide(Vec::new()) };
     let is_keyed = matches!(first.algorithm, HmacSha256);
-    let is_simple = paired.all(|check| matches!(check.algorithm, HmacSha256) == is_keyed)
+    let is_simple = checks.all(|check| matches!(check.algorithm, HmacSha256) == is_keyed)
         && layout.shapes.iter().all(|of| {
-            let paired = of.checks.iter().filter(|check| check.algorithm.is_paired()).count();
-            paired <= 1 && (paired == 0 || of.escapes.is_none())
+            let count = of.checks.iter().filter(|check| check.algorithm.is_side_by_side()).count();
+            count <= 1 && (count == 0 || of.escapes.is_none())
         });
     if !is_simple || frames.len() < 2 {
-        return Paired(Vec::new());
+        return SideBySide(Vec::new());
     }
     debug_assert!(is_keyed || matches!(first.algorithm, Sha256));
     let mut verdicts = vec![false; frames.len()];
     let messages = frames.iter().enumerate().filter_map(|(at, spot)| {
         let of = &layout.shapes[usize::from(spot.shape)];
         let bytes = &buffer[spot.start as usize..spot.end as usize];
-        let check = of.checks.iter().find(|check| check.algorithm.is_paired())?;
+        let check = of.checks.iter().find(|check| check.algorithm.is_side_by_side())?;
         let view = View { shape: of, bytes };
         let (over, place) = (view.slice(&check.over)?, view.place(&check.at)?);
         Some((&bytes[over], (at, check, &bytes[place])))
@@ -405,7 +408,7 @@ fn paired(layout: &Layout, buffer: &[u8], frames: &[Spot], scheme: &Scheme) -> P
     scheme.digest_each(messages, |digest, (at, check, place)| {
         verdicts[at] = check.agrees(&Sum::digest(&digest), place);
     });
-    Paired(verdicts)
+    SideBySide(verdicts)
 }
 
 impl Fate {

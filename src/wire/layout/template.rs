@@ -16,7 +16,7 @@ pub(super) enum Source {
 
 /// How a field is shown in a topic or key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum Show {
     /// As it stands, integers in decimal.
     Plain,
     /// In decimal without leading zeros.
@@ -28,7 +28,7 @@ pub(super) enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(Box<str>),
-    Field(Source, Format),
+    Field(Source, Show),
 }
 
 /// What a topic or a key is made of.
@@ -46,9 +46,9 @@ impl Template {
                     Source::Kept(slot) => &layout.kept[usize::from(slot)],
                 };
                 let format = match format {
-                    Format::Plain => "",
-                    Format::Int => ":int",
-                    Format::Hex => ":hex",
+                    Show::Plain => "",
+                    Show::Int => ":int",
+                    Show::Hex => ":hex",
                 };
                 format!("{{{name}{format}}}")
             }
@@ -280,14 +280,14 @@ impl<'a> Context<'a> {
     }
 }
 
-fn show(value: &Value<'_>, format: Format, out: &mut Vec<u8>) -> Result<(), Refusal> {
+fn show(value: &Value<'_>, format: Show, out: &mut Vec<u8>) -> Result<(), Refusal> {
     match format {
-        Format::Plain => value.write(out),
-        Format::Hex => {
+        Show::Plain => value.write(out),
+        Show::Hex => {
             out.extend_from_slice(crate::core::units::hex(value.bytes).as_bytes());
             Ok(())
         }
-        Format::Int if matches!(value.kind, Type::Bcd | Type::Digits | Type::DigitsEnded | Type::Text) => {
+        Show::Int if matches!(value.kind, Type::Bcd | Type::Digits | Type::DigitsEnded | Type::Text) => {
             let from = out.len();
             value.write(out)?;
             if out.len() == from || !out[from..].iter().all(u8::is_ascii_digit) {
@@ -297,7 +297,7 @@ fn show(value: &Value<'_>, format: Format, out: &mut Vec<u8>) -> Result<(), Refu
             out.drain(from..from + zeros);
             Ok(())
         }
-        Format::Int => {
+        Show::Int => {
             write_decimal(value.number()?, out);
             Ok(())
         }

@@ -144,7 +144,7 @@ fn a_frame_whose_end_does_not_come_is_told_as_a_gateway_tells_it() {
     assert!(totals.are_right(), "{totals:?}");
     for json in [false, true] {
         let (text, totals) = printed("lines-nmea", sentence(READ_MAX + 1).as_bytes(), json);
-        let said = format!("its end does not come within {READ_MAX} bytes");
+        let said = format!("no end within {READ_MAX} bytes");
         assert!(!totals.are_right() && text.contains(&said), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::choices::Choices;
 use crate::core::limits::{MESSAGE_COST, MESSAGE_RESERVE, PART_COST};
-use crate::core::reassembly::{Bounds, Closed, Part, Parts, Refusal, Room};
+use crate::core::reassembly::{Bounds, Part, Parts, Refusal, Removed, Room};
 
 const TOPICS: [&[u8]; 3] = [b"", b"a", b"a.b"];
 
@@ -28,7 +28,7 @@ struct Message {
 
 type Map = BTreeMap<(&'static [u8], u64), Message>;
 
-/// What is whole, refused, waits and is dismissed is what a map says that is looked through for it.
+/// What is complete, refused, waits and is dismissed is what a map says that is looked through for it.
 pub fn check_parts(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let mut bounds = Bounds {
@@ -63,8 +63,8 @@ pub fn check_parts(data: &[u8]) {
                 assert_eq!(parts.judge(&part, now), expected);
                 match expected {
                     Ok(Room::Yes) => {
-                        let whole = parts.add(&part, number, now);
-                        assert_eq!(whole.map(seen), add(&mut model, &part, number, now));
+                        let complete = parts.add(&part, number, now);
+                        assert_eq!(complete.map(seen), add(&mut model, &part, number, now));
                     }
                     Ok(Room::No) => {
                         if let Some(message) = model.get_mut(&(part.topic, part.key)) {
@@ -104,7 +104,7 @@ pub fn check_parts(data: &[u8]) {
 
 type Seen = (Vec<u8>, u64, usize, Vec<usize>);
 
-fn seen(parted: Closed<usize>) -> Seen {
+fn seen(parted: Removed<usize>) -> Seen {
     (parted.topic.to_vec(), parted.key, parted.cost, parted.parts)
 }
 
@@ -153,9 +153,9 @@ fn add(model: &mut Map, part: &Part<'static>, number: usize, now: Instant) -> Op
     if message.parts.len() < usize::from(message.count) {
         return None;
     }
-    let mut whole = model.remove(&(part.topic, part.key)).expect("it was just there");
-    whole.parts.sort_unstable();
-    Some(seen_of((part.topic, part.key), whole))
+    let mut complete = model.remove(&(part.topic, part.key)).expect("it was just there");
+    complete.parts.sort_unstable();
+    Some(seen_of((part.topic, part.key), complete))
 }
 
 /// The message whose lease ends first; only if it has ended, where that is asked.

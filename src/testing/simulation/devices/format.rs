@@ -115,9 +115,9 @@ impl Format for InCode {
         match frame[0] {
             0xA1 => {
                 parsed.kept = frame[11..13].to_vec();
-                Verdict::Take
+                Verdict::Accept
             }
-            0xD4 => Verdict::Take,
+            0xD4 => Verdict::Accept,
             _ => match *parsed.kept {
                 [high, low] => {
                     parsed.topic.push_str(&format!("a.{}", u16::from_be_bytes([high, low])));

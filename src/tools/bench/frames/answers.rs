@@ -10,7 +10,7 @@ pub enum Told {
     /// The declared refusal of its n-th frame.
     Refused(u64),
     /// Something else where the answer to the n-th frame was due. What comes behind it cannot be told apart any more.
-    Otherwise(u64),
+    Other(u64),
 }
 
 /// Answers of one connection: they come in the order of its frames.
@@ -83,7 +83,7 @@ impl Answers {
                 self.done(Told::Refused(self.next), &mut tell);
             } else if !reply.starts_with(&self.begun) && !refusal.starts_with(&self.begun) {
                 self.lost = true;
-                tell(Told::Otherwise(self.next));
+                tell(Told::Other(self.next));
             }
         }
     }
@@ -133,7 +133,7 @@ mod tests {
         let (mut answers, mut told) = (Answers::default(), Vec::new());
         answers.take(b"onethr", &of, |one| told.push(one));
         answers.take(b"iftthree", &of, |one| told.push(one));
-        assert_eq!(told, [Told::Reply, Told::Otherwise(2)]);
+        assert_eq!(told, [Told::Reply, Told::Other(2)]);
         // How many of them are missing is not known then.
         assert_eq!(answers.missing(&of, 100), 0);
     }
@@ -147,7 +147,7 @@ mod tests {
         });
         let (mut answers, mut told) = (Answers::default(), Vec::new());
         answers.take(b"x", &of, |one| told.push(one));
-        assert_eq!(told, [Told::Otherwise(0)]);
+        assert_eq!(told, [Told::Other(0)]);
         assert_eq!(Answers::default().missing(&of, 7), 0);
     }
 }

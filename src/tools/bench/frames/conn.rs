@@ -19,7 +19,7 @@ pub enum Role {
 
 /// Where a connection of a load goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// Where the native protocol is spoken.
     Gateway,
     /// A layout's listener.
@@ -60,14 +60,14 @@ pub struct Conn {
     pub arrived: u64,
     pub bad: u64,
     /// Of a subscriber: frames of the load that came, those that came twice too.
-    pub came: u64,
-    /// Of a device: what it is still to be answered before the load starts, and what came instead.
+    pub received: u64,
+    /// Of a device: what it is still to be answered before the load starts, and whether something else came.
     pub awaits: Vec<u8>,
-    pub otherwise: bool,
+    pub is_mismatched: bool,
     /// Of a device that publishes: what it is answered.
     pub answers: Answers,
-    /// The gateway ended it.
-    pub taken: bool,
+    /// The gateway closed it.
+    pub closed_by_gateway: bool,
     /// Replies that are not about the end of the connection.
     pub replies: Vec<(Option<Status>, String)>,
     /// What the gateway said before it closed.
@@ -89,11 +89,11 @@ impl Conn {
             sequences: Vec::new(),
             arrived: 0,
             bad: 0,
-            came: 0,
+            received: 0,
             awaits: Vec::new(),
-            otherwise: false,
+            is_mismatched: false,
             answers: Answers::default(),
-            taken: false,
+            closed_by_gateway: false,
             replies: Vec::new(),
             last_word: None,
         }

@@ -15,7 +15,7 @@ use crate::wire::{DIGEST, HEADER, Header, Kind, Scheme, encode};
 
 /// A load of frames that a layout declares.
 #[derive(Clone, Debug)]
-pub struct Speaks {
+pub struct LayoutLoad {
     /// What publishers and idle connections speak.
     pub layout: Arc<Layout>,
     /// Where its listener may be; the first that takes a connection is it.
@@ -64,7 +64,7 @@ pub struct Devices {
     pub idle: Vec<Login>,
 }
 
-impl Speaks {
+impl LayoutLoad {
     /// How many frames each of the publishers has, at most.
     fn slots(&self, publishers: usize) -> usize {
         (RINGS_BYTES / publishers.max(1) / (2 * self.len()).max(1)).clamp(LEAST, LAYOUT_SLOTS)
@@ -131,7 +131,7 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn new(of: &'a Speaks, nonce: u32, scheme: &'a Scheme) -> Result<Making<'a>, Failed> {
+    fn new(of: &'a LayoutLoad, nonce: u32, scheme: &'a Scheme) -> Result<Making<'a>, Failed> {
         let layout = &*of.layout;
         let mut making = Making {
             layout,
@@ -276,8 +276,8 @@ mod tests {
     use super::*;
     use crate::wire::layout::{Layouts, builtin};
 
-    fn speaks(layout: &Arc<Layout>, frame_len: Option<usize>) -> Speaks {
-        Speaks { layout: layout.clone(), listener: Vec::new(), frame_len }
+    fn load_of(layout: &Arc<Layout>, frame_len: Option<usize>) -> LayoutLoad {
+        LayoutLoad { layout: layout.clone(), listener: Vec::new(), frame_len }
     }
 
     fn declared(text: &str) -> Arc<Layout> {
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn every_layout_that_comes_with_the_program_has_devices_whose_frames_differ() {
         for layout in builtin().iter() {
-            let made = speaks(layout, None).devices(3, 2, 1_234_567, &Scheme::keyed(b"k"));
+            let made = load_of(layout, None).devices(3, 2, 1_234_567, &Scheme::keyed(b"k"));
             let devices = made.unwrap_or_else(|why| panic!("{}: {why}", layout.name()));
             assert_eq!((devices.senders.len(), devices.idle.len()), (3, 2));
             let slots = devices.senders[0].frames.len();
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_device_logs_in_once_and_is_known_by_its_topic() {
-        let made = speaks(builtin().get("gt06").unwrap(), Some(100)).devices(2, 1, 42, &Scheme::Sha256);
+        let made = load_of(builtin().get("gt06").unwrap(), Some(100)).devices(2, 1, 42, &Scheme::Sha256);
         let devices = made.unwrap();
         assert_eq!(devices.frame_len, 100);
         assert_eq!(devices.topics, "gt06.>");
@@ -327,19 +327,19 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_refused_with_the_mend() {
         let fixed = declared("size = 12\ncheck = \"none\"");
-        let said = refusal(speaks(&fixed, Some(100)).devices(1, 0, 1, &Scheme::Sha256));
+        let said = refusal(load_of(&fixed, Some(100)).devices(1, 0, 1, &Scheme::Sha256));
         assert!(
             said.contains(
                 "layout x has no frames of 100 bytes: give --payload 12, the nearest, or leave it out"
             ),
             "{said}"
         );
-        assert_eq!(speaks(&fixed, None).devices(1, 0, 1, &Scheme::Sha256).unwrap().frame_len, 12);
+        assert_eq!(load_of(&fixed, None).devices(1, 0, 1, &Scheme::Sha256).unwrap().frame_len, 12);
         // All of it is declared: nothing tells two frames apart.
         let alike = declared(
             "start = \"AA BB\"\nsize = 3\ncheck = { is = \"xor-8\", over = \"0..2\", at = \"u8 @ 2\" }",
         );
-        let said = refusal(speaks(&alike, None).devices(1, 0, 1, &Scheme::Sha256));
+        let said = refusal(load_of(&alike, None).devices(1, 0, 1, &Scheme::Sha256));
         assert!(said.contains("too alike to be told apart"), "{said}");
     }
 
@@ -347,7 +347,7 @@ mod tests {
     fn frames_of_which_there_are_few_are_shared_out() {
         // Two digits: a hundred frames for three publishers, each with as many.
         let few = declared("start = \"AA\"\nsize = 3\ncheck = \"none\"");
-        let devices = speaks(&few, None).devices(3, 0, 1, &Scheme::Sha256).unwrap();
+        let devices = load_of(&few, None).devices(3, 0, 1, &Scheme::Sha256).unwrap();
         let slots: BTreeSet<usize> = devices.senders.iter().map(|sender| sender.frames.len()).collect();
         assert_eq!(slots.len(), 1);
         assert!((LEAST..=33).contains(slots.first().unwrap()), "{slots:?}");

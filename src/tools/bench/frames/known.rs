@@ -1,4 +1,4 @@
-//! Frames that are known again by their digest: those that come of a layout's have no id of the load's choice.
+//! Frames that are known again by their digest: frames of a layout carry no id that the load chose.
 
 use std::collections::HashMap;
 

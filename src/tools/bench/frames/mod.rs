@@ -29,8 +29,8 @@ use std::time::Duration;
 use super::checks;
 use crate::wire::{DIGEST, HEADER, Scheme};
 
-pub use devices::Speaks;
-pub use report::{Frames, Large, OfLayout, Report};
+pub use devices::LayoutLoad;
+pub use report::{Frames, Large, LayoutReport, Report};
 pub use run::Load;
 
 /// What to load a gateway with.
@@ -47,7 +47,7 @@ pub struct Options {
     /// Bytes of each payload, of native frames.
     pub payload: usize,
     /// What publishers and idle connections speak, if it is not the native protocol.
-    pub speaks: Option<Speaks>,
+    pub layout: Option<LayoutLoad>,
     /// Frames a second of all publishers together; none for as fast as the gateway reads.
     pub rate: Option<f64>,
     /// How long frames are sent.
@@ -100,8 +100,8 @@ impl Options {
     fn check(&self) -> Result<(), Failed> {
         let (frame, large) = self.frame_lens();
         let sequences = (self.publishers * self.subscribers * size_of::<sequence::Sequence>()) as u64;
-        let small = match &self.speaks {
-            Some(speaks) => speaks.bytes(self.publishers),
+        let small = match &self.layout {
+            Some(load) => load.bytes(self.publishers),
             None => ring::bytes(frame, self.publishers),
         };
         let rings = small + ring::bytes(large, self.large);

@@ -32,7 +32,7 @@ pub struct Report {
     /// The topic; of a layout's frames, a pattern that matches all.
     pub topic: String,
     /// What publishers and idle connections spoke; none for the native protocol.
-    pub layout: Option<OfLayout>,
+    pub layout: Option<LayoutReport>,
     /// Frames a second that were to be sent; none for as fast as the gateway reads.
     pub rate: Option<f64>,
     /// What became of the frames.
@@ -73,7 +73,7 @@ pub struct Frames {
 
 /// What was loaded where the publishers are devices that speak a layout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OfLayout {
+pub struct LayoutReport {
     /// The layout.
     pub name: String,
     /// Where its listener was.
@@ -122,7 +122,7 @@ impl Report {
         window: Window,
     ) -> Report {
         let frames: Vec<Frames> = (0..groups.len()).map(|at| fates(at, groups, conns, options)).collect();
-        let layout = of_layout(&mut groups[0], conns, listener);
+        let layout = layout_report(&mut groups[0], conns, listener);
         let mut figures = Figures::new(&groups[0].measure, window.own, window.end, window.interrupted);
         let large = groups.get(1).map(|group| {
             let of = Figures::new(&group.measure, Own::default(), window.end, window.interrupted);
@@ -162,9 +162,9 @@ impl Report {
 }
 
 /// What devices were answered. What is missing is counted as an error.
-fn of_layout(group: &mut Group, conns: &[Conn], listener: String) -> Option<OfLayout> {
+fn layout_report(group: &mut Group, conns: &[Conn], listener: String) -> Option<LayoutReport> {
     let devices = group.devices.as_ref()?;
-    let mut of = OfLayout {
+    let mut of = LayoutReport {
         name: devices.layout.name().to_string(),
         listener,
         frame_bytes: devices.frame_len,
@@ -179,7 +179,7 @@ fn of_layout(group: &mut Group, conns: &[Conn], listener: String) -> Option<OfLa
         of.refused += conn.answers.refused();
         // Of a connection that the gateway ended, that is the error.
         let missing = conn.answers.missing(&devices.senders[index], group.publishers[index].finished());
-        if missing > 0 && !conn.taken {
+        if missing > 0 && !conn.closed_by_gateway {
             of.unanswered += missing;
             example.get_or_insert_with(|| {
                 format!("{}: number {} was not answered", conn.name(), conn.answers.next())
@@ -286,7 +286,7 @@ impl fmt::Display for Report {
         }
         page.row("load", self.load());
         page.row("frames", self.frames.equation(self.subscribers));
-        if let Some(answers) = self.layout.as_ref().and_then(OfLayout::answers) {
+        if let Some(answers) = self.layout.as_ref().and_then(LayoutReport::answers) {
             page.row("answers", answers);
         }
         page.row("rate", self.frames.rates(self.subscribers, self.figures.done_per_s));
@@ -356,7 +356,7 @@ impl Report {
     }
 }
 
-impl OfLayout {
+impl LayoutReport {
     /// Nothing where nothing was answered, and nothing should have been.
     fn answers(&self) -> Option<String> {
         let [replies, refused, missing] = [self.replies, self.refused, self.unanswered].map(grouped);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-use super::conn::{Conn, Door, Role, Stage};
+use super::conn::{Conn, Endpoint, Role, Stage};
 use super::devices::Devices;
 use super::publish::{Publisher, Schedule};
 use super::report::{Report, Window};
@@ -25,7 +25,7 @@ pub struct Load {
     pub(super) options: Options,
     pub(super) reactor: Reactor,
     pub(super) stop: Stop,
-    /// Which of its addresses each door of the gateway has.
+    /// Which of its addresses each endpoint of the gateway has.
     pub(super) address: [usize; 2],
     /// Until when one that refuses may only be starting.
     pub(super) starts_until: Instant,
@@ -36,8 +36,8 @@ pub struct Load {
     /// Connections that can go on.
     pub(super) ready: VecDeque<usize>,
     pub(super) alive: usize,
-    /// Connections that the gateway ended.
-    taken: usize,
+    /// Connections that the gateway closed.
+    closed_by_gateway: usize,
     usage: Usage,
     scratch: Vec<u8>,
     /// What the system said when the last poll failed.
@@ -73,7 +73,7 @@ impl Load {
             events: Vec::new(),
             ready: VecDeque::new(),
             alive: 0,
-            taken: 0,
+            closed_by_gateway: 0,
             usage: Usage::start(now),
             scratch: vec![0; LOAD_READ],
             broken: None,
@@ -81,7 +81,7 @@ impl Load {
         };
         let Options { publishers, subscribers, large, idle, nonce, .. } = load.options;
         let scheme = &load.options.scheme;
-        let devices = load.options.speaks.as_ref();
+        let devices = load.options.layout.as_ref();
         let devices = devices.map(|of| of.devices(publishers, idle, nonce, scheme)).transpose()?;
         load.add_group(publishers, subscribers, devices);
         if large > 0 {
@@ -174,8 +174,8 @@ impl Load {
             group.sent_in_time = group.sent();
         }
         self.finish(is_over);
-        window.gone = is_over && !window.interrupted && self.taken == self.conns.len();
-        let addresses = [Door::Gateway, Door::Listener].map(|door| self.shown(door));
+        window.gone = is_over && !window.interrupted && self.closed_by_gateway == self.conns.len();
+        let addresses = [Endpoint::Gateway, Endpoint::Listener].map(|endpoint| self.shown(endpoint));
         Ok(Report::new(&mut self.groups, &self.conns, &self.options, addresses, window))
     }
 
@@ -450,8 +450,8 @@ impl Load {
         let now = Instant::now();
         self.groups[0].measure.alive(now, self.alive);
         if let Some((kind, example)) = why {
-            self.taken += 1;
-            conn.taken = true;
+            self.closed_by_gateway += 1;
+            conn.closed_by_gateway = true;
             let (kind, said) = match &conn.last_word {
                 Some((status, reason)) => (status.name(), reason.clone()),
                 None => (kind, example),

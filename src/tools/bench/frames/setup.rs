@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::conn::{Conn, Door, Role, Stage};
+use super::conn::{Conn, Endpoint, Role, Stage};
 use super::run::Load;
 use super::sequence::Sequence;
 use super::{Failed, ring};
@@ -19,16 +19,17 @@ const PROBE: u64 = u64::MAX;
 impl Load {
     /// Everything until frames can be sent.
     pub(super) fn set_up(&mut self) -> Result<(), Failed> {
-        for door in [Door::Gateway, Door::Listener] {
-            let conns: Vec<usize> = (0..self.conns.len()).filter(|&at| self.door(at) == door).collect();
-            self.connect_all(door, &conns)?;
+        for endpoint in [Endpoint::Gateway, Endpoint::Listener] {
+            let conns: Vec<usize> =
+                (0..self.conns.len()).filter(|&at| self.endpoint(at) == endpoint).collect();
+            self.connect_all(endpoint, &conns)?;
         }
         self.probe()?;
         self.subscribe()?;
         self.log_in()
     }
 
-    fn connect_all(&mut self, door: Door, conns: &[usize]) -> Result<(), Failed> {
+    fn connect_all(&mut self, endpoint: Endpoint, conns: &[usize]) -> Result<(), Failed> {
         let (mut begun, mut standing) = (0, 0);
         self.starts_until = Instant::now() + START_PATIENCE;
         let mut patience = Instant::now() + LOAD_PATIENCE;
@@ -40,7 +41,7 @@ impl Load {
                 self.begin_connection(conns[begun], is_first)?;
                 begun += 1;
             }
-            self.wait_in_setup(door, patience, "does not take connections")?;
+            self.wait_in_setup(endpoint, patience, "does not take connections")?;
             for event in std::mem::take(&mut self.events) {
                 let Event::Socket { key, .. } = event else { continue };
                 let at = key as usize;
@@ -55,32 +56,34 @@ impl Load {
     }
 
     /// Where a connection goes.
-    fn door(&self, at: usize) -> Door {
+    fn endpoint(&self, at: usize) -> Endpoint {
         match self.conns[at].role {
-            Role::Publisher { group: 0, .. } | Role::Idle if self.options.speaks.is_some() => Door::Listener,
-            _ => Door::Gateway,
+            Role::Publisher { group: 0, .. } | Role::Idle if self.options.layout.is_some() => {
+                Endpoint::Listener
+            }
+            _ => Endpoint::Gateway,
         }
     }
 
-    fn addresses(&self, door: Door) -> &[SocketAddr] {
-        match (door, &self.options.speaks) {
-            (Door::Listener, Some(speaks)) => &speaks.listener,
+    fn addresses(&self, endpoint: Endpoint) -> &[SocketAddr] {
+        match (endpoint, &self.options.layout) {
+            (Endpoint::Listener, Some(load)) => &load.listener,
             _ => &self.options.gateway,
         }
     }
 
-    /// The address that is used; where nothing of the load goes there, that of the other door.
-    pub(super) fn shown(&self, door: Door) -> String {
-        let at = |door: Door| self.addresses(door).get(self.address[door as usize]);
-        at(door).or_else(|| at(Door::Listener)).map(SocketAddr::to_string).unwrap_or_default()
+    /// The address that is used; where nothing of the load goes there, that of the other endpoint.
+    pub(super) fn shown(&self, endpoint: Endpoint) -> String {
+        let at = |endpoint: Endpoint| self.addresses(endpoint).get(self.address[endpoint as usize]);
+        at(endpoint).or_else(|| at(Endpoint::Listener)).map(SocketAddr::to_string).unwrap_or_default()
     }
 
     fn begin_connection(&mut self, at: usize, is_first: bool) -> Result<(), Failed> {
-        let door = self.door(at);
+        let endpoint = self.endpoint(at);
         let sources = &self.options.sources;
         let source = (!sources.is_empty()).then(|| sources[at % sources.len()]);
         loop {
-            let address = self.addresses(door)[self.address[door as usize]];
+            let address = self.addresses(endpoint)[self.address[endpoint as usize]];
             let connected = self.reactor.connect(address, source).and_then(|mut socket| {
                 self.reactor.register(&mut socket, at as u64)?;
                 Ok(socket)
@@ -114,9 +117,9 @@ impl Load {
 
     /// A name may stand for several addresses; whichever took the first connection takes them all.
     fn try_next_address(&mut self, at: usize, is_first: bool, error: &std::io::Error) -> Result<(), Failed> {
-        let door = self.door(at);
-        if is_first && self.address[door as usize] + 1 < self.addresses(door).len() {
-            self.address[door as usize] += 1;
+        let endpoint = self.endpoint(at);
+        if is_first && self.address[endpoint as usize] + 1 < self.addresses(endpoint).len() {
+            self.address[endpoint as usize] += 1;
             return Ok(());
         }
         if is_first
@@ -125,18 +128,18 @@ impl Load {
             && !self.stop.is_asked()
         {
             // It may have been started a moment ago. No socket is there yet, so this is a pause.
-            self.address[door as usize] = 0;
+            self.address[endpoint as usize] = 0;
             self.conns[at].socket = None;
             self.events.clear();
             let polled = self.reactor.poll(Some(START_PAUSE), &mut self.events);
             return polled.map_err(|why| Failed::Gone(format!("the system's poll failed: {why}")));
         }
-        let gateway = self.shown(door);
-        let how = match (&self.options.speaks, door) {
-            (Some(speaks), Door::Listener) => {
+        let gateway = self.shown(endpoint);
+        let how = match (&self.options.layout, endpoint) {
+            (Some(load), Endpoint::Listener) => {
                 format!(
                     "does a gateway listen there? framegate serve --listen-layout {}={gateway}",
-                    speaks.layout.name()
+                    load.layout.name()
                 )
             }
             _ => "is the gateway running? framegate serve".to_string(),
@@ -213,9 +216,9 @@ impl Load {
         let patience = Instant::now() + LOAD_PATIENCE;
         loop {
             self.serve_ready();
-            let is_wrong = |conn: &&Conn| conn.stage == Stage::Closed || conn.otherwise;
+            let is_wrong = |conn: &&Conn| conn.stage == Stage::Closed || conn.is_mismatched;
             if let Some(conn) = self.conns.iter().find(is_wrong) {
-                return Err(self.not_spoken(conn.otherwise));
+                return Err(self.not_spoken(conn.is_mismatched));
             }
             waiting.retain(|&at| !self.conns[at].control.is_empty() || !self.conns[at].awaits.is_empty());
             let unseen = self.unseen();
@@ -226,7 +229,7 @@ impl Load {
                 if Instant::now() >= patience {
                     return Err(unseen.unwrap_or_else(|| Failed::Gone(self.unanswered())));
                 }
-                self.wait_in_setup(Door::Listener, patience, "does not answer")?;
+                self.wait_in_setup(Endpoint::Listener, patience, "does not answer")?;
                 std::mem::take(&mut self.events).into_iter().for_each(|event| self.note(event));
             }
         }
@@ -242,9 +245,10 @@ impl Load {
     fn unseen(&self) -> Option<Failed> {
         let group = &self.groups[0];
         let of = |conn: &&Conn| matches!(conn.role, Role::Subscriber { group: 0, .. });
-        let least = self.conns.iter().filter(of).map(|conn| conn.came).min().unwrap_or(2);
+        let least = self.conns.iter().filter(of).map(|conn| conn.received).min().unwrap_or(2);
         let name = group.devices.as_ref().map_or("", |devices| devices.layout.name());
-        let [gateway, listener] = [Door::Gateway, Door::Listener].map(|door| self.shown(door));
+        let [gateway, listener] =
+            [Endpoint::Gateway, Endpoint::Listener].map(|endpoint| self.shown(endpoint));
         match least {
             _ if group.publishers.is_empty() => None,
             0 => Some(Failed::Gone(format!(
@@ -260,8 +264,8 @@ impl Load {
     }
 
     fn unanswered(&self) -> String {
-        let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
-        let listener = self.shown(Door::Listener);
+        let name = self.options.layout.as_ref().map_or("", |load| load.layout.name());
+        let listener = self.shown(Endpoint::Listener);
         format!(
             "{listener} does not answer as layout {name} declares: is it a listener of that layout, of a gateway without \
              --dedup and without handlers?"
@@ -273,8 +277,8 @@ impl Load {
         if answers {
             return Failed::Refused(self.unanswered());
         }
-        let name = self.options.speaks.as_ref().map_or("", |speaks| speaks.layout.name());
-        let closed = self.closed_early(Door::Listener);
+        let name = self.options.layout.as_ref().map_or("", |load| load.layout.name());
+        let closed = self.closed_early(Endpoint::Listener);
         Failed::Gone(format!("{closed}: is it a listener of layout {name}? its log says why"))
     }
 
@@ -299,7 +303,7 @@ impl Load {
                 if conn.stage == Stage::Closed {
                     return Err(match &conn.last_word {
                         Some((status, reason)) => refused(Some(*status), reason),
-                        None => Failed::Gone(self.closed_early(Door::Gateway)),
+                        None => Failed::Gone(self.closed_early(Endpoint::Gateway)),
                     });
                 }
                 done += usize::from(conn.replies.len() >= replies);
@@ -308,20 +312,20 @@ impl Load {
                 return Ok(());
             }
             if self.ready.is_empty() {
-                self.wait_in_setup(Door::Gateway, patience, "does not answer")?;
+                self.wait_in_setup(Endpoint::Gateway, patience, "does not answer")?;
                 std::mem::take(&mut self.events).into_iter().for_each(|event| self.note(event));
             }
         }
     }
 
-    fn closed_early(&self, door: Door) -> String {
+    fn closed_early(&self, endpoint: Endpoint) -> String {
         let why =
             self.groups[0].measure.error_kinds().iter().next().map(|(_, _, example)| example.to_string());
         let why = why.unwrap_or_else(|| "it closed the connection".to_string());
-        format!("{} is not a gateway, or does not want this load: {why}", self.shown(door))
+        format!("{} is not a gateway, or does not want this load: {why}", self.shown(endpoint))
     }
 
-    fn wait_in_setup(&mut self, door: Door, patience: Instant, what: &str) -> Result<(), Failed> {
+    fn wait_in_setup(&mut self, endpoint: Endpoint, patience: Instant, what: &str) -> Result<(), Failed> {
         let now = Instant::now();
         if self.stop.is_asked() {
             return Err(Failed::Stopped);
@@ -329,7 +333,7 @@ impl Load {
         if now >= patience {
             return Err(Failed::Gone(format!(
                 "{} {what}: is it a gateway, and is it well?",
-                self.shown(door)
+                self.shown(endpoint)
             )));
         }
         self.events.clear();

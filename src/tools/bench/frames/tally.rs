@@ -57,7 +57,7 @@ impl Group {
         }
         let Group { publishers, devices, base, schedule, measure, foreign, told_dropped, .. } = self;
         let name = conn.name();
-        let Conn { checker, sequences, arrived, came, bad, replies, last_word, role, .. } = conn;
+        let Conn { checker, sequences, arrived, received, bad, replies, last_word, role, .. } = conn;
         let mut log = Log { publishers, schedule: *schedule, measure, now, run: Run::default() };
         let is_subscriber = matches!(role, Role::Subscriber { .. });
         let known = devices.as_ref().map(|devices| &devices.known);
@@ -65,7 +65,7 @@ impl Group {
         let result = checker.take(bytes, sent, |seen| match seen {
             Seen::Frame { publisher, slot } if is_subscriber => {
                 *arrived += u64::from(log.frame(&name, publisher, slot, &mut sequences[publisher]));
-                *came += 1;
+                *received += 1;
             }
             Seen::Login if is_subscriber => {}
             Seen::BadDigest { key, id } => {
@@ -93,7 +93,7 @@ impl Group {
     fn answered(&mut self, conn: &mut Conn, bytes: &[u8], now: Instant) {
         let (awaited, bytes) = bytes.split_at(bytes.len().min(conn.awaits.len()));
         if !awaited.is_empty() {
-            conn.otherwise |= !conn.awaits.starts_with(awaited);
+            conn.is_mismatched |= !conn.awaits.starts_with(awaited);
             conn.awaits.drain(..awaited.len());
         }
         let (Some(devices), Role::Publisher { index, .. }) = (&self.devices, conn.role) else { return };
@@ -106,7 +106,7 @@ impl Group {
             Told::Refused(n) => {
                 log.error("refused", || format!("{name}: the gateway refused its number {n}"))
             }
-            Told::Otherwise(n) => log.error("other answer", || {
+            Told::Other(n) => log.error("other answer", || {
                 format!("{name}: number {n} was answered otherwise than its layout declares")
             }),
         });

@@ -13,7 +13,7 @@ use crate::wire::layout::form::{Field, Layout, Shape};
 use crate::wire::layout::kept::KEPT_VALUE_MAX;
 use crate::wire::layout::place::{Place, Type};
 use crate::wire::layout::template::{
-    Format, Part, Piece, REPLY_MAX, Reply, Source as From, TOPIC_MAX, Template,
+    Part, Piece, REPLY_MAX, Reply, Show, Source as From, TOPIC_MAX, Template,
 };
 
 /// The layout, if nothing was wrong that keeps it from being made.
@@ -192,7 +192,7 @@ impl<'a> Answering<'a, '_, '_> {
                     self.find(key, &name).zip(format).and_then(|(from, format)| {
                         let is_bytes =
                             self.meant(from).iter().any(|(_, field)| field.place.kind == Type::Bytes);
-                        if format == Format::Int && is_bytes {
+                        if format == Show::Int && is_bytes {
                             self.problem(
                                 key,
                                 format!("{name} is bytes and has no decimal: write {{{name}:hex}}"),
@@ -277,7 +277,7 @@ impl<'a> Answering<'a, '_, '_> {
                     return self.problem("key", what);
                 }
                 Piece::Text(text) => digits += text.len(),
-                Piece::Field(_, Format::Hex) => {
+                Piece::Field(_, Show::Hex) => {
                     return self.problem(
                         "key",
                         "hexadecimal is no key, which is a number: write {field} or {field:int}",
@@ -490,10 +490,10 @@ impl<'a> Answering<'a, '_, '_> {
 }
 
 /// The most bytes that a field takes in a topic.
-fn shown_max(place: &Place, format: Format) -> usize {
+fn shown_max(place: &Place, format: Show) -> usize {
     let width = place.width().unwrap_or(TOPIC_MAX);
     match (place.kind, format) {
-        (_, Format::Hex) | (Type::Bcd, _) => 2 * width,
+        (_, Show::Hex) | (Type::Bcd, _) => 2 * width,
         (Type::Uint { bytes, .. }, _) => [0, 3, 5, 8, 10, 0, 0, 0, 20][usize::from(bytes)],
         (Type::Varint | Type::DigitsEnded, _) => 20,
         (Type::Digits | Type::Hex, _) => width,

@@ -3,7 +3,7 @@
 
 use crate::core::units::nearest;
 use crate::wire::layout::place::Type;
-use crate::wire::layout::template::Format;
+use crate::wire::layout::template::Show;
 
 /// A position with the names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,11 +238,11 @@ pub(super) fn template(text: &str) -> Result<Vec<RawPiece>, String> {
 }
 
 /// How a topic or a key shows a field.
-pub(super) fn format(of: Option<&str>) -> Result<Format, String> {
+pub(super) fn format(of: Option<&str>) -> Result<Show, String> {
     match of {
-        None => Ok(Format::Plain),
-        Some("int") => Ok(Format::Int),
-        Some("hex") => Ok(Format::Hex),
+        None => Ok(Show::Plain),
+        Some("int") => Ok(Show::Int),
+        Some("hex") => Ok(Show::Hex),
         Some(other) => Err(format!(
             "unknown format {:?}: write {{field}}, {{field:int}} without leading zeros, or {{field:hex}}",
             cut(other)

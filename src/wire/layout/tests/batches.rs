@@ -176,8 +176,8 @@ fn a_large_frame_is_verified_in_pieces() {
             let done = loop {
                 pieces += 1;
                 match large.go_on(&scheme) {
-                    LargeProgress::More(more) => large = more,
-                    LargeProgress::Done(done) => break done,
+                    LargeStep::More(more) => large = more,
+                    LargeStep::Done(done) => break done,
                 }
             };
             assert_eq!(done.fates, expected.fates, "{flipped:?}");

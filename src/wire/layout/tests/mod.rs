@@ -146,7 +146,7 @@ impl Connection {
                     let (topic, key, payload) = native.next().expect("one for each");
                     Event::Published(topic, key, payload, reply)
                 }
-                Outcome::Taken => Event::Taken(reply),
+                Outcome::Accepted => Event::Taken(reply),
                 Outcome::BadCheck => Event::Bad(refusal),
                 Outcome::Refused(why) => {
                     assert!(!why.say(&self.layout).is_empty());

@@ -152,7 +152,7 @@ impl Received<'_> {
                     assert!(payload == frame && crate::wire::check_topic(&topic).is_ok());
                     Became::Published { topic, key, reply }
                 }
-                Outcome::Taken => Became::Taken { reply },
+                Outcome::Accepted => Became::Taken { reply },
                 Outcome::BadCheck => Became::BadCheck,
                 Outcome::Refused(why) => {
                     assert!(!why.say(layout).is_empty());
