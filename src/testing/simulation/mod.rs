@@ -569,7 +569,7 @@ mod tests {
             (Canary::Copy, "is told DUPLICATE before"),
             (Canary::Leak, "are allocated and charged to nobody"),
             (Canary::Deaf, "holds its slot"),
-            (Canary::Runs, "of a device"),
+            (Canary::Runs, "which is not due"),
             (Canary::Doubled, "device"),
         ] {
             let caught = (0..300).any(|seed| {

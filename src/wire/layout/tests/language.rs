@@ -453,7 +453,7 @@ fn kept_fields() {
         ]
     );
     let mut connection = Connection::new(&layout);
-    assert_eq!((connection.kept.size(), size_of::<Cutter>() + size_of::<Kept>()), (0, 88));
+    assert_eq!((connection.kept.size(), size_of::<Cutter>() + size_of::<Kept>()), (0, 56));
     connection.receive(&stream);
     assert!(connection.kept.size() > 0 && connection.kept.size() <= Kept::size_max(&layout));
     assert!(layout.keeps(0) && layout.keeps(1) && !layout.keeps(2) && layout.answers());
