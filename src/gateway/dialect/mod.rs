@@ -44,6 +44,8 @@ pub struct LargeBytes {
     pub bytes: Box<[u8]>,
     /// How many of them came.
     pub received: usize,
+    /// For the native frame that it becomes, and its answer: what was asked for with it is there when it is whole.
+    pub room: Charge,
 }
 
 impl Dialect {

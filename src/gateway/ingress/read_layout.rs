@@ -136,7 +136,8 @@ impl Ingress {
         conn.reading.frame_since = ctx.now.into();
         conn.reading.frame_mark = first.len() as u32;
         let dialect = conn.dialect.as_mut().expect("it came at a listener with a layout");
-        dialect.large = Some(Box::new(LargeBytes { bytes, received: first.len() }));
+        let room = ctx.memory.charge(Share::Small, dialect.layout.room(1, total));
+        dialect.large = Some(Box::new(LargeBytes { bytes, received: first.len(), room }));
         Ok(ReadOutcome::Nothing)
     }
 
@@ -221,9 +222,9 @@ fn cut_large<N: Net, P>(
         Cut::Frame { len, shape } if len == total => {
             ctx.timing.batch(1, total);
             let frames = vec![Spot { start: 0, end: total as u32, shape: shape as u16 }];
-            let room = ctx.memory.charge(Share::Small, layout.room(1, total));
             let buffer = Buffer::new(large.bytes, partial.charge);
-            foreign.run = Some(Run { layout: layout.clone(), buffer, frames, kept: dialect.kept(), room });
+            let (layout, kept) = (layout.clone(), dialect.kept());
+            foreign.run = Some(Run { layout, buffer, frames, kept, room: large.room });
         }
         cut => {
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
