@@ -43,6 +43,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
     }
 
+    /// Bytes that are charged, or will be as soon as the answers come that always have their room.
+    pub fn memory_wanted(&self) -> usize {
+        let used = self.ctx.memory.used();
+        let [.., answers, _] = self.ctx.memory.charged();
+        used.max(used - answers + self.ctx.memory.answer_floor())
+    }
+
     /// 5. No bound is exceeded, and what is counted agrees with what is there.
     ///
     /// `memory_max` is the memory's limit, or what was charged when that was lowered and is not given

@@ -98,8 +98,7 @@ impl Simulation<'_> {
     }
 
     fn set(&mut self, setting: Setting) -> Result<Change, String> {
-        let used = self.gate.describe_state().memory.used_bytes as usize;
-        self.steering.memory_max = self.steering.memory_max.max(used);
+        self.steering.memory_max = self.steering.memory_max.max(self.gate.memory_wanted());
         let (answer, from) = Answer::new();
         self.command(Command::Set(setting, answer));
         self.steering.done[1] += 1;
@@ -130,8 +129,8 @@ impl Simulation<'_> {
         }
         let handlers = snapshot.calls.iter().flat_map(|calls| &calls.handlers);
         self.stuck_turns += u64::from(handlers.into_iter().any(|handler| handler.trouble.is_some()));
-        let (used, limit) = (snapshot.memory.used_bytes as usize, snapshot.memory.limit_bytes as usize);
-        self.steering.memory_max = self.steering.memory_max.min(used).max(limit);
+        let limit = snapshot.memory.limit_bytes as usize;
+        self.steering.memory_max = self.steering.memory_max.min(self.gate.memory_wanted()).max(limit);
     }
 
     /// Takes the answers to looks: they are no longer the gateway's.
