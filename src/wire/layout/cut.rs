@@ -108,10 +108,15 @@ impl Cutter {
 
 /// By a declaration.
 ///
-/// Of each `until`, none begins in `start_max..looked` of the bytes that are looked at.
+/// Of each `until`, none begins in `start_max..looked` of the bytes that are looked at. Where one did not come within as
+/// many bytes as may be held, it is `missing`: frames that begin in the first half of these and would end with it are
+/// longer than the other half, and are malformed at once. Otherwise each byte of dirt that looks like a start would be
+/// waited behind with all that may be held.
 #[derive(Clone, Debug, Default)]
 struct DeclaredCutter {
     looked: [u32; UNTILS_MAX],
+    /// A bit each.
+    missing: u8,
     /// While scanning, how many bytes are skipped at least.
     skip: Option<u32>,
     unescaped: Unescaped,
@@ -172,13 +177,21 @@ impl DeclaredCutter {
                 }
             }
             Bound::Until(until) => {
-                let most = max.min(READ_MAX);
-                match self.until(layout, of, usize::from(*until), &bytes[..bytes.len().min(most)]) {
+                let (until, most) = (usize::from(*until), max.min(READ_MAX));
+                // So many bytes are known to hold no end.
+                let known = self.looked[until] as usize + layout.untils[until].needle().len() - 1;
+                let is_missing = self.missing & 1 << until != 0 && known > most / 2;
+                self.missing &= !(u8::from(!is_missing) << until);
+                let seen = &bytes[..bytes.len().min(if is_missing { known } else { most })];
+                match self.until(layout, of, until, seen) {
                     Some(len) => len as u64,
-                    None if bytes.len() >= max => {
-                        return Err(Malformed::TooLarge { shape, len: max as u64 + 1, max });
+                    None if is_missing || bytes.len() >= most => {
+                        self.missing |= 1 << until;
+                        return Err(match most == max {
+                            true => Malformed::TooLarge { shape, len: max as u64 + 1, max },
+                            false => Malformed::Endless { shape, max: most },
+                        });
                     }
-                    None if bytes.len() >= most => return Err(Malformed::Endless { shape, max: most }),
                     None => return Ok(Cut::More(bytes.len() + 1)),
                 }
             }
@@ -285,7 +298,12 @@ impl Shape {
     pub(super) fn judge(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
         if let Some(escapes) = &self.escapes {
             let (head, tail) = (self.start.len(), self.tail(layout));
-            let plain = escapes.plain_len(&frame[head..frame.len() - tail]);
+            let body = &frame[head..frame.len() - tail];
+            let plain = escapes.plain_len(body);
+            let before = *plain.as_ref().err().unwrap_or(&body.len());
+            if let Some(at) = escapes.find_plain(&body[..before], |byte| layout.firsts[usize::from(byte)]) {
+                return Err(Malformed::Unescaped { shape, at: head + at });
+            }
             let len = head + tail + plain.map_err(|at| Malformed::Escape { shape, at: head + at })?;
             if len < self.least {
                 return Err(Malformed::TooShort { shape, len: len as u64, least: self.least });
@@ -310,9 +328,9 @@ impl Malformed {
     /// How many bytes certainly begin no frame.
     fn skip(&self, layout: &Layout) -> usize {
         match *self {
-            // Every frame that begins before the escape and goes on to where it ends holds it, too: looking at each would
+            // Every frame that begins before the wrong byte and goes on to where it ends holds it, too: looking at each would
             // take for ever.
-            Malformed::Escape { shape, at }
+            Malformed::Escape { shape, at } | Malformed::Unescaped { shape, at }
                 if layout.shapes.iter().all(|of| of.escapes.is_some())
                     && matches!(layout.shapes[shape].bound, Bound::Until(_)) =>
             {

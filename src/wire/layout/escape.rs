@@ -55,6 +55,20 @@ impl Escapes {
         self.each(raw, |bytes| len += bytes.len()).map(|()| len)
     }
 
+    /// Where the first byte of `raw` is that has a pair, and stands there without: of those that `matters`. All pairs in it
+    /// are listed.
+    pub fn find_plain(&self, raw: &[u8], matters: impl Fn(u8) -> bool) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = raw.get(at) {
+            match self.leads(byte) {
+                true => at += 2,
+                false if self.has_pair_for(byte) && matters(byte) => return Some(at),
+                false => at += 1,
+            }
+        }
+        None
+    }
+
     /// Appends what `raw` stands for.
     ///
     /// # Panics

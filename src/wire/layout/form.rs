@@ -195,14 +195,19 @@ impl Shape {
         })
     }
 
-    /// Whether every place is within a frame.
+    /// Whether every place is within a frame, and none that another field gives reaches into those at its end.
     pub fn fits(&self, frame: &[u8]) -> bool {
         let view = View { shape: self, bytes: frame };
-        (0..self.fields.len()).all(|field| view.raw(field as u16).is_some())
-            && self.checks.iter().all(|check| {
-                let (over, at) = (view.slice(&check.over), view.place(&check.at));
-                over.is_some() && at.is_some()
-            })
+        let behind =
+            |place: &Place| if place.from.from_end { place.from.base.unsigned_abs() as usize } else { 0 };
+        let fields = || self.fields.iter().map(|field| &field.place);
+        let behind = fields().chain(self.checks.iter().map(|check| &check.at)).map(behind).max().unwrap_or(0);
+        let fits = |place: &Place| {
+            let may_reach = place.is_fixed() || place.from.from_end;
+            view.place(place).is_some_and(|place| may_reach || place.end + behind <= frame.len())
+        };
+        fields().all(fits)
+            && self.checks.iter().all(|check| view.slice(&check.over).is_some() && fits(&check.at))
     }
 
     /// The frame as places see it. `lent` is filled where it is escaped.

@@ -489,3 +489,46 @@ fn layouts_of_a_file_hide_those_that_come_with_the_program() {
     assert_eq!((all.len(), all.get("gt06").unwrap().shapes()), (builtin().len(), 1));
     assert!(all.iter().map(|layout| layout.name()).is_sorted() && !all.is_empty());
 }
+
+#[test]
+fn starts_whose_end_does_not_come_are_not_each_waited_behind() {
+    // As a gateway reads: never more than may be held, and on only where more is asked for.
+    let layout =
+        of("topic = \"t\"\ncheck = \"none\"\nstart = \"24\"\nuntil = \"0D 0A\"\non-malformed = \"scan\"");
+    let stream = [vec![b'$'; 64 * READ_MAX], b"$good\r\n".to_vec()].concat();
+    let (mut cutter, mut at, mut filled, mut reads) = (Cutter::default(), 0, 0, 0);
+    let good = loop {
+        match cutter.next(&layout, &stream[at..filled], 1 << 24) {
+            Cut::More(_) => {
+                assert!(filled < stream.len());
+                (filled, reads) = ((at + READ_MAX).min(stream.len()), reads + 1);
+            }
+            Cut::Skip(bytes) => at += bytes,
+            Cut::Malformed(_) => {}
+            Cut::Frame { len, .. } => break &stream[at..at + len],
+        }
+    };
+    assert!(good.ends_with(b"good\r\n") && good.len() < READ_MAX);
+    assert!(reads <= 2 * 64 + 2, "{reads} reads");
+}
+
+#[test]
+fn a_start_that_has_a_pair_and_stands_without_is_malformed() {
+    let layout =
+        of("topic = \"t\"\ncheck = \"none\"\nstart = \"02\"\nuntil = \"03\"\non-malformed = \"scan\"\n\
+                     unescape = { \"10 42\" = \"02\", \"10 50\" = \"10\" }");
+    // The first was cut short, and the one behind it is good.
+    let stream = b"\x02ab\x02cd\x03\x02\x10\x42\x03";
+    let whole = |frame: &[u8]| published("t", 0, &hex(frame), "");
+    let expected = [Event::Malformed, Event::Skipped(3), whole(b"\x02cd\x03"), whole(b"\x02\x10\x42\x03")];
+    assert_eq!(events(&layout, stream), expected);
+}
+
+#[test]
+fn a_place_that_another_gives_is_not_read_out_of_the_check() {
+    let layout =
+        of("topic = \"t.{kind}\"\nstart = \"44\"\nlength = \"varint @ 1\"\ncounts = \"length..-1\"\n\
+                     kind = \"u8 @ length\"\ncheck = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }");
+    assert_eq!(events(&layout, b"\x44\x00\x44"), [Event::Malformed]);
+    assert_eq!(events(&layout, b"\x44\x01\x07\x42"), [published("t.7", 0, &hex(b"\x44\x01\x07\x42"), "")]);
+}

@@ -286,9 +286,20 @@ fn frame(shape: &DeclaredShape, choices: &mut Choices<'_>) -> Vec<u8> {
 fn slowly(declared: &Declared, stream: &[u8]) -> Vec<Event> {
     let (mut events, mut at) = (Vec::new(), 0);
     let mut kept = BTreeMap::new();
+    // Where a frame began whose end did not come, by what it ends with.
+    let mut endless: BTreeMap<&[u8], usize> = BTreeMap::new();
     loop {
         let rest = &stream[at..];
-        match declared.cut(rest, FRAME_MAX) {
+        let mut cut = declared.cut(rest, FRAME_MAX);
+        if let Some((shape, until)) = declared.begun_until(rest) {
+            let since = endless.get(until).copied().filter(|since| at - since < FRAME_MAX - FRAME_MAX / 2);
+            let known = since.map_or(FRAME_MAX, |since| since + FRAME_MAX - at);
+            if (since.is_some() || rest.len() >= FRAME_MAX) && !shape.ends_within(rest, until, known) {
+                endless.entry(until).and_modify(|at_first| *at_first = since.unwrap_or(at)).or_insert(at);
+                cut = Slow::Malformed { skip: 1 };
+            }
+        }
+        match cut {
             Slow::More if rest.is_empty() || !declared.scans => return events,
             // Nothing more comes.
             Slow::More => {

@@ -57,6 +57,13 @@ impl Declared {
                 return Slow::More;
             }
             let frame = &rest[..len];
+            if shape.escapes
+                && !is_counted
+                && let Some(at) = shape.first_unescaped(frame)
+                && self.shapes.iter().any(|shape| shape.start.is_empty() || shape.start[0] == 0x7e)
+            {
+                return Slow::Malformed { skip: at };
+            }
             if !frame.ends_with(&shape.end) {
                 return malformed;
             }
@@ -108,6 +115,18 @@ impl Declared {
         }
     }
 
+    /// The shape that begins here, and what ends it, if that is to be looked for.
+    pub fn begun_until(&self, rest: &[u8]) -> Option<(&DeclaredShape, &[u8])> {
+        let shape = self
+            .shapes
+            .iter()
+            .find(|shape| shape.start.starts_with(&rest[..rest.len().min(shape.start.len())]))?;
+        match &shape.bound {
+            Ends::Until(until) if rest.starts_with(&shape.start) && !rest.is_empty() => Some((shape, until)),
+            _ => None,
+        }
+    }
+
     /// Where scanning goes on.
     pub fn next_start(&self, rest: &[u8], skip: usize) -> usize {
         let begins = |at: &usize| {
@@ -144,6 +163,12 @@ impl DeclaredShape {
                 Ok(Some(u128::from(value) + from as u128 + *after as u128))
             }
         }
+    }
+
+    /// Whether a frame ends within so many bytes.
+    pub fn ends_within(&self, rest: &[u8], until: &[u8], bytes: usize) -> bool {
+        let first = self.start.len() + until.len();
+        (first..=rest.len().min(bytes)).any(|end| rest[..end].ends_with(until))
     }
 
     /// What is counted from the beginning stands before what is counted from the end, in the shortest frame.
@@ -204,6 +229,20 @@ impl DeclaredShape {
         }
     }
 
+    /// Where 7E stands in the body without its pair, before any pair that is not listed.
+    fn first_unescaped(&self, frame: &[u8]) -> Option<usize> {
+        let mut at = self.start.len();
+        while at < frame.len() - self.tail().len() {
+            match &frame[at..frame.len() - self.tail().len()] {
+                [0x7e, ..] => return Some(at),
+                [0x7d, 0x01 | 0x02, ..] => at += 2,
+                [0x7d, ..] => return None,
+                _ => at += 1,
+            }
+        }
+        None
+    }
+
     /// Without escapes; or where one begins that is not listed.
     pub fn plain(&self, frame: &[u8]) -> Result<Plain<'_>, usize> {
         if !self.escapes {
@@ -239,7 +278,17 @@ fn over(rest: &[u8], max: usize) -> Result<Option<u128>, ()> {
 impl Plain<'_> {
     fn has_all_places(&self) -> bool {
         let check = self.shape.check.as_ref();
-        self.shape.fields.iter().all(|field| self.range(field).is_some())
+        let at_end = self.shape.fields.iter().filter(|field| field.from.from_end);
+        let behind = at_end.map(|field| field.from.base.unsigned_abs() as usize);
+        let behind = behind.chain(check.map(|check| check.before)).max().unwrap_or(0);
+        let fits = |field: &DeclaredField| {
+            let floats = field.from.plus.is_some()
+                || matches!(field.kind, Kind::Varint | Kind::DigitsEnded)
+                || !field.kind.is_at() && field.to.plus.is_some();
+            let may_reach = field.from.from_end || !floats;
+            self.range(field).is_some_and(|(_, to)| may_reach || to + behind <= self.bytes.len())
+        };
+        self.shape.fields.iter().all(fits)
             && check.is_none_or(|check| check.from + check.before <= self.bytes.len())
     }
 
