@@ -166,7 +166,9 @@ impl Serve {
         starting.end();
         let ledger = gateway.run_and(say).map_err(|why| match why.kind() {
             ErrorKind::InvalidInput => Failure::usage(why.to_string()),
-            ErrorKind::AddrInUse => Failure::usage(in_use("--listen", listen)),
+            ErrorKind::AddrInUse => {
+                Failure::usage(format!("{why}: stop the other program or choose another address"))
+            }
             _ => failed(format!("the gateway stopped: {why}")),
         })?;
         drop((answering, reporting));

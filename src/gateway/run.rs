@@ -128,6 +128,11 @@ impl Gateway {
         address: SocketAddr,
         layout: Option<Arc<Layout>>,
     ) -> io::Result<SocketAddr> {
+        // A port that is only reserved may be reserved once more.
+        let mut taken = self.config.listeners.iter().map(|listener| listener.address);
+        if address.port() != 0 && (address == self.local_addr() || taken.any(|taken| taken == address)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
         self.config.listeners.push(Listener { address, layout });
         let result = check(&self.config).and_then(|()| {
             self.reactor.reserve_another(address, Liveness::within(self.config.vanished_after()))

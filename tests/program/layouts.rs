@@ -153,4 +153,13 @@ fn mistakes_say_the_mend() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(expected), "{said}");
     }
+    // One address for two.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = serve();
+    command.args(["--listen-layout", &format!("gt06={free}"), "--listen-layout", &format!("ubx={free}")]);
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected =
+        format!("{free} is already in use: stop the other program or choose another --listen-layout");
+    assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
 }

@@ -252,7 +252,14 @@ impl Net for Reactor {
 
     fn listen(&mut self) -> io::Result<()> {
         for socket in std::mem::take(&mut self.reserved) {
-            socket.listen(BACKLOG)?;
+            socket.listen(BACKLOG).map_err(|why| {
+                let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+                let named = |address| io::Error::new(why.kind(), format!("{address} is already in use"));
+                match address.filter(|_| why.kind() == io::ErrorKind::AddrInUse) {
+                    Some(address) => named(address),
+                    None => why,
+                }
+            })?;
             let mut listener = TcpListener::from_std(socket.into());
             self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
             self.listeners.push(listener);
