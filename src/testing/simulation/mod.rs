@@ -490,10 +490,10 @@ mod tests {
 
     /// Seeds that once failed, and what they found. A seed means another world once worlds are drawn otherwise; where
     /// a fault has a test of its own beside the code as well, that is what keeps it away.
-    const KNOWN: [(u64, &str); 1] = [(
-        192_613,
-        "under a memory that was lowered, an answer had its room once more was given back than that",
-    )];
+    const KNOWN: [(u64, &str); 2] = [
+        (192_613, "under a memory that was lowered, an answer had its room once more was given back"),
+        (1_070_045, "what every sink refused came to them again, and to no subscriber"),
+    ];
 
     /// Those from before there were devices.
     const KNOWN_WITHOUT_DEVICES: [(u64, &str); 7] = [

@@ -1,13 +1,16 @@
 //! What must come of parts. Which of several copies is taken, and whether a whole is in time, depends on the
 //! order in which connections are read; what is told and what comes out must agree whatever that was.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::Simulation;
 use super::network::when;
 use super::oracle::{Received, Reply};
 use super::products::{Name, parts_of};
 use super::script::{Fate, Sent};
+use super::shelf::Shelf;
 use crate::gateway::Pressure;
 use crate::wire::{Frame, Header, Status, matches};
 
@@ -114,8 +117,17 @@ pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl F
         run.shelves.iter().map(|shelf| stored_in(run, &shelf.borrow().wholes)).collect();
     match run.rules.dedup {
         false => stored.iter().for_each(&mut add),
-        // What one has refused comes to it again, and to the others only if they have refused it too.
-        true => add(&in_all(&stored)),
+        // What one has refused comes to it again, to the others only if they have refused it too, and to no subscriber.
+        true => {
+            let taken = |(wholes, shelf): (&Wholes, &Rc<RefCell<Shelf>>)| {
+                let taken = |(whole, times): (&Whole, &usize)| {
+                    let refused = refused_by(run, &shelf.borrow().wholes, whole);
+                    (whole.clone(), times.saturating_sub(refused).max(1))
+                };
+                wholes.iter().map(taken).collect()
+            };
+            add(&in_all(&stored.iter().zip(&run.shelves).map(taken).collect::<Vec<Wholes>>()));
+        }
     }
     for (whole, &times) in &known.all {
         whole.iter().for_each(|&part| *known.within.entry(part).or_default() += times);
