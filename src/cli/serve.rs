@@ -17,7 +17,7 @@ use super::{Exit, Failure, Size, dependent_options, http_sink, layouts, print, s
 use crate::admin::{self, Admin};
 use crate::core::limits::RESERVED_FILES;
 use crate::core::ranges::CONNECTIONS_MOST;
-use crate::core::units::rounded;
+use crate::core::units::{many, rounded};
 use crate::gateway::{Config, Listener};
 use crate::gateway::{Control, Gateway};
 use crate::sinks::http::HttpSink;
@@ -67,7 +67,19 @@ impl Serve {
     /// Runs until a signal ends it.
     pub fn run(self, journal: Journal) -> Result<Exit, Failure> {
         let settings = match &self.config {
-            Some(path) => self.settings.or(Settings::from_file(path)?),
+            Some(path) => {
+                let file = Settings::from_file(path)?;
+                if self.settings.listen_layout.is_some()
+                    && let Some(listeners) = &file.listen_layout
+                {
+                    log::warn!(
+                        "--listen-layout replaces {} of {}: give all of them in one place",
+                        many(listeners.len() as u64, "listener"),
+                        path.display()
+                    );
+                }
+                self.settings.or(file)
+            }
             None => self.settings,
         };
         dependent_options::check(&settings)?;

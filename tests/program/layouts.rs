@@ -136,6 +136,12 @@ fn listeners_are_given_by_options_and_in_the_file() {
     let line = process.says("(layout own) sent what is no frame");
     assert!(line.contains("it begins with 00 00 \"\\x00\\x00\""), "{line}");
     process.signal("TERM");
+    // Those of the command line are all.
+    let mut command = serve();
+    command.arg("--config").arg(&config).args(["--listen-layout", "own=127.0.0.1:0"]);
+    let process = Process::start(&mut command);
+    process.says("--listen-layout replaces 2 listeners of");
+    process.signal("TERM");
 }
 
 #[test]
