@@ -265,7 +265,7 @@ fn raw_fields<'a>(
 
 /// Whether a name is another one with a slip or two, and not a short word of its own.
 fn is_slip(name: &str, meant: &str) -> bool {
-    strsim::osa_distance(name, meant) <= (name.len() / 2).min(2)
+    strsim::osa_distance(name, meant) <= (name.len().saturating_sub(1) / 2).min(2)
 }
 
 impl Names<'_> {

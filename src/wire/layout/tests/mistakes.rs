@@ -164,6 +164,7 @@ fn each_mistake_of_a_shape_is_named() {
         // Keys that were meant.
         ("chekc = { is = \"md5\" }", "a, chekc: unknown key chekc: did you mean check?"),
         ("topci = \"x.y\"", "a, topci: unknown key topci: did you mean topic?"),
+        ("kind = 2", "a, kind: kind is a number: a field is text, as in kind = \"u16 @ 2\""),
         ("publish = \"no\"", "a, publish: it is text: write true or false"),
         ("on-malformed = \"skip\"", "a, on-malformed: it is neither \"close\" nor \"scan\""),
         (
