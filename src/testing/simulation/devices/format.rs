@@ -4,37 +4,51 @@ use std::sync::Arc;
 
 use crate::wire::layout::{Boundary, Format, Layout, Parsed, Progress, Verdict};
 
-/// A login that is kept, a frame that is answered, one that is not, a ping.
+/// A declaration: a login that is kept, a frame that is answered, one that is not, a ping; each with a number of so many
+/// bytes, and under topics that begin so.
 #[cfg(feature = "layouts")]
-const LAYOUT: &str = r#"
+pub(in super::super) fn declared(topic: &str, number: usize, scans: bool) -> Arc<Layout> {
+    let text = format!(
+        r#"
 [layout.devices]
-topic = "a.{who}"
-key = "{number}"
-number = "u64 @ 3"
-check = { is = "xor-8", over = "0..-1", at = "u8 @ -1" }
+on-malformed = "{}"
+topic = "{topic}.{{who}}"
+key = "{{number}}"
+number = "u{} @ 3"
+check = {{ is = "xor-8", over = "0..-1", at = "u8 @ -1" }}
 [[layout.devices.shape]]
 start = "A1"
-size = 14
-who = "u16 @ 11"
+size = {}
+who = "u16 @ {}"
 keep = ["who"]
 publish = false
-reply = "A1 {number}"
-refuse = "EE {number}"
+reply = "A1 {{number}}"
+refuse = "EE {{number}}"
 [[layout.devices.shape]]
 start = "B2"
 length = "u16 @ 1"
 counts = "3.."
-reply = "B2 {number}"
-refuse = "EE {number}"
+reply = "B2 {{number}}"
+refuse = "EE {{number}}"
 [[layout.devices.shape]]
 start = "C3"
 length = "u16 @ 1"
 counts = "3.."
 [[layout.devices.shape]]
 start = "D4D4"
-size = 12
+size = {}
 publish = false
-"#;
+"#,
+        if scans { "scan" } else { "close" },
+        8 * number,
+        6 + number,
+        3 + number,
+        4 + number,
+    );
+    let (layouts, _) =
+        crate::wire::layout::Layouts::parse(&text, "devices").unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    layouts.get("devices").expect("it is declared").clone()
+}
 
 /// Where a frame has its number.
 const NUMBER: std::ops::Range<usize> = 3..11;
@@ -43,13 +57,7 @@ const NUMBER: std::ops::Range<usize> = 3..11;
 pub(super) fn layout(scans: bool, in_code: bool) -> Arc<Layout> {
     #[cfg(feature = "layouts")]
     if !in_code {
-        let text = match scans {
-            true => LAYOUT.replace("topic =", "on-malformed = \"scan\"\ntopic ="),
-            false => LAYOUT.into(),
-        };
-        let (layouts, _) =
-            crate::wire::layout::Layouts::parse(&text, "devices").unwrap_or_else(|wrong| panic!("{wrong:?}"));
-        return layouts.get("devices").expect("it is declared").clone();
+        return declared("a", NUMBER.len(), scans);
     }
     let _ = in_code;
     Layout::of(InCode { scans })

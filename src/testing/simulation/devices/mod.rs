@@ -1,7 +1,7 @@
 //! Devices of a listener with a layout, in worlds of native peers: in one seed of four, with chance of their own, so that
 //! the native part of a world is what it is without them.
 
-mod format;
+pub(super) mod format;
 mod oracle;
 
 use std::cell::RefCell;

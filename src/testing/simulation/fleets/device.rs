@@ -2,52 +2,17 @@
 
 use std::sync::Arc;
 
+use super::super::devices::format::declared;
 use super::super::dice::Dice;
 use super::FleetRules;
 use crate::runtime::handler::Answer;
-use crate::wire::layout::{Layout, Layouts};
-
-/// A login that is kept, a frame that is answered, one that is not, a ping.
-const LAYOUT: &str = r#"
-[layout.fleet]
-topic = "dev.{who}"
-key = "{number}"
-number = "u32 @ 3"
-check = { is = "xor-8", over = "0..-1", at = "u8 @ -1" }
-[[layout.fleet.shape]]
-start = "A1"
-size = 10
-who = "u16 @ 7"
-keep = ["who"]
-publish = false
-reply = "A1 {number}"
-refuse = "EE {number}"
-[[layout.fleet.shape]]
-start = "B2"
-length = "u16 @ 1"
-counts = "3.."
-reply = "B2 {number}"
-refuse = "EE {number}"
-[[layout.fleet.shape]]
-start = "C3"
-length = "u16 @ 1"
-counts = "3.."
-[[layout.fleet.shape]]
-start = "D4D4"
-size = 8
-publish = false
-"#;
+use crate::wire::layout::Layout;
 
 /// Bytes of an answer.
 pub(super) const ANSWER: usize = 5;
 
 pub(super) fn layout(scans: bool) -> Arc<Layout> {
-    let text = match scans {
-        true => LAYOUT.replace("topic =", "on-malformed = \"scan\"\ntopic ="),
-        false => LAYOUT.into(),
-    };
-    let (layouts, _) = Layouts::parse(&text, "fleet").unwrap_or_else(|wrong| panic!("{wrong:?}"));
-    layouts.get("fleet").expect("it is declared").clone()
+    declared("dev", 4, scans)
 }
 
 /// What must become of a frame.
