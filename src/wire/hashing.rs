@@ -61,7 +61,7 @@ fn of(width: Width) -> Result<Hashing, &'static str> {
         Width::Pairs => {
             Pairs::detect().map(Hashing::Pairs).ok_or("this processor has no instructions for SHA-256")
         }
-        // As many as take the time of one pair of blocks each, where sixteen lanes are as fast as they can be.
+        // What is forced is not measured: a step of all lanes is taken to last as long as ten messages by pairs.
         Width::Lanes16 => {
             Sixteen::detect(LANES / 2 + 2).map(Hashing::Sixteen).ok_or("this processor has no AVX-512")
         }
