@@ -10,11 +10,15 @@
 //! ```
 //!
 //! A connection's calls go in the order in which they arrived; of the connections that have calls waiting,
-//! each goes once before any goes again. What arrives when as many wait as may is left beyond the bound:
-//! its connection is not read until it has been let in.
+//! each goes once before any goes again. One that has had none since all others had their turn goes before them, so that
+//! who calls seldom does not wait behind those who always call (as sparse flows do in FQ-CoDel, RFC 8290, 4.2). What arrives when as many wait as may is left beyond the bound:
+//! its connection is not read until it has been let in. What waits of a connection that may not be called
+//! takes nobody's room: it goes back beyond the bound, and is let in once more in its turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::str::FromStr;
+
+use crate::core::limits::FRESH_TURNS;
 
 /// What happens to a frame that finds as many waiting for a handler as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +52,9 @@ impl FromStr for Overflow {
 /// The calls of all connections.
 ///
 /// Invariants: `in_flight ≤ in_flight_max` and `waiting ≤ waiting_max + free` whenever a call is let in,
-/// where `free` are the calls that could begin at once; a connection is in the ring if it has calls
-/// waiting and is not set aside, and beyond if it has calls there.
+/// where `free` are the calls that could begin at once; a connection is in the ring or before it if it has calls
+/// waiting, or had some until its turn comes. One that is set aside has none waiting, and some beyond; another is in the
+/// line of those beyond if it has calls there.
 #[derive(Debug)]
 pub struct Calls {
     in_flight_max: usize,
@@ -60,8 +65,12 @@ pub struct Calls {
     callers: HashMap<u64, Caller>,
     /// Numbers the connections.
     count: u64,
-    /// Connections with calls that wait, the next first.
+    /// Connections with calls that wait, the next first, and those that had some at their last turn.
     ring: Queue,
+    /// Those with calls that wait that were not in the ring, the next first.
+    fresh: Queue,
+    /// How many of them went one after the other.
+    fresh_turns: usize,
     /// Connections with calls beyond the bound, the next first.
     beyond: Queue,
     /// Connections that would be read if there were room, the next first.
@@ -78,8 +87,14 @@ struct Caller {
     number: u64,
     waiting: usize,
     beyond: usize,
-    /// It is not called, for a reason of its own.
+    /// It is not called, for a reason of its own: all its calls are beyond, and none is let in.
     aside: bool,
+    /// It stands in the line of those beyond.
+    in_line: bool,
+    /// It stands in the ring.
+    in_ring: bool,
+    /// It stands before the ring.
+    is_fresh: bool,
     reader: bool,
     /// It is to be woken.
     let_in: bool,
@@ -110,6 +125,13 @@ impl Queue {
         }
     }
 
+    /// Adds a connection to the line of those beyond, unless it stands there already.
+    fn line_up(&mut self, conn: u64, caller: &mut Caller) {
+        if !std::mem::replace(&mut caller.in_line, true) {
+            self.push(conn, caller);
+        }
+    }
+
     fn pop(&mut self, callers: &HashMap<u64, Caller>) -> Option<u64> {
         while let Some(entry) = self.entries.pop_front() {
             #[cfg(test)]
@@ -134,7 +156,6 @@ impl Queue {
         }
     }
 
-    #[cfg(any(test, feature = "check"))]
     fn is_empty(&self) -> bool {
         self.entries.len() == self.forgotten
     }
@@ -157,6 +178,8 @@ impl Calls {
             callers: HashMap::new(),
             count: 0,
             ring: Queue::default(),
+            fresh: Queue::default(),
+            fresh_turns: 0,
             beyond: Queue::default(),
             readers: Queue::default(),
             let_in: Queue::default(),
@@ -192,10 +215,19 @@ impl Calls {
     /// `n` calls of a connection arrive, in order. Returns how many of them are let in: none while earlier
     /// ones are beyond the bound. The rest is refused, or [left beyond](Self::leave_beyond).
     pub fn arrive(&mut self, conn: u64, n: usize) -> usize {
-        let behind = self.callers.get(&conn).is_some_and(|caller| caller.beyond > 0);
-        let n = if behind { 0 } else { n.min(self.room()) };
-        self.admit(conn, n);
-        n
+        let room = self.room();
+        match self.callers.get_mut(&conn) {
+            // They wait where its others do: as many of them are not refused as there is room for.
+            Some(caller) if caller.aside => {
+                caller.beyond += n.min(room);
+                n.min(room)
+            }
+            Some(caller) if caller.beyond > 0 => 0,
+            _ => {
+                self.admit(conn, n.min(room));
+                n.min(room)
+            }
+        }
     }
 
     /// `n` calls, which just arrived and were not let in, wait until they are.
@@ -204,10 +236,10 @@ impl Calls {
             return;
         }
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if caller.beyond == 0 {
-            self.beyond.push(conn, caller);
-        }
         caller.beyond += n;
+        if !caller.aside {
+            self.beyond.line_up(conn, caller);
+        }
     }
 
     /// Whether the connection has calls beyond the bound.
@@ -220,19 +252,20 @@ impl Calls {
         self.callers.get(&conn).is_none_or(|caller| caller.waiting == 0 && caller.beyond == 0)
     }
 
-    /// A connection would be read if there were room, or if none of its calls waited.
+    /// A connection would be read if there were room, or if none of its calls waited. One that is set aside is woken when
+    /// its calls were let in.
     pub fn wait_to_read(&mut self, conn: u64) {
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if !caller.reader {
+        if !caller.reader && !caller.aside {
             caller.reader = true;
             self.readers.push(conn, caller);
         }
     }
 
     /// Names the connections that may be read again: all of whose calls were let in, or have begun, and of those that
-    /// wait for room as many as there is room for. One that `go` says no of, since it is not to be read any more, takes none.
+    /// wait for room as many as there is room for beside `coming` calls. One that `go` says no of, since it is not to be read any more, takes none.
     /// One that was [forgotten](Self::forget) is never named.
-    pub fn wake(&mut self, mut go: impl FnMut(u64) -> bool) {
+    pub fn wake(&mut self, coming: usize, mut go: impl FnMut(u64) -> bool) {
         while let Some(conn) = self.let_in.pop(&self.callers) {
             if let Some(caller) = self.callers.get_mut(&conn) {
                 caller.let_in = false;
@@ -240,14 +273,15 @@ impl Calls {
             self.tidy(conn);
             go(conn);
         }
-        let mut room = self.room();
+        let mut room = self.room().saturating_sub(coming);
         while room > 0 {
             let Some(conn) = self.readers.pop(&self.callers) else { break };
-            if let Some(caller) = self.callers.get_mut(&conn) {
-                caller.reader = false;
+            let caller = self.callers.get_mut(&conn).expect("whoever waits has an entry");
+            caller.reader = false;
+            if !caller.aside {
+                self.tidy(conn);
+                room -= usize::from(go(conn));
             }
-            self.tidy(conn);
-            room -= usize::from(go(conn));
         }
     }
 
@@ -257,33 +291,54 @@ impl Calls {
         if !self.open || self.in_flight >= self.in_flight_max {
             return None;
         }
-        while let Some(conn) = self.ring.pop(&self.callers) {
-            let caller = self.callers.get_mut(&conn).expect("a connection in the ring has calls");
+        while let Some(conn) = self.next_turn() {
+            let caller = self.callers.get_mut(&conn).expect("a connection in the ring has an entry");
+            if caller.waiting == 0 {
+                self.tidy(conn);
+                continue;
+            }
             if !ready(conn) {
                 caller.aside = true;
+                self.waiting -= caller.waiting;
+                caller.beyond += std::mem::take(&mut caller.waiting);
+                self.let_in_beyond();
                 continue;
             }
             caller.waiting -= 1;
-            if caller.waiting > 0 {
-                self.ring.push(conn, caller);
-            } else if caller.reader && caller.beyond == 0 {
+            // Also with its last call: until its next turn it is not fresh.
+            caller.in_ring = true;
+            self.ring.push(conn, caller);
+            if caller.waiting == 0 && caller.reader && caller.beyond == 0 {
                 self.let_in.push_once(conn, caller);
             }
             self.waiting -= 1;
             self.in_flight += 1;
-            self.tidy(conn);
             return Some(conn);
         }
         None
     }
 
+    /// Whose turn it is: of the fresh ones, and of the others at least now and then.
+    fn next_turn(&mut self) -> Option<u64> {
+        let mut fresh = None;
+        if self.fresh_turns < FRESH_TURNS || self.ring.is_empty() {
+            fresh = self.fresh.pop(&self.callers);
+        }
+        self.fresh_turns = if fresh.is_some() { self.fresh_turns + 1 } else { 0 };
+        let conn =
+            fresh.or_else(|| self.ring.pop(&self.callers)).or_else(|| self.fresh.pop(&self.callers))?;
+        let caller = self.callers.get_mut(&conn)?;
+        (caller.is_fresh, caller.in_ring) = (false, false);
+        Some(conn)
+    }
+
     /// A connection that was set aside is ready again; of another nothing changes.
     pub fn resume(&mut self, conn: u64) {
         let Some(caller) = self.callers.get_mut(&conn) else { return };
-        if std::mem::take(&mut caller.aside) && caller.waiting > 0 {
-            self.ring.push(conn, caller);
+        if std::mem::take(&mut caller.aside) {
+            self.beyond.line_up(conn, caller);
+            self.let_in_beyond();
         }
-        self.tidy(conn);
     }
 
     /// A call is done.
@@ -301,10 +356,13 @@ impl Calls {
     pub fn forget(&mut self, conn: u64) {
         let Some(caller) = self.callers.remove(&conn) else { return };
         self.waiting -= caller.waiting;
-        if caller.waiting > 0 && !caller.aside {
+        if caller.in_ring {
             self.ring.forget_one(&self.callers);
         }
-        if caller.beyond > 0 {
+        if caller.is_fresh {
+            self.fresh.forget_one(&self.callers);
+        }
+        if caller.in_line {
             self.beyond.forget_one(&self.callers);
         }
         if caller.reader {
@@ -339,8 +397,8 @@ impl Calls {
             return;
         }
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if caller.waiting == 0 && !caller.aside {
-            self.ring.push(conn, caller);
+        if !caller.in_ring && !std::mem::replace(&mut caller.is_fresh, true) {
+            self.fresh.push(conn, caller);
         }
         caller.waiting += n;
         self.waiting += n;
@@ -352,9 +410,13 @@ impl Calls {
             && let Some(conn) = self.beyond.pop(&self.callers)
         {
             let caller = self.callers.get_mut(&conn).expect("a connection that is beyond has calls");
+            caller.in_line = false;
+            if caller.aside {
+                continue;
+            }
             caller.beyond -= 1;
             if caller.beyond > 0 {
-                self.beyond.push(conn, caller);
+                self.beyond.line_up(conn, caller);
             } else {
                 self.let_in.push_once(conn, caller);
             }
@@ -363,18 +425,21 @@ impl Calls {
     }
 
     fn tidy(&mut self, conn: u64) {
-        let caller = self.callers.get(&conn);
-        if let Some(Caller { waiting: 0, beyond: 0, aside: false, reader: false, let_in: false, .. }) = caller
-        {
+        let is_over = |caller: &Caller| {
+            caller.waiting + caller.beyond == 0
+                && !(caller.aside || caller.reader || caller.let_in || caller.in_ring || caller.is_fresh)
+        };
+        if self.callers.get(&conn).is_some_and(is_over) {
             self.callers.remove(&conn);
         }
     }
 
-    /// Whether nothing is counted for anyone.
+    /// Whether nothing is counted for anyone, but that some had their turn.
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
-        let queues = [&self.ring, &self.beyond, &self.readers, &self.let_in];
-        self.in_flight == 0 && self.callers.is_empty() && queues.iter().all(|queue| queue.is_empty())
+        let queues = [&self.fresh, &self.beyond, &self.readers, &self.let_in];
+        let rests = |caller: &Caller| caller.in_ring && caller.waiting + caller.beyond == 0;
+        self.in_flight == 0 && self.callers.values().all(rests) && queues.iter().all(|queue| queue.is_empty())
     }
 }
 
@@ -387,213 +452,4 @@ fn caller_of<'a>(callers: &'a mut HashMap<u64, Caller>, count: &mut u64, conn: u
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(in_flight_max: usize, waiting_max: usize) -> Calls {
-        let mut calls = Calls::new(in_flight_max, waiting_max);
-        calls.set_open(true);
-        calls
-    }
-
-    fn begin_all(calls: &mut Calls) -> Vec<u64> {
-        std::iter::from_fn(|| calls.begin(|_| true)).collect()
-    }
-
-    fn wake_all(calls: &mut Calls) -> Vec<u64> {
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            true
-        });
-        woken
-    }
-
-    #[test]
-    fn exactly_as_many_as_may_are_let_in() {
-        let mut calls = open(2, 3);
-        assert_eq!(calls.arrive(1, 10), 5, "two that begin at once, three that wait");
-        assert_eq!(begin_all(&mut calls), [1, 1]);
-        assert_eq!((calls.in_flight(), calls.waiting(), calls.room()), (2, 3, 0));
-        assert_eq!(calls.arrive(2, 1), 0);
-        calls.done();
-        assert_eq!((calls.room(), calls.arrive(2, 4)), (1, 1));
-        let mut shut = Calls::new(2, 3);
-        assert_eq!(shut.arrive(1, 10), 3, "none begins");
-    }
-
-    #[test]
-    fn each_connection_goes_once_before_any_goes_again() {
-        let mut calls = open(100, 100);
-        for (conn, n) in [(1, 4), (2, 1), (3, 2)] {
-            assert_eq!(calls.arrive(conn, n), n);
-        }
-        assert_eq!(begin_all(&mut calls), [1, 2, 3, 1, 3, 1, 1]);
-        assert!(calls.callers.is_empty());
-    }
-
-    #[test]
-    fn what_is_beyond_is_let_in_one_of_each_in_turn() {
-        let mut calls = open(1, 1);
-        assert_eq!(calls.arrive(1, 9), 2);
-        calls.leave_beyond(1, 2);
-        calls.leave_beyond(2, 1);
-        assert!(calls.is_beyond(1) && calls.is_beyond(2));
-        assert_eq!(begin_all(&mut calls), [1]);
-        for expected in [&[][..], &[2], &[1]] {
-            calls.done();
-            assert_eq!(wake_all(&mut calls), expected);
-            assert_eq!(begin_all(&mut calls).len(), 1);
-        }
-        assert!(!calls.is_beyond(1) && !calls.is_beyond(2));
-    }
-
-    #[test]
-    fn as_many_readers_are_woken_as_there_is_room_for() {
-        let mut calls = open(1, 0);
-        assert_eq!((calls.arrive(9, 1), begin_all(&mut calls)), (1, vec![9]));
-        for conn in [1, 2, 1, 3] {
-            calls.wait_to_read(conn);
-        }
-        assert!(wake_all(&mut calls).is_empty());
-        calls.done();
-        assert_eq!(wake_all(&mut calls), [1]);
-        calls.set_in_flight_max(9);
-        assert_eq!(wake_all(&mut calls), [2, 3]);
-    }
-
-    #[test]
-    fn a_reader_is_woken_when_the_last_of_its_calls_begins() {
-        let mut calls = open(1, 1);
-        assert_eq!((calls.arrive(1, 2), calls.arrive(2, 5)), (2, 0));
-        calls.leave_beyond(2, 5);
-        assert_eq!(begin_all(&mut calls), [1]);
-        calls.wait_to_read(1);
-        for expected in [&[][..], &[1]] {
-            let woken = wake_all(&mut calls);
-            assert_eq!((&*woken, calls.room()), (expected, 0), "others have filled the queue");
-            assert_eq!(calls.has_none_waiting(1), !expected.is_empty());
-            calls.done();
-            assert_eq!(begin_all(&mut calls).len(), 1);
-        }
-        assert!(!calls.has_none_waiting(2));
-    }
-
-    #[test]
-    fn whoever_is_not_ready_is_passed_over() {
-        let mut calls = open(10, 10);
-        calls.arrive(1, 2);
-        calls.arrive(2, 2);
-        assert_eq!(calls.begin(|conn| conn != 1), Some(2));
-        assert_eq!(calls.begin(|_| true), Some(2), "the first is still aside");
-        assert_eq!(calls.begin(|_| true), None);
-        calls.arrive(1, 1);
-        assert_eq!(calls.begin(|_| true), None);
-        calls.resume(1);
-        assert_eq!(begin_all(&mut calls), [1, 1, 1]);
-    }
-
-    #[test]
-    fn limits_change_while_it_runs() {
-        let mut calls = open(4, 10);
-        calls.arrive(1, 14);
-        assert_eq!(begin_all(&mut calls).len(), 4);
-        calls.set_in_flight_max(2);
-        for left in [3, 2, 1] {
-            assert_eq!(calls.begin(|_| true), None);
-            calls.done();
-            assert_eq!(calls.in_flight(), left);
-        }
-        assert_eq!(begin_all(&mut calls).len(), 1);
-        calls.set_in_flight_max(6);
-        assert_eq!(begin_all(&mut calls).len(), 4);
-        calls.set_waiting_max(0);
-        assert_eq!((calls.waiting(), calls.room()), (5, 0), "nobody is put out");
-        calls.set_open(false);
-        calls.done();
-        assert_eq!(calls.begin(|_| true), None);
-    }
-
-    #[test]
-    fn however_many_connections_end_together_each_costs_a_constant_time() {
-        const CONNS: u64 = 10_000;
-        let mut calls = open(0, CONNS as usize);
-        for conn in 0..CONNS {
-            assert_eq!(calls.arrive(conn, 1), 1);
-            calls.wait_to_read(conn);
-        }
-        for conn in 0..CONNS {
-            calls.leave_beyond(conn, 1);
-        }
-        // From the back, so that none that is forgotten is first in a queue.
-        for conn in (0..CONNS).rev() {
-            calls.set_waiting_max(0);
-            calls.forget(conn);
-            let left = conn as usize;
-            for queue in [&calls.ring, &calls.beyond, &calls.readers, &calls.let_in] {
-                assert!(queue.entries.len() <= 2 * left + 1, "{} for {left}", queue.entries.len());
-                assert!(queue.looks <= 3 * CONNS as usize, "{} looks", queue.looks);
-            }
-        }
-        assert!(calls.is_empty());
-    }
-
-    #[test]
-    fn one_that_is_not_to_be_read_any_more_takes_nobodys_room() {
-        let mut calls = open(1, 0);
-        assert_eq!(calls.arrive(1, 1), 1);
-        assert_eq!(calls.begin(|_| true), Some(1));
-        calls.wait_to_read(2);
-        calls.wait_to_read(3);
-        calls.done();
-        let mut woken = Vec::new();
-        calls.wake(|conn| {
-            woken.push(conn);
-            conn != 2
-        });
-        assert_eq!(woken, [2, 3]);
-    }
-
-    #[test]
-    fn one_that_is_forgotten_is_not_woken() {
-        let mut calls = open(1, 1);
-        assert_eq!(calls.arrive(1, 2), 2);
-        [2, 3].into_iter().for_each(|conn| calls.leave_beyond(conn, 1));
-        assert_eq!(calls.begin(|_| true), Some(1));
-        // What the first leaves is let in, and the second of these leaves before anybody is told.
-        calls.forget(1);
-        calls.set_waiting_max(9);
-        calls.forget(2);
-        assert_eq!(wake_all(&mut calls), [3]);
-        calls.forget(3);
-        calls.done();
-        assert!(calls.is_empty());
-    }
-
-    #[test]
-    fn one_that_is_forgotten_and_comes_again_has_one_turn() {
-        let mut calls = open(9, 9);
-        for conn in [1, 2, 3] {
-            calls.arrive(conn, 1);
-        }
-        calls.forget(1);
-        calls.arrive(1, 1);
-        assert_eq!(begin_all(&mut calls), [2, 3, 1]);
-    }
-
-    #[test]
-    fn a_connection_that_ends_takes_its_calls_with_it() {
-        let mut calls = open(1, 2);
-        calls.arrive(1, 3);
-        calls.leave_beyond(1, 5);
-        calls.leave_beyond(2, 1);
-        assert_eq!(begin_all(&mut calls), [1]);
-        calls.forget(1);
-        assert_eq!((calls.in_flight(), calls.waiting()), (1, 1), "the one beyond was let in");
-        calls.done();
-        assert_eq!(begin_all(&mut calls), [2]);
-        calls.done();
-        calls.wake(|conn| conn == 2);
-        assert!(calls.is_empty());
-    }
-}
+mod tests;

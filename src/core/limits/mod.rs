@@ -171,6 +171,10 @@ pub const ANSWER_SHARE: usize = 4;
 /// Beside one largest frame, the least memory for answers: one read of a handler.
 pub const ANSWER_MIN: usize = 3 * READ_MAX + 4 * BUFFER_OVERHEAD + CALL;
 
+/// 8 connections that call seldom are called one after the other, then one of those that always call: so nobody waits for
+/// ever, however many come and go.
+pub const FRESH_TURNS: usize = bound(8, 3);
+
 /// 1 KiB charged for each call: its entry, the header and digest that it is sent with, the places in its
 /// connection's order of it and of what follows it, and what its replies take beside their bytes.
 pub const CALL: usize = 1024;

@@ -17,16 +17,20 @@ pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
 /// 128 segments with open files, two each; further ones are opened when they are written to.
 pub const STORE_FILES: usize = bound(128, 3);
 
+/// 32 files and folders synced at once, a thread each: a round with more of them takes some commits of the file system's
+/// journal instead of one, and threads cost less than that.
+pub const STORE_SYNCS: usize = 32;
+
 /// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
 pub const STORE_OPEN: usize = bound(65_536, 5);
 
-/// 8 topics that are new in a round: each takes two syncs before anything of it is stored, where a known one takes one
-/// a round. Connections with further ones wait for the next round, with all that is behind those, and the others go on.
-pub const STORE_NEW_TOPICS: usize = bound(8, 2);
+/// 32 topics that are new in a round: each takes a folder, two files and a second sync before anything of it is stored.
+/// Connections with further ones wait for the next round, with all that is behind those, and the others go on.
+pub const STORE_NEW_TOPICS: usize = bound(32, 2);
 
-/// 8 segments that get their final names, two syncs each, before what waits is stored: as many as a round may begin for
+/// 32 segments that get their final names, two syncs each, before what waits is stored: as many as a round may begin for
 /// new topics.
-pub const STORE_END_TURN: usize = bound(8, 2);
+pub const STORE_END_TURN: usize = bound(32, 2);
 
 /// 32 segments that are removed before what waits is stored.
 pub const STORE_CLOSE_TURN: usize = bound(32, 2);

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Instant;
 
+use crate::core::limits::{FRAME_MIN, READ_MIN};
 use crate::gateway::CloseReason;
 use crate::gateway::config::{Config, SlowPolicy};
 use crate::gateway::dialect::Dialect;
@@ -130,6 +131,14 @@ impl<S> Conn<S> {
             armed: None,
             linger_until: moment,
         }
+    }
+
+    /// Whether what it has sent and is not over is little: one small read at most.
+    pub fn holds_little(&self) -> bool {
+        let staged = self.order.stage.as_ref().map_or(0, |stage| stage.frames);
+        let frames = u64::from(self.order.frames_in_flight) + staged;
+        let frame_len = u64::from(self.reading.frame_len).max(FRAME_MIN as u64);
+        frames * frame_len <= READ_MIN as u64
     }
 
     /// Lets go of a frame that will never be whole. How many bytes of it came.

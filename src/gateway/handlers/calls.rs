@@ -19,8 +19,9 @@ use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Draft, Header, Scheme, Status};
 
 impl<N: Net> Handlers<N> {
-    /// Begins as many calls as may be at once; those that are tried alone first.
-    pub fn call_next<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, open: bool) {
+    /// Begins as many calls as may be at once; those that are tried alone first. Then connections are read again for which
+    /// there is room beside the frames that are in flight.
+    pub fn call_next<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, open: bool, in_flight: usize) {
         if !self.answers() {
             return;
         }
@@ -52,7 +53,7 @@ impl<N: Net> Handlers<N> {
             self.begin_call(to, ConnId::from_key(key), slot);
         }
         let mut woken = Vec::new();
-        self.queue.wake(|key| {
+        self.queue.wake(in_flight, |key| {
             let id = ConnId::from_key(key);
             woken.push(id);
             // One that ends, or of which nothing is left to read, would not use the room that another waits for.

@@ -26,8 +26,8 @@ use with_workers::WithWorkers;
 use crate::core::call_queue::Calls;
 use crate::core::memory::{Charge, Waiting};
 use crate::gateway::acks::sink_set::SinkSet;
-use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
+use crate::gateway::conn::{Conn, ConnId};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::{CallsUse, Depth};
@@ -226,11 +226,14 @@ impl<N: Net> Handlers<N> {
         self.function.is_some() || self.processes.has_program()
     }
 
-    /// Whether a connection may be read: whatever it sends could wait, or be refused. One that has nothing waiting is
-    /// read though others have filled the queue: its calls are let in in turn with theirs, and not after all of theirs.
-    pub fn may_read(&self, id: ConnId) -> bool {
-        let room = self.overflow == Overflow::Reject || self.queue.room() > 0;
-        !self.queue.is_beyond(id.key()) && (room || self.queue.has_none_waiting(id.key()))
+    /// Whether a connection may be read: whatever it sends could wait, or be refused, beside the frames of all connections
+    /// that are in flight already. One that has nothing waiting, nor in flight, is read though others have filled the
+    /// queue: its calls are let in in turn with theirs, and not after all of theirs.
+    pub fn may_read<S>(&self, conn: &Conn<S>, in_flight: usize) -> bool {
+        let key = conn.id.key();
+        let has_room = self.overflow == Overflow::Reject || self.queue.room() > in_flight;
+        let has_none = || conn.order.window.is_empty() && self.queue.has_none_waiting(key);
+        !self.queue.is_beyond(key) && (has_room || has_none())
     }
 
     /// Forgets every call: their connections are gone.

@@ -205,8 +205,8 @@ impl<N: Net> Handlers<N> {
     }
 
     /// A connection could not be read. If that was for want of room for its calls, it waits for that.
-    pub fn wait_for_calls<S>(&mut self, conns: &Conns<S>, id: ConnId) {
-        if self.answers() && !self.may_read(id) && conns[id].state == State::Open {
+    pub fn wait_for_calls<S>(&mut self, conns: &Conns<S>, id: ConnId, in_flight: usize) {
+        if self.answers() && !self.may_read(&conns[id], in_flight) && conns[id].state == State::Open {
             self.queue.wait_to_read(id.key());
         }
     }

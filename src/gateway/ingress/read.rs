@@ -146,10 +146,9 @@ impl Ingress {
             ctx.timing.verified(ctx.now, ctx.now);
             return Some(verified);
         }
-        order.frames_in_flight += frames;
         order.bytes_in_flight += batch.len() as u32;
+        self.begin(order, frames);
         let number = order.window.begin();
-        self.in_flight += 1;
         let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
         ctx.submit(Job { ticket, work: Work::Batch(batch) });
         None
@@ -158,13 +157,12 @@ impl Ingress {
     /// What follows in the stream is no frame: its end takes its turn behind what came before it.
     pub fn end_with<N: Net, P>(&mut self, conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>, fault: Fault) {
         ctx.count_read(conn.listener, 1);
-        conn.order.frames_in_flight += 1;
+        self.begin(&mut conn.order, 1);
         if conn.state == State::Open {
             conn.state = State::Draining;
         }
         let seq = conn.order.window.begin();
         conn.order.window.insert(seq, Item::Fault(fault));
-        self.in_flight += 1;
     }
 
     /// Throws away what still comes on a connection that is closing.

@@ -88,8 +88,7 @@ impl Ingress {
             large.received_at = ctx.now;
             ctx.timing.batch(1, large.total());
             conn.traffic.frames_read += 1;
-            conn.order.frames_in_flight += 1;
-            self.in_flight += 1;
+            self.begin(&mut conn.order, 1);
             ctx.count_read(conn.listener, 1);
         }
         Ok(ReadOutcome::Piece(large.number))

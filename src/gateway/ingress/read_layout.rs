@@ -189,13 +189,12 @@ impl Ingress {
             return Some(converted);
         }
         dialect.is_keeping = run.keeps();
-        order.frames_in_flight += frames;
         // A large one has memory of its own.
         if bytes <= READ_MAX {
             order.bytes_in_flight += bytes as u32;
         }
+        self.begin(order, frames);
         let number = order.window.begin();
-        self.in_flight += 1;
         let ticket = Ticket { conn: conn.id.key(), number, since: ctx.now };
         let memory = ctx.memory.clone();
         let work = match run.is_large() {

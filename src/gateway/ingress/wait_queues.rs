@@ -13,8 +13,10 @@ pub enum WaitQueue {
     /// Room in the queues to the workers. It is a queue of its own: a connection in it may hold the memory that
     /// others wait for, and need none to go on.
     Workers,
-    /// Memory for small frames.
-    Small,
+    /// Memory for small frames, of a connection that holds little of it.
+    Light,
+    /// Memory for small frames, of one that holds more.
+    Heavy,
     /// Memory for a large frame.
     Large,
 }
@@ -23,7 +25,8 @@ pub enum WaitQueue {
 #[derive(Debug, Default)]
 pub struct WaitQueues {
     workers: VecDeque<ConnId>,
-    small: VecDeque<ConnId>,
+    light: VecDeque<ConnId>,
+    heavy: VecDeque<ConnId>,
     large: VecDeque<ConnId>,
     /// Since when someone waits and nobody went on.
     starved_since: Option<Instant>,
@@ -53,19 +56,23 @@ impl WaitQueues {
 
     /// How many wait for memory for small frames, and for a large one.
     pub fn lengths(&self) -> [u64; 2] {
-        [self.small.len() as u64, self.large.len() as u64]
+        [(self.light.len() + self.heavy.len()) as u64, self.large.len() as u64]
     }
 
     /// Whether the connection stands in a queue.
     #[cfg(any(test, feature = "check"))]
     pub fn contains(&self, id: ConnId) -> bool {
-        [&self.workers, &self.small, &self.large].into_iter().any(|queue| queue.contains(&id))
+        [&self.workers, &self.light, &self.heavy, &self.large].into_iter().any(|queue| queue.contains(&id))
     }
 
     /// How long the longest of them is.
     #[cfg(any(test, feature = "check"))]
     pub fn longest(&self) -> usize {
-        [&self.workers, &self.small, &self.large].into_iter().map(VecDeque::len).max().unwrap_or(0)
+        [&self.workers, &self.light, &self.heavy, &self.large]
+            .into_iter()
+            .map(VecDeque::len)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Adds a connection to a queue, unless it stands in one.
@@ -93,7 +100,8 @@ impl WaitQueues {
     pub fn len(&self, queue: WaitQueue) -> usize {
         match queue {
             WaitQueue::Workers => self.workers.len(),
-            WaitQueue::Small => self.small.len(),
+            WaitQueue::Light => self.light.len(),
+            WaitQueue::Heavy => self.heavy.len(),
             WaitQueue::Large => self.large.len(),
         }
     }
@@ -155,13 +163,15 @@ impl WaitQueues {
     fn of(&mut self, queue: WaitQueue) -> &mut VecDeque<ConnId> {
         match queue {
             WaitQueue::Workers => &mut self.workers,
-            WaitQueue::Small => &mut self.small,
+            WaitQueue::Light => &mut self.light,
+            WaitQueue::Heavy => &mut self.heavy,
             WaitQueue::Large => &mut self.large,
         }
     }
 
     fn are_empty(&self) -> bool {
-        self.workers.is_empty() && self.small.is_empty() && self.large.is_empty()
+        let queues = [&self.workers, &self.light, &self.heavy, &self.large];
+        queues.iter().all(|queue| queue.is_empty())
     }
 }
 
@@ -175,10 +185,10 @@ mod tests {
         let peer = ([127, 0, 0, 1], 1).into();
         let id = conns.insert(peer, true, start, |_| Ok::<_, ()>(())).unwrap();
         assert!(!queues.is_reclaim_due(false, start) && queues.reclaim_at().is_none());
-        for queue in [WaitQueue::Small, WaitQueue::Large] {
+        for queue in [WaitQueue::Light, WaitQueue::Large] {
             queues.join(&mut conns, id, queue, start);
         }
-        assert_eq!((queues.lengths(), queues.first(WaitQueue::Small)), ([1, 0], Some(id)), "it waits once");
+        assert_eq!((queues.lengths(), queues.first(WaitQueue::Light)), ([1, 0], Some(id)), "it waits once");
         // It went on, and waits again.
         let went_on = start + RECLAIM_AFTER;
         assert!(!queues.is_reclaim_due(true, went_on), "there was room");
@@ -190,7 +200,7 @@ mod tests {
         assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (true, Some(due)));
         queues.reclaimed(false, false, due);
         assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (false, Some(due + RECLAIM_RETRY)));
-        queues.leave_first(WaitQueue::Small);
+        queues.leave_first(WaitQueue::Light);
         assert!(!queues.is_reclaim_due(false, due + RECLAIM_AFTER) && queues.reclaim_at().is_none());
     }
 }

@@ -3,7 +3,7 @@
 //! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
 
 use crate::core::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, LARGE_BACKLOG, READ_MAX, REPLIES_UNREAD, read_need,
+    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, LARGE_BACKLOG, READ_MAX, READ_MIN, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::Gate;
@@ -31,6 +31,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// in another, unless what it needs is set aside for it.
     pub(super) fn admission(&self, conn: &Conn<N::Socket>, first_in: Option<WaitQueue>) -> Admission {
         let passes = |queue| first_in == Some(queue) || !self.wait_queues.is_waited_for(queue);
+        // Those that hold little are before all that hold more.
+        let (small, reserve) = match conn.holds_little() {
+            true => (WaitQueue::Light, 0),
+            false => (WaitQueue::Heavy, read_need(READ_MIN)),
+        };
+        let passes_small = passes(small) && (reserve == 0 || passes(WaitQueue::Light));
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Read(ReadMode::Discard),
@@ -57,7 +63,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return Admission::Blocked(PauseCause::Replies);
         }
         if self.handlers.answers() {
-            if !self.handlers.may_read(conn.id) || conn.order.is_overtaken() {
+            if !self.handlers.may_read(conn, self.ingress.frames_in_flight()) || conn.order.is_overtaken() {
                 return Admission::Blocked(PauseCause::Handlers);
             }
         } else if conn.order.is_parked() {
@@ -99,16 +105,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         let filled_max = conn.reading.fill_max();
         match begun {
-            _ if passes(WaitQueue::Small)
-                && self.ctx.memory.has_room(Share::Small, read_need(filled_max)) =>
-            {
+            _ if passes_small && self.ctx.memory.has_room(Share::Small, read_need(filled_max) + reserve) => {
                 Admission::Read(ReadMode::Small { filled_max, has_room: true })
             }
             // The frame that it began can always be finished.
             Some(begun @ (Begun::Native(_) | Begun::Foreign(_))) => {
                 Admission::Read(ReadMode::Small { filled_max: begun.len(), has_room: false })
             }
-            Some(Begun::Asking(_)) | None => Admission::Wait(WaitQueue::Small, PauseCause::Memory),
+            Some(Begun::Asking(_)) | None => Admission::Wait(small, PauseCause::Memory),
         }
     }
 }

@@ -179,7 +179,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                     self.distribution.acks.hold(id, &self.conns);
                 }
             }
-            (None, _) => self.handlers.wait_for_calls(&self.conns, id),
+            (None, _) => self.handlers.wait_for_calls(&self.conns, id, self.ingress.frames_in_flight()),
         }
         self.conns.arm(id, &self.ctx.config);
     }
@@ -237,8 +237,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn call_next(&mut self) {
         // What is with the handlers is finished in a pause, and at the end all that was accepted.
         let open = !self.pause_state.is_paused() || self.ctx.draining.is_some();
+        let in_flight = self.ingress.frames_in_flight();
         let (handlers, mut to) = self.handlers();
-        handlers.call_next(&mut to, open);
+        handlers.call_next(&mut to, open, in_flight);
     }
 
     /// The handlers, and what their frames go to.

@@ -13,12 +13,14 @@ use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 
 impl<N: Net, P: Pool> Gate<N, P> {
-    /// Lets those that wait go on, first come, first served, as far as there is room.
+    /// Lets those that wait go on, first come, first served, as far as there is room. For small frames those come first that
+    /// hold little, so that a hundred whose frames wait for a slow part do not share all memory among themselves. One of the
+    /// others is among them as soon as what it held is done.
     pub(super) fn resume_waiting(&mut self) {
         self.charge_entries();
         let mut went_on = false;
         self.wait_queues.begin();
-        for queue in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Small] {
+        for queue in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Light, WaitQueue::Heavy] {
             went_on |= self.resume_queue(queue);
         }
         // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.

@@ -44,7 +44,7 @@ mod thread;
 mod topics;
 
 pub use append::{Append, Puts};
-pub use files::{Disk, Files, Listed};
+pub use files::{Disk, Files, Listed, Unsynced};
 pub use keep::Keep;
 pub use layout::{Looks, Place, is_store, place};
 pub use lock::Lock;

@@ -35,15 +35,22 @@ pub struct Segment<T> {
     frames: u64,
     indexed: u64,
     broken: bool,
+    /// Not all that was made for it, folders and files, is known to be on the disk.
+    is_made_unsynced: bool,
+    /// All of the index is on the disk.
+    index_synced: bool,
     /// A sync of the index failed, and what it holds, once that was read.
     index_broken: bool,
     index_copy: Option<Vec<u8>>,
     renamed: bool,
 }
 
-struct Pair<T> {
-    frames: T,
-    index: T,
+/// The files of a segment.
+pub struct Pair<T> {
+    /// The frames.
+    pub frames: T,
+    /// Where they stand.
+    pub index: T,
 }
 
 /// Why something could not be stored.
@@ -84,6 +91,8 @@ impl<T> Segment<T> {
             frames,
             indexed,
             broken: true,
+            is_made_unsynced: false,
+            index_synced: false,
             index_broken: false,
             index_copy: None,
             renamed: false,
@@ -110,11 +119,6 @@ impl<T> Segment<T> {
         (self.frames, self.stored)
     }
 
-    /// Whether something failed in it.
-    pub fn is_broken(&self) -> bool {
-        self.broken
-    }
-
     /// Whether it has its final name, though perhaps not on the disk yet.
     pub fn is_renamed(&self) -> bool {
         self.renamed
@@ -130,8 +134,30 @@ impl<T> Segment<T> {
         self.files = None;
     }
 
-    /// Makes its files, and its topic's folder; whether that was not there. Nothing in it is stored before the store's
-    /// own folder is synced, once for all segments of a round.
+    /// Its files, to be synced with those of others: they are [given back](Self::give_back).
+    pub fn lend<F: Files<File = T>>(&mut self, files: &mut F) -> Result<Pair<T>, Trouble> {
+        self.open(files)?;
+        Ok(self.files.take().expect("they are open"))
+    }
+
+    /// Its files are given back.
+    pub fn give_back(&mut self, pair: Pair<T>) {
+        self.files = Some(pair);
+    }
+
+    /// The folders, below the store's own, that are to be synced before anything in it is stored.
+    pub fn unsynced_folders(&self) -> impl Iterator<Item = &Path> {
+        let all = self.folder.ancestors().filter(|path| *path != Path::new(""));
+        all.take(if self.is_made_unsynced { usize::MAX } else { 0 })
+    }
+
+    /// They are synced, and the store's own folder is.
+    pub fn made_is_synced(&mut self) {
+        self.is_made_unsynced = false;
+    }
+
+    /// Makes its files, and its topic's folder; whether that was not there. Nothing in it is stored before its
+    /// [folders](Self::unsynced_folders) and the store's own are synced, once for all segments of a round.
     pub fn make<F: Files<File = T>>(&mut self, files: &mut F) -> Result<bool, Trouble> {
         let folder = self.folder.clone();
         let mut above = PathBuf::new();
@@ -139,10 +165,6 @@ impl<T> Segment<T> {
         for name in folder.iter() {
             let path = above.join(name);
             is_new = files.make_folder(&path).map_err(|why| Trouble::new("make the folder", &path, why))?;
-            // Even where it was there: an earlier attempt may have ended between the two.
-            if above != Path::new("") {
-                sync_folder(files, &above)?;
-            }
             above = path;
         }
         let path = self.path(Holds::OpenFrames);
@@ -150,7 +172,8 @@ impl<T> Segment<T> {
         let path = self.path(Holds::Index);
         let index = files.create(&path).map_err(|why| Trouble::new("make", &path, why))?;
         self.files = Some(Pair { frames, index });
-        sync_folder(files, &folder)?;
+        // Even of folders that were there: an earlier attempt may have ended between the two.
+        self.is_made_unsynced = true;
         self.broken = false;
         Ok(is_new)
     }
@@ -168,10 +191,9 @@ impl<T> Segment<T> {
         Ok(())
     }
 
-    /// Returns once all that was written is on the disk.
-    pub fn sync<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
-        let pair = self.open(files)?;
-        files.sync(&mut pair.frames).map_err(|why| self.failed("sync", why))
+    /// What is said of it where its frames could not be synced.
+    pub fn sync_failed(&self, why: io::Error) -> Trouble {
+        self.failed("sync", why)
     }
 
     /// Whether its files are still where they were made; what lies elsewhere is not stored.
@@ -224,6 +246,7 @@ impl<T> Segment<T> {
         append_all(files, &mut pair.index, &mut [IoSlice::new(&bytes)])
             .map_err(|why| self.failed("write", why))?;
         self.indexed += entries.len() as u64;
+        self.index_synced = false;
         self.frames += entries.iter().map(|entry| u64::from(entry.frames)).sum::<u64>();
         self.stored = self.written;
         Ok(())
@@ -242,10 +265,10 @@ impl<T> Segment<T> {
                 let path = self.path(holds);
                 remove(files, &path).map_err(|why| Trouble::new("remove", &path, why))?;
             }
-            return match sync_folder(files, &self.folder) {
+            return match files.sync_folder(&self.folder) {
                 // There was not even room for the folder.
-                Err(trouble) if is_missing(&trouble.why) => Ok(false),
-                result => result.map(|()| false),
+                Err(why) if is_missing(&why) => Ok(false),
+                result => result.map(|()| false).map_err(|why| folder_not_synced(&self.folder, why)),
             };
         }
         if self.broken {
@@ -271,7 +294,19 @@ impl<T> Segment<T> {
         Ok(true)
     }
 
-    /// Gives it its final name. It may be tried again after any failure.
+    /// Its index is about to be synced with those of others; whether that is any use.
+    pub fn begin_index_sync(&mut self) -> bool {
+        let is_whole = !self.broken && !self.renamed && !self.index_broken && self.stored > 0;
+        self.index_broken |= is_whole;
+        is_whole
+    }
+
+    /// All of its index is on the disk.
+    pub fn index_is_synced(&mut self) {
+        (self.index_broken, self.index_synced) = (false, true);
+    }
+
+    /// Gives it its final name, which is on the disk once its folder is synced. It may be tried again after any failure.
     pub fn finish<F: Files<File = T>>(&mut self, files: &mut F) -> Result<(), Trouble> {
         if !self.renamed {
             self.sync_index(files).map_err(|why| Trouble::new("write", &self.path(Holds::Index), why))?;
@@ -279,13 +314,17 @@ impl<T> Segment<T> {
             files.rename(&from, &to).map_err(|why| Trouble::new("rename", &from, why))?;
             self.renamed = true;
         }
-        sync_folder(files, &self.folder)
+        Ok(())
     }
 
     /// Brings the index to the disk. One whose sync failed is written anew; one that was taken away is done
     /// without.
     fn sync_index<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
         let path = self.path(Holds::Index);
+        if self.index_synced {
+            self.files = None;
+            return Ok(());
+        }
         if self.index_broken {
             self.files = None;
             if self.index_copy.is_none() {
@@ -338,6 +377,7 @@ impl<T> Segment<T> {
     }
 }
 
-fn sync_folder<F: Files>(files: &mut F, path: &Path) -> Result<(), Trouble> {
-    files.sync_folder(path).map_err(|why| Trouble::new("sync the folder", path, why))
+/// What is said where a folder could not be synced.
+pub fn folder_not_synced(path: &Path, why: io::Error) -> Trouble {
+    Trouble::new("sync the folder", path, why)
 }

@@ -8,6 +8,7 @@
 //! [ended](Segment::mend) before anything else is done with its topic, so that nothing is ever there twice. What fails
 //! for one topic [holds up that topic](FailingTopics) and no other; a full disk holds up all.
 
+mod ending;
 #[cfg(test)]
 mod new_topics;
 mod round;
@@ -34,7 +35,7 @@ use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
 use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
-use crate::core::units::{later, plain};
+use crate::core::units::later;
 
 /// How a segment log stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,14 +229,10 @@ impl<F: Files> SegmentLog<F> {
     /// Gives segments that are due their final names, and removes old ones, some at a time.
     pub fn rotate(&mut self, now: Now) -> Result<(), Trouble> {
         self.end_all(now)?;
-        for _ in 0..STORE_END_TURN {
-            match self.due.first() {
-                Some(&(begun, id)) if later(begun, self.policy.rotate) <= now.instant => {
-                    self.close(id, now)?
-                }
-                _ => break,
-            }
-        }
+        let is_due = |(begun, _): &&(Instant, usize)| later(*begun, self.policy.rotate) <= now.instant;
+        let due: Vec<_> = self.due.iter().take_while(is_due).take(STORE_END_TURN).copied().collect();
+        due.into_iter().for_each(|(_, id)| self.retire(id));
+        self.end_all(now)?;
         if self.watch.as_mut().is_none_or(|watch| watch.may_remove(&mut self.files, now)) {
             self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp, &self.ages);
         }
@@ -257,11 +254,10 @@ impl<F: Files> SegmentLog<F> {
 
     /// Gives every segment its final name.
     pub fn close_all(&mut self, now: Now) -> Result<(), Trouble> {
-        self.end_all(now)?;
         while let Some(&(_, id)) = self.due.first() {
-            self.close(id, now)?;
+            self.retire(id);
         }
-        Ok(())
+        self.end_all(now)
     }
 
     /// Says when stamps begin and end to run ahead of the clock.
@@ -293,7 +289,7 @@ impl<F: Files> SegmentLog<F> {
     fn retry(&mut self, waiting: &mut VecDeque<Append>, now: Now) -> Result<(), Trouble> {
         for (topic, ending) in self.failing.due(now.instant) {
             if let Some(id) = ending
-                && let Err(trouble) = self.end(id)
+                && let Some((_, Err(trouble))) = self.end_each(&[id]).pop()
             {
                 if self.concerns_all(&trouble) {
                     return Err(trouble);
@@ -327,88 +323,6 @@ impl<F: Files> SegmentLog<F> {
                 | ErrorKind::OutOfMemory
         ) || why.raw_os_error().is_some_and(|number| OPEN_FILES.contains(&number))
             || is_missing(why) && !self.files.is_folder(Path::new("")).unwrap_or(false)
-    }
-
-    /// The segment takes no more frames, and is ended before anything else is done.
-    fn retire(&mut self, id: usize) {
-        let open = &self.segments[id];
-        if self.due.remove(&(open.segment.begun(), id)) {
-            self.topics.remove(&open.topic);
-            self.ending.push(id);
-        }
-    }
-
-    fn close(&mut self, id: usize, now: Now) -> Result<(), Trouble> {
-        self.retire(id);
-        self.end_all(now)
-    }
-
-    /// Gives the segments that take no more frames their final names. What fails is tried again.
-    fn end_all(&mut self, now: Now) -> Result<(), Trouble> {
-        while let Some(&id) = self.ending.last() {
-            let ended = self.end(id);
-            match ended {
-                Ok(()) => {}
-                Err(trouble) if self.concerns_all(&trouble) => return Err(trouble),
-                Err(trouble) => {
-                    let topic = self.segments[id].topic.clone();
-                    self.failing.fail(&topic, &trouble, Some(id), now.instant);
-                }
-            }
-            self.ending.pop();
-        }
-        Ok(())
-    }
-
-    /// Gives a segment its final name, or takes away what is left of one that holds nothing.
-    fn end(&mut self, id: usize) -> Result<(), Trouble> {
-        self.open_files(id);
-        let segment = &mut self.segments[id].segment;
-        let mut is_whole = true;
-        if self.policy.sync == SyncPolicy::Off && !segment.is_broken() && !segment.is_renamed() {
-            // Nobody holds the frames any more. Left as it is, it is judged at the next start by what
-            // the disk then has.
-            if let Err(trouble) = segment.sync(&mut self.files)
-                && !is_missing(&trouble.why)
-            {
-                log::error!("the store {trouble}: what it holds may be lost; it is left as it is");
-                is_whole = false;
-            }
-        }
-        let (frames, bytes) = segment.stored();
-        if frames > 0 && !segment.is_renamed() && segment.is_gone(&mut self.files)? {
-            if !self.files.is_folder(Path::new("")).unwrap_or(false) {
-                return Err(Trouble::new(
-                    "find the store's own folder for",
-                    segment.folder(),
-                    ErrorKind::NotFound.into(),
-                ));
-            }
-            // What of it failed in a round before, and was not cut off yet.
-            if let Err(why) = segment.cut_off(&mut self.files) {
-                log::error!(
-                    "the store: cannot cut off what is not confirmed in a segment that was moved away: {why}"
-                );
-            }
-            segment.clear(&mut self.files);
-            self.done.lost += frames;
-            let topic = String::from_utf8_lossy(&self.segments[id].topic);
-            log::error!(
-                "the store: an open segment of the topic '{}' was removed or moved away: {frames} frames ({bytes} bytes) that were confirmed are gone with it; a new one begins",
-                plain(&topic)
-            );
-        } else if is_whole && segment.mend(&mut self.files)? {
-            match segment.finish(&mut self.files) {
-                // The whole folder was taken away, as what has its final name may be.
-                Err(trouble) if segment.is_renamed() && is_missing(&trouble.why) => {}
-                result => result?,
-            }
-            self.done.segments += 1;
-            self.keeper.add(segment.len());
-        }
-        self.hot.retain(|&other| other != id);
-        self.segments.remove(id);
-        Ok(())
     }
 
     /// Makes room for the files of a segment that is used now: those of the one that was not for the

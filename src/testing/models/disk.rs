@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::sinks::store::{Files, Listed, Stamp};
+use crate::sinks::store::{Files, Listed, Stamp, Unsynced};
 
 /// Bytes that are on the disk or not as one.
 const PAGE: usize = 64;
@@ -43,6 +43,9 @@ struct State {
     /// Syncs of the folder that all are in.
     #[cfg(test)]
     root_syncs: u64,
+    /// Waits for files and folders that were synced together.
+    #[cfg(test)]
+    sync_waits: u64,
     dice: u64,
     /// What files are said to be written to at.
     time: Stamp,
@@ -105,6 +108,8 @@ impl SimDisk {
             lies: false,
             #[cfg(test)]
             root_syncs: 0,
+            #[cfg(test)]
+            sync_waits: 0,
             dice: 1,
             time: Stamp(0),
         })))
@@ -122,6 +127,12 @@ impl SimDisk {
     #[cfg(test)]
     pub fn root_syncs(&self) -> u64 {
         self.0.borrow().root_syncs
+    }
+
+    /// How often something was waited for that was synced.
+    #[cfg(test)]
+    pub fn sync_waits(&self) -> u64 {
+        self.0.borrow().sync_waits
     }
 
     /// The calendar says this.
@@ -451,6 +462,18 @@ impl Files for SimDisk {
             }
         }
         called
+    }
+
+    fn sync_each(&mut self, all: &mut [Unsynced<'_, usize>]) -> Vec<io::Result<()>> {
+        #[cfg(test)]
+        {
+            self.0.borrow_mut().sync_waits += u64::from(!all.is_empty());
+        }
+        let sync = |one: &mut Unsynced<'_, usize>| match one {
+            Unsynced::File(file) => self.sync(file),
+            Unsynced::Folder(path) => self.sync_folder(path),
+        };
+        all.iter_mut().map(sync).collect()
     }
 
     fn truncate(&mut self, file: &mut usize, len: u64) -> io::Result<()> {

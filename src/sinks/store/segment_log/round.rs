@@ -1,18 +1,20 @@
 //! A round: what is stored together.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Now, Open, SegmentLog};
-use crate::core::limits::{STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT};
+use crate::core::limits::{
+    STORE_END_TURN, STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT,
+};
 use crate::core::units::plain;
-use crate::sinks::store::files::{self, Files, append_all, is_missing};
+use crate::sinks::store::files::{self, Files, Unsynced, append_all, is_missing};
 use crate::sinks::store::index::Entry;
 use crate::sinks::store::names;
-use crate::sinks::store::segment::{Segment, Trouble};
+use crate::sinks::store::segment::{Segment, Trouble, folder_not_synced};
 use crate::sinks::store::{Append, SyncPolicy};
 
 /// In the store's folder, for a moment: whether anything can be stored.
@@ -31,6 +33,13 @@ struct Part {
     end: u64,
     entries: Vec<Entry>,
     fate: Fate,
+}
+
+impl Part {
+    /// Whether it was written, and nothing has failed since.
+    fn is_written(&self) -> bool {
+        matches!(self.fate, Fate::Written)
+    }
 }
 
 /// What became of a part.
@@ -184,7 +193,10 @@ impl<F: Files> SegmentLog<F> {
             match (is_in_round, end > 0 && end + len > STORE_SEGMENT) {
                 (true, true) => return Ok(Place::Later),
                 (true, false) => return Ok(Place::Part(open.part)),
-                (false, true) => self.close(id, now)?,
+                (false, true) => {
+                    self.retire(id);
+                    self.end_all(now)?;
+                }
                 (false, false) => {}
             }
             // It could not be closed.
@@ -216,9 +228,14 @@ impl<F: Files> SegmentLog<F> {
     /// many new topics as it may, or the store as many.
     fn begin(&mut self, topic: &[u8], round: &mut Round, now: Now) -> Result<Result<usize, Place>, Trouble> {
         if self.due.len() >= STORE_OPEN {
-            let oldest = self.due.iter().find(|(_, id)| self.segments[*id].round != self.rounds);
-            let Some(&(_, id)) = oldest else { return Ok(Err(Place::Later)) };
-            self.close(id, now)?;
+            let ids = self.due.iter().map(|&(_, id)| id);
+            let oldest = ids.filter(|id| self.segments[*id].round != self.rounds).take(STORE_END_TURN);
+            let oldest: Vec<usize> = oldest.collect();
+            if oldest.is_empty() {
+                return Ok(Err(Place::Later));
+            }
+            oldest.into_iter().for_each(|id| self.retire(id));
+            self.end_all(now)?;
         }
         let text = std::str::from_utf8(topic).expect("only frames whose topic was checked are stored");
         let folder: Arc<Path> = names::folder(text).into();
@@ -270,21 +287,8 @@ impl<F: Files> SegmentLog<F> {
             let written = self.segments[part.segment].segment.write(&mut self.files, &mut slices);
             self.judge(part, written)?;
         }
-        for part in parts.iter_mut().filter(|part| matches!(part.fate, Fate::Written)) {
-            let segment = &mut self.segments[part.segment].segment;
-            let synced = match self.policy.sync {
-                SyncPolicy::Batch => segment.sync(&mut self.files),
-                SyncPolicy::Off => Ok(()),
-            };
-            self.judge(part, synced)?;
-        }
-        if !self.is_root_synced {
-            // Once for all the folders that are new in it.
-            let root = Path::new("");
-            self.files.sync_folder(root).map_err(|why| Trouble::new("sync the folder", root, why))?;
-            self.is_root_synced = true;
-        }
-        for part in parts.iter_mut().filter(|part| matches!(part.fate, Fate::Written)) {
+        self.sync_parts(parts)?;
+        for part in parts.iter_mut().filter(|part| part.is_written()) {
             let segment = &mut self.segments[part.segment].segment;
             match segment.is_there(&mut self.files) {
                 Ok(true) => {
@@ -297,6 +301,59 @@ impl<F: Files> SegmentLog<F> {
                 Err(trouble) => {
                     self.judge(part, Err(trouble))?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written, and the folders that are new, all together.
+    fn sync_parts(&mut self, parts: &mut [Part]) -> Result<(), Trouble> {
+        let root = (!self.is_root_synced).then(PathBuf::new);
+        let mut folders: BTreeSet<PathBuf> = root.into_iter().collect();
+        let mut lent = Vec::new();
+        for (at, part) in parts.iter_mut().enumerate().filter(|(_, part)| part.is_written()) {
+            let segment = &mut self.segments[part.segment].segment;
+            folders.extend(segment.unsynced_folders().map(Path::to_path_buf));
+            if self.policy.sync == SyncPolicy::Batch {
+                lent.push((at, segment.lend(&mut self.files)));
+            }
+        }
+        let files = lent.iter_mut().filter_map(|(_, lent)| lent.as_mut().ok());
+        let files = files.map(|pair| Unsynced::File(&mut pair.frames));
+        let mut all: Vec<_> = files.chain(folders.iter().map(|path| Unsynced::Folder(path))).collect();
+        let mut results = self.files.sync_each(&mut all).into_iter();
+        // All files are back before anything is judged.
+        let mut outcomes = Vec::new();
+        for (at, lent) in lent {
+            let segment = &mut self.segments[parts[at].segment].segment;
+            let synced = lent.and_then(|pair| {
+                segment.give_back(pair);
+                let result = results.next().expect("each has a result");
+                result.map_err(|why| segment.sync_failed(why))
+            });
+            outcomes.push((at, synced));
+        }
+        let failed = folders.iter().zip(results);
+        let failed: Vec<_> = failed.filter_map(|(path, result)| Some((&**path, result.err()?))).collect();
+        for (at, outcome) in outcomes {
+            self.judge(&mut parts[at], outcome)?;
+        }
+        let root = Path::new("");
+        if let Some((_, why)) = failed.iter().find(|(path, _)| *path == root) {
+            return Err(folder_not_synced(root, again(why)));
+        }
+        self.is_root_synced = true;
+        for part in parts.iter_mut().filter(|part| part.is_written()) {
+            let segment = &mut self.segments[part.segment].segment;
+            let trouble = segment.unsynced_folders().find_map(|path| {
+                let (_, why) = failed.iter().find(|(failed, _)| *failed == path)?;
+                Some(folder_not_synced(path, again(why)))
+            });
+            match trouble {
+                Some(trouble) => {
+                    self.judge(part, Err(trouble))?;
+                }
+                None => segment.made_is_synced(),
             }
         }
         Ok(())
@@ -370,5 +427,13 @@ impl<F: Files> SegmentLog<F> {
         }
         left.append(waiting);
         *waiting = left;
+    }
+}
+
+/// The same failure, for another that it concerns.
+pub(super) fn again(why: &io::Error) -> io::Error {
+    match why.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => why.kind().into(),
     }
 }
