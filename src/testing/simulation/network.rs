@@ -1,4 +1,4 @@
-//! A tiny network: sockets that take and give as few bytes at a time as the dice say.
+//! A tiny network: sockets that take and give as few bytes at a time as chance has it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
