@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 
-use super::network::{World, write};
+use super::network::{World, take, take_into, write};
 use super::rng::SimRng;
 use super::script::{Decision, Rules};
 use crate::runtime::net::{Event, Pipe, Process};
@@ -94,7 +94,7 @@ impl Program {
     fn read_calls(&mut self, max: usize, rules: &Rules, seen: &mut Seen) -> bool {
         let n = max.min(self.input.len());
         self.edges[0] |= n > 0 && self.input.len() >= PIPE;
-        let bytes: Vec<u8> = self.input.drain(..n).collect();
+        let bytes = take(&mut self.input, n);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let spare = self.decoder.spare();
@@ -134,7 +134,7 @@ impl Program {
     /// Writes at most `max` bytes of what it has said. Whether there were any.
     fn write(&mut self, max: usize) -> bool {
         let n = max.min(self.pending.len()).min(PIPE.saturating_sub(self.output.len()));
-        self.output.extend(self.pending.drain(..n));
+        self.output.extend(take(&mut self.pending, n));
         self.edges[1] |= n > 0;
         n > 0
     }
@@ -248,7 +248,7 @@ fn read(from: &mut VecDeque<u8>, ended: bool, bytes: &mut [u8]) -> io::Result<us
         return Err(io::ErrorKind::WouldBlock.into());
     }
     let n = bytes.len().min(from.len());
-    bytes.iter_mut().zip(from.drain(..n)).for_each(|(to, from)| *to = from);
+    take_into(from, &mut bytes[..n]);
     Ok(n)
 }
 
