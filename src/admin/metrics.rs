@@ -1,18 +1,20 @@
 //! Everything that is counted, for Prometheus. Names and units are as it advises; no label has a value
 //! that a peer chooses.
 
+mod out;
+
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use crate::core::histogram::Histogram;
 use crate::gateway::snapshot::{Depth, PauseCause, Phase, SinkUse, Snapshot, SubscriptionsUse};
 use crate::wire::Status;
+use out::{NONE, Out, deprecated};
 
 /// The media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,12 +51,6 @@ impl Collector for Scrape {
     }
 }
 
-/// Writes metrics, each family in one call.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-/// One label and its value.
-type Label = [(&'static str, &'static str); 1];
-
 impl Out<'_> {
     fn frames(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let ledger = &snapshot.ledger;
@@ -78,7 +74,8 @@ impl Out<'_> {
                 ([("fate", "delivered")], ledger.delivered),
                 ([("fate", "control")], ledger.control),
                 ([("fate", "rejected")], ledger.rejected.total()),
-                ([("fate", "assembled")], ledger.assembled),
+                // The label becomes "fragments" with the next release: both at once would be counted twice by a sum.
+                ([("fate", "assembled")], ledger.fragments),
                 ([("fate", "dropped")], ledger.dropped),
                 ([("fate", "undelivered")], ledger.undelivered),
             ],
@@ -374,103 +371,7 @@ impl Out<'_> {
         let start = process.started.as_secs_f64();
         self.gauge("process_start_time_seconds", "When it started, in Unix time", start, &NONE)
     }
-
-    /// A gauge under its new name, and for one release under its old one, too.
-    fn renamed<V: Value>(&mut self, (old, new): (&str, &str), help: &str, value: V) -> fmt::Result {
-        self.gauge(new, help, value, &NONE)?;
-        self.gauge(old, &deprecated(new, ""), value, &NONE)
-    }
-
-    fn counter<V: Value>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
-        // The library adds `_total`.
-        let mut metric = self.0.encode_descriptor(name, help, None::<&Unit>, MetricType::Counter)?;
-        value.counter(&mut metric)
-    }
-
-    fn counters<V: Value, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: [(Label, V); N],
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        values.iter().try_for_each(|(label, value)| value.counter(&mut metric.encode_family(label)?))
-    }
-
-    fn gauge<V: Value>(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: V,
-        labels: &impl EncodeLabelSet,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        value.gauge(&mut metric.encode_family(labels)?)
-    }
-
-    fn gauges<V: Value, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: [(Label, V); N],
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        values.iter().try_for_each(|(label, value)| value.gauge(&mut metric.encode_family(label)?))
-    }
-
-    /// As many as there are.
-    fn listed<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        values: impl Iterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
-        for (label, value) in values {
-            let mut metric = metric.encode_family(&label)?;
-            match kind {
-                MetricType::Counter => value.counter(&mut metric)?,
-                _ => value.gauge(&mut metric)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Of microseconds, from 1 µs to 16 s.
-    fn seconds(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
-        self.histogram(name, help, histogram, 1e6, 0..=24)
-    }
-
-    /// With a bucket for each power of two; so many of its values make one of the metric's unit.
-    fn histogram(
-        &mut self,
-        name: &str,
-        help: &str,
-        histogram: &Histogram,
-        per_unit: f64,
-        powers: std::ops::RangeInclusive<u32>,
-    ) -> fmt::Result {
-        let mut below = 0;
-        let buckets: Vec<(f64, u64)> = powers
-            .map(|power| {
-                let count = histogram.count_up_to(power);
-                let more = count - std::mem::replace(&mut below, count);
-                (f64::from(1 << power) / per_unit, more)
-            })
-            .collect();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let sum = histogram.sum() as f64 / per_unit;
-        metric.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)
-    }
 }
-
-/// The help of a metric that has a new name.
-fn deprecated(new: &str, suffix: &str) -> String {
-    format!("Deprecated, it goes with the next release: use {new}{suffix}")
-}
-
-const NONE: [(&str, &str); 0] = [];
 
 /// The statuses with which a frame can be refused.
 const REFUSALS: [Status; 9] = [
@@ -490,32 +391,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Running => "running",
         Phase::Paused => "paused",
         Phase::Draining => "draining",
-    }
-}
-
-/// A whole number or a fraction.
-trait Value: Copy {
-    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result;
-    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result;
-}
-
-impl Value for u64 {
-    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
-        metric.encode_counter::<NoLabelSet, u64, f64>(&self, None)
-    }
-
-    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
-        metric.encode_gauge(&self)
-    }
-}
-
-impl Value for f64 {
-    fn counter(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
-        metric.encode_counter::<NoLabelSet, f64, f64>(&self, None)
-    }
-
-    fn gauge(self, metric: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
-        metric.encode_gauge(&self)
     }
 }
 

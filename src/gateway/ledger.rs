@@ -1,12 +1,12 @@
 //! What became of every frame.
 //!
 //! Every frame that was read has exactly one fate, and at any moment
-//! `read + reassembled = in flight + delivered + control + rejected + assembled + dropped + undelivered`.
+//! `read + reassembled = in flight + delivered + control + rejected + fragments + dropped + undelivered`.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::core::limits::NAMED_LOSERS;
 use crate::core::units::many;
@@ -25,9 +25,10 @@ pub struct Ledger {
     pub control: u64,
     /// Refused, by status.
     pub rejected: Rejected,
-    /// Fragments of which messages were put together.
-    pub assembled: u64,
-    /// Messages put together of them; each has a fate of its own.
+    /// Fragments of which messages were reassembled.
+    #[serde(flatten, serialize_with = "with_former_name")]
+    pub fragments: u64,
+    /// Messages reassembled of them; each has a fate of its own.
     pub reassembled: u64,
     /// Dropped for a subscriber that was too slow (and written to others, where there were others).
     pub dropped: u64,
@@ -213,7 +214,7 @@ impl Ledger {
         self.delivered
             + self.control
             + self.rejected.total()
-            + self.assembled
+            + self.fragments
             + self.dropped
             + self.undelivered
     }
@@ -227,6 +228,16 @@ impl Ledger {
             self.losers.push((peer, frames));
         }
     }
+}
+
+/// `assembled` is what `fragments` was called; it goes with the next release.
+fn with_former_name<S: Serializer>(fragments: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Names {
+        fragments: u64,
+        assembled: u64,
+    }
+    Names { fragments: *fragments, assembled: *fragments }.serialize(serializer)
 }
 
 impl fmt::Display for Ledger {
@@ -246,8 +257,8 @@ impl fmt::Display for Ledger {
         if self.rejected.total() > 0 {
             f.write_str(")")?;
         }
-        if self.assembled > 0 {
-            write!(f, " + assembled {}", self.assembled)?;
+        if self.fragments > 0 {
+            write!(f, " + fragments {}", self.fragments)?;
         }
         write!(f, " + dropped {} + undelivered {}", self.dropped, self.undelivered)?;
         if self.unanswered > 0 {
@@ -317,6 +328,15 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::to_value(&ledger).unwrap()["rejected"]["BAD_DIGEST"], 2);
+    }
+
+    #[test]
+    fn fragments_have_their_former_name_too() {
+        let json = serde_json::to_value(Ledger { fragments: 3, read: 7, ..Ledger::default() }).unwrap();
+        assert_eq!(
+            (&json["fragments"], &json["assembled"], &json["read"]),
+            (&3.into(), &3.into(), &7.into())
+        );
     }
 
     #[test]

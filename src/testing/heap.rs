@@ -1,7 +1,7 @@
 //! What the gateway has allocated, counted on the simulation's thread alone.
 //!
 //! In tests every allocation has a header that says whose it is: what is allocated within [`gateway`] is counted until
-//! it is freed, by whoever and wherever that is; what peers, sinks, workers and the oracle allocate (by default, and
+//! it is freed, by any thread, anywhere; what peers, sinks, workers and the oracle allocate (by default, and
 //! within [`world`]) is not. A run is one thread's, so other tests disturb no count. With [`trace`] it is
 //! also known where each byte was allocated, at some 100 µs an allocation.
 //!
@@ -11,7 +11,7 @@
 //!
 //! Sound: each block is the system's, [`HEADER`] bytes (or its own alignment, where that is more) longer, and the
 //! pointer that is given out is so far behind its beginning; so it is aligned as asked for, the 16 bytes before it are
-//! ours, and whoever frees it names the layout from which its beginning follows.
+//! ours, and the layout by which it is freed tells where its beginning is.
 
 #![allow(unsafe_code)]
 

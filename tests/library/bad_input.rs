@@ -321,7 +321,7 @@ fn a_client_that_asks_and_never_reads_stops_only_itself() {
     // Until the gateway reads no more of it: its replies fill the socket, then the outbox.
     let mut refused = 0;
     while refused < 50 {
-        match (&deaf.socket).write(&ping[sent % 64..]) {
+        match (&*deaf.socket).write(&ping[sent % 64..]) {
             Ok(n) => (sent, refused) = (sent + n, 0),
             Err(_) => {
                 refused += 1;

@@ -232,7 +232,7 @@ fn publishers_that_flood_do_not_starve_one_that_trickles() {
             let client = gateway.connect();
             let frames = client.frame(silent(0), b"flood", &payload(2_000, 0)).repeat(100);
             scope.spawn(move || {
-                let mut socket = &client.socket;
+                let mut socket = &*client.socket;
                 while socket.write_all(&frames).is_ok() {}
             });
         }
@@ -385,6 +385,28 @@ fn further_connections_than_allowed_are_closed() {
         assert!(start.elapsed() < PATIENCE);
     }
     assert!(gateway.stop().connections.refused >= 1);
+}
+
+#[test]
+fn a_peer_that_never_closes_is_given_two_seconds_for_it() {
+    let gateway = start(Config::default());
+    let mut peer = gateway.connect();
+    assert_eq!(peer.publish("a", b"accepted").0, Status::Ok);
+    let began = Instant::now();
+    gateway.leave();
+    // And not all of the 10 s that a drain may take.
+    let took = began.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&took), "{took:?}");
+    peer.rest();
+}
+
+#[test]
+fn a_peer_that_closes_when_it_is_told_holds_nothing_up() {
+    let gateway = start(Config::default());
+    let _peer = gateway.subscriber(">");
+    let began = Instant::now();
+    gateway.stop();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -541,11 +541,12 @@ fn who_sends_little_does_not_wait_for_all_that_others_send() {
     let gateway = start(Config { handlers: 1, max_in_flight: 10, max_queued: 100, ..gate.config() });
     let mut subscriber = gateway.subscriber(">");
     let encoder = gateway.connect();
-    let frames: Vec<u8> = (0..FRAMES).flat_map(|id| encoder.frame(silent(id), b"flood", b"")).collect();
+    // More than one read takes, or a flood that is all there would be read to its end and wait for nothing.
+    let frames: Vec<u8> = (0..FRAMES).flat_map(|id| encoder.frame(silent(id), b"flood", &[0; 400])).collect();
     let floods: Vec<_> = (0..FLOODS)
         .map(|_| {
             let (client, frames) = (gateway.connect(), frames.clone());
-            std::thread::spawn(move || (&client.socket).write_all(&frames).expect("all of it is read"))
+            std::thread::spawn(move || (&*client.socket).write_all(&frames).expect("all of it is read"))
         })
         .collect();
     // How many were read, and how many wait to be.

@@ -3,7 +3,6 @@
 use crate::support;
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,7 +77,7 @@ fn idle_connections_cost_what_the_pages_say() {
     // What a first use touches is not what each of them costs.
     assert_eq!(Client::connect(address, Scheme::Sha256).publish("first", &[7; 256]).0, Status::Ok);
     let before = memory(&serving, "VmRSS:");
-    let idle: Vec<TcpStream> = (0..CONNECTIONS)
+    let idle: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             let mut client = Client::connect(address, Scheme::Sha256);
             assert_eq!(client.publish("idle", &[7; 256]).0, Status::Ok);

@@ -5,10 +5,13 @@ pub mod desk;
 pub mod nginx;
 pub mod process;
 pub mod skipped;
+pub mod socket;
 pub mod store;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use framegate::gateway::ledger::Ledger;
 use framegate::gateway::snapshot::Snapshot;
 use framegate::gateway::{Control, Gateway};
 use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use socket::{Peers, Socket};
 
 /// Longer than anything takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,6 +29,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub scheme: Scheme,
     control: Control,
+    peers: Mutex<Peers>,
     thread: Option<JoinHandle<io::Result<Ledger>>>,
 }
 
@@ -39,12 +44,14 @@ pub fn start_with(config: Config, add: impl FnOnce(Gateway) -> Gateway) -> Runni
     let gateway = add(Gateway::bind(([127, 0, 0, 1], 0).into(), 2, config).expect("a free port"));
     let (address, control) = (gateway.local_addr(), gateway.control());
     let thread = std::thread::spawn(move || gateway.run());
-    Running { address, scheme, control, thread: Some(thread) }
+    Running { address, scheme, control, peers: Mutex::default(), thread: Some(thread) }
 }
 
 impl Running {
     pub fn connect(&self) -> Client {
-        Client::connect(self.address, self.scheme.clone())
+        let client = Client::connect(self.address, self.scheme.clone());
+        self.peers.lock().unwrap().add(&client.socket);
+        client
     }
 
     /// A client that gets what matches `pattern` from now on.
@@ -64,8 +71,17 @@ impl Running {
         self.control.drain();
     }
 
-    /// Drains, and checks that every frame has its fate.
-    pub fn stop(mut self) -> Ledger {
+    /// Drains, and checks that every frame has its fate. Its clients close once they are told that it ends, as programs
+    /// do; [`Running::leave`] is for those that do not.
+    pub fn stop(self) -> Ledger {
+        self.control.drain();
+        let thread = self.thread.as_ref().expect("it runs");
+        self.peers.lock().unwrap().close_when_told(|| thread.is_finished());
+        self.leave()
+    }
+
+    /// The same with clients that never close.
+    pub fn leave(mut self) -> Ledger {
         self.control.drain();
         let ledger = self.thread.take().expect("it runs").join().expect("no panic").expect("no error");
         assert!(ledger.is_balanced(), "{ledger}");
@@ -102,7 +118,7 @@ impl Got {
 }
 
 pub struct Client {
-    pub socket: TcpStream,
+    pub socket: Socket,
     pub scheme: Scheme,
     decoder: Decoder,
 }
@@ -113,6 +129,7 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
+        let socket = Socket::from(socket);
         Client { socket, scheme, decoder: Decoder::new(Rules { payload_max: u32::MAX, replies: true }) }
     }
 
@@ -193,8 +210,8 @@ pub fn look_until(gateway: &Running, what: &str, is_so: impl Fn(&Snapshot) -> bo
 }
 
 /// Breaks the connection off, as the system does for a killed process that had not read everything.
-pub fn reset(socket: TcpStream) {
-    socket2::Socket::from(socket).set_linger(Some(Duration::ZERO)).expect("it is open");
+pub fn reset(socket: impl AsFd) {
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("it is open");
 }
 
 /// A DATA header that asks for a reply.

@@ -123,7 +123,7 @@ function showStatus(status) {
   pairs($("settings"), Object.entries(status.settings).sort());
 }
 
-/* Sentences for whoever has just got up. */
+/* Sentences for a person who has just got up. */
 function showAttention(status) {
   const items = [];
   const add = (kind, text, target) => items.push({ kind, text, target });
@@ -216,7 +216,7 @@ function because(peer) {
 function showLedger(ledger, hasSinks) {
   const terms = [
     ["read", ledger.read, ""], ...(ledger.reassembled ? [["reassembled", ledger.reassembled, "+"]] : []), ["delivered", ledger.delivered, "="], ["control", ledger.control, "+"],
-    ["rejected", ledger.rejected_total, "+"], ...(ledger.reassembled ? [["assembled", ledger.assembled, "+"]] : []), ["dropped", ledger.dropped, "+"],
+    ["rejected", ledger.rejected_total, "+"], ...(ledger.reassembled ? [["fragments", ledger.fragments, "+"]] : []), ["dropped", ledger.dropped, "+"],
     ["undelivered", ledger.undelivered, "+"], ["in flight", ledger.in_flight, "+"],
   ];
   $("ledger").replaceChildren(...terms.map(([name, value, sign]) => {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::Source;
 use super::output::Output;
 use super::own::OwnGateway;
 use super::watch::Watch;
+use super::{Source, end_at_signal};
 use crate::cli::in_range::in_range;
-use crate::cli::{Exit, Failure, Size, Time, layouts, secret, signals};
+use crate::cli::{Exit, Failure, Size, Time, layouts, secret};
 use crate::client;
 use crate::core::units::{grouped, many, plain};
 use crate::tools::bench::frames::{Failed, LayoutLoad, Load, Options, Report};
@@ -132,11 +132,7 @@ impl Frames {
             _ => None,
         };
         let load = Load::new(self.options(layout, own.as_ref())?)?;
-        let stop = load.stop();
-        signals::on_signal(move || {
-            log::info!("ending with what was measured; a second signal ends at once");
-            stop.stop();
-        })?;
+        end_at_signal(load.stop())?;
         let mut watch = Watch::new();
         let mut report = load.run(&mut |progress| watch.show(progress))?;
         drop(watch);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Source;
 use super::output::Output;
 use super::watch::Watch;
+use super::{Source, end_at_signal};
 use crate::cli::in_range::{in_range, parts_in_range};
-use crate::cli::{Exit, Failure, Time, signals};
+use crate::cli::{Exit, Failure, Time};
 use crate::http::wire::{Field, Method, Target, parse_method};
 use crate::tools::bench::http::{Load, OkStatus, Options, Pace, Report, Schedule, StatusRange, Think};
 use crate::tools::bench::{Panel, Plot};
@@ -141,11 +141,7 @@ impl Http {
     pub fn run(self) -> Result<Exit, Failure> {
         self.output.check()?;
         let load = Load::new(self.options()?)?;
-        let stop = load.stop();
-        signals::on_signal(move || {
-            log::info!("ending with what was measured; a second signal ends at once");
-            stop.stop();
-        })?;
+        end_at_signal(load.stop())?;
         let mut watch = Watch::new();
         let report = load.run(&mut |progress| watch.show(progress));
         drop(watch);

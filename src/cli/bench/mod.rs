@@ -11,7 +11,8 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, signals};
+use crate::tools::bench::Stop;
 
 /// Loads a gateway or a web server and reports what it did.
 #[derive(Args, Debug)]
@@ -43,6 +44,14 @@ impl Bench {
             Which::Http(http) => http.run(),
         }
     }
+}
+
+/// A signal ends the load early, and what was measured is reported.
+fn end_at_signal(stop: Stop) -> Result<(), Failure> {
+    signals::on_signal(move || {
+        log::info!("ending with what was measured; a second signal ends at once");
+        stop.stop();
+    })
 }
 
 /// Where connections come from.

@@ -71,7 +71,7 @@ fn ledger(ledger: &Value, has_sinks: bool, out: &mut String) {
             count("delivered"),
             count("control"),
             count("rejected_total"),
-            some("assembled", "assembled"),
+            some("fragments", "fragments"),
             count("dropped"),
             count("undelivered"),
             count("in_flight"),

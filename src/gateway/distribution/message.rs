@@ -58,7 +58,7 @@ impl Distribution {
         let Complete { frame: made, from, fragments, replies, digests } = message;
         let before = self.acks.take_stored_before(&made, ctx.now).unwrap_or(SinkSet::NONE);
         digests.iter().for_each(|digest| self.acks.remember(ctx, *digest));
-        ctx.ledger.assembled += fragments;
+        ctx.ledger.fragments += fragments;
         ctx.ledger.reassembled += 1;
         let frame = made.iter().next().expect("it is one frame");
         if !before.is_empty() && self.acks.are_all_in(before) {

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Simulation;
+use super::fragmented::Name;
 use super::network::when;
 use super::oracle::{Received, Reply};
 use super::peers::Peer;
-use super::products::Name;
 use super::script::Fate;
 use super::story::Item;
 use crate::wire::{Status, matches};
@@ -51,9 +51,8 @@ pub(super) fn check(
                 }
             }
             if run.gate.ledger().to_sinks.unconfirmed() == 0 {
-                let of =
-                    |told: &[super::shelf::Told]| told.iter().filter(|told| is(&told.item, name)).count();
-                came.extend(run.shelves.iter().map(|shelf| of(&shelf.borrow().told)));
+                let of = |told: &[super::sink::Told]| told.iter().filter(|told| is(&told.item, name)).count();
+                came.extend(run.sinks.iter().map(|sink| of(&sink.borrow().told)));
             }
             let Some(&times) = came.first() else { continue };
             assert!(came.iter().all(|&other| other == times), "1: {name:?} came {came:?} times");

@@ -20,16 +20,16 @@ pub struct Coverage {
     /// in which a handler did not start.
     pub calls: [u64; 5],
     /// Frames confirmed by sinks, refused by one, forgotten at the end.
-    pub sunk: [u64; 3],
+    pub to_sinks: [u64; 3],
     /// Words that sinks gave on several frames at once, times that they could confirm nothing, turns in
     /// which one was full and publishers were not read, frames that one confirmed which it had refused before.
-    pub shelved: [u64; 4],
-    /// Wholes that came out, those of them hashed by workers and put into sinks, turns in which a connection
-    /// waited for room for a part, products that had to become whole and did.
-    pub wholes: [u64; 5],
+    pub sinks: [u64; 4],
+    /// Reassembled messages that came out, those of them hashed by workers and put into sinks, turns in which a connection
+    /// waited for room for a part, messages that had to be reassembled and were.
+    pub messages: [u64; 5],
     /// Parts told EXPIRED since their lease ended, for want of room and in a drain; refused as copies, for their
-    /// counts and for the size of the whole; told DUPLICATE; refused by a sink as part of a whole, and for what their
-    /// product would take.
+    /// counts and for the size of the message; told DUPLICATE; refused by a sink as part of a message, and for what their
+    /// message would take.
     pub parts: [u64; 9],
     /// Frames of devices that subscribers got, replies to devices, refusals, what handlers wrote to them, bytes that were
     /// skipped, devices that ended with what is no frame, that broke off, and that were told everything.
@@ -47,7 +47,7 @@ impl Coverage {
     /// Each count.
     pub fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
         let Coverage { frames, delivered, again, verified, losses, closed, calls, .. } = self;
-        let Coverage { sunk, shelved, wholes, parts, devices, steered, broken, turns, .. } = self;
+        let Coverage { to_sinks, sinks, messages, parts, devices, steered, broken, turns, .. } = self;
         [frames, delivered, turns]
             .into_iter()
             .chain(again)
@@ -55,9 +55,9 @@ impl Coverage {
             .chain(losses)
             .chain(closed)
             .chain(calls)
-            .chain(sunk)
-            .chain(shelved)
-            .chain(wholes)
+            .chain(to_sinks)
+            .chain(sinks)
+            .chain(messages)
             .chain(parts)
             .chain(devices)
             .chain(steered)

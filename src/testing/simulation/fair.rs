@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::rng::SimRng;
 use super::scenarios::{Scene, frame};
 use crate::core::limits::{OUTBOX_ENTRY, READ_MAX, WRITE_TURN_ALL};
 use crate::gateway::Config;
@@ -39,7 +39,7 @@ fn what_goes_to_many_takes_many_turns() {
             pings += 1;
         }
         while scene.workers.borrow().has_work() {
-            scene.workers.borrow_mut().work(&mut Dice::from_seed(1));
+            scene.workers.borrow_mut().work(&mut SimRng::from_seed(1));
         }
         let before = scene.gate.ledger().bytes_written;
         scene.turns(1);

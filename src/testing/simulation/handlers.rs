@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 
-use super::dice::Dice;
-use super::network::{World, write};
+use super::network::{World, take, take_into, write};
+use super::rng::SimRng;
 use super::script::{Decision, Rules};
 use crate::runtime::net::{Event, Pipe, Process};
 use crate::testing::heap;
@@ -94,7 +94,7 @@ impl Program {
     fn read_calls(&mut self, max: usize, rules: &Rules, seen: &mut Seen) -> bool {
         let n = max.min(self.input.len());
         self.edges[0] |= n > 0 && self.input.len() >= PIPE;
-        let bytes: Vec<u8> = self.input.drain(..n).collect();
+        let bytes = take(&mut self.input, n);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let spare = self.decoder.spare();
@@ -117,13 +117,13 @@ impl Program {
     }
 
     /// Answers one of its calls. Whether there was one.
-    fn answer(&mut self, first: bool, dice: &mut Dice<'_>) -> bool {
+    fn answer(&mut self, first: bool, rng: &mut SimRng<'_>) -> bool {
         // The first is kept back where others are answered before it.
         let from = usize::from(!first);
         if self.held.len() <= from {
             return false;
         }
-        let (_, answer, decision) = self.held.swap_remove(from + dice.below(self.held.len() - from));
+        let (_, answer, decision) = self.held.swap_remove(from + rng.below(self.held.len() - from));
         match decision {
             Decision::Poison => self.end("choked"),
             _ => self.pending.extend(answer),
@@ -134,14 +134,14 @@ impl Program {
     /// Writes at most `max` bytes of what it has said. Whether there were any.
     fn write(&mut self, max: usize) -> bool {
         let n = max.min(self.pending.len()).min(PIPE.saturating_sub(self.output.len()));
-        self.output.extend(self.pending.drain(..n));
+        self.output.extend(take(&mut self.pending, n));
         self.edges[1] |= n > 0;
         n > 0
     }
 
     /// Does something that a handler must not.
-    fn misbehave(&mut self, dice: &mut Dice<'_>) {
-        match dice.below(9) {
+    fn misbehave(&mut self, rng: &mut SimRng<'_>) {
+        match rng.below(9) {
             0 => self.end("fell over"),
             1 => {
                 self.output_ended = true;
@@ -172,21 +172,21 @@ impl Program {
     }
 
     /// Something happens.
-    pub fn act(&mut self, chaos: bool, rules: &Rules, seen: &mut Seen, dice: &mut Dice<'_>) {
+    pub fn act(&mut self, chaos: bool, rules: &Rules, seen: &mut Seen, rng: &mut SimRng<'_>) {
         if !self.is_busy() {
             return;
         }
         if self.input_ended && self.input.is_empty() {
             return self.end("done");
         }
-        let n = *dice.pick(&[1, 100, 10_000]);
-        match dice.below(24) {
+        let n = *rng.pick(&[1, 100, 10_000]);
+        match rng.below(24) {
             0..9 => {
                 self.read_calls(n, rules, seen);
             }
             9..15 => {
-                let first = !rules.slow || dice.one_in(200);
-                self.answer(first, dice);
+                let first = !rules.slow || rng.one_in(200);
+                self.answer(first, rng);
             }
             15..22 => {
                 self.write(n);
@@ -195,26 +195,26 @@ impl Program {
                 self.log.extend(b"a line\nand a half");
                 self.edges[2] = true;
             }
-            _ if chaos && dice.one_in(3) => self.misbehave(dice),
+            _ if chaos && rng.one_in(3) => self.misbehave(rng),
             _ => {}
         }
     }
 
     /// Reads all of its calls, and answers all but the first.
     #[cfg(test)]
-    pub fn overtake(&mut self, rules: &Rules, seen: &mut Seen, dice: &mut Dice<'_>) {
+    pub fn overtake(&mut self, rules: &Rules, seen: &mut Seen, rng: &mut SimRng<'_>) {
         self.read_calls(usize::MAX, rules, seen);
-        while self.answer(false, dice) {}
+        while self.answer(false, rng) {}
         self.write(usize::MAX);
     }
 
     /// Without faults: answers all there is.
-    pub fn go_on(&mut self, rules: &Rules, seen: &mut Seen, dice: &mut Dice<'_>) -> bool {
+    pub fn go_on(&mut self, rules: &Rules, seen: &mut Seen, rng: &mut SimRng<'_>) -> bool {
         if !self.is_busy() {
             return false;
         }
         let mut went_on = self.read_calls(usize::MAX, rules, seen);
-        while self.is_alive() && self.answer(true, dice) {
+        while self.is_alive() && self.answer(true, rng) {
             went_on = true;
         }
         went_on |= self.write(usize::MAX);
@@ -248,7 +248,7 @@ fn read(from: &mut VecDeque<u8>, ended: bool, bytes: &mut [u8]) -> io::Result<us
         return Err(io::ErrorKind::WouldBlock.into());
     }
     let n = bytes.len().min(from.len());
-    bytes.iter_mut().zip(from.drain(..n)).for_each(|(to, from)| *to = from);
+    take_into(from, &mut bytes[..n]);
     Ok(n)
 }
 

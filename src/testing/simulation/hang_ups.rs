@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::rng::SimRng;
 use super::scenarios::{Scene, frame};
-use super::shelf::{Shelf, SimSink};
+use super::sink::{SimSink, SinkState};
 use crate::core::limits::{FIRST_SHARE, LINGER, PATIENCE_IDLE, READ_MIN, read_need};
 use crate::gateway::CloseReason;
 use crate::gateway::control::{Answer, Command};
@@ -128,7 +128,7 @@ fn who_is_half_closed_in_a_pause_is_read_after_it() {
 #[test]
 fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() {
     let mut scene = scene(Config::default());
-    let sink = Rc::new(RefCell::new(Shelf::new(false, false, false, 1, None)));
+    let sink = Rc::new(RefCell::new(SinkState::new(false, false, false, 1, None)));
     scene.gate.add_sink(Box::new(SimSink(sink.clone())));
     for id in 0..4_000 {
         let wire = scene.connect();
@@ -151,7 +151,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
     scene.send(stays, &asking(5_000));
     assert_eq!(scene.gate.ledger().read, read);
     for _ in 0..2 * read {
-        sink.borrow_mut().go_on(&mut super::dice::Dice::from_seed(1));
+        sink.borrow_mut().go_on(&mut super::rng::SimRng::from_seed(1));
         scene.turns(2);
     }
     assert_eq!(scene.gate.ledger().to_sinks.confirmed, read + 1);
@@ -164,7 +164,7 @@ fn a_full_sink_and_publishers_that_come_again_use_up_neither_slots_nor_memory() 
 #[test]
 fn who_has_sent_and_closed_is_done_though_a_sink_is_full() {
     let mut scene = scene(Config::default());
-    let sink = Rc::new(RefCell::new(Shelf::new(false, false, false, 1, None)));
+    let sink = Rc::new(RefCell::new(SinkState::new(false, false, false, 1, None)));
     scene.gate.add_sink(Box::new(SimSink(sink)));
     for _ in 0..3 * SLOTS {
         let wire = scene.connect();
@@ -227,7 +227,7 @@ fn who_stalls_and_reads_on_is_told_slow() {
     }
 }
 
-/// Many subscribers that stall take all the memory long before the outbox of any of them is full. Whoever publishes
+/// Many subscribers that stall take all the memory long before the outbox of any of them is full. A publisher
 /// waits for a moment until that is taken back from them, each time.
 #[test]
 fn many_who_stall_hold_the_others_up_once() {
@@ -250,7 +250,7 @@ fn many_who_stall_hold_the_others_up_once() {
     let (mut charged, mut read, mut went_on, mut longest) = (0, 0, scene.now, Duration::ZERO);
     while scene.gate.ledger().read < (STALLED + FRAMES) as u64 {
         while scene.workers.borrow().has_work() {
-            scene.workers.borrow_mut().work(&mut Dice::from_seed(1));
+            scene.workers.borrow_mut().work(&mut SimRng::from_seed(1));
         }
         let memory = scene.gate.describe_state().memory;
         charged = charged.max(memory.entries_bytes + memory.small_bytes);

@@ -6,31 +6,31 @@ mod again;
 mod charged;
 mod coverage;
 mod devices;
-mod dice;
 #[cfg(test)]
 mod fair;
 #[cfg(all(test, feature = "layouts"))]
 mod fleets;
+mod fragmented;
 mod handlers;
 #[cfg(test)]
 mod hang_ups;
+mod messages;
 mod network;
 mod oracle;
 mod peers;
-mod products;
 #[cfg(test)]
 mod restart;
+mod rng;
 #[cfg(test)]
 mod scenarios;
 mod script;
 mod setup;
-mod shelf;
+mod sink;
 mod steering;
 mod story;
 #[cfg(test)]
 mod uncharged;
 mod watch;
-mod wholes;
 mod workers;
 mod worlds;
 
@@ -46,12 +46,12 @@ use crate::wire::Status;
 use charged::Account;
 pub use coverage::Coverage;
 use devices::Devices;
-use dice::Dice;
 use handlers::Seen;
 use network::{SimNet, World};
 use peers::Peer;
+use rng::SimRng;
 use script::{Rules, Script};
-use shelf::Shelf;
+use sink::SinkState;
 use steering::Steering;
 use workers::{SimPool, Workers};
 use worlds::Kind;
@@ -68,7 +68,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// If the gateway breaks one of its promises; the message names the seed.
 pub fn check_seed(seed: u64) -> Coverage {
     let hint = Hint(seed);
-    let coverage = Simulation::new(Dice::from_seed(seed), Devices::of(seed), None).run();
+    let coverage = Simulation::new(SimRng::from_seed(seed), Devices::of(seed), None).run();
     std::mem::forget(hint);
     coverage
 }
@@ -78,7 +78,7 @@ pub fn check_seed(seed: u64) -> Coverage {
 /// # Panics
 /// Likewise.
 pub fn check_schedule(data: &[u8]) {
-    Simulation::new(Dice::Bytes(data), None, None).run();
+    Simulation::new(SimRng::Bytes(data), None, None).run();
 }
 
 /// Says the seed of a run that panics.
@@ -118,7 +118,7 @@ enum Canary {
 }
 
 struct Simulation<'a> {
-    dice: Dice<'a>,
+    rng: SimRng<'a>,
     rules: Rules,
     policy: SlowPolicy,
     /// The clock hardly moves while there are faults: nothing may be closed for being late.
@@ -126,7 +126,7 @@ struct Simulation<'a> {
     /// Handlers misbehave.
     chaos: bool,
     overflow: Overflow,
-    /// Publishers send products in parts.
+    /// Publishers send messages in parts.
     parts: bool,
     /// No lease ends before everything has come.
     patient: bool,
@@ -137,7 +137,7 @@ struct Simulation<'a> {
     /// A copy is told DUPLICATE at once.
     hurries: bool,
     /// Sinks, whose word is waited for; they do not give it at the end.
-    shelves: Vec<Rc<RefCell<Shelf>>>,
+    sinks: Vec<Rc<RefCell<SinkState>>>,
     silent: bool,
     /// Connections break off often.
     fragile: bool,
@@ -189,14 +189,14 @@ impl Simulation<'_> {
     }
 
     fn run(mut self) -> Coverage {
-        for _ in 0..self.dice.below(3) {
+        for _ in 0..self.rng.below(3) {
             let index = self.peers.len();
-            let script = Script::subscriber(index, &self.rules, &mut self.dice);
+            let script = Script::subscriber(index, &self.rules, &mut self.rng);
             self.connect(script, true);
         }
         if self.rules.kind == Kind::Collecting {
-            for _ in 0..1 + self.dice.below(6) {
-                let script = Script::collector(self.peers.len(), &self.rules, &mut self.dice);
+            for _ in 0..1 + self.rng.below(6) {
+                let script = Script::collector(self.peers.len(), &self.rules, &mut self.rng);
                 self.connect(script, true);
             }
         }
@@ -207,13 +207,13 @@ impl Simulation<'_> {
             self.connect(script, false);
             self.finish(|peer| peer.is_subscriber || peer.is_closed());
         }
-        let publishers = 1 + self.dice.below(self.rules.kind.publishers());
+        let publishers = 1 + self.rng.below(self.rules.kind.publishers());
         let hands = match self.parts {
-            true => products::deal(publishers, &self.rules, &mut self.dice),
+            true => fragmented::deal(publishers, &self.rules, &mut self.rng),
             false => (0..publishers).map(|_| Vec::new()).collect(),
         };
         for hand in &hands {
-            let script = Script::publisher(self.peers.len(), hand, &self.rules, &mut self.dice);
+            let script = Script::publisher(self.peers.len(), hand, &self.rules, &mut self.rng);
             let lie = if self.swaps { script.with_parts_swapped(&self.rules.scheme) } else { None };
             let hurried = if self.hurries { script.hurried_reply(&self.rules.scheme) } else { None };
             self.connect(script, false);
@@ -223,25 +223,25 @@ impl Simulation<'_> {
         if let Some(devices) = &mut self.devices {
             devices.connect(&self.rules, &self.world);
         }
-        for _ in 0..self.dice.below(self.rules.kind.steps()) {
-            if self.dice.is_used_up() {
+        for _ in 0..self.rng.below(self.rules.kind.steps()) {
+            if self.rng.is_used_up() {
                 break;
             }
             self.step();
         }
-        if self.dice.one_in(4) {
+        if self.rng.one_in(4) {
             self.pause_until_quiet();
         }
         self.resume();
         // Sinks that give their word no more are waited for until the end of draining.
-        self.silent = !self.shelves.is_empty() && self.dice.one_in(8);
-        self.early = self.parts && self.dice.one_in(8);
+        self.silent = !self.sinks.is_empty() && self.rng.one_in(8);
+        self.early = self.parts && self.rng.one_in(8);
         if !self.silent && !self.early {
             self.devices.iter_mut().for_each(|devices| devices.must_end = true);
             self.finish(|peer| peer.is_subscriber || peer.is_closed());
         }
         self.drain();
-        self.shelves.iter().for_each(|shelf| shelf.borrow_mut().end());
+        self.sinks.iter().for_each(|sink| sink.borrow_mut().end());
         self.check_answered();
         oracle::check(&self)
     }
@@ -256,9 +256,9 @@ impl Simulation<'_> {
 
     fn connect(&mut self, mut script: Script, is_subscriber: bool) {
         script.owner.get_or_insert(self.peers.len() as u64);
-        let room = *self.dice.pick(&[100, 1_000, 10_000]);
+        let room = *self.rng.pick(&[100, 1_000, 10_000]);
         let wire = self.world.borrow_mut().connect(room);
-        let frozen = self.dice.one_in(4);
+        let frozen = self.rng.one_in(4);
         self.peers.push(Peer::new(wire, script, is_subscriber, frozen, self.world.clone()));
     }
 
@@ -268,84 +268,84 @@ impl Simulation<'_> {
             devices.step(&self.world, self.fragile);
         }
         if let Kind::Passing(after) = self.rules.kind
-            && self.dice.one_in(4)
+            && self.rng.one_in(4)
         {
             return self.come_and_go(after);
         }
-        if self.rules.handlers && self.dice.below(3) > 0 {
+        if self.rules.handlers && self.rng.below(3) > 0 {
             return self.step_calls();
         }
-        if !self.shelves.is_empty() && self.dice.one_in(4) {
-            let shelf = self.dice.pick(&self.shelves).clone();
-            shelf.borrow_mut().act(&mut self.dice);
+        if !self.sinks.is_empty() && self.rng.one_in(4) {
+            let sink = self.rng.pick(&self.sinks).clone();
+            sink.borrow_mut().act(&mut self.rng);
         }
-        let dice = &mut self.dice;
-        let at = dice.below(self.peers.len());
+        let rng = &mut self.rng;
+        let at = rng.below(self.peers.len());
         let peer = &mut self.peers[at];
-        match dice.below(16) {
+        match rng.below(16) {
             0..7 => {
-                let n = *dice.pick(&[1, 10, 100, 1_000, 10_000]);
-                peer.send(dice.below(n) + 1);
+                let n = *rng.pick(&[1, 10, 100, 1_000, 10_000]);
+                peer.send(rng.below(n) + 1);
             }
             // It stalls for a while, or goes on.
-            7..10 if dice.one_in(32) => peer.frozen = !peer.frozen,
+            7..10 if rng.one_in(32) => peer.frozen = !peer.frozen,
             7..10 if !peer.frozen => {
-                let n = *dice.pick(&[1, 100, 10_000]);
+                let n = *rng.pick(&[1, 100, 10_000]);
                 peer.read(n);
             }
             7..10 => {}
-            10..13 => self.workers.borrow_mut().work(dice),
+            10..13 => self.workers.borrow_mut().work(rng),
             13 => self.world.borrow_mut().wires[peer.wire].nudge(),
-            14 if self.rules.resends && dice.one_in(3) => {
-                peer.break_off(dice.one_in(2));
+            14 if self.rules.resends && rng.one_in(3) => {
+                peer.break_off(rng.one_in(2));
                 if peer.broke {
                     let script = peer.script.resent();
                     self.connect(script, false);
                 }
             }
-            14 if dice.one_in(if self.fragile { 3 } else { 20 }) => peer.break_off(dice.one_in(2)),
-            14 if dice.one_in(10) => self.world.borrow_mut().accept_fails = true,
+            14 if rng.one_in(if self.fragile { 3 } else { 20 }) => peer.break_off(rng.one_in(2)),
+            14 if rng.one_in(10) => self.world.borrow_mut().accept_fails = true,
             14 => self.steer(),
-            _ if self.calm => self.now += Duration::from_micros(dice.below(200) as u64),
-            _ => self.now += Duration::from_millis(*dice.pick(&[1, 20, 150, 1_200, 6_000])),
+            _ if self.calm => self.now += Duration::from_micros(rng.below(200) as u64),
+            _ => self.now += Duration::from_millis(*rng.pick(&[1, 20, 150, 1_200, 6_000])),
         }
-        if self.dice.below(3) < 2 {
+        if self.rng.below(3) < 2 {
             self.turn_if_due();
         }
     }
 
     fn step_calls(&mut self) {
-        let (calm, chaos, dice) = (self.calm, self.chaos, &mut self.dice);
-        match dice.below(100) {
+        let (calm, chaos, rng) = (self.calm, self.chaos, &mut self.rng);
+        match rng.below(100) {
             0 => self.steer_calls(),
             1 if !calm => self.world.borrow_mut().start_fails = true,
             _ => {
                 let programs = &mut self.world.borrow_mut().programs;
                 let alive: Vec<usize> = (0..programs.len()).filter(|&at| programs[at].is_alive()).collect();
                 if !alive.is_empty() {
-                    programs[*dice.pick(&alive)].act(chaos, &self.rules, &mut self.seen, dice);
+                    programs[*rng.pick(&alive)].act(chaos, &self.rules, &mut self.seen, rng);
                 }
             }
         }
-        if self.dice.below(3) < 2 {
+        if self.rng.below(3) < 2 {
             self.turn();
         }
     }
 
     /// What a sink refused is told so.
-    fn is_refused(&self, name: products::Name) -> bool {
-        self.shelves.iter().any(|shelf| shelf.borrow().refused.contains_key(&name))
+    fn is_refused(&self, name: fragmented::Name) -> bool {
+        self.sinks.iter().any(|sink| sink.borrow().refused.contains_key(&name))
     }
 
     /// Handlers answer, and sinks give their word.
     fn calls_go_on(&mut self) -> bool {
         let mut went_on = false;
-        for shelf in self.shelves.iter().filter(|_| !self.silent) {
-            went_on |= shelf.borrow_mut().go_on(&mut self.dice);
+        for sink in self.sinks.iter().filter(|_| !self.silent) {
+            went_on |= sink.borrow_mut().go_on(&mut self.rng);
         }
         let programs = &mut self.world.borrow_mut().programs;
         for program in programs {
-            went_on |= program.go_on(&self.rules, &mut self.seen, &mut self.dice);
+            went_on |= program.go_on(&self.rules, &mut self.seen, &mut self.rng);
         }
         went_on
     }
@@ -353,7 +353,7 @@ impl Simulation<'_> {
     /// A turn, if the loop would not sleep now. Whether something was done.
     fn turn_if_due(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
-        let has_done = self.workers.borrow().has_done() || self.shelves.iter().any(|s| s.borrow().has_done());
+        let has_done = self.workers.borrow().has_done() || self.sinks.iter().any(|s| s.borrow().has_done());
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
             // It would sleep, unless it hashed something itself instead, which the next turn takes in.
@@ -391,7 +391,7 @@ impl Simulation<'_> {
         self.check_unread(&unread);
         self.check_broken();
         self.check_parts(&snapshot);
-        if !self.shelves.is_empty()
+        if !self.sinks.is_empty()
             && self.turns.is_multiple_of(if self.rules.kind.is_large() { 500 } else { 8 })
         {
             self.check_confirmed();
@@ -418,7 +418,7 @@ impl Simulation<'_> {
             }
             went_on |= self.devices_go_on();
             while self.workers.borrow().has_work() {
-                self.workers.borrow_mut().work(&mut self.dice);
+                self.workers.borrow_mut().work(&mut self.rng);
             }
             went_on |= self.calls_go_on();
             went_on |= self.turn_if_due();
@@ -465,7 +465,7 @@ impl Simulation<'_> {
                 return;
             }
             while self.workers.borrow().has_work() {
-                self.workers.borrow_mut().work(&mut self.dice);
+                self.workers.borrow_mut().work(&mut self.rng);
                 moved = true;
             }
             // Only the clock can bring something.
@@ -480,109 +480,4 @@ impl Simulation<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ops::Range;
-
-    use super::*;
-
-    /// How many seeds the ordinary test run tries, from 0 on.
-    const SEEDS: u64 = 3_000;
-
-    /// Seeds that once failed, and what they found. A seed means another world once worlds are drawn otherwise; where
-    /// a fault has a test of its own beside the code as well, that is what keeps it away.
-    const KNOWN: [(u64, &str); 2] = [
-        (192_613, "under a memory that was lowered, an answer had its room once more was given back"),
-        (1_070_045, "what every sink refused came to them again, and to no subscriber"),
-    ];
-
-    /// Those from before there were devices.
-    const KNOWN_WITHOUT_DEVICES: [(u64, &str); 7] = [
-        (162_099, "tables of handlers that leave"),
-        (187_636, "who is gone is told of room, and nobody else is"),
-        (687_314, "calls are in flight when a drain is over"),
-        (45_432, "a connection that ended waited for the handlers when others were woken"),
-        (187_147, "not everything is done after 20000 turns without faults"),
-        (2_051, "a connection that had left subscribed once more to what it was about to give up"),
-        (3_619, "a pattern that is held already is OK, though as many are held as may be"),
-    ];
-
-    /// `FRAMEGATE_SEEDS=100000` is as many seeds from 0 on; `FRAMEGATE_SEEDS=100000..200000` those that come next.
-    fn seeds_of(given: &str) -> Range<u64> {
-        let number = |text: &str| text.trim().parse().expect("FRAMEGATE_SEEDS is N or FROM..TO");
-        match given.split_once("..") {
-            Some((from, to)) => number(from)..number(to),
-            None => 0..number(given),
-        }
-    }
-
-    #[test]
-    fn seeds() {
-        if let Ok(seed) = std::env::var("FRAMEGATE_SEED") {
-            let coverage = check_seed(seed.parse().expect("FRAMEGATE_SEED is a number"));
-            println!("{coverage:#?}");
-            return;
-        }
-        let seeds = std::env::var("FRAMEGATE_SEEDS").map_or(0..SEEDS, |given| seeds_of(&given));
-        let start = Instant::now();
-        let mut all = Coverage::default();
-        for seed in seeds.clone() {
-            all += check_seed(seed);
-        }
-        let rate = (seeds.end - seeds.start) as f64 / start.elapsed().as_secs_f64();
-        println!("seeds {seeds:?}, {rate:.0} a second: {all:#?}");
-        if seeds.end - seeds.start < SEEDS {
-            println!("{SEEDS} or more are needed to reach everything");
-            return;
-        }
-        for (i, count) in all.counts().enumerate() {
-            assert!(*count > 0, "number {i} of the coverage was never reached");
-        }
-    }
-
-    /// What they found, they found without devices.
-    #[test]
-    fn seeds_that_failed_before_have_no_devices() {
-        assert!(KNOWN_WITHOUT_DEVICES.iter().all(|(seed, _)| Devices::of(*seed).is_none()));
-        assert!((0..100).filter(|seed| Devices::of(*seed).is_some()).count() == 25);
-    }
-
-    #[test]
-    fn seeds_that_failed_pass() {
-        for (seed, found) in KNOWN_WITHOUT_DEVICES.into_iter().chain(KNOWN) {
-            println!("seed {seed}, which found: {found}");
-            check_seed(seed);
-        }
-    }
-
-    #[test]
-    fn seeds_go_on_where_others_ended() {
-        assert_eq!((seeds_of("20"), seeds_of("20..50")), (0..20, 20..50));
-    }
-
-    /// The oracle is awake: what is wrong does not get past it, and it says what that is.
-    #[test]
-    fn canaries_are_caught() {
-        for (canary, saying) in [
-            (Canary::Verdicts, ""),
-            (Canary::Parts, "is in the place of part"),
-            (Canary::Sink, "is confirmed"),
-            (Canary::Filing, "is filed under"),
-            (Canary::Mixed, "are put as of one topic"),
-            (Canary::Order, "in another place than"),
-            (Canary::Copy, "is told DUPLICATE before"),
-            (Canary::Leak, "are allocated and charged to nobody"),
-            (Canary::Deaf, "holds its slot"),
-            (Canary::Runs, "which is not due"),
-            (Canary::Doubled, "device"),
-        ] {
-            let caught = (0..300).any(|seed| {
-                let run = || Simulation::new(Dice::from_seed(seed), Devices::of(seed), Some(canary)).run();
-                let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) else {
-                    return false;
-                };
-                panic.downcast_ref::<String>().map_or("", String::as_str).contains(saying)
-            });
-            assert!(caught, "{canary:?} was not noticed");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! A tiny network: sockets that take and give as few bytes at a time as the dice say.
+//! A tiny network: sockets that take and give as few bytes at a time as chance has it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -130,10 +130,8 @@ impl Wire {
     pub fn take(&mut self, max: usize) -> Vec<u8> {
         let n = max.min(self.to_peer.len());
         let was_full = self.to_peer.len() >= self.room;
-        let mut bytes = vec![0; n];
-        take(&mut self.to_peer, &mut bytes);
         self.writable_edge |= was_full && n > 0;
-        bytes
+        take(&mut self.to_peer, n)
     }
 
     /// Whether the gateway has been told that the connection broke, and still has its socket.
@@ -180,8 +178,15 @@ pub fn when(times: &[(usize, Instant)], bytes: usize) -> Instant {
     times[times.partition_point(|(came, _)| *came < bytes)].1
 }
 
+/// Takes the first bytes, of which there are enough.
+pub fn take(from: &mut VecDeque<u8>, n: usize) -> Vec<u8> {
+    let mut bytes = vec![0; n];
+    take_into(from, &mut bytes);
+    bytes
+}
+
 /// Takes the first bytes, of which there are enough: by slices, since a fuzzer watches every step of a loop.
-fn take(from: &mut VecDeque<u8>, to: &mut [u8]) {
+pub fn take_into(from: &mut VecDeque<u8>, to: &mut [u8]) {
     let (first, second) = from.as_slices();
     let (a, b) = to.split_at_mut(first.len().min(to.len()));
     a.copy_from_slice(&first[..a.len()]);
@@ -253,7 +258,7 @@ impl Net for SimNet {
             return if wire.peer_ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
         let n = bytes.len().min(wire.arrived.len());
-        take(&mut wire.arrived, &mut bytes[..n]);
+        take_into(&mut wire.arrived, &mut bytes[..n]);
         Ok(n)
     }
 

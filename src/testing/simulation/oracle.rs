@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::again;
 use super::devices;
+use super::fragmented::{FIRST_KEY, Name};
+use super::messages::{self, Known, Messages, take_apart};
 use super::peers::Peer;
-use super::products::{FIRST_KEY, Name};
 use super::script::{Fate, Sent};
 use super::story::{self, Item};
-use super::wholes::{self, Known, Wholes, take_apart};
 use super::{Coverage, Simulation};
 use crate::core::call_queue::Overflow;
 use crate::gateway::CloseReason;
@@ -26,7 +26,7 @@ pub(super) struct Received {
     /// How often each came again, since it was forgotten.
     again: BTreeMap<Name, usize>,
     /// What was put together of parts.
-    pub wholes: Wholes,
+    pub messages: Messages,
     /// Both in the order in which they came.
     pub items: Vec<Item>,
     pub replies: Vec<Reply>,
@@ -57,7 +57,7 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
         run.gate.closed().iter().map(|(addr, reason)| (addr.port() as usize, reason.clone())).collect();
     check_handlers(run);
     let received_by: Vec<Received> = run.peers.iter().map(|peer| receive(run, peer)).collect();
-    if !run.shelves.is_empty() {
+    if !run.sinks.is_empty() {
         run.check_confirmed();
     }
     let stayed = |wire: usize| reasons.get(&wire) == Some(&CloseReason::Draining);
@@ -65,16 +65,16 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
     story::check(run, &received_by, effect, |peer| stayed(peer.wire));
     let told = |peer: &Peer| is_told_all(run, peer, reasons.get(&peer.wire));
     let again = again::check(run, &received_by, |peer| (effect(peer), told(peer)), |peer| stayed(peer.wire));
-    let known = wholes::gather(run, &received_by, stayed);
-    let (parts, certain) = wholes::check(run, &known, &received_by, |at| {
+    let known = messages::gather(run, &received_by, stayed);
+    let (parts, certain) = messages::check(run, &known, &received_by, |at| {
         let reason = reasons.get(&run.peers[at].wire);
         // Where a connection is closed for a reason, what becomes of parts that are held then is told to nobody.
         let is_told_all = is_told_all(run, &run.peers[at], reason) && reason == Some(&CloseReason::Finished);
         (took_effect(reason), is_told_all)
     });
     let all_put = ledger.to_sinks.unconfirmed() == 0;
-    for shelf in &run.shelves {
-        devices::check_stored(run, &shelf.borrow().frames(), all_put, |wire| reasons.get(&wire).cloned());
+    for sink in &run.sinks {
+        devices::check_stored(run, &sink.borrow().frames(), all_put, |wire| reasons.get(&wire).cloned());
     }
     let devices = devices::check(run, &received_by, &reasons);
     for (at, (peer, received)) in run.peers.iter().zip(&received_by).enumerate() {
@@ -110,17 +110,17 @@ pub(super) fn check(run: &Simulation<'_>) -> Coverage {
             ledger.calls.repeated,
             run.stuck_turns,
         ],
-        sunk: [ledger.to_sinks.confirmed, ledger.to_sinks.refused, ledger.to_sinks.unconfirmed()],
-        shelved: [
-            run.shelves.iter().map(|shelf| shelf.borrow().groups).sum(),
-            run.shelves.iter().map(|shelf| shelf.borrow().troubles).sum(),
+        to_sinks: [ledger.to_sinks.confirmed, ledger.to_sinks.refused, ledger.to_sinks.unconfirmed()],
+        sinks: [
+            run.sinks.iter().map(|sink| sink.borrow().groups).sum(),
+            run.sinks.iter().map(|sink| sink.borrow().troubles).sum(),
             run.full_turns,
-            run.shelves.iter().map(|shelf| shelf.borrow().mended).sum(),
+            run.sinks.iter().map(|sink| sink.borrow().mended).sum(),
         ],
-        wholes: [
+        messages: [
             ledger.reassembled,
-            if run.rules.handlers { 0 } else { run.workers.borrow().wholes },
-            run.shelves.iter().map(|shelf| shelf.borrow().wholes.len() as u64).sum(),
+            if run.rules.handlers { 0 } else { run.workers.borrow().messages },
+            run.sinks.iter().map(|sink| sink.borrow().messages.len() as u64).sum(),
             run.parked_turns,
             certain,
         ],
@@ -169,7 +169,7 @@ fn receive(run: &Simulation<'_>, peer: &Peer) -> Received {
             }
             Kind::Data if header.key >= FIRST_KEY => {
                 check_asked(peer, frame.topic());
-                *received.wholes.entry(take_apart(run, &frame)).or_default() += 1;
+                *received.messages.entry(take_apart(run, &frame)).or_default() += 1;
             }
             Kind::Data => {
                 let (from, index) = (header.key as usize, header.id as usize);
@@ -249,7 +249,7 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
     }
 }
 
-/// 4. Whoever is written to until the gateway ends its side gets whole frames, and the last word where there is one.
+/// 4. A peer that is written to until the gateway ends its side gets whole frames, and the last word where there is one.
 fn check_end(run: &Simulation<'_>, peer: &Peer, received: &Received, reason: Option<&CloseReason>) {
     if !run.world.borrow().wires[peer.wire].gate_ended || peer.broke {
         return;
@@ -264,7 +264,7 @@ fn check_end(run: &Simulation<'_>, peer: &Peer, received: &Received, reason: Opt
 /// 4. Every frame that asks is answered, once, with what must become of it.
 fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: Option<&CloseReason>) {
     let peer = &run.peers[at];
-    // One of them goes with the others of its product.
+    // One of them goes with the others of its message.
     let mut expected: Vec<(u64, Option<Status>, &Sent)> = Vec::new();
     // Where a sink has refused one that came more than once, it goes with when the others came.
     let is_open = |id| run.rules.dedup && run.is_refused((at as u64, id)) && peer.script.copies(id) > 1;
@@ -317,7 +317,7 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
         if is_open {
             let holds = match status {
                 Status::Ok | Status::Duplicate => true,
-                Status::Rejected => payload.starts_with(b"shelf: "),
+                Status::Rejected => payload.starts_with(b"simulated: "),
                 _ => false,
             };
             assert!(holds, "4: {status} for {id}, which a sink has refused once");
@@ -328,21 +328,21 @@ fn check_replies(run: &Simulation<'_>, at: usize, received: &Received, reason: O
         expected.retain(|(.., sent)| sent.fate != Fate::Part);
     }
     let missing: Vec<_> = expected.iter().map(|(id, status, _)| (id, status)).collect();
-    let is_whole = is_told_all(run, peer, reason);
-    assert!(!is_whole || missing.is_empty(), "4: not answered: {missing:?}, {reason:?}");
+    let is_complete = is_told_all(run, peer, reason);
+    assert!(!is_complete || missing.is_empty(), "4: not answered: {missing:?}, {reason:?}");
 }
 
 /// 4. With an OK comes what a handler said; where neither a handler nor a sink takes frames, whether nobody got this one.
 fn check_said(run: &Simulation<'_>, sent: &Sent, payload: &[u8]) {
     let may_be_lost =
-        matches!(sent.fate, Fate::Deliver | Fate::Again) && !sent.called && run.shelves.is_empty();
+        matches!(sent.fate, Fate::Deliver | Fate::Again) && !sent.called && run.sinks.is_empty();
     if !may_be_lost {
         return assert!(*payload == sent.said, "4: not what the handler said of {}", sent.id);
     }
     let is_lost = payload == NO_SUBSCRIBER.as_bytes();
     assert!(is_lost || payload.is_empty(), "4: an OK with something to say of {}", sent.id);
     let topic = std::str::from_utf8(&sent.topic).expect("it was judged");
-    // Whoever asks for it now may not have asked for it then.
+    // A subscriber that asks for it now may not have asked for it then.
     let is_wanted =
         run.peers.iter().any(|peer| peer.script.patterns.iter().any(|pattern| matches(pattern, topic)));
     assert!(is_lost || is_wanted, "4: not told that nobody got {}", sent.id);
@@ -364,7 +364,7 @@ fn check_complete(
     let stayed = reasons[&peer.wire] == CloseReason::Draining;
     let none = Vec::new();
     let mut missing = 0;
-    let mut all_whole = true;
+    let mut all_complete = true;
     for (index, publisher) in run.peers.iter().enumerate().filter(|(_, p)| !p.is_subscriber) {
         let script = &publisher.script;
         let expected: Vec<usize> = (0..script.sent.len())
@@ -376,8 +376,8 @@ fn check_complete(
             .collect();
         let got = received.frames.get(&index).unwrap_or(&none);
         let connections = run.connections_of(index as u64);
-        let is_whole = connections.iter().any(|peer| took_effect(reasons.get(&peer.wire)));
-        all_whole &= is_whole;
+        let is_complete = connections.iter().any(|peer| took_effect(reasons.get(&peer.wire)));
+        all_complete &= is_complete;
         // They came by several connections.
         let mut sorted;
         let got = match connections.len() {
@@ -389,7 +389,7 @@ fn check_complete(
             }
         };
         if received.lost == 0 && run.may_refuse(Status::Rejected) | run.may_refuse(Status::Busy) {
-            check_answered(run, index, &all[index], &expected, got, is_whole && stayed);
+            check_answered(run, index, &all[index], &expected, got, is_complete && stayed);
         } else if received.lost == 0 {
             let is_part = got.iter().all(|index| expected.contains(index));
             assert!(
@@ -397,19 +397,19 @@ fn check_complete(
                 "1: peer {index}: {got:?} of {expected:?} under {:?}",
                 run.policy
             );
-            assert!(!is_whole || !stayed || got.len() == expected.len(), "4: {got:?} of {expected:?}");
+            assert!(!is_complete || !stayed || got.len() == expected.len(), "4: {got:?} of {expected:?}");
         }
         missing += expected.len() as u64 - got.len() as u64;
     }
     let of_devices = devices::missing(run, peer, received, reasons);
-    all_whole &= of_devices.is_some();
+    all_complete &= of_devices.is_some();
     missing += of_devices.unwrap_or(0);
     assert!(run.policy == SlowPolicy::Drop || received.lost == 0, "only the drop policy drops");
     let all_pass = !run.rules.forgets && !run.may_refuse(Status::Rejected) && !run.may_refuse(Status::Busy);
-    if stayed && all_whole && all_pass {
-        let (least, most) = known.missing(run, &peer.script.patterns, &received.wholes);
+    if stayed && all_complete && all_pass {
+        let (least, most) = known.missing(run, &peer.script.patterns, &received.messages);
         let says = (missing + least..=missing + most).contains(&received.lost);
-        assert!(says, "4: a GAP says {} for {missing} frames and {least} to {most} wholes", received.lost);
+        assert!(says, "4: a GAP says {} for {missing} frames and {least} to {most} messages", received.lost);
     }
 }
 

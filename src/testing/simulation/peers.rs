@@ -104,8 +104,8 @@ impl Peer {
     /// One that holds what is on its way as well.
     pub fn decoder_of_all(&self) -> Decoder {
         let world = self.world.borrow();
-        let on_its_way = world.wires[self.wire].to_peer.iter();
-        decoder(&self.received.iter().chain(on_its_way).copied().collect::<Vec<u8>>())
+        let (first, second) = world.wires[self.wire].to_peer.as_slices();
+        decoder(&[&self.received, first, second].concat())
     }
 }
 

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::dice::Dice;
 use super::network::{SimNet, World};
-use super::shelf::{Shelf, SimSink};
+use super::rng::SimRng;
+use super::sink::{SimSink, SinkState};
 use super::workers::{SimPool, Workers};
 use crate::gateway::{Config, Gate};
 use crate::wire::{Decoder, Draft, Frame, Header, Kind, Rules, Scheme, Status, encode};
@@ -15,41 +15,41 @@ use crate::wire::{Decoder, Draft, Frame, Header, Kind, Rules, Scheme, Status, en
 struct Restarted {
     gate: Gate<SimNet, SimPool>,
     world: Rc<RefCell<World>>,
-    shelves: Vec<Rc<RefCell<Shelf>>>,
+    sinks: Vec<Rc<RefCell<SinkState>>>,
     now: Instant,
 }
 
 const WINDOW: Duration = Duration::from_secs(60);
 
 impl Restarted {
-    fn new(sinks: usize, stored: &[(Duration, &[u8])]) -> Restarted {
+    fn new(sink_count: usize, stored: &[(Duration, &[u8])]) -> Restarted {
         let now = Instant::now() + 2 * WINDOW;
         let world = Rc::new(RefCell::new(World::listening(now)));
         let workers = Rc::new(RefCell::new(Workers::new(Scheme::Sha256, None)));
         let config = Config { dedup: Some(WINDOW), ..Config::default() };
         let mut gate = Gate::new(SimNet(world.clone()), SimPool(workers), config, now);
-        let mut shelves = Vec::new();
-        for _ in 0..sinks {
-            let shelf = Rc::new(RefCell::new(Shelf::new(false, false, true, 100, None)));
-            gate.add_sink(Box::new(SimSink(shelf.clone())));
-            shelves.push(shelf);
+        let mut sinks = Vec::new();
+        for _ in 0..sink_count {
+            let sink = Rc::new(RefCell::new(SinkState::new(false, false, true, 100, None)));
+            gate.add_sink(Box::new(SimSink(sink.clone())));
+            sinks.push(sink);
         }
         let digest = |bytes: &[u8]| *bytes.last_chunk().expect("a frame");
         let digests = stored.iter().map(|&(ago, bytes)| (now - ago, digest(bytes))).collect();
-        gate.remember_stored("shelf", digests);
-        Restarted { gate, world, shelves, now }
+        gate.remember_stored("simulated", digests);
+        Restarted { gate, world, sinks, now }
     }
 
     /// Sends frames on a connection of their own, has the sinks confirm what they get, and returns what was told.
     fn send(&mut self, bytes: &[u8]) -> Vec<Status> {
         let wire = self.world.borrow_mut().connect(100_000);
         self.world.borrow_mut().wires[wire].arrive(bytes, self.now);
-        let mut dice = Dice::Bytes(&[]);
+        let mut rng = SimRng::Bytes(&[]);
         for _ in 0..20 {
             let events = self.world.borrow_mut().take_events();
             self.gate.turn(self.now, &events);
-            for shelf in &self.shelves {
-                shelf.borrow_mut().go_on(&mut dice);
+            for sink in &self.sinks {
+                sink.borrow_mut().go_on(&mut rng);
             }
         }
         let mut decoder = Decoder::new(Rules { payload_max: u32::MAX, replies: true });
@@ -64,8 +64,8 @@ impl Restarted {
     }
 
     fn had(&self, place: usize) -> usize {
-        let shelf = self.shelves[place].borrow();
-        shelf.confirmed.len() + shelf.wholes.len()
+        let sink = self.sinks[place].borrow();
+        sink.confirmed.len() + sink.messages.len()
     }
 }
 
@@ -100,12 +100,12 @@ fn what_one_of_two_sinks_has_goes_to_the_other() {
 }
 
 #[test]
-fn a_whole_that_was_stored_is_known_when_its_parts_come_again() {
+fn a_message_that_was_stored_is_known_when_its_fragments_come_again() {
     let part_of = |index: u16, id: u64| {
         let header = Header { part_index: index, part_count: 2, id, ..Header::new(Kind::Data) };
-        let payload = super::products::payload(0, u64::from(index), 10);
+        let payload = super::fragmented::payload(0, u64::from(index), 10);
         let mut bytes = Vec::new();
-        let header = Header { key: super::products::FIRST_KEY, want_reply: true, ..header };
+        let header = Header { key: super::fragmented::FIRST_KEY, want_reply: true, ..header };
         encode(header, b"a", &payload, &Scheme::Sha256, &mut bytes);
         bytes
     };
@@ -113,21 +113,21 @@ fn a_whole_that_was_stored_is_known_when_its_parts_come_again() {
     let others = [part_of(0, 10), part_of(1, 11)];
     let payloads: Vec<u8> = parts.iter().flat_map(|part| Frame::first_of(part).payload().to_vec()).collect();
     let memory = crate::core::memory::Memory::new(64 << 20, 1 << 20);
-    let header = Header { key: super::products::FIRST_KEY, ..Header::new(Kind::Data) };
+    let header = Header { key: super::fragmented::FIRST_KEY, ..Header::new(Kind::Data) };
     let mut draft = Draft::new(header, &Scheme::Sha256);
     draft.topic(b"a".to_vec(), &memory);
     draft.payload(payloads, &memory);
     let made = draft.hashed();
-    let whole: Vec<u8> = made.body().slices().flatten().copied().collect();
+    let message: Vec<u8> = made.body().slices().flatten().copied().collect();
 
-    let mut gateway = Restarted::new(1, &[(Duration::ZERO, &whole)]);
+    let mut gateway = Restarted::new(1, &[(Duration::ZERO, &message)]);
     assert_eq!(gateway.send(&parts.concat()), [Status::Duplicate; 2]);
     assert_eq!((gateway.had(0), gateway.gate.ledger().in_flight()), (0, 0));
     // The same message of other parts is another.
     assert_eq!(gateway.send(&others.concat()), [Status::Ok; 2]);
     assert_eq!((gateway.had(0), gateway.gate.ledger().in_flight()), (1, 0));
 
-    let mut gateway = Restarted::new(2, &[(Duration::ZERO, &whole)]);
+    let mut gateway = Restarted::new(2, &[(Duration::ZERO, &message)]);
     assert_eq!(gateway.send(&parts.concat()), [Status::Ok; 2]);
     assert_eq!((gateway.had(0), gateway.had(1), gateway.gate.ledger().in_flight()), (0, 1, 0));
     assert_eq!(gateway.send(&parts.concat()), [Status::Duplicate; 2]);

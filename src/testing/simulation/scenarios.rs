@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::charged::Account;
-use super::dice::Dice;
 use super::network::{SimNet, World};
+use super::rng::SimRng;
 use super::workers::{SimPool, Workers};
 use crate::core::limits::{INLINE_BATCH, JOBS, READ_MAX};
 use crate::core::memory::Memory;
@@ -73,7 +73,7 @@ impl Scene {
     pub fn finish(&mut self) {
         for _ in 0..100 {
             while self.workers.borrow().has_work() {
-                self.workers.borrow_mut().work(&mut Dice::from_seed(1));
+                self.workers.borrow_mut().work(&mut SimRng::from_seed(1));
             }
             self.turns(1);
             // What takes longer than a look for someone who has stalled is a timeout.
@@ -103,7 +103,7 @@ fn scene_of_a_wide_reader() -> (Scene, usize, Vec<u8>) {
     (scene, wide, warm)
 }
 
-/// Whoever waits for the workers holds the memory for what it began, and may be behind someone who waits for that
+/// A connection that waits for the workers holds the memory for what it began, and may be behind someone who waits for that
 /// memory: seed 187147, and a random input before it, never finished.
 #[test]
 fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
@@ -128,7 +128,7 @@ fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
     assert_eq!(scene.gate.ledger().read - read, 1 + BEGINNERS as u64, "all of them go on");
 }
 
-/// Many who have begun a header leave room for whoever reads much at a time, and so for each other: found by a world
+/// Many who have begun a header leave room for one that reads much at a time, and so for each other: found by a world
 /// of a hundred connections.
 #[test]
 fn begun_headers_hold_no_memory() {

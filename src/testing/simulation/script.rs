@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::dice::Dice;
-use super::products::{self, Dealt};
+use super::fragmented::{self, Dealt};
+use super::rng::SimRng;
 use super::worlds;
 use crate::core::limits::{CONN_PATTERNS, READ_MAX};
 use crate::gateway::BadDigestPolicy;
@@ -22,7 +22,7 @@ pub enum Fate {
     Deliver,
     /// Has its effect; OK.
     Control,
-    /// Is a part: OK, EXPIRED or refused, as it goes with the others of its product.
+    /// Is a part: OK, EXPIRED or refused, as it goes with the others of its message.
     Part,
     /// The copy of one that was accepted, or may have been: DUPLICATE, or delivered as well.
     Again,
@@ -53,7 +53,7 @@ impl Decision {
         // Of every size that is treated in its own way.
         let len = *[0, 0, 10, 900, 5_000, rules.payload_max].get(sum / 7 % 12).unwrap_or(&30);
         let mut said = Vec::new();
-        products::repeat(&mut said, len.min(rules.payload_max), |at| (at + sum) as u8);
+        fragmented::repeat(&mut said, len.min(rules.payload_max), |at| (at + sum) as u8);
         match sum % 29 {
             0..3 => Decision::Refuse(Status::Rejected, said),
             3 => Decision::Refuse(Status::Busy, said),
@@ -135,7 +135,7 @@ pub struct Rules {
     pub poison: bool,
     /// They have answered one before any that they die of can come.
     pub proven: bool,
-    /// Parts of one product.
+    /// Parts of one message.
     pub parts_max: u16,
 }
 
@@ -169,26 +169,26 @@ impl Sent {
 
 impl Script {
     /// Asks for patterns, with replies.
-    pub fn subscriber(peer: usize, rules: &Rules, dice: &mut Dice<'_>) -> Script {
+    pub fn subscriber(peer: usize, rules: &Rules, rng: &mut SimRng<'_>) -> Script {
         let mut script = Script::default();
-        for _ in 0..1 + dice.below(3) {
-            let pattern = *dice.pick(&PATTERNS);
+        for _ in 0..1 + rng.below(3) {
+            let pattern = *rng.pick(&PATTERNS);
             script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
         }
         script
     }
 
     /// Asks for as many patterns as it may, each as costly as one can be, and takes some back.
-    pub fn collector(peer: usize, rules: &Rules, dice: &mut Dice<'_>) -> Script {
+    pub fn collector(peer: usize, rules: &Rules, rng: &mut SimRng<'_>) -> Script {
         let mut script = Script::default();
         for number in 0..CONN_PATTERNS + 2 {
             // Of tokens that no other has, so that nothing is shared; no topic matches it.
             let first = format!("{peer}-{number}");
-            let token = *dice.pick(&[".x", ".*", ".xyz"]);
-            let room = *dice.pick(&[255, 255, 20]) - first.len();
+            let token = *rng.pick(&[".x", ".*", ".xyz"]);
+            let room = *rng.pick(&[255, 255, 20]) - first.len();
             let pattern = format!("{first}{}", token.repeat(room / token.len()));
             script.add(peer, Kind::Subscribe, true, pattern.as_bytes(), 0, rules);
-            if dice.one_in(4) {
+            if rng.one_in(4) {
                 script.add(peer, Kind::Unsubscribe, true, pattern.as_bytes(), 0, rules);
             }
         }
@@ -210,19 +210,19 @@ impl Script {
     }
 
     /// What a publisher sends: frames, good and bad, and among them the parts in its hand.
-    pub fn publisher(peer: usize, hand: &[Dealt], rules: &Rules, dice: &mut Dice<'_>) -> Script {
+    pub fn publisher(peer: usize, hand: &[Dealt], rules: &Rules, rng: &mut SimRng<'_>) -> Script {
         let mut script = Script::default();
         let mut hand = hand.iter();
-        for _ in 0..dice.below(rules.frames_max) {
-            if rules.dedup && dice.one_in(6) {
-                script.add_copy(rules, dice);
+        for _ in 0..rng.below(rules.frames_max) {
+            if rules.dedup && rng.one_in(6) {
+                script.add_copy(rules, rng);
             }
-            match hand.as_slice().is_empty() || dice.one_in(2) {
-                true => script.add_any(peer, rules, dice),
-                false => hand.by_ref().take(1).for_each(|part| script.add_dealt(peer, part, rules, dice)),
+            match hand.as_slice().is_empty() || rng.one_in(2) {
+                true => script.add_any(peer, rules, rng),
+                false => hand.by_ref().take(1).for_each(|part| script.add_dealt(peer, part, rules, rng)),
             }
         }
-        hand.for_each(|part| script.add_dealt(peer, part, rules, dice));
+        hand.for_each(|part| script.add_dealt(peer, part, rules, rng));
         script
     }
 
@@ -254,7 +254,7 @@ impl Script {
         self.sent.iter().filter(|sent| sent.id == id).count()
     }
 
-    /// The bytes that a gateway seems to have got which swaps two parts of a product.
+    /// The bytes that a gateway seems to have got which swaps two parts of a message.
     pub fn with_parts_swapped(&self, scheme: &Scheme) -> Option<Vec<u8>> {
         let mut parts = self.sent.iter().filter(|sent| sent.fate == Fate::Part);
         let one = parts.next()?;
@@ -287,32 +287,32 @@ impl Script {
     }
 
     /// Adds one frame, good or bad.
-    fn add_any(&mut self, peer: usize, rules: &Rules, dice: &mut Dice<'_>) {
-        let want_reply = dice.below(2) == 1;
-        match dice.below(24) {
+    fn add_any(&mut self, peer: usize, rules: &Rules, rng: &mut SimRng<'_>) {
+        let want_reply = rng.below(2) == 1;
+        match rng.below(24) {
             0..14 => {
-                let topic = *dice.pick(&TOPICS);
-                let len = match dice.below(16) {
-                    0..12 => dice.below(100),
-                    12..15 => dice.below(READ_MAX.min(rules.payload_max)),
+                let topic = *rng.pick(&TOPICS);
+                let len = match rng.below(16) {
+                    0..12 => rng.below(100),
+                    12..15 => rng.below(READ_MAX.min(rules.payload_max)),
                     // Larger than a read, where payloads may be.
-                    _ => dice.below(rules.payload_max + 1),
+                    _ => rng.below(rules.payload_max + 1),
                 };
                 self.add(peer, Kind::Data, want_reply, topic.as_bytes(), len, rules);
             }
             14 => self.add(peer, Kind::Ping, want_reply, b"", 0, rules),
-            15 => self.add(peer, Kind::Subscribe, want_reply, dice.pick(&PATTERNS).as_bytes(), 0, rules),
-            16 => self.add(peer, Kind::Unsubscribe, want_reply, dice.pick(&PATTERNS).as_bytes(), 0, rules),
-            17 => self.add(peer, Kind::Subscribe, want_reply, b">.a", dice.below(2), rules),
+            15 => self.add(peer, Kind::Subscribe, want_reply, rng.pick(&PATTERNS).as_bytes(), 0, rules),
+            16 => self.add(peer, Kind::Unsubscribe, want_reply, rng.pick(&PATTERNS).as_bytes(), 0, rules),
+            17 => self.add(peer, Kind::Subscribe, want_reply, b">.a", rng.below(2), rules),
             18 => {
-                let bad_topic: &[u8] = BAD_TOPICS[dice.below(BAD_TOPICS.len())];
+                let bad_topic: &[u8] = BAD_TOPICS[rng.below(BAD_TOPICS.len())];
                 self.add(peer, Kind::Data, want_reply, bad_topic, 5, rules)
             }
             19 => self.add_part(peer, rules),
-            20 | 21 => self.add_corrupt(peer, want_reply, rules, dice),
-            22 => self.add_copy(rules, dice),
-            23 if rules.forgets => self.add_copy(rules, dice),
-            _ if dice.one_in(8) => self.add_fault(rules, dice),
+            20 | 21 => self.add_corrupt(peer, want_reply, rules, rng),
+            22 => self.add_copy(rules, rng),
+            23 if rules.forgets => self.add_copy(rules, rng),
+            _ if rng.one_in(8) => self.add_fault(rules, rng),
             _ => self.add(peer, Kind::Data, want_reply, b"a", 0, rules),
         }
     }
@@ -321,7 +321,7 @@ impl Script {
         let id = self.sent.len() as u64;
         let header = Header { want_reply, key: peer as u64, id, ..Header::new(kind) };
         let mut payload = Vec::new();
-        products::repeat(&mut payload, len, |i| (i as u64 + id * 31 + peer as u64) as u8);
+        fragmented::repeat(&mut payload, len, |i| (i as u64 + id * 31 + peer as u64) as u8);
         self.add_frame(header, topic, &payload, rules);
     }
 
@@ -337,10 +337,10 @@ impl Script {
         self.judge(start, header, topic, payload.len(), true, rules);
     }
 
-    fn add_corrupt(&mut self, peer: usize, want_reply: bool, rules: &Rules, dice: &mut Dice<'_>) {
+    fn add_corrupt(&mut self, peer: usize, want_reply: bool, rules: &Rules, rng: &mut SimRng<'_>) {
         let id = self.sent.len() as u64;
         let header = Header { want_reply, key: peer as u64, id, ..Header::new(Kind::Data) };
-        self.add_broken(header, b"a.b", b"corrupt", rules, dice);
+        self.add_broken(header, b"a.b", b"corrupt", rules, rng);
     }
 
     /// One with a wrong digest, or that does not match its own.
@@ -350,33 +350,33 @@ impl Script {
         topic: &[u8],
         payload: &[u8],
         rules: &Rules,
-        dice: &mut Dice<'_>,
+        rng: &mut SimRng<'_>,
     ) {
         let start = self.bytes.len();
         encode(header, topic, payload, &rules.scheme, &mut self.bytes);
         let (behind, end) = (start + HEADER + topic.len(), self.bytes.len());
-        let at = behind + dice.below(end - behind);
-        self.bytes[at] ^= 1 << dice.below(8);
+        let at = behind + rng.below(end - behind);
+        self.bytes[at] ^= 1 << rng.below(8);
         self.judge(start, header, topic, payload.len(), false, rules);
     }
 
     /// A part that was dealt to it.
-    pub fn add_dealt(&mut self, peer: usize, part: &Dealt, rules: &Rules, dice: &mut Dice<'_>) {
+    pub fn add_dealt(&mut self, peer: usize, part: &Dealt, rules: &Rules, rng: &mut SimRng<'_>) {
         let id = self.sent.len() as u64;
         let header = Header { id, ..part.header };
-        let payload = products::payload(peer, id, part.len);
+        let payload = fragmented::payload(peer, id, part.len);
         match part.intact {
             true => self.add_frame(header, part.topic.as_bytes(), &payload, rules),
-            false => self.add_broken(header, part.topic.as_bytes(), &payload, rules, dice),
+            false => self.add_broken(header, part.topic.as_bytes(), &payload, rules, rng),
         }
     }
 
     /// The very bytes of an earlier frame once more.
-    fn add_copy(&mut self, rules: &Rules, dice: &mut Dice<'_>) {
+    fn add_copy(&mut self, rules: &Rules, rng: &mut SimRng<'_>) {
         if self.sent.is_empty() {
             return;
         }
-        let sent = &self.sent[dice.below(self.sent.len())];
+        let sent = &self.sent[rng.below(self.sent.len())];
         let copy = self.bytes[sent.start..sent.end].to_vec();
         if sent.fate != Fate::Part && !self.accepted.contains(&copy) {
             return;
@@ -390,11 +390,11 @@ impl Script {
     }
 
     /// Something that is no frame; nothing after it counts.
-    fn add_fault(&mut self, rules: &Rules, dice: &mut Dice<'_>) {
+    fn add_fault(&mut self, rules: &Rules, rng: &mut SimRng<'_>) {
         let start = self.bytes.len();
         let mut header = Header { id: 77, ..Header::new(Kind::Data) };
         let mut status = Status::Malformed;
-        let mut bytes = match dice.below(3) {
+        let mut bytes = match rng.below(3) {
             0 => {
                 header.payload_len = rules.payload_max as u32 + 1;
                 status = Status::TooLarge;
@@ -403,11 +403,11 @@ impl Script {
             1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             _ => {
                 let mut bytes = header.encode();
-                bytes[3] = 1 + 4 * dice.below(2) as u8;
+                bytes[3] = 1 + 4 * rng.below(2) as u8;
                 bytes.to_vec()
             }
         };
-        bytes.resize(bytes.len() + dice.below(200), 0);
+        bytes.resize(bytes.len() + rng.below(200), 0);
         self.bytes.extend(bytes);
         let fate = if self.over { Fate::Nothing } else { Fate::Refuse(status) };
         self.over = true;

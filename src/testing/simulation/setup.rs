@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::charged::Account;
 use super::devices::Devices;
-use super::dice::Dice;
 use super::handlers::Seen;
 use super::network::{SimNet, World};
+use super::rng::SimRng;
 use super::script::Rules;
-use super::shelf::{Shelf, SimSink};
+use super::sink::{SimSink, SinkState};
 use super::steering::Steering;
 use super::workers::{SimPool, Workers};
 use super::worlds::Kind;
@@ -31,35 +31,35 @@ fn most_calls() -> Config {
 
 impl<'a> Simulation<'a> {
     pub(super) fn new(
-        mut dice: Dice<'a>,
+        mut rng: SimRng<'a>,
         devices: Option<Devices>,
         canary: Option<Canary>,
     ) -> Simulation<'a> {
-        let scheme = if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
-        let parts = dice.one_in(2);
-        let on_bad_digest = match parts && dice.one_in(2) {
+        let scheme = if rng.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 };
+        let parts = rng.one_in(2);
+        let on_bad_digest = match parts && rng.one_in(2) {
             // So that more of the parts have an effect.
             true => BadDigestPolicy::Drop,
-            false => *dice.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]),
+            false => *rng.pick(&[BadDigestPolicy::Drop, BadDigestPolicy::Drop, BadDigestPolicy::Close]),
         };
         // Large frames are larger than a read.
-        let large = if dice.is_fuzzed() { READ_MAX + 2_000 } else { 20_000 };
-        let payload_max = *dice.pick(&[200, 3_000, large]);
-        let handlers = dice.one_in(3);
-        let dedup = dice.one_in(3);
+        let large = if rng.is_fuzzed() { READ_MAX + 2_000 } else { 20_000 };
+        let payload_max = *rng.pick(&[200, 3_000, large]);
+        let handlers = rng.one_in(3);
+        let dedup = rng.one_in(3);
         // A window that ends, or one that has no room for all of them.
         let window = match dedup && !handlers {
-            true => *dice.pick(&[FOR_EVER, FOR_EVER, 5_000, 1_000]),
+            true => *rng.pick(&[FOR_EVER, FOR_EVER, 5_000, 1_000]),
             false => FOR_EVER,
         };
-        let is_cramped = dedup && !handlers && dice.one_in(4);
+        let is_cramped = dedup && !handlers && rng.one_in(4);
         // What becomes of a copy depends on what became of the first, so that must be certain.
         let certain = handlers && dedup;
-        let calm = certain || dice.one_in(2);
-        let kind = Kind::draw(&mut dice, calm);
+        let calm = certain || rng.one_in(2);
+        let kind = Kind::draw(&mut rng, calm);
         let large = kind.is_large();
         // Or the first frames find out whether the handlers work, even where they die of all of those.
-        let proven = handlers && !dice.one_in(4);
+        let proven = handlers && !rng.one_in(4);
         let rules = Rules {
             scheme: scheme.clone(),
             dedup,
@@ -73,24 +73,24 @@ impl<'a> Simulation<'a> {
                 && window == FOR_EVER
                 && !is_cramped
                 && !large
-                && dice.one_in(2),
-            frames_max: kind.frames(&mut dice),
+                && rng.one_in(2),
+            frames_max: kind.frames(&mut rng),
             kind,
-            slow: handlers && dice.one_in(3),
+            slow: handlers && rng.one_in(3),
             handlers,
             poison: handlers,
             proven,
-            parts_max: *dice.pick(&[1024, 1024, 9, 3]),
+            parts_max: *rng.pick(&[1024, 1024, 9, 3]),
         };
-        let patient = calm && parts && dice.one_in(3);
-        let policy = *dice.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
+        let patient = calm && parts && rng.one_in(3);
+        let policy = *rng.pick(&[SlowPolicy::Disconnect, SlowPolicy::Pause, SlowPolicy::Drop]);
         let mut config = Config {
             payload_max,
-            connections_max: if dice.one_in(16) { 3 } else { 1_000 },
-            outbox: *dice.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
+            connections_max: if rng.one_in(16) { 3 } else { 1_000 },
+            outbox: *rng.pick(&[1 << 10, 1 << 13, 1 << 16, 1 << 20]),
             slow: policy,
             slow_timeout: Duration::from_secs(2),
-            idle_timeout: Duration::from_secs(*dice.pick(&[300, 5])),
+            idle_timeout: Duration::from_secs(*rng.pick(&[300, 5])),
             on_bad_digest,
             scheme: scheme.clone(),
             dedup: rules.dedup.then_some(Duration::from_millis(window)),
@@ -98,20 +98,20 @@ impl<'a> Simulation<'a> {
             // Parts that wait for room would be looked at so often that their leases take more turns than a run has.
             frame_timeout: Duration::from_millis(match calm || parts {
                 true => 30_000,
-                false => *dice.pick(&[30_000, 1_000, 100]),
+                false => *rng.pick(&[30_000, 1_000, 100]),
             }),
             max_parts: rules.parts_max,
             ..Config::default()
         };
         if parts {
-            config.lease_pressure = *dice.pick(&[Pressure::Pause, Pressure::Expire]);
-            config.lease = Duration::from_millis(*dice.pick(&[30_000, 2_000, 500]));
+            config.lease_pressure = *rng.pick(&[Pressure::Pause, Pressure::Expire]);
+            config.lease = Duration::from_millis(*rng.pick(&[30_000, 2_000, 500]));
             if patient {
                 config.lease = Duration::from_secs(20);
             }
             // A hundred connections would wait for each other's leases for longer than a run lasts.
-            config.max_keys = if large { 1_000 } else { *dice.pick(&[1_000, 1_000, 3, 1]) };
-            config.parts_memory = *dice.pick(&[1 << 20, 1 << 20, 1 << 14, 6_000, 2_000]);
+            config.max_keys = if large { 1_000 } else { *rng.pick(&[1_000, 1_000, 3, 1]) };
+            config.parts_memory = *rng.pick(&[1 << 20, 1 << 20, 1 << 14, 6_000, 2_000]);
             if calm {
                 // The clock brings the ends of leases, in which nobody is to have been idle too long.
                 config.idle_timeout = Duration::from_secs(1_000_000);
@@ -119,19 +119,19 @@ impl<'a> Simulation<'a> {
         }
         if handlers {
             config.handler = vec!["handler".into()];
-            config.handlers = 1 + dice.below(3);
+            config.handlers = 1 + rng.below(3);
             config.handler_timeout = Duration::from_secs(3);
-            config.max_in_flight = *dice.pick(&[1, 2, 6]);
-            config.max_queued = *dice.pick(&[20, 3, 1, 0]);
-            config.overflow = *dice.pick(&[Overflow::Pause, Overflow::Pause, Overflow::Reject]);
+            config.max_in_flight = *rng.pick(&[1, 2, 6]);
+            config.max_queued = *rng.pick(&[20, 3, 1, 0]);
+            config.overflow = *rng.pick(&[Overflow::Pause, Overflow::Pause, Overflow::Reject]);
             if calm && !parts {
                 // A handler that failed is started again after a pause, and only the clock brings that.
                 config.idle_timeout = Duration::from_secs(300);
             }
         }
-        let chaos = !certain && (!calm || dice.one_in(2));
+        let chaos = !certain && (!calm || rng.one_in(2));
         if !chaos {
-            // Nobody hangs, but the dice may leave a program alone for long.
+            // Nobody hangs, but chance may leave a program alone for long.
             config.handler_timeout = Duration::from_secs(3600);
         }
         if certain {
@@ -140,8 +140,8 @@ impl<'a> Simulation<'a> {
         let (overflow, in_flight_max) = (config.overflow, config.max_in_flight);
         // A window that forgets early would need a model of its own here; it has one in its room.
         let more = match rules.dedup && !is_cramped {
-            true => *dice.pick(&[1 << 20, 1 << 18]),
-            false => *dice.pick(&[0, 1 << 13, 1 << 16, 1 << 20]),
+            true => *rng.pick(&[1 << 20, 1 << 18]),
+            false => *rng.pick(&[0, 1 << 13, 1 << 16, 1 << 20]),
         };
         config.memory = match handlers {
             false => Memory::least(config.frame_max()),
@@ -151,8 +151,8 @@ impl<'a> Simulation<'a> {
             // An eighth is the digests'.
             config.memory = config.memory.div_ceil(7) * 8;
         }
-        if parts && !dice.one_in(4) {
-            // Or there is hardly room for a product.
+        if parts && !rng.one_in(4) {
+            // Or there is hardly room for a message.
             config.memory += 1 << 18;
         }
         if large {
@@ -169,7 +169,7 @@ impl<'a> Simulation<'a> {
         }
 
         config.listeners = devices.iter().map(Devices::listener).collect();
-        let fragile = dice.one_in(8);
+        let fragile = rng.one_in(8);
         let now = Instant::now();
         let world = Rc::new(RefCell::new(World::listening(now)));
         world.borrow_mut().deaf = canary == Some(Canary::Deaf);
@@ -185,23 +185,23 @@ impl<'a> Simulation<'a> {
             let _scope = heap::gateway();
             gate.start_handlers().expect("they start");
         }
-        let mut shelves = Vec::new();
-        for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 2, 2]) {
-            let (alone, room) = (dice.one_in(2), *dice.pick(&[1, 3, 100]));
+        let mut sinks = Vec::new();
+        for _ in 0..*rng.pick(&[0, 0, 0, 0, 1, 1, 2, 2]) {
+            let (alone, room) = (rng.one_in(2), *rng.pick(&[1, 3, 100]));
             // What is sent again because it was forgotten, or on another connection, is judged without them.
-            let refuses = !rules.dedup || dice.one_in(2) && !rules.forgets && !rules.resends;
-            let shelf = Shelf::new(alone, refuses, rules.dedup, room, canary);
-            let shelf = shelf.in_world(rules.forgets, *dice.pick(&[8, 8, 200]));
-            let shelf = Rc::new(RefCell::new(shelf));
-            let sink = Box::new(SimSink(shelf.clone()));
+            let refuses = !rules.dedup || rng.one_in(2) && !rules.forgets && !rules.resends;
+            let sink = SinkState::new(alone, refuses, rules.dedup, room, canary);
+            let sink = sink.in_world(rules.forgets, *rng.pick(&[8, 8, 200]));
+            let sink = Rc::new(RefCell::new(sink));
+            let adapter = Box::new(SimSink(sink.clone()));
             let _scope = heap::gateway();
-            gate.add_sink(sink);
+            gate.add_sink(adapter);
             let _scope = heap::world();
-            shelves.push(shelf);
+            sinks.push(sink);
         }
         account.built();
         Simulation {
-            dice,
+            rng,
             rules,
             policy,
             calm,
@@ -213,7 +213,7 @@ impl<'a> Simulation<'a> {
             pressure,
             swaps: canary == Some(Canary::Parts),
             hurries: canary == Some(Canary::Copy),
-            shelves,
+            sinks,
             silent: false,
             fragile,
             early: false,

@@ -29,28 +29,28 @@ pub struct Steering {
 impl Simulation<'_> {
     /// The operator does something.
     pub(super) fn steer(&mut self) {
-        match self.dice.below(8) {
+        match self.rng.below(8) {
             0 | 1 => {
-                let wait = *self.dice.pick(&[Duration::ZERO, Duration::from_millis(20)]);
+                let wait = *self.rng.pick(&[Duration::ZERO, Duration::from_millis(20)]);
                 self.pause(wait);
             }
             2 | 3 => self.resume(),
             // The headers that a hundred connections have begun take more than the least memory, and so may patterns.
             4 if !self.rules.dedup && self.rules.kind == worlds::Kind::Small => {
-                let more = *self.dice.pick(&[0, 1 << 12, 1 << 16, 1 << 20]);
+                let more = *self.rng.pick(&[0, 1 << 12, 1 << 16, 1 << 20]);
                 self.set(Setting::Memory(self.memory_min() + more)).expect("it is enough");
             }
             4 => {
                 self.set(Setting::Memory(Memory::least(self.frame_max) - 1)).expect_err("it is too little");
             }
             5 => {
-                let outbox = *self.dice.pick(&[1 << 9, 1 << 13, 1 << 20]);
+                let outbox = *self.rng.pick(&[1 << 9, 1 << 13, 1 << 20]);
                 // What could not be in force is refused.
                 let fits = outbox <= self.gate.describe_state().memory.limit_bytes as usize / 2;
                 assert_eq!(self.set(Setting::Outbox(outbox)).is_ok(), fits, "an outbox of {outbox}");
             }
             6 => {
-                let workers = 1 + self.dice.below(3);
+                let workers = 1 + self.rng.below(3);
                 self.set(Setting::Workers(workers)).expect("it is fine");
             }
             _ => {
@@ -63,16 +63,16 @@ impl Simulation<'_> {
 
     /// The operator changes what handlers may have.
     pub(super) fn steer_calls(&mut self) {
-        let dice = &mut self.dice;
-        let setting = match dice.below(3) {
+        let rng = &mut self.rng;
+        let setting = match rng.below(3) {
             0 => {
-                let max = *dice.pick(&[1, 2, 6]);
+                let max = *rng.pick(&[1, 2, 6]);
                 // It takes what is with the handlers now to be below a lower limit.
                 self.in_flight_max = max.max(self.in_flight_max);
                 Setting::MaxInFlight(max)
             }
-            1 => Setting::MaxQueued(*dice.pick(&[20, 3, 1, 0])),
-            _ => Setting::Handlers(1 + dice.below(3)),
+            1 => Setting::MaxQueued(*rng.pick(&[20, 3, 1, 0])),
+            _ => Setting::Handlers(1 + rng.below(3)),
         };
         self.set(setting).expect("it is fine");
     }

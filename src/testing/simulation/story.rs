@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Simulation;
 use super::devices;
+use super::fragmented::{FIRST_KEY, Name, parts_of};
+use super::messages::{Message, topic_of};
 use super::oracle::Received;
 use super::peers::Peer;
-use super::products::{FIRST_KEY, Name, parts_of};
 use super::script::Fate;
-use super::shelf::{Shelf, Told};
-use super::wholes::{Whole, topic_of};
+use super::sink::{SinkState, Told};
 use crate::wire::{Frame, Kind, Status, matches};
 
 /// What came out: a frame as it was sent (or what a handler put in its place), or a message, by its fragments in
@@ -19,7 +19,7 @@ use crate::wire::{Frame, Kind, Status, matches};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Item {
     Frame(Name),
-    Whole(Whole),
+    Message(Message),
 }
 
 impl Item {
@@ -31,7 +31,7 @@ impl Item {
                 Some(Item::Frame(devices::name_of(&header)))
             }
             Kind::Data => {
-                Some(Item::Whole(parts_of(frame.payload()).into_iter().map(|(name, _)| name).collect()))
+                Some(Item::Message(parts_of(frame.payload()).into_iter().map(|(name, _)| name).collect()))
             }
             _ => None,
         }
@@ -56,7 +56,7 @@ struct Story<'a> {
     /// The peer of each connection that a sink was told of, as far as a whole frame of it was put.
     peers: HashMap<u64, u64>,
     /// The places at which each message may have its own, as far as those who saw it agree.
-    stands: HashMap<&'a Whole, BTreeSet<Place>>,
+    stands: HashMap<&'a Message, BTreeSet<Place>>,
 }
 
 /// Checks the story of a whole run. `took_effect` says of a peer whether everything that it sent did, and `stayed`
@@ -67,8 +67,8 @@ pub(super) fn check<'a>(
     took_effect: impl Fn(&Peer) -> bool,
     stayed: impl Fn(&Peer) -> bool,
 ) {
-    let shelves: Vec<_> = run.shelves.iter().map(|shelf| shelf.borrow()).collect();
-    let told: Vec<&[Told]> = shelves.iter().map(|shelf| &shelf.told[..]).collect();
+    let sinks: Vec<_> = run.sinks.iter().map(|sink| sink.borrow()).collect();
+    let told: Vec<&[Told]> = sinks.iter().map(|sink| &sink.told[..]).collect();
     // At the end of a drain, what a sink had no room for is forgotten.
     let all_put = run.gate.ledger().to_sinks.unconfirmed() == 0;
     let mut story = Story { run, places: places(run), peers: HashMap::new(), stands: HashMap::new() };
@@ -97,9 +97,9 @@ pub(super) fn check<'a>(
     // What came by two connections is in the order of each: that is what the sinks were told.
     let have_places = || witnesses.iter().filter(|witness| witness.is_clear && !run.rules.resends);
     have_places().for_each(|witness| story.check_places(witness));
-    have_places().for_each(|witness| story.check_order_of_wholes(witness));
-    check_ledger(run, &told, &shelves, all_put);
-    check_refusals(run, received, &shelves);
+    have_places().for_each(|witness| story.check_order_of_messages(witness));
+    check_ledger(run, &told, &sinks, all_put);
+    check_refusals(run, received, &sinks);
     let Some(sink) = longest.map(|at| &witnesses[at]) else { return };
     for other in &witnesses[..told.len()] {
         check_same(sink, other, &from, |_| true, all_put);
@@ -109,14 +109,14 @@ pub(super) fn check<'a>(
             let topic = topic(run, item);
             peer.script.patterns.iter().any(|pattern| matches(pattern, topic))
         };
-        let is_whole = all_put && peer.is_subscriber && stayed(peer) && received[at].lost == 0;
+        let is_complete = all_put && peer.is_subscriber && stayed(peer) && received[at].lost == 0;
         let witness = &witnesses[told.len() + at];
         if all_put && witness.is_clear {
-            check_same(sink, witness, &from, asked, is_whole);
+            check_same(sink, witness, &from, asked, is_complete);
         }
         if !peer.is_subscriber {
-            let is_whole = run.connections_of(at as u64).into_iter().any(&took_effect);
-            check_stored(run, at, sink, &received[at], is_whole && all_put);
+            let is_complete = run.connections_of(at as u64).into_iter().any(&took_effect);
+            check_stored(run, at, sink, &received[at], is_complete && all_put);
         }
     }
 }
@@ -144,7 +144,7 @@ fn topic<'a>(run: &'a Simulation<'_>, item: &Item) -> &'a str {
             let topic = &run.peers[*peer as usize].script.sent[*id as usize].topic;
             std::str::from_utf8(topic).expect("it was judged")
         }
-        Item::Whole(whole) => topic_of(run, whole),
+        Item::Message(message) => topic_of(run, message),
     }
 }
 
@@ -189,22 +189,22 @@ impl<'a> Story<'a> {
     /// Where each message may stand: at a fragment behind which there is no other of its connection's.
     fn begin_places(&mut self, witness: &Witness<'a>, from: &HashMap<&Item, u64>) {
         for &item in &witness.items {
-            let Item::Whole(whole) = item else { continue };
-            if self.stands.contains_key(whole) {
+            let Item::Message(message) = item else { continue };
+            if self.stands.contains_key(message) {
                 continue;
             }
             let mut last: BTreeMap<u64, usize> = BTreeMap::new();
-            for part in whole {
+            for part in message {
                 let last = last.entry(part.0).or_default();
                 *last = self.places[part][0].max(*last);
             }
             let of = from.get(item).and_then(|from| self.peers.get(from));
-            let places = whole.iter().flat_map(|part| self.places[part].iter().map(|&at| (part.0, at)));
+            let places = message.iter().flat_map(|part| self.places[part].iter().map(|&at| (part.0, at)));
             let stands = places
                 .filter(|(peer, at)| *at >= last[peer] && of.is_none_or(|of| of == peer))
                 .collect::<BTreeSet<Place>>();
             assert!(!stands.is_empty(), "1: {item:?} is put as of peer {of:?}, who sent none of it");
-            self.stands.insert(whole, stands);
+            self.stands.insert(message, stands);
         }
     }
 
@@ -214,7 +214,7 @@ impl<'a> Story<'a> {
         let Witness { name, items, .. } = witness;
         // Of each publisher: where its latest frame stands, and the messages that came behind that.
         let mut latest: HashMap<u64, usize> = HashMap::new();
-        let mut since: HashMap<u64, Vec<&'a Whole>> = HashMap::new();
+        let mut since: HashMap<u64, Vec<&'a Message>> = HashMap::new();
         for &item in items {
             match item {
                 Item::Frame(frame) => {
@@ -224,41 +224,41 @@ impl<'a> Story<'a> {
                     let at = self.places[frame].iter().copied().find(later);
                     let at = at.unwrap_or_else(|| panic!("1: {name} has {item:?} behind frame {before:?}"));
                     latest.insert(peer, at);
-                    for whole in since.remove(&peer).unwrap_or_default() {
-                        self.narrow(name, whole, |place| place.0 != peer || place.1 < at);
+                    for message in since.remove(&peer).unwrap_or_default() {
+                        self.narrow(name, message, |place| place.0 != peer || place.1 < at);
                     }
                 }
-                Item::Whole(whole) => {
+                Item::Message(message) => {
                     let is_later =
                         |place: &Place| latest.get(&place.0).is_none_or(|before| place.1 > *before);
-                    self.narrow(name, whole, is_later);
-                    let peers: BTreeSet<u64> = whole.iter().map(|part| part.0).collect();
-                    peers.into_iter().for_each(|peer| since.entry(peer).or_default().push(whole));
+                    self.narrow(name, message, is_later);
+                    let peers: BTreeSet<u64> = message.iter().map(|part| part.0).collect();
+                    peers.into_iter().for_each(|peer| since.entry(peer).or_default().push(message));
                 }
             }
         }
     }
 
-    fn narrow(&mut self, name: &str, whole: &'a Whole, is_so: impl Fn(&Place) -> bool) {
-        let stands = self.stands.get_mut(whole).expect("it began with all");
+    fn narrow(&mut self, name: &str, message: &'a Message, is_so: impl Fn(&Place) -> bool) {
+        let stands = self.stands.get_mut(message).expect("it began with all");
         let before = stands.clone();
         stands.retain(is_so);
-        assert!(!stands.is_empty(), "1: {name} has message {whole:?} in another place than {before:?}");
+        assert!(!stands.is_empty(), "1: {name} has message {message:?} in another place than {before:?}");
     }
 
     /// Messages of one connection come in the order of their places.
-    fn check_order_of_wholes(&self, witness: &Witness<'a>) {
+    fn check_order_of_messages(&self, witness: &Witness<'a>) {
         let mut latest: HashMap<u64, usize> = HashMap::new();
         for item in &witness.items {
-            let Item::Whole(whole) = item else { continue };
-            let stands = &self.stands[whole];
+            let Item::Message(message) = item else { continue };
+            let stands = &self.stands[message];
             let (Some(&(peer, first)), Some(&(last_peer, last))) = (stands.first(), stands.last()) else {
                 continue;
             };
             if peer == last_peer {
                 let latest = latest.entry(peer).or_default();
                 *latest = first.max(*latest);
-                assert!(*latest <= last, "1: {} has message {whole:?} in another order", witness.name);
+                assert!(*latest <= last, "1: {} has message {message:?} in another order", witness.name);
             }
         }
     }
@@ -292,7 +292,7 @@ fn check_same(
 }
 
 /// The ledger counts what was put, and what the sinks said of it.
-fn check_ledger(run: &Simulation<'_>, told: &[&[Told]], shelves: &[Ref<'_, Shelf>], all_put: bool) {
+fn check_ledger(run: &Simulation<'_>, told: &[&[Told]], sinks: &[Ref<'_, SinkState>], all_put: bool) {
     let mut tickets: HashMap<u64, u64> = HashMap::new();
     for told in told {
         let mut frames: HashMap<u64, u64> = HashMap::new();
@@ -303,7 +303,7 @@ fn check_ledger(run: &Simulation<'_>, told: &[&[Told]], shelves: &[Ref<'_, Shelf
         }
     }
     let put: u64 = tickets.values().sum();
-    let is_refused = |ticket: &u64| shelves.iter().any(|shelf| shelf.refused_tickets.contains(ticket));
+    let is_refused = |ticket: &u64| sinks.iter().any(|sink| sink.refused_tickets.contains(ticket));
     let refused: u64 =
         tickets.iter().filter(|(ticket, _)| is_refused(ticket)).map(|(_, frames)| *frames).sum();
     let given = run.gate.ledger().to_sinks;
@@ -314,20 +314,20 @@ fn check_ledger(run: &Simulation<'_>, told: &[&[Told]], shelves: &[Ref<'_, Shelf
     assert!(!all_put || refused == given.refused, "7: the sinks refused {refused} frames of {given:?}");
 }
 
-/// Whoever is told that a sink has refused a frame, or the message that a fragment is in, is told what is so.
-fn check_refusals(run: &Simulation<'_>, received: &[Received], shelves: &[Ref<'_, Shelf>]) {
+/// A publisher that is told that a sink has refused a frame, or the message that a fragment is in, is told what is so.
+fn check_refusals(run: &Simulation<'_>, received: &[Received], sinks: &[Ref<'_, SinkState>]) {
     let mut refused: HashSet<Name> = HashSet::new();
-    for shelf in shelves {
-        for told in shelf.told.iter().filter(|told| shelf.refused_tickets.contains(&told.ticket)) {
+    for sink in sinks {
+        for told in sink.told.iter().filter(|told| sink.refused_tickets.contains(&told.ticket)) {
             match &told.item {
                 Item::Frame(name) => refused.extend([*name]),
-                Item::Whole(parts) => refused.extend(parts),
+                Item::Message(parts) => refused.extend(parts),
             }
         }
     }
     for (peer, received) in (0..).zip(received) {
         for reply in &received.replies {
-            let by_sink = reply.status == Status::Rejected && reply.said.starts_with(b"shelf: ");
+            let by_sink = reply.status == Status::Rejected && reply.said.starts_with(b"simulated: ");
             let id = reply.id;
             assert!(!by_sink || refused.contains(&(peer, id)), "4: no sink has refused {id} of peer {peer}");
             let is_ok = reply.status == Status::Ok && run.peers[peer as usize].script.copies(id) == 1;
@@ -340,7 +340,7 @@ fn check_refusals(run: &Simulation<'_>, received: &[Received], shelves: &[Ref<'_
 }
 
 /// A sink has what was accepted of a publisher's frames, and nothing else.
-fn check_stored(run: &Simulation<'_>, at: usize, sink: &Witness<'_>, told: &Received, is_whole: bool) {
+fn check_stored(run: &Simulation<'_>, at: usize, sink: &Witness<'_>, told: &Received, is_complete: bool) {
     let stored = |item: &&Item| match item {
         Item::Frame((peer, id)) if *peer == at as u64 => Some(*id as usize),
         _ => None,
@@ -359,11 +359,11 @@ fn check_stored(run: &Simulation<'_>, at: usize, sink: &Witness<'_>, told: &Rece
             "1: {} has {stored:?} of {must:?} of peer {at}",
             sink.name
         );
-        assert!(!is_whole || stored == must, "4: {} has {stored:?} of {must:?} of peer {at}", sink.name);
+        assert!(!is_complete || stored == must, "4: {} has {stored:?} of {must:?} of peer {at}", sink.name);
         return;
     }
     for reply in &told.replies {
-        let by_sink = reply.said.starts_with(b"shelf: ");
+        let by_sink = reply.said.starts_with(b"simulated: ");
         let refused = matches!(reply.status, Status::Rejected | Status::Busy) && !by_sink;
         let is_there = stored.contains(&(reply.id as usize));
         let only = script.copies(reply.id) == 1;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
 use super::handlers::Seen;
+use super::rng::SimRng;
 use super::scenarios::Scene;
 use super::script::{Decision, Rules};
 use super::worlds;
@@ -59,11 +59,11 @@ fn the_order_behind_a_slow_call_is_charged() {
     let is_refused = |payload: &u8| matches!(Decision::on(b"a", &[*payload], &rules), Decision::Refuse(..));
     let payload = (0..=u8::MAX).find(is_refused).expect("it refuses some");
     let frame = frame(Kind::Data, b"a", &[payload]);
-    let (wire, mut seen, mut dice) = (scene.connect(), Seen::new(), Dice::from_seed(1));
+    let (wire, mut seen, mut rng) = (scene.connect(), Seen::new(), SimRng::from_seed(1));
     for _ in 0..2_000 {
         scene.send(wire, &frame.repeat(4));
         let program = &mut scene.world.borrow_mut().programs[0];
-        program.overtake(&rules, &mut seen, &mut dice);
+        program.overtake(&rules, &mut seen, &mut rng);
     }
     let done: usize = seen.values().sum();
     assert!(done > 50, "only {done} frames were done, so nothing is shown");

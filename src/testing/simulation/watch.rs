@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Simulation;
-use super::products::Name;
+use super::fragmented::Name;
 use super::script::{Fate, Script};
-use super::shelf::Shelf;
+use super::sink::SinkState;
 use crate::gateway::BadDigestPolicy;
 use crate::gateway::snapshot::{Phase, Snapshot};
 use crate::wire::{Header, Kind, Status};
@@ -16,7 +16,12 @@ impl Simulation<'_> {
     /// After each turn: parts are within their bounds, and no lease is longer than it should be.
     pub(super) fn check_parts(&mut self, snapshot: &Snapshot) {
         let parts = &snapshot.parts;
-        assert!(parts.keys.now <= parts.keys.max, "5: {} products of {}", parts.keys.now, parts.keys.max);
+        assert!(
+            parts.keys.now <= parts.keys.max,
+            "5: {} incomplete messages of {}",
+            parts.keys.now,
+            parts.keys.max
+        );
         let (now, max) = (parts.bytes.now as usize, parts.bytes.max as usize);
         let (least, allowed) = &mut self.parts_bytes;
         *least = max.min(*least);
@@ -25,7 +30,7 @@ impl Simulation<'_> {
         self.parked_turns += u64::from(parts.parked > 0);
         // Who is kept from sending is not late, and has one lease from the first turn after that.
         let is_paused = self.steering.read.is_some();
-        if std::mem::replace(&mut self.was_paused, is_paused) || is_paused || !self.shelves.is_empty() {
+        if std::mem::replace(&mut self.was_paused, is_paused) || is_paused || !self.sinks.is_empty() {
             self.kept_until = self.now + self.lease;
         }
         let is_late = parts.keys.now > 0 && parts.oldest >= self.lease && self.now > self.kept_until;
@@ -36,8 +41,8 @@ impl Simulation<'_> {
 
     /// What has arrived from publishers, where a sink is full: nothing of that is read.
     pub(super) fn unread_while_full(&self) -> Vec<(usize, usize)> {
-        let is_full = self.shelves.iter().any(|shelf| shelf.borrow().is_full());
-        let word_came = self.shelves.iter().any(|shelf| shelf.borrow().has_done());
+        let is_full = self.sinks.iter().any(|sink| sink.borrow().is_full());
+        let word_came = self.sinks.iter().any(|sink| sink.borrow().has_done());
         if !is_full || word_came || !self.calm {
             return Vec::new();
         }
@@ -53,7 +58,7 @@ impl Simulation<'_> {
                     _ => true,
                 })
         };
-        let has_published = |at: usize| self.shelves.iter().any(|shelf| shelf.borrow().knows(at as u64));
+        let has_published = |at: usize| self.sinks.iter().any(|sink| sink.borrow().knows(at as u64));
         let world = self.world.borrow();
         (0..self.peers.len())
             .filter(|&at| has_published(at) && stays(&self.peers[at].script) && !self.peers[at].broke)
@@ -100,7 +105,7 @@ impl Simulation<'_> {
                 let name = (peer.script.owner.unwrap_or(at as u64), id);
                 match fate_of(id) {
                     Some(Fate::Deliver | Fate::Again) => {
-                        let confirmed = self.shelves.iter().all(|s| s.borrow().confirmed.contains_key(&name));
+                        let confirmed = self.sinks.iter().all(|s| s.borrow().confirmed.contains_key(&name));
                         assert!(
                             confirmed || is_ok,
                             "a copy is told DUPLICATE before {id} of peer {at} is confirmed"
@@ -109,20 +114,20 @@ impl Simulation<'_> {
                     }
                     Some(Fate::Part) if is_ok => *parts.entry(name).or_default() += 1,
                     Some(Fate::Part) => {
-                        let has = |shelf: &Rc<RefCell<Shelf>>| shelf.borrow().parts.contains_key(&name);
-                        let confirmed = self.shelves.iter().all(has);
+                        let has = |sink: &Rc<RefCell<SinkState>>| sink.borrow().parts.contains_key(&name);
+                        let confirmed = self.sinks.iter().all(has);
                         assert!(
                             confirmed,
-                            "a copy is told DUPLICATE before the whole of part {name:?} is confirmed"
+                            "a copy is told DUPLICATE before the message of part {name:?} is confirmed"
                         );
                     }
                     _ => {}
                 }
             }
             for (name, told) in parts {
-                for shelf in &self.shelves {
-                    let confirmed = shelf.borrow().parts.get(&name).copied().unwrap_or(0);
-                    assert!(told <= confirmed, "OK before the whole of part {name:?} is confirmed");
+                for sink in &self.sinks {
+                    let confirmed = sink.borrow().parts.get(&name).copied().unwrap_or(0);
+                    assert!(told <= confirmed, "OK before the message of part {name:?} is confirmed");
                 }
             }
         }

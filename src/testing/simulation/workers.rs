@@ -1,4 +1,4 @@
-//! A pool that completes jobs when and in the order that the dice say.
+//! A pool that completes jobs when and in the order that chance has it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Canary;
-use super::dice::Dice;
+use super::rng::SimRng;
 use crate::core::limits::{JOBS, PIECE};
 use crate::runtime::pool::WorkersUse;
 use crate::runtime::pool::{Done, Job, Pool, Work, perform};
@@ -21,15 +21,15 @@ pub struct Workers {
     scheme: Scheme,
     /// Something is wrong that the oracle must see.
     canary: Option<Canary>,
-    /// Wholes that were hashed to their end.
-    pub wholes: u64,
+    /// Messages that were hashed to their end.
+    pub messages: u64,
     /// How many there are; here that makes no difference.
     count: usize,
 }
 
 impl Workers {
     pub fn new(scheme: Scheme, canary: Option<Canary>) -> Workers {
-        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, wholes: 0, count: 1 }
+        Workers { jobs: Vec::new(), done: VecDeque::new(), scheme, canary, messages: 0, count: 1 }
     }
 
     /// What they verify under.
@@ -49,9 +49,9 @@ impl Workers {
     }
 
     /// Does one of the jobs.
-    pub fn work(&mut self, dice: &mut Dice<'_>) {
+    pub fn work(&mut self, rng: &mut SimRng<'_>) {
         if !self.jobs.is_empty() {
-            let at = dice.below(self.jobs.len());
+            let at = rng.below(self.jobs.len());
             self.work_on(at);
         }
     }
@@ -79,7 +79,7 @@ impl Workers {
             }
         }
         if let Work::Draft(draft) = &job.work {
-            self.wholes += u64::from(draft.unhashed() <= PIECE);
+            self.messages += u64::from(draft.unhashed() <= PIECE);
         }
         let Workers { jobs, done, scheme, .. } = self;
         let another = |work: &Work| {

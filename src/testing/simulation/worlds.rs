@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Simulation;
-use super::dice::Dice;
+use super::rng::SimRng;
 use super::script::{Rules, Script};
 
 /// What is out of the ordinary in a run.
@@ -28,15 +28,15 @@ const PASSING_MAX: usize = 800;
 
 impl Kind {
     /// Drawn so that those that take long are few.
-    pub fn draw(dice: &mut Dice<'_>, calm: bool) -> Kind {
-        match dice.below(1_000) {
+    pub fn draw(rng: &mut SimRng<'_>, calm: bool) -> Kind {
+        match rng.below(1_000) {
             // Nobody steers thousands of frames with the bytes of a fuzzer.
-            0..6 if dice.is_fuzzed() => Kind::Small,
+            0..6 if rng.is_fuzzed() => Kind::Small,
             0..2 => Kind::Wide,
             2..6 => Kind::Long,
             // Where the clock hardly moves nothing but a reset would end them.
             6..16 if !calm => {
-                let after = *dice.pick(&[10, 1_000, 30_000]);
+                let after = *rng.pick(&[10, 1_000, 30_000]);
                 Kind::Passing(Duration::from_millis(after))
             }
             16..46 => Kind::Collecting,
@@ -54,11 +54,11 @@ impl Kind {
     }
 
     /// Frames of one of them are fewer.
-    pub fn frames(self, dice: &mut Dice<'_>) -> usize {
+    pub fn frames(self, rng: &mut SimRng<'_>) -> usize {
         match self {
-            Kind::Wide => *dice.pick(&[40, 100]),
+            Kind::Wide => *rng.pick(&[40, 100]),
             Kind::Long => 2_000,
-            Kind::Small | Kind::Passing(_) | Kind::Collecting if dice.is_fuzzed() => 16,
+            Kind::Small | Kind::Passing(_) | Kind::Collecting if rng.is_fuzzed() => 16,
             Kind::Small | Kind::Passing(_) | Kind::Collecting => 40,
         }
     }
@@ -88,14 +88,14 @@ impl Simulation<'_> {
         self.passed += 1;
         let at = self.peers.len();
         let rules = Rules { frames_max: 3, ..self.rules.clone() };
-        let script = Script::publisher(at, &[], &rules, &mut self.dice);
+        let script = Script::publisher(at, &[], &rules, &mut self.rng);
         self.connect(script, false);
         self.turn();
         self.peers[at].send(1 << 30);
         self.turn();
-        match self.dice.one_in(4) {
+        match self.rng.one_in(4) {
             true => {
-                let keeps_unread = self.dice.one_in(2);
+                let keeps_unread = self.rng.one_in(2);
                 self.peers[at].break_off(keeps_unread);
             }
             false => {
@@ -110,8 +110,8 @@ impl Simulation<'_> {
     /// While it is paused and nobody is read, some break off: they must be seen off all the same.
     pub(super) fn break_some_off(&mut self) {
         for at in 0..self.peers.len() {
-            if self.dice.one_in(4) {
-                let keeps_unread = self.dice.one_in(2);
+            if self.rng.one_in(4) {
+                let keeps_unread = self.rng.one_in(2);
                 self.peers[at].break_off(keeps_unread);
             }
         }

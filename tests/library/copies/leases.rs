@@ -84,7 +84,7 @@ fn a_held_fragment_does_not_hold_up_the_end_of_its_connection() {
     }
     drop(subscriber);
     let ledger = gateway.stop();
-    assert_eq!((ledger.assembled, ledger.connections.accepted), (4, 5), "{ledger}");
+    assert_eq!((ledger.fragments, ledger.connections.accepted), (4, 5), "{ledger}");
 }
 
 #[test]

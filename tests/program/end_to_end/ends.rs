@@ -58,6 +58,7 @@ fn a_gateway_serves_at_both_ends_of_every_range() {
             let _ = stream.write_all(&frames);
             let _ = stream.read(&mut [0; 64]);
             gateway.process.signal("TERM");
+            close_when_told(stream);
             let (code, ledger, said) = gateway.process.end();
             // Where nobody is there to take it, what was accepted is left when the drain is over.
             let is_left =

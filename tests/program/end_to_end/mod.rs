@@ -72,6 +72,13 @@ impl Gateway {
     }
 }
 
+/// A peer that closes when the gateway has: it waits two seconds for one that does not.
+fn close_when_told(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // How it ends is another matter.
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
 fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }

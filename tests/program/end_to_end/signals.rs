@@ -39,6 +39,7 @@ fn a_signal_as_soon_as_the_port_answers_is_a_drain() {
             "frames: read 0"
         };
         gateway.signal("TERM");
+        close_when_told(stream);
         let (code, ledger, said) = gateway.end();
         assert_eq!(code, 0, "{said}");
         assert!(ledger.contains(expected), "{ledger}");

@@ -108,7 +108,7 @@ fn story() -> Story {
     };
     let bodies = ["Po1", "Po2", "Po3", "PoABCD"];
     let ledger = json!({
-        "read": 9, "reassembled": 1, "delivered": 4, "control": 3, "rejected": {"BAD_DIGEST": 1}, "assembled": 2,
+        "read": 9, "reassembled": 1, "delivered": 4, "control": 3, "rejected": {"BAD_DIGEST": 1}, "fragments": 2,
         "to_sinks": {"put": 4, "confirmed": 4, "refused": 0},
     });
     let of = |topic: &[u8]| order.iter().filter(|frame| frame.topic == topic).cloned().collect();

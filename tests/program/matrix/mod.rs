@@ -33,7 +33,7 @@ use world::World;
 const WORLDS: u64 = 40;
 
 /// Worlds at once: most of the time each of them waits.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 6;
 
 /// Failures whose folders are kept, to be looked into.
 const KEPT: usize = 20;

@@ -344,7 +344,7 @@ impl<'a> Oracle<'a> {
         let rejected: u64 = ledger["rejected"]
             .as_object()
             .map_or(0, |by| by.values().filter_map(serde_json::Value::as_u64).sum());
-        let fates = ["delivered", "control", "assembled", "dropped", "undelivered"].map(of);
+        let fates = ["delivered", "control", "fragments", "dropped", "undelivered"].map(of);
         if of("read") + of("reassembled") != fates.iter().sum::<u64>() + rejected {
             wrong.push(format!("the ledger is not balanced: {ledger}"));
         }

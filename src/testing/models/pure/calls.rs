@@ -65,7 +65,7 @@ impl Models {
     }
 }
 
-/// As many are let in as the bounds say, each connection goes once before any goes again, whoever waits
+/// As many are let in as the bounds say, each connection goes once before any goes again, a connection that waits
 /// to be let in or read is in time, and nothing is counted twice or forgotten.
 pub fn check_calls(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);

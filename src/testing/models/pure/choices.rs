@@ -1,4 +1,4 @@
-//! Choices made of bytes, so that whoever mutates the bytes steers the run.
+//! Choices made of bytes, so that a fuzzer that mutates the bytes steers the run.
 
 use crate::wire::{Header, Kind, Status};
 

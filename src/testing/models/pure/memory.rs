@@ -48,7 +48,7 @@ impl Model {
     }
 }
 
-/// What is charged is counted until it is given back, and whoever asks for room first keeps the bound.
+/// What is charged is counted until it is given back, and a caller that asks for room first keeps the bound.
 pub fn check_memory(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(CHOICES_MAX)]);
     let frame = FRAMES[choices.below(FRAMES.len())];
@@ -195,7 +195,7 @@ fn check(memory: &Memory, model: &Model) {
     let may = model.limit.saturating_sub(beside);
     assert_eq!(memory.small_is_eased(), small <= may - may / RECLAIM_SHARE);
     assert_eq!(memory.used(), small + model.large + model.answers);
-    assert!(memory.used() <= memory.limit(), "whoever asks first stays within the bound");
+    assert!(memory.used() <= memory.limit(), "a caller that asks first stays within the bound");
     if model.answers == 0 && model.answer_floor > 0 {
         assert!(memory.has_room(Share::Answer, model.answer_floor), "frames never keep their answers out");
     }

@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::dice::Dice;
+use super::fragmented::Name;
 use super::network::World;
-use super::products::Name;
+use super::rng::SimRng;
 use super::script::{Decision, Rules};
 use crate::gateway::{BadDigestPolicy, Listener};
 use crate::wire::Header;
@@ -102,7 +102,7 @@ struct Device {
 
 /// Those of a world.
 pub(super) struct Devices {
-    dice: Dice<'static>,
+    rng: SimRng<'static>,
     scans: bool,
     in_code: bool,
     all: Vec<Device>,
@@ -113,10 +113,10 @@ pub(super) struct Devices {
 impl Devices {
     /// Those of a seed, if it has some.
     pub fn of(seed: u64) -> Option<Devices> {
-        let mut dice = Dice::from_seed(!seed);
-        let (scans, in_code) = (dice.one_in(2), dice.one_in(2));
+        let mut rng = SimRng::from_seed(!seed);
+        let (scans, in_code) = (rng.one_in(2), rng.one_in(2));
         // The seeds that are known to have failed are none of these.
-        (seed % 4 == 1).then_some(Devices { dice, scans, in_code, all: Vec::new(), must_end: false })
+        (seed % 4 == 1).then_some(Devices { rng, scans, in_code, all: Vec::new(), must_end: false })
     }
 
     /// Where they connect.
@@ -127,38 +127,38 @@ impl Devices {
 
     /// They connect.
     pub fn connect(&mut self, rules: &Rules, world: &Rc<RefCell<World>>) {
-        for who in 0..1 + self.dice.below(4) {
-            let room = *self.dice.pick(&[20, 1_000, 100_000]);
+        for who in 0..1 + self.rng.below(4) {
+            let room = *self.rng.pick(&[20, 1_000, 100_000]);
             let mut world = world.borrow_mut();
             let wire = world.connect(room);
             world.wires[wire].listener = 1;
-            let device = Device::new(who as u64, wire, (rules, self.scans), &mut self.dice);
+            let device = Device::new(who as u64, wire, (rules, self.scans), &mut self.rng);
             self.all.push(device);
         }
     }
 
     /// Something happens to one of them, or nothing.
     pub fn step(&mut self, world: &Rc<RefCell<World>>, is_fragile: bool) {
-        let Devices { dice, all, .. } = self;
-        if all.is_empty() || !dice.one_in(3) {
+        let Devices { rng, all, .. } = self;
+        if all.is_empty() || !rng.one_in(3) {
             return;
         }
-        let at = dice.below(all.len());
+        let at = rng.below(all.len());
         let device = &mut all[at];
         let mut world = world.borrow_mut();
-        match dice.below(16) {
+        match rng.below(16) {
             0..9 => {
-                let n = *dice.pick(&[1, 10, 100, 1_000, 10_000]);
-                device.send(&mut world, dice.below(n) + 1);
+                let n = *rng.pick(&[1, 10, 100, 1_000, 10_000]);
+                device.send(&mut world, rng.below(n) + 1);
             }
             9..14 if !device.frozen => {
-                let n = *dice.pick(&[1, 100, 10_000]);
+                let n = *rng.pick(&[1, 100, 10_000]);
                 device.read(&mut world, n);
             }
             14 => world.wires[device.wire].nudge(),
-            15 if dice.one_in(if is_fragile { 3 } else { 20 }) => {
+            15 if rng.one_in(if is_fragile { 3 } else { 20 }) => {
                 device.broke = true;
-                world.wires[device.wire].break_off(dice.one_in(2));
+                world.wires[device.wire].break_off(rng.one_in(2));
             }
             _ => {}
         }
@@ -203,33 +203,33 @@ impl Devices {
 }
 
 impl Device {
-    fn new(who: u64, wire: usize, (rules, scans): (&Rules, bool), dice: &mut Dice<'_>) -> Device {
+    fn new(who: u64, wire: usize, (rules, scans): (&Rules, bool), rng: &mut SimRng<'_>) -> Device {
         let closes = rules.on_bad_digest == BadDigestPolicy::Close;
         let bad = if closes { Due::Ends(true) } else { Due::Refused };
         let mut script: Vec<Sent> = Vec::new();
         let (mut is_known, mut over) = (false, false);
-        for index in 0..dice.below(25) as u64 {
+        for index in 0..rng.below(25) as u64 {
             if over {
                 break;
             }
             let number = FIRST + who * EACH + index;
-            let is_right = !dice.one_in(10);
-            let (bytes, due) = match dice.below(12) {
+            let is_right = !rng.one_in(10);
+            let (bytes, due) = match rng.below(12) {
                 0..2 => {
                     is_known |= is_right;
                     let due = if is_right { Due::Taken } else { bad };
                     (frame(0xA1, number, &(who as u16).to_be_bytes(), is_right), due)
                 }
                 2 => (frame(0xD4, number, &[], is_right), if is_right { Due::Taken } else { bad }),
-                3 if dice.one_in(3) => {
+                3 if rng.one_in(3) => {
                     // No byte of it begins a frame.
                     let due = if scans { Due::Taken } else { Due::Ends(false) };
-                    (vec![0x11; 1 + dice.below(20)], due)
+                    (vec![0x11; 1 + rng.below(20)], due)
                 }
                 kind => {
                     // Larger than a read, where payloads may be.
-                    let len = *dice.pick(&[0, 5, 40, 150, 1_500, 6_000, rules.payload_max]);
-                    let len = dice.below(len.min(rules.payload_max - 20) + 1);
+                    let len = *rng.pick(&[0, 5, 40, 150, 1_500, 6_000, rules.payload_max]);
+                    let len = rng.below(len.min(rules.payload_max - 20) + 1);
                     let more: Vec<u8> = (0..len).map(|at| (at as u64 + number) as u8).collect();
                     let due = match (is_right, is_known) {
                         (false, _) => bad,
@@ -250,7 +250,7 @@ impl Device {
             script.push(Sent { number, bytes, due, topic, decision });
         }
         let bytes = script.iter().flat_map(|sent| sent.bytes.iter().copied()).collect();
-        let frozen = dice.one_in(6);
+        let frozen = rng.one_in(6);
         Device { wire, script, bytes, at: 0, received: Vec::new(), ended: false, broke: false, frozen }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Simulation;
+use super::super::fragmented::Name;
 use super::super::oracle::Received;
 use super::super::peers::Peer;
-use super::super::products::Name;
 use super::super::script::Decision;
 use super::{Device, Due, Sent, answer, is_of_device};
 use crate::gateway::{CloseReason, SlowPolicy};
@@ -52,7 +52,7 @@ impl Simulation<'_> {
             for (sent, word) in self.words(device, &device.told_so_far(&world)).0 {
                 if sent.due == Due::Published && word.accepts() && is_clear(device, sent, word) {
                     let name = sent.name();
-                    let confirmed = self.shelves.iter().all(|s| s.borrow().confirmed.contains_key(&name));
+                    let confirmed = self.sinks.iter().all(|s| s.borrow().confirmed.contains_key(&name));
                     assert!(
                         confirmed,
                         "4: {name:?} of a device is accepted ({word:?}) before it is confirmed: a {:X} that a handler \
@@ -185,11 +185,11 @@ pub(in super::super) fn check(
         let reason = reasons.get(&device.wire);
         check_reason(run, device, reason);
         let (words, left) = run.words(device, &device.received);
-        let is_whole = is_told_all(run, device, reason);
+        let is_complete = is_told_all(run, device, reason);
         // A frame that may be answered with nothing is not missed.
         let is_missed = |sent: &&Sent| run.may_be_told(sent).iter().all(|(_, bytes)| !bytes.is_empty());
         let missed: Vec<Name> = left.iter().filter(is_missed).map(Sent::name).collect();
-        assert!(!is_whole || missed.is_empty(), "4: a device is not answered: {missed:?}, {reason:?}");
+        assert!(!is_complete || missed.is_empty(), "4: a device is not answered: {missed:?}, {reason:?}");
         for (_, word) in &words {
             match word {
                 Word::Reply => reached[1] += 1,
@@ -200,7 +200,7 @@ pub(in super::super) fn check(
         }
         reached[5] += u64::from(matches!(reason, Some(CloseReason::Fault(_) | CloseReason::BadDigest)));
         reached[6] += u64::from(device.broke);
-        reached[7] += u64::from(is_whole);
+        reached[7] += u64::from(is_complete);
         for (peer, received) in run.peers.iter().zip(received) {
             let stayed = reasons.get(&peer.wire) == Some(&CloseReason::Draining);
             if peer.is_subscriber && received.lost == 0 {
@@ -219,14 +219,14 @@ fn check_came(
     (peer, received): (&Peer, &Received),
     words: &[(&Sent, Word)],
     stayed: bool,
-    is_whole: bool,
+    is_complete: bool,
 ) {
     let expected = expected(device, peer);
     let got: Vec<Name> = received.devices.iter().copied().filter(|name| is_of(device, *name)).collect();
     let may_be_refused = run.may_refuse(Status::Rejected) || run.may_refuse(Status::Busy);
     if !may_be_refused {
         assert!(expected.starts_with(&got), "1: {got:?} of a device, not {expected:?}");
-        assert!(!is_whole || !stayed || got == expected, "4: {got:?} of a device, not {expected:?}");
+        assert!(!is_complete || !stayed || got == expected, "4: {got:?} of a device, not {expected:?}");
     }
     let mut rest = &expected[..];
     for name in &got {
@@ -270,9 +270,9 @@ pub(in super::super) fn missing(
     reasons: &BTreeMap<usize, CloseReason>,
 ) -> Option<u64> {
     let Some(devices) = &run.devices else { return Some(0) };
-    let all_whole = devices.all.iter().all(|device| took_effect(reasons.get(&device.wire)));
+    let all_complete = devices.all.iter().all(|device| took_effect(reasons.get(&device.wire)));
     let expected: usize = devices.all.iter().map(|device| expected(device, peer).len()).sum();
-    all_whole.then(|| expected as u64 - received.devices.len() as u64)
+    all_complete.then(|| expected as u64 - received.devices.len() as u64)
 }
 
 /// 4. A sink has what was accepted of a device's frames, and nothing else; `stored` are all that it was told of.
@@ -294,8 +294,8 @@ pub(in super::super) fn check_stored(
             continue;
         }
         assert!(must.starts_with(&stored), "1: a sink has {stored:?} of {must:?}");
-        let is_whole = all_put && took_effect(reasons(device.wire).as_ref());
-        assert!(!is_whole || stored == must, "4: a sink has {stored:?} of {must:?}");
+        let is_complete = all_put && took_effect(reasons(device.wire).as_ref());
+        assert!(!is_complete || stored == must, "4: a sink has {stored:?} of {must:?}");
     }
 }
 

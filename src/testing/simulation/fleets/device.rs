@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::devices::format::declared;
-use super::super::dice::Dice;
+use super::super::rng::SimRng;
 use super::FleetRules;
 use crate::runtime::handler::Answer;
 use crate::wire::layout::Layout;
@@ -73,34 +73,34 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub fn new(who: u16, wire: usize, rules: &FleetRules, dice: &mut Dice<'_>) -> Device {
+    pub fn new(who: u16, wire: usize, rules: &FleetRules, rng: &mut SimRng<'_>) -> Device {
         let mut script = Vec::new();
         let (mut is_known, mut over) = (false, false);
-        for index in 0..dice.below(30) {
+        for index in 0..rng.below(30) {
             // Numbers are of one device alone.
             let number = u32::from(who) << 12 | index as u32;
-            let is_right = !dice.one_in(10);
+            let is_right = !rng.one_in(10);
             let bad = match rules.closes_at_bad {
                 true => Due::Ends(true),
                 false => Due::Refused,
             };
-            let (bytes, due) = match dice.below(12) {
+            let (bytes, due) = match rng.below(12) {
                 0..2 => {
                     let due = if is_right { Due::Taken } else { bad };
                     is_known |= is_right && !over;
                     (frame(0xA1, number, &who.to_be_bytes(), is_right), due)
                 }
                 2 => (frame(0xD4, number, &[], is_right), if is_right { Due::Taken } else { bad }),
-                3 if dice.one_in(4) => match rules.scans {
+                3 if rng.one_in(4) => match rules.scans {
                     // No byte of it begins a frame.
-                    true => (vec![0x11; 1 + dice.below(20)], Due::Taken),
-                    false => (vec![0x11; 1 + dice.below(20)], Due::Ends(false)),
+                    true => (vec![0x11; 1 + rng.below(20)], Due::Taken),
+                    false => (vec![0x11; 1 + rng.below(20)], Due::Ends(false)),
                 },
                 kind => {
                     // Larger than a read, where payloads may be.
                     let large = if rules.large { 9_000 } else { 300 };
-                    let len = *dice.pick(&[0, 5, 40, 300, 1_500, large]);
-                    let more: Vec<u8> = (0..dice.below(len + 1)).map(|at| (at % 16) as u8).collect();
+                    let len = *rng.pick(&[0, 5, 40, 300, 1_500, large]);
+                    let more: Vec<u8> = (0..rng.below(len + 1)).map(|at| (at % 16) as u8).collect();
                     let due = match (is_right, is_known) {
                         (false, _) => bad,
                         (true, false) => Due::Refused,
@@ -116,7 +116,7 @@ impl Device {
         }
         let bytes = script.iter().flat_map(|sent| sent.bytes.iter().copied()).collect();
         let (at, received) = (0, Vec::new());
-        Device { wire, who, script, bytes, at, received, ended: false, broke: false, frozen: dice.one_in(6) }
+        Device { wire, who, script, bytes, at, received, ended: false, broke: false, frozen: rng.one_in(6) }
     }
 
     /// Sends the same once more, as a device that has not heard of what it sent.

@@ -4,7 +4,7 @@
 
 mod device;
 mod oracle;
-mod shelf;
+mod sink;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::charged::Account;
-use super::dice::Dice;
 use super::network::{SimNet, World};
+use super::rng::SimRng;
 use super::workers::{SimPool, Workers};
 use device::{ANSWER, Device, decide, layout};
 use oracle::Covered;
-use shelf::{Shelf, SimSink};
+use sink::{SimSink, SinkState};
 
 use crate::core::memory::Memory;
 use crate::gateway::{BadDigestPolicy, Config, Gate, Listener, Overflow};
@@ -34,11 +34,11 @@ struct FleetRules {
     dedup: bool,
     overflows: bool,
     large: bool,
-    sink: Option<Rc<RefCell<Shelf>>>,
+    sink: Option<Rc<RefCell<SinkState>>>,
 }
 
 struct Fleet<'a> {
-    dice: Dice<'a>,
+    rng: SimRng<'a>,
     rules: FleetRules,
     world: Rc<RefCell<World>>,
     workers: Rc<RefCell<Workers>>,
@@ -54,21 +54,21 @@ struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    fn new(mut dice: Dice<'a>, canary: bool) -> Fleet<'a> {
+    fn new(mut rng: SimRng<'a>, canary: bool) -> Fleet<'a> {
         let now = Instant::now();
-        let sink = dice.one_in(2).then(Rc::<RefCell<Shelf>>::default);
-        let handler = dice.one_in(3);
-        let dedup = dice.one_in(3);
-        if let Some(shelf) = &sink {
-            shelf.borrow_mut().refuses = dice.one_in(2) && !dedup;
+        let sink = rng.one_in(2).then(Rc::<RefCell<SinkState>>::default);
+        let handler = rng.one_in(3);
+        let dedup = rng.one_in(3);
+        if let Some(sink) = &sink {
+            sink.borrow_mut().refuses = rng.one_in(2) && !dedup;
         }
         let rules = FleetRules {
-            scans: dice.one_in(2),
-            closes_at_bad: dice.one_in(3),
+            scans: rng.one_in(2),
+            closes_at_bad: rng.one_in(3),
             handler,
             dedup,
-            overflows: handler && dice.one_in(2),
-            large: dice.one_in(2),
+            overflows: handler && rng.one_in(2),
+            large: rng.one_in(2),
             sink,
         };
         let handle = |call: &Call<'_>| match call.payload.get(3..7).filter(|_| call.topic.starts_with("dev."))
@@ -85,13 +85,13 @@ impl<'a> Fleet<'a> {
             outbox: 16 << 20,
             idle_timeout: Duration::from_secs(1_000_000),
             frame_timeout: Duration::from_secs(1_000_000),
-            scheme: if dice.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 },
+            scheme: if rng.one_in(4) { Scheme::keyed(b"secret") } else { Scheme::Sha256 },
             ..Config::default()
         };
         if handler {
             config.function = Some(Function(Arc::new(handle)));
-            config.max_in_flight = *dice.pick(&[1, 6]);
-            config.max_queued = *dice.pick(&[0, 3, 20]);
+            config.max_in_flight = *rng.pick(&[1, 6]);
+            config.max_queued = *rng.pick(&[0, 3, 20]);
             config.handler_timeout = Duration::from_secs(1_000_000);
             config.overflow = if rules.overflows { Overflow::Reject } else { Overflow::Pause };
         }
@@ -99,7 +99,7 @@ impl<'a> Fleet<'a> {
             false => Memory::least(config.frame_max()),
             true => Memory::least_with_answers(config.frame_max(), config.answer_room()),
         };
-        config.memory = least + *dice.pick(&[0, 1 << 14, 1 << 18, 1 << 22]);
+        config.memory = least + *rng.pick(&[0, 1 << 14, 1 << 18, 1 << 22]);
         if dedup {
             config.memory = config.memory.div_ceil(7) * 8;
         }
@@ -115,15 +115,15 @@ impl<'a> Fleet<'a> {
             let _scope = heap::gateway();
             Gate::new(SimNet(world.clone()), SimPool(workers.clone()), config, now)
         };
-        if let Some(shelf) = &rules.sink {
-            let sink = Box::new(SimSink(shelf.clone()));
+        if let Some(sink) = &rules.sink {
+            let sink = Box::new(SimSink(sink.clone()));
             let _scope = heap::gateway();
             gate.add_sink(sink);
         }
         account.built();
         let (devices, subscriber) = (Vec::new(), (0, Vec::new()));
         Fleet {
-            dice,
+            rng,
             rules,
             world,
             workers,
@@ -145,7 +145,7 @@ impl<'a> Fleet<'a> {
     fn turn(&mut self) -> bool {
         let events = self.world.borrow_mut().take_events();
         let has_done = self.workers.borrow().has_done()
-            || self.rules.sink.as_ref().is_some_and(|shelf| !shelf.borrow().done.is_empty());
+            || self.rules.sink.as_ref().is_some_and(|sink| !sink.borrow().done.is_empty());
         let is_due = self.gate.next_deadline().is_some_and(|at| at <= self.now);
         if events.is_empty() && !has_done && !is_due {
             return false;
@@ -163,8 +163,8 @@ impl<'a> Fleet<'a> {
 
     /// An OK is said when the sink has it.
     fn check_promises(&self) {
-        let Some(shelf) = &self.rules.sink else { return };
-        let confirmed = &shelf.borrow().confirmed;
+        let Some(sink) = &self.rules.sink else { return };
+        let confirmed = &sink.borrow().confirmed;
         let world = self.world.borrow();
         for device in &self.devices {
             let on_its_way = world.wires[device.wire].to_peer.iter().copied();
@@ -216,13 +216,13 @@ impl<'a> Fleet<'a> {
         self.subscriber.0 = wire;
         while self.turn() {}
         self.native = self.connect(0, 10_000);
-        for who in 0..1 + self.dice.below(5) {
-            let room = *self.dice.pick(&[20, 1_000, 100_000]);
+        for who in 0..1 + self.rng.below(5) {
+            let room = *self.rng.pick(&[20, 1_000, 100_000]);
             let wire = self.connect(1, room);
-            let device = Device::new(who as u16, wire, &self.rules, &mut self.dice);
+            let device = Device::new(who as u16, wire, &self.rules, &mut self.rng);
             self.devices.push(device);
         }
-        for _ in 0..self.dice.below(500) {
+        for _ in 0..self.rng.below(500) {
             self.step();
         }
         self.finish();
@@ -236,25 +236,25 @@ impl<'a> Fleet<'a> {
     }
 
     fn step(&mut self) {
-        let at = self.dice.below(self.devices.len());
-        match self.dice.below(16) {
+        let at = self.rng.below(self.devices.len());
+        match self.rng.below(16) {
             0..5 => {
-                let n = *self.dice.pick(&[1, 10, 100, 1_000, 10_000]);
-                let n = self.dice.below(n) + 1;
+                let n = *self.rng.pick(&[1, 10, 100, 1_000, 10_000]);
+                let n = self.rng.below(n) + 1;
                 self.send(at, n);
             }
             5..8 if !self.devices[at].frozen => {
-                let n = *self.dice.pick(&[1, 100, 10_000]);
+                let n = *self.rng.pick(&[1, 100, 10_000]);
                 self.read(at, n);
             }
-            8..11 => self.workers.borrow_mut().work(&mut self.dice),
+            8..11 => self.workers.borrow_mut().work(&mut self.rng),
             11 => {
                 let bytes = self.world.borrow_mut().wires[self.subscriber.0].take(1_000);
                 self.subscriber.1.extend(bytes);
             }
             12 => self.world.borrow_mut().wires[self.devices[at].wire].nudge(),
-            13 if self.dice.one_in(12) => {
-                let keeps_unread = self.dice.one_in(2);
+            13 if self.rng.one_in(12) => {
+                let keeps_unread = self.rng.one_in(2);
                 self.devices[at].broke = true;
                 self.world.borrow_mut().wires[self.devices[at].wire].break_off(keeps_unread);
                 if self.rules.dedup && self.devices.len() < 8 {
@@ -268,14 +268,14 @@ impl<'a> Fleet<'a> {
                 encode(Header::new(Kind::Data), b"native", b"between", &self.scheme(), &mut bytes);
                 self.world.borrow_mut().wires[self.native].arrive(&bytes, self.now);
             }
-            15 => self.now += Duration::from_micros(self.dice.below(500) as u64),
+            15 => self.now += Duration::from_micros(self.rng.below(500) as u64),
             _ => {
-                if let Some(shelf) = self.rules.sink.clone() {
-                    shelf.borrow_mut().act(&mut self.dice);
+                if let Some(sink) = self.rules.sink.clone() {
+                    sink.borrow_mut().act(&mut self.rng);
                 }
             }
         }
-        if self.dice.below(3) < 2 {
+        if self.rng.below(3) < 2 {
             self.turn();
         }
     }
@@ -292,11 +292,11 @@ impl<'a> Fleet<'a> {
             went_on |= !bytes.is_empty();
             self.subscriber.1.extend(bytes);
             while self.workers.borrow().has_work() {
-                self.workers.borrow_mut().work(&mut self.dice);
+                self.workers.borrow_mut().work(&mut self.rng);
                 went_on = true;
             }
-            if let Some(shelf) = self.rules.sink.clone() {
-                went_on |= shelf.borrow_mut().act(&mut self.dice);
+            if let Some(sink) = self.rules.sink.clone() {
+                went_on |= sink.borrow_mut().act(&mut self.rng);
             }
             went_on |= self.turn();
             if went_on {
@@ -327,7 +327,7 @@ fn devices_are_answered_in_order_whatever_happens() {
     let seeds = only.map_or(0..many, |seed| seed..seed + 1);
     let mut covered = Covered::default();
     for seed in seeds {
-        let run = || Fleet::new(Dice::from_seed(seed), false).run();
+        let run = || Fleet::new(SimRng::from_seed(seed), false).run();
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
             Ok(one) => covered += one,
             Err(panic) => {
@@ -347,7 +347,7 @@ fn devices_are_answered_in_order_whatever_happens() {
 #[test]
 fn swapped_runs_are_caught() {
     let caught = (0..300).any(|seed| {
-        let run = || Fleet::new(Dice::from_seed(seed), true).run();
+        let run = || Fleet::new(SimRng::from_seed(seed), true).run();
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
     });
     assert!(caught, "nobody noticed");

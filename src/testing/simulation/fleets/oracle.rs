@@ -102,7 +102,7 @@ impl Fleet<'_> {
             );
             let decided = if self.rules.handler { decide(number) } else { Answer::Pass(Vec::new()) };
             let refused_by_chance =
-                self.rules.overflows || self.rules.sink.as_ref().is_some_and(|shelf| shelf.borrow().refuses);
+                self.rules.overflows || self.rules.sink.as_ref().is_some_and(|sink| sink.borrow().refuses);
             let may: &[u8] = match (sent.due, decided) {
                 (Due::Taken, _) => &[0xA1],
                 (Due::Refused | Due::Ends(_), _) => &[0xEE],
@@ -122,9 +122,9 @@ impl Fleet<'_> {
             covered.written += u64::from(tag == 0xF5);
             covered.refused += u64::from(tag == 0xEE);
         }
-        let is_whole = !device.broke
+        let is_complete = !device.broke
             && matches!(reason, Some(CloseReason::Finished | CloseReason::Fault(_) | CloseReason::BadDigest));
-        if is_whole {
+        if is_complete {
             let left: Vec<u32> = due.filter(|sent| !is_optional(sent)).map(|sent| sent.number).collect();
             assert!(left.is_empty(), "4: not answered: {left:?}, {reason:?}");
             let ends = device.script.iter().any(|sent| matches!(sent.due, Due::Ends(_)));

@@ -1,4 +1,4 @@
-//! A sink that confirms and refuses when, in the order and in the groups that the dice say, and that
+//! A sink that confirms and refuses when, in the order and in the groups that chance has it, and that
 //! cannot confirm anything for a while, as on a full disk.
 
 use std::cell::RefCell;
@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::Canary;
 use super::devices::{is_of_device, name_of};
-use super::dice::Dice;
-use super::products::{FIRST_KEY, Name, parts_of};
+use super::fragmented::{FIRST_KEY, Name, parts_of};
+use super::rng::SimRng;
 use super::story::Item;
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::testing::heap;
@@ -16,7 +16,7 @@ use crate::wire::Frame;
 
 /// What a sink has and had.
 #[derive(Default)]
-pub struct Shelf {
+pub struct SinkState {
     /// Judges each frame alone.
     alone: bool,
     /// Refuses some, where it judges each alone.
@@ -48,8 +48,8 @@ pub struct Shelf {
     pub mended: u64,
     /// What was ever put into it.
     put: HashSet<Name>,
-    /// Wholes on which it gave its word, and whether that was good.
-    pub wholes: Vec<(Vec<u8>, bool)>,
+    /// Messages on which it gave its word, and whether that was good.
+    pub messages: Vec<(Vec<u8>, bool)>,
     /// How many of the confirmed ones a part is in.
     pub parts: HashMap<Name, usize>,
     /// Words on several puts at once, and times of trouble.
@@ -67,14 +67,22 @@ pub struct Told {
     pub item: Item,
 }
 
-impl Shelf {
-    pub fn new(alone: bool, refuses: bool, again: bool, room: usize, canary: Option<Canary>) -> Shelf {
-        Shelf { alone, refuses: alone && refuses, again, room, canary, stubborn: 8, ..Shelf::default() }
+impl SinkState {
+    pub fn new(alone: bool, refuses: bool, again: bool, room: usize, canary: Option<Canary>) -> SinkState {
+        SinkState {
+            alone,
+            refuses: alone && refuses,
+            again,
+            room,
+            canary,
+            stubborn: 8,
+            ..SinkState::default()
+        }
     }
 
     /// One that may be in trouble for long, and told again what it has.
-    pub fn in_world(self, forgets: bool, stubborn: usize) -> Shelf {
-        Shelf { forgets, stubborn, ..self }
+    pub fn in_world(self, forgets: bool, stubborn: usize) -> SinkState {
+        SinkState { forgets, stubborn, ..self }
     }
 
     /// Whether there is an outcome to collect.
@@ -97,7 +105,7 @@ impl Shelf {
         let mut seen = HashSet::new();
         let frames = self.told.iter().filter_map(|told| match &told.item {
             Item::Frame(name) => Some(*name),
-            Item::Whole(_) => None,
+            Item::Message(_) => None,
         });
         frames.filter(|name| seen.insert(*name)).collect()
     }
@@ -108,32 +116,32 @@ impl Shelf {
     }
 
     /// Something happens to it.
-    pub fn act(&mut self, dice: &mut Dice<'_>) {
+    pub fn act(&mut self, rng: &mut SimRng<'_>) {
         if self.trouble {
-            self.trouble = !dice.one_in(self.stubborn);
-        } else if dice.one_in(16) {
+            self.trouble = !rng.one_in(self.stubborn);
+        } else if rng.one_in(16) {
             self.trouble = true;
             self.troubles += 1;
         } else {
-            self.go_on(dice);
+            self.go_on(rng);
         }
     }
 
     /// Without faults: gives its word on some puts. Whether there was one.
-    pub fn go_on(&mut self, dice: &mut Dice<'_>) -> bool {
+    pub fn go_on(&mut self, rng: &mut SimRng<'_>) -> bool {
         self.trouble = false;
         if self.held.is_empty() {
             return false;
         }
-        let group = match dice.below(4) {
+        let group = match rng.below(4) {
             0..2 => 1,
-            2 => 1 + dice.below(self.held.len()),
+            2 => 1 + rng.below(self.held.len()),
             _ => self.held.len(),
         };
         self.groups += u64::from(group > 1);
         for _ in 0..group {
-            let at = dice.below(self.held.len());
-            let refused = self.refuses && dice.one_in(4);
+            let at = rng.below(self.held.len());
+            let refused = self.refuses && rng.one_in(4);
             self.judge(at, refused);
         }
         true
@@ -152,7 +160,7 @@ impl Shelf {
         each_frame(&put, |frame| {
             let name = name_of(&frame.header);
             if name.0 >= FIRST_KEY && !is_of_device(name) {
-                self.wholes.push((frame.bytes.to_vec(), !refused));
+                self.messages.push((frame.bytes.to_vec(), !refused));
                 for (part, _) in parts_of(frame.payload()).into_iter().filter(|_| !refused) {
                     *self.parts.entry(part).or_default() += 1;
                 }
@@ -176,7 +184,7 @@ impl Shelf {
     }
 }
 
-impl Shelf {
+impl SinkState {
     /// Files what it is told under the topic of the first frame, as a store does: all of a put are of one.
     fn file(&mut self, put: &Put) {
         let mut topic: Option<Vec<u8>> = None;
@@ -195,7 +203,7 @@ impl Shelf {
         if self.canary == Some(Canary::Order)
             && let [.., before, last] = &mut self.told[..]
             && before.from == last.from
-            && matches!(last.item, Item::Whole(_))
+            && matches!(last.item, Item::Message(_))
         {
             std::mem::swap(before, last);
         }
@@ -215,11 +223,11 @@ fn each_frame(put: &Put, mut show: impl FnMut(&Frame<'_>)) {
 }
 
 /// The gateway's side of it.
-pub struct SimSink(pub Rc<RefCell<Shelf>>);
+pub struct SimSink(pub Rc<RefCell<SinkState>>);
 
 impl Sink for SimSink {
     fn name(&self) -> &'static str {
-        "shelf"
+        "simulated"
     }
 
     fn judges_frames(&self) -> bool {
@@ -227,20 +235,20 @@ impl Sink for SimSink {
     }
 
     fn room(&self) -> usize {
-        let shelf = self.0.borrow();
-        shelf.room - shelf.held.len() - shelf.done.len()
+        let sink = self.0.borrow();
+        sink.room - sink.held.len() - sink.done.len()
     }
 
     fn put(&mut self, put: Put) {
         let _scope = heap::world();
         assert!(self.room() > 0, "5: there is no room for another put");
-        let mut shelf = self.0.borrow_mut();
-        assert!(!shelf.alone || put.frames == 1);
-        let Shelf { last, put: known, again, forgets, .. } = &mut *shelf;
+        let mut sink = self.0.borrow_mut();
+        assert!(!sink.alone || put.frames == 1);
+        let SinkState { last, put: known, again, forgets, .. } = &mut *sink;
         each_frame(&put, |frame| {
             let (key, id) = name_of(&frame.header);
             if key >= FIRST_KEY && !is_of_device((key, id)) {
-                // A whole has no place in the order of a connection.
+                // A message has no place in the order of a connection.
                 return;
             }
             if !known.insert((key, id)) && *again {
@@ -250,8 +258,8 @@ impl Sink for SimSink {
             let before = last.insert(put.from, id);
             assert!(*forgets || before.is_none_or(|before| before < id), "1: {id} is put after {before:?}");
         });
-        shelf.file(&put);
-        shelf.held.push(put);
+        sink.file(&put);
+        sink.held.push(put);
     }
 
     fn collect(&mut self) -> Option<Outcome> {

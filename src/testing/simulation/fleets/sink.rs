@@ -4,28 +4,28 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::super::dice::Dice;
+use super::super::rng::SimRng;
 use crate::sinks::{Condition, Outcome, Put, Sink};
 use crate::testing::heap;
 use crate::wire::Frame;
 
-/// A sink that gives its word when the dice say so.
+/// A sink that gives its word when chance has it.
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct SinkState {
     held: VecDeque<Put>,
     pub done: VecDeque<Outcome>,
     pub confirmed: BTreeSet<u64>,
     pub refuses: bool,
 }
 
-impl Shelf {
-    pub fn act(&mut self, dice: &mut Dice<'_>) -> bool {
+impl SinkState {
+    pub fn act(&mut self, rng: &mut SimRng<'_>) -> bool {
         let _scope = heap::world();
         if self.held.is_empty() {
             return false;
         }
-        let put = self.held.remove(dice.below(self.held.len())).expect("it is there");
-        let refusal = (self.refuses && dice.one_in(6)).then(|| Box::from("full"));
+        let put = self.held.remove(rng.below(self.held.len())).expect("it is there");
+        let refusal = (self.refuses && rng.one_in(6)).then(|| Box::from("full"));
         if refusal.is_none() {
             let bytes: Vec<u8> = put.body.slices().flatten().copied().collect();
             let mut rest = &bytes[..];
@@ -40,11 +40,11 @@ impl Shelf {
     }
 }
 
-pub(super) struct SimSink(pub Rc<RefCell<Shelf>>);
+pub(super) struct SimSink(pub Rc<RefCell<SinkState>>);
 
 impl Sink for SimSink {
     fn name(&self) -> &'static str {
-        "shelf"
+        "simulated"
     }
 
     fn judges_frames(&self) -> bool {

@@ -3,24 +3,24 @@
 use crate::core::random::Rng;
 
 /// A source of choices. The same source makes the same choices.
-pub enum Dice<'a> {
+pub enum SimRng<'a> {
     /// Any number of them.
     Seed(Rng),
     /// Bytes; when they are used up, every choice is the first.
     Bytes(&'a [u8]),
 }
 
-impl Dice<'_> {
+impl SimRng<'_> {
     /// The same choices for the same seed.
     pub fn from_seed(seed: u64) -> Self {
-        Dice::Seed(Rng::from_seed(seed))
+        SimRng::Seed(Rng::from_seed(seed))
     }
 
     /// A number below `n`, at least 1.
     pub fn below(&mut self, n: usize) -> usize {
         match self {
-            Dice::Seed(rng) => rng.below(n as u64) as usize,
-            Dice::Bytes(bytes) => {
+            SimRng::Seed(rng) => rng.below(n as u64) as usize,
+            SimRng::Bytes(bytes) => {
                 let mut value = 0;
                 // As many bytes as `n` needs, so that few are wasted.
                 let mut span = 1;
@@ -47,11 +47,11 @@ impl Dice<'_> {
 
     /// Whether a fuzzer makes the choices: what it finds it finds in a small world, of which it sees many a second.
     pub fn is_fuzzed(&self) -> bool {
-        matches!(self, Dice::Bytes(_))
+        matches!(self, SimRng::Bytes(_))
     }
 
     /// Whether there are no more choices to make.
     pub fn is_used_up(&self) -> bool {
-        matches!(self, Dice::Bytes([]))
+        matches!(self, SimRng::Bytes([]))
     }
 }

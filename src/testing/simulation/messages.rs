@@ -1,4 +1,4 @@
-//! What must come of parts. Which of several copies is taken, and whether a whole is in time, depends on the
+//! What must come of parts. Which of several copies is taken, and whether a message is in time, depends on the
 //! order in which connections are read; what is told and what comes out must agree whatever that was.
 
 use std::cell::RefCell;
@@ -6,22 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::Simulation;
+use super::fragmented::{Name, parts_of};
 use super::network::when;
 use super::oracle::{Received, Reply};
-use super::products::{Name, parts_of};
 use super::script::{Fate, Sent};
-use super::shelf::Shelf;
+use super::sink::SinkState;
 use crate::gateway::Pressure;
 use crate::wire::{Frame, Header, Status, matches};
 
-/// A whole, by its parts in their order.
-pub type Whole = Vec<Name>;
+/// A reassembled message, by its parts in their order.
+pub type Message = Vec<Name>;
 
 /// How often each came.
-pub type Wholes = BTreeMap<Whole, usize>;
+pub type Messages = BTreeMap<Message, usize>;
 
 /// Everything that was sent under one topic and key.
-type Products<'a> = BTreeMap<(&'a [u8], u64), Vec<Part<'a>>>;
+type Fragmented<'a> = BTreeMap<(&'a [u8], u64), Vec<Part<'a>>>;
 
 /// A part that was sent, some times over.
 struct Part<'a> {
@@ -33,12 +33,12 @@ struct Part<'a> {
     copies: usize,
 }
 
-/// What is known of all wholes.
+/// What is known of all messages.
 #[derive(Default)]
 pub struct Known {
-    /// As often as whoever got the most of each got it.
-    pub all: Wholes,
-    /// Parts by how many of the wholes they are in.
+    /// How often each came to the subscriber or sink that got it most often.
+    pub all: Messages,
+    /// Parts by how many of the messages they are in.
     within: BTreeMap<Name, usize>,
     /// Subscribers who got all of their patterns, and whether a sink got all there are.
     complete: Vec<BTreeSet<String>>,
@@ -54,7 +54,7 @@ struct Told {
 }
 
 impl Known {
-    /// Whether every whole of this topic is known.
+    /// Whether every reassembled message of this topic is known.
     fn has_all_of(&self, topic: &str) -> bool {
         let matches = |patterns: &BTreeSet<String>| patterns.iter().any(|pattern| matches(pattern, topic));
         self.stored || self.complete.iter().any(matches)
@@ -64,24 +64,28 @@ impl Known {
         self.stored || self.complete.iter().any(|patterns| patterns.contains(">"))
     }
 
-    /// How many wholes a subscriber lacks of those that it asked for: at least and at most.
-    pub fn missing(&self, run: &Simulation<'_>, patterns: &BTreeSet<String>, got: &Wholes) -> (u64, u64) {
+    /// How many messages a subscriber lacks of those that it asked for: at least and at most.
+    pub fn missing(&self, run: &Simulation<'_>, patterns: &BTreeSet<String>, got: &Messages) -> (u64, u64) {
         let count = |asked: bool| {
-            let of_these = |whole: &Whole| {
-                patterns.iter().any(|pattern| matches(pattern, topic_of(run, whole))) == asked
+            let of_these = |message: &Message| {
+                patterns.iter().any(|pattern| matches(pattern, topic_of(run, message))) == asked
             };
-            self.all.iter().filter(|(whole, _)| of_these(whole)).map(|(_, times)| *times as u64).sum::<u64>()
+            self.all
+                .iter()
+                .filter(|(message, _)| of_these(message))
+                .map(|(_, times)| *times as u64)
+                .sum::<u64>()
         };
         let got: u64 = got.values().map(|times| *times as u64).sum();
         (count(true) - got, run.gate.ledger().reassembled - count(false) - got)
     }
 }
 
-/// Takes a whole apart: its parts are those of one product, each as it was sent, in the order of their indexes.
-pub fn take_apart(run: &Simulation<'_>, frame: &Frame<'_>) -> Whole {
+/// Takes a message apart: its parts are those of one message, each as it was sent, in the order of their indexes.
+pub fn take_apart(run: &Simulation<'_>, frame: &Frame<'_>) -> Message {
     let Header { key, topic_len, payload_len, .. } = frame.header;
     let plain = Header { key, topic_len, payload_len, ..Header::new(crate::wire::Kind::Data) };
-    assert_eq!(frame.header, plain, "3: the header of a whole");
+    assert_eq!(frame.header, plain, "3: the header of a message");
     let mut count = 0;
     let parts = parts_of(frame.payload());
     for (index, &((peer, id), bytes)) in parts.iter().enumerate() {
@@ -94,105 +98,105 @@ pub fn take_apart(run: &Simulation<'_>, frame: &Frame<'_>) -> Whole {
             header.part_index
         );
         assert_eq!(sent.fate, Fate::Part, "3: it must not come out");
-        assert_eq!((header.key, topic), (key, frame.topic()), "3: it is of another product");
+        assert_eq!((header.key, topic), (key, frame.topic()), "3: it is of another message");
         assert!(bytes == payload, "3: other bytes came out");
         assert!(count == 0 || count == header.part_count, "3: it is one of {}", header.part_count);
         count = header.part_count;
     }
-    assert_eq!(parts.len(), usize::from(count), "3: a whole consists of all of its parts");
+    assert_eq!(parts.len(), usize::from(count), "3: a message consists of all of its parts");
     parts.into_iter().map(|(name, _)| name).collect()
 }
 
-/// Every whole that came out: each to all who must have it, as often as to the others.
+/// Every message that came out: each to all who must have it, as often as to the others.
 pub(super) fn gather(run: &Simulation<'_>, received: &[Received], stayed: impl Fn(usize) -> bool) -> Known {
     let mut known = Known::default();
-    let mut add = |wholes: &Wholes| {
-        for (whole, &times) in wholes {
-            let most = known.all.entry(whole.clone()).or_default();
+    let mut add = |messages: &Messages| {
+        for (message, &times) in messages {
+            let most = known.all.entry(message.clone()).or_default();
             *most = times.max(*most);
         }
     };
-    received.iter().for_each(|received| add(&received.wholes));
-    let stored: Vec<Wholes> =
-        run.shelves.iter().map(|shelf| stored_in(run, &shelf.borrow().wholes)).collect();
+    received.iter().for_each(|received| add(&received.messages));
+    let stored: Vec<Messages> =
+        run.sinks.iter().map(|sink| stored_in(run, &sink.borrow().messages)).collect();
     match run.rules.dedup {
         false => stored.iter().for_each(&mut add),
         // What one has refused comes to it again, to the others only if they have refused it too, and to no subscriber.
         true => {
-            let taken = |(wholes, shelf): (&Wholes, &Rc<RefCell<Shelf>>)| {
-                let taken = |(whole, times): (&Whole, &usize)| {
-                    let refused = refused_by(run, &shelf.borrow().wholes, whole);
-                    (whole.clone(), times.saturating_sub(refused).max(1))
+            let taken = |(messages, sink): (&Messages, &Rc<RefCell<SinkState>>)| {
+                let taken = |(message, times): (&Message, &usize)| {
+                    let refused = refused_by(run, &sink.borrow().messages, message);
+                    (message.clone(), times.saturating_sub(refused).max(1))
                 };
-                wholes.iter().map(taken).collect()
+                messages.iter().map(taken).collect()
             };
-            add(&in_all(&stored.iter().zip(&run.shelves).map(taken).collect::<Vec<Wholes>>()));
+            add(&in_all(&stored.iter().zip(&run.sinks).map(taken).collect::<Vec<Messages>>()));
         }
     }
-    for (whole, &times) in &known.all {
-        whole.iter().for_each(|&part| *known.within.entry(part).or_default() += times);
+    for (message, &times) in &known.all {
+        message.iter().for_each(|&part| *known.within.entry(part).or_default() += times);
     }
     // What a sink gave no word on in time is not known to be there.
-    known.stored = !run.shelves.is_empty() && run.gate.ledger().to_sinks.unconfirmed() == 0;
-    for (wholes, shelf) in stored.iter().zip(&run.shelves).filter(|_| known.stored) {
-        let refused = |whole: &Whole| match run.rules.dedup {
-            true => refused_by(run, &shelf.borrow().wholes, whole),
+    known.stored = !run.sinks.is_empty() && run.gate.ledger().to_sinks.unconfirmed() == 0;
+    for (messages, sink) in stored.iter().zip(&run.sinks).filter(|_| known.stored) {
+        let refused = |message: &Message| match run.rules.dedup {
+            true => refused_by(run, &sink.borrow().messages, message),
             false => 0,
         };
-        assert!(wholes.keys().eq(known.all.keys()), "4: a sink does not have every whole");
-        for (whole, &times) in wholes {
-            let (all, refused) = (known.all[whole], refused(whole));
+        assert!(messages.keys().eq(known.all.keys()), "4: a sink does not have every message");
+        for (message, &times) in messages {
+            let (all, refused) = (known.all[message], refused(message));
             assert!(
                 (all..=all + refused).contains(&times),
-                "4: a sink has {whole:?} {times} times, of {all}"
+                "4: a sink has {message:?} {times} times, of {all}"
             );
             let is_known = run.rules.dedup && !run.rules.forgets;
-            assert!(!is_known || times <= refused + 1, "2: a sink has {whole:?} twice");
+            assert!(!is_known || times <= refused + 1, "2: a sink has {message:?} twice");
         }
     }
     for (peer, received) in run.peers.iter().zip(received) {
         if peer.is_subscriber && stayed(peer.wire) && received.lost == 0 {
-            let missing = known.missing(run, &peer.script.patterns, &received.wholes);
-            assert_eq!(missing.0, 0, "4: a whole did not come out to everyone");
+            let missing = known.missing(run, &peer.script.patterns, &received.messages);
+            assert_eq!(missing.0, 0, "4: a message did not come out to everyone");
             known.complete.push(peer.script.patterns.clone());
         }
     }
     let ledger = run.gate.ledger();
     let count: usize = known.all.values().sum();
-    let parts: usize = known.all.iter().map(|(whole, times)| whole.len() * times).sum();
-    assert!(count as u64 <= ledger.reassembled && parts as u64 <= ledger.assembled);
+    let parts: usize = known.all.iter().map(|(message, times)| message.len() * times).sum();
+    assert!(count as u64 <= ledger.reassembled && parts as u64 <= ledger.fragments);
     // What sinks have refused is put together again for them.
     let once =
-        !run.rules.dedup || run.shelves.iter().all(|shelf| shelf.borrow().wholes.iter().all(|(_, is)| *is));
+        !run.rules.dedup || run.sinks.iter().all(|sink| sink.borrow().messages.iter().all(|(_, is)| *is));
     if known.has_all() && once {
-        assert_eq!((count as u64, parts as u64), (ledger.reassembled, ledger.assembled), "4: {ledger}");
+        assert_eq!((count as u64, parts as u64), (ledger.reassembled, ledger.fragments), "4: {ledger}");
     }
     known
 }
 
 /// As often as each is in all of them.
-fn in_all(stored: &[Wholes]) -> Wholes {
-    let Some((first, others)) = stored.split_first() else { return Wholes::new() };
-    let least = |(whole, &times): (&Whole, &usize)| {
-        let others = others.iter().map(|other| other.get(whole).copied().unwrap_or(0));
-        (whole.clone(), others.fold(times, usize::min))
+fn in_all(stored: &[Messages]) -> Messages {
+    let Some((first, others)) = stored.split_first() else { return Messages::new() };
+    let least = |(message, &times): (&Message, &usize)| {
+        let others = others.iter().map(|other| other.get(message).copied().unwrap_or(0));
+        (message.clone(), others.fold(times, usize::min))
     };
     first.iter().map(least).filter(|(_, times)| *times > 0).collect()
 }
 
-fn refused_by(run: &Simulation<'_>, words: &[(Vec<u8>, bool)], whole: &Whole) -> usize {
+fn refused_by(run: &Simulation<'_>, words: &[(Vec<u8>, bool)], message: &Message) -> usize {
     let refused = words.iter().filter(|(_, is_good)| !is_good);
-    refused.filter(|(bytes, _)| take_apart(run, &Frame::first_of(bytes)) == *whole).count()
+    refused.filter(|(bytes, _)| take_apart(run, &Frame::first_of(bytes)) == *message).count()
 }
 
-fn stored_in(run: &Simulation<'_>, stored: &[(Vec<u8>, bool)]) -> Wholes {
-    let mut wholes = Wholes::new();
+fn stored_in(run: &Simulation<'_>, stored: &[(Vec<u8>, bool)]) -> Messages {
+    let mut messages = Messages::new();
     for (bytes, _) in stored {
         let frame = Frame::first_of(bytes);
-        assert!(frame.is_intact(&run.rules.scheme), "3: a whole with a wrong digest is stored");
-        *wholes.entry(take_apart(run, &frame)).or_default() += 1;
+        assert!(frame.is_intact(&run.rules.scheme), "3: a message with a wrong digest is stored");
+        *messages.entry(take_apart(run, &frame)).or_default() += 1;
     }
-    wholes
+    messages
 }
 
 /// What was told of each part is what became of it. `took_effect` says of a publisher whether everything it sent
@@ -203,11 +207,11 @@ pub(super) fn check(
     received: &[Received],
     took_effect: impl Fn(usize) -> (bool, bool),
 ) -> ([u64; 9], u64) {
-    let products = products(run);
-    let has_room = has_room_for_all(run, &products);
+    let fragmented = fragmented(run);
+    let has_room = has_room_for_all(run, &fragmented);
     let mut counts = [0; 9];
     let mut certain = 0;
-    for (&(topic, key), parts) in &products {
+    for (&(topic, key), parts) in &fragmented {
         let topic = std::str::from_utf8(topic).expect("it was judged");
         for part in parts {
             let (peer, id) = part.name;
@@ -216,20 +220,20 @@ pub(super) fn check(
                 check_reply(run, part, parts, reply, &mut told, &mut counts, has_room);
             }
             let within = known.within.get(&part.name).copied().unwrap_or(0);
-            assert!(within <= part.copies, "2: {:?} is in {within} wholes", part.name);
+            assert!(within <= part.copies, "2: {:?} is in {within} messages", part.name);
             let refuses = run.rules.forgets
-                || run.shelves.iter().any(|shelf| shelf.borrow().wholes.iter().any(|(_, is_good)| !is_good));
-            assert!(!run.rules.dedup || within <= 1 || refuses, "2: {:?} is in {within} wholes", part.name);
+                || run.sinks.iter().any(|sink| sink.borrow().messages.iter().any(|(_, is_good)| !is_good));
+            assert!(!run.rules.dedup || within <= 1 || refuses, "2: {:?} is in {within} messages", part.name);
             if known.has_all_of(topic) {
                 let (ok, is_told_all) = (told.ok + told.by_sink, took_effect(peer as usize).1);
                 let is_enough = ok >= within || !(part.sent.answered && is_told_all);
                 let agrees = match run.rules.dedup && part.copies > 1 {
                     false => ok <= within && is_enough,
-                    // A copy is told DUPLICATE, or the reason of the whole that it repeats.
+                    // A copy is told DUPLICATE, or the reason of the message that it repeats.
                     true if within == 0 => ok == 0 && told.duplicate == 0,
                     true => told.ok <= within && is_enough,
                 };
-                assert!(agrees, "4: {:?} is in {within} wholes, and {ok} times told so", part.name);
+                assert!(agrees, "4: {:?} is in {within} messages, and {ok} times told so", part.name);
             }
         }
         let all_came = parts.iter().all(|part| took_effect(part.name.0 as usize).0);
@@ -240,18 +244,18 @@ pub(super) fn check(
     (counts, certain)
 }
 
-/// Whether there was room and time for all products at once.
-fn has_room_for_all(run: &Simulation<'_>, products: &Products<'_>) -> bool {
-    let parts = || products.values().flatten();
-    // An entry, a reply, a product of its own.
+/// Whether there was room and time for all messages at once.
+fn has_room_for_all(run: &Simulation<'_>, fragmented: &Fragmented<'_>) -> bool {
+    let parts = || fragmented.values().flatten();
+    // An entry, a reply, a message of its own.
     let cost: usize = parts().map(|part| part.copies * (part.sent.end - part.sent.start + 800)).sum();
     // A quarter is for those that are open.
-    let fits = products.len() as u64 <= run.gate.describe_state().parts.keys.max
+    let fits = fragmented.len() as u64 <= run.gate.describe_state().parts.keys.max
         && cost <= run.parts_bytes.0 / 4 * 3;
     fits && run.patient && !run.silent && !run.early
 }
 
-/// Where there is room and time, what can be whole is.
+/// Where there is room and time, what can be reassembled is.
 fn check_certain(known: &Known, key: u64, parts: &[Part<'_>], payload_max: usize) -> bool {
     let count = parts[0].header.part_count;
     let of = |index: u16| parts.iter().filter(move |part| part.header.part_index == index);
@@ -262,7 +266,7 @@ fn check_certain(known: &Known, key: u64, parts: &[Part<'_>], payload_max: usize
         return false;
     }
     let first = of(0).map(|part| known.within.get(&part.name).copied().unwrap_or(0)).sum::<usize>();
-    assert!((1..=most).contains(&first), "4: product {key} became whole {first} times, of 1 to {most}");
+    assert!((1..=most).contains(&first), "4: message {key} was reassembled {first} times, of 1 to {most}");
     true
 }
 
@@ -297,7 +301,7 @@ fn check_reply(
             "the gateway drains" => (2, run.early || run.silent),
             _ => (2, false),
         },
-        Status::Rejected if said.starts_with("shelf: ") => {
+        Status::Rejected if said.starts_with("simulated: ") => {
             told.by_sink += 1;
             (7, true)
         }
@@ -333,25 +337,25 @@ fn check_reply(
     counts[at] += 1;
 }
 
-/// All parts that were sent, by their products.
-fn products<'a>(run: &'a Simulation<'_>) -> Products<'a> {
-    let mut products = Products::new();
+/// All parts that were sent, by their messages.
+fn fragmented<'a>(run: &'a Simulation<'_>) -> Fragmented<'a> {
+    let mut fragmented = Fragmented::new();
     for (at, peer) in run.peers.iter().enumerate() {
         for sent in peer.script.sent.iter().filter(|sent| sent.fate == Fate::Part) {
             let (header, topic, payload) = peer.script.frame_of(sent);
             let name = (at as u64, sent.id);
-            let parts = products.entry((topic, header.key)).or_default();
+            let parts = fragmented.entry((topic, header.key)).or_default();
             match parts.iter_mut().find(|part: &&mut Part<'_>| part.name == name) {
                 Some(part) => part.copies += 1,
                 None => parts.push(Part { name, header, payload: payload.len(), sent, copies: 1 }),
             }
         }
     }
-    products
+    fragmented
 }
 
-pub fn topic_of<'a>(run: &'a Simulation<'_>, whole: &Whole) -> &'a str {
-    let (peer, id) = whole[0];
+pub fn topic_of<'a>(run: &'a Simulation<'_>, message: &Message) -> &'a str {
+    let (peer, id) = message[0];
     let script = &run.peers[peer as usize].script;
     std::str::from_utf8(script.frame_of(&script.sent[id as usize]).1).expect("it was judged")
 }
