@@ -10,9 +10,9 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue, Deserializer};
 use toml::{Spanned, Value};
 
-use super::Failure;
 use super::serve::Serve;
 use super::settings::Settings;
+use super::{Failure, file_listeners};
 use crate::core::ranges;
 use crate::core::units::{nearest, plain};
 
@@ -42,7 +42,7 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
     if let Some(wrong) = out_of_range(text) {
         return Err(wrong);
     }
-    let listeners = listeners(text)?;
+    let listeners = file_listeners::read(text)?;
     let entries = toml::from_str::<BTreeMap<Spanned<String>, Spanned<Value>>>(text);
     let entries = entries.map_err(|wrong| {
         let at = wrong.span().map_or(0, |span| span.start);
@@ -72,9 +72,9 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
         let said = |entry: &Entry| format!("{}: {}", entry.name, wrong.message());
         (at, of.map_or(wrong.message().to_string(), said))
     })?;
-    if !listeners.is_empty() {
-        settings.listen_layout.get_or_insert_default().extend(listeners);
-    }
+    // Those of `listen-layout` are among them, with their lines.
+    settings.listen_layout = None;
+    settings.listener = (!listeners.is_empty()).then_some(listeners);
     Ok(settings)
 }
 
@@ -95,50 +95,19 @@ fn without_layouts(text: &str) -> Result<Settings, toml::de::Error> {
     Settings::deserialize(Deserializer::from(table))
 }
 
-/// The `[[listener]]` tables, as `--listen-layout` has them.
-fn listeners(text: &str) -> Result<Vec<String>, (usize, String)> {
-    let Ok(table) = DeTable::parse(text) else { return Ok(Vec::new()) };
-    let Some(DeValue::Array(all)) = table.get_ref().get("listener").map(Spanned::get_ref) else {
-        return Ok(Vec::new());
-    };
-    let mut listeners = Vec::new();
-    for each in all.iter() {
-        let DeValue::Table(table) = each.get_ref() else { continue };
-        let (mut address, mut layout) = (None, "native");
-        for (name, value) in table {
-            let at = name.span().start;
-            let DeValue::String(text) = value.get_ref() else {
-                return Err((at, format!("listener: {} is no text in quotes", plain(name.get_ref()))));
-            };
-            match &**name.get_ref() {
-                "address" => address = Some(text),
-                "layout" => layout = text,
-                other => {
-                    let shown = plain(other);
-                    return Err((
-                        at,
-                        match nearest(other, ["address", "layout"]) {
-                            Some(meant) => format!("listener: unknown key {shown}: did you mean {meant}?"),
-                            None => format!(
-                                "listener: unknown key {shown}: a listener has an address and a layout"
-                            ),
-                        },
-                    ));
-                }
-            }
-        }
-        let Some(address) = address else {
-            let what = "listener: it has no address: write address = \"0.0.0.0:5027\"";
-            return Err((each.span().start, what.into()));
-        };
-        listeners.push(format!("{layout}={address}"));
-    }
-    Ok(listeners)
-}
-
 /// A name that is no setting: which was probably meant, and not all that are.
 fn unknown(name: &str, value: &Value, names: &[&str]) -> String {
     let shown = plain(name);
+    let is_list = value.is_array();
+    match name {
+        "listener" => return "a listener is a table of its own: write [[listener]], and below it its address and layout".into(),
+        "layout" if value.as_array().is_some_and(|all| all.iter().all(Value::is_table)) => {
+            return "a layout has a name: write [layout.NAME]".into();
+        }
+        "layout" => return "layout is of a [[listener]]: write it below that line; a layout of your own is a table [layout.NAME]".into(),
+        "listeners" if is_list || value.is_table() => return "[listeners]: did you mean [[listener]]?".into(),
+        _ => {}
+    }
     if let Some(meant) = of_table(name, value, names) {
         return format!("unknown setting {shown}: did you mean {meant}?");
     }
@@ -177,13 +146,15 @@ fn of_table(name: &str, value: &Value, names: &[&str]) -> Option<String> {
 fn wrong_kind(arg: &Arg, name: &str, value: &Value, names: &[&str]) -> Option<String> {
     let is_list = matches!(arg.get_action(), ArgAction::Append);
     let Expected { what, example, takes } = expected(arg, name);
+    let may_be_one = ONE_OR_MORE.contains(&name);
     let (what, example) = match is_list {
         false => (what, example),
+        true if may_be_one => (format!("{what}, or a list of it"), example),
         true => (format!("a list of {what}"), format!("[{example}]")),
     };
     let is_right = match (is_list, value) {
         (true, Value::Array(all)) => all.iter().all(takes),
-        (true, _) => false,
+        (true, value) => may_be_one && takes(value),
         (false, value) => takes(value),
     };
     if is_right {
@@ -192,6 +163,7 @@ fn wrong_kind(arg: &Arg, name: &str, value: &Value, names: &[&str]) -> Option<St
     let given = match value {
         Value::Table(_) => match of_table(name, value, names) {
             Some(meant) => return Some(format!("{name} is no table: did you mean {meant}?")),
+            None if name == "layouts" => return Some("[layouts.NAME]: did you mean [layout.NAME]?".into()),
             None => "a table".to_string(),
         },
         Value::Array(_) => "a list".into(),
@@ -202,6 +174,9 @@ fn wrong_kind(arg: &Arg, name: &str, value: &Value, names: &[&str]) -> Option<St
     let given = if is_list && value.is_array() { "a list of something else".into() } else { given };
     Some(format!("{name} is {given}: expected {what}, such as {name} = {example}"))
 }
+
+/// Settings of which a file may have several, and mostly has one.
+const ONE_OR_MORE: [&str; 1] = ["layouts"];
 
 /// What a setting takes.
 struct Expected {
@@ -230,6 +205,7 @@ fn expected(arg: &Arg, name: &str) -> Expected {
         other => {
             let example = match (name, other) {
                 ("admin", _) => super::settings::ADMIN,
+                ("layouts", _) => "/etc/framegate/house.toml",
                 (_, "ADDR") => super::settings::LISTEN,
                 (_, "COMMAND") => "python3 thumbnails.py",
                 (_, "URL") => "http://store:8080/frames",
@@ -293,7 +269,10 @@ fn no_toml(text: &str, at: usize, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::cli::file_listeners::FileListener;
 
     fn said(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -320,13 +299,25 @@ mod tests {
             ("[[listener]]\nadress = 'x'", "line 2: listener: unknown key adress: did you mean address?"),
             ("[[listener]]\naddress = 7", "line 2: listener: address is no text in quotes"),
             (
+                "[[listener]]\nkind = 2",
+                "line 2: listener: unknown key kind: a listener has an address and a layout",
+            ),
+            (
                 "memory = 1\n[[listener]]\nlayout = 'gt06'",
                 "line 2: listener: it has no address: write address = \"0.0.0.0:5027\"",
             ),
             (
                 "[listener]\naddress = 'x'",
-                "line 1: [listener]: the file has no tables but [[listener]] and [layout.NAME]: leave this line out and write its settings at the top",
+                "line 1: a listener is a table of its own: write [[listener]], and below it its address and layout",
             ),
+            ("[[listeners]]\naddress = 'x'", "line 1: [listeners]: did you mean [[listener]]?"),
+            ("[[layout]]\ntopic = 'x'", "line 1: a layout has a name: write [layout.NAME]"),
+            ("[layouts.house]\ntopic = 'x'", "line 1: [layouts.NAME]: did you mean [layout.NAME]?"),
+            (
+                "layouts = [1]",
+                "line 1: layouts is a list of something else: expected text in quotes, or a list of it, such as layouts = \"/etc/framegate/house.toml\"",
+            ),
+            ("listen-layout = ['gt06']", "line 1: listen-layout gt06: write it as gt06=0.0.0.0:5023"),
             (
                 "json = true",
                 "line 1: json is for the command line alone: leave it out, and start framegate serve --json",
@@ -412,8 +403,15 @@ mod tests {
         let text = "listen-layout = ['native=a:1']\n[[listener]]\naddress = 'b:2'\nlayout = 'gt06'\n\
                     [[listener]]\naddress = 'c:3'\n[layout.own]\ntopic = 'x'\n";
         let settings = read(text).unwrap();
-        let expected = ["native=a:1", "gt06=b:2", "native=c:3"];
-        assert_eq!(settings.listen_layout.as_deref(), Some(&expected.map(String::from)[..]));
+        let all = settings.listener.expect("there are some");
+        let shown = |of: &FileListener| format!("{} {} {}={}", of.line, of.key, of.layout, of.address);
+        let expected = ["1 listen-layout native=a:1", "4 listener gt06=b:2", "5 listener native=c:3"];
+        assert_eq!(all.iter().map(shown).collect::<Vec<_>>(), expected);
+        assert_eq!(settings.listen_layout, None);
+        for (text, expected) in [("layouts = 'a'", &["a"][..]), ("layouts = ['a', 'b']", &["a", "b"])] {
+            let layouts = read(text).unwrap().layouts.expect("they are given");
+            assert_eq!(layouts, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{text}");
+        }
     }
 
     #[test]

@@ -1,44 +1,84 @@
 //! The layouts that a command may use: those that come with the program, and those of files.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
 use crate::core::units::{nearest, plain};
 use crate::wire::layout::{Layout, Layouts, Problem, Warning, builtin};
 
-/// Layouts that come with the program, and those that are declared in `file` (`--layouts`), which holds nothing else,
+/// The layouts that a command may use.
+#[derive(Debug)]
+pub struct Loaded {
+    /// By their names.
+    pub layouts: Layouts,
+    warnings: Vec<Warning>,
+}
+
+/// Layouts that come with the program, and those that are declared in `files` (`--layouts`), which hold nothing else,
 /// and in the configuration `config` beside its settings. A declared one takes the place of one that comes with the
-/// program. What may be a mistake is logged as a warning.
-pub fn load(file: Option<&Path>, config: Option<&Path>) -> Result<Layouts, Failure> {
+/// program.
+pub fn load(files: &[PathBuf], config: Option<&Path>) -> Result<Loaded, Failure> {
     let mut declared = Layouts::default();
-    for (option, path) in [("--layouts", file), ("--config", config)] {
-        let Some(path) = path else { continue };
-        let (layouts, warnings) = read(option, path, option == "--layouts")?;
-        for warning in &warnings {
-            log::warn!("{warning}");
-        }
-        let twice = |name: &str| declared.get(name).is_some();
-        if let Some(layout) = layouts.iter().find(|layout| twice(layout.name())) {
-            return Err(Failure::usage(format!(
-                "layout {} is declared in {} and in the --layouts file: give one of them another name",
-                plain(layout.name()),
-                path.display()
-            )));
+    let mut warnings = Vec::new();
+    let mut from: Vec<(String, &Path)> = Vec::new();
+    let files = files.iter().map(|file| ("--layouts", &**file));
+    for (option, path) in files.chain(config.map(|config| ("--config", config))) {
+        let (layouts, more) = read(option, path, option == "--layouts")?;
+        warnings.extend(more);
+        for layout in layouts.iter() {
+            if let Some((name, first)) = from.iter().find(|(name, _)| name == layout.name()) {
+                return Err(Failure::usage(format!(
+                    "layout {} is declared in {} and in {}: give one of them another name",
+                    plain(name),
+                    path.display(),
+                    first.display(),
+                )));
+            }
+            from.push((layout.name().to_string(), path));
         }
         declared = declared.or(&layouts);
     }
-    Ok(declared.or(builtin()))
+    Ok(Loaded { layouts: declared.or(builtin()), warnings })
+}
+
+impl Loaded {
+    /// The layout with a name. What may be a mistake in it is logged as a warning; what others say is not asked for.
+    pub fn named(&self, name: &str) -> Result<Arc<Layout>, Failure> {
+        let layout = find(&self.layouts, name)?;
+        self.warn(&[name]);
+        Ok(layout)
+    }
+
+    /// Logs what may be a mistake in the layouts with these names; in all of them where none is named.
+    pub fn warn(&self, names: &[&str]) {
+        warn(&self.warnings, names);
+    }
+}
+
+/// The same of warnings.
+pub fn warn(warnings: &[Warning], names: &[&str]) {
+    let is_named = |of: &Warning| of.layout.as_deref().is_none_or(|name| names.contains(&name));
+    for warning in warnings.iter().filter(|of| names.is_empty() || is_named(of)) {
+        log::warn!("{warning}");
+    }
 }
 
 /// The layout with a name.
 pub fn find(layouts: &Layouts, name: &str) -> Result<Arc<Layout>, Failure> {
     layouts.get(name).cloned().ok_or_else(|| {
         let shown = plain(name);
+        let own = layouts.iter().filter(|layout| builtin().get(layout.name()).is_none());
+        let own: Vec<&str> = own.map(|layout| layout.name()).collect();
+        let list = "framegate layout list shows those that";
         Failure::usage(match nearest(name, layouts.iter().map(|layout| layout.name())) {
             Some(meant) => format!("unknown layout {shown}: did you mean {meant}?"),
-            None => format!("unknown layout {shown}: framegate layout list shows those that there are"),
+            None if own.is_empty() => format!("unknown layout {shown}: {list} there are"),
+            None => {
+                let own = own.join(", ");
+                format!("unknown layout {shown}: declared are {own}; {list} come with the program")
+            }
         })
     })
 }
@@ -80,33 +120,37 @@ mod tests {
         };
         let own = file(folder.path(), "own.toml", &of("syslog", "own"));
         let config = file(folder.path(), "c.toml", &format!("memory = \"1GiB\"\n{}", of("house", "h")));
-        let layouts = load(Some(&own), Some(&config)).unwrap();
+        let layouts = load(std::slice::from_ref(&own), Some(&config)).unwrap().layouts;
         assert!(layouts.get("house").is_some() && layouts.get("gt06").is_some());
         assert_eq!(layouts.len(), builtin().len() + 1);
         assert_ne!(
             layouts.get("syslog").map(std::sync::Arc::as_ptr),
             builtin().get("syslog").map(std::sync::Arc::as_ptr)
         );
-        assert_eq!(load(None, None).unwrap().len(), builtin().len());
+        assert_eq!(load(&[], None).unwrap().layouts.len(), builtin().len());
 
         let again = file(folder.path(), "again.toml", &of("house", "x"));
-        let twice = load(Some(&again), Some(&config)).unwrap_err().message;
-        assert!(
-            twice.starts_with("layout house is declared in ") && twice.ends_with("another name"),
-            "{twice}"
-        );
+        for (files, config) in
+            [(vec![again.clone()], Some(&*config)), (vec![again.clone(), own, again], None)]
+        {
+            let twice = load(&files, config).unwrap_err().message;
+            assert!(
+                twice.starts_with("layout house is declared in ") && twice.ends_with("another name"),
+                "{twice}"
+            );
+        }
     }
 
     #[test]
     fn mistakes_are_said_with_their_file_and_line() {
         let folder = tempfile::tempdir().unwrap();
         let text = "[layout.a]\ntopic = \"a\"\nlength = \"u17 @ 0\"\ncheck = \"none\"\n";
-        let wrong = load(Some(&file(folder.path(), "a.toml", text)), None).unwrap_err();
+        let wrong = load(&[file(folder.path(), "a.toml", text)], None).unwrap_err();
         assert!(wrong.message.contains("a.toml line 3: layout a, length: "), "{wrong}");
         let text = text.replace("none", "nine");
-        let wrong = load(Some(&file(folder.path(), "a.toml", &text)), None).unwrap_err();
+        let wrong = load(&[file(folder.path(), "a.toml", &text)], None).unwrap_err();
         assert!(wrong.message.contains("; and 1 more: framegate layout check "), "{wrong}");
-        let missing = load(Some(Path::new("/nowhere/none.toml")), None).unwrap_err();
+        let missing = load(&[PathBuf::from("/nowhere/none.toml")], None).unwrap_err();
         assert!(missing.message.starts_with("--layouts /nowhere/none.toml: "), "{missing}");
     }
 }

@@ -6,6 +6,7 @@ mod config_file;
 mod ctl;
 mod dependent_options;
 mod failure;
+mod file_listeners;
 mod final_ledger;
 mod frame_line;
 mod http_sink;

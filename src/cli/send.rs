@@ -77,9 +77,9 @@ pub struct Send {
     /// frame, each when the one before has the answer that is declared for it. --replies prints the answers
     #[arg(long, value_name = "NAME", conflicts_with_all = ["topic", "key", "max_in_flight", "no_retry", "whole", "frames", "replies_to"])]
     layout: Option<String>,
-    /// With --layout: a file of layouts [default: those that come with the program]
+    /// With --layout: a file of layouts; can be repeated [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
-    layouts: Option<PathBuf>,
+    layouts: Vec<PathBuf>,
     /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason
     #[arg(long, conflicts_with = "no_reply")]
     replies: bool,
@@ -238,7 +238,7 @@ impl Send {
         let sending = LayoutSend {
             to: &self.to,
             layout,
-            layouts: self.layouts.as_deref(),
+            layouts: &self.layouts,
             capture,
             scheme: secret::one(&self.secret_file, "--frames")?,
             timeout: self.timeout.0,

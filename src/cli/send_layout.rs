@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -25,7 +25,7 @@ use crate::wire::layout::{Explained, Kept, Layout, explain};
 pub struct LayoutSend<'a> {
     pub to: &'a str,
     pub layout: &'a str,
-    pub layouts: Option<&'a Path>,
+    pub layouts: &'a [PathBuf],
     /// One, or standard input.
     pub capture: Option<&'a Path>,
     pub scheme: Scheme,
@@ -47,8 +47,10 @@ struct Totals {
     replied: u64,
     /// Answered with the refusal that is declared.
     refused: u64,
-    /// Answered with other bytes, as a handler may do.
+    /// Answered with other bytes than are declared, as a handler may do: whether the frame was accepted is not known.
     otherwise: u64,
+    /// Answers to frames for which nothing is declared: a handler's, which the layout leaves them to.
+    undeclared: u64,
     /// Nothing is declared that would be written back.
     silent: u64,
     /// The answer that is declared did not come.
@@ -88,7 +90,7 @@ enum Stop {
 impl LayoutSend<'_> {
     /// Sends it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let layout = layouts::find(&layouts::load(self.layouts, None)?, self.layout)?;
+        let layout = layouts::load(self.layouts, None)?.named(self.layout)?;
         if layout.needs_secret() && matches!(self.scheme, Scheme::Sha256) {
             let what = "is checked with the listener's secret: give it with --secret-file FILE";
             return Err(Failure::usage(format!("layout {} {what}", layout.name())));
@@ -166,6 +168,8 @@ struct Session<'a> {
     came: Vec<u8>,
     kept: Kept,
     totals: Totals,
+    /// Whether an answer to the frame before is declared.
+    was_declared: bool,
 }
 
 impl<'a> Session<'a> {
@@ -192,13 +196,13 @@ impl<'a> Session<'a> {
             }
         })?;
         let (came, kept, totals) = (Vec::new(), Kept::default(), Totals::default());
-        Ok(Session { of, layout, stream, answers, came, kept, totals })
+        Ok(Session { of, layout, stream, answers, came, kept, totals, was_declared: false })
     }
 
     fn send<R: Read>(&mut self, mut frames: Frames<R>) -> Stop {
         loop {
             match frames.next() {
-                Found::Frame { at, shape, bytes } => {
+                Found::Frame { at, shape, bytes, .. } => {
                     let at = usize::try_from(at).unwrap_or(usize::MAX - bytes.len());
                     let shown = explain(self.layout, shape, bytes, at, &self.kept, &self.of.scheme);
                     if let Err(stop) = self.frame(&shown, bytes) {
@@ -234,13 +238,8 @@ impl<'a> Session<'a> {
 
     /// Sends a frame, and waits for its answer where one is declared.
     fn frame(&mut self, shown: &Explained, bytes: &[u8]) -> Result<(), Stop> {
-        // What comes without a declaration belongs to the frame before.
         self.came.extend(self.answers.try_iter().flatten());
-        if !self.came.is_empty() {
-            let other = std::mem::take(&mut self.came);
-            self.totals.otherwise += 1;
-            self.say(None, &Answer::Other(other))?;
-        }
+        self.take_more()?;
         self.stream.write_all(bytes).map_err(|why| Stop::Gone(why.to_string()))?;
         self.totals.frames += 1;
         self.totals.bytes += bytes.len() as u64;
@@ -260,10 +259,24 @@ impl<'a> Session<'a> {
         self.say(Some(shown), &answer)
     }
 
+    /// What came and is not declared belongs to the frame before.
+    fn take_more(&mut self) -> Result<(), Stop> {
+        if self.came.is_empty() {
+            return Ok(());
+        }
+        let other = std::mem::take(&mut self.came);
+        match self.was_declared {
+            true => self.totals.otherwise += 1,
+            false => self.totals.undeclared += 1,
+        }
+        self.say(None, &Answer::Other(other))
+    }
+
     fn answer(&mut self, shown: &Explained) -> Result<Answer, Stop> {
         let declared = |answer: &Option<Result<Vec<u8>, String>>| answer.clone().and_then(Result::ok);
         let (reply, refusal) = (declared(&shown.reply), declared(&shown.refuse));
         let is_declared = if shown.is_taken() { reply.is_some() } else { refusal.is_some() };
+        self.was_declared = is_declared;
         if !self.of.waits {
             return Ok(Answer::Unasked);
         }
@@ -337,11 +350,7 @@ impl<'a> Session<'a> {
                 Err(RecvTimeoutError::Timeout) => return Err(()),
             }
         }
-        if !self.came.is_empty() {
-            self.totals.otherwise += 1;
-            let other = std::mem::take(&mut self.came);
-            let _ = self.say(None, &Answer::Other(other));
-        }
+        let _ = self.take_more();
         Ok(())
     }
 }
@@ -354,9 +363,10 @@ fn receive(answers: &Receiver<Vec<u8>>, until: Option<Instant>) -> Result<Vec<u8
 }
 
 impl Totals {
-    /// Whether nothing was refused, lost or left out.
+    /// Whether nothing was refused, lost or left out. What is answered otherwise than an acceptance is was not accepted, as
+    /// far as the declaration tells.
     fn are_right(&self) -> bool {
-        self.refused + self.dropped + self.unanswered + self.unsent == 0
+        self.refused + self.otherwise + self.dropped + self.unanswered + self.unsent == 0
     }
 
     fn text(&self, took: f64) -> String {
@@ -367,6 +377,7 @@ impl Totals {
             (self.refused, "refused"),
             (self.otherwise, "answered otherwise"),
             (self.silent, "without a declared answer"),
+            (self.undeclared, "answered all the same"),
             (self.unasked, "of which no answer was waited for"),
             (self.dropped, "that a gateway drops (layout check says why)"),
             (self.unanswered, "unanswered"),

@@ -68,9 +68,9 @@ impl Serve {
     pub fn run(self, journal: Journal) -> Result<Exit, Failure> {
         let settings = match &self.config {
             Some(path) => {
-                let file = Settings::from_file(path)?;
+                let mut file = Settings::from_file(path)?;
                 if self.settings.listen_layout.is_some()
-                    && let Some(listeners) = &file.listen_layout
+                    && let Some(listeners) = file.listener.take()
                 {
                     log::warn!(
                         "--listen-layout replaces {} of {}: give all of them in one place",
@@ -249,17 +249,32 @@ fn bind<T>(
 fn listen_also(gateway: &mut Gateway, settings: &Settings, config: Option<&Path>) -> Result<(), Failure> {
     let option = "--listen-layout";
     // Whether or not they are used: a mistake in them is said when they are loaded.
-    let layouts = layouts::load(settings.layouts.as_deref(), config)?;
+    let loaded = layouts::load(settings.layouts.as_deref().unwrap_or_default(), config)?;
+    let mut used = Vec::new();
     for given in settings.listen_layout.iter().flatten() {
         let Some((name, address)) = given.split_once('=') else {
             return Err(Failure::usage(format!("{option} {given}: write it as gt06=0.0.0.0:5023")));
         };
         let layout = match name {
             "native" => None,
-            name => Some(layouts::find(&layouts, name)?),
+            name => Some(layouts::find(&loaded.layouts, name).map_err(|wrong| Failure {
+                message: format!("{option} {given}: {}", wrong.message),
+                ..wrong
+            })?),
         };
         bind(option, address, |address| gateway.listen_also(address, layout.clone()))?;
+        used.push(name);
     }
+    let of_file = config.zip(settings.listener.as_deref());
+    for (file, listener) in of_file.iter().flat_map(|(file, all)| all.iter().map(move |of| (*file, of))) {
+        let layout = listener.layout(file, &loaded.layouts)?;
+        let option = if listener.key == "listener" { "address" } else { listener.key };
+        bind(option, &listener.address, |address| gateway.listen_also(address, layout.clone()))
+            .map_err(|wrong| listener.wrong(file, wrong))?;
+        used.push(&listener.layout);
+    }
+    used.retain(|name| *name != "native");
+    loaded.warn(&used);
     Ok(())
 }
 
@@ -282,7 +297,8 @@ fn no_address(option: &str, name: &str, why: &io::Error) -> Failure {
     };
     let example = match option {
         "--admin" => ADMIN,
-        "--listen-layout" => "gt06=0.0.0.0:5023",
+        "--listen-layout" | "listen-layout" => "gt06=0.0.0.0:5023",
+        "address" => "0.0.0.0:5027",
         _ => LISTEN,
     };
     Failure::usage(format!("{option} {name}: {why}: write it as {example}"))

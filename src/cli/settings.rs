@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::file_listeners::FileListener;
 use super::in_range::in_range;
 use super::policies::{policy, shown};
 use super::{Failure, Size, Time, TimeOrOff, secret};
@@ -68,9 +69,14 @@ settings! {
         #[arg(long, value_name = "NAME=ADDR")]
         listen_layout: Vec<String>,
         /// Layouts beside those that come with the program, one TOML table [layout.NAME] each; they may also stand in
-        /// the file of --config [default: none]
+        /// the file of --config; can be repeated [default: none]
         #[arg(long, value_name = "FILE")]
-        layouts: PathBuf,
+        #[serde(deserialize_with = "one_or_more")]
+        layouts: Vec<PathBuf>,
+        /// The listeners of the file.
+        #[arg(skip)]
+        #[serde(skip)]
+        listener: Vec<FileListener>,
         /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
         #[arg(long, value_name = "ADDR|off")]
         admin: String,
@@ -270,6 +276,20 @@ impl Settings {
 }
 
 /// A command as a shell would split it.
+/// One of what may be a list.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Ok(Some(match Given::deserialize(from)? {
+        Given::One(one) => vec![one],
+        Given::More(all) => all,
+    }))
+}
+
 fn words(command: &str) -> Result<Vec<String>, Failure> {
     match shlex::split(command) {
         Some(words) if !words.is_empty() => Ok(words),

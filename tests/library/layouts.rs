@@ -320,6 +320,24 @@ fn dirty_traffic_is_scanned_through_with_every_good_frame() {
 }
 
 #[test]
+fn what_a_stream_ends_within_is_looked_through_and_counted() {
+    let fleet = Fleet::built_in(Config::default());
+    let mut subscriber = fleet.gateway.subscriber("gt06.>");
+    let mut device = fleet.device("gt06");
+    // A start whose length is more than comes, and a frame behind it.
+    device.write_all(&unhex(&[GT06_LOGIN, "787840", GT06_POSITION].concat())).unwrap();
+    device.shutdown(Shutdown::Write).unwrap();
+    for frame in [GT06_LOGIN, GT06_POSITION] {
+        assert_eq!(hex(&subscriber.next().payload), hex(&unhex(frame)));
+    }
+    let mut replies = Vec::new();
+    device.read_to_end(&mut replies).expect("an orderly end");
+    let ledger = fleet.gateway.stop();
+    let counted = (ledger.delivered, ledger.rejected.of(Status::Malformed), ledger.bytes_skipped);
+    assert_eq!((counted, ledger.bytes_unfinished), ((2, 1, 3), 0), "{ledger}");
+}
+
+#[test]
 fn a_handler_writes_the_reply_or_leaves_it_to_the_layout() {
     let handler = |call: &Call<'_>| match call.payload.get(3) {
         Some(0x01) => Answer::Pass(b"written".to_vec()),

@@ -239,3 +239,116 @@ fn what_goes_wrong_while_a_capture_is_sent_is_said() {
     refused(&["send", "--layout", "teltonika", "--topic", "x"], 2, &["--topic"]);
     refused(&["send", "--layouts", "x.toml"], 2, &["--layout"]);
 }
+
+#[test]
+fn warnings_are_of_the_layout_that_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("two.toml");
+    let path = file.to_str().unwrap();
+    let of = |name: &str| {
+        format!(
+            "[layout.{name}]\ntopic = \"{name}.{{kind}}\"\nkind = \"u8 @ 2\"\nlength = \"u16 @ 0\"\ncheck = \"none\"\n"
+        )
+    };
+    fs::write(&file, of("a") + &of("b")).unwrap();
+    let warned = |err: &str| {
+        ["a", "b"].map(|name| err.contains(&format!("layout {name}, kind: kind is not verified")))
+    };
+    let (_, err) = said(&["layout", "check", path], b"", 0);
+    assert_eq!(warned(&err), [true, true], "{err}");
+    let (_, err) = said(&["layout", "check", path, "--layout", "b"], b"0001 41", 0);
+    assert_eq!(warned(&err), [false, true], "{err}");
+    let (address, gateway_) = gateway(vec![], true);
+    let (_, err) = said(&["send", "--layouts", path, "--layout", "a", "--to", &address], b"\0\x01A", 0);
+    assert_eq!(warned(&err), [true, false], "{err}");
+    gateway_.join().unwrap();
+}
+
+#[test]
+fn layouts_may_be_of_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, name: &str| {
+        let path = folder.path().join(file);
+        fs::write(
+            &path,
+            format!("[layout.{name}]\ntopic = \"{name}\"\nlength = \"u16 @ 0\"\ncheck = \"none\"\n"),
+        )
+        .unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let (a, b, again) = (write("a.toml", "a"), write("b.toml", "b"), write("again.toml", "a"));
+    for name in ["a", "b"] {
+        let (address, gateway_) = gateway(vec![], true);
+        said(&["send", "--layouts", &a, "--layouts", &b, "--layout", name, "--to", &address], b"\0\x01A", 0);
+        gateway_.join().unwrap();
+    }
+    let send = ["send", "--to", "127.0.0.1:1", "--layouts", &a, "--layouts"];
+    let args = |more: &[&'static str]| [&send[..], &[&*again, "--layout"], more].concat();
+    refused(
+        &args(&["a"]),
+        2,
+        &["layout a is declared in ", "again.toml and in ", "give one of them another name"],
+    );
+    let unknown = [&send[..], &[&*b, "--layout", "house-of-cards"]].concat();
+    refused(&unknown, 2, &["unknown layout house-of-cards: declared are a, b; framegate layout list shows"]);
+}
+
+#[test]
+fn what_serve_would_refuse_is_not_called_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let path = file.to_str().unwrap();
+    let own = "[layout.house]\ntopic = \"house\"\nlength = \"u16 @ 0\"\ncheck = \"none\"\n";
+    for (text, expected) in [
+        (
+            "[[listener]]\naddress = \"127.0.0.1:0\"\nlayout = \"huose\"\n",
+            "line 3: listener: unknown layout huose: did you mean house?",
+        ),
+        (
+            "listen-layout = [\n  \"ubx=127.0.0.1:0\",\n  \"gt60=127.0.0.1:0\",\n]\n",
+            "line 3: listen-layout: unknown layout gt60: did you mean gt06?",
+        ),
+        (
+            "[listener]\naddress = \"127.0.0.1:0\"\n",
+            "line 1: a listener is a table of its own: write [[listener]]",
+        ),
+        ("memory = true\n", "line 1: memory is true: expected a size"),
+    ] {
+        fs::write(&file, format!("{text}{own}")).unwrap();
+        refused(&["layout", "check", path], 2, &["gateway.toml ", expected]);
+        refused(
+            &["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--config", path],
+            2,
+            &["gateway.toml ", expected],
+        );
+    }
+    // Those of other files, and those that come with the program, are declared as well.
+    let other = folder.path().join("other.toml");
+    fs::write(&other, own.replace("house", "other")).unwrap();
+    let listeners = ["other", "gt06", "house", "native"]
+        .map(|name| format!("[[listener]]\naddress = \"127.0.0.1:0\"\nlayout = \"{name}\"\n"));
+    fs::write(&file, format!("layouts = {:?}\n{}{own}", other.to_str().unwrap(), listeners.concat()))
+        .unwrap();
+    said(&["layout", "check", path], b"", 0);
+}
+
+#[test]
+fn other_answers_than_the_declared_ones_are_a_failure() {
+    for (answer, code, what) in [
+        ("01", 0, ": 1 answered as declared"),
+        ("02", 1, ": 1 answered otherwise"),
+        // More than is declared.
+        ("0107", 1, ": 1 answered as declared, 1 answered otherwise"),
+    ] {
+        let (address, gateway_) = gateway(vec![(17, answer)], true);
+        let (out, err) = said(&["send", "--layout", "teltonika", "--to", &address], LOGIN.as_bytes(), code);
+        assert!(out.trim_end().ends_with(what), "{answer}: {out}{err}");
+        gateway_.join().unwrap();
+    }
+    // Where the layout leaves the answer to a handler, any will do.
+    let sentence = b"$GPGGA,*7A\r\n";
+    let (address, gateway_) = gateway(vec![(sentence.len(), "06")], true);
+    let (out, _) = said(&["send", "--layout", "lines-nmea", "--to", &address], sentence, 0);
+    assert!(out.trim_end().ends_with(": 1 without a declared answer, 1 answered all the same"), "{out}");
+    gateway_.join().unwrap();
+}

@@ -159,6 +159,20 @@ fn mistakes_say_the_mend() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(expected), "{said}");
     }
+    // Those of the file are told with their lines.
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    let (_, port) = taken.rsplit_once(':').unwrap();
+    for (address, expected) in [
+        (format!("127.0.0.1:{port}"), "is already in use: stop the other program or choose another address"),
+        ("5023".into(), "not of the form HOST:PORT: write it as 0.0.0.0:5027"),
+    ] {
+        fs::write(&config, format!("\n[[listener]]\naddress = \"{address}\"\nlayout = \"gt06\"\n")).unwrap();
+        let output = serve().arg("--config").arg(&config).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("gateway.toml line 4: listener: ") && said.contains(expected), "{said}");
+    }
     // One address for two.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = serve();

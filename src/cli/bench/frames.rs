@@ -63,7 +63,7 @@ pub struct Frames {
     layout: Option<String>,
     /// A file that declares it [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
-    layouts: Option<PathBuf>,
+    layouts: Vec<PathBuf>,
     /// Where the gateway at ADDR listens for that layout [default: a port of the gateway that this starts]
     #[arg(long, value_name = "LISTENER", requires = "layout")]
     to: Option<String>,
@@ -150,7 +150,7 @@ impl Frames {
     /// The layout that is spoken, if what is asked for can be done with it.
     fn layout(&self) -> Result<Option<Arc<Layout>>, Failure> {
         let Some(name) = &self.layout else { return Ok(None) };
-        let layout = layouts::find(&layouts::load(self.layouts.as_deref(), None)?, name)?;
+        let layout = layouts::load(&self.layouts, None)?.named(name)?;
         let wrong = |what: String| Err(Failure::usage(what));
         let shown = plain(name);
         if self.topic.is_some() {
@@ -187,7 +187,7 @@ impl Frames {
     /// A secret and a layout are the gateway's too.
     fn serve_options(&self) -> Vec<OsString> {
         let mut options = Vec::new();
-        if let Some(path) = &self.layouts {
+        for path in &self.layouts {
             options.extend(["--layouts".into(), path.clone().into_os_string()]);
         }
         if let Some(name) = &self.layout {

@@ -9,12 +9,12 @@ use clap::Args;
 use super::capture::{Capture, Form};
 use super::declared;
 use super::frames::{Found, Frames};
-use super::report::{Printer, Totals, Why};
+use super::report::{Mends, Printer, Totals, Why};
 use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, layouts, secret};
 use crate::core::units::{many, plain};
 use crate::wire::Scheme;
-use crate::wire::layout::{Kept, Layout, Layouts, builtin, explain};
+use crate::wire::layout::{Alikes, Explained, Kept, Layout, Layouts, builtin, explain};
 
 /// Checks a declaration, and shows what the frames of a capture are under it: the bytes of one connection, on standard
 /// input, in binary or as hexadecimal digits.
@@ -60,18 +60,20 @@ Examples:
 impl CheckLayout {
     /// Checks the declaration, then the capture.
     pub fn run(self) -> Result<Exit, Failure> {
-        let own = match self.file.as_deref().map(declared::read) {
+        let (own, warnings) = match self.file.as_deref().map(declared::read) {
             Some(read) => match read? {
-                Ok(layouts) => layouts,
+                Ok(declared::Read { layouts, warnings }) => (layouts, warnings),
                 Err(exit) => return Ok(exit),
             },
-            None => Layouts::default(),
+            None => (Layouts::default(), Vec::new()),
         };
         let all = own.clone().or(builtin());
         let named = match &self.layout {
             Some(name) => Some(layouts::find(&all, name)?),
             None => own.iter().next().filter(|_| own.len() == 1).cloned(),
         };
+        // Of those that nobody asked about nothing is said.
+        layouts::warn(&warnings, &self.layout.as_deref().into_iter().collect::<Vec<_>>());
         let input = io::stdin().lock();
         if input.is_terminal() {
             return self.declared(&own, named.as_ref(), "there is no capture on standard input");
@@ -133,6 +135,13 @@ impl CheckLayout {
     }
 }
 
+/// A frame whose check is wrong, and all that was read from its first byte on.
+struct Wrong<'a> {
+    shape: usize,
+    bytes: &'a [u8],
+    from: &'a [u8],
+}
+
 /// What a capture is checked with.
 struct Check {
     layout: Arc<Layout>,
@@ -153,12 +162,14 @@ impl Check {
         let layout = &self.layout;
         let mut frames = Frames::new(layout.clone(), self.max, capture, bytes);
         let mut kept = Kept::default();
+        let mut alikes = Alikes::default();
         let broken = loop {
             match frames.next() {
-                Found::Frame { at, shape, bytes } => {
+                Found::Frame { at, shape, bytes, from } => {
                     let at = usize::try_from(at).unwrap_or(usize::MAX - bytes.len());
                     let shown = explain(layout, shape, bytes, at, &kept, &self.scheme);
-                    printer.frame(&shown, |check| layout.alike(shape, bytes, check, &self.scheme))?;
+                    let wrong = Wrong { shape, bytes, from };
+                    printer.frame(&shown, || self.mends(&mut alikes, &shown, wrong))?;
                     // Of a frame that is refused nothing is believed.
                     if shown.is_taken() {
                         kept = shown.kept;
@@ -167,11 +178,15 @@ impl Check {
                 Found::Malformed { at, why, bytes } => printer.malformed(at, bytes, || Why {
                     what: why.to_string(),
                     shape: why.shape().map(|shape| layout.shape_name(shape)),
+                    mend: why.shape().or(layout.shape_of(bytes)).and_then(|shape| self.length(shape, bytes)),
                     looks_like: self.all.likeness(layout, bytes),
                     scans: layout.scans(),
                 })?,
                 Found::Skipped { at, bytes } => printer.skipped(at, bytes),
-                Found::Within { at, bytes, least } => printer.unfinished(at, bytes, least)?,
+                Found::Within { at, bytes, shape, least } => {
+                    let length = shape.and_then(|shape| self.length(shape, bytes));
+                    printer.unfinished(at, bytes, least, length)?;
+                }
                 // What is shown is seen while more is waited for.
                 Found::Waits => printer.flush()?,
                 Found::End => break None,
@@ -180,6 +195,22 @@ impl Check {
         };
         let totals = printer.end()?;
         Ok(broken.map_or(Ok(totals), Err))
+    }
+
+    /// What would agree in a frame whose check is wrong: another check, or else another length.
+    fn mends(&self, alikes: &mut Alikes, shown: &Explained, of: Wrong<'_>) -> Mends {
+        let wrong = shown.checks.iter().enumerate().filter(|(_, check)| !check.is_right);
+        let checks = wrong
+            .filter_map(|(check, _)| alikes.look(&self.layout, of.shape, of.bytes, check, &self.scheme))
+            .collect::<Vec<_>>();
+        let length = || self.layout.length_alike(of.shape, of.from, &self.scheme);
+        let length = if checks.iter().any(|check| check.is_sure) { None } else { length() };
+        Mends { checks, length }
+    }
+
+    /// What length would make frames of bytes that were taken for a shape.
+    fn length(&self, shape: usize, bytes: &[u8]) -> Option<String> {
+        self.layout.length_alike(shape, bytes, &self.scheme)
     }
 }
 

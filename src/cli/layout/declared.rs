@@ -7,13 +7,19 @@ use clap::{Args, Command};
 use toml::de::DeTable;
 
 use crate::cli::settings::Settings;
-use crate::cli::{Exit, Failure, complain};
+use crate::cli::{Exit, Failure, complain, layouts};
 use crate::core::units::plain;
-use crate::wire::layout::{BUILTIN, Layouts};
+use crate::wire::layout::{BUILTIN, Layouts, Warning};
+
+/// The layouts of a file, and what may be a mistake in them.
+pub struct Read {
+    pub layouts: Layouts,
+    pub warnings: Vec<Warning>,
+}
 
 /// Reads the layouts of a file: a configuration of `serve`, or one that holds layouts alone. Everything that is wrong is
 /// said on standard error, a line each; then there are none.
-pub fn read(path: &Path) -> Result<Result<Layouts, Exit>, Failure> {
+pub fn read(path: &Path) -> Result<Result<Read, Exit>, Failure> {
     let shown = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|why| {
         let mend = match BUILTIN.iter().find(|(name, _)| *name == shown) {
@@ -22,23 +28,33 @@ pub fn read(path: &Path) -> Result<Result<Layouts, Exit>, Failure> {
         };
         Failure::usage(format!("{}: {why}: {mend}", plain(&shown)))
     })?;
-    let parse = if is_configuration(&text) { Layouts::parse_within } else { Layouts::parse };
+    let is_configuration = is_configuration(&text);
+    let parse = if is_configuration { Layouts::parse_within } else { Layouts::parse };
     match parse(&text, &shown) {
         Ok((layouts, warnings)) => {
-            for warning in &warnings {
-                log::warn!("{warning}");
+            if is_configuration {
+                check_listeners(path, &layouts)?;
             }
             if layouts.is_empty() {
                 let mend = "declare one below a line [layout.NAME]; framegate layout show NAME prints one to start from";
                 return Err(Failure::usage(format!("{}: it declares no layout: {mend}", plain(&shown))));
             }
-            Ok(Ok(layouts))
+            Ok(Ok(Read { layouts, warnings }))
         }
         Err(problems) => {
             problems.iter().for_each(|problem| complain(problem));
             Ok(Err(Exit::Usage))
         }
     }
+}
+
+/// What `serve` would refuse of a configuration before it opens anything: a setting that is none, or a listener whose
+/// layout is declared nowhere.
+fn check_listeners(path: &Path, own: &Layouts) -> Result<(), Failure> {
+    let settings = Settings::from_file(path)?;
+    let others = layouts::load(settings.layouts.as_deref().unwrap_or_default(), None)?;
+    let all = own.clone().or(&others.layouts);
+    settings.listener.iter().flatten().try_for_each(|listener| listener.layout(path, &all).map(|_| ()))
 }
 
 /// Whether a file has settings of `serve` beside its layouts, which `serve --config` reads.

@@ -9,16 +9,16 @@ use crate::wire::layout::{Cut, Cutter, Layout, Malformed};
 
 /// What comes next in a capture.
 pub enum Found<'a> {
-    /// A frame of a shape.
-    Frame { at: u64, shape: usize, bytes: &'a [u8] },
+    /// A frame of a shape, and all that was read from its first byte on.
+    Frame { at: u64, shape: usize, bytes: &'a [u8], from: &'a [u8] },
     /// No frame can be cut here. A layout that scans goes on with what is skipped; of another one this is the end.
     Malformed { at: u64, why: Malformed, bytes: &'a [u8] },
     /// Bytes that belong to no frame.
     Skipped { at: u64, bytes: &'a [u8] },
     /// It will be waited for more bytes.
     Waits,
-    /// It ends within a frame, which takes at least so many bytes.
-    Within { at: u64, bytes: &'a [u8], least: usize },
+    /// It ends within a frame, which takes at least so many bytes, and is of a shape if that is known.
+    Within { at: u64, bytes: &'a [u8], shape: Option<usize>, least: usize },
     /// It ends.
     End,
     /// It cannot be read.
@@ -65,7 +65,8 @@ impl<R: Read> Frames<R> {
             match self.cutter.next(&self.layout, rest, self.max) {
                 Cut::Frame { len, shape } => {
                     self.told = len;
-                    return Found::Frame { at, shape, bytes: &self.bytes[self.from..][..len] };
+                    let from = &self.bytes[self.from..];
+                    return Found::Frame { at, shape, bytes: &from[..len], from };
                 }
                 Cut::Skip(len) => {
                     self.told = len;
@@ -83,6 +84,7 @@ impl<R: Read> Frames<R> {
                     self.is_waiting = false;
                     match self.capture.read(&mut self.bytes) {
                         Ok(true) => {}
+                        Ok(false) if self.cutter.end(&self.layout) => {}
                         Ok(false) => return self.end(at, least),
                         Err(failure) => {
                             self.is_over = true;
@@ -99,9 +101,7 @@ impl<R: Read> Frames<R> {
         let bytes = &self.bytes[self.from..];
         match bytes.is_empty() {
             true => Found::End,
-            // The last bytes might have become a start.
-            false if self.cutter.is_scanning() => Found::Skipped { at, bytes },
-            false => Found::Within { at, bytes, least },
+            false => Found::Within { at, bytes, shape: self.layout.shape_of(bytes), least },
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::{Value, json};
 
-use super::report::Totals;
+use super::report::{Mends, Totals};
 use crate::core::units::hex;
 use crate::wire::layout::{Explained, ExplainedField};
 
@@ -32,8 +32,12 @@ fn field(field: &ExplainedField) -> Value {
     })
 }
 
-/// A frame, and which checks would agree where its own are wrong.
-pub fn frame(frame: &Explained, alike: &[String]) -> Value {
+/// A frame, and what would agree where its checks are wrong: those that are hardly so by chance, and others.
+pub fn frame(frame: &Explained, mends: &Mends) -> Value {
+    let alike = |is_sure| {
+        let hints = mends.checks.iter().filter(|hint| hint.is_sure == is_sure);
+        hints.map(|hint| hint.check.clone()).collect::<Vec<_>>()
+    };
     let verdict = match (frame.is_right(), frame.is_taken(), frame.checks.is_empty()) {
         (false, ..) => "wrong",
         (true, false, _) => "refused",
@@ -57,9 +61,7 @@ pub fn frame(frame: &Explained, alike: &[String]) -> Value {
     let answer = |answer: &Option<Result<Vec<u8>, String>>| {
         answer.as_ref().and_then(|answer| answer.as_ref().ok()).map(|bytes| hex(bytes))
     };
-    let why = [frame.topic.as_ref().err(), frame.key.as_ref().err()].into_iter().flatten().next();
-    let why = why.filter(|_| frame.publish);
-    let why = why.or_else(|| frame.reply.as_ref().and_then(|reply| reply.as_ref().err()));
+    let (taken, refused) = (frame.is_taken(), !frame.is_taken());
     json!({
         "frame": range(&frame.at),
         "shape": frame.shape,
@@ -68,13 +70,15 @@ pub fn frame(frame: &Explained, alike: &[String]) -> Value {
         "bounds": frame.frame.iter().map(field).collect::<Vec<_>>(),
         "fields": frame.fields.iter().map(field).collect::<Vec<_>>(),
         "checks": checks,
-        "would_agree": alike,
+        "would_agree": alike(true),
+        "may_agree": alike(false),
+        "would_fit": mends.length,
         "publish": frame.publish,
         "topic": frame.topic.as_ref().ok().filter(|_| frame.publish),
         "key": frame.key.as_ref().ok().filter(|_| frame.publish),
-        "reply": answer(&frame.reply),
-        "refuse": answer(&frame.refuse),
-        "refused_because": why,
+        "reply": answer(&frame.reply).filter(|_| taken),
+        "refuse": answer(&frame.refuse).filter(|_| refused),
+        "refused_because": frame.refused,
     })
 }
 
@@ -100,6 +104,7 @@ pub fn totals(totals: &Totals) -> Value {
         "wrong": totals.wrong,
         "refused": totals.refused,
         "malformed": totals.malformed,
+        "malformed_counted": totals.counted,
         "skipped_bytes": totals.skipped,
         "unfinished_bytes": totals.unfinished,
         "bytes": totals.bytes,

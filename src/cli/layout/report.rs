@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::json;
 use crate::core::units::{grouped, many, plain};
-use crate::wire::layout::{Explained, shown};
+use crate::wire::layout::{Explained, Hint, shown};
 
 /// What a capture was in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub struct Totals {
     pub unchecked: u64,
     pub wrong: u64,
     pub refused: u64,
-    /// Places where no frame begins or where one cannot be cut; further ones in bytes that are skipped are not counted.
+    /// Stretches in which no frame begins, or one that cannot be cut.
     pub malformed: u64,
+    /// How often a gateway counts MALFORMED for these: once for each byte in them that may begin a frame and does not.
+    pub counted: u64,
     /// Bytes that were skipped to the next start.
     pub skipped: u64,
     /// Bytes of a frame that is not there to its end.
@@ -42,14 +44,24 @@ struct Dirt {
 
 /// As many bytes are shown of what is skipped.
 const SHOWN: usize = 17;
-/// Of so many wrong frames it is tried which check would agree: it takes milliseconds.
-const ALIKE_MAX: u64 = 20;
+/// Of so many wrong frames it is tried what would agree: it takes milliseconds.
+const MENDS_MAX: u64 = 20;
+
+/// What would agree in a frame whose check is wrong.
+#[derive(Debug, Default)]
+pub struct Mends {
+    pub checks: Vec<Hint>,
+    /// A length that would make frames.
+    pub length: Option<String>,
+}
 
 /// Why no frame can be cut.
 pub struct Why {
     pub what: String,
     /// The shape that it was taken for.
     pub shape: Option<String>,
+    /// A length that would make frames.
+    pub mend: Option<String>,
     /// What the bytes look like otherwise.
     pub looks_like: Option<String>,
     /// Whether the next start is looked for.
@@ -69,8 +81,8 @@ impl<W: Write> Printer<W> {
         Printer { out, json, dirt: None, totals: Totals::default() }
     }
 
-    /// A frame. `alike` says what would agree in place of a check.
-    pub fn frame(&mut self, frame: &Explained, alike: impl Fn(usize) -> Option<String>) -> io::Result<()> {
+    /// A frame. `mends` says what would agree where its check is wrong.
+    pub fn frame(&mut self, frame: &Explained, mends: impl FnOnce() -> Mends) -> io::Result<()> {
         self.clean()?;
         self.totals.frames += 1;
         self.totals.bytes += (frame.at.end - frame.at.start) as u64;
@@ -81,36 +93,44 @@ impl<W: Write> Printer<W> {
             (true, true, false) => &mut self.totals.right,
         };
         *count += 1;
-        let tried = self.totals.wrong <= ALIKE_MAX;
-        let wrong = frame.checks.iter().enumerate().filter(|(_, check)| tried && !check.is_right);
-        let alike: Vec<String> = wrong.filter_map(|(at, _)| alike(at)).collect();
+        let is_tried = !frame.is_right() && self.totals.wrong <= MENDS_MAX;
+        let mends = if is_tried { mends() } else { Mends::default() };
         if self.json {
-            return json::write(&json::frame(frame, &alike), &mut self.out);
+            return json::write(&json::frame(frame, &mends), &mut self.out);
         }
         self.gap()?;
         write!(self.out, "{frame}")?;
-        for found in alike {
-            writeln!(self.out, "  it would agree with check = {{ {found} }}")?;
+        for Hint { check, is_sure } in &mends.checks {
+            let but = if *is_sure { "" } else { ", perhaps by chance: more frames would tell" };
+            writeln!(self.out, "  it would agree with check = {{ {check} }}{but}")?;
         }
-        Ok(())
+        self.length(mends.length.as_deref())
+    }
+
+    /// What would make frames of it.
+    fn length(&mut self, length: Option<&str>) -> io::Result<()> {
+        length.map_or(Ok(()), |length| writeln!(self.out, "  it would make frames with {length}"))
     }
 
     /// At `at` no frame can be cut; `why` is asked for the first place alone of those without a frame between them.
     pub fn malformed(&mut self, at: u64, bytes: &[u8], why: impl FnOnce() -> Why) -> io::Result<()> {
+        self.totals.counted += 1;
         if self.dirt.is_some() {
             return Ok(());
         }
-        let Why { what, shape, looks_like, scans } = why();
+        let Why { what, shape, mend, looks_like, scans } = why();
         self.totals.malformed += 1;
         self.dirt = Some(Dirt { from: at, len: 0, first: Vec::new() });
         if self.json {
-            let found = json::malformed(at, bytes, &what, shape.as_deref(), looks_like.as_deref());
+            let mut found = json::malformed(at, bytes, &what, shape.as_deref(), looks_like.as_deref());
+            found["would_fit"] = mend.into();
             return json::write(&found, &mut self.out);
         }
         self.gap()?;
         let of = shape.map_or(String::new(), |shape| format!(", {shape}"));
         writeln!(self.out, "{at}..  malformed{of}: {what}")?;
         writeln!(self.out, "  begins {}", plain(&shown(bytes)))?;
+        self.length(mend.as_deref())?;
         if let Some(looks_like) = looks_like {
             writeln!(self.out, "  looks like {looks_like}")?;
         }
@@ -133,11 +153,19 @@ impl<W: Write> Printer<W> {
     }
 
     /// A frame that is not there to its end: it has at least `least` bytes.
-    pub fn unfinished(&mut self, at: u64, bytes: &[u8], least: usize) -> io::Result<()> {
+    pub fn unfinished(
+        &mut self,
+        at: u64,
+        bytes: &[u8],
+        least: usize,
+        length: Option<String>,
+    ) -> io::Result<()> {
         self.clean()?;
         self.totals.unfinished += bytes.len() as u64;
         if self.json {
-            return json::write(&json::unfinished(at, bytes, least), &mut self.out);
+            let mut found = json::unfinished(at, bytes, least);
+            found["would_fit"] = length.into();
+            return json::write(&found, &mut self.out);
         }
         self.gap()?;
         let (is, wanted) = (grouped(bytes.len() as u64), many(least as u64, "byte"));
@@ -145,7 +173,8 @@ impl<W: Write> Printer<W> {
             self.out,
             "{at}..  unfinished: this frame takes {wanted} or more, of which the capture has {is}"
         )?;
-        writeln!(self.out, "  begins {}", plain(&shown(bytes)))
+        writeln!(self.out, "  begins {}", plain(&shown(bytes)))?;
+        self.length(length.as_deref())
     }
 
     /// What is printed is to be seen.
@@ -206,6 +235,9 @@ impl Totals {
         let mut line = format!("{} of {}{fates}", many(self.frames, "frame"), many(self.bytes, "byte"));
         if self.malformed > 0 {
             line += &format!("; malformed in {}", many(self.malformed, "place"));
+            if self.counted > self.malformed {
+                line += &format!(" (MALFORMED {})", grouped(self.counted));
+            }
         }
         if self.skipped > 0 {
             line += &format!("; skipped {}", many(self.skipped, "byte"));

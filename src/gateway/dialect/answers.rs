@@ -64,11 +64,12 @@ impl Answers {
         run.say(index - run.before, said);
     }
 
-    /// What a handler wrote for a published frame.
-    pub fn say_other(&mut self, number: NonZeroU64, bytes: Buffer) {
+    /// What a handler wrote for a published frame: as its reply, or where it refused it. Of one that is refused the
+    /// refusal of the layout is sent, if that declares one.
+    pub fn say_written(&mut self, number: NonZeroU64, said: Said, bytes: Buffer) {
         let at = self.written.partition_point(|(before, _)| *before < number.get());
         self.written.insert(at, (number.get(), bytes));
-        self.say(number, Said::Other);
+        self.say(number, said);
     }
 
     /// Takes what is decided and waits for nothing before it.
@@ -81,11 +82,15 @@ impl Answers {
                     (Outcome::Published, Said::Ok) | (Outcome::Accepted, _) => {
                         bytes.extend_from_slice(run.converted.reply(fate));
                     }
-                    (Outcome::Published, Said::Other) => {
-                        let written = self.written.pop_front();
-                        bytes.extend_from_slice(written.as_ref().map_or(&[], |(_, written)| written));
+                    (Outcome::Published, Said::Other | Said::Refused) => {
+                        let number = run.before + run.done_published + 1;
+                        let written = self.written.pop_front_if(|(of, _)| *of == number);
+                        let written = written.as_ref().map_or(&[][..], |(_, written)| written);
+                        let refusal = run.converted.refusal(fate);
+                        let is_declared = fate.said == Said::Refused && !refusal.is_empty();
+                        bytes.extend_from_slice(if is_declared { refusal } else { written });
                     }
-                    (Outcome::Published, Said::Refused) | (Outcome::BadCheck | Outcome::Refused(_), _) => {
+                    (Outcome::BadCheck | Outcome::Refused(_), _) => {
                         bytes.extend_from_slice(run.converted.refusal(fate));
                     }
                 }
@@ -127,9 +132,13 @@ mod tests {
     /// A run of frames of two bytes, a number and its complement: where that is wrong, the frame is refused. Each is
     /// answered with its number.
     fn run(frames: &[[u8; 2]]) -> (Converted, u32) {
-        let text = "[layout.a]\ntopic = \"a\"\nsize = 2\nnumber = \"bytes 0..1\"\nreply = \"{number}\"\nrefuse = \"FF\"\n\
+        run_of("refuse = \"FF\"", frames)
+    }
+
+    fn run_of(refuse: &str, frames: &[[u8; 2]]) -> (Converted, u32) {
+        let text = "[layout.a]\ntopic = \"a\"\nsize = 2\nnumber = \"bytes 0..1\"\nreply = \"{number}\"\n\
                     check = { is = \"xor-8\", over = \"0..1\", at = \"u8 @ 1\" }\n";
-        let (layouts, _) = Layouts::parse(text, "test").expect("it is right");
+        let (layouts, _) = Layouts::parse(&format!("{text}{refuse}\n"), "test").expect("it is right");
         let layout = layouts.get("a").expect("it is declared").clone();
         let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
         let spot = |at: usize| Spot { start: 2 * at as u32, end: 2 * at as u32 + 2, shape: 0 };
@@ -156,6 +165,25 @@ mod tests {
                 got.extend(answers.ready());
             }
             assert_eq!(got, [1, 0xff, 3, 0xff, 0xff, 6], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_handler_writes_goes_out_unless_it_refuses_and_a_refusal_is_declared() {
+        let number = |n| NonZeroU64::new(n).expect("it counts from 1");
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let written = |bytes: &[u8]| Buffer::charged(&memory, bytes.into());
+        let frames = [[1, 1], [2, 2], [3, 3], [4, 4]];
+        for (refuse, expected) in [("refuse = \"FF\"", &[7, 0xff, 3, 9][..]), ("", &[7, 8, 3, 9])] {
+            let mut answers = Answers::default();
+            answers.begin(run_of(refuse, &frames).0, 0);
+            answers.say_written(number(4), Said::Other, written(&[9]));
+            answers.say_written(number(2), Said::Refused, written(&[8]));
+            answers.say(number(3), Said::Ok);
+            assert_eq!(answers.ready(), [0; 0]);
+            answers.say_written(number(1), Said::Other, written(&[7]));
+            assert_eq!(answers.ready(), expected, "{refuse}");
+            assert!(answers.is_empty());
         }
     }
 

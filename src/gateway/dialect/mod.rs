@@ -23,8 +23,6 @@ pub struct Dialect {
     pub cutter: Cutter,
     /// What is left of the read before may hold whole frames.
     pub may_cut_on: bool,
-    /// Nothing more comes: what was begun is no frame, but one may begin within it.
-    pub is_over: bool,
     /// A frame that does not fit in one read, as far as it came.
     pub large: Option<Box<LargeBytes>>,
     /// A run that may change what is known of it is with the workers: nothing behind it is read.
@@ -55,7 +53,6 @@ impl Dialect {
             layout,
             cutter: Cutter::default(),
             may_cut_on: false,
-            is_over: false,
             large: None,
             is_keeping: false,
             kept: Kept::default(),
@@ -68,9 +65,9 @@ impl Dialect {
 
     /// The end of the stream was read behind the beginning of a frame. Whether what came of that is to be cut once more.
     pub fn end(&mut self) -> bool {
-        let is_first = self.layout.scans() && !std::mem::replace(&mut self.is_over, true);
-        self.may_cut_on |= is_first;
-        is_first
+        let cuts_on = self.cutter.end(&self.layout);
+        self.may_cut_on |= cuts_on;
+        cuts_on
     }
 
     /// What is known of the connection.
@@ -101,7 +98,8 @@ impl Dialect {
     }
 
     /// Takes what the gateway says of frames. Of what a handler wrote (a reply in a frame of its own), the payload goes
-    /// to the peer as it is.
+    /// to the peer as it is, as the handler got the frame as it is: escapes and all. Where it refuses the frame, that is
+    /// so only if the layout declares no refusal: what handlers say then is mostly a reason for people.
     pub fn take_replies(&mut self, replies: &OutboxItem) {
         let is_written = matches!(replies, OutboxItem::Frame(_));
         let Some(answers) = &mut self.answers else { return };
@@ -109,16 +107,17 @@ impl Dialect {
         replies.each_reply(|header, frame| {
             let Some(number) = NonZeroU64::new(header.id) else { return };
             let payload = &frame[crate::wire::HEADER..frame.len() - crate::wire::DIGEST];
-            if is_written && !payload.is_empty() {
-                return answers.say_other(number, Buffer::charged(memory, payload.into()));
-            }
             let said = match Status::from_u16(header.status) {
                 // What is a duplicate was accepted, and is where the first was promised to be: a device that did not get
                 // its reply sends the frame again until it does.
                 Some(Status::Ok | Status::Duplicate) => Said::Ok,
                 _ => Said::Refused,
             };
-            answers.say(number, said);
+            if !is_written || payload.is_empty() {
+                return answers.say(number, said);
+            }
+            let said = if said == Said::Ok { Said::Other } else { said };
+            answers.say_written(number, said, Buffer::charged(memory, payload.into()));
         });
     }
 

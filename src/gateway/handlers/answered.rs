@@ -1,21 +1,28 @@
 //! What becomes of a frame that a handler has answered.
 
+use std::borrow::Cow;
 use std::fmt::Display;
+
+use log::Level;
 
 use super::drafts::Purpose;
 use super::waits::{goes_nowhere, is_next, waiting_bytes};
 use super::{Call, Downstream, Handlers};
 use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX, STEP};
 use crate::core::memory::{Buffer, Share};
+use crate::core::units::plain;
 use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::stage::Passed;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::egress::replies::encode_reply;
+use crate::gateway::observe::notices::Notice;
 use crate::runtime::handler::Performed;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::{Body, Checked, DIGEST, Draft, Header, Kind, Status, TopicError, Verified, check_topic};
+use crate::wire::{
+    Body, Checked, DIGEST, Draft, HEADER, Header, Kind, Status, TopicError, Verified, check_topic,
+};
 
 /// How a handler answered.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +75,10 @@ impl<N: Net> Handlers<N> {
         };
         self.done(&mut call);
         self.count_answer(to.ctx, &answer);
+        if let Answer::Refuse(_) = answer {
+            let payload = HEADER + usize::from(header.topic_len);
+            say_refused(to, &call, || body.bytes(payload..payload + header.payload_len as usize));
+        }
         match draft_of(to.ctx, &call, answer, frame, &body) {
             Ok(Some(draft)) => {
                 self.numbers += 1;
@@ -137,6 +148,9 @@ impl<N: Net> Handlers<N> {
             }
             Performed::Refuse(status, reply) => {
                 self.count_answer(to.ctx, &Answer::Refuse(status));
+                if let Some(reply) = &reply {
+                    say_refused(to, &call, || reply.body().bytes(HEADER..reply.len() - DIGEST));
+                }
                 // What Rust gives is a reason for people: no frame that a device would understand.
                 let reply = match call.frame.is_answered_by_number() {
                     true => self.small_reply(to.ctx, &mut call, status, ""),
@@ -295,6 +309,30 @@ impl<N: Net> Handlers<N> {
         self.complete_at_once(to, id, seq);
     }
 }
+
+/// Logs why a handler refuses a frame of a layout, whose device is not told that.
+fn say_refused<'a, N: Net, P: Pool>(
+    to: &mut Downstream<'_, N, P>,
+    call: &Call,
+    reason: impl FnOnce() -> Cow<'a, [u8]>,
+) {
+    let Some(conn) = to.conns.get_mut(call.conn) else { return };
+    let Some(dialect) = &conn.dialect else { return };
+    let message = match to.ctx.notices.is_due(Notice::Refusal, to.ctx.now) {
+        // It is only counted.
+        false => String::new(),
+        true => {
+            let reason = reason();
+            let shown = plain(&String::from_utf8_lossy(&reason[..reason.len().min(REASON_SHOWN)]));
+            let why = if shown.is_empty() { String::new() } else { format!(": {shown}") };
+            format!("a handler refused a frame of {} (layout {}){why}", conn.peer, dialect.layout.name())
+        }
+    };
+    to.ctx.notices.say(Notice::Refusal, Level::Warn, to.ctx.now, message);
+}
+
+/// As many bytes of a reason are logged.
+const REASON_SHOWN: usize = 200;
 
 /// The frame that is made of an answer: what takes the place of the call's, or the reply to its publisher. None where
 /// the answer says nothing but its status, or nobody is told; an error where it is no frame.

@@ -13,7 +13,7 @@ use crate::gateway::dialect::{Dialect, LargeBytes};
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::layout::{Converted, Cut, Cutter, LargeRun, Layout, Malformed, Run, Spot, shown};
+use crate::wire::layout::{Converted, Cut, LargeRun, Layout, Malformed, Run, Spot, shown};
 
 /// 64 bytes of a frame whose length is not known yet are what a connection costs, as the beginning of a native header.
 const HEAD: usize = 64;
@@ -51,7 +51,7 @@ impl Ingress {
         let (mut at, mut bytes) = (0, 0);
         let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
         let mut begun = None;
-        let Dialect { layout, cutter, is_over, .. } = &mut *dialect;
+        let Dialect { layout, cutter, .. } = &mut *dialect;
         dialect.may_cut_on = loop {
             if frames.len() == frames_max && at < filled {
                 break true;
@@ -67,7 +67,6 @@ impl Ingress {
                     ctx.count_skipped(conn.listener, n);
                     at += n;
                 }
-                Cut::More(_) if *is_over && at < filled => cutter.give_up(),
                 Cut::More(least) => {
                     let have = filled - at;
                     begun = match least {
@@ -86,7 +85,7 @@ impl Ingress {
                     let goes_on = cutter.is_scanning();
                     if foreign.notice.is_none() {
                         let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, ctx, (layout, goes_on), malformed, bytes));
+                        foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, bytes));
                     }
                     if !goes_on {
                         foreign.fault = Some(malformed);
@@ -228,11 +227,12 @@ fn cut_large<N: Net, P>(
         cut => {
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
             let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
-            foreign.notice = Some(notice(conn.peer, ctx, (layout, layout.scans()), malformed, &large.bytes));
-            if layout.scans() {
-                // So many bytes were no frame: what begins within them is not looked for.
+            let goes_on = dialect.cutter.is_scanning();
+            foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, &large.bytes));
+            if goes_on {
+                let skip = dialect.cutter.next(layout, &large.bytes, ctx.config.payload_max);
+                assert_eq!(skip, Cut::Skip(total), "what begins within a large frame is not looked for");
                 ctx.count_skipped(conn.listener, total);
-                dialect.cutter = Cutter::default();
                 foreign.scanned = 1;
             } else {
                 foreign.fault = Some(malformed);
@@ -246,7 +246,8 @@ fn cut_large<N: Net, P>(
 fn notice<N, P>(
     peer: SocketAddr,
     ctx: &Ctx<N, P>,
-    (layout, goes_on): (&Layout, bool),
+    layout: &Layout,
+    goes_on: bool,
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {

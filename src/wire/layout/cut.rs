@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::form::{Bound, From, Layout, Shape, UNTILS_MAX};
-use super::format::CustomCutter;
-use super::place::{Place, Type};
-use super::unescape::Unescaped;
+use super::form::{Bound, Declared, From, Layout, Made, Shape, UNTILS_MAX};
+use super::format::{CODE_IS_WRONG, CustomCutter};
+use super::place::Place;
+use super::unescape::{Begun, Unescaped};
 use crate::core::limits::READ_MAX;
 
 /// What a cutter says of the bytes so far.
@@ -51,6 +51,8 @@ pub enum Malformed {
     Unescaped { shape: usize, at: usize },
     /// A place that depends on the frame is not within it.
     Places { shape: usize, len: usize },
+    /// The stream ends within it: it has so many bytes, and takes at least so many.
+    Unfinished { len: usize, least: usize },
     /// What a format in code says of it.
     Said(&'static str),
     /// Bytes that a format in code skips.
@@ -87,21 +89,27 @@ impl Cutter {
     /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
     /// them behind the frame or the bytes to skip that it told of.
     pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
-        match (&mut self.0, &layout.custom) {
-            (State::Declared(cutter), None) => cutter.next(layout, bytes, max),
-            (State::Custom(cutter), Some(format)) => cutter.next(format, bytes, max),
-            (state, Some(_)) => {
+        match (&mut self.0, &layout.made) {
+            (State::Declared(cutter), Made::Declared(declared)) => match cutter.next(declared, bytes, max) {
+                Cut::More(least) if cutter.is_over => cutter.next_at_end(declared, bytes, max, least),
+                cut => cut,
+            },
+            (State::Custom(cutter), Made::Code(format)) => cutter.next(format, bytes, max),
+            (state, Made::Code(_)) => {
                 *state = State::Custom(CustomCutter::default());
                 self.next(layout, bytes, max)
             }
-            (State::Custom(_), None) => unreachable!("a connection speaks one layout"),
+            (State::Custom(_), Made::Declared(_)) => unreachable!("a connection speaks one layout"),
         }
     }
 
-    /// What it asked more bytes for never comes: where it scans, it goes on behind the first of them.
-    pub fn give_up(&mut self) {
-        if let State::Declared(cutter) = &mut self.0 {
-            cutter.skip = Some(1);
+    /// Nothing more comes. Whether what is left is to be cut once more: where the next start is looked for, what has begun
+    /// is no frame, but one may begin within it.
+    pub fn end(&mut self, layout: &Layout) -> bool {
+        match &mut self.0 {
+            State::Declared(cutter) => layout.scans() && !std::mem::replace(&mut cutter.is_over, true),
+            // It says itself what it skips.
+            State::Custom(_) => false,
         }
     }
 }
@@ -117,13 +125,15 @@ struct DeclaredCutter {
     looked: [u32; UNTILS_MAX],
     /// A bit each.
     missing: u8,
+    /// Nothing more comes.
+    is_over: bool,
     /// While scanning, how many bytes are skipped at least.
     skip: Option<u32>,
     unescaped: Unescaped,
 }
 
 impl DeclaredCutter {
-    fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
+    fn next(&mut self, layout: &Declared, bytes: &[u8], max: usize) -> Cut {
         if let Some(least) = self.skip {
             let at = next_start(layout, bytes, least as usize);
             self.skip = Some(least.saturating_sub(at as u32));
@@ -154,18 +164,31 @@ impl DeclaredCutter {
         }
     }
 
+    /// The same where what would take `least` bytes never comes.
+    fn next_at_end(&mut self, layout: &Declared, bytes: &[u8], max: usize, least: usize) -> Cut {
+        // What is larger than a read is not looked through for others.
+        if bytes.is_empty() || least > READ_MAX {
+            return Cut::More(least);
+        }
+        // Of bytes that are skipped, the last might have become a start.
+        match self.skip.replace(1) {
+            Some(_) => self.next(layout, bytes, max),
+            None => Cut::Malformed(Malformed::Unfinished { len: bytes.len(), least }),
+        }
+    }
+
     fn advance(&mut self, bytes: usize) {
         self.unescaped = Unescaped::default();
         self.looked.iter_mut().for_each(|looked| *looked = looked.saturating_sub(bytes as u32));
     }
 
-    fn cut(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Result<Cut, Malformed> {
+    fn cut(&mut self, layout: &Declared, bytes: &[u8], max: usize) -> Result<Cut, Malformed> {
         let (shape, of) = match pick(layout, bytes)? {
             Picked::Shape(shape) => (shape, &layout.shapes[shape]),
             Picked::More(least) => return Ok(Cut::More(least)),
         };
         if let (Some(escapes), Bound::Length { .. } | Bound::Size(_)) = (&of.escapes, &of.bound) {
-            return self.unescaped.cut(layout, (shape, of), escapes, bytes, max);
+            return self.unescaped.cut(Begun { layout, shape, of, escapes, bytes }, max);
         }
         let len = match &of.bound {
             Bound::Size(size) => u64::from(*size),
@@ -212,7 +235,7 @@ impl DeclaredCutter {
     }
 
     /// Where a frame ends that ends with certain bytes.
-    fn until(&mut self, layout: &Layout, shape: &Shape, until: usize, bytes: &[u8]) -> Option<usize> {
+    fn until(&mut self, layout: &Declared, shape: &Shape, until: usize, bytes: &[u8]) -> Option<usize> {
         let finder = &layout.untils[until];
         let needle = finder.needle().len();
         // What begins before the longest start is over was not looked at for another shape: these are few.
@@ -251,7 +274,7 @@ enum Picked {
 }
 
 /// The first shape that begins so.
-fn pick(layout: &Layout, bytes: &[u8]) -> Result<Picked, Malformed> {
+fn pick(layout: &Declared, bytes: &[u8]) -> Result<Picked, Malformed> {
     if bytes.is_empty() {
         return Ok(Picked::More(1));
     }
@@ -274,28 +297,20 @@ enum Length {
 /// What the place of a length says, without what comes behind the counted bytes.
 fn length(place: &Place, from: From, bytes: &[u8]) -> Result<Length, &'static str> {
     let at = place.from.base as usize;
-    let end = match place.kind {
-        Type::Varint | Type::DigitsEnded => {
-            let Some(rest) = bytes.get(at..) else { return Ok(Length::More(at + place.width_min())) };
-            match place.kind.ended(rest)? {
-                Some(len) => at + len,
-                None => return Ok(Length::More((at + place.width_min()).max(bytes.len() + 1))),
-            }
-        }
-        _ => at + place.width_min(),
+    let Some(end) = place.end(at, bytes)? else {
+        return Ok(Length::More((at + place.width_min()).max(bytes.len() + 1)));
     };
     let Some(raw) = bytes.get(at..end) else { return Ok(Length::More(end)) };
-    let value = place.kind.number(raw).ok_or("its length is not a number")? & place.mask;
-    let from = match from {
-        From::Start(from) => u64::from(from),
-        From::Behind(more) => end as u64 + u64::from(more),
-    };
-    Ok(Length::Known(value.saturating_add(from)))
+    let value = place.number(raw).ok_or(NOT_A_NUMBER)?;
+    Ok(Length::Known(value.saturating_add(from.before(end))))
 }
+
+/// Of a length whose bytes are no number.
+pub(super) const NOT_A_NUMBER: &str = "its length is not a number";
 
 impl Shape {
     /// What only the whole frame shows.
-    pub(super) fn judge(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn judge(&self, layout: &Declared, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
         if let Some(escapes) = &self.escapes {
             let (head, tail) = (self.start.len(), self.tail(layout));
             let body = &frame[head..frame.len() - tail];
@@ -313,7 +328,12 @@ impl Shape {
     }
 
     /// The same where the escapes and the length are known to be right.
-    pub(super) fn judge_places(&self, layout: &Layout, shape: usize, frame: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn judge_places(
+        &self,
+        layout: &Declared,
+        shape: usize,
+        frame: &[u8],
+    ) -> Result<(), Malformed> {
         if self.floats {
             let mut lent = Vec::new();
             if !self.fits(self.view(layout, frame, &mut lent).bytes) {
@@ -326,7 +346,7 @@ impl Shape {
 
 impl Malformed {
     /// How many bytes certainly begin no frame.
-    fn skip(&self, layout: &Layout) -> usize {
+    fn skip(&self, layout: &Declared) -> usize {
         match *self {
             // Every frame that begins before the wrong byte and goes on to where it ends holds it, too: looking at each would
             // take for ever.
@@ -336,13 +356,15 @@ impl Malformed {
             {
                 at.max(layout.shapes[shape].start.len()).max(1)
             }
+            // Of a frame that is larger than a read, what begins within it is not looked for.
+            Malformed::End { len, .. } | Malformed::Places { len, .. } if len > READ_MAX => len,
             _ => 1,
         }
     }
 }
 
 /// Where the next start of any shape is, or the beginning of one at the end: not before `least`, at the latest at the end.
-fn next_start(layout: &Layout, bytes: &[u8], least: usize) -> usize {
+fn next_start(layout: &Declared, bytes: &[u8], least: usize) -> usize {
     let mut at = least.min(bytes.len());
     while let Some(more) = bytes[at..].iter().position(|byte| layout.firsts[usize::from(*byte)]) {
         at += more;
@@ -356,8 +378,18 @@ fn next_start(layout: &Layout, bytes: &[u8], least: usize) -> usize {
     bytes.len()
 }
 
+impl Layout {
+    /// The shape that bytes are taken for which begin a frame, once its start is there.
+    pub fn shape_of(&self, bytes: &[u8]) -> Option<usize> {
+        match pick(self.declared()?, bytes) {
+            Ok(Picked::Shape(shape)) => Some(shape),
+            Ok(Picked::More(_)) | Err(_) => None,
+        }
+    }
+}
+
 /// How many bytes it takes to know of a start, where none is there as a whole.
-fn begun(layout: &Layout, bytes: &[u8]) -> Option<usize> {
+fn begun(layout: &Declared, bytes: &[u8]) -> Option<usize> {
     let is_whole = layout.shapes.iter().any(|shape| bytes.starts_with(&shape.start));
     let starts = layout.shapes.iter().map(|shape| &shape.start).filter(|start| start.starts_with(bytes));
     if is_whole { None } else { starts.map(|start| start.len()).min() }
@@ -367,7 +399,11 @@ impl Malformed {
     /// The shape that it was taken for.
     pub fn shape(&self) -> Option<usize> {
         match *self {
-            Malformed::Start | Malformed::Said(_) | Malformed::Dirt | Malformed::Code(_) => None,
+            Malformed::Start
+            | Malformed::Unfinished { .. }
+            | Malformed::Said(_)
+            | Malformed::Dirt
+            | Malformed::Code(_) => None,
             Malformed::TooLarge { shape, .. }
             | Malformed::Endless { shape, .. }
             | Malformed::TooShort { shape, .. }
@@ -405,9 +441,12 @@ impl fmt::Display for Malformed {
             Malformed::Places { len, .. } => {
                 write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
             }
+            Malformed::Unfinished { len, least } => {
+                write!(f, "the stream ends behind {len} bytes of a frame that takes {least} or more")
+            }
             Malformed::Said(why) => f.write_str(why),
             Malformed::Dirt => f.write_str("bytes that belong to no frame"),
-            Malformed::Code(what) => write!(f, "the code of its format is wrong: {what}"),
+            Malformed::Code(what) => write!(f, "{CODE_IS_WRONG}: {what}"),
         }
     }
 }

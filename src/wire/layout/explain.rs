@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::form::{Bound, Layout, Shape};
+use super::form::{Bound, Declared, Layout, Shape};
 use super::kept::Kept;
 use super::place::{Place, Type, View};
 use super::spaced_hex;
@@ -38,6 +38,8 @@ pub struct Explained {
     pub reply: Option<Result<Vec<u8>, String>>,
     /// What is written back when its check is wrong or it is refused.
     pub refuse: Option<Result<Vec<u8>, String>>,
+    /// Why it is refused, where it is right.
+    pub refused: Option<String>,
     /// What is known of the connection behind it.
     pub kept: Kept,
 }
@@ -75,8 +77,12 @@ impl Explained {
 
     /// Whether it is right and nothing of it is refused.
     pub fn is_taken(&self) -> bool {
-        let published = !self.publish || self.topic.is_ok() && self.key.is_ok();
-        self.is_right() && published && !matches!(self.reply, Some(Err(_)))
+        self.is_right() && self.refused.is_none()
+    }
+
+    /// What is written back as it is: its reply, or where it is not accepted its refusal. Nothing for silence.
+    pub fn answer(&self) -> Option<&Result<Vec<u8>, String>> {
+        if self.is_taken() { self.reply.as_ref() } else { self.refuse.as_ref() }
     }
 }
 
@@ -89,9 +95,10 @@ pub fn explain(
     kept: &Kept,
     scheme: &Scheme,
 ) -> Explained {
-    let of = &layout.shapes[shape];
+    let declared = layout.declared().expect("a format in code says itself what its frames are");
+    let of = &declared.shapes[shape];
     let mut lent = Vec::new();
-    let view = of.view(layout, frame, &mut lent);
+    let view = of.view(declared, frame, &mut lent);
     let range = |range: Option<Range<usize>>| range.unwrap_or(0..0);
     let mut fields: Vec<ExplainedField> = (0u16..)
         .zip(&of.fields)
@@ -120,10 +127,13 @@ pub fn explain(
         })
         .collect();
     let is_right = checks.iter().all(|check| check.is_right);
-    let now = if is_right { kept.with(shape, of, &view) } else { None };
+    let now = if is_right { kept.with(shape, of, &view) } else { Some(kept.clone()) };
+    let is_kept = now.is_some();
     let kept = now.unwrap_or_else(|| kept.clone());
-    let context = Context { layout, shape, view, kept: &kept };
-    answers(&context, [bounds(layout, of, &view), fields], checks, scheme, at..at + frame.len())
+    let context = Context { layout: declared, shape, view, kept: &kept };
+    let frame_bounds = bounds(declared, of, &view);
+    let read = Read { at: at..at + frame.len(), frame: frame_bounds, fields, checks, is_kept };
+    answers(layout, &context, read, scheme)
 }
 
 /// What stands at a place.
@@ -147,7 +157,7 @@ fn read(name: &str, place: &Place, view: &View<'_>) -> ExplainedField {
 }
 
 /// What the shape of a frame is known and cut by.
-fn bounds(layout: &Layout, of: &Shape, view: &View<'_>) -> Vec<ExplainedField> {
+fn bounds(layout: &Declared, of: &Shape, view: &View<'_>) -> Vec<ExplainedField> {
     let fixed = |name: &str, at: Range<usize>| ExplainedField {
         name: name.into(),
         kind: String::new(),
@@ -169,16 +179,22 @@ fn bounds(layout: &Layout, of: &Shape, view: &View<'_>) -> Vec<ExplainedField> {
     bounds
 }
 
-fn answers(
-    context: &Context<'_>,
-    [frame, fields]: [Vec<ExplainedField>; 2],
-    checks: Vec<ExplainedCheck>,
-    scheme: &Scheme,
+/// What stands in a frame.
+struct Read {
     at: Range<usize>,
-) -> Explained {
-    let (layout, View { shape: of, bytes }) = (context.layout, context.view);
+    frame: Vec<ExplainedField>,
+    fields: Vec<ExplainedField>,
+    checks: Vec<ExplainedCheck>,
+    /// Whether what it makes known can be kept.
+    is_kept: bool,
+}
+
+fn answers(layout: &Layout, context: &Context<'_>, read: Read, scheme: &Scheme) -> Explained {
+    let View { shape: of, bytes } = context.view;
+    let Read { at, frame, fields, checks, is_kept } = read;
     let mut lent = Vec::new();
     let mut topic = Vec::new();
+    let is_right = checks.iter().all(|check| check.is_right);
     let say = |refusal: super::Refusal| refusal.say(layout);
     let topic = context.topic(&mut topic).map(|()| String::from_utf8_lossy(&topic).into_owned()).map_err(say);
     let key = context.key(&mut lent).map_err(say);
@@ -188,6 +204,12 @@ fn answers(
             context.reply(reply, scheme, &mut lent, &mut out).map(|()| out).map_err(say)
         })
     };
+    let (reply, refuse) = (answer(&of.reply), answer(&of.refuse));
+    let published = [key.as_ref().err(), topic.as_ref().err()].into_iter().flatten().next();
+    let unkept = (!is_kept).then(|| say(super::Refusal::LongKept));
+    let refused = unkept
+        .or_else(|| published.filter(|_| of.publish).cloned())
+        .or_else(|| reply.as_ref().and_then(|reply| reply.as_ref().err()).cloned());
     Explained {
         at,
         shape: layout.shape_name(context.shape),
@@ -199,8 +221,9 @@ fn answers(
         publish: of.publish,
         topic,
         key,
-        reply: answer(&of.reply),
-        refuse: answer(&of.refuse),
+        reply,
+        refuse,
+        refused: refused.filter(|_| is_right),
         kept: context.kept.clone(),
     }
 }
@@ -223,9 +246,9 @@ impl fmt::Display for Explained {
             (true, true, true) => "not checked",
             (true, true, false) => "right",
         };
-        writeln!(f, "{start}..{end}  {} bytes, {}: {verdict}", end - start, self.shape)?;
+        writeln!(f, "{start}..{end}  {}, {}: {verdict}", many((end - start) as u64, "byte"), self.shape)?;
         if let Some(bytes) = &self.unescaped {
-            writeln!(f, "  unescaped, {} bytes: {}", bytes.len(), cut_hex(bytes))?;
+            writeln!(f, "  unescaped, {}: {}", many(bytes.len() as u64, "byte"), cut_hex(bytes))?;
         }
         let rows = self.rows();
         let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max();
@@ -240,22 +263,23 @@ impl fmt::Display for Explained {
             let line = format!("  {range:>a$}  {name:b$}  {kind:c$}  {bytes:d$}  {value}");
             writeln!(f, "{}", line.trim_end())?;
         }
-        match (&self.topic, &self.key, self.publish) {
-            (_, _, false) => writeln!(f, "  not published")?,
-            (Ok(topic), Ok(key), true) if self.is_right() => writeln!(f, "  topic {topic}  key {key}")?,
-            (Ok(topic), Ok(key), true) => {
+        match (&self.refused, &self.topic, &self.key) {
+            (Some(why), ..) => writeln!(f, "  refused: {why}")?,
+            (None, ..) if !self.publish => writeln!(f, "  not published")?,
+            (None, Ok(topic), Ok(key)) if self.is_right() => writeln!(f, "  topic {topic}  key {key}")?,
+            (None, Ok(topic), Ok(key)) => {
                 writeln!(f, "  dropped; if it were right: topic {topic}  key {key}")?
             }
-            (Err(why), _, true) | (_, Err(why), true) => writeln!(f, "  refused: {why}")?,
-        }
-        for (name, answer) in [("reply", &self.reply), ("refuse", &self.refuse)] {
-            match answer {
-                Some(Ok(bytes)) => writeln!(f, "  {name:6} {}", spaced_hex(bytes))?,
-                Some(Err(why)) => writeln!(f, "  {name:6} none: {why}")?,
-                None => {}
+            (None, Err(why), _) | (None, _, Err(why)) => {
+                writeln!(f, "  dropped; if it were right, refused: {why}")?
             }
         }
-        Ok(())
+        let name = if self.is_taken() { "reply" } else { "refuse" };
+        match self.answer() {
+            Some(Ok(bytes)) => writeln!(f, "  {name:6} {}", spaced_hex(bytes)),
+            Some(Err(why)) => writeln!(f, "  {name:6} none: {why}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,32 +7,43 @@ use memchr::memmem::Finder;
 use super::check::Check;
 use super::escape::Escapes;
 use super::format::Custom;
-use super::place::{Place, Type, View};
+use super::place::{Place, View};
 use super::template::{Reply, Template};
 use crate::core::limits::BUFFER_OVERHEAD;
 
-/// A format of frames, compiled from its declaration.
+/// A format of frames: compiled from its declaration, or in code.
 #[derive(Debug)]
 pub struct Layout {
     pub(super) name: Box<str>,
-    pub(super) shapes: Box<[Shape]>,
-    /// What is done where a stream cannot be cut: whether the next start is looked for.
-    pub(super) scans: bool,
-    /// What frames of its shapes end with.
-    pub(super) untils: Box<[Finder<'static>]>,
-    /// The fields that are kept, by their slots.
-    pub(super) kept: Box<[Box<str>]>,
-    /// Which bytes a start begins with.
-    pub(super) firsts: Box<[bool; 256]>,
-    /// The longest start.
-    pub(super) start_max: usize,
     /// The longest topic that it makes.
     pub(super) topic_max: usize,
     /// The longest reply and the longest refusal, together.
     pub(super) answers_max: usize,
-    pub(super) needs_secret: bool,
-    /// Code in the place of all that.
-    pub(super) custom: Option<Custom>,
+    pub(super) made: Made,
+}
+
+/// What says where a frame ends and what becomes of it.
+#[derive(Debug)]
+pub(super) enum Made {
+    Declared(Declared),
+    Code(Custom),
+}
+
+/// What a declaration says.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub shapes: Box<[Shape]>,
+    /// What is done where a stream cannot be cut: whether the next start is looked for.
+    pub scans: bool,
+    /// What frames of its shapes end with.
+    pub untils: Box<[Finder<'static>]>,
+    /// The fields that are kept, by their slots.
+    pub kept: Box<[Box<str>]>,
+    /// Which bytes a start begins with.
+    pub firsts: Box<[bool; 256]>,
+    /// The longest start.
+    pub start_max: usize,
+    pub needs_secret: bool,
 }
 
 /// One form that a frame of a layout may have.
@@ -86,6 +97,16 @@ pub(super) enum From {
     Behind(u32),
 }
 
+impl From {
+    /// How many bytes come before those that are counted, where the length's place ends at `end`.
+    pub fn before(self, end: usize) -> u64 {
+        match self {
+            From::Start(from) => u64::from(from),
+            From::Behind(more) => end as u64 + u64::from(more),
+        }
+    }
+}
+
 /// Distinct `until`s of a layout: what a [`Cutter`](super::Cutter) remembers of each is all that it remembers.
 pub(super) const UNTILS_MAX: usize = 4;
 
@@ -97,31 +118,44 @@ impl Layout {
 
     /// Whether it is a [`Format`](super::Format), in code.
     pub(crate) fn is_code(&self) -> bool {
-        self.custom.is_some()
+        matches!(self.made, Made::Code(_))
+    }
+
+    /// What was declared; nothing of a format in code.
+    pub(super) fn declared(&self) -> Option<&Declared> {
+        match &self.made {
+            Made::Declared(declared) => Some(declared),
+            Made::Code(_) => None,
+        }
+    }
+
+    /// Its shapes; none of a format in code.
+    pub(super) fn all_shapes(&self) -> &[Shape] {
+        self.declared().map_or(&[], |declared| &declared.shapes)
     }
 
     /// How many shapes it has.
     pub fn shapes(&self) -> usize {
-        self.shapes.len()
+        self.all_shapes().len()
     }
 
     /// Whether its checks want the listener's secret.
     pub fn needs_secret(&self) -> bool {
-        self.needs_secret
+        self.declared().is_some_and(|declared| declared.needs_secret)
     }
 
     /// Whether the next start is looked for where a stream cannot be cut (`on-malformed = "scan"`).
     pub fn scans(&self) -> bool {
-        self.scans
+        self.declared().is_some_and(|declared| declared.scans)
     }
 
     /// Whether a frame of this shape may change what is known of its connection. A run of frames that holds one is
     /// finished before the next one of the connection begins, so that what is kept is known in order.
     pub fn keeps(&self, shape: usize) -> bool {
-        match &self.custom {
-            None => !self.shapes[shape].keep.is_empty(),
+        match &self.made {
+            Made::Declared(declared) => !declared.shapes[shape].keep.is_empty(),
             // Its cutter has asked it.
-            Some(_) => shape > 0,
+            Made::Code(_) => shape > 0,
         }
     }
 
@@ -133,7 +167,7 @@ impl Layout {
     /// The names of its checks, each once.
     pub fn checks(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        for check in self.shapes.iter().flat_map(|shape| &shape.checks) {
+        for check in self.all_shapes().iter().flat_map(|shape| &shape.checks) {
             if !names.contains(&&*check.name) {
                 names.push(&check.name);
             }
@@ -144,8 +178,10 @@ impl Layout {
     /// The topics of the shapes that are published as they are declared, each once.
     pub fn topics(&self) -> Vec<String> {
         let mut topics = Vec::new();
-        for shape in self.shapes.iter().filter(|shape| shape.publish) {
-            let topic = shape.topic.declared(self, shape);
+        let shapes =
+            self.declared().map(|declared| declared.shapes.iter().map(move |shape| (declared, shape)));
+        for (declared, shape) in shapes.into_iter().flatten().filter(|(_, shape)| shape.publish) {
+            let topic = shape.topic.declared(declared, shape);
             if !topics.contains(&topic) {
                 topics.push(topic);
             }
@@ -175,8 +211,8 @@ impl Layout {
 
     /// How a shape is called where people read of it.
     pub fn shape_name(&self, shape: usize) -> String {
-        let start = self.shapes.get(shape).map_or(&[][..], |of| &of.start);
-        match (self.shapes.len(), start.is_empty()) {
+        let start = self.all_shapes().get(shape).map_or(&[][..], |of| &of.start);
+        match (self.shapes(), start.is_empty()) {
             (0 | 1, _) => "the only shape".into(),
             (_, true) => format!("shape {}", shape + 1),
             (_, false) => format!("shape {} (start {})", shape + 1, super::spaced_hex(start)),
@@ -188,11 +224,7 @@ impl Shape {
     /// Where the place of the length ends in a whole frame.
     pub fn length_end(&self, frame: &[u8]) -> Option<usize> {
         let Bound::Length { place, .. } = &self.bound else { return None };
-        let from = usize::try_from(place.from.base).ok()?;
-        Some(match place.kind {
-            Type::Varint | Type::DigitsEnded => from + place.kind.ended(frame.get(from..)?).ok()??,
-            _ => from + place.width()?,
-        })
+        place.end(usize::try_from(place.from.base).ok()?, frame).ok()?
     }
 
     /// Whether every place is within a frame, and none that another field gives reaches into those at its end.
@@ -211,7 +243,7 @@ impl Shape {
     }
 
     /// The frame as places see it. `lent` is filled where it is escaped.
-    pub fn view<'a>(&'a self, layout: &Layout, frame: &'a [u8], lent: &'a mut Vec<u8>) -> View<'a> {
+    pub fn view<'a>(&'a self, layout: &Declared, frame: &'a [u8], lent: &'a mut Vec<u8>) -> View<'a> {
         let Some(escapes) = &self.escapes else { return View { shape: self, bytes: frame } };
         let (head, tail) = (self.start.len(), frame.len() - self.tail(layout));
         lent.clear();
@@ -222,7 +254,7 @@ impl Shape {
     }
 
     /// Whether bytes are what ends a frame and is never escaped.
-    pub fn is_tail(&self, layout: &Layout, bytes: &[u8]) -> bool {
+    pub fn is_tail(&self, layout: &Declared, bytes: &[u8]) -> bool {
         match self.bound {
             Bound::Until(until) => layout.untils[usize::from(until)].needle() == bytes,
             _ => !self.end.is_empty() && *self.end == *bytes,
@@ -230,7 +262,7 @@ impl Shape {
     }
 
     /// How many bytes at the end of a frame are never escaped.
-    pub fn tail(&self, layout: &Layout) -> usize {
+    pub fn tail(&self, layout: &Declared) -> usize {
         match self.bound {
             Bound::Until(until) => layout.untils[usize::from(until)].needle().len(),
             _ => self.end.len(),

@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::cut::{Cut, Malformed};
-use super::form::Layout;
+use super::form::{Layout, Made};
 use super::kept::Kept;
-use super::template::{REPLY_MAX, TOPIC_MAX, encode_token};
+use super::template::{REPLY_MAX, Refusal, TOPIC_MAX, encode_token};
 use crate::core::limits::READ_MAX;
 use crate::wire::topic::check_topic;
 
@@ -180,6 +180,9 @@ impl Parsed {
 /// 1 KiB kept for a connection; charged while it is kept.
 pub(super) const KEPT_BYTES_MAX: usize = 1024;
 
+/// What is said of a format whose code answers what cannot be.
+pub(super) const CODE_IS_WRONG: &str = "the code of its format is wrong";
+
 /// A format as a layout has it.
 pub(super) struct Custom(Box<dyn Format>);
 
@@ -194,16 +197,9 @@ impl Layout {
     pub fn of(format: impl Format) -> Arc<Layout> {
         Arc::new(Layout {
             name: format.name().into(),
-            shapes: Box::default(),
-            scans: false,
-            untils: Box::default(),
-            kept: Box::default(),
-            firsts: Box::new([false; 256]),
-            start_max: 0,
             topic_max: TOPIC_MAX,
             answers_max: format.answers_max().min(2 * REPLY_MAX),
-            needs_secret: false,
-            custom: Some(Custom(Box::new(format))),
+            made: Made::Code(Custom(Box::new(format))),
         })
     }
 }
@@ -284,63 +280,68 @@ impl CustomCutter {
     }
 }
 
+/// A whole frame that a format in code is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub frame: &'a [u8],
+    /// Whether it may change what is kept.
+    pub keeps: bool,
+    /// The most bytes of its answers.
+    pub answers_max: usize,
+}
+
 impl Custom {
     /// What becomes of a frame, in `parsed`, whose payload is within it, whose topic is one, and whose answers are no
-    /// longer than `answers_max`. Where it is published or accepted, `kept` is what is known from here on.
-    pub fn parse(
-        &self,
-        (frame, keeps): (&[u8], bool),
-        kept: &mut Kept,
-        answers_max: usize,
-        parsed: &mut Parsed,
-    ) -> Verdict {
+    /// longer than `answers_max`. Where it is published or accepted, `kept` is what is known from here on. What is wrong
+    /// with the code refuses it.
+    pub fn parse(&self, asked: Asked<'_>, kept: &mut Kept, parsed: &mut Parsed) -> Result<Verdict, Refusal> {
+        let Asked { frame, keeps, answers_max } = asked;
         parsed.begin(frame.len(), kept);
-        let mut verdict = guarded(|| self.0.parse(frame, parsed)).unwrap_or_else(|| {
+        let Some(verdict) = guarded(|| self.0.parse(frame, parsed)) else {
             // Half an answer is none.
             *parsed = Parsed::default();
-            Verdict::Refuse("the code of its format is wrong: parse panicked")
-        });
+            return Err(Refusal::Code("parse panicked"));
+        };
         if parsed.refusal.len() > REPLY_MAX.min(answers_max) {
-            parsed.refusal = Vec::new();
-            verdict = Verdict::Refuse("the code of its format is wrong: its refusal is too long");
+            *parsed = Parsed::default();
+            return Err(Refusal::Code("its refusal is too long"));
         }
         if !matches!(verdict, Verdict::Publish | Verdict::Accept) {
             parsed.reply.clear();
-            return verdict;
+            return Ok(verdict);
         }
-        match parsed.check(verdict == Verdict::Publish, frame.len(), answers_max) {
-            Err(what) => verdict = Verdict::Refuse(what),
-            Ok(()) if parsed.kept == kept.bytes() => {}
-            Ok(()) if !keeps => {
-                verdict = Verdict::Refuse(
-                    "the code of its format is wrong: it changes what is kept, and keeps says it does not",
-                );
-            }
-            Ok(()) => *kept = Kept::of(&parsed.kept),
+        let changes = parsed.kept != kept.bytes();
+        let judged = parsed.check(verdict == Verdict::Publish, frame.len(), answers_max);
+        let judged = judged.and(match changes && !keeps {
+            true => Err(Refusal::Code("it changes what is kept, and keeps says it does not")),
+            false => Ok(()),
+        });
+        match judged {
+            Ok(()) if changes => *kept = Kept::of(&parsed.kept),
+            Ok(()) => {}
+            // Its refusal is still written.
+            Err(_) => *parsed = Parsed { refusal: std::mem::take(&mut parsed.refusal), ..Parsed::default() },
         }
-        if let Verdict::Refuse(_) = verdict {
-            *parsed = Parsed { refusal: std::mem::take(&mut parsed.refusal), ..Parsed::default() };
-        }
-        verdict
+        judged.map(|()| verdict)
     }
 }
 
 impl Parsed {
-    fn check(&self, is_published: bool, frame: usize, answers_max: usize) -> Result<(), &'static str> {
+    fn check(&self, is_published: bool, frame: usize, answers_max: usize) -> Result<(), Refusal> {
         let is_within = self.payload.start <= self.payload.end && self.payload.end <= frame;
         let answers = self.reply.len() + self.refusal.len();
         if is_published && !is_within {
-            Err("the code of its format is wrong: its payload is not within the frame")
+            Err(Refusal::Code("its payload is not within the frame"))
         } else if is_published && self.topic.is_empty() {
-            Err("the code of its format is wrong: it publishes a frame without a topic")
+            Err(Refusal::Code("it publishes a frame without a topic"))
         } else if is_published && self.topic.len() > TOPIC_MAX {
-            Err("its topic is longer than 255 bytes")
+            Err(Refusal::LongTopic)
         } else if is_published && check_topic(self.topic.as_bytes()).is_err() {
-            Err("the code of its format is wrong: its topic is not valid")
+            Err(Refusal::Code("its topic is not valid"))
         } else if self.reply.len() > REPLY_MAX || answers > answers_max {
-            Err("the code of its format is wrong: its answers are longer than answers_max says")
+            Err(Refusal::Code("its answers are longer than answers_max says"))
         } else if self.kept.len() > KEPT_BYTES_MAX {
-            Err("the code of its format is wrong: it keeps more than 1 KiB")
+            Err(Refusal::Code("it keeps more than 1 KiB"))
         } else {
             Ok(())
         }

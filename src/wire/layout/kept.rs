@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::form::{Layout, Shape};
+use super::form::{Layout, Made, Shape};
 use super::format;
 use super::place::View;
 
@@ -39,10 +39,11 @@ impl Kept {
 
     /// The most that [`size`](Self::size) is for a layout.
     pub fn size_max(layout: &Layout) -> usize {
-        if layout.is_code() {
-            return format::KEPT_BYTES_MAX + 2 * size_of::<usize>();
-        }
-        layout.kept.len() * (HEAD + KEPT_VALUE_MAX) + 2 * size_of::<usize>()
+        let bytes = match &layout.made {
+            Made::Declared(declared) => declared.kept.len() * (HEAD + KEPT_VALUE_MAX),
+            Made::Code(_) => format::KEPT_BYTES_MAX,
+        };
+        bytes + 2 * size_of::<usize>()
     }
 
     /// Whether nothing is known.

@@ -101,7 +101,7 @@ fn check_on(run: &Run, number: usize, sum: Option<Summing>, summed: usize, schem
 /// A check of the frame, what it covers and where it stands.
 fn check_of(run: &Run, number: usize) -> Option<(&Check, View<'_>, Range<usize>, Range<usize>)> {
     let spot = run.frames.first()?;
-    let of = run.layout.shapes.get(usize::from(spot.shape))?;
+    let of = run.layout.all_shapes().get(usize::from(spot.shape))?;
     let view = View { shape: of, bytes: &run.buffer[spot.start as usize..spot.end as usize] };
     let check = of.checks.get(number)?;
     Some((check, view, view.slice(&check.over)?, view.place(&check.at)?))

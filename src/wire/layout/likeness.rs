@@ -1,7 +1,7 @@
 //! What bytes look like that cannot be cut, for logs.
 
 use super::cut::{Cut, Cutter};
-use super::form::Layout;
+use super::form::{Declared, Layout};
 use super::{Layouts, spaced_hex};
 use crate::wire::fault::Fault;
 use crate::wire::header::{MAGIC, VERSION};
@@ -27,10 +27,11 @@ impl Layouts {
             return Some(protocol.into());
         }
         // A format in code is not asked about the streams of others.
-        let others = self.iter().filter(|layout| layout.custom.is_none() && layout.name() != expected.name());
-        let alike = others.max_by_key(|layout| agreement(layout, bytes));
-        let alike = alike.filter(|layout| agreement(layout, bytes) >= CONVINCING);
-        alike.map(|layout| format!("layout {}", layout.name()))
+        let others = self.iter().filter(|layout| layout.name() != expected.name());
+        let agreements =
+            others.filter_map(|layout| Some((agreement(layout, layout.declared()?, bytes), layout)));
+        let (agrees, layout) = agreements.max_by_key(|(agrees, _)| *agrees)?;
+        (agrees >= CONVINCING).then(|| format!("layout {}", layout.name()))
     }
 }
 
@@ -38,13 +39,13 @@ impl Layouts {
 const CONVINCING: usize = 2;
 
 /// How many bytes of a first frame only a frame of the layout would have: its start, and its end or a whole length.
-fn agreement(layout: &Layout, bytes: &[u8]) -> usize {
+fn agreement(layout: &Layout, declared: &Declared, bytes: &[u8]) -> usize {
     let Cut::Frame { shape, .. } = Cutter::default().next(layout, bytes, bytes.len()) else {
         // The frame may only have begun.
-        let begun = layout.shapes.iter().filter(|shape| bytes.starts_with(&shape.start));
+        let begun = declared.shapes.iter().filter(|shape| bytes.starts_with(&shape.start));
         let zero = |start: &[u8]| start.iter().all(|byte| *byte == 0);
         return begun.map(|shape| shape.start.len()).filter(|len| !zero(&bytes[..*len])).max().unwrap_or(0);
     };
-    let of = &layout.shapes[shape];
-    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.tail(layout) }
+    let of = &declared.shapes[shape];
+    if of.start.is_empty() { of.end.len() } else { of.start.len() + of.tail(declared) }
 }

@@ -30,6 +30,8 @@ mod form;
 mod format;
 mod kept;
 mod large;
+#[cfg(feature = "layouts")]
+mod lengths;
 mod likeness;
 mod place;
 mod run;
@@ -43,6 +45,8 @@ mod unescape;
 
 use std::sync::Arc;
 
+#[cfg(feature = "layouts")]
+pub use alike::{Alikes, Hint};
 #[cfg(feature = "layouts")]
 pub use builtin::{BUILTIN, builtin};
 pub use cut::{Cut, Cutter, Malformed};

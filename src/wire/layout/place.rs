@@ -79,6 +79,11 @@ pub(super) const VARINT_MAX: usize = 10;
 pub(super) const DIGITS_MAX: usize = 20;
 
 impl Type {
+    /// Whether the bytes of a value say themselves where it ends.
+    pub fn ends_itself(self) -> bool {
+        matches!(self, Type::Varint | Type::DigitsEnded)
+    }
+
     /// The end of a value that says itself how long it is, at the beginning of `bytes`: how many bytes it takes.
     /// `None` while more bytes may come, an error where none would make it one.
     pub fn ended(self, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
@@ -231,7 +236,7 @@ impl Place {
     /// How many bytes it has, where the declaration alone says it.
     pub fn width(&self) -> Option<usize> {
         match self.kind {
-            Type::Varint | Type::DigitsEnded => None,
+            kind if kind.ends_itself() => None,
             Type::Uint { bytes, .. } => Some(usize::from(bytes)),
             _ => Slice { from: self.from.clone(), to: self.to.clone() }.width(),
         }
@@ -248,7 +253,22 @@ impl Place {
 
     /// Whether the declaration alone says where it is, given the frame's length.
     pub fn is_fixed(&self) -> bool {
-        self.from.is_fixed() && self.to.is_fixed() && !matches!(self.kind, Type::Varint | Type::DigitsEnded)
+        self.from.is_fixed() && self.to.is_fixed() && !self.kind.ends_itself()
+    }
+
+    /// Where it ends if it begins at `from` in `bytes`, and is as wide as the declaration or its own bytes say. `None`
+    /// while more bytes may tell that, an error where none would.
+    pub fn end(&self, from: usize, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        if !self.kind.ends_itself() {
+            return Ok(Some(from + self.width_min()));
+        }
+        let Some(rest) = bytes.get(from..) else { return Ok(None) };
+        Ok(self.kind.ended(rest)?.map(|len| from + len))
+    }
+
+    /// The integer that its bytes say, with its mask.
+    pub fn number(&self, bytes: &[u8]) -> Option<u64> {
+        Some(self.kind.number(bytes)? & self.mask)
     }
 }
 
@@ -284,8 +304,7 @@ impl<'a> View<'a> {
     pub fn place(&self, place: &Place) -> Option<Range<usize>> {
         let from = self.pos(&place.from)?;
         let to = match place.kind {
-            Type::Varint | Type::DigitsEnded => from + place.kind.ended(&self.bytes[from..]).ok()??,
-            Type::Uint { bytes, .. } => from + usize::from(bytes),
+            Type::Uint { .. } | Type::Varint | Type::DigitsEnded => place.end(from, self.bytes).ok()??,
             _ => self.pos(&place.to)?,
         };
         (from <= to && to <= self.bytes.len()).then_some(from..to)
@@ -299,6 +318,6 @@ impl<'a> View<'a> {
     /// The value of a field as an integer.
     pub fn number(&self, field: u16) -> Option<u64> {
         let place = &self.shape.fields[usize::from(field)].place;
-        Some(place.kind.number(self.raw(field)?)? & place.mask)
+        place.number(self.raw(field)?)
     }
 }

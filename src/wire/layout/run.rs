@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::check::Sum;
-use super::form::Layout;
-use super::format::{Parsed, Verdict};
+use super::form::{Declared, Layout, Made};
+use super::format::{Asked, Parsed, Verdict};
 use super::kept::Kept;
 use super::place::View;
 use super::template::{Context, Refusal};
@@ -131,7 +131,7 @@ impl Run {
 
     /// How many checks its first frame has.
     pub(super) fn checks(&self) -> usize {
-        let of = self.frames.first().and_then(|spot| self.layout.shapes.get(usize::from(spot.shape)));
+        let of = self.frames.first().and_then(|spot| self.layout.all_shapes().get(usize::from(spot.shape)));
         of.map_or(0, |of| of.checks.len())
     }
 
@@ -145,7 +145,10 @@ impl Run {
     ) -> (Converted, Option<Draft>) {
         let keeps = self.keeps();
         let Run { layout, buffer, frames, mut kept, mut room } = self;
-        let verdicts = side_by_side(&layout, &buffer, &frames, scheme);
+        let verdicts = match &layout.made {
+            Made::Declared(declared) => side_by_side(declared, &buffer, &frames, scheme),
+            Made::Code(_) => SideBySide(Vec::new()),
+        };
         let is_large = matches!(frames[..], [spot] if (spot.end - spot.start) as usize >= LARGE);
         let read = frames.last().map_or(0, |spot| spot.end as usize);
         let bytes: usize = frames.iter().map(|spot| (spot.end - spot.start) as usize).sum();
@@ -169,21 +172,25 @@ impl Run {
         let mut unescaped = Vec::new();
         for (at, spot) in frames.iter().enumerate() {
             let (shape, raw) = (usize::from(spot.shape), &buffer[spot.start as usize..spot.end as usize]);
-            if let Some(custom) = &layout.custom {
-                let verdict =
-                    custom.parse((raw, layout.keeps(shape)), &mut kept, layout.answers_max, &mut parsed);
-                fates.push(out.parsed(verdict, raw, &parsed));
-                continue;
-            }
-            let of = &layout.shapes[shape];
-            let view = of.view(&layout, raw, &mut unescaped);
+            let declared = match &layout.made {
+                Made::Declared(declared) => declared,
+                Made::Code(format) => {
+                    let (keeps, answers_max) = (layout.keeps(shape), layout.answers_max);
+                    let asked = Asked { frame: raw, keeps, answers_max };
+                    let verdict = format.parse(asked, &mut kept, &mut parsed);
+                    fates.push(out.parsed(verdict, raw, &parsed));
+                    continue;
+                }
+            };
+            let of = &declared.shapes[shape];
+            let view = of.view(declared, raw, &mut unescaped);
             let is_right = verdict.unwrap_or_else(|| {
                 of.checks.iter().all(|check| match verdicts.verdict(at, check.algorithm.is_side_by_side()) {
                     Some(verdict) => verdict,
                     None => check.is_right(&view, scheme),
                 })
             });
-            fates.push(out.frame(&layout, shape, &view, raw, &mut kept, is_right, scheme));
+            fates.push(out.frame(declared, shape, &view, raw, &mut kept, is_right, scheme));
         }
         let Out { mut native, ends, plain, mut answers, payload, .. } = out;
         answers.shrink_to_fit();
@@ -220,6 +227,12 @@ fn hashed(mut draft: Draft) -> Verified {
     draft.finish()
 }
 
+/// The bytes of a foreign frame that are published.
+struct Payload<'a> {
+    frame: &'a [u8],
+    at: Range<usize>,
+}
+
 /// What a run is written into.
 struct Out {
     native: Vec<u8>,
@@ -240,7 +253,7 @@ impl Out {
     #[allow(clippy::too_many_arguments, reason = "a frame with all that is known of it")]
     fn frame(
         &mut self,
-        layout: &Layout,
+        layout: &Declared,
         shape: usize,
         view: &View<'_>,
         raw: &[u8],
@@ -260,8 +273,8 @@ impl Out {
         let context = Context { layout, shape, view: *view, kept: &now };
         if outcome == Outcome::Accepted && of.publish {
             let key = context.key(&mut self.lent);
-            let published =
-                key.and_then(|key| self.publish(key, (raw, 0..raw.len()), |topic| context.topic(topic)));
+            let all = Payload { frame: raw, at: 0..raw.len() };
+            let published = key.and_then(|key| self.publish(key, all, |topic| context.topic(topic)));
             outcome = match published {
                 Ok(()) => Outcome::Published,
                 Err(refusal) => Outcome::Refused(refusal),
@@ -291,21 +304,23 @@ impl Out {
     }
 
     /// What a format in code made of a frame.
-    fn parsed(&mut self, verdict: Verdict, raw: &[u8], parsed: &Parsed) -> Fate {
+    fn parsed(&mut self, verdict: Result<Verdict, Refusal>, raw: &[u8], parsed: &Parsed) -> Fate {
         let outcome = match verdict {
-            Verdict::Publish => {
+            Ok(Verdict::Publish) => {
                 let topic = |out: &mut Vec<u8>| {
                     out.extend_from_slice(parsed.topic.as_bytes());
                     Ok(())
                 };
-                match self.publish(parsed.key, (raw, parsed.payload.clone()), topic) {
+                let payload = Payload { frame: raw, at: parsed.payload.clone() };
+                match self.publish(parsed.key, payload, topic) {
                     Ok(()) => Outcome::Published,
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }
-            Verdict::Accept => Outcome::Accepted,
-            Verdict::BadCheck => Outcome::BadCheck,
-            Verdict::Refuse(why) => Outcome::Refused(Refusal::Said(why)),
+            Ok(Verdict::Accept) => Outcome::Accepted,
+            Ok(Verdict::BadCheck) => Outcome::BadCheck,
+            Ok(Verdict::Refuse(why)) => Outcome::Refused(Refusal::Said(why)),
+            Err(refusal) => Outcome::Refused(refusal),
         };
         let from = self.answers.len();
         self.answers.extend_from_slice(&parsed.reply);
@@ -319,7 +334,7 @@ impl Out {
     fn publish(
         &mut self,
         key: u64,
-        (raw, payload): (&[u8], Range<usize>),
+        payload: Payload<'_>,
         write_topic: impl FnOnce(&mut Vec<u8>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let start = self.native.len();
@@ -329,7 +344,7 @@ impl Out {
             return Err(refusal);
         }
         let topic = start + HEADER..self.native.len();
-        let (topic_len, payload_len) = (topic.len() as u8, payload.len() as u32);
+        let (topic_len, payload_len) = (topic.len() as u8, payload.at.len() as u32);
         let header = Header { topic_len, payload_len, key, ..Header::new(Kind::Data) };
         self.native[start..start + HEADER].copy_from_slice(&header.encode());
         if !self.ends.is_empty() {
@@ -337,11 +352,11 @@ impl Out {
             self.plain &= self.native[first] == self.native[topic];
         }
         if !self.large {
-            self.native.extend_from_slice(&raw[payload.clone()]);
+            self.native.extend_from_slice(&payload.frame[payload.at.clone()]);
             self.native.extend_from_slice(&[0; DIGEST]);
         }
         self.ends.push(self.native.len() as u32);
-        self.payload = payload;
+        self.payload = payload.at;
         Ok(())
     }
 
@@ -376,7 +391,7 @@ impl SideBySide {
 }
 
 /// Where every shape has but one check of that kind, the same, and no escapes.
-fn side_by_side(layout: &Layout, buffer: &[u8], frames: &[Spot], scheme: &Scheme) -> SideBySide {
+fn side_by_side(layout: &Declared, buffer: &[u8], frames: &[Spot], scheme: &Scheme) -> SideBySide {
     use super::check::Algorithm::{HmacSha256, Sha256};
     let mut checks = layout
         .shapes

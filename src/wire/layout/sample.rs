@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::cut::{Cut, Cutter};
 use super::explain::explain;
-use super::form::{Bound, From, Layout, Shape};
+use super::form::{Bound, Declared, From, Layout, Shape};
 use super::kept::Kept;
 use super::place::{Place, Type, View, write_decimal};
 use super::template::{Piece, Source};
-use crate::core::limits::PAYLOAD_MAX;
+use crate::core::limits::{PAYLOAD_MAX, READ_MAX};
 use crate::wire::digest::Scheme;
 
 /// So many fillings are tried until one is a frame: a byte of a check may happen to end it.
@@ -27,14 +27,17 @@ pub struct Device {
 }
 
 impl Layout {
-    /// A device with frames that are published. `seed` tells it from others: it is in the digits of its fields. `None`
-    /// where no frame of the layout can be made without knowing more than the declaration says.
-    pub fn device(&self, seed: u64, scheme: &Scheme) -> Option<Device> {
+    /// A device with frames of about `len` bytes that are published. `seed` tells it from others: it is in the digits of
+    /// its fields.
+    ///
+    /// # Errors
+    /// Why no frame of the layout can be made without knowing more than the declaration says.
+    pub fn device(&self, seed: u64, len: usize, scheme: &Scheme) -> Result<Device, String> {
         let (mut logins, mut kept) = (Vec::new(), Kept::default());
         // A login first, whatever may be sent without one.
-        for shape in (0..self.shapes.len()).filter(|shape| self.keeps(*shape)) {
+        for shape in (0..self.shapes()).filter(|shape| self.keeps(*shape)) {
             // Identities are short: an IMEI has 15 digits.
-            let least = self.shapes[shape].least;
+            let least = self.all_shapes()[shape].least;
             let login = [least + 15, least, least + 8, least + 17]
                 .into_iter()
                 .find_map(|len| self.sample(shape, len, seed, &kept, scheme));
@@ -44,16 +47,40 @@ impl Layout {
                 break;
             }
         }
-        let shape = (0..self.shapes.len()).find(|shape| {
-            let of = &self.shapes[*shape];
-            of.publish && of.keep.is_empty() && self.sample(*shape, 64, seed, &kept, scheme).is_some()
-        });
+        let published: Vec<usize> =
+            (0..self.shapes()).filter(|shape| self.all_shapes()[*shape].publish).collect();
+        let nearest = |shapes: &mut dyn Iterator<Item = usize>| {
+            let made = shapes.filter_map(|shape| {
+                let frame = self.sample(shape, len, seed, &kept, scheme)?;
+                Some((frame.len().abs_diff(len), shape))
+            });
+            made.min_by_key(|(far, _)| *far).map(|(_, shape)| shape)
+        };
+        let plain = nearest(&mut published.iter().copied().filter(|shape| !self.keeps(*shape)));
         // Every frame of it may be a login.
-        let shape = shape.or_else(|| {
-            let published = (0..self.shapes.len()).filter(|shape| self.shapes[*shape].publish);
-            published.into_iter().find(|shape| self.sample(*shape, 64, seed, &kept, scheme).is_some())
-        })?;
-        Some(Device { logins, kept, shape, seed })
+        match plain.or_else(|| nearest(&mut published.iter().copied())) {
+            Some(shape) => Ok(Device { logins, kept, shape, seed }),
+            None => Err(self.why_none(&published, len, seed, &kept, scheme)),
+        }
+    }
+
+    /// Why none of these shapes has a frame.
+    fn why_none(&self, published: &[usize], len: usize, seed: u64, kept: &Kept, scheme: &Scheme) -> String {
+        let Some(declared) = self.declared() else { return "it is a format in code".into() };
+        if published.is_empty() {
+            return "it publishes nothing (publish = false), and what is published is counted".into();
+        }
+        let refused = published.iter().find_map(|&shape| {
+            let of = &declared.shapes[shape];
+            let frame = Draft::new(declared, of, len, seed, 0)?.finish(declared, of, scheme)?;
+            let is_cut =
+                Cutter::default().next(self, &frame, PAYLOAD_MAX) == Cut::Frame { len: frame.len(), shape };
+            is_cut.then(|| explain(self, shape, &frame, 0, kept, scheme).refused).flatten()
+        });
+        match refused {
+            Some(why) => format!("its frames would be refused: {why}"),
+            None => "what stands in its frames depends on more than the declaration says".into(),
+        }
     }
 
     /// A frame of a shape of about `len` bytes: no fewer than its places take, no more than its length can say. It is
@@ -66,9 +93,10 @@ impl Layout {
         kept: &Kept,
         scheme: &Scheme,
     ) -> Option<Vec<u8>> {
-        let of = self.shapes.get(shape)?;
+        let declared = self.declared()?;
+        let of = declared.shapes.get(shape)?;
         (0..TRIES).find_map(|attempt| {
-            let frame = Draft::new(self, of, len, seed, attempt)?.finish(self, of, scheme)?;
+            let frame = Draft::new(declared, of, len, seed, attempt)?.finish(declared, of, scheme)?;
             let cut = Cutter::default().next(self, &frame, PAYLOAD_MAX);
             let is_cut = cut == Cut::Frame { len: frame.len(), shape };
             (is_cut && explain(self, shape, &frame, 0, kept, scheme).is_taken()).then_some(frame)
@@ -88,6 +116,9 @@ impl Device {
 /// Seeds count devices below this, and frames above.
 const NUMBERS: u64 = 1 << 32;
 
+/// So many bytes of a frame may be escaped: most of it is letters.
+const ESCAPED: usize = 64;
+
 /// A frame, unescaped, in the making.
 struct Draft {
     bytes: Vec<u8>,
@@ -98,9 +129,12 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(layout: &Layout, of: &Shape, len: usize, seed: u64, attempt: u64) -> Option<Draft> {
+    fn new(layout: &Declared, of: &Shape, len: usize, seed: u64, attempt: u64) -> Option<Draft> {
         let (start, tail) = (of.start.len(), of.tail(layout));
-        let wanted = len.max(of.least).max(start + tail).max(start + of.end.len());
+        let least = of.least.max(start + tail).max(start + of.end.len());
+        // Of what ends somewhere there are at most so many bytes, and some of them become two.
+        let is_open = of.escapes.is_some() || matches!(of.bound, Bound::Until(_));
+        let wanted = if is_open { len.min(READ_MAX - ESCAPED) } else { len }.max(least);
         let (len, length) = match &of.bound {
             Bound::Size(size) => (*size as usize, None),
             Bound::Until(_) => (wanted, None),
@@ -144,7 +178,7 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, layout: &Layout, of: &Shape, scheme: &Scheme) -> Option<Vec<u8>> {
+    fn finish(mut self, layout: &Declared, of: &Shape, scheme: &Scheme) -> Option<Vec<u8>> {
         // A field may say where another one is, so that they are filled twice.
         for _ in 0..2 {
             for (index, field) in (0u16..).zip(&of.fields) {
@@ -176,18 +210,18 @@ impl Draft {
         let Some(from) = view.pos(&place.from) else { return };
         let device = self.seed % NUMBERS;
         match place.kind {
-            // Where a place depends on a field, small values are within the frame.
+            // Where a place depends on a field, small values are within the frame; a text of 0 bytes would name nothing.
             Type::Uint { bytes, little } if of.floats => {
-                let value = (self.attempt % 16).to_be_bytes();
+                let value = ((self.attempt + 8) % 16).to_be_bytes();
                 let value = &value[8 - usize::from(bytes)..];
                 match little {
                     true => self.fill(from, value.iter().rev().copied()),
                     false => self.fill(from, value.iter().copied()),
                 }
             }
-            Type::Varint if of.floats => self.fill(from, [(self.attempt % 16) as u8].into_iter()),
+            Type::Varint if of.floats => self.fill(from, [((self.attempt + 8) % 16) as u8].into_iter()),
             Type::DigitsEnded => {
-                let digit = b'0' + (self.attempt % 10) as u8;
+                let digit = b'0' + ((self.attempt + 8) % 10) as u8;
                 self.fill(from, [digit, b' '].into_iter());
             }
             Type::Uint { .. } | Type::Varint | Type::Bytes if is_named => {
@@ -252,16 +286,13 @@ fn is_named(of: &Shape, field: u16) -> bool {
 /// Of a frame of about `wanted` bytes: how many it has, and where its length stands with which bytes.
 fn length(place: &Place, from: From, after: usize, wanted: usize) -> Option<(usize, usize, Vec<u8>)> {
     let at = usize::try_from(place.from.base).ok()?;
-    let widths = match place.kind {
-        Type::Varint | Type::DigitsEnded => place.width_min()..=super::place::DIGITS_MAX,
-        _ => place.width()?..=place.width()?,
+    let widths = match place.kind.ends_itself() {
+        true => place.width_min()..=super::place::DIGITS_MAX,
+        false => place.width()?..=place.width()?,
     };
     widths.into_iter().find_map(|width| {
         let end = at + width;
-        let before = match from {
-            From::Start(from) => from as usize,
-            From::Behind(more) => end + more as usize,
-        };
+        let before = usize::try_from(from.before(end)).ok()?;
         let least = (before + after).max(end);
         let value = wanted.max(least) - before - after;
         // As much as it can say.

@@ -1,6 +1,7 @@
 //! Topics, keys and replies, made of fields.
 
-use super::form::{Field, Layout, Shape};
+use super::form::{Declared, Field, Layout, Shape};
+use super::format::CODE_IS_WRONG;
 use super::kept::Kept;
 use super::place::{Type, View, write_decimal};
 use crate::wire::digest::Scheme;
@@ -37,7 +38,7 @@ pub(super) struct Template(pub Box<[Piece]>);
 
 impl Template {
     /// As a declaration has it.
-    pub fn declared(&self, layout: &Layout, shape: &Shape) -> String {
+    pub fn declared(&self, layout: &Declared, shape: &Shape) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.to_string(),
             Piece::Field(source, format) => {
@@ -74,8 +75,10 @@ pub enum Refusal {
     LongReply,
     /// A value is too long to be kept.
     LongKept,
-    /// What a format in code says, or what is wrong with what it says.
+    /// What a format in code says.
     Said(&'static str),
+    /// What is wrong with what it says.
+    Code(&'static str),
 }
 
 /// A field of a shape, for messages.
@@ -88,12 +91,14 @@ pub struct Named {
 impl Refusal {
     /// What the peer, the log and `layout check` are told.
     pub fn say(&self, layout: &Layout) -> String {
+        let kept = layout.declared().map_or(&[][..], |declared| &declared.kept);
         match self {
             Refusal::NotKept(slot) => {
-                format!("{} is not known on this connection yet", layout.kept[usize::from(*slot)])
+                format!("{} is not known on this connection yet", kept[usize::from(*slot)])
             }
             Refusal::Value(Named { shape, field }) => {
-                let Field { name, place } = &layout.shapes[usize::from(*shape)].fields[usize::from(*field)];
+                let Field { name, place } =
+                    &layout.all_shapes()[usize::from(*shape)].fields[usize::from(*field)];
                 format!("{name} is not the {} or the number that it is declared to be", place.kind.name())
             }
             Refusal::Empty => "a field of its topic is empty".into(),
@@ -102,6 +107,7 @@ impl Refusal {
             Refusal::LongReply => format!("its reply is longer than {REPLY_MAX} bytes"),
             Refusal::LongKept => "a field is too long to be kept, or not there".into(),
             Refusal::Said(why) => (*why).into(),
+            Refusal::Code(what) => format!("{CODE_IS_WRONG}: {what}"),
         }
     }
 }
@@ -114,7 +120,7 @@ pub(super) const REPLY_MAX: usize = 1024;
 /// A whole frame, and all that templates find fields in.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub layout: &'a Layout,
+    pub layout: &'a Declared,
     pub shape: usize,
     pub view: View<'a>,
     pub kept: &'a Kept,

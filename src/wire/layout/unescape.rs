@@ -6,10 +6,10 @@
 
 use std::num::NonZeroU32;
 
-use super::cut::{Cut, Malformed};
+use super::cut::{Cut, Malformed, NOT_A_NUMBER};
 use super::escape::Escapes;
-use super::form::{Bound, From, Layout, Shape};
-use super::place::{Place, Type};
+use super::form::{Bound, Declared, From, Shape};
+use super::place::Place;
 use crate::core::limits::READ_MAX;
 
 /// 32 bytes for a length within escaped bytes: more than the digits of any number that is one.
@@ -35,12 +35,13 @@ enum Step {
 
 /// A shape of which a frame has begun.
 #[derive(Clone, Copy)]
-struct Begun<'a> {
-    layout: &'a Layout,
-    shape: usize,
-    of: &'a Shape,
-    escapes: &'a Escapes,
-    bytes: &'a [u8],
+pub(super) struct Begun<'a> {
+    pub layout: &'a Declared,
+    /// The number of the shape, and the shape.
+    pub shape: usize,
+    pub of: &'a Shape,
+    pub escapes: &'a Escapes,
+    pub bytes: &'a [u8],
 }
 
 impl Begun<'_> {
@@ -70,17 +71,11 @@ impl Begun<'_> {
     fn total(&self, place: &Place, from: From, mut at: usize) -> Result<Option<u64>, Malformed> {
         let shape = self.shape;
         let why = |why| Malformed::Length { shape, why };
-        let is_ended = matches!(place.kind, Type::Varint | Type::DigitsEnded);
-        let wanted = if is_ended { LENGTH_MAX } else { place.width_min() };
         let (mut raw, mut len) = ([0; LENGTH_MAX], 0);
         let len = loop {
-            let end = match is_ended {
-                true => place.kind.ended(&raw[..len]).map_err(why)?,
-                false => (len == wanted).then_some(len),
-            };
-            match end {
-                Some(end) => break end,
-                None => match self.step(at) {
+            match place.end(0, &raw[..len]).map_err(why)? {
+                Some(end) if end <= len => break end,
+                _ => match self.step(at) {
                     Step::Byte(byte, bytes) => {
                         raw[len] = byte;
                         (at, len) = (at + bytes, len + 1);
@@ -90,33 +85,23 @@ impl Begun<'_> {
                 },
             }
         };
-        let value = place.kind.number(&raw[..len]).ok_or(why("its length is not a number"))? & place.mask;
-        let from = match from {
-            From::Start(from) => u64::from(from),
-            From::Behind(more) => place.from.base as u64 + len as u64 + u64::from(more),
-        };
-        Ok(Some(value.saturating_add(from)))
+        let value = place.number(&raw[..len]).ok_or(why(NOT_A_NUMBER))?;
+        Ok(Some(value.saturating_add(from.before(place.from.base as usize + len))))
     }
 }
 
 impl Unescaped {
     /// What begins at the first of `bytes`, which is a frame of a shape with escapes that has a length or a size. They are
     /// those of the last call, and more behind them.
-    pub fn cut(
-        &mut self,
-        layout: &Layout,
-        (shape, of): (usize, &Shape),
-        escapes: &Escapes,
-        bytes: &[u8],
-        max: usize,
-    ) -> Result<Cut, Malformed> {
+    pub fn cut(&mut self, begun: Begun<'_>, max: usize) -> Result<Cut, Malformed> {
+        let Begun { layout, shape, of, bytes, .. } = begun;
         let most = max.min(READ_MAX);
         let more = match bytes.len() {
             len if len >= max => Err(Malformed::TooLarge { shape, len: max as u64 + 1, max }),
             len if len >= most => Err(Malformed::Endless { shape, max: most }),
             len => Ok(Cut::More(len + 1)),
         };
-        let begun = Begun { layout, shape, of, escapes, bytes: &bytes[..bytes.len().min(most)] };
+        let begun = Begun { bytes: &bytes[..bytes.len().min(most)], ..begun };
         // The shape is known, so all of its start is there.
         let start = of.start.len() as u32;
         (self.raw, self.plain) = (self.raw.max(start), self.plain.max(start));

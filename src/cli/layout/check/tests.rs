@@ -54,11 +54,13 @@ fn a_dirty_capture_is_shown_to_its_end() {
 ";
     let (before, after) = text.split_at(login.len());
     assert_eq!(before, login);
-    assert!(after.contains("\n\n38..77  39 bytes, shape 2 (start 78 78): right\n"), "{text}");
-    let unfinished = "\n\n77..  unfinished: this frame takes 4 bytes or more, of which the capture has 2\n  begins 78 78 \"xx\"\n";
+    assert!(after.contains("\n38..77  39 bytes, shape 2 (start 78 78): right\n"), "{text}");
+    // As a gateway does, which looks for another start within it.
+    let unfinished = "\n\n77..  malformed: the stream ends behind 2 bytes of a frame that takes 4 or more\n  begins 78 78 \"xx\"\n";
     assert!(after.contains(unfinished), "{text}");
-    let last = "3 frames of 74 bytes: 2 right, 1 with a wrong check; malformed in 1 place; skipped 3 bytes; \
-                2 bytes of an unfinished frame\n";
+    assert!(after.contains("\n77..79  skipped 2 bytes: 78 78 \"xx\"\n"), "{text}");
+    let last =
+        "3 frames of 74 bytes: 2 right, 1 with a wrong check; malformed in 2 places; skipped 5 bytes\n";
     assert!(text.ends_with(last), "{text}");
     assert!(!totals.are_right());
 }
@@ -69,15 +71,17 @@ fn each_line_of_json_is_what_is_shown() {
     let (text, totals) = printed("gt06", &capture, true);
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines.len(), 7, "{text}");
     assert_eq!((&lines[0]["verdict"], &lines[0]["frame"][1]), (&"right".into(), &18.into()));
     assert_eq!(lines[0]["topic"], "gt06.864717003283581.1");
     assert_eq!(lines[0]["reply"], "787805010009559 40d0a".replace(' ', ""));
     assert_eq!(lines[0]["fields"][1]["name"], "imei");
     assert_eq!((&lines[1]["malformed"], &lines[2]["skipped"][1]), (&18.into(), &21.into()));
     assert_eq!((&lines[3]["verdict"], &lines[3]["checks"][0]["expected"]), (&"wrong".into(), &"485c".into()));
-    assert_eq!((&lines[4]["unfinished"], &lines[4]["has"]), (&38.into(), &2.into()));
-    assert_eq!(lines[5]["totals"]["frames"], totals.frames);
+    assert_eq!((&lines[4]["malformed"], &lines[5]["skipped"][1]), (&38.into(), &40.into()));
+    assert_eq!(lines[6]["totals"]["frames"], totals.frames);
+    // Of a frame that is dropped no reply is sent.
+    assert!(lines[3]["reply"].is_null() && lines[3]["refuse"].is_null(), "{text}");
 }
 
 #[test]
@@ -147,4 +151,95 @@ fn a_frame_whose_end_does_not_come_is_told_as_a_gateway_tells_it() {
         let said = format!("no end within {READ_MAX} bytes");
         assert!(!totals.are_right() && text.contains(&said), "{text}");
     }
+}
+
+/// What is printed of a capture under a declaration.
+fn shown(declared: &str, bytes: &[u8]) -> (String, Totals) {
+    let layouts = Layouts::parse(declared, "x.toml").unwrap_or_else(|wrong| panic!("{wrong:?}")).0;
+    let layout = layouts.iter().next().expect("one is declared").clone();
+    let check = Check { layout, all: layouts, scheme: Scheme::Sha256, max: 1 << 20 };
+    let mut out = Vec::new();
+    let capture = Capture::new(bytes, Some(Form::Binary));
+    let totals = check.capture(capture, Vec::new(), &mut Printer::new(&mut out, false)).unwrap().unwrap();
+    (String::from_utf8(out).unwrap(), totals)
+}
+
+#[test]
+fn a_frame_that_is_refused_shows_what_would_be_sent() {
+    let declared = "[layout.x]\ntopic = \"x.{who}\"\non-malformed = \"scan\"\nstart = \"AA\"\nsize = 4\nwho = \"text 1..3\"\n\
+                    check = { is = \"xor-8\", over = \"0..3\", at = \"u8 @ 3\" }\nreply = \"01\"\nrefuse = \"0F {who}\"\n";
+    let right = b"\xaaab\xa9";
+    for (frame, line) in [
+        (&right[..], "\n  reply  01\n"),
+        (b"\xaaab\x00", "\n  refuse 0F 61 62\n"),
+        // A topic has no empty token.
+        (b"\xaa\0\0\xaa", "\n  refused: a field of its topic is empty\n  refuse 0F 00 00\n"),
+    ] {
+        let (text, _) = shown(declared, frame);
+        assert!(
+            text.contains(line) && text.matches("0F").count() + text.matches("  reply").count() == 1,
+            "{text}"
+        );
+    }
+    let (text, _) = shown(&declared.replace("refuse = \"0F {who}\"\n", ""), b"\xaaab\x00");
+    assert!(!text.contains("reply") && !text.contains("refuse"), "{text}");
+}
+
+#[test]
+fn a_capture_that_ends_within_a_frame_is_looked_through_as_a_gateway_does() {
+    let declared = "[layout.x]\ntopic = \"x\"\non-malformed = \"scan\"\nstart = \"AA\"\nlength = \"u8 @ 1\"\ncheck = \"none\"\n";
+    // A damaged length, behind which two frames come.
+    let (text, totals) = shown(declared, b"\xaa\x40z\xaa\x01a\xaa\x02bc\xaa");
+    assert_eq!((totals.frames, totals.malformed, totals.skipped, totals.unfinished), (2, 2, 4, 0), "{text}");
+    assert!(
+        text.contains("0..  malformed: the stream ends behind 11 bytes of a frame that takes 66 or more\n"),
+        "{text}"
+    );
+    // Within what is skipped, another start may be that of none: a gateway counts both.
+    let (text, totals) = shown(declared, b"\xaa\x40z\xaa\x50z\xaa\x01a");
+    assert_eq!((totals.frames, totals.malformed, totals.counted, totals.skipped), (1, 1, 2, 6), "{text}");
+    assert!(text.ends_with("; malformed in 1 place (MALFORMED 2); skipped 6 bytes\n"), "{text}");
+    // What looks for no start says what it has.
+    let (text, totals) = shown(&declared.replace("scan", "close"), b"\xaa\x40z\xaa\x01a");
+    assert_eq!((totals.frames, totals.malformed, totals.unfinished), (0, 0, 6), "{text}");
+}
+
+#[test]
+fn a_length_that_would_make_frames_is_named() {
+    let of = |length: &str| {
+        format!(
+            "[layout.x]\ntopic = \"x\"\nstart = \"AB CD\"\n{length}\n\
+             check = {{ is = \"crc-16/ibm-3740\", over = \"4..-2\", at = \"u16 @ -2\" }}\n"
+        )
+    };
+    // 29B1 is the checksum of 123456789.
+    let capture = b"\xab\xcd\x09\x00123456789\x29\xb1".repeat(2);
+    let named = "  it would make frames with length = \"u16le @ 2\", counts = \"4..-2\"\n";
+    for wrong in [
+        "length = \"u16 @ 2\"\ncounts = \"4..-2\"",
+        "length = \"u16le @ 2\"",
+        "length = \"u16le @ 2\"\ncounts = \"0..\"",
+    ] {
+        let (text, _) = shown(&of(wrong), &capture);
+        assert!(text.contains(named), "{wrong}: {text}");
+    }
+    let (text, totals) = shown(&of("length = \"u16le @ 2\"\ncounts = \"4..-2\""), &capture);
+    assert!(totals.are_right() && !text.contains("would make"), "{text}");
+}
+
+#[test]
+fn of_a_check_of_8_bits_nothing_is_said_by_chance() {
+    let declared = "[layout.x]\ntopic = \"x\"\nlength = \"u8 @ 0\"\n\
+                    check = { is = \"sum-8\", over = \"0..-1\", at = \"u8 @ -1\" }\n";
+    let frame = |body: &[u8]| {
+        let mut frame = [&[body.len() as u8 + 1], body].concat();
+        frame.push(frame.iter().fold(0, |sum, byte| sum ^ byte));
+        frame
+    };
+    let bodies = [&b"one"[..], b"another", b"a third", b"4", b"the fifth of them"];
+    let said = "it would agree with check = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }\n";
+    let (text, _) = shown(declared, &frame(bodies[0]));
+    assert!(!text.contains("would agree"), "{text}");
+    let (text, _) = shown(declared, &bodies.map(frame).concat());
+    assert!(text.contains(said), "{text}");
 }

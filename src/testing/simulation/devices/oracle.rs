@@ -85,7 +85,7 @@ impl Simulation<'_> {
                     may.push(match &sent.decision {
                         // What a handler writes goes to the device where the layout would say nothing, too.
                         Some(Decision::Pass(said)) if !said.is_empty() => (Word::Written(true), said.clone()),
-                        Some(Decision::Refuse(_, said)) if !said.is_empty() => {
+                        Some(Decision::Refuse(_, said)) if !said.is_empty() && !sent.is_answered() => {
                             (Word::Written(false), said.clone())
                         }
                         _ if sent.payload().is_none() => refusal,
@@ -118,7 +118,9 @@ impl Simulation<'_> {
 /// and of one of them nothing may have been said.
 fn is_clear(device: &Device, sent: &Sent, word: Word) -> bool {
     let written = |sent: &Sent| match &sent.decision {
-        Some(Decision::Pass(said) | Decision::Refuse(_, said)) if !said.is_empty() => Some(said.clone()),
+        Some(Decision::Pass(said)) if !said.is_empty() => Some(said.clone()),
+        // Where the layout has a refusal, it says that.
+        Some(Decision::Refuse(_, said)) if !said.is_empty() && !sent.is_answered() => Some(said.clone()),
         _ => None,
     };
     let Some(said) = written(sent).filter(|_| matches!(word, Word::Written(_))) else { return true };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Failed;
 use super::known::{Known, Packed};
 use super::ring::Ring;
-use crate::core::limits::{LAYOUT_SLOTS, PAYLOAD_MAX, RINGS_BYTES};
+use crate::core::limits::{LAYOUT_SLOTS, PAYLOAD_MAX, READ_MAX, RINGS_BYTES};
 use crate::core::units::grouped;
 use crate::wire::layout::{Cut, Cutter, Device, Explained, Kept, Layout, explain};
 use crate::wire::{DIGEST, HEADER, Header, Kind, Scheme, encode};
@@ -147,10 +147,16 @@ impl<'a> Making<'a> {
         let lens = (0..TRIES as u64)
             .filter_map(|n| device.frame(layout, n, making.about, scheme))
             .map(|frame| frame.len());
-        let nearest = lens.min_by_key(|len| len.abs_diff(making.about)).ok_or_else(|| making.cannot())?;
+        let nearest = lens
+            .min_by_key(|len| len.abs_diff(making.about))
+            .ok_or_else(|| making.cannot("none is taken for one"))?;
         if of.frame_len.is_some_and(|wanted| wanted != nearest) {
+            let why = match making.about > READ_MAX && nearest <= READ_MAX {
+                true => format!(" (those whose end is looked for have at most {})", grouped(READ_MAX as u64)),
+                false => String::new(),
+            };
             return Err(Failed::Refused(format!(
-                "layout {} has no frames of {} bytes: give --payload {nearest}, the nearest, or leave it out",
+                "layout {} has no frames of {} bytes{why}: give --payload {nearest}, the nearest, or leave it out",
                 layout.name(),
                 grouped(making.about as u64),
             )));
@@ -159,19 +165,18 @@ impl<'a> Making<'a> {
         Ok(making)
     }
 
-    fn cannot(&self) -> Failed {
+    fn cannot(&self, why: &str) -> Failed {
+        let name = self.layout.name();
         Failed::Refused(format!(
-            "no frame of layout {} can be made from its declaration alone: send a capture of a device with \
-             framegate send --layout {}",
-            self.layout.name(),
-            self.layout.name()
+            "no frame of layout {name} can be made from its declaration alone: {why}; send a capture of a device with \
+             framegate send --layout {name}",
         ))
     }
 
     fn device(&self, index: usize) -> Result<Device, Failed> {
         // The digits of an identity: at the end those of the connection, before them those of the load.
         let seed = u64::from(self.nonce % 4_000) * 1_000_000 + index as u64;
-        self.layout.device(seed, self.scheme).ok_or_else(|| self.cannot())
+        self.layout.device(seed, self.about, self.scheme).map_err(|why| self.cannot(&why))
     }
 
     /// What a device sends first, and what becomes of that.
@@ -341,6 +346,55 @@ mod tests {
         );
         let said = refusal(load_of(&alike, None).devices(1, 0, 1, &Scheme::Sha256));
         assert!(said.contains("too alike to be told apart"), "{said}");
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused_with_its_reason() {
+        let said = |text: &str, len| refusal(load_of(&declared(text), len).devices(1, 0, 1, &Scheme::Sha256));
+        let silent = said("publish = false\nlength = \"u8 @ 0\"\ncheck = \"none\"", None);
+        assert!(silent.contains(": it publishes nothing (publish = false), and"), "{silent}");
+        // No login is made: its check stands where its end does, and is never that.
+        let login = "start = \"01\"\nsize = 6\nend = \"00\"\nwho = \"digits 1..4\"\nkeep = [\"who\"]\npublish = false\n\
+                     check = { is = \"xor-8\", over = \"0..4\", at = \"u8 @ 5\" }";
+        let text = format!(
+            "[layout.x]\ntopic = \"x.{{who}}\"\ncheck = \"none\"\n[[layout.x.shape]]\n{login}\n[[layout.x.shape]]\nlength = \"u8 @ 1\"\n"
+        );
+        let layout = Layouts::parse(&text, "test").expect("it is right").0.get("x").cloned().unwrap();
+        let unknown = refusal(load_of(&layout, None).devices(1, 0, 1, &Scheme::Sha256));
+        assert!(
+            unknown.contains("its frames would be refused: who is not known on this connection yet"),
+            "{unknown}"
+        );
+        // Their end is looked for: of such frames there are none as large as that.
+        let jt808 = load_of(builtin().get("jt808").unwrap(), Some(2 * READ_MAX));
+        let said = refusal(jt808.devices(1, 0, 1, &Scheme::Sha256));
+        let why = format!("(those whose end is looked for have at most {})", grouped(READ_MAX as u64));
+        assert!(said.contains(&why) && said.contains(": give --payload "), "{said}");
+    }
+
+    #[test]
+    fn the_shape_that_has_such_frames_is_taken() {
+        // A length of 8 bits, and one of 16.
+        for (len, start) in [(256, [0x78, 0x78]), (300, [0x79, 0x79])] {
+            let gt06 = load_of(builtin().get("gt06").unwrap(), Some(len));
+            let devices = gt06.devices(2, 0, 7, &Scheme::Sha256).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(devices.frame_len, len);
+            assert!(devices.senders[1].frames.get(3).starts_with(&start), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_login_whose_text_has_a_length_names_its_device() {
+        let text = "topic = \"x.{who}\"\n[[layout.x.shape]]\nstart = \"01\"\nlength = \"u8 @ 1\"\nn = \"u8 @ 2\"\n\
+                    who = \"text 3..3 + n\"\nkeep = [\"who\"]\npublish = false\ncheck = \"none\"\n\
+                    [[layout.x.shape]]\nlength = \"u16 @ 1\"\ncheck = \"none\"";
+        let layout =
+            Layouts::parse(&format!("[layout.x]\n{text}\n"), "test").unwrap().0.get("x").cloned().unwrap();
+        let devices =
+            load_of(&layout, None).devices(3, 0, 7, &Scheme::Sha256).unwrap_or_else(|why| panic!("{why}"));
+        let logins: BTreeSet<_> = devices.senders.iter().map(|sender| &sender.login.bytes).collect();
+        assert_eq!(logins.len(), 3);
+        assert_eq!(devices.topics, "x.>");
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use memchr::memmem::Finder;
 
-use super::judge;
+use super::covered::{Uncovered, uncovered};
 use super::report::Report;
 use super::shape::{Drafted, LayoutDraft, unknown_field};
 use super::table::{Source, called, string};
 use super::text::{self, RawPiece};
 use crate::wire::check_topic;
 use crate::wire::layout::check::Algorithm;
-use crate::wire::layout::form::{Field, Layout, Shape};
+use crate::wire::layout::form::{Declared, Field, Layout, Made, Shape};
 use crate::wire::layout::kept::KEPT_VALUE_MAX;
 use crate::wire::layout::place::{Place, Type};
 use crate::wire::layout::template::{
@@ -57,19 +57,17 @@ pub(super) fn compile(
             refuse: answers.refuse,
         })
     });
-    Some(Layout {
-        name: draft.name.into(),
+    let declared = Declared {
         shapes: shapes.collect::<Option<_>>()?,
         scans: draft.scans,
         untils: draft.untils.iter().map(|until| Finder::new(until).into_owned()).collect(),
         kept: draft.kept.iter().map(|name| name.as_str().into()).collect(),
         firsts,
         start_max,
-        topic_max: topic_max.min(TOPIC_MAX),
-        answers_max,
         needs_secret,
-        custom: None,
-    })
+    };
+    let topic_max = topic_max.min(TOPIC_MAX);
+    Some(Layout { name: draft.name.into(), topic_max, answers_max, made: Made::Declared(declared) })
 }
 
 #[derive(Default)]
@@ -216,17 +214,21 @@ impl<'a> Answering<'a, '_, '_> {
     fn covered(&mut self, key: &str, name: &str, from: From) {
         for (index, field) in self.meant(from) {
             let shape = &self.shapes[index];
-            if !shape.are_checks_known || judge::is_covered(shape, &field.place) {
+            let Some(by) = uncovered(shape, &field.place).filter(|_| shape.are_checks_known) else {
                 continue;
-            }
-            let what = match shape.checks.is_empty() {
-                true => format!(
-                    "{name} is not verified: its shape has no check, so that anyone can write any {key} of it"
-                ),
-                false => format!(
-                    "{name} is not verified: no check covers it, so that a flipped bit makes another {key}"
-                ),
             };
+            let makes = format!("so that a flipped bit makes another {key}");
+            let what = match by {
+                _ if shape.checks.is_empty() => {
+                    format!("its shape has no check, so that anyone can write any {key} of it")
+                }
+                Uncovered::Itself => format!("no check covers it, {makes}"),
+                Uncovered::By(of) => {
+                    let of = &shape.fields[usize::from(of)].name;
+                    format!("no check covers {of}, which says where it stands, {makes}")
+                }
+            };
+            let what = format!("{name} is not verified: {what}");
             self.report.warn(self.sources[index].place(name), what);
         }
     }
@@ -238,6 +240,9 @@ impl<'a> Answering<'a, '_, '_> {
         }
         let Some(text) = self.text("topic") else { return };
         let Some(pieces) = self.pieces("topic", text) else { return };
+        if pieces.is_empty() {
+            return self.problem("topic", "it is empty: write a topic, or publish = false");
+        }
         let sample: String = pieces
             .iter()
             .map(|piece| match piece {
@@ -268,81 +273,98 @@ impl<'a> Answering<'a, '_, '_> {
         if pieces.is_empty() {
             return self.problem("key", "it is empty: write a field, or leave it out");
         }
-        let mut digits = 0;
+        // The greatest that it may be, as far as the declaration says.
+        let mut most = 0;
         for piece in &pieces {
-            match piece {
+            let more = match piece {
                 Piece::Text(text) if !text.bytes().all(|byte| byte.is_ascii_digit()) => {
                     let what =
                         format!("{text:?} is no number, and a key is one of 64 bits: put it into the topic");
                     return self.problem("key", what);
                 }
-                Piece::Text(text) => digits += text.len(),
+                Piece::Text(text) => Most { digits: text.len(), value: text.parse().unwrap_or(u128::MAX) },
                 Piece::Field(_, Show::Hex) => {
                     return self.problem(
                         "key",
                         "hexadecimal is no key, which is a number: write {field} or {field:int}",
                     );
                 }
-                Piece::Field(from, _) => match self.key_digits(*from) {
-                    Some(more) => digits += more,
+                Piece::Field(from, _) => match self.key_most(*from) {
+                    Some(most) => most,
                     None => return,
                 },
-            }
+            };
+            let shift = u32::try_from(more.digits).ok().and_then(|digits| 10u128.checked_pow(digits));
+            most = shift.unwrap_or(u128::MAX).saturating_mul(most).saturating_add(more.value);
         }
-        if digits > 20 && pieces.len() > 1 {
-            let what =
-                format!("it may have {digits} digits, and a key has 64 bits, 19 digits: leave a field out");
+        if most > u128::from(u64::MAX) {
+            let (is, mend) = match pieces[..] {
+                [Piece::Text(_)] => ("is", "write a smaller one"),
+                _ => ("may be", "leave a part of it out, or put it into the topic"),
+            };
+            let what = format!("it {is} larger than a key can be, {} (64 bits): {mend}", u64::MAX);
             return self.problem("key", what);
         }
         answers.key = Template(pieces.into());
     }
 
-    /// The most digits that a field adds to a key, as far as the declaration says; `None` if it cannot be one.
-    fn key_digits(&mut self, from: From) -> Option<usize> {
-        let mut digits = 0;
+    /// The greatest that a field may be in a key, as far as the declaration says; `None` if it cannot be in one.
+    fn key_most(&mut self, from: From) -> Option<Most> {
+        let mut greatest = Most::default();
         for (_, field) in self.meant(from) {
             let (name, width) = (&field.name, field.place.width());
             let put = "put it into the topic";
+            let digits = |digits: usize| Most { digits, value: 10u128.pow(digits as u32) - 1 };
             let (most, wrong) = match (field.place.kind, width) {
                 (Type::Bytes, _) => {
-                    (0, Some(format!("{name} is bytes and no number: declare it as an integer, or {put}")))
+                    let what = format!("{name} is bytes and no number: declare it as an integer, or {put}");
+                    (Most::default(), Some(what))
                 }
-                (Type::Bcd, Some(width)) if width > 9 => (
-                    0,
-                    Some(format!("{name} has {} digits and a key has 64 bits, 19 digits: {put}", 2 * width)),
-                ),
+                (Type::Bcd, Some(width)) if width > 9 => {
+                    let what =
+                        format!("{name} has {} digits and a key has 64 bits, 19 digits: {put}", 2 * width);
+                    (Most::default(), Some(what))
+                }
                 (Type::Digits, Some(width)) if width > 19 => {
-                    (0, Some(format!("{name} has {width} digits and a key has 64 bits, 19 digits: {put}")))
+                    let what = format!("{name} has {width} digits and a key has 64 bits, 19 digits: {put}");
+                    (Most::default(), Some(what))
                 }
-                (Type::Hex, Some(width)) if width > 16 => (
-                    0,
-                    Some(format!(
+                (Type::Hex, Some(width)) if width > 16 => {
+                    let what = format!(
                         "{name} has {width} hexadecimal digits and a key has 64 bits, 16 of them: {put}"
-                    )),
-                ),
-                (Type::Text, Some(width)) if width > 20 => (
-                    0,
-                    Some(format!("{name} has {width} characters and a key has 64 bits, 19 digits: {put}")),
-                ),
+                    );
+                    (Most::default(), Some(what))
+                }
+                (Type::Text, Some(width)) if width > 20 => {
+                    let what =
+                        format!("{name} has {width} characters and a key has 64 bits, 19 digits: {put}");
+                    (Most::default(), Some(what))
+                }
                 (Type::Text, Some(width)) if width > 16 => {
                     let what = format!(
                         "a key is a number: frames whose {name} is not all digits (a VIN is not) are refused; else {put}"
                     );
                     self.report.warn(self.sources[self.index].place("key"), what);
-                    (0, None)
+                    (Most::default(), None)
                 }
-                (Type::Uint { bytes, .. }, _) => ([0, 3, 5, 8, 10, 0, 0, 0, 20][usize::from(bytes)], None),
-                (Type::Bcd, Some(width)) => (2 * width, None),
-                (Type::Digits, Some(width)) => (width, None),
-                _ => (0, None),
+                (Type::Uint { bytes, .. }, _) => {
+                    let value = u128::from(u64::MAX >> (64 - 8 * u32::from(bytes)) & field.place.mask);
+                    (Most { digits: value.to_string().len(), value }, None)
+                }
+                (Type::Bcd, Some(width)) => (digits(2 * width), None),
+                (Type::Digits, Some(width)) => (digits(width), None),
+                // What it is, the frame says: where it is too large, that is refused.
+                _ => (Most::default(), None),
             };
             if let Some(wrong) = wrong {
                 self.problem("key", wrong);
                 return None;
             }
-            digits = digits.max(most);
+            if greatest.digits <= most.digits {
+                greatest = Most { value: most.value.max(greatest.value), ..most };
+            }
         }
-        Some(digits)
+        Some(greatest)
     }
 
     fn reply(&mut self, key: &str) -> Option<Reply> {
@@ -487,6 +509,13 @@ impl<'a> Answering<'a, '_, '_> {
         };
         reply.0.iter().map(part).sum()
     }
+}
+
+/// The greatest that a part of a key may be.
+#[derive(Clone, Copy, Default)]
+struct Most {
+    digits: usize,
+    value: u128,
 }
 
 /// The most bytes that a field takes in a topic.

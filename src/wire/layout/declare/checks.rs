@@ -144,19 +144,62 @@ fn algorithm(draft: &mut LayoutDraft<'_>, name: &str) -> Result<Algorithm, Strin
         _ => match catalog::named(name) {
             Some(parameters) => Algorithm::Crc(draft.crc(parameters)),
             None => {
-                let crcs = catalog::names();
-                let lower = name.to_ascii_lowercase();
-                let all = NAMES.into_iter().chain(crcs.iter().map(String::as_str));
-                return Err(match nearest(&lower, all) {
-                    Some(meant) => format!("unknown check {name:?}: did you mean {meant}?"),
-                    None => format!(
-                        "unknown check {name:?}: write {}, a CRC of the catalogue as crc-16/arc, or {{ width, poly, … }}",
-                        NAMES.join(", ")
-                    ),
-                });
+                return Err(unknown(name));
             }
         },
     })
+}
+
+/// Checks that people use and that no layout has: none of those that it has is meant.
+const OTHERS: [&str; 24] = [
+    "adler-32",
+    "blake2",
+    "blake2b",
+    "blake2s",
+    "cmac",
+    "fletcher-16",
+    "fletcher-32",
+    "fnv-1a",
+    "hmac-md5",
+    "hmac-sha-1",
+    "hmac-sha-512",
+    "md4",
+    "murmur3",
+    "poly1305",
+    "sha-224",
+    "sha-384",
+    "sha-512",
+    "sha3-256",
+    "siphash",
+    "sum-16",
+    "sum-32",
+    "xor-16",
+    "xor-32",
+    "xxhash",
+];
+
+/// What is said of a check that does not exist.
+fn unknown(name: &str) -> String {
+    let bare = |name: &str| {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect::<String>()
+    };
+    let given = bare(name);
+    let crcs = catalog::names();
+    let all = || NAMES.into_iter().chain(crcs.iter().map(String::as_str));
+    // With other signs between its letters and digits, it is that one.
+    let meant = all().find(|of| bare(of) == given);
+    if meant.is_none() && OTHERS.iter().any(|of| bare(of) == given) {
+        return format!(
+            "unknown check {name:?}: a layout has none of that name; a format in Rust makes it, or a handler with check = \"none\""
+        );
+    }
+    match meant.or_else(|| nearest(&name.to_ascii_lowercase(), all())) {
+        Some(meant) => format!("unknown check {name:?}: did you mean {meant}?"),
+        None => format!(
+            "unknown check {name:?}: write {}, a CRC of the catalogue as crc-16/arc, or {{ width, poly, … }}",
+            NAMES.join(", ")
+        ),
+    }
 }
 
 fn parameters(table: &DeTable<'_>) -> Result<Parameters, String> {

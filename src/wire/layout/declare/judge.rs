@@ -71,6 +71,7 @@ pub(super) fn shape(
             report.problem(source.place("size"), what);
         }
     }
+    empty(source, &spans, size, report);
     overlaps(source, &spans, size, report);
     together(source, drafted, report);
     (drafted.least, drafted.floats) = (usize::try_from(least).unwrap_or(usize::MAX), floats);
@@ -123,6 +124,21 @@ fn least(from: &Pos, to: &Pos) -> u64 {
         (false, false) => before.max(behind),
         (false, true) => before + behind,
         (true, _) => before,
+    }
+}
+
+/// Places without a byte say nothing of a frame.
+fn empty(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: &mut Report<'_>) {
+    let at = |pos: &Pos| match (pos.from_end, size) {
+        (true, Some(size)) => (false, size as i64 + pos.base),
+        (from_end, _) => (from_end, pos.base),
+    };
+    for span in spans.iter().filter(|span| span.from.plus == span.to.plus && at(span.from) == at(&span.to)) {
+        let what = match span.kind {
+            SpanOf::Over => format!("{} is empty: give it the slice that is checked", span.called),
+            _ => "its place is empty: write a slice of some bytes".into(),
+        };
+        report.problem(source.place(span.key), what);
     }
 }
 
@@ -200,6 +216,11 @@ pub(super) fn reachable(sources: &[Source<'_>], shapes: &[Drafted], report: &mut
             format!(
                 "it is never reached, since shape {number} has no start: give that one its start, or put it last"
             )
+        } else if shapes[earlier].start == shape.start {
+            format!(
+                "it is never reached, since shape {number} starts with {start}, too, and shapes are told apart by their \
+                 first bytes alone: give each a start of its own, or make one shape of both"
+            )
         } else {
             format!(
                 "it is never reached, since shape {number} starts with {start}: put the longer start first"
@@ -243,26 +264,4 @@ pub(super) fn scannable(sources: &[Source<'_>], shapes: &[Drafted], report: &mut
             report.problem(source.place("unescape"), what);
         }
     }
-}
-
-/// Whether a check covers all bytes of a place in every frame.
-pub(super) fn is_covered(shape: &Drafted, place: &Place) -> bool {
-    let span = span("", String::new(), place, SpanOf::Over);
-    // Where a value's end is not known, it is covered as far as its least width.
-    let least = shape.least as i64;
-    shape.checks.iter().any(|check| {
-        let (over, from, to) = (&check.over, span.from, &span.to);
-        let begins = match (over.from.from_end, from.from_end) {
-            (a, b) if a == b => over.from.base <= from.base,
-            // From the end, in the shortest frame.
-            (false, true) => over.from.base <= least + from.base,
-            _ => false,
-        };
-        let ends = match (over.to.from_end, to.from_end) {
-            (a, b) if a == b => to.base <= over.to.base,
-            (true, false) => to.base <= least + over.to.base,
-            _ => false,
-        };
-        over.from.is_fixed() && over.to.is_fixed() && begins && ends
-    })
 }

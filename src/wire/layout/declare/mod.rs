@@ -3,6 +3,7 @@
 
 mod answer;
 mod checks;
+mod covered;
 mod judge;
 mod report;
 mod shape;

@@ -165,7 +165,11 @@ impl<'a> LayoutDraft<'a> {
             }
             (_, value) => match string(value) {
                 Some(text) => length(source, text, report),
-                None => Err(format!("it is {}: write a place, as in \"u16 @ 2\"", called(value))),
+                None => {
+                    let size = matches!(value, DeValue::Integer(_));
+                    let mend = if size { "; the length of frames that all have one is size" } else { "" };
+                    Err(format!("it is {}: write a place, as in \"u16 @ 2\"{mend}", called(value)))
+                }
             },
         };
         read.map_err(|wrong| report.problem(source.place(key), wrong)).ok()
@@ -182,6 +186,9 @@ impl<'a> LayoutDraft<'a> {
         let Some(names) = names else {
             return report.problem(place, "it is not a list of fields: write keep = [\"imei\"]");
         };
+        if names.is_empty() {
+            return report.problem(place, "it is empty: name the fields that are kept, or leave it out");
+        }
         for name in names {
             let index = drafted.fields.iter().position(|field| &*field.name == name);
             let Some(index) = index else {

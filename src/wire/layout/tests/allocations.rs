@@ -5,7 +5,7 @@ use crate::testing::heap;
 
 /// The stream of a device behind its login, and what is known of it.
 fn stream(layout: &Arc<Layout>, frames: u64, len: usize) -> (Vec<u8>, Kept) {
-    let device = layout.device(7, &Scheme::Sha256).expect("it has devices");
+    let device = layout.device(7, 64, &Scheme::Sha256).expect("it has devices");
     let frame = |n| device.frame(layout, n, len, &Scheme::Sha256).expect("it has frames");
     ((0..frames).flat_map(frame).collect(), device.kept.clone())
 }

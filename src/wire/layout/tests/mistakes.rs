@@ -3,7 +3,7 @@
 use super::*;
 
 /// All that is said of a declaration.
-fn said(text: &str) -> Vec<String> {
+pub(super) fn said(text: &str) -> Vec<String> {
     match Layouts::parse(text, "my.toml") {
         Ok((_, warnings)) => warnings.iter().map(|warning| format!("warning: {warning}")).collect(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
@@ -11,7 +11,7 @@ fn said(text: &str) -> Vec<String> {
 }
 
 /// A declaration that is right but for the lines that are given: those take the place of the ones with the same key.
-fn with(lines: &str) -> String {
+pub(super) fn with(lines: &str) -> String {
     let right = [
         ("topic", "topic = \"a\""),
         ("length", "length = \"u16 @ 0\""),
@@ -46,7 +46,10 @@ fn each_mistake_of_a_shape_is_named() {
             "- length\nsize = 12\ncounts = \"2..\"",
             "a, counts: only a length counts: leave it out, or say length",
         ),
-        ("length = 2", "a, length: it is a number: write a place, as in \"u16 @ 2\""),
+        (
+            "length = 2",
+            "a, length: it is a number: write a place, as in \"u16 @ 2\"; the length of frames that all have one is size",
+        ),
         (
             "length = \"u16 @ -2\"",
             "a, length: a length stands in the header: write its offset from the beginning, as in \"u16 @ 2\"",
@@ -379,7 +382,7 @@ fn each_mistake_of_a_template_is_named() {
         ),
         (
             "key = \"{b}{b}\"\nb = \"u64 @ 2\"",
-            "key: it may have 40 digits, and a key has 64 bits, 19 digits: leave a field out",
+            "key: it may be larger than a key can be, 18446744073709551615 (64 bits): leave a part of it out, or put it into the topic",
         ),
         ("keep = [\"imei\"]", "keep: unknown field imei: the fields of this shape are none"),
         ("keep = 5", "keep: it is not a list of fields: write keep = [\"imei\"]"),
@@ -439,6 +442,10 @@ fn shapes_and_layouts_that_do_not_go_together() {
         (
             shapes("", "start = \"01\""),
             "my.toml line 8: layout a, shape 2, start: it is never reached, since shape 1 has no start: give that one its start, or put it last",
+        ),
+        (
+            shapes("start = \"01\"", "start = \"01\""),
+            "my.toml line 8: layout a, shape 2, start: it is never reached, since shape 1 starts with 01, too, and shapes are told apart by their first bytes alone: give each a start of its own, or make one shape of both",
         ),
         (
             shapes("start = \"01\"", "start = \"01 02\""),

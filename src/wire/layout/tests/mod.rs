@@ -2,10 +2,12 @@
 
 mod allocations;
 mod batches;
+mod foreign;
 mod language;
 mod mistakes;
 mod samples;
 mod samples_made;
+mod unverified;
 
 use std::sync::Arc;
 

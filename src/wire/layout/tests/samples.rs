@@ -117,7 +117,10 @@ fn escapes_are_undone() {
     );
     let raw = unhex("7E307D02087D01557E");
     let mut lent = Vec::new();
-    assert_eq!(hex(layout.shapes[0].view(&layout, &raw, &mut lent).bytes), "7E307E087D557E");
+    assert_eq!(
+        hex(layout.all_shapes()[0].view(layout.declared().unwrap(), &raw, &mut lent).bytes),
+        "7E307E087D557E"
+    );
 }
 
 #[test]

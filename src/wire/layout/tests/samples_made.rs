@@ -9,8 +9,8 @@ fn keyed() -> Scheme {
 
 /// What a device sends is cut, right and published, every frame of it.
 fn is_published(layout: &Arc<Layout>, len: usize) -> usize {
-    let device = layout.device(4711, &keyed());
-    let device = device.unwrap_or_else(|| panic!("{}: no device", layout.name()));
+    let device = layout.device(4711, len, &keyed());
+    let device = device.unwrap_or_else(|why| panic!("{}: {why}", layout.name()));
     let frames: Vec<Vec<u8>> = (0..5)
         .map(|n| device.frame(layout, n, len, &keyed()))
         .map(|frame| frame.unwrap_or_else(|| panic!("{}: no frame of {len} bytes", layout.name())))
@@ -38,7 +38,7 @@ fn every_layout_that_comes_with_the_program_has_devices() {
 #[test]
 fn every_shape_has_frames() {
     for layout in builtin().iter() {
-        let kept = layout.device(1, &keyed()).expect("it has devices").kept;
+        let kept = layout.device(1, 64, &keyed()).expect("it has devices").kept;
         for shape in 0..layout.shapes() {
             let made = [20, 17, 30].into_iter().find_map(|len| layout.sample(shape, len, 7, &kept, &keyed()));
             assert!(made.is_some(), "{} {}", layout.name(), layout.shape_name(shape));
@@ -49,7 +49,7 @@ fn every_shape_has_frames() {
 #[test]
 fn devices_and_frames_differ() {
     let layout = builtin().get("teltonika").unwrap();
-    let [a, b] = [1, 2].map(|seed| layout.device(seed, &keyed()).unwrap());
+    let [a, b] = [1, 2].map(|seed| layout.device(seed, 100, &keyed()).unwrap());
     assert_ne!(a.logins, b.logins);
     let frame = |device: &super::super::Device, n| device.frame(layout, n, 100, &keyed()).unwrap();
     assert_ne!(frame(&a, 0), frame(&a, 1));
@@ -74,7 +74,7 @@ fn declarations_of_every_kind_have_devices() {
 #[test]
 fn a_device_has_one_topic_and_one_key() {
     let layout = builtin().get("gt06").unwrap();
-    let device = layout.device(5, &Scheme::Sha256).unwrap();
+    let device = layout.device(5, 100, &Scheme::Sha256).unwrap();
     let shown = |n| {
         let frame = device.frame(layout, n, 100, &Scheme::Sha256).unwrap();
         let shown = explain(layout, device.shape, &frame, 0, &device.kept, &Scheme::Sha256);

@@ -30,16 +30,9 @@ const LARGE_MAX: usize = 3 * READ_MAX;
 /// What a connection saw: a frame with all that it became, or dirt.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
-    Frame {
-        shape: usize,
-        len: usize,
-        became: Became,
-        refusal: Vec<u8>,
-    },
+    Frame { shape: usize, len: usize, became: Became, refusal: Vec<u8> },
     Malformed,
     Skipped(usize),
-    /// What should have come never did.
-    GaveUp,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +97,7 @@ fn made(layout: &Layout, declared: &Declared, choice: u8) {
         return;
     }
     let scheme = Scheme::Sha256;
-    let Some(device) = layout.device(choice.into(), &scheme) else { return };
+    let Ok(device) = layout.device(choice.into(), 64, &scheme) else { return };
     let Some(frame) = device.frame(layout, 1, 20, &scheme) else { return };
     let frames = [device.logins, vec![frame]].concat();
     if frames.iter().all(|frame| frame.len() <= FRAME_MAX) {
@@ -161,7 +154,7 @@ fn check_builtin(data: &[u8]) {
     let frames = layout.frames_max(100 * FRAME_MIN);
     assert!(frames == 1 || layout.room(frames, 0) <= 100 * REPLY_MAX + 2 * BUFFER_OVERHEAD);
     assert!(builtin().likeness(layout, data).is_none_or(|like| like != format!("layout {}", layout.name())));
-    let device = layout.device(1, &Scheme::Sha256).expect("it has devices");
+    let device = layout.device(1, 64, &Scheme::Sha256).expect("it has devices");
     let frame = device.frame(layout, 1, 40, &Scheme::Sha256).expect("it has frames");
     // The first frame is refused where it needs a login.
     let stream = [&frame[..], &device.logins.concat(), &frame, data].concat();
@@ -304,7 +297,11 @@ fn slowly(declared: &Declared, stream: &[u8]) -> Vec<Event> {
             // Nothing more comes.
             Slow::More => {
                 let skipped = declared.next_start(rest, 1);
-                events.extend([Event::GaveUp, Event::Skipped(skipped)]);
+                match events.last_mut() {
+                    // Behind dirt, what may have become a start is of the same dirt.
+                    Some(Event::Skipped(before)) if !declared.begins(rest) => *before += skipped,
+                    _ => events.extend([Event::Malformed, Event::Skipped(skipped)]),
+                }
                 at += skipped;
             }
             Slow::Frame { len, shape } => {

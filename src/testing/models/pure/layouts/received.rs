@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Became, Event};
 use crate::core::limits::BUFFER_OVERHEAD;
 use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::layout::{Cut, Cutter, Kept, Layout, Outcome, Run, Spot, explain};
+use crate::wire::layout::{Alikes, Cut, Cutter, Kept, Layout, Outcome, Run, Spot, explain};
 use crate::wire::{Batch, Fault, Scheme, verify};
 
 /// Frames of a stream that are explained: of more nothing new is learned, and each takes as long as all else of it.
@@ -56,11 +56,9 @@ pub fn received<'a>(
             break;
         }
     }
-    // As behind the deadline of a frame.
-    while is_open && layout.scans() && !received.bytes.is_empty() {
-        received.cutter.give_up();
-        received.events.push(Event::GaveUp);
-        is_open = received.cut();
+    if is_open && received.cutter.end(layout) {
+        received.cut();
+        assert!(received.bytes.is_empty(), "nothing is waited for");
     }
     assert_eq!(received.memory.used(), 0);
     received.events
@@ -178,8 +176,10 @@ fn check_explained(layout: &Arc<Layout>, spot: &Spot, frame: &[u8], kept: &Kept,
     let shown = explain(layout, shape, frame, 0, kept, &scheme);
     assert_eq!(shown.is_right(), is_right);
     if !is_right && frame.len() < 24 {
-        let found = layout.alike(shape, frame, 0, &scheme);
-        assert!(found.is_none_or(|found| found.starts_with("is = ")));
+        let found = Alikes::default().look(layout, shape, frame, 0, &scheme);
+        assert!(found.is_none_or(|hint| hint.check.starts_with("is = ")));
+        let length = layout.length_alike(shape, frame, &scheme);
+        assert!(length.is_none_or(|length| length.starts_with("length = ")));
     }
     assert!(shown.to_string().lines().count() > 1);
 }

@@ -127,6 +127,11 @@ impl Declared {
         }
     }
 
+    /// Whether the start of a shape stands here as a whole.
+    pub fn begins(&self, rest: &[u8]) -> bool {
+        self.shapes.iter().any(|shape| rest.starts_with(&shape.start))
+    }
+
     /// Where scanning goes on.
     pub fn next_start(&self, rest: &[u8], skip: usize) -> usize {
         let begins = |at: &usize| {
