@@ -69,7 +69,7 @@ fn check_two(choices: &mut Choices, frames: &[(Vec<u8>, bool); 2], scheme: &Sche
     let [mut a, mut b] = frames.each_ref().map(|(bytes, _)| cut(choices, bytes, scheme, &memory));
     while !a.is_finished() || !b.is_finished() {
         let step = if choices.is_empty() { usize::MAX } else { 1 + choices.below(SHORT) };
-        Piecewise::hash_two(&mut a, &mut b, step);
+        Piecewise::hash_together(&mut [&mut a, &mut b], step);
     }
     for (large, (bytes, intact)) in [a, b].into_iter().zip(frames) {
         let verified = large.finish();
