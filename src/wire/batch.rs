@@ -47,7 +47,7 @@ impl Batch {
     }
 }
 
-/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`],
+/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`], [`verify_with`],
 /// [`Piecewise::finish`], [`Draft::finish`](super::Draft::finish) and
 /// [`Run::convert`](super::layout::Run::convert) make one.
 #[derive(Debug)]
@@ -350,6 +350,19 @@ impl Piecewise {
     /// Hashes at most `max` bytes more of each of several frames, side by side as far as all of them go.
     pub fn hash_together(frames: &mut [&mut Piecewise], max: usize) {
         hash_together(frames, max, Hashing::chosen());
+    }
+
+    /// The same by a width; false, and nothing is hashed, where this processor does not have it. For measuring.
+    pub fn hash_together_with(width: Width, frames: &mut [&mut Piecewise], max: usize) -> bool {
+        let hashing = hashing::of(width, Machine::here());
+        hashing.map(|hashing| hash_together(frames, max, hashing)).is_ok()
+    }
+
+    /// The same in one of the ways that this processor has, for the model.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn hash_together_some_way(frames: &mut [&mut Piecewise], max: usize, way: usize) {
+        let all = Hashing::all();
+        hash_together(frames, max, all[way % all.len()]);
     }
 
     /// From how many large frames on, and up to how many, they are hashed together.
