@@ -10,6 +10,15 @@ use super::sha256::{Block, Keying, START, State, digest_of, pad};
 /// Blocks left where there is no message: more than a lane hashes in its life.
 const IDLE: usize = usize::MAX;
 
+/// The last block of the outer hash of an HMAC, but for the inner hash at its beginning: its mark, and its length of 96
+/// bytes, in bits, with the block of the key.
+const OUTER_END: Block = {
+    let mut block = [0; 64];
+    block[DIGEST] = 0x80;
+    block[62] = (8 * (64 + DIGEST) / 256) as u8;
+    block
+};
+
 /// How `N` lanes are compressed: proof that it can be done on this processor.
 pub(super) trait Compress<const N: usize>: Copy {
     /// Adds to the state of each lane its next `count` blocks. Of a lane that has fewer, the state is worth nothing then.
@@ -31,10 +40,15 @@ impl Compress<1> for Alone {
     }
 }
 
+/// One or two blocks, each in a cache line of its own: where two lie in three, reading what was just written waits.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct End([Block; 2]);
+
 /// The blocks of each lane: those of its message, then one or two with its end and its length.
 pub(super) struct Runs<'a, const N: usize> {
     bodies: [&'a [Block]; N],
-    ends: [[Block; 2]; N],
+    ends: [End; N],
     /// How many were compressed.
     at: [usize; N],
 }
@@ -42,7 +56,7 @@ pub(super) struct Runs<'a, const N: usize> {
 impl<'a, const N: usize> Runs<'a, N> {
     /// Blocks without an end; a lane without any is compressed for nobody.
     pub(super) fn of(bodies: [&'a [Block]; N]) -> Runs<'a, N> {
-        Runs { bodies, ends: [[[0; 64]; 2]; N], at: [0; N] }
+        Runs { bodies, ends: [End([[0; 64]; 2]); N], at: [0; N] }
     }
 
     /// The block of a lane that comes `ahead` blocks behind the next one. It is found without a branch, and where a lane
@@ -50,7 +64,7 @@ impl<'a, const N: usize> Runs<'a, N> {
     #[inline(always)]
     pub(super) fn block(&self, lane: usize, ahead: usize) -> &Block {
         let (body, at) = (self.bodies[lane], self.at[lane].wrapping_add(ahead));
-        let end = &self.ends[lane][at.wrapping_sub(body.len()) % 2];
+        let end = &self.ends[lane].0[at.wrapping_sub(body.len()) % 2];
         body.get(at).unwrap_or(end)
     }
 }
@@ -187,7 +201,7 @@ impl<'a, 'k, T: Copy, const N: usize> Lanes<'a, 'k, T, N> {
             }
         };
         let (body, rest) = message.as_chunks();
-        let ends = pad(&mut self.runs.ends[lane], rest, before + message.len());
+        let ends = pad(&mut self.runs.ends[lane].0, rest, before + message.len());
         self.runs.bodies[lane] = body;
         self.runs.at[lane] = 0;
         self.left[lane] = body.len() + ends;
@@ -195,12 +209,15 @@ impl<'a, 'k, T: Copy, const N: usize> Lanes<'a, 'k, T, N> {
     }
 
     /// What was hashed, to the last block, is the inner hash.
+    #[inline]
     fn begin_outer(&mut self, lane: usize) {
         let Keying::Hmac { outer, .. } = self.keying else { unreachable!("there is an inner hash") };
-        let inner = digest_of(&self.states[lane]);
+        let end = &mut self.runs.ends[lane].0[0];
+        *end = OUTER_END;
+        end[..DIGEST].copy_from_slice(&digest_of(&self.states[lane]));
         self.states[lane] = *outer;
         self.is_inner[lane] = false;
-        self.left[lane] = pad(&mut self.runs.ends[lane], &inner, size_of::<Block>() + DIGEST);
+        self.left[lane] = 1;
         self.runs.bodies[lane] = &[];
         self.runs.at[lane] = 0;
     }

@@ -145,9 +145,13 @@ pub(crate) trait Waiting {
 
 /// Does a job, and beside it others that wait, where several cost little more than one: hashing two streams takes as long as
 /// hashing the longer of them.
-pub(crate) fn perform(job: Job, waiting: &mut impl Waiting, scheme: &Scheme, mut done: impl FnMut(Done)) {
+pub(crate) fn perform(job: Job, waiting: &mut impl Waiting, scheme: &Scheme, done: impl FnMut(Done)) {
+    let others = job.work.others(waiting, Piecewise::together());
+    perform_together(job, others, scheme, done);
+}
+
+fn perform_together(job: Job, others: Vec<Job>, scheme: &Scheme, mut done: impl FnMut(Done)) {
     let mut push = |ticket, outcome, paired| done(Done { ticket, outcome, paired });
-    let others = job.work.others(waiting);
     if others.is_empty() {
         return push(job.ticket, job.work.alone(scheme), false);
     }
@@ -203,16 +207,91 @@ impl Work {
     /// Those that wait and are to be hashed beside it. Of batches one, where a stream would be left over that is long enough
     /// to matter. Of pieces as many as make it faster, and one where that is only two: fewer of them than fill enough
     /// lanes gain nothing together, and another worker may take them.
-    fn others(&self, waiting: &mut impl Waiting) -> Vec<Job> {
+    fn others(&self, waiting: &mut impl Waiting, together: (usize, usize)) -> Vec<Job> {
         let count = match self {
             Work::Batch(batch) => usize::from(batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES),
             Work::Piece(_) => {
-                let (least, most) = Piecewise::together();
+                let (least, most) = together;
                 let waits = waiting.count(self);
                 if waits + 1 >= least { waits.min(most - 1) } else { 1 }
             }
             Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => 0,
         };
         iter::from_fn(|| waiting.take(self)).take(count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::{Buffer, Memory, Share};
+    use crate::wire::{Header, Kind, encode};
+
+    struct Queue(Vec<Job>);
+
+    impl Waiting for Queue {
+        fn count(&self, _: &Work) -> usize {
+            self.0.len()
+        }
+
+        fn take(&mut self, _: &Work) -> Option<Job> {
+            self.0.pop()
+        }
+    }
+
+    /// Large frames of one more piece each, that came whole.
+    fn pieces(memory: &Arc<Memory>, count: u64) -> Vec<Job> {
+        let piece = |number: u64| {
+            let (mut bytes, payload) = (Vec::new(), vec![number as u8; number as usize * LANE_PIECE / 2]);
+            encode(Header::new(Kind::Data), b"t", &payload, &Scheme::Sha256, &mut bytes);
+            let charge = memory.charge(Share::Large, bytes.len());
+            let mut large = Piecewise::new(bytes.len(), &Scheme::Sha256, charge, None);
+            large.push(Buffer::new(bytes.into(), memory.charge(Share::Large, 0)));
+            let ticket = Ticket { conn: number, number, since: Instant::now() };
+            Job { ticket, work: Work::Piece(Box::new(large)) }
+        };
+        (0..count).map(piece).collect()
+    }
+
+    #[test]
+    fn as_many_large_frames_go_together_as_make_it_faster() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for (waits, together, taken) in [
+            (0, (2, 2), 0),
+            (5, (2, 2), 1),
+            (3, (7, 8), 1),
+            (6, (7, 8), 6),
+            (20, (7, 8), 7),
+            (20, (12, 16), 15),
+        ] {
+            let mut jobs = pieces(&memory, waits + 1);
+            let job = jobs.pop().unwrap();
+            assert_eq!(job.work.others(&mut Queue(jobs), together).len(), taken, "{waits} of {together:?}");
+        }
+    }
+
+    #[test]
+    fn large_frames_that_go_together_have_their_verdicts_a_piece_at_a_time() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let (mut jobs, mut rounds, mut seen) = (pieces(&memory, 9), 0, 0);
+        while let Some(job) = jobs.pop() {
+            rounds += 1;
+            let is_together = jobs.len() > 1;
+            let others = std::mem::take(&mut jobs);
+            perform_together(job, others, &Scheme::Sha256, |done| {
+                let Outcome::Piece(large) = done.outcome else { panic!("a piece went in") };
+                if is_together {
+                    assert!(done.paired);
+                }
+                if !large.is_finished() {
+                    return jobs.push(Job { ticket: done.ticket, work: Work::Piece(large) });
+                }
+                seen += 1 << done.ticket.number;
+                assert!(large.finish().iter().all(|frame| frame.intact));
+            });
+        }
+        // The longest has a little more than four pieces.
+        assert_eq!((seen, rounds), ((1 << 9) - 1, 5));
+        assert_eq!(memory.used(), 0);
     }
 }
