@@ -1,4 +1,4 @@
-//! Messages hashed two at a time.
+//! Messages hashed side by side, by every width that the processor has.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

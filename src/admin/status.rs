@@ -32,7 +32,7 @@ pub struct Status<'a> {
     subscriptions: &'a SubscriptionsUse,
     workers: &'a WorkersUse,
     /// How digests are made: by which instructions, and of how many frames at a time.
-    digest: &'static str,
+    digest: String,
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,

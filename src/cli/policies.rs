@@ -42,17 +42,17 @@ impl ValueEnum for SlowPolicy {
 
 impl ValueEnum for Width {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Width::Lanes16, Width::Pairs, Width::One]
+        &Width::ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Width::Lanes16 => PossibleValue::new("lanes16").help("sixteen, with AVX-512"),
-            Width::Pairs => {
-                PossibleValue::new("pairs").help("two, with the processor's SHA-256 instructions")
-            }
-            Width::One => PossibleValue::new("one").help("one after the other"),
-        })
+        let help = match self {
+            Width::Lanes16 => "sixteen, with AVX-512",
+            Width::Lanes8 => "eight, with AVX-512VL or AVX2",
+            Width::Pairs => "two, with the processor's SHA-256 instructions",
+            Width::One => "one after the other",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }
 

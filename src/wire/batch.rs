@@ -8,8 +8,9 @@ use super::body::{Body, Rope};
 use super::decoder::Frame;
 use super::digest::Scheme;
 use super::draft::Made;
-use super::hashing::Hashing;
+use super::hashing::{self, Hashing, Width};
 use super::header::{DIGEST, HEADER, Header};
+use super::machine::Machine;
 use super::stream::Stream;
 use crate::core::limits::REPLY_MAX;
 use crate::core::memory::{Buffer, Charge};
@@ -46,7 +47,7 @@ impl Batch {
     }
 }
 
-/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`],
+/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`], [`verify_with`],
 /// [`Piecewise::finish`], [`Draft::finish`](super::Draft::finish) and
 /// [`Run::convert`](super::layout::Run::convert) make one.
 #[derive(Debug)]
@@ -73,27 +74,20 @@ pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
     verify_all(batches, scheme, Hashing::chosen())
 }
 
+/// Checks a batch by a width, or by a narrower one where it has few frames; the batch itself where this processor does not
+/// have that width. For measuring: which is fastest is decided at the start.
+pub fn verify_with(width: Width, batch: Batch, scheme: &Scheme) -> Result<Verified, Batch> {
+    let Ok(hashing) = hashing::of(width, Machine::here()) else { return Err(batch) };
+    let [verified] = verify_all([batch], scheme, hashing);
+    Ok(verified)
+}
+
 fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, hashing: Hashing) -> [Verified; N] {
     let mut bad = [const { Vec::new() }; N];
     let mut plain = [false; N];
-    let frames = batches.iter().zip(&mut plain).enumerate().flat_map(|(at, (batch, plain))| {
-        let Body::Slice { buffer, start, end } = &batch.body else {
-            unreachable!("a large frame is verified in pieces")
-        };
-        let mut rest = &buffer[*start..*end];
-        let mut first = None;
-        (0..batch.frames).map(move |index| {
-            let frame = Frame::first_of(rest);
-            rest = &rest[frame.bytes.len()..];
-            // While the frame is in this core's cache, so that it need not come into the reactor's.
-            *plain = match &first {
-                Some(first) => *plain && frame.is_treated_as(first),
-                None => first.insert(frame).is_plain(),
-            };
-            (frame.bytes, (at, index))
-        })
-    });
-    scheme.check_each(hashing, frames, |(at, index)| bad[at].push(index));
+    let most = batches.iter().map(|batch| batch.frames as usize).sum();
+    let frames = Frames { batches: &batches, plain: &mut plain, opened: 0, index: 0, rest: &[], first: None };
+    scheme.check_each(hashing, most, frames, |(at, index)| bad[at].push(index));
     let mut found = bad.into_iter().zip(plain);
     batches.map(|batch| {
         let (mut bad, plain) = found.next().expect("one for each batch");
@@ -101,6 +95,44 @@ fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, hashing: Has
         bad.sort_unstable();
         Verified { batch, bad, plain, answered_from: None }
     })
+}
+
+/// The frames of several batches with their places, and whether all of a batch are treated alike: looked at while a frame is
+/// in this core's cache, so that it need not come into the reactor's.
+struct Frames<'a, 'p> {
+    batches: &'a [Batch],
+    plain: &'p mut [bool],
+    opened: usize,
+    /// Of the batch that was opened last: the next frame, its bytes and all behind it, and the first.
+    index: u32,
+    rest: &'a [u8],
+    first: Option<Frame<'a>>,
+}
+
+impl<'a> Iterator for Frames<'a, '_> {
+    /// What is hashed, its place, and its digest.
+    type Item = (&'a [u8], ((usize, u32), &'a [u8; DIGEST]));
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.opened == 0 || self.index == self.batches[self.opened - 1].frames {
+            let Body::Slice { buffer, start, end } = &self.batches.get(self.opened)?.body else {
+                unreachable!("a large frame is verified in pieces")
+            };
+            (self.rest, self.first) = (&buffer[*start..*end], None);
+            (self.opened, self.index) = (self.opened + 1, 0);
+        }
+        let header = self.rest.first_chunk().expect("only what was cut is verified");
+        let (frame, rest) = self.rest.split_at(Header::frame_len_of(header));
+        let (at, index) = (self.opened - 1, self.index);
+        self.plain[at] = match &self.first {
+            Some(first) => self.plain[at] && first.is_treated_as(frame),
+            None => self.first.insert(Frame::first_of(frame)).is_plain(),
+        };
+        (self.rest, self.index) = (rest, index + 1);
+        let (hashed, digest) = frame.split_last_chunk().expect("a frame holds a digest");
+        Some((hashed, ((at, index), digest)))
+    }
 }
 
 /// A frame whose digest was checked.
@@ -315,22 +347,27 @@ impl Piecewise {
         }
     }
 
-    /// Hashes at most `max` bytes more of each of two frames, as far as both go at the speed of one.
-    pub fn hash_two(a: &mut Piecewise, b: &mut Piecewise, max: usize) {
-        let (pairs, mut left) = (Hashing::chosen().pairs(), max);
-        while left > 0 && a.unhashed() > 0 && b.unhashed() > 0 {
-            let ((at_a, range_a), (at_b, range_b)) = (a.next_run(left), b.next_run(left));
-            // The longer run goes on in the next round, beside the other's next.
-            let n = range_a.len().min(range_b.len());
-            let bytes_a = &a.pieces[at_a][range_a.start..range_a.start + n];
-            let bytes_b = &b.pieces[at_b][range_b.start..range_b.start + n];
-            Stream::update_two(pairs, (&mut a.stream, bytes_a), (&mut b.stream, bytes_b));
-            a.hashed += n;
-            b.hashed += n;
-            left -= n;
-        }
-        a.hash(left);
-        b.hash(left);
+    /// Hashes at most `max` bytes more of each of several frames, side by side as far as all of them go.
+    pub fn hash_together(frames: &mut [&mut Piecewise], max: usize) {
+        hash_together(frames, max, Hashing::chosen());
+    }
+
+    /// The same by a width; false, and nothing is hashed, where this processor does not have it. For measuring.
+    pub fn hash_together_with(width: Width, frames: &mut [&mut Piecewise], max: usize) -> bool {
+        let hashing = hashing::of(width, Machine::here());
+        hashing.map(|hashing| hash_together(frames, max, hashing)).is_ok()
+    }
+
+    /// The same in one of the ways that this processor has, for the model.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn hash_together_some_way(frames: &mut [&mut Piecewise], max: usize, way: usize) {
+        let all = Hashing::all();
+        hash_together(frames, max, all[way % all.len()]);
+    }
+
+    /// From how many large frames on, and up to how many, they are hashed together.
+    pub fn together() -> (usize, usize) {
+        Hashing::chosen().together()
     }
 
     /// At most `max` of the bytes to hash next: which piece, and where in it.
@@ -355,6 +392,30 @@ impl Piecewise {
         let bad = if intact { Vec::new() } else { vec![0] };
         Verified { batch, bad, plain: false, answered_from: None }
     }
+}
+
+fn hash_together(frames: &mut [&mut Piecewise], max: usize, hashing: Hashing) {
+    let mut left = max;
+    loop {
+        let mut going: Vec<_> = frames
+            .iter_mut()
+            .filter(|frame| frame.unhashed() > 0)
+            .map(|frame| (frame.next_run(left), frame))
+            .collect();
+        // The longer runs go on in the next round, beside the others' next.
+        let n = going.iter().map(|((_, range), _)| range.len()).min().unwrap_or(0);
+        if n == 0 || going.len() < 2 {
+            break;
+        }
+        let streams = going.iter_mut().map(|((at, range), frame)| {
+            frame.hashed += n;
+            let Piecewise { stream, pieces, .. } = &mut ***frame;
+            (stream, &pieces[*at][range.start..range.start + n])
+        });
+        Stream::update_each(hashing, streams.collect());
+        left -= n;
+    }
+    frames.iter_mut().for_each(|frame| frame.hash(left));
 }
 
 impl std::fmt::Debug for Piecewise {
@@ -416,7 +477,7 @@ mod tests {
                 assert_eq!(first.bad, second.bad);
                 first.bad
             };
-            let one_by_one = bad(Hashing::One);
+            let one_by_one = bad(Hashing { sixteen: None, eight: None, two: None });
             assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");
             Hashing::all()
                 .into_iter()

@@ -113,10 +113,13 @@ impl<'a> Frame<'a> {
         header.kind == Kind::Data && !header.want_reply && header.part_index == 0 && header.part_count < 2
     }
 
-    /// Whether it has the kind, flags, part fields and topic of `other`.
-    pub(super) fn is_treated_as(&self, other: &Frame<'_>) -> bool {
-        let same = |range: std::ops::Range<usize>| self.bytes[range.clone()] == other.bytes[range];
-        same(3..6) && same(12..16) && self.topic() == other.topic()
+    /// Whether a whole frame has its kind, flags, part fields and topic.
+    #[inline]
+    pub(super) fn is_treated_as(&self, other: &[u8]) -> bool {
+        // Ranges of known lengths, which take no call to compare.
+        self.bytes[3..6] == other[3..6]
+            && self.bytes[12..16] == other[12..16]
+            && self.topic() == &other[HEADER..HEADER + self.header.topic_len as usize]
     }
 
     /// Whether its digest is right.

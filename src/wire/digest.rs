@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::hashing::Hashing;
 use super::header::DIGEST;
-use super::pairs::Keying;
+use super::sha256::Keying;
 use super::stream::Stream;
 
 /// How the digests of a listener are made. Cheap to clone.
@@ -61,31 +61,30 @@ impl Scheme {
         }
     }
 
-    /// Names the whole frames that are not intact, by their tags and in any order, as `hashing` is fastest.
+    /// Names the messages, at most `most`, that have another digest than the one beside them, by their tags and in any
+    /// order.
     pub(super) fn check_each<'a, T: Copy>(
         &self,
         hashing: Hashing,
-        frames: impl Iterator<Item = (&'a [u8], T)>,
+        most: usize,
+        messages: impl Iterator<Item = (&'a [u8], (T, &'a [u8; DIGEST]))>,
         mut bad: impl FnMut(T),
     ) {
-        let messages = frames.map(|(frame, tag)| {
-            let (hashed, digest) = frame.split_last_chunk::<DIGEST>().expect("a frame holds a digest");
-            (hashed, (tag, digest))
-        });
-        hashing.digest_each(self, messages, |found, (tag, digest)| {
+        hashing.digest_each(self, most, messages, |found, (tag, digest)| {
             if !self.same(&found, digest) {
                 bad(tag);
             }
         });
     }
 
-    /// Hands the digest of each message to `done`, in the order in which they are finished.
+    /// Hands the digest of each of at most `most` messages to `done`, in the order in which they are finished.
     pub(super) fn digest_each<'a, T: Copy>(
         &self,
+        most: usize,
         messages: impl Iterator<Item = (&'a [u8], T)>,
         done: impl FnMut([u8; DIGEST], T),
     ) {
-        Hashing::chosen().digest_each(self, messages, done);
+        Hashing::chosen().digest_each(self, most, messages, done);
     }
 
     /// The digests of messages, by their places and in the order in which they are finished, by each way to hash that this
@@ -94,7 +93,7 @@ impl Scheme {
     pub(crate) fn digests(&self, messages: &[&[u8]]) -> Vec<Vec<([u8; DIGEST], usize)>> {
         let by = |hashing: Hashing| {
             let mut digests = Vec::new();
-            hashing.digest_each(self, messages.iter().copied().zip(0..), |digest, at| {
+            hashing.digest_each(self, messages.len(), messages.iter().copied().zip(0..), |digest, at| {
                 digests.push((digest, at))
             });
             digests
@@ -108,6 +107,7 @@ impl Scheme {
     }
 
     /// Whether two digests are the same; in constant time where a secret could be learned from it.
+    #[inline]
     pub(super) fn same(&self, a: &[u8; DIGEST], b: &[u8; DIGEST]) -> bool {
         match self {
             Scheme::Sha256 => a == b,

@@ -249,6 +249,12 @@ impl Header {
     pub fn frame_len(&self) -> usize {
         HEADER + self.topic_len as usize + self.payload_len as usize + DIGEST
     }
+
+    /// The same of the bytes of a header that is known to be one, without looking at more of it.
+    #[inline]
+    pub(super) fn frame_len_of(bytes: &[u8; HEADER]) -> usize {
+        HEADER + usize::from(bytes[5]) + be32(bytes, 8) as usize + DIGEST
+    }
 }
 
 fn be16(bytes: &[u8; HEADER], at: usize) -> u16 {

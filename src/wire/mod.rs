@@ -4,28 +4,37 @@
 
 mod batch;
 mod body;
+mod choice;
 mod decoder;
 mod digest;
 mod draft;
 mod fault;
 mod hashing;
 mod header;
+mod lanes;
 pub mod layout;
-mod pairs;
+mod machine;
 mod pattern_limits;
 mod patterns;
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod rounds;
+mod sha256;
 #[cfg(target_arch = "aarch64")]
 mod sha_aarch64;
 #[cfg(target_arch = "x86_64")]
+mod sha_avx2;
+#[cfg(target_arch = "x86_64")]
 mod sha_avx512;
+#[cfg(target_arch = "x86_64")]
+mod sha_avx512vl;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
 mod shapes;
-mod sixteen;
 mod stream;
 mod topic;
 
-pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two};
+pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two, verify_with};
 pub use body::Body;
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::Scheme;

@@ -13,7 +13,8 @@
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
 
-use super::pairs::{Block, K, State};
+use super::lanes::{Compress, Runs};
+use super::sha256::{Block, K, State};
 
 /// Proof that this processor has the instructions.
 #[derive(Clone, Copy, Debug)]
@@ -25,14 +26,14 @@ impl Sha2 {
         let has = is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("sha2");
         has.then_some(Sha2(()))
     }
+}
 
-    /// Adds as many blocks to each of two states, from two equally long runs of blocks.
-    pub(super) fn compress_two(self, a: &mut State, blocks_a: &[Block], b: &mut State, blocks_b: &[Block]) {
-        debug_assert_eq!(blocks_a.len(), blocks_b.len());
+impl Compress<2> for Sha2 {
+    fn compress(self, states: &mut [State; 2], runs: &Runs<'_, 2>, count: usize) {
         // SAFETY: `self` was made by `detect`, which found every feature that is enabled there.
         #[allow(unsafe_code)]
         unsafe {
-            compress_two(a, blocks_a, b, blocks_b);
+            compress_two(states, runs, count);
         }
     }
 }
@@ -117,9 +118,10 @@ fn schedule(w0: uint32x4_t, w1: uint32x4_t, w2: uint32x4_t, w3: uint32x4_t) -> u
 }
 
 #[target_feature(enable = "neon,sha2")]
-fn compress_two(state_a: &mut State, blocks_a: &[Block], state_b: &mut State, blocks_b: &[Block]) {
-    let (mut a, mut b) = (Lane::load(state_a), Lane::load(state_b));
-    for (block_a, block_b) in blocks_a.iter().zip(blocks_b) {
+fn compress_two(states: &mut [State; 2], runs: &Runs<'_, 2>, count: usize) {
+    let [mut a, mut b] = states.each_ref().map(|state| Lane::load(state));
+    for at in 0..count {
+        let (block_a, block_b) = (runs.block(0, at), runs.block(1, at));
         let before = (a, b);
         let mut wa = [words(block_a, 0), words(block_a, 1), words(block_a, 2), words(block_a, 3)];
         let mut wb = [words(block_b, 0), words(block_b, 1), words(block_b, 2), words(block_b, 3)];
@@ -138,6 +140,7 @@ fn compress_two(state_a: &mut State, blocks_a: &[Block], state_b: &mut State, bl
         a.add(before.0);
         b.add(before.1);
     }
+    let [state_a, state_b] = states;
     a.store(state_a);
     b.store(state_b);
 }

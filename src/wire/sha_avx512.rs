@@ -11,13 +11,15 @@
 //! needs an [`Avx512`], whose field is private to this file, and [`Avx512::detect`], the one place that makes one, found
 //! them. They do not go away while a process runs.
 //!
-//! The others are the three loads and stores of 64 bytes, which ask for no alignment: each reads or writes one whole
-//! array of 64 bytes behind a reference. All else works on values.
+//! The others are the three loads and stores of 64 and 32 bytes, which ask for no alignment: each reads or writes one
+//! whole array of that length behind a reference. All else works on values.
 
 use std::arch::x86_64::*;
 
-use super::pairs::{Block, K};
-use super::sixteen::{LANES, States};
+use super::lanes::{Compress, Runs};
+use super::sha256::{Block, K, State};
+
+const LANES: usize = 16;
 
 /// Proof that this processor has the instructions.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +31,10 @@ impl Avx512 {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         has.then_some(Avx512(()))
     }
+}
 
-    /// Adds to each lane's state the first `count` blocks of its run.
-    pub(super) fn compress(self, states: &mut States, runs: &[&[Block]; LANES], count: usize) {
+impl Compress<LANES> for Avx512 {
+    fn compress(self, states: &mut [State; LANES], runs: &Runs<'_, LANES>, count: usize) {
         // SAFETY: `self` was made by `detect`, which found every feature that is enabled there.
         #[allow(unsafe_code)]
         unsafe {
@@ -42,11 +45,11 @@ impl Avx512 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn load(words: &[u32; LANES]) -> __m512i {
-    // SAFETY: the 64 bytes of an array.
+fn load(state: &State) -> __m256i {
+    // SAFETY: the 32 bytes of an array.
     #[allow(unsafe_code)]
     unsafe {
-        _mm512_loadu_si512(words.as_ptr().cast())
+        _mm256_loadu_si256(state.as_ptr().cast())
     }
 }
 
@@ -62,12 +65,54 @@ fn load_block(block: &Block) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn store(words: &mut [u32; LANES], from: __m512i) {
-    // SAFETY: the 64 bytes of an array that is ours alone.
+fn store(state: &mut State, from: __m256i) {
+    // SAFETY: the 32 bytes of an array that is ours alone.
     #[allow(unsafe_code)]
     unsafe {
-        _mm512_storeu_si512(words.as_mut_ptr().cast(), from);
+        _mm256_storeu_si256(state.as_mut_ptr().cast(), from);
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn add(a: __m512i, b: __m512i) -> __m512i {
+    _mm512_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0x96>(a, b, c)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn ror<const R: i32, const L: i32>(a: __m512i) -> __m512i {
+    _mm512_ror_epi32::<R>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn shr<const N: u32>(a: __m512i) -> __m512i {
+    _mm512_srli_epi32::<N>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn choose(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xca>(a, b, c)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn constant(t: usize) -> __m512i {
+    _mm512_set1_epi32(K[t] as i32)
 }
 
 /// The words of sixteen blocks, word by word.
@@ -101,74 +146,50 @@ fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
     out
 }
 
+/// The rows of eight words in each 256-bit half as columns; it undoes itself.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn compress(states: &mut States, runs: &[&[Block]; LANES], count: usize) {
-    let swap = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    let runs = runs.each_ref().map(|run| &run[..count]);
-    let mut s = states.0.each_ref().map(|words| load(words));
-    for at in 0..count {
-        let mut rows = [_mm512_setzero_si512(); 16];
-        for (row, run) in rows.iter_mut().zip(&runs) {
-            *row = _mm512_shuffle_epi8(load_block(&run[at]), swap);
-        }
-        let mut w = transpose(rows);
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = s;
-        macro_rules! round {
-            ($t:expr, $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {{
-                let big1 = _mm512_ternarylogic_epi32::<0x96>(
-                    _mm512_ror_epi32::<6>($e),
-                    _mm512_ror_epi32::<11>($e),
-                    _mm512_ror_epi32::<25>($e),
-                );
-                let ch = _mm512_ternarylogic_epi32::<0xca>($e, $f, $g);
-                let kw = _mm512_add_epi32(w[$t % 16], _mm512_set1_epi32(K[$t] as i32));
-                let t1 = _mm512_add_epi32(_mm512_add_epi32($h, kw), _mm512_add_epi32(big1, ch));
-                let big0 = _mm512_ternarylogic_epi32::<0x96>(
-                    _mm512_ror_epi32::<2>($a),
-                    _mm512_ror_epi32::<13>($a),
-                    _mm512_ror_epi32::<22>($a),
-                );
-                let maj = _mm512_ternarylogic_epi32::<0xe8>($a, $b, $c);
-                $d = _mm512_add_epi32($d, t1);
-                $h = _mm512_add_epi32(t1, _mm512_add_epi32(big0, maj));
-                if $t < 48 {
-                    let w15 = w[($t + 1) % 16];
-                    let w2 = w[($t + 14) % 16];
-                    let s0 = _mm512_ternarylogic_epi32::<0x96>(
-                        _mm512_ror_epi32::<7>(w15),
-                        _mm512_ror_epi32::<18>(w15),
-                        _mm512_srli_epi32::<3>(w15),
-                    );
-                    let s1 = _mm512_ternarylogic_epi32::<0x96>(
-                        _mm512_ror_epi32::<17>(w2),
-                        _mm512_ror_epi32::<19>(w2),
-                        _mm512_srli_epi32::<10>(w2),
-                    );
-                    w[$t % 16] = _mm512_add_epi32(
-                        _mm512_add_epi32(w[$t % 16], s0),
-                        _mm512_add_epi32(w[($t + 9) % 16], s1),
-                    );
-                }
-            }};
-        }
-        macro_rules! rounds {
-            ($($t:literal)*) => { $(
-                round!($t, a b c d e f g h);
-                round!($t + 1, h a b c d e f g);
-                round!($t + 2, g h a b c d e f);
-                round!($t + 3, f g h a b c d e);
-                round!($t + 4, e f g h a b c d);
-                round!($t + 5, d e f g h a b c);
-                round!($t + 6, c d e f g h a b);
-                round!($t + 7, b c d e f g h a);
-            )* };
-        }
-        rounds!(0 8 16 24 32 40 48 56);
-        for (sum, word) in s.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *sum = _mm512_add_epi32(*sum, word);
-        }
+fn transpose_halves(r: [__m512i; 8]) -> [__m512i; 8] {
+    let mut t = r;
+    for i in [0, 4] {
+        let (a, b, c, d) = (r[i], r[i + 1], r[i + 2], r[i + 3]);
+        let (ab_lo, ab_hi) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (cd_lo, cd_hi) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        t[i] = _mm512_unpacklo_epi64(ab_lo, cd_lo);
+        t[i + 1] = _mm512_unpackhi_epi64(ab_lo, cd_lo);
+        t[i + 2] = _mm512_unpacklo_epi64(ab_hi, cd_hi);
+        t[i + 3] = _mm512_unpackhi_epi64(ab_hi, cd_hi);
     }
-    for (words, from) in states.0.iter_mut().zip(s) {
-        store(words, from);
+    let (even, odd) =
+        (_mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2));
+    let mut out = t;
+    for w in 0..4 {
+        out[w] = _mm512_permutex2var_epi64(t[w], even, t[4 + w]);
+        out[4 + w] = _mm512_permutex2var_epi64(t[w], odd, t[4 + w]);
+    }
+    out
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn compress(states: &mut [State; LANES], runs: &Runs<'_, LANES>, count: usize) {
+    let swap = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
+    let (low, high) = states.split_at(LANES / 2);
+    let mut rows = [swap; 8];
+    for (row, (low, high)) in rows.iter_mut().zip(low.iter().zip(high)) {
+        *row = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(load(low)), load(high));
+    }
+    let mut s = transpose_halves(rows);
+    for at in 0..count {
+        let mut blocks = [swap; LANES];
+        for (lane, block) in blocks.iter_mut().enumerate() {
+            *block = _mm512_shuffle_epi8(load_block(runs.block(lane, at)), swap);
+        }
+        let mut w = transpose(blocks);
+        rounds!(s, w);
+    }
+    let (low, high) = states.split_at_mut(LANES / 2);
+    for (row, (low, high)) in transpose_halves(s).into_iter().zip(low.iter_mut().zip(high)) {
+        store(low, _mm512_castsi512_si256(row));
+        store(high, _mm512_extracti64x4_epi64::<1>(row));
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! # Why it is sound
 //!
-//! The only `unsafe` is one call: from [`ShaNi::compress_two`], which may be called anywhere, to the function
-//! of that name, which is marked `target_feature(enable = "sha,ssse3,sse4.1,avx")`. All that such a call asks
+//! The only `unsafe` is one call: from [`ShaNi::compress`](Compress::compress), which may be called anywhere, to
+//! [`compress_two`], which is marked `target_feature(enable = "sha,ssse3,sse4.1,avx")`. All that such a call asks
 //! of the caller is that the processor has those features. It does:
 //!
 //! - the call needs a [`ShaNi`], whose field is private to this file;
@@ -17,14 +17,13 @@
 //!
 //! Nothing behind the call is unsafe. Functions with the same features call each other safely, and the
 //! intrinsics used here work on values alone: blocks come in by `from_le_bytes` of checked slices and states
-//! leave by value, with no pointer, no transmute and no assumption about alignment. The lengths that
-//! `compress_two` asks to be equal are a matter of right results: with others it adds only as many blocks as
-//! the shorter run has. `tests/house_rules.rs` counts the word in the whole tree, so that another one cannot
+//! leave by value, with no pointer, no transmute and no assumption about alignment. `tests/house_rules.rs` counts the word in the whole tree, so that another one cannot
 //! come in unseen.
 
 use std::arch::x86_64::*;
 
-use super::pairs::{Block, K, State};
+use super::lanes::{Compress, Runs};
+use super::sha256::{Block, K, State};
 
 /// Proof that this processor has the instructions.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +38,14 @@ impl ShaNi {
             && is_x86_feature_detected!("avx");
         has.then_some(ShaNi(()))
     }
+}
 
-    /// Adds as many blocks to each of two states, from two equally long runs of blocks.
-    pub(super) fn compress_two(self, a: &mut State, blocks_a: &[Block], b: &mut State, blocks_b: &[Block]) {
-        debug_assert_eq!(blocks_a.len(), blocks_b.len());
+impl Compress<2> for ShaNi {
+    fn compress(self, states: &mut [State; 2], runs: &Runs<'_, 2>, count: usize) {
         // SAFETY: `self` was made by `detect`, which found every feature that is enabled there.
         #[allow(unsafe_code)]
         unsafe {
-            compress_two(a, blocks_a, b, blocks_b);
+            compress_two(states, runs, count);
         }
     }
 }
@@ -125,9 +124,10 @@ fn schedule(w0: __m128i, w1: __m128i, w2: __m128i, w3: __m128i) -> __m128i {
 }
 
 #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
-fn compress_two(state_a: &mut State, blocks_a: &[Block], state_b: &mut State, blocks_b: &[Block]) {
-    let (mut a, mut b) = (Lane::load(state_a), Lane::load(state_b));
-    for (block_a, block_b) in blocks_a.iter().zip(blocks_b) {
+fn compress_two(states: &mut [State; 2], runs: &Runs<'_, 2>, count: usize) {
+    let [mut a, mut b] = states.each_ref().map(|state| Lane::load(state));
+    for at in 0..count {
+        let (block_a, block_b) = (runs.block(0, at), runs.block(1, at));
         let before = (a, b);
         let mut wa = [words(block_a, 0), words(block_a, 1), words(block_a, 2), words(block_a, 3)];
         let mut wb = [words(block_b, 0), words(block_b, 1), words(block_b, 2), words(block_b, 3)];
@@ -148,6 +148,7 @@ fn compress_two(state_a: &mut State, blocks_a: &[Block], state_b: &mut State, bl
         a.add(before.0);
         b.add(before.1);
     }
+    let [state_a, state_b] = states;
     a.store(state_a);
     b.store(state_b);
 }

@@ -1,7 +1,8 @@
 //! A digest in the making, of bytes that come in pieces.
 
+use super::hashing::Hashing;
 use super::header::DIGEST;
-use super::pairs::{Block, Keying, Pairs, START, State, digest_of, pad};
+use super::sha256::{Block, Keying, START, State, digest_of, pad};
 use sha2::block_api::compress256;
 
 /// SHA-256, or HMAC-SHA-256, of the bytes so far.
@@ -30,20 +31,20 @@ impl Stream {
         compress256(&mut self.state, blocks);
     }
 
-    /// Adds bytes to each of two streams: with `pairs`, as many blocks as both have at the speed of one.
-    pub(super) fn update_two(
-        pairs: Option<Pairs>,
-        (a, bytes_a): (&mut Stream, &[u8]),
-        (b, bytes_b): (&mut Stream, &[u8]),
-    ) {
-        let (blocks_a, blocks_b) = (a.take(bytes_a), b.take(bytes_b));
-        let mut both = 0;
-        if let Some(pairs) = pairs {
-            both = blocks_a.len().min(blocks_b.len());
-            pairs.compress_two(&mut a.state, &blocks_a[..both], &mut b.state, &blocks_b[..both]);
+    /// Adds bytes to each of several streams, as many blocks as all have side by side.
+    pub(super) fn update_each(hashing: Hashing, streams: Vec<(&mut Stream, &[u8])>) {
+        let mut streams: Vec<(&mut State, &[Block])> = streams
+            .into_iter()
+            .map(|(stream, bytes)| {
+                let blocks = stream.take(bytes);
+                (&mut stream.state, blocks)
+            })
+            .collect();
+        let all = streams.iter().map(|(_, blocks)| blocks.len()).min().unwrap_or(0);
+        hashing.compress_each(&mut streams, all);
+        for (state, blocks) in streams {
+            compress256(state, &blocks[all..]);
         }
-        compress256(&mut a.state, &blocks_a[both..]);
-        compress256(&mut b.state, &blocks_b[both..]);
     }
 
     /// The digest.
@@ -84,27 +85,39 @@ mod tests {
     use crate::wire::Scheme;
 
     #[test]
-    fn two_streams_in_any_pieces_agree_with_the_library() {
+    fn streams_in_any_pieces_agree_with_the_library() {
         let bytes: Vec<u8> = (0..2000u32).map(|i| (i * 7 + i / 256) as u8).collect();
-        let schemes = [(Scheme::Sha256, Keying::None), (Scheme::keyed(b"secret"), Keying::hmac(b"secret"))];
-        // Two at once, and where there is no way to.
-        let ways = [Pairs::detect(), None];
-        for ((scheme, keying), pairs) in schemes.iter().flat_map(|scheme| ways.map(|way| (scheme, way))) {
-            for piece_a in [1, 7, 55, 56, 63, 64, 65, 128, 300, 2000] {
-                for piece_b in [1, 9, 64, 127, 500] {
-                    let (mut a, mut b) = (Stream::new(keying), Stream::new(keying));
-                    let (bytes_a, bytes_b) = (&bytes[..1500], &bytes[3..]);
-                    let (mut pieces_a, mut pieces_b) = (bytes_a.chunks(piece_a), bytes_b.chunks(piece_b));
+        for (scheme, hashing) in [Scheme::Sha256, Scheme::keyed(b"secret")]
+            .iter()
+            .flat_map(|scheme| Hashing::all().into_iter().map(move |hashing| (scheme, hashing)))
+        {
+            for pieces in
+                [[1, 9], [7, 64], [55, 127], [56, 500], [63, 1], [64, 64], [65, 9], [128, 500], [300, 127]]
+            {
+                for count in [2, 5, 19] {
+                    // Each begins elsewhere, so that they end at different times.
+                    let bytes_of = |at: usize| &bytes[7 * at..1500];
+                    let mut streams: Vec<Stream> = (0..count).map(|_| Stream::new(scheme.keying())).collect();
+                    let mut chunks: Vec<_> =
+                        (0..count).map(|at| bytes_of(at).chunks(pieces[at % 2])).collect();
                     loop {
-                        match (pieces_a.next(), pieces_b.next()) {
-                            (None, None) => break,
-                            (Some(one), None) => a.update(one),
-                            (None, Some(one)) => b.update(one),
-                            (Some(one), Some(two)) => Stream::update_two(pairs, (&mut a, one), (&mut b, two)),
+                        let next: Vec<_> = streams
+                            .iter_mut()
+                            .zip(&mut chunks)
+                            .filter_map(|(stream, chunks)| Some((stream, chunks.next()?)))
+                            .collect();
+                        if next.is_empty() {
+                            break;
                         }
+                        Stream::update_each(hashing, next);
                     }
-                    assert_eq!(a.finish(), scheme.digest(bytes_a), "{piece_a} {piece_b}");
-                    assert_eq!(b.finish(), scheme.digest(bytes_b), "{piece_a} {piece_b}");
+                    for (at, stream) in streams.into_iter().enumerate() {
+                        assert_eq!(
+                            stream.finish(),
+                            scheme.digest(bytes_of(at)),
+                            "{at} of {count}, {hashing:?}"
+                        );
+                    }
                 }
             }
         }

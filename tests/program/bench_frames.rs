@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, encode};
+use framegate::wire::{Decoder, Header, Kind, Rules, Scheme, Status, Width, encode};
 use serde_json::Value;
 
 use crate::cli::refused;
@@ -293,6 +293,40 @@ fn a_gateway_of_its_own_is_loaded_and_reported() {
     assert!(drawn.starts_with("<svg") && drawn.contains("frames/s") && drawn.contains("p99"));
     // It went with the load.
     assert!(TcpStream::connect(report["gateway"].as_str().unwrap()).is_err());
+}
+
+/// Whatever is hashed side by side, small frames and the pieces of large ones, keyed and not, every frame arrives unchanged.
+/// What the processor does not have is refused by name.
+#[test]
+fn every_width_of_hashing_carries_small_and_large_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    let keyed = format!("--secret-file={}", secret.display());
+    let mut refused = Vec::new();
+    for width in Width::ALL.map(Width::name) {
+        for keyed in [None, Some(keyed.as_str())] {
+            let mut command = bench(&["--json", "--duration=300ms", "--publishers=9", "-q"]);
+            command.args(["--big=9", "--big-payload=1MiB"]).args(keyed).args(["--", "--digest", width]);
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            if said.contains("this processor has no") {
+                assert!(said.contains(&format!("--digest {width}")), "{said}");
+                refused.push(width);
+                continue;
+            }
+            let (code, report) = report(&output);
+            assert_eq!((code, kinds(&report)), (0, vec![]), "{width}: {report} {said}");
+            for frames in [&report["frames"], &report["large"]["frames"]] {
+                assert!(frames["received"].as_u64() > Some(0), "{width}: {frames}");
+                assert_eq!(frames["sent"], frames["received"], "{width}: {frames}");
+            }
+        }
+    }
+    assert!(!refused.contains(&"one"));
+    if !refused.is_empty() {
+        eprintln!("skipped: this processor does not have {}", refused.join(", "));
+    }
 }
 
 #[test]

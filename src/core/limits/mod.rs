@@ -71,6 +71,10 @@ pub const INLINE_TURN_BUSY: usize = bound(64 * KIB, KIB);
 /// whole: 0.8 of the median latency; the same throughput.
 pub const PIECE: usize = READ_MAX;
 
+/// 64 KiB: the piece of each of several large frames that one job hashes in lanes together, so that sixteen of them, 1 MiB,
+/// keep a worker for about 300 µs.
+pub const LANE_PIECE: usize = PIECE / 4;
+
 /// 512 KiB of a large frame read ahead of the worker that hashes it. More would only push each other
 /// out of the cache before they are hashed.
 pub const LARGE_BACKLOG: usize = 2 * PIECE;

@@ -4,12 +4,13 @@ mod idle;
 mod threads;
 
 use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::core::limits::{PAIRED_FRAMES, PIECE};
+use crate::core::limits::{LANE_PIECE, PAIRED_FRAMES, PIECE};
 use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
 use crate::wire::layout::{Converted, LargeRun, LargeStep, Run};
@@ -133,34 +134,52 @@ pub enum Outcome {
     LargeRun(Box<LargeRun>),
 }
 
-/// Does a job, and beside it another one that `another` finds where two cost little more than one: hashing
-/// two streams takes as long as hashing the longer of them.
-pub(crate) fn perform(
-    job: Job,
-    another: impl FnOnce(&Work) -> Option<Job>,
-    scheme: &Scheme,
-    mut done: impl FnMut(Done),
-) {
-    let other = if job.work.gains_from_another() { another(&job.work) } else { None };
+/// Jobs that wait.
+pub(crate) trait Waiting {
+    /// How many wait that may be like this one; others may take them meanwhile.
+    fn count(&self, like: &Work) -> usize;
+
+    /// Takes one of them.
+    fn take(&mut self, like: &Work) -> Option<Job>;
+}
+
+/// Does a job, and beside it others that wait, where several cost little more than one: hashing two streams takes as long as
+/// hashing the longer of them.
+pub(crate) fn perform(job: Job, waiting: &mut impl Waiting, scheme: &Scheme, done: impl FnMut(Done)) {
+    let others = job.work.others(waiting, Piecewise::together());
+    perform_together(job, others, scheme, done);
+}
+
+fn perform_together(job: Job, others: Vec<Job>, scheme: &Scheme, mut done: impl FnMut(Done)) {
     let mut push = |ticket, outcome, paired| done(Done { ticket, outcome, paired });
-    match (job.work, other) {
-        (Work::Batch(batch), Some(Job { ticket: other, work: Work::Batch(beside) })) => {
-            let [batch, beside] = verify_two([batch, beside], scheme);
-            push(job.ticket, Outcome::Batch(batch), true);
-            push(other, Outcome::Batch(beside), true);
-        }
-        (Work::Piece(mut large), Some(Job { ticket: other, work: Work::Piece(mut beside) })) => {
-            Piecewise::hash_two(&mut large, &mut beside, PIECE);
-            push(job.ticket, Outcome::Piece(large), true);
-            push(other, Outcome::Piece(beside), true);
-        }
-        (work, other) => {
-            push(job.ticket, work.alone(scheme), false);
-            if let Some(other) = other {
-                push(other.ticket, other.work.alone(scheme), false);
-            }
+    if others.is_empty() {
+        return push(job.ticket, job.work.alone(scheme), false);
+    }
+    let (mut batches, mut pieces) = (Vec::new(), Vec::new());
+    for Job { ticket, work } in iter::once(job).chain(others) {
+        match work {
+            Work::Batch(batch) => batches.push((ticket, batch)),
+            Work::Piece(large) => pieces.push((ticket, large)),
+            work => push(ticket, work.alone(scheme), false),
         }
     }
+    match <[_; 2]>::try_from(batches) {
+        Ok([(ticket, batch), (other, beside)]) => {
+            let [batch, beside] = verify_two([batch, beside], scheme);
+            push(ticket, Outcome::Batch(batch), true);
+            push(other, Outcome::Batch(beside), true);
+        }
+        Err(batches) => {
+            batches.into_iter().for_each(|(ticket, batch)| {
+                push(ticket, Outcome::Batch(verify(batch, scheme)), false);
+            });
+        }
+    }
+    let each = if pieces.len() > 2 { LANE_PIECE } else { PIECE };
+    let mut frames: Vec<&mut Piecewise> = pieces.iter_mut().map(|(_, large)| &mut **large).collect();
+    Piecewise::hash_together(&mut frames, each);
+    let paired = pieces.len() > 1;
+    pieces.into_iter().for_each(|(ticket, large)| push(ticket, Outcome::Piece(large), paired));
 }
 
 impl Work {
@@ -185,12 +204,94 @@ impl Work {
         }
     }
 
-    /// Whether one stream would be left over that is long enough to matter.
-    fn gains_from_another(&self) -> bool {
-        match self {
-            Work::Batch(batch) => batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES,
-            Work::Piece(_) => true,
-            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => false,
+    /// Those that wait and are to be hashed beside it. Of batches one, where a stream would be left over that is long enough
+    /// to matter. Of pieces as many as make it faster, and one where that is only two: fewer of them than fill enough
+    /// lanes gain nothing together, and another worker may take them.
+    fn others(&self, waiting: &mut impl Waiting, together: (usize, usize)) -> Vec<Job> {
+        let count = match self {
+            Work::Batch(batch) => usize::from(batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES),
+            Work::Piece(_) => {
+                let (least, most) = together;
+                let waits = waiting.count(self);
+                if waits + 1 >= least { waits.min(most - 1) } else { 1 }
+            }
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => 0,
+        };
+        iter::from_fn(|| waiting.take(self)).take(count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::{Buffer, Memory, Share};
+    use crate::wire::{Header, Kind, encode};
+
+    struct Queue(Vec<Job>);
+
+    impl Waiting for Queue {
+        fn count(&self, _: &Work) -> usize {
+            self.0.len()
         }
+
+        fn take(&mut self, _: &Work) -> Option<Job> {
+            self.0.pop()
+        }
+    }
+
+    /// Large frames of one more piece each, that came whole.
+    fn pieces(memory: &Arc<Memory>, count: u64) -> Vec<Job> {
+        let piece = |number: u64| {
+            let (mut bytes, payload) = (Vec::new(), vec![number as u8; number as usize * LANE_PIECE / 2]);
+            encode(Header::new(Kind::Data), b"t", &payload, &Scheme::Sha256, &mut bytes);
+            let charge = memory.charge(Share::Large, bytes.len());
+            let mut large = Piecewise::new(bytes.len(), &Scheme::Sha256, charge, None);
+            large.push(Buffer::new(bytes.into(), memory.charge(Share::Large, 0)));
+            let ticket = Ticket { conn: number, number, since: Instant::now() };
+            Job { ticket, work: Work::Piece(Box::new(large)) }
+        };
+        (0..count).map(piece).collect()
+    }
+
+    #[test]
+    fn as_many_large_frames_go_together_as_make_it_faster() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        for (waits, together, taken) in [
+            (0, (2, 2), 0),
+            (5, (2, 2), 1),
+            (3, (7, 8), 1),
+            (6, (7, 8), 6),
+            (20, (7, 8), 7),
+            (20, (12, 16), 15),
+        ] {
+            let mut jobs = pieces(&memory, waits + 1);
+            let job = jobs.pop().unwrap();
+            assert_eq!(job.work.others(&mut Queue(jobs), together).len(), taken, "{waits} of {together:?}");
+        }
+    }
+
+    #[test]
+    fn large_frames_that_go_together_have_their_verdicts_a_piece_at_a_time() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let (mut jobs, mut rounds, mut seen) = (pieces(&memory, 9), 0, 0);
+        while let Some(job) = jobs.pop() {
+            rounds += 1;
+            let is_together = jobs.len() > 1;
+            let others = std::mem::take(&mut jobs);
+            perform_together(job, others, &Scheme::Sha256, |done| {
+                let Outcome::Piece(large) = done.outcome else { panic!("a piece went in") };
+                if is_together {
+                    assert!(done.paired);
+                }
+                if !large.is_finished() {
+                    return jobs.push(Job { ticket: done.ticket, work: Work::Piece(large) });
+                }
+                seen += 1 << done.ticket.number;
+                assert!(large.finish().iter().all(|frame| frame.intact));
+            });
+        }
+        // The longest has a little more than four pieces.
+        assert_eq!((seen, rounds), ((1 << 9) - 1, 5));
+        assert_eq!(memory.used(), 0);
     }
 }

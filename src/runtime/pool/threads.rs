@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select_biased};
 
 use super::idle::Idle;
-use super::{Done, Job, Pool, Work, WorkersUse, perform};
+use super::{Done, Job, Pool, Waiting, Work, WorkersUse, perform};
 use crate::core::limits::{JOBS, WORKERS_MAX};
 use crate::runtime::wake::{Panicked, WakeQueue};
 use crate::wire::{Scheme, choose_fastest};
@@ -57,6 +57,16 @@ impl<T> Queues<T> {
             Work::Piece(_) | Work::Answers(_) | Work::Draft(_) | Work::LargeRun(_) => &self.pieces,
             Work::Call(_) => &self.calls,
         }
+    }
+}
+
+impl Waiting for &Queues<Receiver<Job>> {
+    fn count(&self, like: &Work) -> usize {
+        self.of(like).len()
+    }
+
+    fn take(&mut self, like: &Work) -> Option<Job> {
+        self.of(like).try_recv().ok()
     }
 }
 
@@ -227,9 +237,8 @@ impl Worker {
     }
 
     fn perform(&self, job: Job) {
-        let another = |work: &Work| self.jobs.of(work).try_recv().ok();
         // The credits keep the number of jobs below the queue's capacity.
-        perform(job, another, &self.scheme, |done| self.done.push(done));
+        perform(job, &mut &self.jobs, &self.scheme, |done| self.done.push(done));
     }
 
     /// Batches before pieces, and calls last; but a call first in one turn of [`CALL_EVERY`].

@@ -10,7 +10,7 @@ use super::Canary;
 use super::rng::SimRng;
 use crate::core::limits::{JOBS, PIECE};
 use crate::runtime::pool::WorkersUse;
-use crate::runtime::pool::{Done, Job, Pool, Work, perform};
+use crate::runtime::pool::{Done, Job, Pool, Waiting, Work, perform};
 use crate::testing::heap;
 use crate::wire::Scheme;
 
@@ -82,17 +82,30 @@ impl Workers {
             self.messages += u64::from(draft.unhashed() <= PIECE);
         }
         let Workers { jobs, done, scheme, .. } = self;
-        let another = |work: &Work| {
-            let same_kind = |job: &Job| std::mem::discriminant(&job.work) == std::mem::discriminant(work);
-            jobs.iter().position(same_kind).map(|at| jobs.remove(at))
-        };
         // What comes of it is the gateway's.
         let _scope = heap::gateway();
-        perform(job, another, scheme, |one| {
+        perform(job, &mut OfAKind(jobs), scheme, |one| {
             let _scope = heap::world();
             done.push_back(one);
         });
     }
+}
+
+/// Jobs that wait, of which the first of a kind is taken.
+struct OfAKind<'a>(&'a mut Vec<Job>);
+
+impl Waiting for OfAKind<'_> {
+    fn count(&self, like: &Work) -> usize {
+        self.0.iter().filter(|job| is_like(job, like)).count()
+    }
+
+    fn take(&mut self, like: &Work) -> Option<Job> {
+        self.0.iter().position(|job| is_like(job, like)).map(|at| self.0.remove(at))
+    }
+}
+
+fn is_like(job: &Job, like: &Work) -> bool {
+    std::mem::discriminant(&job.work) == std::mem::discriminant(like)
 }
 
 /// The gateway's side of the workers.

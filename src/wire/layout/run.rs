@@ -375,7 +375,7 @@ fn seal(native: &mut [u8], ends: &[u32], scheme: &Scheme) {
         start = *end as usize;
         (message, at)
     });
-    scheme.digest_each(messages, |digest, at| digests[at] = digest);
+    scheme.digest_each(ends.len(), messages, |digest, at| digests[at] = digest);
     for (end, digest) in ends.iter().zip(&digests) {
         native[*end as usize - DIGEST..*end as usize].copy_from_slice(digest);
     }
@@ -420,7 +420,7 @@ fn side_by_side(layout: &Declared, buffer: &[u8], frames: &[Spot], scheme: &Sche
     });
     let plain = Scheme::Sha256;
     let scheme = if is_keyed { scheme } else { &plain };
-    scheme.digest_each(messages, |digest, (at, check, place)| {
+    scheme.digest_each(frames.len(), messages, |digest, (at, check, place)| {
         verdicts[at] = check.agrees(&Sum::digest(&digest), place);
     });
     SideBySide(verdicts)

@@ -18,8 +18,11 @@ const MESSAGES: usize = 40;
 const SHORT: usize = 200;
 const LONG: usize = 3000;
 
+/// Frames that are hashed together; more than the lanes of a width, at times.
+const FRAMES: usize = 20;
+
 /// Whatever the lengths beside each other, each message has the digest that `sha2` gives it alone; and so
-/// have two frames that are hashed in steps, as far as both go at once.
+/// have frames that are hashed in steps, as far as all go at once.
 pub fn check_pairs(data: &[u8]) {
     let mut choices = Choices::new(data);
     // Of any length: a secret longer than a block of the hash is hashed first.
@@ -27,8 +30,9 @@ pub fn check_pairs(data: &[u8]) {
     let scheme = Scheme::new(secret);
     let salt = choices.byte();
     let bytes: Vec<u8> = (0..LONG).map(|at| (at ^ at >> 8) as u8 ^ salt).collect();
-    let two = [frame(&mut choices, secret, &bytes), frame(&mut choices, secret, &bytes)];
-    check_two(&mut choices, &two, &scheme);
+    let together = if choices.byte() < 192 { 2 } else { choices.below(FRAMES) };
+    let frames: Vec<_> = (0..together).map(|_| frame(&mut choices, secret, &bytes)).collect();
+    check_together(&mut choices, &frames, &scheme);
 
     let mut messages: Vec<&[u8]> = Vec::new();
     while !choices.is_empty() && messages.len() < MESSAGES {
@@ -64,14 +68,15 @@ fn frame(choices: &mut Choices, secret: Option<&[u8]>, bytes: &[u8]) -> (Vec<u8>
     (frame, intact)
 }
 
-fn check_two(choices: &mut Choices, frames: &[(Vec<u8>, bool); 2], scheme: &Scheme) {
+fn check_together(choices: &mut Choices, frames: &[(Vec<u8>, bool)], scheme: &Scheme) {
     let memory = memory();
-    let [mut a, mut b] = frames.each_ref().map(|(bytes, _)| cut(choices, bytes, scheme, &memory));
-    while !a.is_finished() || !b.is_finished() {
+    let mut larges: Vec<_> = frames.iter().map(|(bytes, _)| cut(choices, bytes, scheme, &memory)).collect();
+    while larges.iter().any(|large| !large.is_finished()) {
         let step = if choices.is_empty() { usize::MAX } else { 1 + choices.below(SHORT) };
-        Piecewise::hash_two(&mut a, &mut b, step);
+        let way = choices.below(256);
+        Piecewise::hash_together_some_way(&mut larges.iter_mut().collect::<Vec<_>>(), step, way);
     }
-    for (large, (bytes, intact)) in [a, b].into_iter().zip(frames) {
+    for (large, (bytes, intact)) in larges.into_iter().zip(frames) {
         let verified = large.finish();
         let verdict = verified.iter().next().expect("it is one frame").intact;
         assert_eq!(verdict, *intact, "a frame of {} bytes", bytes.len());

@@ -80,7 +80,7 @@ impl Large {
     }
 
     fn hash_two(a: &mut Large, b: &mut Large, step: usize) {
-        Piecewise::hash_two(&mut a.large, &mut b.large, step);
+        Piecewise::hash_together(&mut [&mut a.large, &mut b.large], step);
         for frame in [a, b] {
             frame.hashed += step.min(frame.unhashed());
             frame.check();
