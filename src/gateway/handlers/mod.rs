@@ -231,9 +231,13 @@ impl<N: Net> Handlers<N> {
     /// queue: its calls are let in in turn with theirs, and not after all of theirs.
     pub fn may_read<S>(&self, conn: &Conn<S>, in_flight: usize) -> bool {
         let key = conn.id.key();
-        let has_room = self.overflow == Overflow::Reject || self.queue.room() > in_flight;
         let has_none = || conn.order.window.is_empty() && self.queue.has_none_waiting(key);
-        !self.queue.is_beyond(key) && (has_room || has_none())
+        !self.queue.is_beyond(key) && (!self.are_crowded(in_flight) || has_none())
+    }
+
+    /// Whether frames that come wait until others are done, beside those of all connections that are in flight already.
+    pub fn are_crowded(&self, in_flight: usize) -> bool {
+        self.answers() && self.overflow == Overflow::Pause && self.queue.room() <= in_flight
     }
 
     /// Forgets every call: their connections are gone.

@@ -134,12 +134,12 @@ impl Reading {
     }
 
     /// How full the lent buffer may get in the next read: where the last frame that fits is expected to end,
-    /// so that it need not be kept until the rest of it comes and then moved.
-    pub fn fill_max(&self) -> usize {
+    /// so that it need not be kept until the rest of it comes and then moved. At most about `read_max` bytes are read.
+    pub fn fill_max(&self, read_max: usize) -> usize {
         let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let begun = self.partial.as_ref().and_then(|partial| partial.begun);
         let begun = begun.filter(|begun| !matches!(begun, Begun::Asking(_)));
-        let max = (tail + self.read_size as usize).min(READ_MAX);
+        let max = (tail + read_max.min(self.read_size as usize)).min(READ_MAX);
         let frame_len = self.frame_len as usize;
         match begun.map_or(0, |begun| begun.len()) {
             first if tail > 0 && begun.is_none() || first > max || frame_len == 0 => max,
