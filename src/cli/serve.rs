@@ -15,7 +15,7 @@ use super::start_lines::{limits_line, start_line};
 use super::startup::Starting;
 use super::{Exit, Failure, Size, dependent_options, http_sink, layouts, print, secret, spawn};
 use crate::admin::{self, Admin};
-use crate::core::limits::RESERVED_FILES;
+use crate::core::limits::{RESERVED_FILES, STORE_FILES_MOST};
 use crate::core::ranges::CONNECTIONS_MOST;
 use crate::core::units::{many, rounded};
 use crate::gateway::{Config, Listener};
@@ -83,12 +83,13 @@ impl Serve {
             None => self.settings,
         };
         dependent_options::check(&settings)?;
-        // The sink's connections take files too.
+        // The sink's connections take files too, and what the store has open.
+        let of_store = settings.store.as_ref().map_or(0, |_| STORE_FILES_MOST);
         let of_sink = settings
             .http_sink
             .as_ref()
             .map_or(0, |_| settings.http_max_in_flight.unwrap_or(Config::default().http_max_in_flight));
-        let connections_max = connections_that_fit().saturating_sub(of_sink).max(1);
+        let connections_max = connections_that_fit().saturating_sub(of_sink + of_store).max(1);
         let (workers, patrol) = (settings.workers(), settings.patrol());
         let config = settings.config(connections_max)?;
         settings.choose_digest()?;

@@ -275,7 +275,6 @@ impl Settings {
     }
 }
 
-/// A command as a shell would split it.
 /// One of what may be a list.
 fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
     #[derive(Deserialize)]
@@ -290,6 +289,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<PathBuf>
     }))
 }
 
+/// A command as a shell would split it.
 fn words(command: &str) -> Result<Vec<String>, Failure> {
     match shlex::split(command) {
         Some(words) if !words.is_empty() => Ok(words),

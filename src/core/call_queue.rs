@@ -10,10 +10,11 @@
 //! ```
 //!
 //! A connection's calls go in the order in which they arrived; of the connections that have calls waiting,
-//! each goes once before any goes again. One that has had none since all others had their turn goes before them, so that
-//! who calls seldom does not wait behind those who always call (as sparse flows do in FQ-CoDel, RFC 8290, 4.2). What arrives when as many wait as may is left beyond the bound:
-//! its connection is not read until it has been let in. What waits of a connection that may not be called
-//! takes nobody's room: it goes back beyond the bound, and is let in once more in its turn.
+//! each goes once before any goes again. One that has had none since all others had their turn goes before them, so
+//! that who calls seldom does not wait behind those who always call (as sparse flows do in FQ-CoDel, RFC 8290, 4.2).
+//! What arrives when as many wait as may is left beyond the bound: its connection is not read until it has been let in.
+//! What waits of a connection that may not be called takes nobody's room: it goes back beyond the bound, and is let in
+//! once more in its turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::str::FromStr;
@@ -89,15 +90,26 @@ struct Caller {
     beyond: usize,
     /// It is not called, for a reason of its own: all its calls are beyond, and none is let in.
     aside: bool,
+    /// It was, and has had no turn since: it is not fresh, however little it has waiting.
+    was_aside: bool,
     /// It stands in the line of those beyond.
     in_line: bool,
-    /// It stands in the ring.
-    in_ring: bool,
-    /// It stands before the ring.
-    is_fresh: bool,
+    turn: Turn,
     reader: bool,
     /// It is to be woken.
     let_in: bool,
+}
+
+/// Where a connection waits for its turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Turn {
+    /// It has nothing to wait for.
+    #[default]
+    None,
+    /// Before the ring.
+    Fresh,
+    /// In the ring.
+    Ring,
 }
 
 /// Connections in the order of their turns, with their numbers. One that is forgotten leaves its entry
@@ -276,7 +288,7 @@ impl Calls {
         let mut room = self.room().saturating_sub(coming);
         while room > 0 {
             let Some(conn) = self.readers.pop(&self.callers) else { break };
-            let caller = self.callers.get_mut(&conn).expect("whoever waits has an entry");
+            let caller = self.callers.get_mut(&conn).expect("each that waits has an entry");
             caller.reader = false;
             if !caller.aside {
                 self.tidy(conn);
@@ -291,22 +303,25 @@ impl Calls {
         if !self.open || self.in_flight >= self.in_flight_max {
             return None;
         }
-        while let Some(conn) = self.next_turn() {
+        while let Some((conn, is_fresh)) = self.next_turn() {
             let caller = self.callers.get_mut(&conn).expect("a connection in the ring has an entry");
+            caller.turn = Turn::None;
             if caller.waiting == 0 {
                 self.tidy(conn);
                 continue;
             }
             if !ready(conn) {
-                caller.aside = true;
+                (caller.aside, caller.was_aside) = (true, true);
                 self.waiting -= caller.waiting;
                 caller.beyond += std::mem::take(&mut caller.waiting);
                 self.let_in_beyond();
                 continue;
             }
+            // What counts are calls that begin: an entry of the ring that has none was nobody's turn.
+            self.fresh_turns = if is_fresh { self.fresh_turns + 1 } else { 0 };
             caller.waiting -= 1;
             // Also with its last call: until its next turn it is not fresh.
-            caller.in_ring = true;
+            (caller.turn, caller.was_aside) = (Turn::Ring, false);
             self.ring.push(conn, caller);
             if caller.waiting == 0 && caller.reader && caller.beyond == 0 {
                 self.let_in.push_once(conn, caller);
@@ -318,18 +333,11 @@ impl Calls {
         None
     }
 
-    /// Whose turn it is: of the fresh ones, and of the others at least now and then.
-    fn next_turn(&mut self) -> Option<u64> {
-        let mut fresh = None;
-        if self.fresh_turns < FRESH_TURNS || self.ring.is_empty() {
-            fresh = self.fresh.pop(&self.callers);
-        }
-        self.fresh_turns = if fresh.is_some() { self.fresh_turns + 1 } else { 0 };
-        let conn =
-            fresh.or_else(|| self.ring.pop(&self.callers)).or_else(|| self.fresh.pop(&self.callers))?;
-        let caller = self.callers.get_mut(&conn)?;
-        (caller.is_fresh, caller.in_ring) = (false, false);
-        Some(conn)
+    /// Whose turn it is, and whether that one is fresh: of the fresh ones, and of the others at least now and then.
+    fn next_turn(&mut self) -> Option<(u64, bool)> {
+        let is_rings = self.fresh_turns >= FRESH_TURNS && !self.ring.is_empty();
+        let fresh = if is_rings { None } else { self.fresh.pop(&self.callers) };
+        fresh.map(|conn| (conn, true)).or_else(|| Some((self.ring.pop(&self.callers)?, false)))
     }
 
     /// A connection that was set aside is ready again; of another nothing changes.
@@ -356,11 +364,10 @@ impl Calls {
     pub fn forget(&mut self, conn: u64) {
         let Some(caller) = self.callers.remove(&conn) else { return };
         self.waiting -= caller.waiting;
-        if caller.in_ring {
-            self.ring.forget_one(&self.callers);
-        }
-        if caller.is_fresh {
-            self.fresh.forget_one(&self.callers);
+        match caller.turn {
+            Turn::None => {}
+            Turn::Fresh => self.fresh.forget_one(&self.callers),
+            Turn::Ring => self.ring.forget_one(&self.callers),
         }
         if caller.in_line {
             self.beyond.forget_one(&self.callers);
@@ -397,8 +404,10 @@ impl Calls {
             return;
         }
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if !caller.in_ring && !std::mem::replace(&mut caller.is_fresh, true) {
-            self.fresh.push(conn, caller);
+        if caller.turn == Turn::None {
+            let turns = if caller.was_aside { &mut self.ring } else { &mut self.fresh };
+            caller.turn = if caller.was_aside { Turn::Ring } else { Turn::Fresh };
+            turns.push(conn, caller);
         }
         caller.waiting += n;
         self.waiting += n;
@@ -427,7 +436,7 @@ impl Calls {
     fn tidy(&mut self, conn: u64) {
         let is_over = |caller: &Caller| {
             caller.waiting + caller.beyond == 0
-                && !(caller.aside || caller.reader || caller.let_in || caller.in_ring || caller.is_fresh)
+                && !(caller.aside || caller.reader || caller.let_in || caller.turn != Turn::None)
         };
         if self.callers.get(&conn).is_some_and(is_over) {
             self.callers.remove(&conn);
@@ -438,7 +447,7 @@ impl Calls {
     #[cfg(any(test, feature = "check"))]
     pub fn is_empty(&self) -> bool {
         let queues = [&self.fresh, &self.beyond, &self.readers, &self.let_in];
-        let rests = |caller: &Caller| caller.in_ring && caller.waiting + caller.beyond == 0;
+        let rests = |caller: &Caller| caller.turn == Turn::Ring && caller.waiting + caller.beyond == 0;
         self.in_flight == 0 && self.callers.values().all(rests) && queues.iter().all(|queue| queue.is_empty())
     }
 }

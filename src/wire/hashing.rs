@@ -118,10 +118,10 @@ impl Hashing {
 
     /// From how many large frames on, and up to how many, they are hashed together.
     pub(super) fn together(self) -> (usize, usize) {
-        match self {
-            Hashing { sixteen: Some(stage), .. } => (stage.least, 16),
-            Hashing { eight: Some(stage), .. } => (stage.least, 8),
-            _ => (2, 2),
+        match (self.sixteen.map(|stage| stage.least), self.eight.map(|stage| stage.least)) {
+            (Some(sixteen), eight) => (eight.map_or(sixteen, |eight| eight.min(sixteen)), 16),
+            (None, Some(eight)) => (eight, 8),
+            (None, None) => (2, 2),
         }
     }
 

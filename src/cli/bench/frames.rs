@@ -61,7 +61,7 @@ pub struct Frames {
     /// in where it has logins [default: none, the native protocol]
     #[arg(long, value_name = "NAME")]
     layout: Option<String>,
-    /// A file that declares it [default: those that come with the program]
+    /// A file that declares it; can be repeated [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
     layouts: Vec<PathBuf>,
     /// Where the gateway at ADDR listens for that layout [default: a port of the gateway that this starts]

@@ -162,11 +162,15 @@ fn limits_change_while_it_runs() {
 #[test]
 fn however_many_connections_end_together_each_costs_a_constant_time() {
     const CONNS: u64 = 10_000;
-    let mut calls = open(0, CONNS as usize);
+    let mut calls = open(CONNS as usize / 2, 2 * CONNS as usize);
     for conn in 0..CONNS {
-        assert_eq!(calls.arrive(conn, 1), 1);
+        assert_eq!(calls.arrive(conn, 2), 2);
         calls.wait_to_read(conn);
     }
+    // Some stand in the ring then, and the others before it.
+    assert_eq!(begin_all(&mut calls).len(), CONNS as usize / 2);
+    calls.give_up();
+    calls.set_in_flight_max(0);
     for conn in 0..CONNS {
         calls.leave_beyond(conn, 1);
     }
@@ -175,7 +179,7 @@ fn however_many_connections_end_together_each_costs_a_constant_time() {
         calls.set_waiting_max(0);
         calls.forget(conn);
         let left = conn as usize;
-        for queue in [&calls.fresh, &calls.beyond, &calls.readers, &calls.let_in] {
+        for queue in [&calls.fresh, &calls.ring, &calls.beyond, &calls.readers, &calls.let_in] {
             assert!(queue.entries.len() <= 2 * left + 1, "{} for {left}", queue.entries.len());
             assert!(queue.looks <= 3 * CONNS as usize, "{} looks", queue.looks);
         }
@@ -240,4 +244,35 @@ fn a_connection_that_ends_takes_its_calls_with_it() {
     calls.done();
     calls.wake(0, |conn| conn == 2);
     assert!(calls.is_empty());
+}
+
+#[test]
+fn who_always_calls_has_every_ninth_turn_however_many_come() {
+    let mut calls = open(1000, 1000);
+    calls.arrive(1, 9);
+    assert_eq!(calls.begin(|_| true), Some(1));
+    let mut since = 0;
+    for conn in 100..200 {
+        // Each of them calls once, and leaves an entry in the ring that has nothing.
+        calls.arrive(conn, 1);
+        calls.arrive(conn + 1000, 1);
+        match calls.begin(|_| true) {
+            Some(1) => since = 0,
+            _ => since += 1,
+        }
+        assert!(since <= FRESH_TURNS || calls.has_none_waiting(1), "{since} others went");
+    }
+    assert!(calls.has_none_waiting(1));
+}
+
+#[test]
+fn who_was_set_aside_is_not_first_for_that() {
+    let mut calls = open(100, 100);
+    for conn in [1, 2, 3] {
+        calls.arrive(conn, 3);
+    }
+    assert_eq!(calls.begin(|conn| conn != 1), Some(2));
+    assert_eq!(calls.begin(|_| true), Some(3));
+    calls.resume(1);
+    assert_eq!(begin_all(&mut calls), [2, 3, 1, 2, 3, 1, 1]);
 }

@@ -353,7 +353,10 @@ const _: () = {
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
     assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
-    assert!(SMALL_MIN >= read_need(READ_MAX), "one read always fits");
+    assert!(
+        SMALL_MIN >= read_need(READ_MAX) + read_need(READ_MIN),
+        "beside the reserve one read always fits"
+    );
     assert!(MESSAGES_UNHASHED >= 4 * (INLINE_BATCH + UNHASHED_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(WRITE_TURN_SHARED <= WRITE_TURN && WRITE_TURN <= WRITE_TURN_ALL);

@@ -17,8 +17,11 @@ pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
 /// 128 segments with open files, two each; further ones are opened when they are written to.
 pub const STORE_FILES: usize = bound(128, 3);
 
-/// 32 files and folders synced at once, a thread each: a round with more of them takes some commits of the file system's
-/// journal instead of one, and threads cost less than that.
+/// Files and folders that the store has open at most: those, and what ends and is synced at that moment.
+pub const STORE_FILES_MOST: usize = 2 * (STORE_FILES + STORE_END_TURN) + STORE_SYNCS;
+
+/// 32 files and folders synced at once, a thread each. The file system commits together what is asked of it at the same
+/// time, so a full round takes four or five commits of some milliseconds, and 32 threads start in one.
 pub const STORE_SYNCS: usize = 32;
 
 /// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.

@@ -135,10 +135,12 @@ impl<S> Conn<S> {
 
     /// Whether what it has sent and is not over is little: one small read at most.
     pub fn holds_little(&self) -> bool {
-        let staged = self.order.stage.as_ref().map_or(0, |stage| stage.frames);
-        let frames = u64::from(self.order.frames_in_flight) + staged;
-        let frame_len = u64::from(self.reading.frame_len).max(FRAME_MIN as u64);
-        frames * frame_len <= READ_MIN as u64
+        let staged = self.order.stage.as_ref().map_or(0, |stage| {
+            let begun = stage.frames - stage.lined_up();
+            // What is with handlers is known by its number.
+            stage.lined_up_bytes() + begun as usize * (self.reading.frame_len as usize).max(FRAME_MIN)
+        });
+        self.order.bytes_in_flight as usize + staged <= READ_MIN
     }
 
     /// Lets go of a frame that will never be whole. How many bytes of it came.

@@ -96,6 +96,11 @@ impl Stage {
         self.waiting.iter().map(|waiting| waiting.item.frames()).sum()
     }
 
+    /// Their bytes.
+    pub fn lined_up_bytes(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.item.bytes()).sum()
+    }
+
     fn is_empty(&self) -> bool {
         let has_replies = self.pending_replies > 0 || self.held_replies > 0;
         self.waiting.is_empty() && self.steps.is_empty() && !has_replies && !self.hashing

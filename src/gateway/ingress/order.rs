@@ -28,6 +28,15 @@ impl Item {
             Item::BadCheck | Item::Fault(_) => 1,
         }
     }
+
+    /// How many bytes of its stream it is.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Item::Frames(verified) => verified.len(),
+            Item::Run(converted) => converted.bytes,
+            Item::BadCheck | Item::Fault(_) => 0,
+        }
+    }
 }
 
 /// What a connection sent and is not over.

@@ -139,9 +139,11 @@ impl Reading {
         let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let begun = self.partial.as_ref().and_then(|partial| partial.begun);
         let begun = begun.filter(|begun| !matches!(begun, Begun::Asking(_)));
-        let max = (tail + read_max.min(self.read_size as usize)).min(READ_MAX);
+        // A frame that was begun is one portion: its bytes would be moved once more for each further one.
+        let first = begun.map_or(0, |begun| begun.len());
+        let max = (tail + read_max.min(self.read_size as usize)).max(first).min(READ_MAX);
         let frame_len = self.frame_len as usize;
-        match begun.map_or(0, |begun| begun.len()) {
+        match first {
             first if tail > 0 && begun.is_none() || first > max || frame_len == 0 => max,
             first if first == 0 && frame_len > max => max,
             first => first + (max - first) / frame_len * frame_len,

@@ -91,6 +91,18 @@ impl WaitQueues {
         self.is_cut = false;
     }
 
+    /// Those that hold little by now come to the end of the queue of those that do. Each of the others holds more than a
+    /// small read, so memory bounds how many are looked at.
+    pub fn lighten<S>(&mut self, conns: &mut Conns<S>) {
+        let light = &mut self.light;
+        self.heavy.retain(|&id| {
+            let Some(conn) = conns.get_mut(id).filter(|conn| conn.holds_little()) else { return true };
+            conn.reading.waiting = Some(WaitQueue::Light);
+            light.push_back(id);
+            false
+        });
+    }
+
     /// The turn has read enough: they go on in the next, and nothing keeps them from it but this one's share.
     pub fn cut(&mut self) {
         self.is_cut = true;

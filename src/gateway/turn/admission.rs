@@ -105,7 +105,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         // What is short is given out in small portions: a hundred that took large ones would keep everybody else waiting for
         // as long as it takes until those are done.
-        let is_short = first_in.is_some() || self.handlers.are_crowded(self.ingress.frames_in_flight());
+        let waited = matches!(first_in, Some(WaitQueue::Light | WaitQueue::Heavy));
+        let is_short = waited || self.handlers.are_crowded(self.ingress.frames_in_flight());
         let filled_max = conn.reading.fill_max(if is_short { READ_MIN } else { READ_MAX });
         match begun {
             _ if passes_small && self.ctx.memory.has_room(Share::Small, read_need(filled_max) + reserve) => {

@@ -20,6 +20,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.charge_entries();
         let mut went_on = false;
         self.wait_queues.begin();
+        self.wait_queues.lighten(&mut self.conns);
         for queue in [WaitQueue::Workers, WaitQueue::Large, WaitQueue::Light, WaitQueue::Heavy] {
             went_on |= self.resume_queue(queue);
         }

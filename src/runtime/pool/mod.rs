@@ -4,9 +4,9 @@ mod idle;
 mod threads;
 
 use std::io;
-use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{iter, mem};
 
 use serde::Serialize;
 
@@ -217,7 +217,18 @@ impl Work {
             }
             Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => 0,
         };
-        iter::from_fn(|| waiting.take(self)).take(count).collect()
+        let mut others = Vec::new();
+        while others.len() < count
+            && let Some(job) = waiting.take(self)
+        {
+            let is_alike = mem::discriminant(&job.work) == mem::discriminant(self);
+            others.push(job);
+            if !is_alike {
+                // It is done after this one: further ones would wait for it, though other workers are free.
+                break;
+            }
+        }
+        others
     }
 }
 
@@ -237,6 +248,19 @@ mod tests {
         fn take(&mut self, _: &Work) -> Option<Job> {
             self.0.pop()
         }
+    }
+
+    #[test]
+    fn what_is_of_another_kind_ends_what_goes_together() {
+        let memory = Memory::new(Memory::least(1 << 24), 1 << 24);
+        let mut jobs = pieces(&memory, 8);
+        let first = jobs.pop().unwrap();
+        let draft = Draft::new(Header::new(Kind::Data), &Scheme::Sha256);
+        jobs[5].work = Work::Draft(Box::new(draft));
+        let mut queue = Queue(jobs);
+        let others = first.work.others(&mut queue, (2, 16));
+        let kinds: Vec<bool> = others.iter().map(|job| matches!(job.work, Work::Piece(_))).collect();
+        assert_eq!((kinds, queue.0.len()), (vec![true, false], 5));
     }
 
     /// Large frames of one more piece each, that came whole.

@@ -161,8 +161,8 @@ impl Files for Disk {
         file.sync_data()
     }
 
-    /// Several at once: a file system writes what is asked of it together with one commit of its journal. A hundred files
-    /// one after the other took 400 ms, and so 10 to 20 ms.
+    /// Several at once: a file system writes what is asked of it together with one commit of its journal. A round of a
+    /// hundred topics took 420 ms on ext4 with one sync after the other, and takes 11 ms so.
     fn sync_each(&mut self, all: &mut [Unsynced<'_, File>]) -> Vec<io::Result<()>> {
         let mut results: Vec<_> = all.iter().map(|_| Ok(())).collect();
         let helpers = all.len().min(STORE_SYNCS).saturating_sub(1);

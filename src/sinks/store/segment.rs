@@ -36,7 +36,7 @@ pub struct Segment<T> {
     indexed: u64,
     broken: bool,
     /// Not all that was made for it, folders and files, is known to be on the disk.
-    is_made_unsynced: bool,
+    folders_unsynced: bool,
     /// All of the index is on the disk.
     index_synced: bool,
     /// A sync of the index failed, and what it holds, once that was read.
@@ -91,7 +91,7 @@ impl<T> Segment<T> {
             frames,
             indexed,
             broken: true,
-            is_made_unsynced: false,
+            folders_unsynced: false,
             index_synced: false,
             index_broken: false,
             index_copy: None,
@@ -147,13 +147,13 @@ impl<T> Segment<T> {
 
     /// The folders, below the store's own, that are to be synced before anything in it is stored.
     pub fn unsynced_folders(&self) -> impl Iterator<Item = &Path> {
-        let all = self.folder.ancestors().filter(|path| *path != Path::new(""));
-        all.take(if self.is_made_unsynced { usize::MAX } else { 0 })
+        let is_unsynced = self.folders_unsynced;
+        self.folder.ancestors().filter(move |path| is_unsynced && *path != Path::new(""))
     }
 
     /// They are synced, and the store's own folder is.
-    pub fn made_is_synced(&mut self) {
-        self.is_made_unsynced = false;
+    pub fn folders_synced(&mut self) {
+        self.folders_unsynced = false;
     }
 
     /// Makes its files, and its topic's folder; whether that was not there. Nothing in it is stored before its
@@ -173,7 +173,7 @@ impl<T> Segment<T> {
         let index = files.create(&path).map_err(|why| Trouble::new("make", &path, why))?;
         self.files = Some(Pair { frames, index });
         // Even of folders that were there: an earlier attempt may have ended between the two.
-        self.is_made_unsynced = true;
+        self.folders_unsynced = true;
         self.broken = false;
         Ok(is_new)
     }
@@ -294,7 +294,8 @@ impl<T> Segment<T> {
         Ok(true)
     }
 
-    /// Its index is about to be synced with those of others; whether that is any use.
+    /// Its index is about to be synced with those of others, if that is any use; whether it is. Until it is
+    /// [known](Self::index_is_synced) to be on the disk it counts as broken, since a sync that fails says so only once.
     pub fn begin_index_sync(&mut self) -> bool {
         let is_whole = !self.broken && !self.renamed && !self.index_broken && self.stored > 0;
         self.index_broken |= is_whole;

@@ -64,7 +64,10 @@ impl<F: Files> SegmentLog<F> {
                     self.forget(id);
                     ended.push((id, Ok(())));
                 }
-                Err(trouble) => ended.push((id, Err(trouble))),
+                Err(trouble) => {
+                    self.segments[id].segment.close_files();
+                    ended.push((id, Err(trouble)));
+                }
             }
         }
         let mut all: Vec<_> = folders.keys().map(|path| Unsynced::Folder(path)).collect();
@@ -92,6 +95,10 @@ impl<F: Files> SegmentLog<F> {
         let is_off = self.policy.sync == SyncPolicy::Off;
         let mut lent = Vec::new();
         let mut not_whole = BTreeMap::new();
+        for &id in ids {
+            // None of them is idle until all are ended: what is lent cannot be closed.
+            self.segments[id].round = self.rounds;
+        }
         for &id in ids {
             self.open_files(id);
             let segment = &mut self.segments[id].segment;

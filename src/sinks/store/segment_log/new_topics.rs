@@ -97,7 +97,7 @@ fn known_topics_begin_as_many_segments_as_there_is_room_for() {
     assert_eq!(scene.round(), [10, 11, 12]);
 }
 
-/// With a sync after the other, a hundred topics kept each publisher waiting for a quarter of a second.
+/// With one sync after the other, a hundred topics kept each publisher waiting for 0.4 s.
 #[test]
 fn what_many_topics_need_is_synced_together() {
     let mut scene = Scene::new();

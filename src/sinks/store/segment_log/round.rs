@@ -353,7 +353,7 @@ impl<F: Files> SegmentLog<F> {
                 Some(trouble) => {
                     self.judge(part, Err(trouble))?;
                 }
-                None => segment.made_is_synced(),
+                None => segment.folders_synced(),
             }
         }
         Ok(())
