@@ -190,6 +190,9 @@ impl WaitQueues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::limits::READ_MIN;
+    use crate::gateway::ingress::order::Item;
+    use crate::wire::Fault;
 
     #[test]
     fn memory_is_taken_back_where_someone_waits_and_nobody_goes_on() {
@@ -214,5 +217,30 @@ mod tests {
         assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (false, Some(due + RECLAIM_RETRY)));
         queues.leave_first(WaitQueue::Light);
         assert!(!queues.is_reclaim_due(false, due + RECLAIM_AFTER) && queues.reclaim_at().is_none());
+    }
+
+    #[test]
+    fn those_that_hold_little_by_now_leave_those_that_hold_more() {
+        let (mut conns, mut queues, now) = (Conns::new(), WaitQueues::default(), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        let ids = [(); 3].map(|()| conns.insert(peer, true, now, |_| Ok::<_, ()>(())).unwrap());
+        for (id, bytes) in ids.into_iter().zip([READ_MIN + 1, READ_MIN + 1, READ_MIN]) {
+            conns[id].order.bytes_in_flight = bytes as u32;
+            let little = conns[id].holds_little();
+            assert_eq!(little, bytes == READ_MIN);
+            queues.join(&mut conns, id, if little { WaitQueue::Light } else { WaitQueue::Heavy }, now);
+        }
+        // What is first of them is with a slow part still, and the next is done.
+        conns[ids[1]].order.bytes_in_flight = 0;
+        queues.lighten(&mut conns);
+        let firsts = [WaitQueue::Light, WaitQueue::Heavy].map(|queue| queues.first(queue));
+        assert_eq!(firsts, [Some(ids[2]), Some(ids[0])]);
+        queues.leave_first(WaitQueue::Light);
+        assert_eq!(queues.first(WaitQueue::Light), Some(ids[1]), "behind those that came before");
+        assert_eq!(conns[ids[1]].reading.waiting, Some(WaitQueue::Light));
+        // What waits for a handler counts as well.
+        let fault = Item::Fault(Fault::Reply { id: 1 });
+        conns.line_up(ids[1], fault, false, now);
+        assert!(conns[ids[1]].holds_little(), "the end of a stream has no bytes");
     }
 }
