@@ -1,6 +1,7 @@
 //! Arguments in, exit code out; a file a command.
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "they panic where nobody reads what is printed")]
 
+mod access;
 mod bench;
 mod config_file;
 mod ctl;
@@ -86,6 +87,8 @@ enum Command {
     Verify(verify::Verify),
     /// Shows the layouts of foreign frames, and checks declarations of them
     Layout(layout::LayoutCommand),
+    /// Makes tokens for the access file, and checks it
+    Access(access::AccessCommand),
 }
 
 /// How much is said on standard error.
@@ -115,6 +118,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
                 Command::Ctl(ctl) => ctl.run(),
                 Command::Verify(verify) => verify.run(),
                 Command::Layout(layout) => layout.run(),
+                Command::Access(access) => access.run(),
             }
         }
         Err(error) if !error.use_stderr() => {

@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "access")]
+pub mod access;
 mod batch;
 mod body;
 mod choice;
@@ -32,6 +34,8 @@ mod sha_avx512vl;
 mod sha_ni;
 mod shapes;
 mod stream;
+#[cfg(any(feature = "access", feature = "layouts"))]
+mod toml_file;
 mod topic;
 
 pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two, verify_with};
@@ -44,4 +48,4 @@ pub use hashing::{Width, choose, choose_fastest, implementation};
 pub use header::{DIGEST, HEADER, Header, Kind, MAGIC, NO_SUBSCRIBER, Status, VERSION};
 pub use pattern_limits::{Full, Limits};
 pub use patterns::{Holder, Patterns};
-pub use topic::{TopicError, check_pattern, check_topic, is_exact, matches, partial_wildcard};
+pub use topic::{TopicError, check_pattern, check_topic, covers, is_exact, matches, partial_wildcard};

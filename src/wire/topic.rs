@@ -95,6 +95,25 @@ pub fn matches(pattern: &str, topic: &str) -> bool {
     topic.next().is_none()
 }
 
+/// Whether every topic that `asked` matches is one that `allowed` matches, both checked patterns.
+pub fn covers(allowed: &str, asked: &str) -> bool {
+    // The two that no token tells apart: `>` alone matches the empty topic, too.
+    if allowed == ">" || asked == ">" {
+        return allowed == ">";
+    }
+    let mut asked = tokens(asked);
+    for token in tokens(allowed) {
+        match (token, asked.next()) {
+            (">", Some(_)) => return true,
+            // What stands for one token is no more than that.
+            ("*", Some(other)) if other != ">" => {}
+            (literal, Some(other)) if literal == other => {}
+            _ => return false,
+        }
+    }
+    asked.next().is_none()
+}
+
 fn check_characters(bytes: &[u8]) -> Result<&str, TopicError> {
     let text = std::str::from_utf8(bytes).map_err(|_| TopicError::NotUtf8)?;
     match text.chars().find(|c| c.is_control() || c.is_whitespace()) {
@@ -182,6 +201,39 @@ mod tests {
             ("*.>", "a.b", true),
         ] {
             assert_eq!(matches(pattern, topic), expected, "{pattern} {topic}");
+        }
+    }
+
+    /// Every pattern of up to three tokens with every other, against what they match of all topics that tell them apart:
+    /// of up to five tokens, one of which (`x`) is in no pattern.
+    #[test]
+    fn covering_is_matching_no_more() {
+        fn texts(tokens: &[&str], longest: usize) -> Vec<String> {
+            let mut all = vec![String::new()];
+            for _ in 0..longest {
+                let longer = all.iter().flat_map(|text| {
+                    tokens.iter().map(move |token| match text.as_str() {
+                        "" => (*token).to_string(),
+                        text => format!("{text}.{token}"),
+                    })
+                });
+                let longer: Vec<String> = longer.collect();
+                all.extend(longer);
+                all.sort_unstable();
+                all.dedup();
+            }
+            all
+        }
+        let topics = texts(&["a", "b", "x"], 5);
+        let mut patterns = texts(&["a", "b", "*", ">"], 3);
+        patterns.retain(|pattern| check_pattern(pattern.as_bytes()).is_ok());
+        assert_eq!((topics.len(), patterns.len()), (364, 53));
+        for asked in &patterns {
+            let asked_for: Vec<&String> = topics.iter().filter(|topic| matches(asked, topic)).collect();
+            for allowed in &patterns {
+                let expected = asked_for.iter().all(|topic| matches(allowed, topic));
+                assert_eq!(covers(allowed, asked), expected, "{asked:?} under {allowed:?}");
+            }
         }
     }
 }

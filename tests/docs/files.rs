@@ -22,6 +22,9 @@ fn the_files_on_the_pages_are_loaded_by_what_they_are_for() {
                 "toml" if block.text.lines().nth(1).is_some_and(|line| line.starts_with("[layout.")) => {
                     declares(&session, block.file().expect("it has a name"));
                 }
+                "toml" if block.text.lines().any(|line| line.starts_with("[who.")) => {
+                    allows(&session, block.file().expect("it has a name"));
+                }
                 "toml" => starts(&session, &["--config", block.file().expect("it has a name")]),
                 "ini" => is_a_unit(&session, block, &at),
                 "yaml" => is_for_prometheus(&session, block, page),
@@ -52,6 +55,13 @@ fn starts(session: &Session, options: &[&str]) {
 fn declares(session: &Session, file: &str) {
     let checked = session.command("framegate").args(["layout", "check", file]).output().expect("it starts");
     assert!(checked.status.success(), "{file}: {}", String::from_utf8_lossy(&checked.stderr));
+}
+
+/// An access file is right.
+fn allows(session: &Session, file: &str) {
+    let checked = session.command("framegate").args(["access", "check", file]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{file}: {said}");
 }
 
 /// A unit of systemd: it can be read, and what it starts does start.

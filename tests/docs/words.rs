@@ -87,6 +87,8 @@ fn options_are_those_of_help() {
         "layout list",
         "layout show",
         "layout check",
+        "access new-token",
+        "access check",
     ] {
         let mut ours = Command::new(env!("CARGO_BIN_EXE_framegate"));
         let output =

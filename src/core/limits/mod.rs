@@ -1,6 +1,7 @@
 //! Every bound in the gateway, with its reason. Bounds that depend on each other are tied by the
 //! asserts at the end, so that a changed number that no longer adds up does not compile.
 
+mod access;
 mod admin;
 mod conns;
 mod http;
@@ -10,6 +11,7 @@ mod tools;
 
 use std::time::Duration;
 
+pub use access::*;
 pub use admin::*;
 pub use conns::*;
 pub use http::*;

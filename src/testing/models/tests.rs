@@ -11,7 +11,7 @@ use crate::testing::simulation::check_schedule;
 type Check = fn(&[u8]);
 
 /// Each fuzz target's corpus, and what it is for.
-const CORPORA: [(&str, &[Check]); 21] = [
+const CORPORA: [(&str, &[Check]); 22] = [
     ("framer", &[check_framer]),
     ("decoder", &[check_decoder]),
     ("batch", &[check_batch]),
@@ -26,6 +26,7 @@ const CORPORA: [(&str, &[Check]); 21] = [
     ("histogram", &[check_histogram]),
     ("settings", &[check_settings]),
     ("layouts", &[check_layouts]),
+    ("access", &[check_access, check_covers]),
     ("outbox", &[check_outbox]),
     ("dedup", &[check_dedup]),
     ("store", &[check_any_store]),
@@ -118,6 +119,16 @@ proptest! {
     #[test]
     fn a_layout_means_what_it_declares(data in vec(any::<u8>(), 0..500)) {
         check_layouts(&data);
+    }
+
+    #[test]
+    fn an_access_file_means_what_it_says(data in vec(any::<u8>(), 0..300)) {
+        check_access(&data);
+    }
+
+    #[test]
+    fn a_pattern_is_covered_if_its_topics_are(data in vec(any::<u8>(), 0..16)) {
+        check_covers(&data);
     }
 
     #[test]

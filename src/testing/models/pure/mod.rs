@@ -1,6 +1,8 @@
 //! The models of the pure layers, [`core`](crate::core) and [`wire`](crate::wire), which need nothing else. The fuzz
 //! crate compiles them with those two alone, so that a fuzzer runs soon.
 
+#[cfg(feature = "access")]
+mod access;
 mod batch;
 mod calls;
 mod choices;
@@ -19,6 +21,8 @@ mod reorder;
 mod settings;
 mod topics;
 
+#[cfg(feature = "access")]
+pub use access::{check_access, check_covers};
 pub use batch::check_batch;
 pub use calls::check_calls;
 pub use choices::Choices;

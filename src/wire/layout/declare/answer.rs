@@ -3,7 +3,6 @@
 use memchr::memmem::Finder;
 
 use super::covered::{Uncovered, uncovered};
-use super::report::Report;
 use super::shape::{Drafted, LayoutDraft, unknown_field};
 use super::table::{Source, called, string};
 use super::text::{self, RawPiece};
@@ -15,6 +14,7 @@ use crate::wire::layout::place::{Place, Type};
 use crate::wire::layout::template::{
     Part, Piece, REPLY_MAX, Reply, Show, Source as From, TOPIC_MAX, Template,
 };
+use crate::wire::toml_file::Report;
 
 /// The layout, if nothing was wrong that keeps it from being made.
 pub(super) fn compile(

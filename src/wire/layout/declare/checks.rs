@@ -2,7 +2,6 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::report::Report;
 use super::shape::{LayoutDraft, Names};
 use super::table::{Source, called, string};
 use super::text;
@@ -11,6 +10,7 @@ use crate::wire::layout::catalog;
 use crate::wire::layout::check::{Algorithm, Check, SUM_MAX};
 use crate::wire::layout::crc::{Parameters, WIDTH_MAX};
 use crate::wire::layout::place::{Place, Slice, Type};
+use crate::wire::toml_file::Report;
 
 /// The checks beside the CRCs of the catalogue.
 const NAMES: [&str; 10] = [

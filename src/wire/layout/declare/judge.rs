@@ -1,12 +1,12 @@
 //! What a shape asks of its frames, and whether its parts go together.
 
-use super::report::Report;
 use super::shape::{Drafted, LayoutDraft};
 use super::table::Source;
 use crate::wire::layout::form::{Bound, From};
 use crate::wire::layout::place::{Place, Pos, Type};
 use crate::wire::layout::spaced_hex;
 use crate::wire::layout::unescape::LENGTH_MAX;
+use crate::wire::toml_file::Report;
 
 /// Some bytes of every frame, with what they are called.
 struct Span<'a> {

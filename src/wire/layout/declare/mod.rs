@@ -5,7 +5,6 @@ mod answer;
 mod checks;
 mod covered;
 mod judge;
-mod report;
 mod shape;
 mod table;
 mod text;
@@ -14,14 +13,13 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-pub use report::{Problem, Warning};
-
-use self::report::{Report, Where};
 use self::shape::{Drafted, LayoutDraft};
 use self::table::{Source, string};
 use super::Layouts;
 use super::form::{Layout, UNTILS_MAX};
 use crate::core::units::nearest;
+pub use crate::wire::toml_file::{Problem, Warning};
+use crate::wire::toml_file::{Report, Where};
 
 /// The most layouts of a file, and the most shapes of a layout: what numbers of 16 bits hold, and people read.
 const LAYOUTS_MAX: usize = 256;
@@ -45,7 +43,7 @@ impl Layouts {
             Err(wrong) => {
                 let at = wrong.span().map_or(0, |span| span.start);
                 let (what, mend) = (wrong.message(), mend(wrong.message()));
-                report.problem(Where { at, layout: None, shape: None, key: None }, format!("{what}{mend}"));
+                report.problem(Where { at, ..Where::default() }, format!("{what}{mend}"));
             }
             Ok(table) => layouts = read_layouts(table.get_ref(), is_alone, &mut report),
         }
@@ -68,7 +66,7 @@ fn mend(message: &str) -> &'static str {
 }
 
 fn read_layouts(table: &DeTable<'_>, is_alone: bool, report: &mut Report<'_>) -> Vec<Arc<Layout>> {
-    let nowhere = |at| Where { at, layout: None, shape: None, key: None };
+    let nowhere = |at| Where { at, ..Where::default() };
     let mut layouts = Vec::new();
     for (name, value) in table {
         let at = name.span().start;
@@ -100,7 +98,7 @@ fn read_layouts(table: &DeTable<'_>, is_alone: bool, report: &mut Report<'_>) ->
 }
 
 fn read_layout(name: &str, at: usize, value: &DeValue<'_>, report: &mut Report<'_>) -> Option<Arc<Layout>> {
-    let place = Where { at, layout: Some(name), shape: None, key: None };
+    let place = Where { at, layout: Some(name), ..Where::default() };
     let DeValue::Table(table) = value else {
         report.problem(place, format!("it is not a table: write [layout.{name}]"));
         return None;
@@ -154,7 +152,8 @@ fn read_layout(name: &str, at: usize, value: &DeValue<'_>, report: &mut Report<'
 
 fn scans(name: &str, table: &DeTable<'_>, report: &mut Report<'_>) -> bool {
     let Some((key, value)) = table.get_key_value("on-malformed") else { return false };
-    let place = Where { at: key.span().start, layout: Some(name), shape: None, key: Some("on-malformed") };
+    let place =
+        Where { at: key.span().start, layout: Some(name), key: Some("on-malformed"), ..Where::default() };
     match string(value.get_ref()) {
         Some("scan") => true,
         Some("close") => false,

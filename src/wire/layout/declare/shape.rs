@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::report::Report;
 use super::table::{KEYS, OTHERS, Source, called, string};
 use super::text::{self, RawPlace, RawPos, RawSlice};
 use super::{checks, judge};
@@ -16,6 +15,7 @@ use crate::wire::layout::escape::{Escapes, Pair};
 use crate::wire::layout::form::{Bound, Field, From};
 use crate::wire::layout::kept::{KEPT_MAX, KEPT_VALUE_MAX};
 use crate::wire::layout::place::{Place, Pos, Slice, Term, Type};
+use crate::wire::toml_file::Report;
 
 /// What the shapes of a layout share.
 pub(super) struct LayoutDraft<'a> {

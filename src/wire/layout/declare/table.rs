@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::report::Where;
+use crate::wire::toml_file::Where;
+pub(super) use crate::wire::toml_file::{called, string};
 
 /// Keys that mean something; every other one is a field.
 pub(super) const KEYS: [&str; 13] = [
@@ -66,30 +67,10 @@ impl<'a> Source<'a> {
     /// Where something is said about a key; about the shape where it has none of that name.
     pub fn place<'b>(&'b self, key: &'b str) -> Where<'b> {
         let at = self.get(key).map_or(self.at, |entry| entry.at);
-        Where { at, layout: Some(self.layout), shape: self.index, key: Some(key) }
+        Where { at, layout: Some(self.layout), shape: self.index, key: Some(key), ..Where::default() }
     }
 
     pub fn whole(&self) -> Where<'_> {
-        Where { at: self.at, layout: Some(self.layout), shape: self.index, key: None }
-    }
-}
-
-pub(super) fn string<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
-    match value {
-        DeValue::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// What a value is, in messages.
-pub(super) fn called(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "text",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        Where { at: self.at, layout: Some(self.layout), shape: self.index, ..Where::default() }
     }
 }

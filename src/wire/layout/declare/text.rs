@@ -4,6 +4,7 @@
 use crate::core::units::nearest;
 use crate::wire::layout::place::Type;
 use crate::wire::layout::template::Show;
+pub(super) use crate::wire::toml_file::{Piece as RawPiece, cut, is_name, template};
 
 /// A position with the names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +33,6 @@ pub(super) struct RawPlace {
     /// Of a slice.
     pub to: Option<RawPos>,
     pub mask: u64,
-}
-
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RawPiece {
-    Text(String),
-    /// A name, and what follows its colon.
-    Field(String, Option<String>),
 }
 
 /// Bytes in hexadecimal, with or without spaces.
@@ -96,13 +89,6 @@ fn pos(text: &str) -> Result<RawPos, String> {
         )),
         false => Ok(pos),
     }
-}
-
-/// Whether a field may be called so.
-pub(super) fn is_name(text: &str) -> bool {
-    let first = text.chars().next();
-    first.is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 const TYPES: [(&str, Type); 16] = [
@@ -208,35 +194,6 @@ fn read_mask(text: &str, kind: Type) -> Result<u64, String> {
     }
 }
 
-/// Text with `{field}` and `{field:FORMAT}` in it.
-pub(super) fn template(text: &str) -> Result<Vec<RawPiece>, String> {
-    let (mut pieces, mut rest) = (Vec::new(), text);
-    while !rest.is_empty() {
-        let at = rest.find(['{', '}']).unwrap_or(rest.len());
-        if at > 0 {
-            pieces.push(RawPiece::Text(rest[..at].to_string()));
-        }
-        rest = &rest[at..];
-        if let Some(inner) = rest.strip_prefix('{') {
-            let end = inner.find(['{', '}']).filter(|end| inner[*end..].starts_with('}'));
-            let end =
-                end.ok_or_else(|| format!("{:?} has a {{ without its }}: write {{field}}", cut(text)))?;
-            let (name, format) = match inner[..end].split_once(':') {
-                Some((name, format)) => (name.trim(), Some(format.trim().to_string())),
-                None => (inner[..end].trim(), None),
-            };
-            if !is_name(name) {
-                return Err(format!("{{{}}} names no field: write {{field}}", cut(&inner[..end])));
-            }
-            pieces.push(RawPiece::Field(name.to_string(), format));
-            rest = &inner[end + 1..];
-        } else if !rest.is_empty() {
-            return Err(format!("{:?} has a }} without its {{: write {{field}}", cut(text)));
-        }
-    }
-    Ok(pieces)
-}
-
 /// How a topic or a key shows a field.
 pub(super) fn format(of: Option<&str>) -> Result<Show, String> {
     match of {
@@ -247,13 +204,5 @@ pub(super) fn format(of: Option<&str>) -> Result<Show, String> {
             "unknown format {:?}: write {{field}}, {{field:int}} without leading zeros, or {{field:hex}}",
             cut(other)
         )),
-    }
-}
-
-/// Text of a declaration in a message: its beginning will do.
-pub(super) fn cut(text: &str) -> &str {
-    match text.char_indices().nth(60) {
-        Some((at, _)) => &text[..at],
-        None => text,
     }
 }

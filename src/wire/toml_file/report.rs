@@ -1,10 +1,10 @@
-//! What is wrong in declarations, collected.
+//! What is wrong in a file, collected.
 
 use std::fmt;
 
 use crate::core::units::plain;
 
-/// A mistake in a declaration, one line: file, line, layout, shape, key, what is wrong, the mend.
+/// A mistake in a file, one line: file, line, layout and shape or identity, key, what is wrong, the mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// As it was named to the loader.
@@ -15,6 +15,8 @@ pub struct Problem {
     pub layout: Option<String>,
     /// The shape from 1, in a layout of several.
     pub shape: Option<usize>,
+    /// The identity, in an access file.
+    pub identity: Option<String>,
     /// The key.
     pub key: Option<String>,
     /// What is wrong, and the mend.
@@ -27,33 +29,41 @@ pub type Warning = Problem;
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} line {}: ", plain(&self.file), self.line)?;
+        let mut before = "";
         if let Some(layout) = &self.layout {
             write!(f, "layout {}", plain(layout))?;
+            before = ", ";
             if let Some(shape) = self.shape {
                 write!(f, ", shape {shape}")?;
             }
-            if let Some(key) = &self.key {
-                write!(f, ", {}", plain(key))?;
-            }
-            f.write_str(": ")?;
         }
+        if let Some(identity) = &self.identity {
+            write!(f, "identity {}", plain(identity))?;
+            before = ", ";
+        }
+        if let Some(key) = &self.key {
+            write!(f, "{before}{}", plain(key))?;
+            before = ", ";
+        }
+        f.write_str(if before.is_empty() { "" } else { ": " })?;
         f.write_str(&plain(&self.what))
     }
 }
 
 impl std::error::Error for Problem {}
 
-/// Where in the declarations something is said about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Where<'a> {
+/// Where in the file something is said about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::wire) struct Where<'a> {
     pub at: usize,
     pub layout: Option<&'a str>,
     pub shape: Option<usize>,
+    pub identity: Option<&'a str>,
     pub key: Option<&'a str>,
 }
 
 /// Collects what is said.
-pub(super) struct Report<'a> {
+pub(in crate::wire) struct Report<'a> {
     text: &'a str,
     file: &'a str,
     pub problems: Vec<Problem>,
@@ -69,16 +79,16 @@ impl<'a> Report<'a> {
     }
 
     pub fn problem(&mut self, place: Where<'_>, what: impl Into<String>) {
-        let said = self.said(place, what.into());
-        if self.problems.len() < PROBLEMS_MAX && !repeats(&self.problems, &said) {
-            self.problems.push(said);
+        if self.problems.len() < PROBLEMS_MAX {
+            let said = self.said(place, what.into());
+            add(&mut self.problems, said);
         }
     }
 
     pub fn warn(&mut self, place: Where<'_>, what: impl Into<String>) {
-        let said = self.said(place, what.into());
-        if self.warnings.len() < PROBLEMS_MAX && !repeats(&self.warnings, &said) {
-            self.warnings.push(said);
+        if self.warnings.len() < PROBLEMS_MAX {
+            let said = self.said(place, what.into());
+            add(&mut self.warnings, said);
         }
     }
 
@@ -89,6 +99,7 @@ impl<'a> Report<'a> {
             line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
             layout: place.layout.map(Into::into),
             shape: place.shape.map(|shape| shape + 1),
+            identity: place.identity.map(Into::into),
             key: place.key.map(Into::into),
             what,
         }
@@ -102,6 +113,9 @@ impl<'a> Report<'a> {
 }
 
 /// What a layout says for all its shapes is wrong once.
-fn repeats(said: &[Problem], new: &Problem) -> bool {
-    said.iter().any(|old| (old.line, &old.key, &old.what) == (new.line, &new.key, &new.what))
+fn add(said: &mut Vec<Problem>, new: Problem) {
+    let is_said = |old: &Problem| (old.line, &old.key, &old.what) == (new.line, &new.key, &new.what);
+    if !said.iter().any(is_said) {
+        said.push(new);
+    }
 }
