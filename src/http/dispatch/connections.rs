@@ -83,7 +83,9 @@ impl<L: Request> Dispatcher<L> {
                     self.look_for_surplus(is_proven, &failure);
                     match answered {
                         Some(answered) => self.finish(index, *answered, true),
-                        None => self.fail(index, failure),
+                        None if self.conns.contains(index) => self.fail(index, failure),
+                        // It was idle, and went with the other idle ones.
+                        None => {}
                     }
                 }
                 Happened::Paused => self.runnable.push(index),
