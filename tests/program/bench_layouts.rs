@@ -207,8 +207,10 @@ fn fake(fault: Fault) -> [SocketAddr; 2] {
             let mut reply = Vec::new();
             let header = Header { status: Status::Ok as u16, id, ..Header::new(Kind::Reply) };
             encode(header, b"", b"", &Scheme::Sha256, &mut reply);
+            // What is sent as soon as it has its reply comes to it.
+            let mut theirs = theirs.lock().unwrap();
             stream.write_all(&reply).unwrap();
-            *theirs.lock().unwrap() = Some(stream);
+            *theirs = Some(stream);
         }
     });
     thread::spawn(move || {
