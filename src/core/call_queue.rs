@@ -130,16 +130,9 @@ impl Queue {
         self.entries.push_back((conn, caller.number));
     }
 
-    /// Adds a connection that is to be woken, unless it is there already.
-    fn push_once(&mut self, conn: u64, caller: &mut Caller) {
-        if !std::mem::replace(&mut caller.let_in, true) {
-            self.push(conn, caller);
-        }
-    }
-
-    /// Adds a connection to the line of those beyond, unless it stands there already.
-    fn line_up(&mut self, conn: u64, caller: &mut Caller) {
-        if !std::mem::replace(&mut caller.in_line, true) {
+    /// Adds a connection, unless it is there already, which `is_there` of its caller says.
+    fn push_once(&mut self, conn: u64, caller: &mut Caller, is_there: fn(&mut Caller) -> &mut bool) {
+        if !std::mem::replace(is_there(caller), true) {
             self.push(conn, caller);
         }
     }
@@ -227,19 +220,14 @@ impl Calls {
     /// `n` calls of a connection arrive, in order. Returns how many of them are let in: none while earlier
     /// ones are beyond the bound. The rest is refused, or [left beyond](Self::leave_beyond).
     pub fn arrive(&mut self, conn: u64, n: usize) -> usize {
-        let room = self.room();
+        let n = n.min(self.room());
         match self.callers.get_mut(&conn) {
             // They wait where its others do: as many of them are not refused as there is room for.
-            Some(caller) if caller.aside => {
-                caller.beyond += n.min(room);
-                n.min(room)
-            }
-            Some(caller) if caller.beyond > 0 => 0,
-            _ => {
-                self.admit(conn, n.min(room));
-                n.min(room)
-            }
+            Some(caller) if caller.aside => caller.beyond += n,
+            Some(caller) if caller.beyond > 0 => return 0,
+            _ => self.admit(conn, n),
         }
+        n
     }
 
     /// `n` calls, which just arrived and were not let in, wait until they are.
@@ -250,7 +238,7 @@ impl Calls {
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
         caller.beyond += n;
         if !caller.aside {
-            self.beyond.line_up(conn, caller);
+            self.beyond.push_once(conn, caller, |caller| &mut caller.in_line);
         }
     }
 
@@ -268,14 +256,14 @@ impl Calls {
     /// its calls were let in.
     pub fn wait_to_read(&mut self, conn: u64) {
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
-        if !caller.reader && !caller.aside {
-            caller.reader = true;
-            self.readers.push(conn, caller);
+        if !caller.aside {
+            self.readers.push_once(conn, caller, |caller| &mut caller.reader);
         }
     }
 
     /// Names the connections that may be read again: all of whose calls were let in, or have begun, and of those that
-    /// wait for room as many as there is room for beside `coming` calls. One that `go` says no of, since it is not to be read any more, takes none.
+    /// wait for room as many as there is room for beside `coming` calls. One that `go` says no of, since it is not to be
+    /// read any more, takes none.
     /// One that was [forgotten](Self::forget) is never named.
     pub fn wake(&mut self, coming: usize, mut go: impl FnMut(u64) -> bool) {
         while let Some(conn) = self.let_in.pop(&self.callers) {
@@ -324,7 +312,7 @@ impl Calls {
             (caller.turn, caller.was_aside) = (Turn::Ring, false);
             self.ring.push(conn, caller);
             if caller.waiting == 0 && caller.reader && caller.beyond == 0 {
-                self.let_in.push_once(conn, caller);
+                self.let_in.push_once(conn, caller, |caller| &mut caller.let_in);
             }
             self.waiting -= 1;
             self.in_flight += 1;
@@ -344,7 +332,7 @@ impl Calls {
     pub fn resume(&mut self, conn: u64) {
         let Some(caller) = self.callers.get_mut(&conn) else { return };
         if std::mem::take(&mut caller.aside) {
-            self.beyond.line_up(conn, caller);
+            self.beyond.push_once(conn, caller, |caller| &mut caller.in_line);
             self.let_in_beyond();
         }
     }
@@ -425,9 +413,9 @@ impl Calls {
             }
             caller.beyond -= 1;
             if caller.beyond > 0 {
-                self.beyond.line_up(conn, caller);
+                self.beyond.push_once(conn, caller, |caller| &mut caller.in_line);
             } else {
-                self.let_in.push_once(conn, caller);
+                self.let_in.push_once(conn, caller, |caller| &mut caller.let_in);
             }
             self.admit(conn, 1);
         }

@@ -24,10 +24,9 @@ const PAIRS_GAIN: f64 = 0.97;
 /// EPYC of Zen 4, lanes that take 0.94 of the time of pairs alone cost the whole gateway 1.03 of the CPU a frame of 256 B.
 const LANES_GAIN: f64 = 0.85;
 
-/// How long a message takes alone, and as many together as each width has lanes.
+/// How long as many messages together as each width has lanes take, as multiples of one alone.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    one: f64,
     two: Option<f64>,
     eight: Option<f64>,
     sixteen: Option<f64>,
@@ -60,7 +59,6 @@ fn measure(machine: Machine, clock: impl Fn() -> Duration) -> Times {
         shares.sum::<f64>() / LENGTHS.len() as f64 * lanes as f64
     };
     Times {
-        one: 1.0,
         two: two.map(|two| share(Hashing { two: Some(two), ..none }, 2)),
         eight: eight.map(|with| share(Hashing { eight: Some(Stage { with, least: 8 }), ..none }, 8)),
         sixteen: sixteen.map(|with| share(Hashing { sixteen: Some(Stage { with, least: 16 }), ..none }, 16)),
@@ -70,7 +68,7 @@ fn measure(machine: Machine, clock: impl Fn() -> Duration) -> Times {
 /// The widths that gain something over the narrower ones, and from how many messages on.
 fn plan(machine: Machine, times: Times) -> Hashing {
     // What n messages take, by the widths so far.
-    let mut best: [f64; 17] = array::from_fn(|n| n as f64 * times.one);
+    let mut best: [f64; 17] = array::from_fn(|n| n as f64);
     let mut least = |lanes: usize, time: Option<f64>, gain: f64| {
         let time = time?;
         let least = (2..=lanes).find(|&n| time < gain * best[n])?;
@@ -93,11 +91,10 @@ fn plan(machine: Machine, times: Times) -> Hashing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Width;
 
     /// From how many messages on each width is used.
     fn planned(two: Option<f64>, eight: Option<f64>, sixteen: Option<f64>) -> [Option<usize>; 3] {
-        let Hashing { sixteen, eight, two } = plan(Machine::here(), Times { one: 1.0, two, eight, sixteen });
+        let Hashing { sixteen, eight, two } = plan(Machine::here(), Times { two, eight, sixteen });
         [two.map(|_| 2), eight.map(|stage| stage.least), sixteen.map(|stage| stage.least)]
     }
 
@@ -131,13 +128,7 @@ mod tests {
             Machine { eight: None, two: None, ..without_sixteen },
         ] {
             let chosen = fastest(machine, || start.elapsed());
-            let can = match chosen.width() {
-                Width::One => true,
-                Width::Pairs => machine.two.is_some(),
-                Width::Lanes8 => machine.eight.is_some(),
-                Width::Lanes16 => machine.sixteen.is_some(),
-            };
-            assert!(can, "{chosen:?} on {machine:?}");
+            assert!(machine.has(chosen.width()), "{chosen:?} on {machine:?}");
             // A clock that stands still chooses something all the same.
             fastest(machine, || Duration::ZERO);
         }

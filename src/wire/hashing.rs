@@ -189,24 +189,16 @@ impl Hashing {
     pub(super) fn compress_each(self, mut streams: &mut [(&mut State, &[Block])], count: usize) {
         while !streams.is_empty() {
             let n = streams.len();
-            let together = match self {
-                Hashing { sixteen: Some(Stage { least, .. }), .. } if n >= least => n.min(16),
-                Hashing { eight: Some(Stage { least, .. }), .. } if n >= least => n.min(8),
-                Hashing { two: Some(_), .. } if n >= 2 => 2,
-                _ => 1,
-            };
-            let (group, others) = streams.split_at_mut(together);
-            match self {
+            streams = match self {
                 Hashing { sixteen: Some(Stage { with, least }), .. } if n >= least => {
-                    compress::<16>(with, group, count);
+                    compress::<16>(with, streams, count)
                 }
                 Hashing { eight: Some(Stage { with, least }), .. } if n >= least => {
-                    compress::<8>(with, group, count);
+                    compress::<8>(with, streams, count)
                 }
-                Hashing { two: Some(with), .. } if n >= 2 => compress::<2>(with, group, count),
-                _ => compress::<1>(Alone, group, count),
-            }
-            streams = others;
+                Hashing { two: Some(with), .. } if n >= 2 => compress::<2>(with, streams, count),
+                _ => compress::<1>(Alone, streams, count),
+            };
         }
     }
 
@@ -228,7 +220,13 @@ impl Hashing {
     }
 }
 
-fn compress<const N: usize>(with: impl Compress<N>, group: &mut [(&mut State, &[Block])], count: usize) {
+/// Adds their first `count` blocks to as many streams as there are lanes, and gives back the others.
+fn compress<'s, 'a, 'b, const N: usize>(
+    with: impl Compress<N>,
+    streams: &'s mut [(&'a mut State, &'b [Block])],
+    count: usize,
+) -> &'s mut [(&'a mut State, &'b [Block])] {
+    let (group, others) = streams.split_at_mut(streams.len().min(N));
     let mut states = [START; N];
     let mut bodies = [&[][..]; N];
     for ((to, body), (state, blocks)) in states.iter_mut().zip(&mut bodies).zip(&mut *group) {
@@ -238,6 +236,7 @@ fn compress<const N: usize>(with: impl Compress<N>, group: &mut [(&mut State, &[
     for ((state, _), from) in group.iter_mut().zip(states) {
         **state = from;
     }
+    others
 }
 
 /// What computes SHA-256 here, for the line at start.
@@ -321,15 +320,9 @@ mod tests {
         let here = Machine::here();
         let none = Machine { two: None, eight: None, sixteen: None };
         for machine in [here, Machine { two: None, ..here }, Machine { sixteen: None, ..here }, none] {
-            let can = |width| match width {
-                Width::One => true,
-                Width::Pairs => machine.two.is_some(),
-                Width::Lanes8 => machine.eight.is_some(),
-                Width::Lanes16 => machine.sixteen.is_some(),
-            };
             for width in Width::ALL {
                 let found = of(width, machine).map(Hashing::width).ok();
-                assert_eq!(found, can(width).then_some(width), "{machine:?}");
+                assert_eq!(found, machine.has(width).then_some(width), "{machine:?}");
             }
         }
     }

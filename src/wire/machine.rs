@@ -1,5 +1,7 @@
 //! What this processor has to hash messages side by side with.
 
+#[cfg(test)]
+use super::hashing::Width;
 use super::lanes::{Compress, Runs};
 #[cfg(target_arch = "aarch64")]
 pub(super) use super::sha_aarch64::Sha2 as Two;
@@ -23,6 +25,17 @@ impl Machine {
     /// All that is here, the faster of two ways to hash as many messages at once.
     pub(super) fn here() -> Machine {
         Machine { two: Two::detect(), eight: Eight::detect().next(), sixteen: Sixteen::detect() }
+    }
+
+    /// Whether it can do that.
+    #[cfg(test)]
+    pub(super) fn has(self, width: Width) -> bool {
+        match width {
+            Width::One => true,
+            Width::Pairs => self.two.is_some(),
+            Width::Lanes8 => self.eight.is_some(),
+            Width::Lanes16 => self.sixteen.is_some(),
+        }
     }
 }
 

@@ -56,3 +56,27 @@ macro_rules! rounds {
         }
     };
 }
+
+/// Adds to the eight states `$states` the next `$count` blocks of each lane of `$runs`, in 256-bit registers.
+macro_rules! compress_eight {
+    ($states:ident, $runs:ident, $count:ident) => {
+        let swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
+        let mut s = transpose($states.each_ref().map(|state| load(state)));
+        for at in 0..$count {
+            let (mut first, mut second) = ([swap; LANES], [swap; LANES]);
+            for lane in 0..LANES {
+                let block = $runs.block(lane, at);
+                let [low, high] = [0, 32].map(|from| block[from..].first_chunk().expect("half a block"));
+                first[lane] = _mm256_shuffle_epi8(load_half(low), swap);
+                second[lane] = _mm256_shuffle_epi8(load_half(high), swap);
+            }
+            let ([w0, w1, w2, w3, w4, w5, w6, w7], [w8, w9, w10, w11, w12, w13, w14, w15]) =
+                (transpose(first), transpose(second));
+            let mut w = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15];
+            rounds!(s, w);
+        }
+        for (state, from) in $states.iter_mut().zip(transpose(s)) {
+            store(state, from);
+        }
+    };
+}

@@ -1,13 +1,14 @@
 //! SHA-256 of eight streams at once, with AVX2.
 //!
 //! For servers that have no SHA instructions, most of Intel's before Ice Lake: there one stream is slow. Each 32-bit word
-//! of a register is one stream's, so no stream waits for another.
+//! of a register is one stream's, so no stream waits for another. What moves words and adds them serves `sha_avx512vl.rs`,
+//! too: every processor that has those instructions has these.
 //!
 //! # Why it is sound
 //!
 //! There are four `unsafe` calls. One is from [`Avx2::compress`], which may be called anywhere, to the function of that
 //! name, which is marked `target_feature(enable = "avx2")`: the processor has those features, for the call needs
-//! a [`Avx2`], whose field is private to this file, and [`Avx2::detect`], the one place that makes one, found
+//! an [`Avx2`], whose field is private to this file, and [`Avx2::detect`], the one place that makes one, found
 //! them. They do not go away while a process runs.
 //!
 //! The others are the three loads and stores of 32 bytes, which ask for no alignment: each reads or writes one whole
@@ -44,7 +45,7 @@ impl Compress<LANES> for Avx2 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(state: &State) -> __m256i {
+pub(super) fn load(state: &State) -> __m256i {
     // SAFETY: the 32 bytes of an array.
     #[allow(unsafe_code)]
     unsafe {
@@ -54,7 +55,7 @@ fn load(state: &State) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_half(half: &[u8; 32]) -> __m256i {
+pub(super) fn load_half(half: &[u8; 32]) -> __m256i {
     // SAFETY: the 32 bytes of an array.
     #[allow(unsafe_code)]
     unsafe {
@@ -64,7 +65,7 @@ fn load_half(half: &[u8; 32]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store(state: &mut State, from: __m256i) {
+pub(super) fn store(state: &mut State, from: __m256i) {
     // SAFETY: the 32 bytes of an array that is ours alone.
     #[allow(unsafe_code)]
     unsafe {
@@ -98,26 +99,26 @@ fn majority(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: __m256i, b: __m256i) -> __m256i {
+pub(super) fn add(a: __m256i, b: __m256i) -> __m256i {
     _mm256_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn shr<const N: i32>(a: __m256i) -> __m256i {
+pub(super) fn shr<const N: i32>(a: __m256i) -> __m256i {
     _mm256_srli_epi32::<N>(a)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn constant(t: usize) -> __m256i {
+pub(super) fn constant(t: usize) -> __m256i {
     _mm256_set1_epi32(K[t] as i32)
 }
 
 /// The rows of eight words as columns.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
+pub(super) fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
     // Pairs of 32-bit words, then of 64-bit ones, within each 128 bits.
     let mut t = r;
     for i in [0, 4] {
@@ -140,22 +141,5 @@ fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
 
 #[target_feature(enable = "avx2")]
 fn compress(states: &mut [State; LANES], runs: &Runs<'_, LANES>, count: usize) {
-    let swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    let mut s = transpose(states.each_ref().map(|state| load(state)));
-    for at in 0..count {
-        let (mut first, mut second) = ([swap; LANES], [swap; LANES]);
-        for lane in 0..LANES {
-            let block = runs.block(lane, at);
-            let [low, high] = [0, 32].map(|from| block[from..].first_chunk().expect("half a block"));
-            first[lane] = _mm256_shuffle_epi8(load_half(low), swap);
-            second[lane] = _mm256_shuffle_epi8(load_half(high), swap);
-        }
-        let ([w0, w1, w2, w3, w4, w5, w6, w7], [w8, w9, w10, w11, w12, w13, w14, w15]) =
-            (transpose(first), transpose(second));
-        let mut w = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15];
-        rounds!(s, w);
-    }
-    for (state, from) in states.iter_mut().zip(transpose(s)) {
-        store(state, from);
-    }
+    compress_eight!(states, runs, count);
 }

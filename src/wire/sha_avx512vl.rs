@@ -5,18 +5,16 @@
 //!
 //! # Why it is sound
 //!
-//! There are four `unsafe` calls. One is from [`Avx512Vl::compress`], which may be called anywhere, to the function of that
-//! name, which is marked `target_feature(enable = "avx2,avx512f,avx512vl")`: the processor has those features, for the call needs
-//! a [`Avx512Vl`], whose field is private to this file, and [`Avx512Vl::detect`], the one place that makes one, found
-//! them. They do not go away while a process runs.
-//!
-//! The others are the three loads and stores of 32 bytes, which ask for no alignment: each reads or writes one whole
-//! array of 32 bytes behind a reference. All else works on values.
+//! There is one `unsafe` call, from [`Avx512Vl::compress`], which may be called anywhere, to the function of that name,
+//! which is marked `target_feature(enable = "avx2,avx512f,avx512vl")`: the processor has those features, for the call
+//! needs an [`Avx512Vl`], whose field is private to this file, and [`Avx512Vl::detect`], the one place that makes one,
+//! found them. They do not go away while a process runs. All else works on values, or is of `sha_avx2.rs`.
 
 use std::arch::x86_64::*;
 
 use super::lanes::{Compress, Runs};
-use super::sha256::{K, State};
+use super::sha_avx2::{add, constant, load, load_half, shr, store, transpose};
+use super::sha256::State;
 
 const LANES: usize = 8;
 
@@ -46,36 +44,6 @@ impl Compress<LANES> for Avx512Vl {
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn load(state: &State) -> __m256i {
-    // SAFETY: the 32 bytes of an array.
-    #[allow(unsafe_code)]
-    unsafe {
-        _mm256_loadu_si256(state.as_ptr().cast())
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn load_half(half: &[u8; 32]) -> __m256i {
-    // SAFETY: the 32 bytes of an array.
-    #[allow(unsafe_code)]
-    unsafe {
-        _mm256_loadu_si256(half.as_ptr().cast())
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn store(state: &mut State, from: __m256i) {
-    // SAFETY: the 32 bytes of an array that is ours alone.
-    #[allow(unsafe_code)]
-    unsafe {
-        _mm256_storeu_si256(state.as_mut_ptr().cast(), from);
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
 fn xor3(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
     _mm256_ternarylogic_epi32::<0x96>(a, b, c)
 }
@@ -98,66 +66,7 @@ fn majority(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
     _mm256_ternarylogic_epi32::<0xe8>(a, b, c)
 }
 
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn add(a: __m256i, b: __m256i) -> __m256i {
-    _mm256_add_epi32(a, b)
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn shr<const N: i32>(a: __m256i) -> __m256i {
-    _mm256_srli_epi32::<N>(a)
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn constant(t: usize) -> __m256i {
-    _mm256_set1_epi32(K[t] as i32)
-}
-
-/// The rows of eight words as columns.
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vl")]
-fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
-    // Pairs of 32-bit words, then of 64-bit ones, within each 128 bits.
-    let mut t = r;
-    for i in [0, 4] {
-        let (a, b, c, d) = (r[i], r[i + 1], r[i + 2], r[i + 3]);
-        let (ab_lo, ab_hi) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let (cd_lo, cd_hi) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-        t[i] = _mm256_unpacklo_epi64(ab_lo, cd_lo);
-        t[i + 1] = _mm256_unpackhi_epi64(ab_lo, cd_lo);
-        t[i + 2] = _mm256_unpacklo_epi64(ab_hi, cd_hi);
-        t[i + 3] = _mm256_unpackhi_epi64(ab_hi, cd_hi);
-    }
-    // t[4g + w] holds, in its 128-bit half q, word 4q + w of the rows 4g..4g+4.
-    let mut out = t;
-    for w in 0..4 {
-        out[w] = _mm256_permute2x128_si256::<0x20>(t[w], t[4 + w]);
-        out[4 + w] = _mm256_permute2x128_si256::<0x31>(t[w], t[4 + w]);
-    }
-    out
-}
-
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
 fn compress(states: &mut [State; LANES], runs: &Runs<'_, LANES>, count: usize) {
-    let swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    let mut s = transpose(states.each_ref().map(|state| load(state)));
-    for at in 0..count {
-        let (mut first, mut second) = ([swap; LANES], [swap; LANES]);
-        for lane in 0..LANES {
-            let block = runs.block(lane, at);
-            let [low, high] = [0, 32].map(|from| block[from..].first_chunk().expect("half a block"));
-            first[lane] = _mm256_shuffle_epi8(load_half(low), swap);
-            second[lane] = _mm256_shuffle_epi8(load_half(high), swap);
-        }
-        let ([w0, w1, w2, w3, w4, w5, w6, w7], [w8, w9, w10, w11, w12, w13, w14, w15]) =
-            (transpose(first), transpose(second));
-        let mut w = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15];
-        rounds!(s, w);
-    }
-    for (state, from) in states.iter_mut().zip(transpose(s)) {
-        store(state, from);
-    }
+    compress_eight!(states, runs, count);
 }

@@ -1,20 +1,10 @@
 //! `framegate access`: tokens for the access file, and the file checked.
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
 
 use framegate::wire::Scheme;
 
-use crate::cli::refused;
-
-fn framegate(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_framegate"))
-        .args(args)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
-}
+use crate::cli::{framegate, refused};
 
 fn said(args: &[&str], code: i32) -> (String, String) {
     let output = framegate(args);

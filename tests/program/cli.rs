@@ -7,7 +7,8 @@ use std::thread;
 
 use framegate::wire::Status;
 
-fn framegate(args: &[&str]) -> Output {
+/// Runs it to its end, without any input.
+pub fn framegate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_framegate"))
         .args(args)
         .env_remove("RUST_LOG")

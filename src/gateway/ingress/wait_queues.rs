@@ -1,4 +1,5 @@
-//! Queues of connections that wait for memory, or for room in the queues to the workers.
+//! Queues of connections that wait for memory, or for room in the queues to the workers. Of those that wait for memory for
+//! small frames, the ones that hold little of it stand apart.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -62,17 +63,13 @@ impl WaitQueues {
     /// Whether the connection stands in a queue.
     #[cfg(any(test, feature = "check"))]
     pub fn contains(&self, id: ConnId) -> bool {
-        [&self.workers, &self.light, &self.heavy, &self.large].into_iter().any(|queue| queue.contains(&id))
+        self.all().into_iter().any(|queue| queue.contains(&id))
     }
 
     /// How long the longest of them is.
     #[cfg(any(test, feature = "check"))]
     pub fn longest(&self) -> usize {
-        [&self.workers, &self.light, &self.heavy, &self.large]
-            .into_iter()
-            .map(VecDeque::len)
-            .max()
-            .unwrap_or(0)
+        self.all().into_iter().map(VecDeque::len).max().unwrap_or(0)
     }
 
     /// Adds a connection to a queue, unless it stands in one.
@@ -182,8 +179,11 @@ impl WaitQueues {
     }
 
     fn are_empty(&self) -> bool {
-        let queues = [&self.workers, &self.light, &self.heavy, &self.large];
-        queues.iter().all(|queue| queue.is_empty())
+        self.all().into_iter().all(VecDeque::is_empty)
+    }
+
+    fn all(&self) -> [&VecDeque<ConnId>; 4] {
+        [&self.workers, &self.light, &self.heavy, &self.large]
     }
 }
 

@@ -102,6 +102,13 @@ impl Disk {
     pub fn new(root: &Path) -> Disk {
         Disk { root: root.into() }
     }
+
+    fn sync_one(&self, one: &Unsynced<'_, File>) -> io::Result<()> {
+        match one {
+            Unsynced::File(file) => file.sync_data(),
+            Unsynced::Folder(path) => File::open(self.root.join(path))?.sync_all(),
+        }
+    }
 }
 
 impl Files for Disk {
@@ -123,7 +130,7 @@ impl Files for Disk {
     }
 
     fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-        File::open(self.root.join(path))?.sync_all()
+        self.sync_one(&Unsynced::Folder(path))
     }
 
     fn list(&mut self, path: &Path) -> io::Result<Vec<Listed>> {
@@ -158,7 +165,7 @@ impl Files for Disk {
     }
 
     fn sync(&mut self, file: &mut File) -> io::Result<()> {
-        file.sync_data()
+        self.sync_one(&Unsynced::File(file))
     }
 
     /// Several at once: a file system writes what is asked of it together with one commit of its journal. A round of a
@@ -171,10 +178,7 @@ impl Files for Disk {
             loop {
                 let next = left.lock().next();
                 let Some((one, result)) = next else { break };
-                *result = match one {
-                    Unsynced::File(file) => file.sync_data(),
-                    Unsynced::Folder(path) => File::open(self.root.join(path)).and_then(|it| it.sync_all()),
-                };
+                *result = self.sync_one(one);
             }
         };
         thread::scope(|scope| {
