@@ -9,11 +9,15 @@
 //! small   ≤ limit − max(large, one frame)           − max(answers, floor)
 //! large   ≤ limit − max(small, limit / SMALL_SHARE) − max(answers, floor)
 //! answers ≤ max(limit − small − large, floor, one answer + waiting)
-//! small   = batches, unfinished small frames and replies + entries + subscriptions
+//! small   = batches, unfinished small frames and replies + begun + entries + subscriptions
+//! begun   ≤ what small frames may have − max(a quarter of it, what one small read may need)
 //! floor   = max(limit / ANSWER_SHARE, one answer + the least that may wait), 0 without handlers
 //! one answer = one frame + one read + what is held beside it
 //! waiting ≤ floor − one answer
 //! ```
+//!
+//! Of the small frames, *begun* are those longer than a small read, charged whole with their first bytes: peers that begin
+//! them and stop leave room to whoever sends shorter ones.
 //!
 //! `limit` is what buffers have: where digests are remembered, their part of the memory is not in it.
 //! Subscriptions stay for as long as their connections do, so they have a bound of their own
@@ -29,8 +33,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use crate::core::limits::{
-    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, RECLAIM_SHARE, SMALL_MIN, SMALL_SHARE,
-    SPARE_BUFFERS, SUBSCRIPTIONS_MIN, SUBSCRIPTIONS_SHARE,
+    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, LIGHT_MIN, LIGHT_SHARE, READ_MAX, RECLAIM_SHARE, SMALL_MIN,
+    SMALL_SHARE, SPARE_BUFFERS, SUBSCRIPTIONS_MIN, SUBSCRIPTIONS_SHARE,
 };
 
 /// What is kept for small frames beside a large one, and what subscriptions may always take of it.
@@ -41,6 +45,8 @@ const SMALL_FLOOR: usize = SMALL_MIN + SUBSCRIPTIONS_MIN;
 pub enum Share {
     /// Batches, unfinished small frames, replies.
     Small,
+    /// Of the small ones, frames that are begun and longer than a small read.
+    Begun,
     /// Frames that do not fit in one read.
     Large,
     /// What handlers answer, and what a call takes beside its frame.
@@ -77,6 +83,7 @@ pub struct Memory {
     waiting_min: AtomicUsize,
     waiting: AtomicUsize,
     small: AtomicUsize,
+    begun: AtomicUsize,
     large: AtomicUsize,
     answers: AtomicUsize,
     entries: AtomicUsize,
@@ -146,6 +153,7 @@ impl Memory {
             waiting_min: AtomicUsize::new(waiting_min),
             waiting: AtomicUsize::new(0),
             small: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
             entries: AtomicUsize::new(0),
@@ -189,7 +197,10 @@ impl Memory {
 
     /// Bytes charged now: for small frames, for large ones, for answers, for the entries of outboxes.
     pub fn charged(&self) -> [usize; 4] {
-        [&self.small, &self.large, &self.answers, &self.entries].map(|bytes| bytes.load(Relaxed))
+        let [small, begun, large, answers, entries] =
+            [&self.small, &self.begun, &self.large, &self.answers, &self.entries]
+                .map(|bytes| bytes.load(Relaxed));
+        [small + begun, large, answers, entries]
     }
 
     /// Bytes charged now.
@@ -206,6 +217,7 @@ impl Memory {
         let limit = self.for_buffers();
         match share {
             Share::Small => small + large.max(self.large_floor) + kept + bytes <= limit,
+            Share::Begun => self.has_room(Share::Small, bytes) && self.begun() + bytes <= self.begun_may(),
             Share::Large => large + small.max(limit / SMALL_SHARE) + kept + bytes <= limit,
             Share::Answer => {
                 let own = self.answer_floor().max(self.answer_min.load(Relaxed) + self.waiting());
@@ -214,10 +226,21 @@ impl Memory {
         }
     }
 
-    /// Whether of what small frames may have there is enough that nobody waits again at once.
+    /// Whether of what small frames may have, and begun ones among them, there is enough that nobody waits again at once.
     pub fn small_is_eased(&self) -> bool {
+        let is_eased = |used, may| used <= may - may / RECLAIM_SHARE;
+        is_eased(self.small_used(), self.small_may()) && is_eased(self.begun(), self.begun_may())
+    }
+
+    /// What frames that are begun hold of what small ones may.
+    fn begun(&self) -> usize {
+        self.begun.load(Relaxed)
+    }
+
+    /// What they may hold of it.
+    fn begun_may(&self) -> usize {
         let may = self.small_may();
-        self.small_used() <= may - may / RECLAIM_SHARE
+        may.saturating_sub((may / LIGHT_SHARE).max(LIGHT_MIN))
     }
 
     /// What small frames may have and do not.
@@ -304,12 +327,13 @@ impl Memory {
     }
 
     fn small_used(&self) -> usize {
-        self.small.load(Relaxed) + self.entries.load(Relaxed) + self.subscriptions()
+        self.small.load(Relaxed) + self.begun() + self.entries.load(Relaxed) + self.subscriptions()
     }
 
     fn of(&self, share: Share) -> &AtomicUsize {
         match share {
             Share::Small => &self.small,
+            Share::Begun => &self.begun,
             Share::Large => &self.large,
             Share::Answer => &self.answers,
         }

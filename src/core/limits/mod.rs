@@ -40,6 +40,10 @@ pub const READ_MAX: usize = bound(256 * KIB, 4 * KIB);
 /// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
 pub const READ_MIN: usize = bound(16 * KIB, 256);
 
+/// 1 KiB: such a first read where memory is short. Thousands that come at once, begin a long frame and stop do not fill with
+/// their beginnings what small frames have.
+pub const READ_NEW: usize = bound(KIB, 128);
+
 /// 64 KiB: a socket buffer's worth, and the least that a [`Decoder`](crate::wire::Decoder) offers a read. Its buffer
 /// doubles while a frame needs more, as its bytes come.
 pub const DECODER_MIN: usize = bound(64 * KIB, KIB);
@@ -168,7 +172,7 @@ pub const SPARE_BUFFERS: usize = 32;
 pub const SMALL_SHARE: usize = 4;
 
 /// 2 MiB: the least memory for small frames: what one read may come to hold (see [`read_need`]).
-pub const SMALL_MIN: usize = bound(2 * MIB, 32 * KIB);
+pub const SMALL_MIN: usize = bound(2 * MIB, 36 * KIB);
 
 /// 1/4 of the memory is kept for what handlers answer, where there are handlers: so the answers of what is
 /// in flight find room while publishers fill the rest.
@@ -222,6 +226,16 @@ pub const fn partial_need(total: usize) -> usize {
     let buffer = if total >= READ_MAX / 2 { READ_MAX } else { total };
     buffer + REPLY_MAX + 2 * BUFFER_OVERHEAD
 }
+
+/// 256 KiB that reads leave free beside what they need: with what a read needs, it is room for a whole frame that was
+/// begun, as the native frame too that a foreign one becomes.
+pub const BEGUN_RESERVE: usize = READ_MAX;
+
+/// 1/4 of what small frames may have is never given to those that are begun and longer than a small read.
+pub const LIGHT_SHARE: usize = 4;
+
+/// Where that is less: what one small read needs free.
+pub const LIGHT_MIN: usize = read_need(READ_MIN) + BEGUN_RESERVE;
 
 /// 1/8 of the memory for the deduplication window; beyond it the oldest digests are forgotten early.
 pub const DEDUP_SHARE: usize = 8;
@@ -355,10 +369,7 @@ const _: () = {
     assert!(CONN_BATCHES <= JOBS, "one connection's window fits in the queues");
     assert!(TICKET >= BUFFER_OVERHEAD, "a reply takes the room of its ticket");
     assert!(INLINE_BATCH <= INLINE_TURN_BUSY && INLINE_TURN_BUSY <= INLINE_TURN);
-    assert!(
-        SMALL_MIN >= read_need(READ_MAX) + read_need(READ_MIN),
-        "beside the reserve one read always fits"
-    );
+    assert!(SMALL_MIN >= read_need(READ_MAX) + LIGHT_MIN, "beside the reserve one read always fits");
     assert!(MESSAGES_UNHASHED >= 4 * (INLINE_BATCH + UNHASHED_COST), "the workers do not run dry meanwhile");
     assert!(WRITE_SLICES <= 1024, "the system's bound of a vectored write");
     assert!(WRITE_TURN_SHARED <= WRITE_TURN && WRITE_TURN <= WRITE_TURN_ALL);

@@ -21,8 +21,8 @@ use crate::wire::{Batch, Fault, Rest, Verified, cut, verify};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
     /// Into the lent buffer, at most until so many bytes are in it. `has_room` if there is memory for more than the
-    /// frame that was begun.
-    Small { filled_max: usize, has_room: bool },
+    /// frame that was begun; `may_begin` if memory for a longer one may be taken at once, since nobody waits for it.
+    Small { filled_max: usize, has_room: bool, may_begin: bool },
     /// Into the large frame that it began.
     Large,
     /// The large frame begins whose header came.
@@ -56,7 +56,9 @@ impl Ingress {
         mode: ReadMode,
     ) -> ReadOutcome {
         let outcome = match mode {
-            ReadMode::Small { filled_max, has_room } => self.read_small(conn, ctx, filled_max, has_room),
+            ReadMode::Small { filled_max, has_room, may_begin } => {
+                self.read_small(conn, ctx, filled_max, has_room, may_begin)
+            }
             ReadMode::Large if conn.dialect.is_some() => self.read_large_foreign(conn, ctx),
             ReadMode::BeginLarge if conn.dialect.is_some() => self.begin_large_foreign(conn, ctx),
             ReadMode::Large => self.read_large(conn, ctx),
@@ -73,11 +75,12 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
         filled_max: usize,
         has_room: bool,
+        may_begin: bool,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on) {
-            take_partial(conn, ctx);
-            return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room));
+            let grant = Grant { held: take_partial(conn, ctx), may_begin };
+            return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room, grant));
         }
         let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
         let n = taken(conn, ctx, result, filled_max - tail)?;
@@ -87,10 +90,10 @@ impl Ingress {
             n if n < reading.read_size as usize / 4 => (reading.read_size / 2).max(READ_MIN as u32),
             _ => reading.read_size,
         };
-        take_partial(conn, ctx);
+        let grant = Grant { held: take_partial(conn, ctx), may_begin };
         Ok(match conn.dialect {
-            None => self.cut_scratch(conn, ctx, tail, tail + n),
-            Some(_) => self.cut_layout(conn, ctx, tail, tail + n, !has_room),
+            None => self.cut_scratch(conn, ctx, tail, tail + n, grant),
+            Some(_) => self.cut_layout(conn, ctx, tail, tail + n, !has_room, grant),
         })
     }
 
@@ -102,6 +105,7 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
         tail: usize,
         filled: usize,
+        grant: Grant,
     ) -> ReadOutcome {
         let cut = cut(&ctx.scratch[..filled], &self.rules);
         let header = match cut.rest {
@@ -121,7 +125,7 @@ impl Ingress {
         });
         // Charged before the batch is distributed, which may charge more.
         let is_same = tail > 0 && cut.frames == 0;
-        keep_partial(conn, ctx, rest, header, 0, is_same);
+        keep_partial(conn, ctx, rest, header, 0, is_same, grant);
         match cut.rest {
             Rest::Fault(fault) => ReadOutcome::Cut(batch, Some(fault)),
             Rest::Short | Rest::Begun(_) => ReadOutcome::Cut(batch, None),
@@ -189,11 +193,13 @@ pub(super) fn take_scratch(scratch: &mut Box<[u8]>, memory: &Arc<Memory>, whole:
     Buffer::charged(memory, bytes)
 }
 
-/// What is left of the read before is put back into the lent buffer.
-fn take_partial<N: Net, P>(conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) {
-    if let Some(partial) = conn.reading.partial.take() {
+/// What is left of the read before is put back into the lent buffer. The memory that is given back with it, if that is
+/// enough to finish it.
+fn take_partial<N: Net, P>(conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> usize {
+    conn.reading.partial.take().map_or(0, |partial| {
         ctx.scratch[..partial.bytes.len()].copy_from_slice(&partial.bytes);
-    }
+        if partial.asked.is_none() { partial.charge.bytes() } else { 0 }
+    })
 }
 
 /// The number of bytes that a read brought, or what came instead.
@@ -222,8 +228,17 @@ pub(super) fn taken<N: Net, P>(
     }
 }
 
-/// Keeps the beginning of a frame, and sets aside the memory to finish it, and `room` beside it. `is_same` if it is the
-/// frame that was begun before.
+/// What memory the beginning of a frame may have.
+#[derive(Clone, Copy)]
+pub(super) struct Grant {
+    /// So much it had before, if it is the same frame.
+    pub held: usize,
+    /// Nobody waits for the memory in which a longer one can be finished.
+    pub may_begin: bool,
+}
+
+/// Keeps the beginning of a frame, and sets aside the memory to finish it, and `room` beside it; where a frame that is
+/// longer than a small read cannot have that, it is asked for. `is_same` if it is the frame that was begun before.
 pub(super) fn keep_partial<N: Net, P>(
     conn: &mut Conn<N::Socket>,
     ctx: &Ctx<N, P>,
@@ -231,25 +246,34 @@ pub(super) fn keep_partial<N: Net, P>(
     begun: Option<Begun>,
     room: usize,
     is_same: bool,
+    grant: Grant,
 ) {
     if bytes.is_empty() {
         return;
     }
-    let need = match begun {
-        Some(begun) if begun.len() <= READ_MAX => partial_need(begun.len()) + room,
+    let (share, need, asked) = match begun {
+        Some(begun) if begun.len() <= READ_MIN => (Share::Small, partial_need(begun.len()) + room, None),
+        Some(begun) if begun.len() <= READ_MAX => {
+            let whole = partial_need(begun.len()) + room;
+            let is_held = is_same && grant.held >= whole;
+            match is_held || grant.may_begin && ctx.memory.has_room(Share::Begun, whole) {
+                true => (Share::Begun, whole, None),
+                false => (Share::Small, partial_need(bytes.len()), Some(whole)),
+            }
+        }
         // A large frame gets its memory as a whole, when its turn comes.
-        Some(_) => partial_need(bytes.len()),
+        Some(_) => (Share::Small, partial_need(bytes.len()), None),
         // The beginning of a header is what a connection costs. Were it charged, many of them could hold what one
         // needs to be read on, and have nothing that could be finished.
-        None => 0,
+        None => (Share::Small, 0, None),
     };
-    let charge = ctx.memory.charge(Share::Small, need);
+    let charge = ctx.memory.charge(share, need);
     let reading = &mut conn.reading;
     if !is_same || bytes.len() - reading.frame_mark as usize >= FRAME_PROGRESS {
         reading.frame_since = ctx.now.into();
         reading.frame_mark = bytes.len() as u32;
     }
-    reading.partial = Some(Box::new(Partial { bytes, begun, charge }));
+    reading.partial = Some(Box::new(Partial { bytes, begun, charge, asked }));
 }
 
 /// Memory for the replies to so many frames.

@@ -3,7 +3,7 @@
 use super::Ingress;
 use super::large::Large;
 use super::order::Item;
-use super::read::{ReadOutcome, charge_replies, keep_partial, taken};
+use super::read::{Grant, ReadOutcome, charge_replies, keep_partial, taken};
 use super::reading::Begun;
 use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MIN};
 use crate::core::memory::{Buffer, Share};
@@ -61,7 +61,8 @@ impl Ingress {
             ctx.scratch[..tail].copy_from_slice(&partial.bytes);
         }
         let bytes = ctx.scratch[..tail + n].into();
-        keep_partial(conn, ctx, bytes, Some(Begun::Native(header)), 0, true);
+        let grant = Grant { held: 0, may_begin: false };
+        keep_partial(conn, ctx, bytes, Some(Begun::Native(header)), 0, true, grant);
         Ok(ReadOutcome::Nothing)
     }
 

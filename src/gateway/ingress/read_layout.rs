@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Ingress;
-use super::read::{ReadOutcome, keep_partial, take_scratch, taken};
+use super::read::{Grant, ReadOutcome, keep_partial, take_scratch, taken};
 use super::reading::Begun;
 use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, READ_MAX, READ_MIN};
 use crate::core::memory::{Buffer, Share};
@@ -42,6 +42,7 @@ impl Ingress {
         tail: usize,
         filled: usize,
         finishes: bool,
+        grant: Grant,
     ) -> ReadOutcome {
         let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
         // Frames for which no room was asked are those that were begun.
@@ -74,7 +75,6 @@ impl Ingress {
                         least if have == READ_MAX => Some(Begun::Foreign(least)),
                         // Either its last byte is missing, or it is not known where it ends.
                         least if least == have + 1 && have < OPEN => Some(Begun::Foreign(OPEN.min(READ_MAX))),
-                        least if least == have + 1 && finishes => Some(Begun::Asking(have)),
                         least if least == have + 1 => Some(Begun::Foreign(READ_MAX)),
                         least => Some(Begun::Foreign(least)),
                     };
@@ -115,7 +115,7 @@ impl Ingress {
         }
         let room = begun.as_ref().map_or(0, |begun| dialect.layout.room(1, begun.len()));
         conn.dialect = Some(dialect);
-        keep_partial(conn, ctx, rest, begun, room, is_same);
+        keep_partial(conn, ctx, rest, begun, room, is_same, grant);
         ReadOutcome::Foreign(Box::new(foreign))
     }
 

@@ -45,16 +45,17 @@ pub struct Reading {
     pub held_by: Option<ConnId>,
 }
 
-/// The beginning of a small frame (or of a large one that waits for memory), and the memory in which
-/// it can be finished.
+/// The beginning of a frame, and the memory in which it can be finished, unless it waits for that.
 #[derive(Debug)]
 pub struct Partial {
     /// The bytes that came.
     pub bytes: Box<[u8]>,
     /// Known once enough bytes came.
     pub begun: Option<Begun>,
-    /// Covers the whole frame and its reply, unless it is a large one that waits.
+    /// Covers the whole frame and its reply, or where these are asked for, what came.
     pub charge: Charge,
+    /// Memory that it takes to finish it and that it does not have, for a frame that is not large.
+    pub asked: Option<usize>,
 }
 
 /// What is known of a frame that was begun.
@@ -62,10 +63,8 @@ pub struct Partial {
 pub enum Begun {
     /// Its header.
     Native(Header),
-    /// Of a foreign one, how many bytes it may have; these can always be read.
+    /// Of a foreign one, how many bytes it may have.
     Foreign(usize),
-    /// Of a foreign one whose end is found by its last bytes: so many came, and memory for more is asked for.
-    Asking(usize),
 }
 
 impl Begun {
@@ -73,7 +72,7 @@ impl Begun {
     pub fn len(&self) -> usize {
         match *self {
             Begun::Native(header) => header.frame_len(),
-            Begun::Foreign(len) | Begun::Asking(len) => len,
+            Begun::Foreign(len) => len,
         }
     }
 
@@ -81,7 +80,7 @@ impl Begun {
     pub fn id(&self) -> u64 {
         match self {
             Begun::Native(header) => header.id,
-            Begun::Foreign(_) | Begun::Asking(_) => 0,
+            Begun::Foreign(_) => 0,
         }
     }
 }
@@ -133,12 +132,16 @@ impl Reading {
         }
     }
 
+    /// Memory that it takes to finish the frame that was begun, where it waits for that.
+    pub fn asked(&self) -> Option<usize> {
+        self.partial.as_ref().and_then(|partial| partial.asked)
+    }
+
     /// How full the lent buffer may get in the next read: where the last frame that fits is expected to end,
     /// so that it need not be kept until the rest of it comes and then moved. At most about `read_max` bytes are read.
     pub fn fill_max(&self, read_max: usize) -> usize {
         let tail = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let begun = self.partial.as_ref().and_then(|partial| partial.begun);
-        let begun = begun.filter(|begun| !matches!(begun, Begun::Asking(_)));
         // A frame that was begun is one portion: its bytes would be moved once more for each further one.
         let first = begun.map_or(0, |begun| begun.len());
         let max = (tail + read_max.min(self.read_size as usize)).max(first).min(READ_MAX);

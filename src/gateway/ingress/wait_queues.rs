@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::limits::RECLAIM_AFTER;
-use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
+use crate::gateway::conn::{Conn, ConnId};
 
 /// What a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum WaitQueue {
     Workers,
     /// Memory for small frames, of a connection that holds little of it.
     Light,
-    /// Memory for small frames, of one that holds more.
+    /// Memory for small frames, of one that holds more or has begun a frame that is longer than a small read.
     Heavy,
     /// Memory for a large frame.
     Large,
@@ -33,7 +33,7 @@ pub struct WaitQueues {
     starved_since: Option<Instant>,
     /// When to look for someone who holds memory and has stalled.
     reclaim_at: Option<Instant>,
-    /// Memory is being taken back, and there is not enough of it yet.
+    /// Memory is being taken back, and there may be more to take.
     is_reclaiming: bool,
     /// When it was looked whether to begin before someone waits.
     early_at: Option<Instant>,
@@ -93,7 +93,8 @@ impl WaitQueues {
     pub fn lighten<S>(&mut self, conns: &mut Conns<S>) {
         let light = &mut self.light;
         self.heavy.retain(|&id| {
-            let Some(conn) = conns.get_mut(id).filter(|conn| conn.holds_little()) else { return true };
+            let is_light = |conn: &&mut Conn<S>| conn.holds_little() && conn.reading.asked().is_none();
+            let Some(conn) = conns.get_mut(id).filter(is_light) else { return true };
             conn.reading.waiting = Some(WaitQueue::Light);
             light.push_back(id);
             false
@@ -130,8 +131,10 @@ impl WaitQueues {
         self.len(queue) > 0
     }
 
-    /// Whether memory is being taken back, and there is not enough of it yet.
-    pub fn is_reclaiming(&self) -> bool {
+    /// Whether to take more memory back: those who wait had what was freed, and it was not enough.
+    pub fn goes_on_reclaiming(&mut self, is_eased: bool) -> bool {
+        let memory = [WaitQueue::Light, WaitQueue::Heavy, WaitQueue::Large];
+        self.is_reclaiming &= !is_eased || memory.into_iter().any(|queue| self.is_waited_for(queue));
         self.is_reclaiming
     }
 
@@ -148,10 +151,10 @@ impl WaitQueues {
         self.reclaim_at.is_some_and(|at| at <= now)
     }
 
-    /// Memory was taken back from some, or nobody had any to give; and whether it is enough.
-    pub fn reclaimed(&mut self, some: bool, is_enough: bool, now: Instant) {
+    /// Memory was taken back from some, or nobody had any to give.
+    pub fn reclaimed(&mut self, some: bool, now: Instant) {
         // What that freed is used in the next turn; there may be more to take back after it.
-        self.is_reclaiming = some && !is_enough;
+        self.is_reclaiming = some;
         let next = if some { now } else { now + RECLAIM_RETRY };
         self.reclaim_at = (self.is_reclaiming || !self.are_empty()).then_some(next);
         if self.are_empty() {
@@ -211,11 +214,16 @@ mod tests {
         assert!(!queues.is_reclaim_due(false, due - Duration::from_millis(1)));
         assert!(queues.is_reclaim_due(false, due));
         // With the little that one gave back it goes on at once, until it is enough or nobody has any.
-        queues.reclaimed(true, false, due);
-        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (true, Some(due)));
-        queues.reclaimed(false, false, due);
-        assert_eq!((queues.is_reclaiming(), queues.reclaim_at()), (false, Some(due + RECLAIM_RETRY)));
+        queues.reclaimed(true, due);
+        assert_eq!((queues.goes_on_reclaiming(true), queues.reclaim_at()), (true, Some(due)), "it waits");
+        queues.reclaimed(false, due);
+        assert_eq!(
+            (queues.goes_on_reclaiming(false), queues.reclaim_at()),
+            (false, Some(due + RECLAIM_RETRY))
+        );
+        queues.reclaimed(true, due);
         queues.leave_first(WaitQueue::Light);
+        assert!(queues.goes_on_reclaiming(false) && !queues.goes_on_reclaiming(true), "nobody waits");
         assert!(!queues.is_reclaim_due(false, due + RECLAIM_AFTER) && queues.reclaim_at().is_none());
     }
 

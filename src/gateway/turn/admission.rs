@@ -3,13 +3,13 @@
 //! What a socket waits for follows from what is held at that moment; no flag can disagree with it.
 
 use crate::core::limits::{
-    BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, LARGE_BACKLOG, READ_MAX, READ_MIN, REPLIES_UNREAD, read_need,
+    BEGUN_RESERVE, BUFFER_OVERHEAD, CONN_BATCHES, CONN_BYTES, LARGE_BACKLOG, LIGHT_MIN, READ_MAX, READ_MIN,
+    READ_NEW, REPLIES_UNREAD, read_need,
 };
 use crate::core::memory::Share;
 use crate::gateway::Gate;
 use crate::gateway::conn::{Conn, State};
 use crate::gateway::ingress::read::ReadMode;
-use crate::gateway::ingress::reading::Begun;
 use crate::gateway::ingress::wait_queues::WaitQueue;
 use crate::gateway::snapshot::PauseCause;
 use crate::runtime::net::Net;
@@ -33,10 +33,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let passes = |queue| first_in == Some(queue) || !self.wait_queues.is_waited_for(queue);
         // Those that hold little are before all that hold more.
         let (small, reserve) = match conn.holds_little() {
-            true => (WaitQueue::Light, 0),
-            false => (WaitQueue::Heavy, read_need(READ_MIN)),
+            true => (WaitQueue::Light, BEGUN_RESERVE),
+            false => (WaitQueue::Heavy, LIGHT_MIN),
         };
-        let passes_small = passes(small) && (reserve == 0 || passes(WaitQueue::Light));
+        let passes_small = passes(small) && passes(WaitQueue::Light);
         match conn.state {
             State::Open => {}
             State::Ending | State::Closing | State::Lingering => return Admission::Read(ReadMode::Discard),
@@ -103,20 +103,33 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Wait(WaitQueue::Large, PauseCause::Memory),
             };
         }
+        let may_begin = passes(WaitQueue::Heavy);
+        if let Some(need) = conn.reading.asked() {
+            let is_granted = may_begin && self.ctx.memory.has_room(Share::Begun, need);
+            let filled_max = begun.map_or(0, |begun| begun.len());
+            return match is_granted {
+                true => Admission::Read(ReadMode::Small { filled_max, has_room: false, may_begin }),
+                false => Admission::Wait(WaitQueue::Heavy, PauseCause::Memory),
+            };
+        }
         // What is short is given out in small portions: a hundred that took large ones would keep everybody else waiting for
-        // as long as it takes until those are done.
+        // as long as it takes until those are done. Of somebody new it is not known whether it sends a whole frame at all.
         let waited = matches!(first_in, Some(WaitQueue::Light | WaitQueue::Heavy));
-        let is_short = waited || self.handlers.are_crowded(self.ingress.frames_in_flight());
-        let filled_max = conn.reading.fill_max(if is_short { READ_MIN } else { READ_MAX });
+        let portion = match waited || self.handlers.are_crowded(self.ingress.frames_in_flight()) {
+            true if conn.traffic.frames_read == 0 => READ_NEW,
+            true => READ_MIN,
+            false => READ_MAX,
+        };
+        let filled_max = conn.reading.fill_max(portion);
         match begun {
             _ if passes_small && self.ctx.memory.has_room(Share::Small, read_need(filled_max) + reserve) => {
-                Admission::Read(ReadMode::Small { filled_max, has_room: true })
+                Admission::Read(ReadMode::Small { filled_max, has_room: true, may_begin })
             }
             // The frame that it began can always be finished.
-            Some(begun @ (Begun::Native(_) | Begun::Foreign(_))) => {
-                Admission::Read(ReadMode::Small { filled_max: begun.len(), has_room: false })
+            Some(begun) => {
+                Admission::Read(ReadMode::Small { filled_max: begun.len(), has_room: false, may_begin })
             }
-            Some(Begun::Asking(_)) | None => Admission::Wait(small, PauseCause::Memory),
+            None => Admission::Wait(small, PauseCause::Memory),
         }
     }
 }

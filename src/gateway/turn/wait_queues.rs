@@ -25,7 +25,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             went_on |= self.resume_queue(queue);
         }
         // Whether or not somebody went on meanwhile: with the little that one peer gave back it would begin again.
-        if self.wait_queues.is_reclaiming()
+        if self.wait_queues.goes_on_reclaiming(self.ctx.memory.small_is_eased())
             || self.has_to_reclaim_early()
             || self.wait_queues.is_reclaim_due(went_on, self.ctx.now)
         {
@@ -77,13 +77,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Takes memory back from the peers that hold most of it and have stalled, so that those who stall cannot keep
     /// everyone else waiting, however many they are: from one at least, and from as many as it takes until small
-    /// frames have room again, some of them a turn.
+    /// frames have room again and nobody waits, some of them a turn.
     fn reclaim(&mut self) {
         let reclaimable = |conn: &Conn<N::Socket>| (self.reclaimable(conn), conn.id);
         let mut stalled: Vec<_> =
             self.conns.iter().map(reclaimable).filter(|&(bytes, _)| bytes > 0).collect();
         stalled.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
-        let mut is_enough = false;
         let enough_entries = self.conns.entries().saturating_sub(RECLAIM_ENTRIES);
         for &(bytes, id) in stalled.iter().take(RECLAIM_TURN) {
             log::debug!("{bytes} bytes are taken back");
@@ -91,12 +90,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // Its memory is free when its end is seen to.
             self.settle_ending();
             self.charge_entries();
-            is_enough = self.ctx.memory.small_is_eased();
-            if is_enough || self.conns.entries() < enough_entries {
+            if self.ctx.memory.small_is_eased() || self.conns.entries() < enough_entries {
                 break;
             }
         }
-        self.wait_queues.reclaimed(!stalled.is_empty(), is_enough, self.ctx.now);
+        self.wait_queues.reclaimed(!stalled.is_empty(), self.ctx.now);
     }
 
     /// Bytes that giving up a peer would free (at most: others may share them).

@@ -8,7 +8,7 @@ use super::charged::Account;
 use super::network::{SimNet, World};
 use super::rng::SimRng;
 use super::workers::{SimPool, Workers};
-use crate::core::limits::{INLINE_BATCH, JOBS, READ_MAX};
+use crate::core::limits::{INLINE_BATCH, JOBS, READ_MAX, RECLAIM_AFTER};
 use crate::core::memory::Memory;
 use crate::gateway::{Config, Gate};
 use crate::testing::heap;
@@ -108,7 +108,7 @@ fn scene_of_a_wide_reader() -> (Scene, usize, Vec<u8>) {
 #[test]
 fn who_waits_for_workers_does_not_stand_behind_who_waits_for_memory() {
     let (mut scene, wide, warm) = scene_of_a_wide_reader();
-    const BEGINNERS: usize = 6;
+    const BEGINNERS: usize = 5;
     let begun = frame(2_900);
     let beginners: Vec<usize> = (0..BEGINNERS).map(|_| scene.connect()).collect();
     beginners.iter().for_each(|&wire| scene.send(wire, &begun[..1_500]));
@@ -143,4 +143,26 @@ fn begun_headers_hold_no_memory() {
     scene.finish();
     let all = warm.len() / 500 + beginners.len();
     assert_eq!(scene.gate.ledger().read - read, all as u64, "all of them go on");
+}
+
+/// Peers that begin long frames and stop wait among themselves for the memory to finish them; a short frame of another passes.
+#[test]
+fn who_begins_long_frames_and_stops_leaves_room_for_short_ones() {
+    let config = Config { payload_max: 3_000, ..Config::default() };
+    let mut scene =
+        Scene::new(Config { memory: Memory::least(config.frame_max()) + 64 * READ_MAX, ..config });
+    let beginners: Vec<usize> = (0..100).map(|_| scene.connect()).collect();
+    beginners.iter().for_each(|&wire| scene.send(wire, &frame(2_900)[..100]));
+    let [short, long] = [scene.connect(), scene.connect()];
+    scene.send(short, &frame(200));
+    assert_eq!(scene.gate.ledger().read, 1, "it waits for none of them");
+    // Whoever goes on has its turn when those who had theirs are given up.
+    scene.send(long, &frame(2_900));
+    assert_eq!(scene.gate.ledger().read, 1, "the others were before it");
+    let patience = scene.now + 10 * RECLAIM_AFTER;
+    while scene.gate.ledger().read == 1 && scene.now < patience {
+        scene.now += RECLAIM_AFTER / 10;
+        scene.turns(10);
+    }
+    assert_eq!(scene.gate.ledger().read, 2);
 }

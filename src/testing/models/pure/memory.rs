@@ -2,7 +2,8 @@
 
 use super::choices::Choices;
 use crate::core::limits::{
-    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, READ_MAX, RECLAIM_SHARE, SMALL_MIN, SMALL_SHARE, SPARE_BUFFERS,
+    ANSWER_MIN, ANSWER_SHARE, BUFFER_OVERHEAD, LIGHT_MIN, LIGHT_SHARE, READ_MAX, RECLAIM_SHARE, SMALL_MIN,
+    SMALL_SHARE, SPARE_BUFFERS,
 };
 use crate::core::memory::{AnswerRoom, Buffer, Charge, Memory, Share, Waiting};
 
@@ -20,6 +21,8 @@ struct Model {
     /// 0 without handlers.
     answer_floor: usize,
     small: usize,
+    /// Of the small ones.
+    begun: usize,
     large: usize,
     answers: usize,
     entries: usize,
@@ -29,9 +32,13 @@ struct Model {
 impl Model {
     /// Less than nothing where answers have taken what is kept for others.
     fn room(&self, share: Share) -> isize {
-        let small = self.small + self.entries + self.subscriptions;
+        let small = self.small_used();
         let answers = self.answers.max(self.answer_floor);
         let (used, kept) = match share {
+            Share::Begun => {
+                let begun = self.begun_may() - self.begun as isize;
+                return self.room(Share::Small).min(begun);
+            }
             Share::Small => (small, self.large.max(self.floor) + answers),
             Share::Large => (self.large, small.max(self.limit / SMALL_SHARE) + answers),
             Share::Answer => (self.answers, small + self.large),
@@ -39,9 +46,24 @@ impl Model {
         self.limit as isize - kept as isize - used as isize
     }
 
+    fn small_used(&self) -> usize {
+        self.small + self.begun + self.entries + self.subscriptions
+    }
+
+    fn small_may(&self) -> usize {
+        let beside = self.large.max(self.floor) + self.answers.max(self.answer_floor);
+        self.limit.saturating_sub(beside)
+    }
+
+    fn begun_may(&self) -> isize {
+        let may = self.small_may();
+        may.saturating_sub(LIGHT_MIN.max(may / LIGHT_SHARE)) as isize
+    }
+
     fn of(&mut self, share: Share) -> &mut usize {
         match share {
             Share::Small => &mut self.small,
+            Share::Begun => &mut self.begun,
             Share::Large => &mut self.large,
             Share::Answer => &mut self.answers,
         }
@@ -68,16 +90,18 @@ pub fn check_memory(data: &[u8]) {
     assert_eq!((memory.limit(), memory.kept()), (limit + kept, kept));
     let held = Memory::beside_one_of_each(limit, frame);
     assert!(held == 0 || held + floor + SMALL_MIN + Memory::for_subscriptions(limit, frame, None) <= limit);
-    let (small, large, entries) = (0, 0, 0);
-    let mut model = Model { limit, floor, answer_floor, small, large, answers: 0, entries, subscriptions: 0 };
+    let (small, begun, large, entries) = (0, 0, 0, 0);
+    let mut model =
+        Model { limit, floor, answer_floor, small, begun, large, answers: 0, entries, subscriptions: 0 };
     let subscriptions_max = Memory::for_subscriptions(limit, frame, answers.then_some(room));
     let mut charges: Vec<(Share, Charge)> = Vec::new();
     let mut buffers: Vec<Buffer> = Vec::new();
     let (mut waits, mut waiting): (Vec<Waiting>, usize) = (Vec::new(), 0);
     let waiting_max = answers.then(|| answer_floor - (floor + ANSWER_MIN + room.beside));
     while !choices.is_empty() {
-        let share = match choices.below(4) {
+        let share = match choices.below(5) {
             0 | 1 => Share::Small,
+            4 => Share::Begun,
             2 if answers => Share::Answer,
             _ => Share::Large,
         };
@@ -171,8 +195,9 @@ pub fn check_memory(data: &[u8]) {
         memory.set_limit(limit + kept);
         memory.set_answer_room(room);
         let answer_floor = answer_floor_of(limit, floor, room);
-        let model = Model { limit, floor, answer_floor, small, large, answers: 0, entries, subscriptions: 0 };
-        for share in [Share::Small, Share::Large, Share::Answer] {
+        let model =
+            Model { limit, floor, answer_floor, small, begun, large, answers: 0, entries, subscriptions: 0 };
+        for share in [Share::Small, Share::Begun, Share::Large, Share::Answer] {
             let most = model.room(share).max(0) as usize;
             assert_eq!(
                 (memory.has_room(share, most), memory.has_room(share, most + 1)),
@@ -189,11 +214,12 @@ fn answer_floor_of(limit: usize, floor: usize, room: AnswerRoom) -> usize {
 }
 
 fn check(memory: &Memory, model: &Model) {
-    let small = model.small + model.entries + model.subscriptions;
-    assert_eq!(memory.charged(), [model.small, model.large, model.answers, model.entries]);
-    let beside = model.large.max(model.floor) + model.answers.max(model.answer_floor);
-    let may = model.limit.saturating_sub(beside);
-    assert_eq!(memory.small_is_eased(), small <= may - may / RECLAIM_SHARE);
+    let small = model.small_used();
+    assert_eq!(memory.charged(), [model.small + model.begun, model.large, model.answers, model.entries]);
+    let may = model.small_may();
+    let begun_may = model.begun_may() as usize;
+    let is_eased = small <= may - may / RECLAIM_SHARE && model.begun <= begun_may - begun_may / RECLAIM_SHARE;
+    assert_eq!(memory.small_is_eased(), is_eased);
     assert_eq!(memory.used(), small + model.large + model.answers);
     assert!(memory.used() <= memory.limit(), "a caller that asks first stays within the bound");
     if model.answers == 0 && model.answer_floor > 0 {
@@ -206,7 +232,7 @@ fn check(memory: &Memory, model: &Model) {
     if model.large == 0 {
         assert!(memory.has_room(Share::Large, model.floor), "small ones never keep a large frame out");
     }
-    if model.small + model.entries == 0 {
+    if model.small + model.begun + model.entries == 0 {
         let least = (model.limit / SMALL_SHARE).min(model.limit - model.floor - model.answer_floor);
         let least = match model.large {
             // Nor do subscriptions, where no large frame has come before them.
