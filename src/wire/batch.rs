@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use super::body::{Body, Rope};
@@ -47,7 +48,7 @@ impl Batch {
     }
 }
 
-/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_two`], [`verify_with`],
+/// A batch whose every digest was checked, or made here. Only [`verify`], [`verify_together`], [`verify_with`],
 /// [`Piecewise::finish`], [`Draft::finish`](super::Draft::finish) and
 /// [`Run::convert`](super::layout::Run::convert) make one.
 #[derive(Debug)]
@@ -64,37 +65,41 @@ pub struct Verified {
 
 /// Checks the digest of every frame of a batch.
 pub fn verify(batch: Batch, scheme: &Scheme) -> Verified {
-    let [verified] = verify_all([batch], scheme, Hashing::chosen());
-    verified
+    verify_alone(batch, scheme, Hashing::chosen())
 }
 
-/// Checks two batches as if they were one: the last frame of the first is hashed beside one of the second,
-/// where alone it would cost as much as two.
-pub fn verify_two(batches: [Batch; 2], scheme: &Scheme) -> [Verified; 2] {
+/// Checks several batches as if they were one: the last frames of one are hashed beside the first of the next, where alone
+/// they would leave the rest of the width idle.
+pub fn verify_together(batches: Vec<Batch>, scheme: &Scheme) -> Vec<Verified> {
     verify_all(batches, scheme, Hashing::chosen())
+}
+
+fn verify_all(batches: Vec<Batch>, scheme: &Scheme, hashing: Hashing) -> Vec<Verified> {
+    let (mut bad, mut plain) = (vec![Vec::new(); batches.len()], vec![false; batches.len()]);
+    check_all(&batches, scheme, hashing, &mut bad, &mut plain);
+    let verdicts = bad.into_iter().zip(plain);
+    batches.into_iter().zip(verdicts).map(|(batch, (bad, plain))| Verified::of(batch, bad, plain)).collect()
 }
 
 /// Checks a batch by a width, or by a narrower one where it has few frames; the batch itself where this processor does not
 /// have that width. For measuring: which is fastest is decided at the start.
 pub fn verify_with(width: Width, batch: Batch, scheme: &Scheme) -> Result<Verified, Batch> {
     let Ok(hashing) = hashing::of(width, Machine::here()) else { return Err(batch) };
-    let [verified] = verify_all([batch], scheme, hashing);
-    Ok(verified)
+    Ok(verify_alone(batch, scheme, hashing))
 }
 
-fn verify_all<const N: usize>(batches: [Batch; N], scheme: &Scheme, hashing: Hashing) -> [Verified; N] {
-    let mut bad = [const { Vec::new() }; N];
-    let mut plain = [false; N];
+fn verify_alone(batch: Batch, scheme: &Scheme, hashing: Hashing) -> Verified {
+    let (mut bad, mut plain) = ([Vec::new()], [false]);
+    check_all(slice::from_ref(&batch), scheme, hashing, &mut bad, &mut plain);
+    let ([bad], [plain]) = (bad, plain);
+    Verified::of(batch, bad, plain)
+}
+
+/// Adds which frames of each batch have a wrong digest, and says of each whether it is plain.
+fn check_all(batches: &[Batch], scheme: &Scheme, hashing: Hashing, bad: &mut [Vec<u32>], plain: &mut [bool]) {
     let most = batches.iter().map(|batch| batch.frames as usize).sum();
-    let frames = Frames { batches: &batches, plain: &mut plain, opened: 0, index: 0, rest: &[], first: None };
+    let frames = Frames { batches, plain, opened: 0, index: 0, rest: &[], first: None };
     scheme.check_each(hashing, most, frames, |(at, index)| bad[at].push(index));
-    let mut found = bad.into_iter().zip(plain);
-    batches.map(|batch| {
-        let (mut bad, plain) = found.next().expect("one for each batch");
-        // The shorter of two frames is done before the longer.
-        bad.sort_unstable();
-        Verified { batch, bad, plain, answered_from: None }
-    })
 }
 
 /// The frames of several batches with their places, and whether all of a batch are treated alike: looked at while a frame is
@@ -177,6 +182,12 @@ impl Verified {
     /// Whether it holds no frame; none is made that does.
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
+    }
+
+    fn of(batch: Batch, mut bad: Vec<u32>, plain: bool) -> Verified {
+        // The shorter of two frames is done before the longer.
+        bad.sort_unstable();
+        Verified { batch, bad, plain, answered_from: None }
     }
 
     /// One frame that was made here.
@@ -365,7 +376,7 @@ impl Piecewise {
         hash_together(frames, max, all[way % all.len()]);
     }
 
-    /// From how many large frames on, and up to how many, they are hashed together.
+    /// From how many messages on, and up to how many, they are hashed together.
     pub fn together() -> (usize, usize) {
         Hashing::chosen().together()
     }
@@ -458,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn two_at_a_time_or_one_by_one_the_verdicts_are_the_same() {
+    fn together_or_one_by_one_the_verdicts_are_the_same() {
         let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
         for scheme in [Scheme::Sha256, Scheme::keyed(b"secret")] {
             // As many as differ in length by less, about and more than a block; every third is changed.
@@ -473,9 +484,9 @@ mod tests {
             let bad = |hashing| {
                 let batch =
                     || Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), 40, None);
-                let [first, second] = verify_all([batch(), batch()], &scheme, hashing);
-                assert_eq!(first.bad, second.bad);
-                first.bad
+                let mut verified = verify_all(vec![batch(), batch(), batch()], &scheme, hashing);
+                assert!(verified.iter().all(|one| one.bad == verified[0].bad));
+                verified.swap_remove(0).bad
             };
             let one_by_one = bad(Hashing { sixteen: None, eight: None, two: None });
             assert!(one_by_one.iter().copied().eq((0..40).filter(|i| i % 3 == 1)), "{one_by_one:?}");

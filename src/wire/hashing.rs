@@ -116,12 +116,13 @@ impl Hashing {
         }
     }
 
-    /// From how many large frames on, and up to how many, they are hashed together.
+    /// From how many messages on, and up to how many, they are hashed together.
     pub(super) fn together(self) -> (usize, usize) {
         match (self.sixteen.map(|stage| stage.least), self.eight.map(|stage| stage.least)) {
             (Some(sixteen), eight) => (eight.map_or(sixteen, |eight| eight.min(sixteen)), 16),
             (None, Some(eight)) => (eight, 8),
-            (None, None) => (2, 2),
+            (None, None) if self.two.is_some() => (2, 2),
+            (None, None) => (1, 1),
         }
     }
 

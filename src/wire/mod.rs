@@ -38,7 +38,7 @@ mod stream;
 mod toml_file;
 mod topic;
 
-pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_two, verify_with};
+pub use batch::{Batch, Checked, Piecewise, Verified, verify, verify_together, verify_with};
 pub use body::Body;
 pub use decoder::{Cut, Decoder, Frame, Rest, Rules, cut, encode};
 pub use digest::Scheme;

@@ -87,7 +87,7 @@ pub const LARGE_BACKLOG: usize = 2 * PIECE;
 
 /// 15 frames: in a batch with more, the last one of an odd number hashed alone costs too little to look
 /// for another batch to hash beside it.
-pub const PAIRED_FRAMES: u32 = 15;
+pub const PAIRED_FRAMES: usize = 15;
 
 /// 64 connections accepted a turn, then the others get theirs.
 pub const ACCEPT_TURN: usize = bound(64, 2);

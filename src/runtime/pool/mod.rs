@@ -14,7 +14,7 @@ use crate::core::limits::{LANE_PIECE, PAIRED_FRAMES, PIECE};
 use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
 use crate::wire::layout::{Converted, LargeRun, LargeStep, Run};
-use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_two};
+use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_together};
 
 pub use threads::Threads;
 
@@ -163,18 +163,10 @@ fn perform_together(job: Job, others: Vec<Job>, scheme: &Scheme, mut done: impl 
             work => push(ticket, work.alone(scheme), false),
         }
     }
-    match <[_; 2]>::try_from(batches) {
-        Ok([(ticket, batch), (other, beside)]) => {
-            let [batch, beside] = verify_two([batch, beside], scheme);
-            push(ticket, Outcome::Batch(batch), true);
-            push(other, Outcome::Batch(beside), true);
-        }
-        Err(batches) => {
-            batches.into_iter().for_each(|(ticket, batch)| {
-                push(ticket, Outcome::Batch(verify(batch, scheme)), false);
-            });
-        }
-    }
+    let (tickets, batches): (Vec<Ticket>, Vec<Batch>) = batches.into_iter().unzip();
+    let paired = batches.len() > 1;
+    let verified = verify_together(batches, scheme);
+    tickets.into_iter().zip(verified).for_each(|(ticket, batch)| push(ticket, Outcome::Batch(batch), paired));
     let each = if pieces.len() > 2 { LANE_PIECE } else { PIECE };
     let mut frames: Vec<&mut Piecewise> = pieces.iter_mut().map(|(_, large)| &mut **large).collect();
     Piecewise::hash_together(&mut frames, each);
@@ -204,21 +196,36 @@ impl Work {
         }
     }
 
-    /// Those that wait and are to be hashed beside it. Of batches one, where a stream would be left over that is long enough
-    /// to matter. Of pieces as many as make it faster, and one where that is only two: fewer of them than fill enough
-    /// lanes gain nothing together, and another worker may take them.
-    fn others(&self, waiting: &mut impl Waiting, together: (usize, usize)) -> Vec<Job> {
-        let count = match self {
-            Work::Batch(batch) => usize::from(batch.frames() % 2 == 1 && batch.frames() <= PAIRED_FRAMES),
+    /// Those that wait and are to be hashed beside it, where at least `least` messages and at most `most` are hashed together.
+    fn others(&self, waiting: &mut impl Waiting, (least, most): (usize, usize)) -> Vec<Job> {
+        match self {
+            // As many as fill the lanes; the last may be a full one. By pairs one, where a frame would be left over that is
+            // long enough to matter.
+            Work::Batch(batch) => self.take(waiting, |others| {
+                let frames =
+                    batch.frames() as usize + others.iter().map(|job| job.work.frames()).sum::<usize>();
+                match most {
+                    2 => others.is_empty() && frames % 2 == 1 && frames <= PAIRED_FRAMES,
+                    _ => frames < most,
+                }
+            }),
+            // As many as make it faster, and one where that is only two: fewer of them than fill enough lanes gain nothing
+            // together, and another worker may take them.
             Work::Piece(_) => {
-                let (least, most) = together;
                 let waits = waiting.count(self);
-                if waits + 1 >= least { waits.min(most - 1) } else { 1 }
+                let count = if waits + 1 >= least { waits.min(most - 1) } else { 1 };
+                self.take(waiting, |others| others.len() < count)
             }
-            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => 0,
-        };
-        let mut others = Vec::new();
-        while others.len() < count
+            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes of those that wait while more are wanted.
+    fn take(&self, waiting: &mut impl Waiting, wants: impl Fn(&[Job]) -> bool) -> Vec<Job> {
+        let mut others: Vec<Job> = Vec::new();
+        while wants(&others)
             && let Some(job) = waiting.take(self)
         {
             let is_alike = mem::discriminant(&job.work) == mem::discriminant(self);
@@ -229,6 +236,14 @@ impl Work {
             }
         }
         others
+    }
+
+    /// How many frames it has, if it is a batch.
+    fn frames(&self) -> usize {
+        match self {
+            Work::Batch(batch) => batch.frames() as usize,
+            _ => 0,
+        }
     }
 }
 
@@ -291,6 +306,41 @@ mod tests {
             let mut jobs = pieces(&memory, waits + 1);
             let job = jobs.pop().unwrap();
             assert_eq!(job.work.others(&mut Queue(jobs), together).len(), taken, "{waits} of {together:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_batches_go_together_as_fill_the_lanes() {
+        let memory = Memory::new(Memory::least(1 << 20), 1 << 20);
+        let job = |frames: usize, number: u64| {
+            let mut bytes = Vec::new();
+            (0..frames)
+                .for_each(|_| encode(Header::new(Kind::Data), b"t", b"p", &Scheme::Sha256, &mut bytes));
+            let batch =
+                Batch::new(Buffer::charged(&memory, bytes.clone().into()), bytes.len(), frames as u32, None);
+            Job { ticket: Ticket { conn: number, number, since: Instant::now() }, work: Work::Batch(batch) }
+        };
+        for (first, each, together, taken) in [
+            (1, 3, (1, 1), 0),
+            (1, 3, (2, 2), 1),
+            (2, 3, (2, 2), 0),
+            (15, 3, (2, 2), 1),
+            (17, 3, (2, 2), 0),
+            (1, 3, (12, 16), 5),
+            (1, 1, (12, 16), 15),
+            (1, 100, (12, 16), 1),
+            (16, 1, (12, 16), 0),
+            (7, 1, (7, 8), 1),
+        ] {
+            let queue = (1..=20).map(|number| job(each, number)).collect();
+            let one = job(first, 0);
+            let others = one.work.others(&mut Queue(queue), together);
+            assert_eq!(others.len(), taken, "{first} and {each} of {together:?}");
+            let mut done = Vec::new();
+            perform_together(one, others, &Scheme::Sha256, |it| done.push(it));
+            assert_eq!(done[0].ticket.number, 0, "what was first is first");
+            assert!(done.iter().all(|done| done.paired == (taken > 0)));
+            assert!(done.iter().all(|done| matches!(&done.outcome, Outcome::Batch(_))));
         }
     }
 

@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::reference::{RefFrame, read_stream};
 use crate::core::limits::{BUFFER_OVERHEAD, REPLY_MAX};
 use crate::core::memory::{Buffer, Memory, Share};
-use crate::wire::{Batch, Body, DIGEST, Rules, Scheme, Verified, encode, verify, verify_two};
+use crate::wire::{Batch, Body, DIGEST, Rules, Scheme, Verified, encode, verify, verify_together};
 
 /// Everything that a header can say.
 pub const ANY: Rules = Rules { payload_max: u32::MAX, replies: true };
@@ -56,21 +56,32 @@ pub fn check_batch(data: &[u8]) {
     check_split(verified, &frames, &scheme, views[1] % (count + 1));
     check_split_off(stream, &frames, &scheme, views[2], &memory);
     check_answered(stream, &frames, &scheme, views[3], &memory);
-    check_two(stream, &frames, &scheme, views[0] % (count + 1), &memory);
+    let cuts = [0, 1, 2].map(|at| views[at] % (count + 1));
+    check_together(stream, &frames, &scheme, cuts, &memory);
     assert_eq!(memory.used(), 0);
 }
 
-/// Two batches verified beside each other have the verdicts that each has alone.
-fn check_two(stream: &[u8], frames: &[RefFrame], scheme: &Scheme, at: usize, memory: &Arc<Memory>) {
-    let (first, second) = frames.split_at(at);
-    let middle = first.iter().map(|frame| frame.bytes.len()).sum();
-    let batch = |bytes: &[u8], frames: &[RefFrame]| {
-        Batch::new(Buffer::charged(memory, bytes.into()), bytes.len(), frames.len() as u32, None)
-    };
-    let two = [batch(&stream[..middle], first), batch(&stream[middle..], second)];
-    let [verified_first, verified_second] = verify_two(two, scheme);
-    check_verified(&verified_first, first, scheme);
-    check_verified(&verified_second, second, scheme);
+/// Batches verified beside each other have the verdicts that each has alone.
+fn check_together(
+    stream: &[u8],
+    frames: &[RefFrame],
+    scheme: &Scheme,
+    mut cuts: [usize; 3],
+    memory: &Arc<Memory>,
+) {
+    cuts.sort_unstable();
+    let (mut batches, mut parts, mut start, mut from) = (Vec::new(), Vec::new(), 0, 0);
+    for to in cuts.into_iter().chain([frames.len()]) {
+        let part = &frames[from..to];
+        let end = start + part.iter().map(|frame| frame.bytes.len()).sum::<usize>();
+        let buffer = Buffer::charged(memory, stream[start..end].into());
+        batches.push(Batch::new(buffer, end - start, part.len() as u32, None));
+        parts.push(part);
+        (start, from) = (end, to);
+    }
+    let verified = verify_together(batches, scheme);
+    assert_eq!(verified.len(), parts.len());
+    verified.iter().zip(parts).for_each(|(verified, part)| check_verified(verified, part, scheme));
 }
 
 /// A batch that is split has the verdicts that the whole has.
