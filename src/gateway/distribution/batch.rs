@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Distribution;
+use crate::core::limits::PATTERN_CHANGE;
 use crate::core::memory::Charge;
 use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
@@ -337,10 +338,13 @@ impl Distribution {
                     Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
-            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(conns, id, frame) {
-                Ok(()) => Effect::Control,
-                Err(reason) => Effect::Reject(Status::Rejected, reason),
-            },
+            Kind::Subscribe | Kind::Unsubscribe => {
+                ctx.fair.read(PATTERN_CHANGE);
+                match self.change_patterns(conns, id, frame) {
+                    Ok(()) => Effect::Control,
+                    Err(reason) => Effect::Reject(Status::Rejected, reason),
+                }
+            }
             Kind::Ping => Effect::Control,
             Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
         }
