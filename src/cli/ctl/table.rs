@@ -116,6 +116,10 @@ fn fullness(status: &Value, out: &mut String) {
             line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
         }
     }
+    let set_aside = &status["calls"]["set_aside"];
+    if set_aside.as_u64().unwrap_or(0) > 0 {
+        line(out, format_args!("  {:20}{:>14}", "set aside", number(set_aside)));
+    }
     let parts = &status["parts"];
     if parts["keys"]["now"].as_u64().unwrap_or(0) > 0 {
         let keys = ["now", "max"].map(|field| number(&parts["keys"][field]));
@@ -191,7 +195,8 @@ fn handlers(status: &Value, out: &mut String) {
     if !calls.is_object() {
         return;
     }
-    if calls["queued"]["now"].as_u64().unwrap_or(0) > 0 {
+    let waiting = [&calls["queued"]["now"], &calls["set_aside"]];
+    if waiting.iter().any(|count| count.as_u64().unwrap_or(0) > 0) {
         line(
             out,
             format_args!("\nthe oldest has waited {} for a handler", age(&status["oldest_queued_seconds"])),
@@ -322,7 +327,10 @@ fn peers(status: &Value, out: &mut String) {
         let by = peer["by"].as_str().map(|by| format!(" {by}")).unwrap_or_default();
         format!("for {}, by {cause}{by}", age(&peer["paused_seconds"]))
     });
-    list("frames refused:", "no frames are refused", &status["rejected"], &|peer| {
+    let counted = status["ledger"]["rejected_total"].as_u64().unwrap_or(0) > 0;
+    let none =
+        if counted { "no connection that is open had frames refused" } else { "no frames were refused" };
+    list("frames refused:", none, &status["rejected"], &|peer| {
         let last = peer["last"].as_str().unwrap_or("?");
         format!("{} refused, the last {} ago ({last})", number(&peer["rejected"]), age(&peer["last_seconds"]))
     });

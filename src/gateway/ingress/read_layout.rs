@@ -85,7 +85,8 @@ impl Ingress {
                     let goes_on = cutter.is_scanning();
                     if foreign.notice.is_none() {
                         let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, bytes));
+                        foreign.notice =
+                            Some(notice((conn.peer, conn.listener), ctx, layout, goes_on, malformed, bytes));
                     }
                     if !goes_on {
                         foreign.fault = Some(malformed);
@@ -228,7 +229,8 @@ fn cut_large<N: Net, P>(
             // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
             let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
             let goes_on = dialect.cutter.is_scanning();
-            foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, &large.bytes));
+            foreign.notice =
+                Some(notice((conn.peer, conn.listener), ctx, layout, goes_on, malformed, &large.bytes));
             if goes_on {
                 let skip = dialect.cutter.next(layout, &large.bytes, ctx.config.payload_max);
                 assert_eq!(skip, Cut::Skip(total), "what begins within a large frame is not looked for");
@@ -244,14 +246,14 @@ fn cut_large<N: Net, P>(
 
 /// What is said where a stream cannot be cut; nothing where it would only be counted.
 fn notice<N, P>(
-    peer: SocketAddr,
+    (peer, listener): (SocketAddr, u16),
     ctx: &Ctx<N, P>,
     layout: &Layout,
     goes_on: bool,
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {
-    if !ctx.notices.is_due(Notice::Layout, ctx.now) {
+    if !ctx.notices.is_due(Notice::Layout, listener, ctx.now) {
         return String::new();
     }
     let (name, first) = (layout.name(), shown(bytes));
@@ -262,7 +264,7 @@ fn notice<N, P>(
     let then = if goes_on { "the next start is looked for" } else { "it is closed" };
     let what = match malformed {
         Malformed::Dirt => "bytes that belong to no frame; they begin with".to_string(),
-        _ => format!("what is no frame: {malformed}; it begins with"),
+        _ => format!("what is no frame: {}; it begins with", malformed.say(layout)),
     };
     format!("{peer} (layout {name}) sent {what} {first}{like}: {then}")
 }

@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU32;
 
-use super::cut::{Cut, Malformed, NOT_A_NUMBER};
+use super::cut::{Cut, Malformed};
 use super::escape::Escapes;
 use super::form::{Bound, Declared, From, Shape};
 use super::place::Place;
@@ -85,7 +85,7 @@ impl Begun<'_> {
                 },
             }
         };
-        let value = place.number(&raw[..len]).ok_or(why(NOT_A_NUMBER))?;
+        let value = place.number(&raw[..len]).ok_or_else(|| why(place.kind.why_no_length(&raw[..len])))?;
         Ok(Some(value.saturating_add(from.before(place.from.base as usize + len))))
     }
 }

@@ -8,6 +8,7 @@ mod mistakes;
 mod samples;
 mod samples_made;
 mod unverified;
+mod values;
 
 use std::sync::Arc;
 
