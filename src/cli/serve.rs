@@ -26,7 +26,8 @@ use crate::sinks::http::HttpSink;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// Takes settings from a TOML file: the names of these options, [[listener]] and [layout.NAME] tables; options win [default: none]
+    /// Takes settings from a TOML file: the names of these options, [[listener]] and [layout.NAME] tables. Files
+    /// and folders in it are looked for beside it; options win [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -178,7 +178,7 @@ fn gateway(script: Vec<(usize, &'static str)>, reads_on: bool) -> (String, threa
 fn a_capture_is_sent_as_a_device_does() {
     let capture = [LOGIN, CODEC_8, CODEC_8, "FF"].concat();
     let (address, gateway_) = gateway(vec![(17, "01"), (66, "00000001"), (66, "00000000")], true);
-    let args = ["send", "--layout", "teltonika", "--replies", "--to", &address];
+    let args = ["send", "--layout", "teltonika", "--hex", "--replies", "--to", &address];
     let (out, err) = said(&args, capture.as_bytes(), 1);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(

@@ -171,7 +171,7 @@ fn mistakes_say_the_mend() {
         let output = serve().arg("--config").arg(&config).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("gateway.toml line 4: listener: ") && said.contains(expected), "{said}");
+        assert!(said.contains("gateway.toml line 3: listener: ") && said.contains(expected), "{said}");
     }
     // One address for two.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -183,8 +183,9 @@ fn mistakes_say_the_mend() {
         "{free} is already in use by --listen-layout {free} of this gateway: give one of them another address"
     );
     assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
-    let mut command = serve();
-    command.args(["--listen-layout", &format!("gt06={free}"), "--admin", &free.to_string()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--listen-layout", &format!("gt06={free}"), "--admin"]);
+    command.arg(free.to_string());
     let output = command.stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
@@ -227,12 +228,14 @@ fn what_goes_wrong_at_one_listener_hides_nothing_at_another() {
         "--listen-layout",
         "other=127.0.0.1:0",
     ]));
-    for layout in ["own", "own", "other"] {
-        let mut device = TcpStream::connect(address(&process, layout)).unwrap();
+    let [own, other] = ["own", "other"].map(|layout| address(&process, layout));
+    for address in [&own, &own, &other] {
+        let mut device = TcpStream::connect(address).unwrap();
         device.set_read_timeout(Some(PATIENCE)).unwrap();
         device.write_all(b"\x00\x00").unwrap();
         device.read_to_end(&mut Vec::new()).unwrap();
     }
+    // What is said of the second of one listener is only counted.
     for said in [
         "(layout own) sent what is no frame",
         "(layout own) is closed (MALFORMED)",

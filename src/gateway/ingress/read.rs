@@ -75,7 +75,7 @@ impl Ingress {
         has_room: bool,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on) {
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on()) {
             take_partial(conn, ctx);
             return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room));
         }

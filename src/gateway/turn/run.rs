@@ -40,7 +40,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn end_of_stream_at(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         let is_left = conn.reading.partial.is_some() && conn.state == State::Open;
-        let small = conn.dialect.as_mut().filter(|dialect| is_left && dialect.large.is_none());
+        let small = conn.dialect.as_mut().filter(|dialect| is_left && !dialect.is_large());
         match small.is_some_and(|dialect| dialect.end()) {
             // The end is still there to be read.
             true => conn.reading.readable = true,

@@ -90,6 +90,14 @@ impl Cutter {
         }
     }
 
+    /// Whether it remembers nothing: a new one would go on as well.
+    pub fn is_at_rest(&self) -> bool {
+        match &self.0 {
+            State::Declared(cutter) => *cutter == DeclaredCutter::default(),
+            State::Custom(cutter) => *cutter == CustomCutter::default(),
+        }
+    }
+
     /// What begins at the first of `bytes`. They are those of the last call, and more behind them, or what is left of
     /// them behind the frame or the bytes to skip that it told of.
     pub fn next(&mut self, layout: &Layout, bytes: &[u8], max: usize) -> Cut {
@@ -124,7 +132,7 @@ impl Cutter {
 /// many bytes as may be held, it is `missing`: frames that begin in the first half of these and would end with it are
 /// longer than the other half, and are malformed at once. Otherwise each byte of dirt that looks like a start would be
 /// waited behind with all that may be held.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct DeclaredCutter {
     looked: [u32; UNTILS_MAX],
     /// A bit each.

@@ -17,7 +17,7 @@ pub(super) const LENGTH_MAX: usize = 32;
 
 /// How far the frame at the first byte was unescaped: `raw` bytes stand for `plain` ones, and a whole frame has `total`
 /// of these, once that is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unescaped {
     raw: u32,
     plain: u32,

@@ -194,7 +194,9 @@ fn varied(layout: &Arc<Layout>, frame: &[u8], dice: &mut u64, scheme: &Scheme) -
     };
     let mut frame = frame.to_vec();
     for _ in 0..1 + roll(3) {
-        let (at, byte) = (roll(frame.len()), [0x80, b'7', b'a', 2, 1][roll(5)]);
+        // Most fields begin at the eighth byte.
+        let at = if roll(2) == 0 { 8.min(frame.len() - 1) } else { roll(frame.len()) };
+        let byte = [0x80, b'7', b'a', 2, 1][roll(5)];
         frame[at..].iter_mut().take(1 + roll(2) * roll(8)).for_each(|of| *of = byte);
     }
     let Cut::Frame { len, shape } = Cutter::default().next(layout, &frame, 1 << 20) else { return None };
