@@ -196,7 +196,7 @@ mod tests {
                  tables into a file of their own",
             ),
             (said(&[own_file.clone(), same], None), "the file is given twice: leave one of them out"),
-            (said(&[config.clone()], Some(&config)), "it is a configuration of serve"),
+            (said(std::slice::from_ref(&config), Some(&config)), "it is a configuration of serve"),
         ] {
             assert!(said.contains(expected), "{said}");
         }

@@ -7,6 +7,7 @@ mod language;
 mod mistakes;
 mod samples;
 mod samples_made;
+mod types;
 mod unverified;
 mod values;
 

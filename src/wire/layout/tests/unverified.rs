@@ -208,8 +208,8 @@ fn varied(layout: &Arc<Layout>, frame: &[u8], dice: &mut u64, scheme: &Scheme) -
 
 /// Whether some bit of a frame can flip so that the frame is accepted still, under another topic.
 fn changes_unseen(layout: &Arc<Layout>, frame: &[u8], scheme: &Scheme) -> bool {
-    // Behind it others come, so that it may be longer.
-    let mut stream = frame.repeat(1 + 700 / frame.len());
+    // More comes behind it, so that it may be longer: it ends as some frames do.
+    let mut stream = [frame, &[0x0d; 700]].concat();
     let (_, own) = accepted(layout, &stream, scheme).expect("it is right");
     (0..8 * frame.len()).any(|bit| {
         stream[bit / 8] ^= 1 << (bit % 8);

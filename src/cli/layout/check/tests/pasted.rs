@@ -196,8 +196,7 @@ fn a_misread_length_of_frames_that_nothing_checks_is_named() {
         "{text}"
     );
     // Without a start, the end of all that came tells.
-    let bare =
-        declared("2..").replace("start = \"AA\"\n", "").replace("u8 @ 1", "u16 @ 0").replace("2..", "2..");
+    let bare = declared("2..").replace("start = \"AA\"\n", "").replace("u8 @ 1", "u16 @ 0");
     let (text, _) = shown(&bare, b"\0\x05abc\0\x06defg\0\x03h");
     assert!(text.contains("    length = \"u16 @ 0\"\n    counts = \"0..\"\n"), "{text}");
     // Frames of another shape stand between them.
