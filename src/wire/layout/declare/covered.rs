@@ -123,16 +123,38 @@ impl<'a> Covering<'a> {
 
     /// Whether one position is never behind another.
     fn is_before(&self, a: &Pos, b: &Pos) -> bool {
-        if !is_part(&a.plus, &b.plus) {
+        // What both add is the same; of what one alone adds, the most counts where that is bounded, or nothing.
+        let Some(more) =
+            beside(&a.plus, &b.plus).into_iter().map(|term| self.most(term)).sum::<Option<i64>>()
+        else {
             return false;
-        }
+        };
+        let (a_base, b_base) = (a.base + more, b.base);
         match (a.from_end, b.from_end) {
-            (true, true) | (false, false) => a.base <= b.base,
+            (true, true) | (false, false) => a_base <= b_base,
             // In the shortest frame, and so in every one.
             (false, true) => {
-                a.base <= i64::try_from(self.shape.least).unwrap_or(i64::MAX).saturating_add(b.base)
+                a_base <= i64::try_from(self.shape.least).unwrap_or(i64::MAX).saturating_add(b_base)
             }
             (true, false) => false,
+        }
+    }
+
+    /// The most that a term may be, as far as the declaration says.
+    fn most(&self, term: Term) -> Option<i64> {
+        let place = match (term, &self.shape.bound) {
+            (Term::Field(field), _) => &self.shape.fields[usize::from(field)].place,
+            (Term::Length, Some(Bound::Length { place, .. })) => {
+                let digits = if place.kind == Type::Varint { VARINT_MAX } else { DIGITS_MAX + 1 };
+                return Some(place.from.base + digits as i64);
+            }
+            (Term::Length, _) => return None,
+        };
+        match place.kind {
+            Type::Uint { bytes, .. } => i64::try_from(u64::MAX >> (64 - 8 * u32::from(bytes)) & place.mask)
+                .ok()
+                .filter(|most| *most < 1 << 32),
+            _ => None,
         }
     }
 
@@ -155,8 +177,17 @@ impl<'a> Covering<'a> {
     }
 }
 
-/// Whether `more` adds all that `terms` does.
-fn is_part(terms: &[Term], more: &[Term]) -> bool {
-    let count = |of: &[Term], term: &Term| of.iter().filter(|other| *other == term).count();
-    terms.iter().all(|term| count(terms, term) <= count(more, term))
+/// The terms that `others` has not.
+fn beside(terms: &[Term], others: &[Term]) -> Vec<Term> {
+    let mut others = others.to_vec();
+    let is_alone = |term: &Term| match others.iter().position(|other| other == term) {
+        Some(at) => {
+            others.swap_remove(at);
+            false
+        }
+        None => true,
+    };
+    let mut alone = terms.to_vec();
+    alone.retain(is_alone);
+    alone
 }

@@ -161,6 +161,20 @@ fn coverage_is_known_for_every_way_to_bound_a_frame() {
             "text 3..6",
             Some(itself),
         ),
+        // As far as another field may move it.
+        (
+            "length = \"u8 @ 0\"\nn = \"u8 @ 1 & 0x0F\"",
+            vec![check("0..20", "u16 @ -2")],
+            "text 4..5 + n",
+            None,
+        ),
+        (
+            "length = \"u8 @ 0\"\nn = \"u8 @ 1 & 0x1F\"",
+            vec![check("0..20", "u16 @ -2")],
+            "text 4..5 + n",
+            Some(itself),
+        ),
+        ("length = \"u8 @ 0\"\nn = \"u8 @ 1\"", vec![check("0..260", "u16 @ -2")], "text 4..5 + n", None),
         // As many digits as there may be.
         ("length = \"u8 @ 0\"", vec![check("0..21", "u16 @ -2")], "digits @ 1", None),
         ("length = \"u8 @ 0\"", vec![check("0..20", "u16 @ -2")], "digits @ 1", Some(itself)),
