@@ -254,6 +254,9 @@ impl Out<'_> {
         self.gauge("framegate_calls_in_flight_max", "Frames with them at most", in_flight.max, &NONE)?;
         self.gauge("framegate_calls_queued", "Frames that wait for a handler", queued.now, &NONE)?;
         self.gauge("framegate_calls_queued_max", "Frames that wait at most", queued.max, &NONE)?;
+        let help =
+            "Frames that wait beyond those, of connections that are not read until they get their turn";
+        self.gauge("framegate_calls_set_aside", help, calls.set_aside, &NONE)?;
         if let Some(survey) = &snapshot.survey {
             let help = "How long the frame that has waited longest for a handler has";
             self.gauge("framegate_calls_oldest_seconds", help, survey.oldest_queued.as_secs_f64(), &NONE)?;
@@ -423,6 +426,7 @@ mod tests {
             "framegate_subscribers 2",
             "framegate_calls_in_flight 3",
             "framegate_calls_queued_max 10000",
+            "framegate_calls_set_aside 25000",
             "framegate_calls_total{outcome=\"passed\"} 2",
             "framegate_handlers 1",
             "framegate_handlers_failed_total 4",

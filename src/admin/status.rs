@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(json["closed"][0]["reason"], "idle");
         let window = &json["queues"]["dedup_window"];
         assert_eq!((&window["reach_seconds"], &window["forgotten_early"]), (&90.5.into(), &7.into()));
-        assert_eq!(json["calls"]["queued"]["now"], 7);
+        assert_eq!(
+            (&json["calls"]["queued"]["now"], &json["calls"]["set_aside"]),
+            (&7.into(), &25_000.into())
+        );
         assert_eq!(json["calls"]["handlers"][1]["restarts"], 4);
         assert_eq!(json["sinks"]["each"][0]["done"]["frames"], 6);
         assert_eq!(json["sinks"]["each"][0]["topics"][0]["topic"], "orders.eu");

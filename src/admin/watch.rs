@@ -213,6 +213,7 @@ pub mod tests {
             calls: Some(CallsUse {
                 in_flight: Depth { now: 3, max: 100 },
                 queued: Depth { now: 7, max: 10_000 },
+                set_aside: 25_000,
                 retried: 1,
                 handlers: vec![
                     HandlerUse { number: 1, pid: Some(77), busy: 3, done: 5, ..HandlerUse::default() },

@@ -22,11 +22,22 @@ impl Settings {
         let shown = path.display();
         let text = fs::read_to_string(path)
             .map_err(|why| Failure::usage(format!("--config {shown}: {why}: give a TOML file")))?;
-        read(&text).map_err(|(at, wrong)| {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        read(&text, folder).map_err(|(at, wrong)| {
             let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
             Failure::usage(format!("{shown} line {line}: {wrong}"))
         })
     }
+}
+
+/// Whether a file has settings of `serve` beside its layouts, which `serve --config` reads.
+pub fn is_configuration(text: &str) -> bool {
+    let Ok(table) = DeTable::parse(text) else { return false };
+    let serve = Settings::augment_args(Command::new("serve"));
+    table.get_ref().keys().any(|name| {
+        let name = &**name.get_ref();
+        name == "listener" || serve.get_arguments().any(|setting| setting.get_long() == Some(name))
+    })
 }
 
 /// A setting as it stands in the file.
@@ -37,8 +48,8 @@ struct Entry {
     value: Value,
 }
 
-/// What the file says; or where something is wrong, and what.
-fn read(text: &str) -> Result<Settings, (usize, String)> {
+/// What the file says, which is in `folder`; or where something is wrong, and what.
+fn read(text: &str, folder: &Path) -> Result<Settings, (usize, String)> {
     if let Some(wrong) = out_of_range(text) {
         return Err(wrong);
     }
@@ -66,7 +77,7 @@ fn read(text: &str) -> Result<Settings, (usize, String)> {
             return Err((*at, wrong));
         }
     }
-    let mut settings = without_layouts(text).map_err(|wrong| {
+    let mut settings = settings(text, folder).map_err(|wrong| {
         let at = wrong.span().map_or(0, |span| span.start);
         let of = entries.iter().find(|entry| (entry.at..entry.end).contains(&at));
         let said = |entry: &Entry| format!("{}: {}", entry.name, wrong.message());
@@ -87,12 +98,36 @@ fn is_of_layouts(name: &str, value: &Value) -> bool {
     }
 }
 
-fn without_layouts(text: &str) -> Result<Settings, toml::de::Error> {
+/// The settings alone. Files and folders that they name are looked for where the file is, as its author sees them, and not
+/// where the gateway happens to be started.
+fn settings(text: &str, folder: &Path) -> Result<Settings, toml::de::Error> {
     let mut table = DeTable::parse(text)?;
     for name in ["layout", "listener"] {
         table.get_mut().remove(name);
     }
+    let command = Settings::augment_args(Command::new("serve"));
+    for arg in command.get_arguments().filter(|arg| is_path(arg)) {
+        let Some(value) = arg.get_long().and_then(|name| table.get_mut().get_mut(name)) else { continue };
+        match value.get_mut() {
+            DeValue::Array(all) => all.iter_mut().for_each(|one| place_in(folder, one.get_mut())),
+            one => place_in(folder, one),
+        }
+    }
     Settings::deserialize(Deserializer::from(table))
+}
+
+/// Whether a setting names a file or a folder.
+fn is_path(arg: &Arg) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    names.iter().any(|name| matches!(name.as_str(), "FILE" | "DIR"))
+}
+
+fn place_in(folder: &Path, value: &mut DeValue<'_>) {
+    if let DeValue::String(path) = value
+        && let Some(placed) = folder.join(&**path).to_str()
+    {
+        *path = Cow::Owned(placed.to_string());
+    }
 }
 
 /// A name that is no setting: which was probably meant, and not all that are.
@@ -399,18 +434,53 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_is_told_by_its_settings() {
+        let layout = "[layout.a]\ntopic = \"a\"\n";
+        for (before, is) in [
+            ("", false),
+            ("memory = \"1GiB\"\n", true),
+            ("memroy = 1\n", false),
+            ("[[listener]]\n", true),
+            ("=", false),
+        ] {
+            assert_eq!(is_configuration(&format!("{before}{layout}")), is, "{before}");
+        }
+    }
+
+    #[test]
     fn listeners_and_layouts_may_stand_in_the_file() {
         let text = "listen-layout = ['native=a:1']\n[[listener]]\naddress = 'b:2'\nlayout = 'gt06'\n\
                     [[listener]]\naddress = 'c:3'\n[layout.own]\ntopic = 'x'\n";
-        let settings = read(text).unwrap();
+        let settings = read(text, Path::new("")).unwrap();
         let all = settings.listener.expect("there are some");
         let shown = |of: &FileListener| format!("{} {} {}={}", of.line, of.key, of.layout, of.address);
         let expected = ["1 listen-layout native=a:1", "4 listener gt06=b:2", "5 listener native=c:3"];
         assert_eq!(all.iter().map(shown).collect::<Vec<_>>(), expected);
         assert_eq!(settings.listen_layout, None);
         for (text, expected) in [("layouts = 'a'", &["a"][..]), ("layouts = ['a', 'b']", &["a", "b"])] {
-            let layouts = read(text).unwrap().layouts.expect("they are given");
+            let layouts = read(text, Path::new("")).unwrap().layouts.expect("they are given");
             assert_eq!(layouts, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_looked_for_beside_the_one_that_names_them() {
+        let text = "store = 'data'\nsecret-file = '/etc/secret'\nlayouts = ['a.toml', '../b.toml']\nlisten = 'a:1'\n";
+        let placed = read(text, Path::new("/etc/framegate")).unwrap();
+        assert_eq!(placed.store, Some("/etc/framegate/data".into()));
+        assert_eq!(placed.secret_file, Some("/etc/secret".into()));
+        assert_eq!(
+            placed.layouts,
+            Some(vec!["/etc/framegate/a.toml".into(), "/etc/framegate/../b.toml".into()])
+        );
+        assert_eq!(placed.listen.as_deref(), Some("a:1"));
+        let beside = read("layouts = 'a.toml'", Path::new("")).unwrap();
+        assert_eq!(beside.layouts, Some(vec!["a.toml".into()]));
+        // Every setting that is a path says so.
+        let command = Settings::augment_args(Command::new("serve"));
+        let of_paths = std::any::TypeId::of::<PathBuf>();
+        for arg in command.get_arguments() {
+            assert_eq!(is_path(arg), arg.get_value_parser().type_id() == of_paths, "{}", arg.get_id());
         }
     }
 
@@ -424,7 +494,7 @@ mod tests {
             let said = said(&format!("{name} = 1979-05-27"));
             let (_, example) = said.split_once(", such as ").expect("an example");
             assert!(said.contains("expected ") && !said.contains("usize"), "{said}");
-            read(example).unwrap_or_else(|wrong| panic!("{example}: {wrong:?}"));
+            read(example, Path::new("")).unwrap_or_else(|wrong| panic!("{example}: {wrong:?}"));
             count += 1;
         }
         assert!(count > 40);

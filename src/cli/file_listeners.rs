@@ -13,8 +13,10 @@ use crate::wire::layout::{Layout, Layouts};
 /// A listener, and where it is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileListener {
-    /// Of the file, from 1.
+    /// Where its layout is said, or where that would be: a line of the file, from 1.
     pub line: usize,
+    /// Where its address is.
+    pub address_line: usize,
     /// `listener` or `listen-layout`.
     pub key: &'static str,
     /// The name of a layout, or `native`.
@@ -42,7 +44,8 @@ pub fn read(text: &str) -> Result<Vec<FileListener>, Wrong> {
             return Err((at, what));
         };
         let (layout, address) = (layout.into(), address.into());
-        listeners.push(FileListener { line: line(at), key: "listen-layout", layout, address });
+        let line = line(at);
+        listeners.push(FileListener { line, address_line: line, key: "listen-layout", layout, address });
     }
     for each in list("listener") {
         if let DeValue::Table(table) = each.get_ref() {
@@ -53,15 +56,18 @@ pub fn read(text: &str) -> Result<Vec<FileListener>, Wrong> {
     Ok(listeners)
 }
 
-/// One `[[listener]]`. Its line is that of its layout, since that is what may be unknown.
+/// One `[[listener]]`.
 fn listener(table: &DeTable<'_>, at: usize, line: impl Fn(usize) -> usize) -> Result<FileListener, Wrong> {
-    let (mut address, mut layout, mut said) = (None, None, at);
+    let (mut address, mut layout, mut layout_at, mut address_at) = (None, None, at, at);
     for (name, value) in table {
         let (at, key) = (name.span().start, &**name.get_ref());
         let slot = match key {
-            "address" => &mut address,
+            "address" => {
+                address_at = at;
+                &mut address
+            }
             "layout" => {
-                said = at;
+                layout_at = at;
                 &mut layout
             }
             other => {
@@ -82,7 +88,8 @@ fn listener(table: &DeTable<'_>, at: usize, line: impl Fn(usize) -> usize) -> Re
         return Err((at, "listener: it has no address: write address = \"0.0.0.0:5027\"".into()));
     };
     let layout = layout.unwrap_or_else(|| "native".into());
-    Ok(FileListener { line: line(said), key: "listener", layout, address })
+    let (line, address_line) = (line(layout_at), line(address_at));
+    Ok(FileListener { line, address_line, key: "listener", layout, address })
 }
 
 impl FileListener {
@@ -90,13 +97,19 @@ impl FileListener {
     pub fn layout(&self, file: &Path, layouts: &Layouts) -> Result<Option<Arc<Layout>>, Failure> {
         match &*self.layout {
             "native" => Ok(None),
-            name => layouts::find(layouts, name).map(Some).map_err(|wrong| self.wrong(file, wrong)),
+            name => {
+                layouts::find(layouts, name).map(Some).map_err(|wrong| self.wrong(file, self.line, wrong))
+            }
         }
     }
 
-    /// Where what is wrong with it was said.
-    pub fn wrong(&self, file: &Path, wrong: Failure) -> Failure {
-        let (file, line) = (plain(&file.display().to_string()), self.line);
+    /// What is wrong with its address.
+    pub fn wrong_address(&self, file: &Path, wrong: Failure) -> Failure {
+        self.wrong(file, self.address_line, wrong)
+    }
+
+    fn wrong(&self, file: &Path, line: usize, wrong: Failure) -> Failure {
+        let file = plain(&file.display().to_string());
         Failure { message: format!("{file} line {line}: {}: {}", self.key, wrong.message), ..wrong }
     }
 }

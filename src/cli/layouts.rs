@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Failure;
+use super::{Failure, config_file};
 use crate::core::units::{nearest, plain};
 use crate::wire::layout::{Layout, Layouts, Problem, Warning, builtin};
 
@@ -24,7 +24,16 @@ pub fn load(files: &[PathBuf], config: Option<&Path>) -> Result<Loaded, Failure>
     let mut warnings = Vec::new();
     let mut from: Vec<(String, &Path)> = Vec::new();
     let files = files.iter().map(|file| ("--layouts", &**file));
+    let mut read_before: Vec<PathBuf> = Vec::new();
     for (option, path) in files.chain(config.map(|config| ("--config", config))) {
+        let same = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        if read_before.contains(&same) {
+            let shown = plain(&path.display().to_string());
+            return Err(Failure::usage(format!(
+                "{option} {shown}: the file is given twice: leave one of them out"
+            )));
+        }
+        read_before.push(same);
         let (layouts, more) = read(option, path, option == "--layouts")?;
         warnings.extend(more);
         for layout in layouts.iter() {
@@ -72,7 +81,11 @@ pub fn find(layouts: &Layouts, name: &str) -> Result<Arc<Layout>, Failure> {
         let own = layouts.iter().filter(|layout| builtin().get(layout.name()).is_none());
         let own: Vec<&str> = own.map(|layout| layout.name()).collect();
         let list = "framegate layout list shows those that";
-        Failure::usage(match nearest(name, layouts.iter().map(|layout| layout.name())) {
+        let names = || layouts.iter().map(|layout| layout.name());
+        // The names of those that come with the program are in lower case, those of others may be in any.
+        let in_other_case = names().find(|other| other.eq_ignore_ascii_case(name));
+        let near = || nearest(name, names()).or_else(|| nearest(&name.to_ascii_lowercase(), names()));
+        Failure::usage(match in_other_case.or_else(near) {
             Some(meant) => format!("unknown layout {shown}: did you mean {meant}?"),
             None if own.is_empty() => format!("unknown layout {shown}: {list} there are"),
             None => {
@@ -86,10 +99,27 @@ pub fn find(layouts: &Layouts, name: &str) -> Result<Arc<Layout>, Failure> {
 /// The declarations of one file. Where something is wrong, all of it is counted and the first is said.
 fn read(option: &str, path: &Path, is_alone: bool) -> Result<(Layouts, Vec<Warning>), Failure> {
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|why| Failure::usage(format!("{option} {shown}: {why}: give a TOML file")))?;
+    let text = fs::read_to_string(path).map_err(|why| {
+        let mend = match builtin().get(&shown.to_ascii_lowercase()).filter(|_| is_alone) {
+            Some(layout) => format!(
+                "layout {} comes with the program and needs no file: leave {option} out",
+                layout.name()
+            ),
+            None => "give a TOML file".into(),
+        };
+        Failure::usage(format!("{option} {}: {why}: {mend}", plain(&shown)))
+    })?;
     let parse = if is_alone { Layouts::parse } else { Layouts::parse_within };
-    parse(&text, &shown).map_err(|problems| Failure::usage(said(&problems, &shown)))
+    parse(&text, &shown).map_err(|problems| {
+        Failure::usage(match is_alone && config_file::is_configuration(&text) {
+            true => format!(
+                "{option} {}: it is a configuration of serve and holds more than layouts: give it with --config, or move \
+                 its [layout.NAME] tables into a file of their own",
+                plain(&shown)
+            ),
+            false => said(&problems, &shown),
+        })
+    })
 }
 
 fn said(problems: &[Problem], file: &str) -> String {
@@ -130,14 +160,50 @@ mod tests {
         assert_eq!(load(&[], None).unwrap().layouts.len(), builtin().len());
 
         let again = file(folder.path(), "again.toml", &of("house", "x"));
+        let third = file(folder.path(), "third.toml", &of("house", "y"));
         for (files, config) in
-            [(vec![again.clone()], Some(&*config)), (vec![again.clone(), own, again], None)]
+            [(vec![again.clone()], Some(&*config)), (vec![again.clone(), own.clone(), third], None)]
         {
             let twice = load(&files, config).unwrap_err().message;
             assert!(
                 twice.starts_with("layout house is declared in ") && twice.ends_with("another name"),
                 "{twice}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_layouts_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = "[layout.own]\ntopic = \"a\"\nlength = \"u16 @ 0\"\ncheck = \"none\"\n";
+        let own_file = file(folder.path(), "own.toml", own);
+        let config = file(folder.path(), "gateway.toml", &format!("memory = \"1GiB\"\n{own}"));
+        let same = folder.path().join(".").join("own.toml");
+        let said = |files: &[PathBuf], config| load(files, config).unwrap_err().message;
+        for (said, expected) in [
+            (
+                said(&["gt06".into()], None),
+                "layout gt06 comes with the program and needs no file: leave --layouts out",
+            ),
+            (
+                said(&["GT06".into()], None),
+                "layout gt06 comes with the program and needs no file: leave --layouts out",
+            ),
+            (said(&["gt60".into()], None), "give a TOML file"),
+            (
+                said(std::slice::from_ref(&config), None),
+                "it is a configuration of serve and holds more than layouts: give it with --config, or move its [layout.NAME] \
+                 tables into a file of their own",
+            ),
+            (said(&[own_file.clone(), same], None), "the file is given twice: leave one of them out"),
+            (said(std::slice::from_ref(&config), Some(&config)), "it is a configuration of serve"),
+        ] {
+            assert!(said.contains(expected), "{said}");
+        }
+        for (name, meant) in [("GT06", "gt06"), ("Teltonika", "teltonika"), ("GT60", "gt06"), ("own", "")] {
+            let found = find(builtin(), name).map_err(|wrong| wrong.message);
+            let expected = format!("unknown layout {name}: did you mean {meant}?");
+            assert!(meant.is_empty() || found.as_ref().err() == Some(&expected), "{found:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
 use super::in_range::in_range;
+use super::layout::capture::Form;
 use super::screen::Screen;
 use super::send_frames::FrameFiles;
 use super::send_layout::LayoutSend;
@@ -80,6 +81,13 @@ pub struct Send {
     /// With --layout: a file of layouts; can be repeated [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
     layouts: Vec<PathBuf>,
+    /// With --layout: the capture is hexadecimal digits; white space, colons, commas and what follows a # are skipped
+    /// [default: recognised, and said]
+    #[arg(long, requires = "layout")]
+    hex: bool,
+    /// With --layout: the capture is bytes as they came [default: recognised, and said]
+    #[arg(long, requires = "layout", conflicts_with = "hex")]
+    binary: bool,
     /// Prints every reply as it comes, a line each: id, status, and what a handler answered or the reason
     #[arg(long, conflicts_with = "no_reply")]
     replies: bool,
@@ -240,6 +248,7 @@ impl Send {
             layout,
             layouts: &self.layouts,
             capture,
+            form: Form::given(self.hex, self.binary),
             scheme: secret::one(&self.secret_file, "--frames")?,
             timeout: self.timeout.0,
             waits: !self.no_reply,

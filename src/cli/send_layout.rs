@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::layout::capture::Capture;
+use super::layout::capture::{Capture, Form};
 use super::layout::frames::{Found, Frames};
 use super::{Exit, Failure, layouts, print, signals, spawn};
 use crate::client::connect_within;
@@ -28,6 +28,8 @@ pub struct LayoutSend<'a> {
     pub layouts: &'a [PathBuf],
     /// One, or standard input.
     pub capture: Option<&'a Path>,
+    /// How its bytes are written down; none where that is to be recognised.
+    pub form: Option<Form>,
     pub scheme: Scheme,
     /// How long an answer that is declared is waited for; none for ever.
     pub timeout: Option<Duration>,
@@ -113,7 +115,8 @@ impl LayoutSend<'_> {
             let _ = socket.shutdown(Shutdown::Both);
         })?;
         let began = Instant::now();
-        let frames = Frames::new(layout.clone(), PAYLOAD_MAX, Capture::new(input, None), Vec::new());
+        let frames =
+            Frames::new(layout.clone(), PAYLOAD_MAX, Capture::new(input, self.form).warning(), Vec::new());
         let mut session = Session::begin(&self, &layout, stream)?;
         let stop = session.send(frames);
         let stop = match stop {
@@ -222,8 +225,9 @@ impl<'a> Session<'a> {
                         return Stop::Capture(Failure {
                             exit: Exit::Partly,
                             message: format!(
-                                "byte {at} of the capture: {why}: nothing is sent from here on; framegate layout \
-                                 check shows more"
+                                "byte {at} of the capture: {}: nothing is sent from here on; framegate layout \
+                                 check shows more",
+                                why.say(self.layout)
                             ),
                         });
                     }

@@ -26,7 +26,8 @@ use crate::sinks::http::HttpSink;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// Takes settings from a TOML file: the names of these options, [[listener]] and [layout.NAME] tables; options win [default: none]
+    /// Takes settings from a TOML file: the names of these options, [[listener]] and [layout.NAME] tables. Files
+    /// and folders in it are looked for beside it; options win [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -121,8 +122,8 @@ impl Serve {
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         // First what can fail or wait, with signals looked after; the port answers when everything has started.
         let mut gateway =
-            bind("--listen", listen, |address| Gateway::reserve(address, workers, config.clone()))?;
-        listen_also(&mut gateway, &settings, self.config.as_deref())?;
+            bind("--listen", listen, &[], |address| Gateway::reserve(address, workers, config.clone()))?;
+        let own = listen_also(&mut gateway, &settings, self.config.as_deref())?;
         let control = gateway.control();
         let final_ledger = Arc::new(FinalLedger::new(self.json));
         let starting = Starting::begin(control.clone(), final_ledger.clone(), &config)?;
@@ -134,7 +135,7 @@ impl Serve {
         }
         let admin = match settings.admin.as_deref().unwrap_or(ADMIN) {
             off if off.eq_ignore_ascii_case("off") => None,
-            address => Some(bind("--admin", address, Admin::bind)?),
+            address => Some(bind("--admin", address, &own, Admin::bind)?),
         };
         let started = start_line(gateway.local_addr(), &settings, &config, target.as_ref());
         let options = admin::Options {
@@ -217,24 +218,46 @@ fn failed(message: String) -> Failure {
     Failure { exit: Exit::Partly, message }
 }
 
+/// An address of this gateway, and the option that said it.
+type Own = (&'static str, SocketAddr);
+
+/// Whether who listens at one address leaves none for the other.
+fn is_same(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+}
+
 /// A name may stand for several addresses: the first one that works is it. `option` is where the
-/// name was given.
+/// name was given, `own` is where the gateway listens already.
 fn bind<T>(
     option: &str,
     name: &str,
+    own: &[Own],
     mut listen: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> Result<T, Failure> {
     let addresses: Vec<SocketAddr> =
         name.to_socket_addrs().map_err(|why| no_address(option, name, &why))?.collect();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match listen(address) {
+    for address in &addresses {
+        // What is only reserved would not be in use yet.
+        if own.iter().any(|(_, own)| is_same(*own, *address)) {
+            last = ErrorKind::AddrInUse.into();
+            continue;
+        }
+        match listen(*address) {
             Ok(bound) => return Ok(bound),
             Err(why) => last = why,
         }
     }
     Err(Failure::usage(match last.kind() {
-        ErrorKind::AddrInUse => in_use(option, name),
+        ErrorKind::AddrInUse => {
+            match own.iter().find(|(_, own)| addresses.iter().any(|of| is_same(*own, *of))) {
+                Some((other, own)) => format!(
+                    "{name} is already in use by {other} {own} of this gateway: give one of them another address"
+                ),
+                None => in_use(option, name),
+            }
+        }
         ErrorKind::AddrNotAvailable => {
             format!("{name} is no address of this machine: choose another {option}")
         }
@@ -247,8 +270,13 @@ fn bind<T>(
 }
 
 /// Opens the listeners beside the first.
-fn listen_also(gateway: &mut Gateway, settings: &Settings, config: Option<&Path>) -> Result<(), Failure> {
+fn listen_also(
+    gateway: &mut Gateway,
+    settings: &Settings,
+    config: Option<&Path>,
+) -> Result<Vec<Own>, Failure> {
     let option = "--listen-layout";
+    let mut own: Vec<Own> = vec![("--listen", gateway.local_addr())];
     // Whether or not they are used: a mistake in them is said when they are loaded.
     let loaded = layouts::load(settings.layouts.as_deref().unwrap_or_default(), config)?;
     let mut used = Vec::new();
@@ -263,20 +291,23 @@ fn listen_also(gateway: &mut Gateway, settings: &Settings, config: Option<&Path>
                 ..wrong
             })?),
         };
-        bind(option, address, |address| gateway.listen_also(address, layout.clone()))?;
+        let bound = bind(option, address, &own, |address| gateway.listen_also(address, layout.clone()))?;
+        own.push((option, bound));
         used.push(name);
     }
     let of_file = config.zip(settings.listener.as_deref());
     for (file, listener) in of_file.iter().flat_map(|(file, all)| all.iter().map(move |of| (*file, of))) {
         let layout = listener.layout(file, &loaded.layouts)?;
         let option = if listener.key == "listener" { "address" } else { listener.key };
-        bind(option, &listener.address, |address| gateway.listen_also(address, layout.clone()))
-            .map_err(|wrong| listener.wrong(file, wrong))?;
+        let bound =
+            bind(option, &listener.address, &own, |address| gateway.listen_also(address, layout.clone()))
+                .map_err(|wrong| listener.wrong_address(file, wrong))?;
+        own.push((if listener.key == "listener" { "[[listener]]" } else { "listen-layout" }, bound));
         used.push(&listener.layout);
     }
     used.retain(|name| *name != "native");
     loaded.warn(&used);
-    Ok(())
+    Ok(own)
 }
 
 fn listener_line(listener: &Listener) -> String {
@@ -325,7 +356,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = taken.local_addr().unwrap().to_string();
         let try_to = |option, name| {
-            bind(option, name, |address| Gateway::bind(address, 1, Config::default())).err().unwrap()
+            bind(option, name, &[], |address| Gateway::bind(address, 1, Config::default())).err().unwrap()
         };
         let failure = try_to("--admin", &taken);
         assert!(failure.message.ends_with("choose another --admin, or --admin off"), "{failure}");
@@ -339,6 +370,24 @@ mod tests {
             for part in parts {
                 assert!(failure.message.contains(part), "{failure}");
             }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_the_gateways_own_is_blamed_on_nobody_else() {
+        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), 1, Config::default()).unwrap();
+        let address = gateway.local_addr();
+        let own = [("--listen", address)];
+        let try_to = |name: &str| {
+            bind("--listen-layout", name, &own, |address| Gateway::bind(address, 1, Config::default()))
+        };
+        let all = format!("0.0.0.0:{}", address.port());
+        for name in [address.to_string(), all] {
+            let failure = try_to(&name).err().unwrap();
+            let expected = format!(
+                "{name} is already in use by --listen {address} of this gateway: give one of them another address"
+            );
+            assert_eq!(failure.message, expected);
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Calls {
     open: bool,
     in_flight: usize,
     waiting: usize,
+    /// Calls beyond the bound, of all connections.
+    set_aside: usize,
     callers: HashMap<u64, Caller>,
     /// Numbers the connections.
     count: u64,
@@ -180,6 +182,7 @@ impl Calls {
             open: false,
             in_flight: 0,
             waiting: 0,
+            set_aside: 0,
             callers: HashMap::new(),
             count: 0,
             ring: Queue::default(),
@@ -223,7 +226,10 @@ impl Calls {
         let n = n.min(self.room());
         match self.callers.get_mut(&conn) {
             // They wait where its others do: as many of them are not refused as there is room for.
-            Some(caller) if caller.aside => caller.beyond += n,
+            Some(caller) if caller.aside => {
+                caller.beyond += n;
+                self.set_aside += n;
+            }
             Some(caller) if caller.beyond > 0 => return 0,
             _ => self.admit(conn, n),
         }
@@ -237,9 +243,15 @@ impl Calls {
         }
         let caller = caller_of(&mut self.callers, &mut self.count, conn);
         caller.beyond += n;
+        self.set_aside += n;
         if !caller.aside {
             self.beyond.push_once(conn, caller, |caller| &mut caller.in_line);
         }
+    }
+
+    /// How many calls are beyond the bound: they wait for room, or for their connection to be called again.
+    pub fn set_aside(&self) -> usize {
+        self.set_aside
     }
 
     /// Whether the connection has calls beyond the bound.
@@ -301,6 +313,7 @@ impl Calls {
             if !ready(conn) {
                 (caller.aside, caller.was_aside) = (true, true);
                 self.waiting -= caller.waiting;
+                self.set_aside += caller.waiting;
                 caller.beyond += std::mem::take(&mut caller.waiting);
                 self.let_in_beyond();
                 continue;
@@ -352,6 +365,7 @@ impl Calls {
     pub fn forget(&mut self, conn: u64) {
         let Some(caller) = self.callers.remove(&conn) else { return };
         self.waiting -= caller.waiting;
+        self.set_aside -= caller.beyond;
         match caller.turn {
             Turn::None => {}
             Turn::Fresh => self.fresh.forget_one(&self.callers),
@@ -412,6 +426,7 @@ impl Calls {
                 continue;
             }
             caller.beyond -= 1;
+            self.set_aside -= 1;
             if caller.beyond > 0 {
                 self.beyond.push_once(conn, caller, |caller| &mut caller.in_line);
             } else {

@@ -293,6 +293,16 @@ impl Memory {
         Charge { memory: self.clone(), share, bytes }
     }
 
+    /// Charges `bytes` to somebody who knows how many they are, and [releases them](Self::release).
+    pub fn take(&self, share: Share, bytes: usize) {
+        self.of(share).fetch_add(bytes, Relaxed);
+    }
+
+    /// Releases what was [taken](Self::take).
+    pub fn release(&self, share: Share, bytes: usize) {
+        self.of(share).fetch_sub(bytes, Relaxed);
+    }
+
     /// Sets what the entries of all outboxes take; they are counted, not owned.
     pub fn set_entries(&self, bytes: usize) {
         self.entries.store(bytes, Relaxed);

@@ -98,6 +98,8 @@ pub struct CallsUse {
     pub in_flight: Depth,
     /// Frames that wait for them.
     pub queued: Depth,
+    /// Frames that wait beyond those: for room among them, or until their connection may go on.
+    pub set_aside: u64,
     /// Of the frames with the handlers, those that wait to be given to one again.
     pub retried: u64,
     /// Each handler.

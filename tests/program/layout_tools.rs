@@ -178,7 +178,7 @@ fn gateway(script: Vec<(usize, &'static str)>, reads_on: bool) -> (String, threa
 fn a_capture_is_sent_as_a_device_does() {
     let capture = [LOGIN, CODEC_8, CODEC_8, "FF"].concat();
     let (address, gateway_) = gateway(vec![(17, "01"), (66, "00000001"), (66, "00000000")], true);
-    let args = ["send", "--layout", "teltonika", "--replies", "--to", &address];
+    let args = ["send", "--layout", "teltonika", "--hex", "--replies", "--to", &address];
     let (out, err) = said(&args, capture.as_bytes(), 1);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(
@@ -203,6 +203,7 @@ fn a_capture_is_sent_as_a_device_does() {
 
 #[test]
 fn what_goes_wrong_while_a_capture_is_sent_is_said() {
+    let folder = tempfile::tempdir().unwrap();
     let capture = [LOGIN, CODEC_8].concat();
     // It answers nothing.
     let (address, gateway_) = gateway(vec![(17, "")], true);
@@ -236,6 +237,36 @@ fn what_goes_wrong_while_a_capture_is_sent_is_said() {
         said(&["send", "--layout", "teltonika", "--to", &address], format!("{LOGIN}AABBCC").as_bytes(), 1);
     assert!(err.contains("byte 17 of the capture: no shape of the layout starts so"), "{err}");
     gateway_.join().unwrap();
+    // Digits are taken for hex, and that is said; or it is said what they are.
+    let netstring = b"616263";
+    for (option, sent, told) in [
+        (
+            None,
+            &b"abc"[..],
+            Some("the capture is taken for hexadecimal digits: with --binary it is taken as it is"),
+        ),
+        (Some("--hex"), b"abc", None),
+        (Some("--binary"), b"616263", None),
+    ] {
+        let own = folder.path().join("three.toml");
+        fs::write(&own, "[layout.three]\ntopic = \"t\"\nsize = 3\ncheck = \"none\"\n").unwrap();
+        let (address, gateway_) = gateway(vec![], true);
+        let args = ["send", "--layouts", own.to_str().unwrap(), "--layout", "three", "--to", &address];
+        let args: Vec<&str> = args.into_iter().chain(option).collect();
+        let (_, err) = said(&args, netstring, 0);
+        assert_eq!(err.contains("the capture is taken for"), told.is_some(), "{err}");
+        assert!(told.is_none_or(|told| err.contains(told)), "{err}");
+        assert_eq!(gateway_.join().unwrap(), sent, "{option:?}");
+    }
+    let (address, gateway_) = gateway(vec![], true);
+    let (_, err) = said(&["send", "--layout", "lines-nmea", "--to", &address], b"$GPGGA,*7A\r\n", 0);
+    assert!(
+        err.contains("taken for bytes as they are: with --hex it is read as hexadecimal digits"),
+        "{err}"
+    );
+    gateway_.join().unwrap();
+    refused(&["send", "--hex"], 2, &["--layout"]);
+    refused(&["send", "--layout", "gt06", "--hex", "--binary"], 2, &["--binary"]);
     refused(&["send", "--layout", "teltonika", "--topic", "x"], 2, &["--topic"]);
     refused(&["send", "--layouts", "x.toml"], 2, &["--layout"]);
 }

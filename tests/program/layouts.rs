@@ -171,7 +171,7 @@ fn mistakes_say_the_mend() {
         let output = serve().arg("--config").arg(&config).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("gateway.toml line 4: listener: ") && said.contains(expected), "{said}");
+        assert!(said.contains("gateway.toml line 3: listener: ") && said.contains(expected), "{said}");
     }
     // One address for two.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -179,7 +179,70 @@ fn mistakes_say_the_mend() {
     command.args(["--listen-layout", &format!("gt06={free}"), "--listen-layout", &format!("ubx={free}")]);
     let output = command.stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    let expected =
-        format!("{free} is already in use: stop the other program or choose another --listen-layout");
+    let expected = format!(
+        "{free} is already in use by --listen-layout {free} of this gateway: give one of them another address"
+    );
     assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framegate"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--listen-layout", &format!("gt06={free}"), "--admin"]);
+    command.arg(free.to_string());
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
+    fs::write(
+        &config,
+        format!(
+            "[[listener]]\naddress = \"{free}\"\nlayout = \"gt06\"\n[[listener]]\nlayout = \"ubx\"\naddress = \"{free}\"\n"
+        ),
+    )
+    .unwrap();
+    let output = serve().arg("--config").arg(&config).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected =
+        format!("gateway.toml line 6: listener: {free} is already in use by [[listener]] {free} of this");
+    assert!(output.status.code() == Some(2) && said.contains(&expected), "{said}");
+}
+
+#[test]
+fn files_of_a_configuration_are_looked_for_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    fs::write(&config, "layouts = [\"own.toml\"]\nlisten-layout = [\"own=127.0.0.1:0\"]\n").unwrap();
+    fs::write(folder.path().join("own.toml"), OWN).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let process = Process::start(serve().arg("--config").arg(&config).current_dir(elsewhere.path()));
+    address(&process, "own");
+    process.signal("TERM");
+}
+
+#[test]
+fn what_goes_wrong_at_one_listener_hides_nothing_at_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let layouts = folder.path().join("own.toml");
+    fs::write(&layouts, format!("{OWN}{}", OWN.replace("[layout.own]", "[layout.other]"))).unwrap();
+    let mut command = serve();
+    command.arg("--layouts").arg(&layouts);
+    let process = Process::start(command.args([
+        "--listen-layout",
+        "own=127.0.0.1:0",
+        "--listen-layout",
+        "other=127.0.0.1:0",
+    ]));
+    let [own, other] = ["own", "other"].map(|layout| address(&process, layout));
+    for address in [&own, &own, &other] {
+        let mut device = TcpStream::connect(address).unwrap();
+        device.set_read_timeout(Some(PATIENCE)).unwrap();
+        device.write_all(b"\x00\x00").unwrap();
+        device.read_to_end(&mut Vec::new()).unwrap();
+    }
+    // What is said of the second of one listener is only counted.
+    for said in [
+        "(layout own) sent what is no frame",
+        "(layout own) is closed (MALFORMED)",
+        "(layout other) sent what is no frame",
+        "(layout other) is closed (MALFORMED)",
+    ] {
+        process.says(said);
+    }
+    process.signal("TERM");
 }

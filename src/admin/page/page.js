@@ -285,7 +285,8 @@ function showMeters(status) {
   if (status.calls) {
     // As many as may be is how it works best.
     meter("With the handlers", [status.calls.in_flight.now], status.calls.in_flight.max, count, " frames", false);
-    meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, " frames");
+    const aside = status.calls.set_aside;
+    meter("Waiting for them", [status.calls.queued.now], status.calls.queued.max, count, ` frames${aside > 0 ? `, ${count(aside)} more set aside` : ""}`);
   }
   if (status.parts.keys.now > 0) {
     meter("Incomplete messages", [status.parts.keys.now], status.parts.keys.max, count, `, the oldest for ${age(status.parts.oldest_seconds)}`);
@@ -356,7 +357,9 @@ function showHandlers(calls, oldest) {
   const programs = calls?.handlers ?? [];
   $("handlers-card").hidden = programs.length === 0;
   if (programs.length === 0) return;
-  $("handlers-note").textContent = calls.queued.now > 0 ? `${plural(calls.queued.now, "frame waits", "frames wait")} for them, the oldest for ${age(oldest)}.` : "Nothing waits for them.";
+  const waiting = calls.queued.now + calls.set_aside;
+  const aside = calls.set_aside > 0 ? ` (${count(calls.set_aside)} of them set aside)` : "";
+  $("handlers-note").textContent = waiting > 0 ? `${plural(waiting, "frame waits", "frames wait")} for them${aside}, the oldest for ${age(oldest)}.` : "Nothing waits for them.";
   table("handlers", "Programs that answer frames", [
     ["Number", (handler) => count(handler.number), "n"],
     ["Process", (handler) => (handler.pid ? String(handler.pid) : "not running"), "n"],

@@ -116,6 +116,10 @@ fn fullness(status: &Value, out: &mut String) {
             line(out, format_args!("  {name:20}{:>14}{:>14}", number(&depth["now"]), number(&depth["max"])));
         }
     }
+    let set_aside = &status["calls"]["set_aside"];
+    if set_aside.as_u64().unwrap_or(0) > 0 {
+        line(out, format_args!("  {:20}{:>14}", "set aside", number(set_aside)));
+    }
     let parts = &status["parts"];
     if parts["keys"]["now"].as_u64().unwrap_or(0) > 0 {
         let keys = ["now", "max"].map(|field| number(&parts["keys"][field]));
@@ -191,7 +195,8 @@ fn handlers(status: &Value, out: &mut String) {
     if !calls.is_object() {
         return;
     }
-    if calls["queued"]["now"].as_u64().unwrap_or(0) > 0 {
+    let waiting = [&calls["queued"]["now"], &calls["set_aside"]];
+    if waiting.iter().any(|count| count.as_u64().unwrap_or(0) > 0) {
         line(
             out,
             format_args!("\nthe oldest has waited {} for a handler", age(&status["oldest_queued_seconds"])),
@@ -322,7 +327,10 @@ fn peers(status: &Value, out: &mut String) {
         let by = peer["by"].as_str().map(|by| format!(" {by}")).unwrap_or_default();
         format!("for {}, by {cause}{by}", age(&peer["paused_seconds"]))
     });
-    list("frames refused:", "no frames are refused", &status["rejected"], &|peer| {
+    let counted = status["ledger"]["rejected_total"].as_u64().unwrap_or(0) > 0;
+    let none =
+        if counted { "no connection that is open had frames refused" } else { "no frames were refused" };
+    list("frames refused:", none, &status["rejected"], &|peer| {
         let last = peer["last"].as_str().unwrap_or("?");
         format!("{} refused, the last {} ago ({last})", number(&peer["rejected"]), age(&peer["last_seconds"]))
     });
@@ -388,7 +396,7 @@ mod tests {
         let full = json!({
             "version": "1", "listen": "a:1", "phase": "paused", "quiet": true, "uptime_seconds": 61.0,
             "rates": {"frames_in": 1000, "verified_us_p50": 12},
-            "ledger": {"read": 3, "unmatched": 1, "rejected": {"BAD_DIGEST": 2}},
+            "ledger": {"read": 3, "unmatched": 1, "rejected": {"BAD_DIGEST": 2}, "rejected_total": 2},
             "queues": {
                 "jobs": {"now": 1, "max": 1024},
                 "dedup": {"now": 50, "max": 50},
@@ -397,7 +405,7 @@ mod tests {
             "subscriptions": {"patterns": {"now": 3, "max": 9}, "bytes": {"now": 2048, "max": 4096}},
             "paused_by": {"in_flight": {"now": 2}},
             "settings": {"memory": "1MiB"},
-            "calls": {"handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
+            "calls": {"queued": {"now": 0, "max": 9}, "set_aside": 25_000, "handlers": [{"number": 2, "busy": 0, "trouble": "it exited with status 1"}]},
             "sinks": {"oldest_seconds": 2.0, "each": [
                 {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full",
                  "topics": [{"topic": "orders.eu", "frames": 4000, "bytes": 4096}, {"topic": "", "frames": 1}]},
@@ -424,6 +432,10 @@ mod tests {
             "    (the empty topic): 1 frame, -",
             "settings:\n  memory 1MiB\n",
             "no connection was closed yet",
+            "  waiting for them                 0             9\n  set aside                   25,000\n",
+            "the oldest has waited - for a handler",
+            // Who sent what was refused is gone.
+            "\nno connection that is open had frames refused\n",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
@@ -434,6 +446,7 @@ mod tests {
         assert!(rows.len() > 5 && rows.iter().all(|row| row.len() <= WIDTH), "{rows:?}");
         assert_eq!(rows.join(" "), words.join(", "));
         // Another version may leave anything out.
-        assert!(status(&json!({})).contains("no subscriber is behind"));
+        let empty = status(&json!({}));
+        assert!(empty.contains("no subscriber is behind") && empty.contains("\nno frames were refused\n"));
     }
 }

@@ -13,6 +13,17 @@ pub enum Form {
     Binary,
 }
 
+impl Form {
+    /// As the options `--hex` and `--binary` say it; none where it is to be recognised.
+    pub fn given(hex: bool, binary: bool) -> Option<Form> {
+        match (hex, binary) {
+            (true, _) => Some(Form::Hex),
+            (_, true) => Some(Form::Binary),
+            _ => None,
+        }
+    }
+}
+
 /// 64 KiB a read.
 const BLOCK: usize = 64 << 10;
 /// So many bytes that are all hexadecimal digits and white space are taken for hex: a binary capture does not begin so.
@@ -22,6 +33,8 @@ const TOLD: usize = 16;
 pub struct Capture<R> {
     input: R,
     form: Option<Form>,
+    /// How loudly it is said what is recognised.
+    level: log::Level,
     /// What was read, until it is known what it is.
     held: Vec<u8>,
     block: Box<[u8]>,
@@ -34,14 +47,22 @@ struct Hex {
     line: u64,
     /// The first digit of a byte.
     high: Option<u8>,
+    /// The first line since then that ended within a byte.
+    odd: Option<u64>,
     is_comment: bool,
 }
 
 impl<R: Read> Capture<R> {
     /// `form` is none where it is to be recognised.
     pub fn new(input: R, form: Option<Form>) -> Capture<R> {
-        let hex = Hex { line: 1, high: None, is_comment: false };
-        Capture { input, form, held: Vec::new(), block: vec![0; BLOCK].into(), hex }
+        let hex = Hex { line: 1, high: None, odd: None, is_comment: false };
+        let level = log::Level::Debug;
+        Capture { input, form, level, held: Vec::new(), block: vec![0; BLOCK].into(), hex }
+    }
+
+    /// The same, which warns of what it takes the capture for, where that was not said.
+    pub fn warning(self) -> Capture<R> {
+        Capture { level: log::Level::Warn, ..self }
     }
 
     /// Appends what comes next; false at the end.
@@ -57,7 +78,16 @@ impl<R: Read> Capture<R> {
                 None => {
                     self.held.extend_from_slice(&self.block[..len]);
                     let Some(form) = recognised(&self.held, len == 0) else { continue };
-                    log::debug!("the capture is taken for {form:?}");
+                    match form {
+                        Form::Hex => log::log!(
+                            self.level,
+                            "the capture is taken for hexadecimal digits: with --binary it is taken as it is"
+                        ),
+                        Form::Binary => log::log!(
+                            self.level,
+                            "the capture is taken for bytes as they are: with --hex it is read as hexadecimal digits"
+                        ),
+                    }
                     self.form = Some(form);
                     let held = std::mem::take(&mut self.held);
                     self.take(form, &held, out)?;
@@ -105,6 +135,7 @@ impl Hex {
     fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         for &byte in bytes {
             if byte == b'\n' {
+                self.odd = self.high.and(self.odd.or(Some(self.line)));
                 self.line += 1;
                 self.is_comment = false;
             }
@@ -137,8 +168,8 @@ impl Hex {
         match self.high {
             None => Ok(()),
             Some(_) => Err(broken(format!(
-                "line {} of the capture: it ends within a byte: write two hexadecimal digits a byte",
-                self.line
+                "line {} of the capture: an odd number of digits: write two hexadecimal digits a byte",
+                self.odd.unwrap_or(self.line)
             ))),
         }
     }
@@ -216,7 +247,19 @@ mod tests {
     fn what_is_not_hex_is_said_with_its_line() {
         let wrong = read(b"78 78 78 78 78 78 78 78\n78 7g", None).unwrap_err();
         assert!(wrong.starts_with("line 2 of the capture: \"g\" is not a hexadecimal digit"), "{wrong}");
-        let wrong = read(b"78 78 7", None).unwrap_err();
-        assert!(wrong.contains("ends within a byte"), "{wrong}");
+        for (text, line) in [
+            ("78 78 7", 1),
+            ("78 78 7\n", 1),
+            ("78\n78 7\n78\n\n# and no more\n", 2),
+            ("78\n78\n78\n7", 4),
+            // A byte may go on in the next line.
+            ("7\n8\n78\n787", 4),
+        ] {
+            let wrong = read(text.as_bytes(), Some(Form::Hex)).unwrap_err();
+            assert!(
+                wrong.starts_with(&format!("line {line} of the capture: an odd number of digits")),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -14,7 +14,9 @@ use crate::cli::in_range::in_range;
 use crate::cli::{Exit, Failure, Size, layouts, secret};
 use crate::core::units::{many, plain};
 use crate::wire::Scheme;
-use crate::wire::layout::{Alikes, Explained, Kept, Layout, Layouts, builtin, explain};
+use crate::wire::layout::{
+    Alikes, Explained, Hint, Kept, LENGTH_BYTES_MAX, Layout, Layouts, builtin, explain,
+};
 
 /// Checks a declaration, and shows what the frames of a capture are under it: the bytes of one connection, on standard
 /// input, in binary or as hexadecimal digits.
@@ -78,11 +80,7 @@ impl CheckLayout {
         if input.is_terminal() {
             return self.declared(&own, named.as_ref(), "there is no capture on standard input");
         }
-        let form = match (self.hex, self.binary) {
-            (true, _) => Some(Form::Hex),
-            (_, true) => Some(Form::Binary),
-            _ => None,
-        };
+        let form = Form::given(self.hex, self.binary);
         let (mut capture, mut bytes) = (Capture::new(input, form), Vec::new());
         if !capture.read(&mut bytes)? {
             return self.declared(&own, named.as_ref(), "the capture on standard input is empty");
@@ -163,6 +161,7 @@ impl Check {
         let mut frames = Frames::new(layout.clone(), self.max, capture, bytes);
         let mut kept = Kept::default();
         let mut alikes = Alikes::default();
+        let mut unchecked = Unchecked::default();
         let broken = loop {
             match frames.next() {
                 Found::Frame { at, shape, bytes, from } => {
@@ -170,21 +169,25 @@ impl Check {
                     let shown = explain(layout, shape, bytes, at, &kept, &self.scheme);
                     let wrong = Wrong { shape, bytes, from };
                     printer.frame(&shown, || self.mends(&mut alikes, &shown, wrong))?;
+                    unchecked.add(shape, bytes, shown.checks.is_empty());
                     // Of a frame that is refused nothing is believed.
                     if shown.is_taken() {
                         kept = shown.kept;
                     }
                 }
-                Found::Malformed { at, why, bytes } => printer.malformed(at, bytes, || Why {
-                    what: why.to_string(),
-                    shape: why.shape().map(|shape| layout.shape_name(shape)),
-                    mend: why.shape().or(layout.shape_of(bytes)).and_then(|shape| self.length(shape, bytes)),
-                    looks_like: self.all.likeness(layout, bytes),
-                    scans: layout.scans(),
-                })?,
+                Found::Malformed { at, why, bytes } => {
+                    let before = std::mem::take(&mut unchecked);
+                    printer.malformed(at, bytes, || Why {
+                        what: why.say(layout),
+                        shape: why.shape().map(|shape| layout.shape_name(shape)),
+                        mend: self.length(before, why.shape().or(layout.shape_of(bytes)), bytes),
+                        looks_like: self.all.likeness(layout, bytes),
+                        scans: layout.scans(),
+                    })?;
+                }
                 Found::Skipped { at, bytes } => printer.skipped(at, bytes),
                 Found::Within { at, bytes, shape, least } => {
-                    let length = shape.and_then(|shape| self.length(shape, bytes));
+                    let length = self.length(std::mem::take(&mut unchecked), shape, bytes);
                     printer.unfinished(at, bytes, least, length)?;
                 }
                 // What is shown is seen while more is waited for.
@@ -208,9 +211,37 @@ impl Check {
         Mends { checks, length }
     }
 
-    /// What length would make frames of bytes that were taken for a shape.
-    fn length(&self, shape: usize, bytes: &[u8]) -> Option<String> {
-        self.layout.length_alike(shape, bytes, &self.scheme)
+    /// What length would make frames where none can be cut: of the frames before, which nothing has checked, or of what was
+    /// taken for this shape.
+    fn length(&self, before: Unchecked, shape: Option<usize>, bytes: &[u8]) -> Option<Hint> {
+        let Unchecked { bytes: mut all, firsts } = before;
+        all.extend_from_slice(&bytes[..bytes.len().min(LENGTH_BYTES_MAX.saturating_sub(all.len()))]);
+        let of = |shape: usize, bytes: &[u8]| self.layout.length_alike(shape, bytes, &self.scheme);
+        let mends = firsts.iter().filter_map(|&(shape, at)| of(shape, &all[at..]));
+        let mends: Vec<Hint> = mends.chain(shape.and_then(|shape| of(shape, bytes))).collect();
+        mends.iter().find(|mend| mend.is_sure).or(mends.first()).cloned()
+    }
+}
+
+/// The last frames, of which no check has told that they are frames: where a length is misread, the first of them may be
+/// too long or too short, and the next place where no frame begins only shows it.
+#[derive(Default)]
+struct Unchecked {
+    bytes: Vec<u8>,
+    /// Of each shape among them, where its first is.
+    firsts: Vec<(usize, usize)>,
+}
+
+impl Unchecked {
+    fn add(&mut self, shape: usize, frame: &[u8], is_unchecked: bool) {
+        if !is_unchecked {
+            *self = Unchecked::default();
+        } else if self.bytes.len() + frame.len() <= LENGTH_BYTES_MAX {
+            if self.firsts.iter().all(|(other, _)| *other != shape) {
+                self.firsts.push((shape, self.bytes.len()));
+            }
+            self.bytes.extend_from_slice(frame);
+        }
     }
 }
 

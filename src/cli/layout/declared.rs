@@ -3,11 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use clap::{Args, Command};
-use toml::de::DeTable;
-
 use crate::cli::settings::Settings;
-use crate::cli::{Exit, Failure, complain, layouts};
+use crate::cli::{Exit, Failure, complain, config_file, layouts};
 use crate::core::units::plain;
 use crate::wire::layout::{BUILTIN, Layouts, Warning};
 
@@ -28,7 +25,7 @@ pub fn read(path: &Path) -> Result<Result<Read, Exit>, Failure> {
         };
         Failure::usage(format!("{}: {why}: {mend}", plain(&shown)))
     })?;
-    let is_configuration = is_configuration(&text);
+    let is_configuration = config_file::is_configuration(&text);
     let parse = if is_configuration { Layouts::parse_within } else { Layouts::parse };
     match parse(&text, &shown) {
         Ok((layouts, warnings)) => {
@@ -55,33 +52,4 @@ fn check_listeners(path: &Path, own: &Layouts) -> Result<(), Failure> {
     let others = layouts::load(settings.layouts.as_deref().unwrap_or_default(), None)?;
     let all = own.clone().or(&others.layouts);
     settings.listener.iter().flatten().try_for_each(|listener| listener.layout(path, &all).map(|_| ()))
-}
-
-/// Whether a file has settings of `serve` beside its layouts, which `serve --config` reads.
-fn is_configuration(text: &str) -> bool {
-    let Ok(table) = DeTable::parse(text) else { return false };
-    let serve = Settings::augment_args(Command::new("serve"));
-    table.get_ref().keys().any(|name| {
-        let name = &**name.get_ref();
-        name == "listener" || serve.get_arguments().any(|setting| setting.get_long() == Some(name))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_configuration_is_told_by_its_settings() {
-        let layout = "[layout.a]\ntopic = \"a\"\n";
-        for (before, is) in [
-            ("", false),
-            ("memory = \"1GiB\"\n", true),
-            ("memroy = 1\n", false),
-            ("[[listener]]\n", true),
-            ("=", false),
-        ] {
-            assert_eq!(is_configuration(&format!("{before}{layout}")), is, "{before}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::report::{Mends, Totals};
 use crate::core::units::hex;
-use crate::wire::layout::{Explained, ExplainedField};
+use crate::wire::layout::{Explained, ExplainedField, Hint};
 
 /// As many bytes are shown of what is no frame.
 const SHOWN: usize = 64;
@@ -36,7 +36,7 @@ fn field(field: &ExplainedField) -> Value {
 pub fn frame(frame: &Explained, mends: &Mends) -> Value {
     let alike = |is_sure| {
         let hints = mends.checks.iter().filter(|hint| hint.is_sure == is_sure);
-        hints.map(|hint| hint.check.clone()).collect::<Vec<_>>()
+        hints.map(|hint| hint.lines.clone()).collect::<Vec<_>>()
     };
     let verdict = match (frame.is_right(), frame.is_taken(), frame.checks.is_empty()) {
         (false, ..) => "wrong",
@@ -72,7 +72,8 @@ pub fn frame(frame: &Explained, mends: &Mends) -> Value {
         "checks": checks,
         "would_agree": alike(true),
         "may_agree": alike(false),
-        "would_fit": mends.length,
+        "would_fit": fits(mends.length.as_ref(), true),
+        "may_fit": fits(mends.length.as_ref(), false),
         "publish": frame.publish,
         "topic": frame.topic.as_ref().ok().filter(|_| frame.publish),
         "key": frame.key.as_ref().ok().filter(|_| frame.publish),
@@ -80,6 +81,18 @@ pub fn frame(frame: &Explained, mends: &Mends) -> Value {
         "refuse": answer(&frame.refuse).filter(|_| refused),
         "refused_because": frame.refused,
     })
+}
+
+/// A length that would make frames, if that is hardly so by chance, or if it may be.
+fn fits(length: Option<&Hint>, is_sure: bool) -> Option<&str> {
+    length.filter(|hint| hint.is_sure == is_sure).map(|hint| &*hint.lines)
+}
+
+/// The same of what is no frame.
+pub fn with_length(mut found: Value, length: Option<&Hint>) -> Value {
+    found["would_fit"] = fits(length, true).into();
+    found["may_fit"] = fits(length, false).into();
+    found
 }
 
 pub fn malformed(at: u64, bytes: &[u8], why: &str, shape: Option<&str>, looks_like: Option<&str>) -> Value {

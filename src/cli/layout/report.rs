@@ -52,7 +52,7 @@ const MENDS_MAX: u64 = 20;
 pub struct Mends {
     pub checks: Vec<Hint>,
     /// A length that would make frames.
-    pub length: Option<String>,
+    pub length: Option<Hint>,
 }
 
 /// Why no frame can be cut.
@@ -61,7 +61,7 @@ pub struct Why {
     /// The shape that it was taken for.
     pub shape: Option<String>,
     /// A length that would make frames.
-    pub mend: Option<String>,
+    pub mend: Option<Hint>,
     /// What the bytes look like otherwise.
     pub looks_like: Option<String>,
     /// Whether the next start is looked for.
@@ -100,16 +100,20 @@ impl<W: Write> Printer<W> {
         }
         self.gap()?;
         write!(self.out, "{frame}")?;
-        for Hint { check, is_sure } in &mends.checks {
-            let but = if *is_sure { "" } else { ", perhaps by chance: more frames would tell" };
-            writeln!(self.out, "  it would agree with check = {{ {check} }}{but}")?;
-        }
-        self.length(mends.length.as_deref())
+        mends.checks.iter().try_for_each(|check| self.hint("it would agree with", check))?;
+        self.length(mends.length.as_ref())
     }
 
     /// What would make frames of it.
-    fn length(&mut self, length: Option<&str>) -> io::Result<()> {
-        length.map_or(Ok(()), |length| writeln!(self.out, "  it would make frames with {length}"))
+    fn length(&mut self, length: Option<&Hint>) -> io::Result<()> {
+        length.map_or(Ok(()), |length| self.hint("it would make frames with", length))
+    }
+
+    /// What would be right, in lines that can be pasted.
+    fn hint(&mut self, what: &str, Hint { lines, is_sure }: &Hint) -> io::Result<()> {
+        let but = if *is_sure { "" } else { ", perhaps by chance: more frames would tell" };
+        writeln!(self.out, "  {what}{but}")?;
+        lines.lines().try_for_each(|line| writeln!(self.out, "    {line}"))
     }
 
     /// At `at` no frame can be cut; `why` is asked for the first place alone of those without a frame between them.
@@ -122,15 +126,14 @@ impl<W: Write> Printer<W> {
         self.totals.malformed += 1;
         self.dirt = Some(Dirt { from: at, len: 0, first: Vec::new() });
         if self.json {
-            let mut found = json::malformed(at, bytes, &what, shape.as_deref(), looks_like.as_deref());
-            found["would_fit"] = mend.into();
-            return json::write(&found, &mut self.out);
+            let found = json::malformed(at, bytes, &what, shape.as_deref(), looks_like.as_deref());
+            return json::write(&json::with_length(found, mend.as_ref()), &mut self.out);
         }
         self.gap()?;
         let of = shape.map_or(String::new(), |shape| format!(", {shape}"));
         writeln!(self.out, "{at}..  malformed{of}: {what}")?;
         writeln!(self.out, "  begins {}", plain(&shown(bytes)))?;
-        self.length(mend.as_deref())?;
+        self.length(mend.as_ref())?;
         if let Some(looks_like) = looks_like {
             writeln!(self.out, "  looks like {looks_like}")?;
         }
@@ -158,13 +161,12 @@ impl<W: Write> Printer<W> {
         at: u64,
         bytes: &[u8],
         least: usize,
-        length: Option<String>,
+        length: Option<Hint>,
     ) -> io::Result<()> {
         self.clean()?;
         self.totals.unfinished += bytes.len() as u64;
         if self.json {
-            let mut found = json::unfinished(at, bytes, least);
-            found["would_fit"] = length.into();
+            let found = json::with_length(json::unfinished(at, bytes, least), length.as_ref());
             return json::write(&found, &mut self.out);
         }
         self.gap()?;
@@ -174,7 +176,7 @@ impl<W: Write> Printer<W> {
             "{at}..  unfinished: this frame takes {wanted} or more, of which the capture has {is}"
         )?;
         writeln!(self.out, "  begins {}", plain(&shown(bytes)))?;
-        self.length(length.as_deref())
+        self.length(length.as_ref())
     }
 
     /// What is printed is to be seen.

@@ -106,6 +106,29 @@ fn whoever_is_not_ready_is_passed_over() {
 }
 
 #[test]
+fn what_is_set_aside_is_counted() {
+    let mut calls = open(1, 2);
+    assert_eq!((calls.arrive(1, 9), calls.set_aside()), (3, 0));
+    calls.leave_beyond(1, 6);
+    calls.leave_beyond(2, 5);
+    assert_eq!((calls.waiting(), calls.set_aside()), (3, 11));
+    // Those that wait of one that may not be called go there, and as many others come.
+    assert_eq!(calls.begin(|conn| conn != 1), Some(2));
+    assert_eq!((calls.waiting(), calls.set_aside()), (2, 11));
+    assert_eq!(calls.arrive(1, 0), 0);
+    calls.forget(2);
+    assert_eq!((calls.waiting(), calls.set_aside()), (0, 9));
+    calls.set_waiting_max(5);
+    assert_eq!(calls.arrive(1, 2), 2);
+    assert_eq!((calls.waiting(), calls.set_aside()), (0, 11));
+    calls.resume(1);
+    assert_eq!((calls.waiting(), calls.set_aside()), (5, 6));
+    calls.forget(1);
+    calls.done();
+    assert!(calls.is_empty() && calls.set_aside() == 0);
+}
+
+#[test]
 fn what_waits_of_one_that_may_not_be_called_takes_nobodys_room() {
     let mut calls = open(1, 2);
     assert_eq!((calls.arrive(1, 3), calls.arrive(2, 2)), (3, 0));

@@ -145,7 +145,7 @@ impl<S> Conn<S> {
 
     /// Lets go of a frame that will never be whole. How many bytes of it came.
     pub fn forget_begun(&mut self) -> u64 {
-        let large = self.dialect.as_mut().and_then(|dialect| dialect.large.take());
+        let large = self.dialect.as_mut().and_then(|dialect| dialect.take_large());
         self.reading.forget_begun() + large.map_or(0, |large| large.received as u64)
     }
 
@@ -188,6 +188,6 @@ mod tests {
         // 10,000 of them, with a deadline each, are to add at most 5 MiB.
         assert!(size_of::<Conn<mio::net::TcpStream>>() <= 408, "{}", size_of::<Conn<mio::net::TcpStream>>());
         // And this beside it, where it speaks a layout.
-        assert!(size_of::<Dialect>() <= 128, "{}", size_of::<Dialect>());
+        assert!(size_of::<Dialect>() <= 48, "{}", size_of::<Dialect>());
     }
 }

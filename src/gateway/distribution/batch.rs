@@ -473,11 +473,11 @@ fn bad_digest<N: Net, P>(conns: &Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: Conn
     let peer = conn.peer;
     if !conn.order.authorized {
         let message = format_args!("{peer} does not know the secret: it is closed");
-        ctx.notices.say(Notice::Unauthorized, log::Level::Warn, ctx.now, message);
+        ctx.notices.say_at(conn.listener, Notice::Unauthorized, log::Level::Warn, ctx.now, message);
         return Effect::Close(CloseReason::Unauthorized);
     }
     let message = format_args!("{peer} sent a frame with a wrong digest (id {frame_id}): it is dropped");
-    ctx.notices.say(Notice::BadDigest, log::Level::Warn, ctx.now, message);
+    ctx.notices.say_at(conn.listener, Notice::BadDigest, log::Level::Warn, ctx.now, message);
     match ctx.config.on_bad_digest {
         BadDigestPolicy::Drop => Effect::Reject(Status::BadDigest, "the digest does not match".into()),
         BadDigestPolicy::Close => Effect::Close(CloseReason::BadDigest),

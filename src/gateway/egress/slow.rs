@@ -106,12 +106,12 @@ impl Egress {
         let conn = &mut conns[id];
         conn.writing.lost += frames;
         conn.traffic.dropped += frames;
-        let peer = conn.peer;
+        let (peer, listener) = (conn.peer, conn.listener);
         if frames > 0 {
             ctx.ledger.drop_for(peer, frames);
             let (frames, are) = (many(frames, "frame"), if frames == 1 { "is" } else { "are" });
             let message = format_args!("{peer} reads too slowly: {frames} {are} dropped for it");
-            ctx.notices.say(Notice::Dropped, log::Level::Warn, ctx.now, message);
+            ctx.notices.say_at(listener, Notice::Dropped, log::Level::Warn, ctx.now, message);
             conns.mark_dirty(id);
         }
         frames > 0

@@ -318,7 +318,8 @@ fn say_refused<'a, N: Net, P: Pool>(
 ) {
     let Some(conn) = to.conns.get_mut(call.conn) else { return };
     let Some(dialect) = &conn.dialect else { return };
-    let message = match to.ctx.notices.is_due(Notice::Refusal, to.ctx.now) {
+    let listener = conn.listener;
+    let message = match to.ctx.notices.is_due(Notice::Refusal, listener, to.ctx.now) {
         // It is only counted.
         false => String::new(),
         true => {
@@ -328,7 +329,7 @@ fn say_refused<'a, N: Net, P: Pool>(
             format!("a handler refused a frame of {} (layout {}){why}", conn.peer, dialect.layout.name())
         }
     };
-    to.ctx.notices.say(Notice::Refusal, Level::Warn, to.ctx.now, message);
+    to.ctx.notices.say_at(listener, Notice::Refusal, Level::Warn, to.ctx.now, message);
 }
 
 /// As many bytes of a reason are logged.

@@ -149,6 +149,7 @@ impl<N: Net> Handlers<N> {
         CallsUse {
             in_flight: depth(self.queue.in_flight(), self.queue.in_flight_max()),
             queued: depth(self.queue.waiting(), self.queue.waiting_max()),
+            set_aside: self.queue.set_aside() as u64,
             retried: (self.retries.alone.len() + self.retries.again.len()) as u64,
             handlers: self.processes.describe(now),
         }

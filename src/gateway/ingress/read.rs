@@ -78,7 +78,7 @@ impl Ingress {
         may_begin: bool,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on) {
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.may_cut_on()) {
             let grant = Grant { held: take_partial(conn, ctx), may_begin };
             return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room, grant));
         }

@@ -52,49 +52,60 @@ impl Ingress {
         let (mut at, mut bytes) = (0, 0);
         let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
         let mut begun = None;
-        let Dialect { layout, cutter, .. } = &mut *dialect;
-        dialect.may_cut_on = loop {
-            if frames.len() == frames_max && at < filled {
-                break true;
-            }
-            match cutter.next(layout, &ctx.scratch[at..filled], max) {
-                Cut::Frame { len, shape } => {
-                    let (start, end) = (at as u32, (at + len) as u32);
-                    frames.push(Spot { start, end, shape: shape as u16 });
-                    bytes += len;
-                    at += len;
+        let may_cut_on = dialect.cut(|layout, cutter| {
+            let may_cut_on = loop {
+                if frames.len() == frames_max && at < filled {
+                    break true;
                 }
-                Cut::Skip(n) => {
-                    ctx.count_skipped(conn.listener, n);
-                    at += n;
-                }
-                Cut::More(least) => {
-                    let have = filled - at;
-                    begun = match least {
-                        _ if have == 0 || least <= HEAD => None,
-                        least if have == READ_MAX => Some(Begun::Foreign(least)),
-                        // Either its last byte is missing, or it is not known where it ends.
-                        least if least == have + 1 && have < OPEN => Some(Begun::Foreign(OPEN.min(READ_MAX))),
-                        least if least == have + 1 => Some(Begun::Foreign(READ_MAX)),
-                        least => Some(Begun::Foreign(least)),
-                    };
-                    break false;
-                }
-                Cut::Malformed(malformed) => {
-                    // A format in code may know the way on where a declared one has to look for it.
-                    let goes_on = cutter.is_scanning();
-                    if foreign.notice.is_none() {
-                        let bytes = &ctx.scratch[at..filled];
-                        foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, bytes));
+                match cutter.next(layout, &ctx.scratch[at..filled], max) {
+                    Cut::Frame { len, shape } => {
+                        let (start, end) = (at as u32, (at + len) as u32);
+                        frames.push(Spot { start, end, shape: shape as u16 });
+                        bytes += len;
+                        at += len;
                     }
-                    if !goes_on {
-                        foreign.fault = Some(malformed);
+                    Cut::Skip(n) => {
+                        ctx.count_skipped(conn.listener, n);
+                        at += n;
+                    }
+                    Cut::More(least) => {
+                        let have = filled - at;
+                        begun = match least {
+                            _ if have == 0 || least <= HEAD => None,
+                            least if have == READ_MAX => Some(Begun::Foreign(least)),
+                            // Either its last byte is missing, or it is not known where it ends.
+                            least if least == have + 1 && have < OPEN => {
+                                Some(Begun::Foreign(OPEN.min(READ_MAX)))
+                            }
+                            least if least == have + 1 => Some(Begun::Foreign(READ_MAX)),
+                            least => Some(Begun::Foreign(least)),
+                        };
                         break false;
                     }
-                    foreign.scanned += 1;
+                    Cut::Malformed(malformed) => {
+                        // A format in code may know the way on where a declared one has to look for it.
+                        let goes_on = cutter.is_scanning();
+                        if foreign.notice.is_none() {
+                            let bytes = &ctx.scratch[at..filled];
+                            foreign.notice = Some(notice(
+                                (conn.peer, conn.listener),
+                                ctx,
+                                layout,
+                                goes_on,
+                                malformed,
+                                bytes,
+                            ));
+                        }
+                        if !goes_on {
+                            foreign.fault = Some(malformed);
+                            break false;
+                        }
+                        foreign.scanned += 1;
+                    }
                 }
-            }
-        };
+            };
+            (may_cut_on, may_cut_on)
+        });
         let rest: Box<[u8]> =
             if foreign.fault.is_some() { Box::default() } else { ctx.scratch[at..filled].into() };
         let whole = frames.last().map_or(0, |spot| spot.end as usize);
@@ -108,7 +119,7 @@ impl Ingress {
             foreign.run = Some(Run { layout, buffer, frames, kept, room });
         }
         let is_same = tail > 0 && foreign.run.is_none() && at == 0;
-        if dialect.may_cut_on {
+        if may_cut_on {
             // What is left is cut without reading more.
             begun = Some(Begun::Foreign(rest.len().max(1)));
             conn.reading.readable = true;
@@ -136,7 +147,7 @@ impl Ingress {
         conn.reading.frame_mark = first.len() as u32;
         let dialect = conn.dialect.as_mut().expect("it came at a listener with a layout");
         let room = ctx.memory.charge(Share::Small, dialect.layout.room(1, total));
-        dialect.large = Some(Box::new(LargeBytes { bytes, received: first.len(), room }));
+        dialect.begin_large(LargeBytes { bytes, received: first.len(), room });
         Ok(ReadOutcome::Nothing)
     }
 
@@ -147,7 +158,7 @@ impl Ingress {
         ctx: &mut Ctx<N, P>,
     ) -> Result<ReadOutcome, ReadOutcome> {
         let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
-        let large = dialect.large.as_mut().expect("it was begun");
+        let large = dialect.large().expect("it was begun");
         let end = large.bytes.len().min(large.received + READ_MAX);
         let result = ctx.net.read(conn.socket(), &mut large.bytes[large.received..end]);
         let n = taken(conn, ctx, result, end - large.received);
@@ -187,7 +198,7 @@ impl Ingress {
             ctx.timing.verified(ctx.now, ctx.now);
             return Some(converted);
         }
-        dialect.is_keeping = run.keeps();
+        dialect.set_keeping(run.keeps());
         // A large one has memory of its own.
         if bytes <= READ_MAX {
             order.bytes_in_flight += bytes as u32;
@@ -211,47 +222,50 @@ fn cut_large<N: Net, P>(
     ctx: &mut Ctx<N, P>,
     dialect: &mut Dialect,
 ) -> ReadOutcome {
-    let large = dialect.large.take().expect("it was read");
+    let large = dialect.take_large().expect("it was read");
     let partial = conn.reading.partial.take().expect("it stands for the large frame");
     let total = large.bytes.len();
     let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
-    let layout = &dialect.layout;
-    match dialect.cutter.next(layout, &large.bytes, ctx.config.payload_max) {
-        Cut::Frame { len, shape } if len == total => {
-            ctx.timing.batch(1, total);
-            let frames = vec![Spot { start: 0, end: total as u32, shape: shape as u16 }];
-            let buffer = Buffer::new(large.bytes, partial.charge);
-            let (layout, kept) = (layout.clone(), dialect.kept());
-            foreign.run = Some(Run { layout, buffer, frames, kept, room: large.room });
-        }
-        cut => {
-            // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
-            let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
-            let goes_on = dialect.cutter.is_scanning();
-            foreign.notice = Some(notice(conn.peer, ctx, layout, goes_on, malformed, &large.bytes));
-            if goes_on {
-                let skip = dialect.cutter.next(layout, &large.bytes, ctx.config.payload_max);
-                assert_eq!(skip, Cut::Skip(total), "what begins within a large frame is not looked for");
-                ctx.count_skipped(conn.listener, total);
-                foreign.scanned = 1;
-            } else {
-                foreign.fault = Some(malformed);
+    let (kept, may_cut_on) = (dialect.kept(), dialect.may_cut_on());
+    dialect.cut(|layout, cutter| {
+        match cutter.next(layout, &large.bytes, ctx.config.payload_max) {
+            Cut::Frame { len, shape } if len == total => {
+                ctx.timing.batch(1, total);
+                let frames = vec![Spot { start: 0, end: total as u32, shape: shape as u16 }];
+                let buffer = Buffer::new(large.bytes, partial.charge);
+                foreign.run = Some(Run { layout: layout.clone(), buffer, frames, kept, room: large.room });
+            }
+            cut => {
+                // Its length was known from its first bytes, and all that can be wrong is what stands at its end.
+                let Cut::Malformed(malformed) = cut else { unreachable!("{cut:?} of a frame that is whole") };
+                let goes_on = cutter.is_scanning();
+                foreign.notice =
+                    Some(notice((conn.peer, conn.listener), ctx, layout, goes_on, malformed, &large.bytes));
+                if goes_on {
+                    let skip = cutter.next(layout, &large.bytes, ctx.config.payload_max);
+                    assert_eq!(skip, Cut::Skip(total), "what begins within a large frame is not looked for");
+                    ctx.count_skipped(conn.listener, total);
+                    foreign.scanned = 1;
+                } else {
+                    foreign.fault = Some(malformed);
+                }
             }
         }
-    }
+        (may_cut_on, ())
+    });
     ReadOutcome::Foreign(Box::new(foreign))
 }
 
 /// What is said where a stream cannot be cut; nothing where it would only be counted.
 fn notice<N, P>(
-    peer: SocketAddr,
+    (peer, listener): (SocketAddr, u16),
     ctx: &Ctx<N, P>,
     layout: &Layout,
     goes_on: bool,
     malformed: Malformed,
     bytes: &[u8],
 ) -> String {
-    if !ctx.notices.is_due(Notice::Layout, ctx.now) {
+    if !ctx.notices.is_due(Notice::Layout, listener, ctx.now) {
         return String::new();
     }
     let (name, first) = (layout.name(), shown(bytes));
@@ -262,7 +276,7 @@ fn notice<N, P>(
     let then = if goes_on { "the next start is looked for" } else { "it is closed" };
     let what = match malformed {
         Malformed::Dirt => "bytes that belong to no frame; they begin with".to_string(),
-        _ => format!("what is no frame: {malformed}; it begins with"),
+        _ => format!("what is no frame: {}; it begins with", malformed.say(layout)),
     };
     format!("{peer} (layout {name}) sent {what} {first}{like}: {then}")
 }

@@ -1,4 +1,5 @@
-//! Log lines that do not flood: events of one kind are counted between lines.
+//! Log lines that do not flood: events of one kind, at one listener, are counted between lines. So what goes on at one
+//! listener does not hide what goes wrong at another.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -39,22 +40,36 @@ pub enum Notice {
     AnswersWait,
 }
 
-/// When each kind was last logged, and how often it occurred since.
+/// Where an event happened: the place of a listener among all; none where it is of no listener.
+type At = Option<u16>;
+
+/// When each kind was last logged at each listener, and how often it occurred since: as many entries as there are kinds
+/// and listeners.
 #[derive(Debug, Default)]
 pub struct Notices {
-    last: HashMap<Notice, (Instant, u64)>,
+    last: HashMap<(Notice, At), (Instant, u64)>,
 }
 
 impl Notices {
     /// Whether a message of a kind would be logged now: where making it costs something.
-    pub fn is_due(&self, kind: Notice, now: Instant) -> bool {
-        self.last.get(&kind).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= NOTICE_EVERY)
+    pub fn is_due(&self, kind: Notice, listener: u16, now: Instant) -> bool {
+        let last = self.last.get(&(kind, Some(listener)));
+        last.is_none_or(|(at, _)| now.saturating_duration_since(*at) >= NOTICE_EVERY)
     }
 
     /// Logs `message`, unless one of its kind was logged a moment ago: then it is counted, and the
     /// next line says how many there were.
     pub fn say(&mut self, kind: Notice, level: Level, now: Instant, message: impl Display) {
-        match self.last.get_mut(&kind) {
+        self.log((kind, None), level, now, message);
+    }
+
+    /// The same of a connection that came at a listener.
+    pub fn say_at(&mut self, listener: u16, kind: Notice, level: Level, now: Instant, message: impl Display) {
+        self.log((kind, Some(listener)), level, now, message);
+    }
+
+    fn log(&mut self, of: (Notice, At), level: Level, now: Instant, message: impl Display) {
+        match self.last.get_mut(&of) {
             Some((at, more)) if now.saturating_duration_since(*at) < NOTICE_EVERY => *more += 1,
             Some((at, more)) => {
                 match *more {
@@ -65,7 +80,7 @@ impl Notices {
             }
             None => {
                 log::log!(level, "{message}");
-                self.last.insert(kind, (now, 0));
+                self.last.insert(of, (now, 0));
             }
         }
     }
@@ -92,5 +107,17 @@ mod tests {
         assert_eq!(notices.unsaid(), 2);
         notices.say(Notice::Fault, Level::Trace, start + NOTICE_EVERY, "no frame");
         assert_eq!(notices.unsaid(), 0);
+    }
+
+    #[test]
+    fn what_repeats_at_one_listener_hides_nothing_at_another() {
+        let (now, mut notices) = (Instant::now(), Notices::default());
+        for _ in 0..10 {
+            notices.say_at(1, Notice::Layout, Level::Trace, now, "no frame");
+        }
+        assert!(!notices.is_due(Notice::Layout, 1, now) && notices.is_due(Notice::Layout, 2, now));
+        assert!(notices.is_due(Notice::Refusal, 1, now));
+        notices.say_at(2, Notice::Layout, Level::Trace, now, "no frame");
+        assert_eq!((notices.unsaid(), notices.last.len()), (9, 2));
     }
 }

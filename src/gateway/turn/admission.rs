@@ -52,7 +52,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if conn.order.window.len() >= CONN_BATCHES || conn.order.bytes_in_flight as usize >= CONN_BYTES {
             return Admission::Blocked(PauseCause::InFlight);
         }
-        if conn.dialect.as_ref().is_some_and(|dialect| dialect.is_keeping) {
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.is_keeping()) {
             // What the frames in flight make known is wanted for those behind them.
             return Admission::Blocked(PauseCause::InFlight);
         }
@@ -85,7 +85,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 false => Admission::Blocked(PauseCause::InFlight),
             };
         }
-        if conn.dialect.as_ref().is_some_and(|dialect| dialect.large.is_some()) {
+        if conn.dialect.as_ref().is_some_and(|dialect| dialect.is_large()) {
             return Admission::Read(ReadMode::Large);
         }
         let begun = conn.reading.partial.as_ref().and_then(|partial| partial.begun);

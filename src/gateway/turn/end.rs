@@ -171,8 +171,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         };
         if let Some(notice) = notice {
             let what = reason.status().unwrap_or(Status::Closing);
-            let message = format_args!("{} is closed ({what}): {reason}", conn.peer);
-            self.ctx.notices.say(notice, Level::Warn, self.ctx.now, message);
+            let layout = conn.dialect.as_ref().map(|dialect| dialect.layout.name());
+            let of = layout.map_or(String::new(), |name| format!(" (layout {name})"));
+            let message = format_args!("{}{of} is closed ({what}): {reason}", conn.peer);
+            self.ctx.notices.say_at(conn.listener, notice, Level::Warn, self.ctx.now, message);
         }
         log::debug!(
             "{} closed after {}, {}, {}: {reason}",

@@ -35,7 +35,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             return true;
         }
         // Where nothing is unread, there is nothing that it would have to be read for.
-        let is_cut = conn.dialect.as_ref().is_none_or(|dialect| !dialect.may_cut_on);
+        let is_cut = conn.dialect.as_ref().is_none_or(|dialect| !dialect.may_cut_on());
         let is_over = conn.state == State::Open
             && conn.reading.read_closed
             && is_cut

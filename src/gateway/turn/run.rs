@@ -17,7 +17,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn take_foreign(&mut self, id: ConnId, foreign: Foreign) {
         let Foreign { run, fault, scanned, notice } = foreign;
         if let Some(notice) = notice {
-            self.ctx.notices.say(Notice::Layout, Level::Warn, self.ctx.now, notice);
+            let listener = self.conns[id].listener;
+            self.ctx.notices.say_at(listener, Notice::Layout, Level::Warn, self.ctx.now, notice);
         }
         for _ in 0..scanned {
             // It is the fate of what was taken for a frame; its bytes are those that are skipped.
@@ -39,7 +40,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub(super) fn end_of_stream_at(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
         let is_left = conn.reading.partial.is_some() && conn.state == State::Open;
-        let small = conn.dialect.as_mut().filter(|dialect| is_left && dialect.large.is_none());
+        let small = conn.dialect.as_mut().filter(|dialect| is_left && !dialect.is_large());
         match small.is_some_and(|dialect| dialect.end()) {
             // The end is still there to be read.
             true => conn.reading.readable = true,
@@ -102,16 +103,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn say_refused(&mut self, id: ConnId, is_bad: bool, refused: Option<Refusal>) {
         let conn = &self.conns[id];
         let Some(dialect) = &conn.dialect else { return };
-        let (peer, name) = (conn.peer, dialect.layout.name());
+        let (peer, name, at) = (conn.peer, dialect.layout.name(), conn.listener);
         if is_bad {
             let message =
                 format_args!("{peer} (layout {name}) sent a frame whose check is wrong: it is dropped");
-            self.ctx.notices.say(Notice::BadDigest, Level::Warn, self.ctx.now, message);
+            self.ctx.notices.say_at(at, Notice::BadDigest, Level::Warn, self.ctx.now, message);
         }
         if let Some(refusal) = refused {
             let why = refusal.say(&dialect.layout);
             let message = format_args!("{peer} (layout {name}) sent a frame that is refused: {why}");
-            self.ctx.notices.say(Notice::Refusal, Level::Warn, self.ctx.now, message);
+            self.ctx.notices.say_at(at, Notice::Refusal, Level::Warn, self.ctx.now, message);
         }
     }
 }

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use super::catalog;
 use super::check::{Algorithm, Check};
 use super::crc::Crc;
-use super::form::Layout;
-use super::place::{Pos, Slice, Type, View};
+use super::declare::{Parts, fits};
+use super::form::{Declared, Layout, Shape};
+use super::place::{Place, Pos, Slice, Type, View};
+use super::template::Reply;
 use crate::wire::digest::Scheme;
 
 /// 64 KiB: a larger frame is not tried with every check that there is.
@@ -43,11 +45,12 @@ struct Alike {
     tried: u32,
 }
 
-/// A check that would agree.
+/// A check that would agree, or a length that would make frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// As a declaration has it: `is = "crc-16/modbus", over = "2..-2", at = "u16le @ -2"`.
-    pub check: String,
+    /// As a declaration has it: `check = { is = "crc-16/modbus", over = "2..-2", at = "u16le @ -2" }`, or the lines of a
+    /// length and what it counts.
+    pub lines: String,
     /// Whether that is hardly chance; else more frames would tell.
     pub is_sure: bool,
 }
@@ -77,7 +80,8 @@ impl Alikes {
             by_chance(a, *a_frames, all).total_cmp(&by_chance(b, *b_frames, all))
         })?;
         let is_sure = by_chance(alike, *agreed, all) * CHANCE <= 1.0;
-        (is_sure || alike.bits >= 16).then(|| Hint { check: alike.check.clone(), is_sure })
+        (is_sure || alike.bits >= 16)
+            .then(|| Hint { lines: format!("check = {{ {} }}", alike.check), is_sure })
     }
 }
 
@@ -106,38 +110,26 @@ impl Layout {
         if view.bytes.len() > FRAME_MAX {
             return None;
         }
-        let own = view.slice(&declared.over)?;
-        let len = view.bytes.len() as i64;
-        // From the end, as people write it, where a frame's length is not fixed.
-        let slice = |from: usize, to: usize| Slice {
-            from: Pos::start(from as u32),
-            to: Pos { base: to as i64 - len, from_end: true, plus: Box::default() },
-        };
-        let mut others: Vec<(usize, usize)> =
-            (0..=FROM_MAX).flat_map(|from| [own.end, at.start].map(|to| (from, to))).collect();
-        others.retain(|(from, to)| from < to && (*from, *to) != (own.start, own.end));
-        others.dedup();
-        let slices =
-            std::iter::once(declared.over.clone()).chain(others.iter().map(|(from, to)| slice(*from, *to)));
-        let (algorithms, places) = (candidates(at.len(), declared), places(declared));
-        let each = (algorithms.len() * places.len()) as u32;
-        let bits = 8 * width(at.len(), declared) as u32;
+        let slices = slices(declared, &view, of.tail(layout))?;
+        let checks = candidates(at.len(), declared);
+        let (each, bits) = (checks.len() as u32, bits(at.len(), &declared.at) as u32);
         let mut found = Vec::new();
-        for (number, over) in slices.enumerate() {
-            let bytes = &view.bytes[view.slice(&over)?];
-            let tried = if number == 0 { each } else { each * (1 + others.len() as u32) };
-            for (name, algorithm) in &algorithms {
-                let sum = algorithm.of(bytes, scheme);
-                for place in &places {
-                    let check = Check { at: place.clone(), ..declared.clone() };
-                    if check.agrees(&sum, &view.bytes[at.clone()]) {
-                        let (over, at) = (said(&over, &view), placed(&check, &view));
-                        let check = format!("is = \"{name}\", over = \"{over}\", at = \"{at}\"");
-                        let alike = Alike { check, bits, tried };
-                        // The declared one is among the others, too.
-                        if !found.contains(&alike) {
-                            found.push(alike);
-                        }
+        for (number, over) in slices.iter().enumerate() {
+            let bytes = &view.bytes[view.slice(over)?];
+            let tried = if number == 0 { each } else { each * slices.len() as u32 };
+            let (mut of_name, mut sum) = ("", None);
+            for candidate in &checks {
+                // Those of one algorithm stand together.
+                if of_name != &*candidate.name {
+                    (of_name, sum) = (&candidate.name, Some(candidate.algorithm.of(bytes, scheme)));
+                }
+                let agrees = sum.as_ref().is_some_and(|sum| candidate.agrees(sum, &view.bytes[at.clone()]));
+                if agrees {
+                    let check_of = Check { over: over.clone(), ..candidate.clone() };
+                    let alike = Alike { check: of.check_said(&check_of), bits, tried };
+                    if !found.contains(&alike) && is_accepted(layout, of, check, &check_of, view.bytes.len())
+                    {
+                        found.push(alike);
                     }
                 }
             }
@@ -146,30 +138,75 @@ impl Layout {
     }
 }
 
-type Named = (String, Algorithm);
-
-/// Bytes of a check that stands in so many.
-fn width(bytes: usize, declared: &Check) -> usize {
-    if declared.at.kind == Type::Hex { bytes / 2 } else { bytes }
+/// What a check may be over: what is declared first, then slices that begin near the start of the frame and end where the
+/// declared one does, where the check begins, or at the end of the frame. They are said by the same positions, so that they are right in others.
+fn slices(declared: &Check, view: &View<'_>, tail: usize) -> Option<Vec<Slice>> {
+    let own = view.slice(&declared.over)?;
+    let at = view.place(&declared.at)?;
+    let mut known = vec![own];
+    let mut slices = vec![declared.over.clone()];
+    let end = |base: usize| Pos { base: -(base as i64), from_end: true, plus: Box::default() };
+    let (before_tail, last) = (end(tail), end(0));
+    for from in 0..=FROM_MAX {
+        for to in [&declared.over.to, &declared.at.from, &before_tail, &last] {
+            let slice = Slice { from: Pos::start(from as u32), to: to.clone() };
+            let Some(range) = view.slice(&slice) else { continue };
+            let is_apart = range.end <= at.start || at.end <= range.start;
+            if !range.is_empty() && is_apart && !known.contains(&range) {
+                known.push(range);
+                slices.push(slice);
+            }
+        }
+    }
+    Some(slices)
 }
 
-/// The checks whose value fills so many bytes: the declared one first.
-fn candidates(bytes: usize, declared: &Check) -> Vec<Named> {
+/// Whether the layout would be accepted with a check in the place of another, and takes frames of so many bytes.
+fn is_accepted(layout: &Declared, of: &Shape, index: usize, check: &Check, len: usize) -> bool {
+    let mut parts = Parts::of(layout, of);
+    parts.checks[index] = check;
+    let judged = parts.judge();
+    let within = |reply: &Reply| reply.takes_seal(of, &check.over);
+    fits(check).is_ok()
+        && judged.wrong.is_empty()
+        && judged.least <= len
+        && of.reply.iter().chain(&of.refuse).all(within)
+}
+
+/// The bits of a value that a place holds.
+fn bits(bytes: usize, at: &Place) -> usize {
+    match at.kind {
+        Type::Uint { .. } if at.mask != u64::MAX => at.mask.trailing_ones() as usize,
+        Type::Hex => 4 * bytes,
+        // Three decimal digits hold a byte, five two.
+        Type::Digits => 332 * bytes / 100 / 8 * 8,
+        _ => 8 * bytes,
+    }
+}
+
+/// The checks whose value fills the place, which has so many bytes: the declared one first, and each as it may be read.
+fn candidates(bytes: usize, declared: &Check) -> Vec<Check> {
     // Of each, the tables of a CRC are 16 KiB.
-    static CRCS: OnceLock<Vec<Named>> = OnceLock::new();
+    static CRCS: OnceLock<Vec<(String, Algorithm)>> = OnceLock::new();
     let crcs = CRCS.get_or_init(|| {
         let crcs = catalog::names().into_iter().filter_map(|name| Some((catalog::named(&name)?, name)));
-        crcs.filter(|(parameters, _)| [8, 16, 24, 32, 64].contains(&parameters.width))
+        crcs.filter(|(parameters, _)| parameters.width >= 8)
             .map(|(parameters, name)| (name, Algorithm::Crc(Arc::new(Crc::new(parameters)))))
             .collect()
     });
-    let width = width(bytes, declared);
+    let bits = bits(bytes, &declared.at);
     let mut found = vec![(declared.name.to_string(), declared.algorithm.clone())];
-    let simple =
-        [("xor-8", Algorithm::Xor8), ("sum-8", Algorithm::Sum8), ("fletcher-8", Algorithm::Fletcher8)];
-    let simple = simple.into_iter().filter(|(_, algorithm)| algorithm.bits() == 8 * width);
+    let simple = [
+        ("xor-8", Algorithm::Xor8),
+        ("sum-8", Algorithm::Sum8),
+        ("lrc-8", Algorithm::Lrc8),
+        ("fletcher-8", Algorithm::Fletcher8),
+    ];
+    let simple = simple.into_iter().filter(|(_, algorithm)| algorithm.bits() == bits);
     found.extend(simple.map(|(name, algorithm)| (name.to_string(), algorithm)));
-    found.extend(crcs.iter().filter(|(_, algorithm)| algorithm.bits() == 8 * width).cloned());
+    // Of 15 bits, a CRC fills two bytes.
+    let fills = |algorithm: &Algorithm| algorithm.bits() <= bits && algorithm.bits() + 8 > bits;
+    found.extend(crcs.iter().filter(|(_, algorithm)| fills(algorithm)).cloned());
     // A digest may be cut; of fewer than 32 bits, it is hardly one.
     let digests = [
         ("md5", Algorithm::Md5),
@@ -178,41 +215,37 @@ fn candidates(bytes: usize, declared: &Check) -> Vec<Named> {
         ("sha-256d", Algorithm::Sha256d),
         ("blake3", Algorithm::Blake3),
     ];
-    let digests = digests.into_iter().filter(|(_, digest)| width >= 4 && digest.bits() >= 8 * width);
+    let digests = digests.into_iter().filter(|(_, digest)| bits >= 32 && digest.bits() >= bits);
     found.extend(digests.map(|(name, digest)| (name.to_string(), digest)));
-    found
+    let places = places(&declared.at);
+    let each = found.into_iter().flat_map(|(name, algorithm)| {
+        let check = |at: &Place| Check {
+            name: name.as_str().into(),
+            algorithm: algorithm.clone(),
+            over: declared.over.clone(),
+            at: at.clone(),
+        };
+        places.iter().map(check).collect::<Vec<_>>()
+    });
+    each.filter(|check| fits(check).is_ok()).collect()
 }
 
 /// The place, and the same bytes read the other way round.
-fn places(declared: &Check) -> Vec<super::place::Place> {
-    let mut places = vec![declared.at.clone()];
-    if let Type::Uint { bytes, little } = declared.at.kind
-        && bytes > 1
-    {
-        let kind = Type::Uint { bytes, little: !little };
-        places.push(super::place::Place { kind, ..declared.at.clone() });
+fn places(declared: &Place) -> Vec<Place> {
+    let mut places = vec![declared.clone()];
+    let other = match declared.kind {
+        Type::Uint { bytes, little } if bytes > 1 => Some(Type::Uint { bytes, little: !little }),
+        Type::Bytes => declared
+            .width()
+            .filter(|width| [2, 3, 4, 8].contains(width))
+            .map(|width| Type::Uint { bytes: width as u8, little: true }),
+        _ => None,
+    };
+    if let Some(kind) = other {
+        let to = if declared.kind == Type::Bytes { declared.from.clone() } else { declared.to.clone() };
+        places.push(Place { kind, to, ..declared.clone() });
     }
     places
-}
-
-/// A slice as a declaration has it.
-fn said(slice: &Slice, view: &View<'_>) -> String {
-    let range = view.slice(slice).unwrap_or(0..0);
-    match view.bytes.len() - range.end {
-        0 => format!("{}..", range.start),
-        before => format!("{}..-{before}", range.start),
-    }
-}
-
-/// The place of a check as a declaration has it, from the end of the frame.
-fn placed(check: &Check, view: &View<'_>) -> String {
-    let range = view.place(&check.at).unwrap_or(0..0);
-    let (from, to) = (view.bytes.len() - range.start, view.bytes.len() - range.end);
-    match (check.at.kind, to) {
-        (kind @ Type::Uint { .. }, _) => format!("{} @ -{from}", kind.name()),
-        (kind, 0) => format!("{} -{from}..", kind.name()),
-        (kind, to) => format!("{} -{from}..-{to}", kind.name()),
-    }
 }
 
 #[cfg(test)]
@@ -232,7 +265,7 @@ mod tests {
     fn alike(check: &str, width: usize, frames: &[&[u8]]) -> Option<(String, bool)> {
         let (layout, mut alikes) = (layout(check, width), Alikes::default());
         let hints = frames.iter().map(|frame| alikes.look(&layout, 0, frame, 0, &Scheme::Sha256));
-        hints.last().flatten().map(|hint| (hint.check, hint.is_sure))
+        hints.last().flatten().map(|hint| (hint.lines, hint.is_sure))
     }
 
     #[test]
@@ -240,8 +273,12 @@ mod tests {
         // 4B37 is the checksum of 123456789 in CRC-16/MODBUS, 29B1 in CRC-16/IBM-3740.
         let modbus = b"\x09123456789\x37\x4b";
         let arc = "{ is = \"crc-16/arc\", over = \"1..-2\", at = \"u16 @ -2\" }";
-        let found =
-            |sure| Some(("is = \"crc-16/modbus\", over = \"1..-2\", at = \"u16le @ -2\"".to_string(), sure));
+        let found = |sure| {
+            Some((
+                "check = { is = \"crc-16/modbus\", over = \"1..-2\", at = \"u16le @ -2\" }".to_string(),
+                sure,
+            ))
+        };
         assert_eq!(alike(arc, 2, &[modbus]), found(true));
         // The declared slice was wrong, too: of one frame, that may be chance.
         let over = "{ is = \"crc-16/arc\", over = \"0..-2\", at = \"u16 @ -2\" }";
@@ -255,7 +292,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(alike(over, 2, &[modbus, &other]), found(true));
-        let found = "is = \"crc-16/ibm-3740\", over = \"1..-2\", at = \"u16 @ -2\"";
+        let found = "check = { is = \"crc-16/ibm-3740\", over = \"1..-2\", at = \"u16 @ -2\" }";
         assert_eq!(alike(arc, 2, &[b"\x09123456789\x29\xb1"]), Some((found.to_string(), true)));
         assert_eq!(alike(arc, 2, &[b"\x09123456789\x12\x34"]), None);
     }
@@ -277,7 +314,7 @@ mod tests {
             ["12345", "hello", "a", "framegate", "xyz"].into_iter().map(frame).collect();
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         assert_eq!(alike(declared, 1, &frames[..1]), None);
-        let found = "is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\"";
+        let found = "check = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }";
         assert_eq!(alike(declared, 1, &frames), Some((found.to_string(), true)));
     }
 
@@ -292,8 +329,8 @@ mod tests {
         // MD5 of "abc".
         let md5 = b"\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72";
         let frame = [&b"\0\0\0\x03abc"[..], md5].concat();
-        let found = "is = \"md5\", over = \"4..-16\", at = \"bytes -16..\"";
-        assert_eq!(look(layout, &frame), Some(Hint { check: found.into(), is_sure: true }));
+        let found = "check = { is = \"md5\", over = \"4..-16\", at = \"bytes -16..\" }";
+        assert_eq!(look(layout, &frame), Some(Hint { lines: found.into(), is_sure: true }));
         let mut damaged = frame;
         damaged[5] ^= 1;
         assert_eq!(look(layout, &damaged), None);

@@ -17,6 +17,8 @@ pub(super) enum Algorithm {
     Crc32cMasked(Arc<Crc>),
     Xor8,
     Sum8,
+    /// Minus the sum: with it, all bytes add up to 0.
+    Lrc8,
     /// Two sums of 8 bits, the first one first (RFC 1145, UBX).
     Fletcher8,
     Sha256,
@@ -55,7 +57,7 @@ impl Algorithm {
         match self {
             Algorithm::Crc(crc) => usize::from(crc.parameters().width),
             Algorithm::Crc32cMasked(_) => 32,
-            Algorithm::Xor8 | Algorithm::Sum8 => 8,
+            Algorithm::Xor8 | Algorithm::Sum8 | Algorithm::Lrc8 => 8,
             Algorithm::Fletcher8 => 16,
             Algorithm::Sha256 | Algorithm::Sha256d | Algorithm::HmacSha256 => 256,
             #[cfg(feature = "layouts")]
@@ -75,6 +77,7 @@ impl Algorithm {
                 | Algorithm::Crc32cMasked(_)
                 | Algorithm::Xor8
                 | Algorithm::Sum8
+                | Algorithm::Lrc8
                 | Algorithm::Fletcher8
         );
         !is_number

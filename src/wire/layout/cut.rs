@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::form::{Bound, Declared, From, Layout, Made, Shape, UNTILS_MAX};
+use super::form::{Bound, Declared, Field, From, Layout, Made, Shape, UNTILS_MAX};
 use super::format::{CODE_IS_WRONG, CustomCutter};
 use super::place::Place;
 use super::unescape::{Begun, Unescaped};
@@ -51,6 +51,10 @@ pub enum Malformed {
     Unescaped { shape: usize, at: usize },
     /// A place that depends on the frame is not within it.
     Places { shape: usize, len: usize },
+    /// This field says where another place is, and is no number, in a frame of so many bytes.
+    Unplaced { shape: usize, field: u16, len: usize },
+    /// This field has no end within the frame.
+    Unended { shape: usize, field: u16, len: usize },
     /// The stream ends within it: it has so many bytes, and takes at least so many.
     Unfinished { len: usize, least: usize },
     /// What a format in code says of it.
@@ -83,6 +87,14 @@ impl Cutter {
         match &self.0 {
             State::Declared(cutter) => cutter.skip.is_some(),
             State::Custom(cutter) => cutter.is_skipping(),
+        }
+    }
+
+    /// Whether it remembers nothing: a new one would go on as well.
+    pub fn is_at_rest(&self) -> bool {
+        match &self.0 {
+            State::Declared(cutter) => *cutter == DeclaredCutter::default(),
+            State::Custom(cutter) => *cutter == CustomCutter::default(),
         }
     }
 
@@ -120,7 +132,7 @@ impl Cutter {
 /// many bytes as may be held, it is `missing`: frames that begin in the first half of these and would end with it are
 /// longer than the other half, and are malformed at once. Otherwise each byte of dirt that looks like a start would be
 /// waited behind with all that may be held.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct DeclaredCutter {
     looked: [u32; UNTILS_MAX],
     /// A bit each.
@@ -301,12 +313,9 @@ fn length(place: &Place, from: From, bytes: &[u8]) -> Result<Length, &'static st
         return Ok(Length::More((at + place.width_min()).max(bytes.len() + 1)));
     };
     let Some(raw) = bytes.get(at..end) else { return Ok(Length::More(end)) };
-    let value = place.number(raw).ok_or(NOT_A_NUMBER)?;
+    let value = place.number(raw).ok_or_else(|| place.kind.why_no_length(raw))?;
     Ok(Length::Known(value.saturating_add(from.before(end))))
 }
-
-/// Of a length whose bytes are no number.
-pub(super) const NOT_A_NUMBER: &str = "its length is not a number";
 
 impl Shape {
     /// What only the whole frame shows.
@@ -336,8 +345,15 @@ impl Shape {
     ) -> Result<(), Malformed> {
         if self.floats {
             let mut lent = Vec::new();
-            if !self.fits(self.view(layout, frame, &mut lent).bytes) {
-                return Err(Malformed::Places { shape, len: frame.len() });
+            let bytes = self.view(layout, frame, &mut lent).bytes;
+            if !self.fits(bytes) {
+                return Err(match self.unplaced(bytes) {
+                    Some(field) => Malformed::Unplaced { shape, field, len: frame.len() },
+                    None => match self.unended(bytes) {
+                        Some(field) => Malformed::Unended { shape, field, len: frame.len() },
+                        None => Malformed::Places { shape, len: frame.len() },
+                    },
+                });
             }
         }
         Ok(())
@@ -357,7 +373,14 @@ impl Malformed {
                 at.max(layout.shapes[shape].start.len()).max(1)
             }
             // Of a frame that is larger than a read, what begins within it is not looked for.
-            Malformed::End { len, .. } | Malformed::Places { len, .. } if len > READ_MAX => len,
+            Malformed::End { len, .. }
+            | Malformed::Places { len, .. }
+            | Malformed::Unplaced { len, .. }
+            | Malformed::Unended { len, .. }
+                if len > READ_MAX =>
+            {
+                len
+            }
             _ => 1,
         }
     }
@@ -411,7 +434,28 @@ impl Malformed {
             | Malformed::End { shape, .. }
             | Malformed::Escape { shape, .. }
             | Malformed::Unescaped { shape, .. }
-            | Malformed::Places { shape, .. } => Some(shape),
+            | Malformed::Places { shape, .. }
+            | Malformed::Unplaced { shape, .. }
+            | Malformed::Unended { shape, .. } => Some(shape),
+        }
+    }
+
+    /// The same for people who know the layout: with the names of fields.
+    pub fn say(&self, layout: &Layout) -> String {
+        let of = |shape: usize, field: u16| &layout.all_shapes()[shape].fields[usize::from(field)];
+        match *self {
+            Malformed::Unended { shape, field, len } => {
+                let Field { name, place } = of(shape, field);
+                format!(
+                    "{name} ({}) does not end where it may within the {len} bytes of the frame",
+                    place.kind.name()
+                )
+            }
+            Malformed::Unplaced { shape, field, .. } => {
+                let Field { name, place } = of(shape, field);
+                format!("{name}, which says where another place is, is not a number ({})", place.kind.name())
+            }
+            _ => self.to_string(),
         }
     }
 }
@@ -440,6 +484,12 @@ impl fmt::Display for Malformed {
             Malformed::Unescaped { at, .. } => write!(f, "byte {at} begins a frame, or should be escaped"),
             Malformed::Places { len, .. } => {
                 write!(f, "a place that another field gives is beyond the {len} bytes of the frame")
+            }
+            Malformed::Unended { len, .. } => {
+                write!(f, "a field does not end within the {len} bytes of the frame")
+            }
+            Malformed::Unplaced { .. } => {
+                f.write_str("a field that says where another place is, is not a number")
             }
             Malformed::Unfinished { len, least } => {
                 write!(f, "the stream ends behind {len} bytes of a frame that takes {least} or more")

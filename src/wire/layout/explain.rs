@@ -127,18 +127,19 @@ pub fn explain(
         })
         .collect();
     let is_right = checks.iter().all(|check| check.is_right);
-    let now = if is_right { kept.with(shape, of, &view) } else { Some(kept.clone()) };
-    let is_kept = now.is_some();
-    let kept = now.unwrap_or_else(|| kept.clone());
+    let now = if is_right { kept.with(declared, shape, of, &view) } else { Ok(kept.clone()) };
+    let unkept = now.as_ref().err().copied();
+    let kept = now.unwrap_or_else(|_| kept.clone());
     let context = Context { layout: declared, shape, view, kept: &kept };
     let frame_bounds = bounds(declared, of, &view);
-    let read = Read { at: at..at + frame.len(), frame: frame_bounds, fields, checks, is_kept };
+    let read = Read { at: at..at + frame.len(), frame: frame_bounds, fields, checks, unkept };
     answers(layout, &context, read, scheme)
 }
 
 /// What stands at a place.
 fn read(name: &str, place: &Place, view: &View<'_>) -> ExplainedField {
-    let at = view.place(place).unwrap_or(0..0);
+    // Of what is no value, the place is empty.
+    let at = view.place(place).or_else(|| view.pos(&place.from).map(|at| at..at)).unwrap_or(0..0);
     let mut value = Vec::new();
     let (bytes, kind) = (view.bytes[at.clone()].to_vec(), place.kind);
     let is_value = kind != Type::Bytes && kind.write(&bytes, place.mask, &mut value);
@@ -185,13 +186,13 @@ struct Read {
     frame: Vec<ExplainedField>,
     fields: Vec<ExplainedField>,
     checks: Vec<ExplainedCheck>,
-    /// Whether what it makes known can be kept.
-    is_kept: bool,
+    /// Why what it makes known cannot be kept.
+    unkept: Option<super::Refusal>,
 }
 
 fn answers(layout: &Layout, context: &Context<'_>, read: Read, scheme: &Scheme) -> Explained {
     let View { shape: of, bytes } = context.view;
-    let Read { at, frame, fields, checks, is_kept } = read;
+    let Read { at, frame, fields, checks, unkept } = read;
     let mut lent = Vec::new();
     let mut topic = Vec::new();
     let is_right = checks.iter().all(|check| check.is_right);
@@ -206,8 +207,8 @@ fn answers(layout: &Layout, context: &Context<'_>, read: Read, scheme: &Scheme) 
     };
     let (reply, refuse) = (answer(&of.reply), answer(&of.refuse));
     let published = [key.as_ref().err(), topic.as_ref().err()].into_iter().flatten().next();
-    let unkept = (!is_kept).then(|| say(super::Refusal::LongKept));
     let refused = unkept
+        .map(say)
         .or_else(|| published.filter(|_| of.publish).cloned())
         .or_else(|| reply.as_ref().and_then(|reply| reply.as_ref().err()).cloned());
     Explained {

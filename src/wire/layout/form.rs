@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 use super::check::Check;
 use super::escape::Escapes;
 use super::format::Custom;
-use super::place::{Place, View};
+use super::place::{Place, Term, View};
 use super::template::{Reply, Template};
 use crate::core::limits::BUFFER_OVERHEAD;
 
@@ -55,6 +55,8 @@ pub(super) struct Shape {
     pub escapes: Option<Arc<Escapes>>,
     /// The least bytes, unescaped, that have room for every place.
     pub least: usize,
+    /// How far before its end the first of the places is that are counted from there.
+    pub behind: usize,
     /// Whether a place depends on the frame, so that more than its length is looked at.
     pub floats: bool,
     pub fields: Box<[Field]>,
@@ -227,19 +229,43 @@ impl Shape {
         place.end(usize::try_from(place.from.base).ok()?, frame).ok()?
     }
 
-    /// Whether every place is within a frame, and none that another field gives reaches into those at its end.
+    /// Whether every place is within a frame, and none that another field gives reaches into those at its end. Of a value
+    /// that says itself where it ends, that is so where its bytes are none: its frame is refused if the value is needed.
     pub fn fits(&self, frame: &[u8]) -> bool {
         let view = View { shape: self, bytes: frame };
-        let behind =
-            |place: &Place| if place.from.from_end { place.from.base.unsigned_abs() as usize } else { 0 };
-        let fields = || self.fields.iter().map(|field| &field.place);
-        let behind = fields().chain(self.checks.iter().map(|check| &check.at)).map(behind).max().unwrap_or(0);
         let fits = |place: &Place| {
+            if place.kind.ends_itself() {
+                return !view.is_unended(place);
+            }
             let may_reach = place.is_fixed() || place.from.from_end;
-            view.place(place).is_some_and(|place| may_reach || place.end + behind <= frame.len())
+            view.place(place).is_some_and(|place| may_reach || place.end + self.behind <= frame.len())
         };
-        fields().all(fits)
+        self.fields.iter().map(|field| &field.place).all(fits)
             && self.checks.iter().all(|check| view.slice(&check.over).is_some() && fits(&check.at))
+    }
+
+    /// The first field whose value has no end in a frame.
+    pub fn unended(&self, frame: &[u8]) -> Option<u16> {
+        let view = View { shape: self, bytes: frame };
+        let mut fields = (0u16..).zip(&self.fields);
+        fields.find_map(|(at, field)| {
+            (field.place.kind.ends_itself() && view.is_unended(&field.place)).then_some(at)
+        })
+    }
+
+    /// The first field that says where another place is, and is no number.
+    pub fn unplaced(&self, frame: &[u8]) -> Option<u16> {
+        let view = View { shape: self, bytes: frame };
+        let places = self.fields.iter().map(|field| &field.place);
+        let positions = places
+            .chain(self.checks.iter().map(|check| &check.at))
+            .flat_map(|place| [&place.from, &place.to]);
+        let positions =
+            positions.chain(self.checks.iter().flat_map(|check| [&check.over.from, &check.over.to]));
+        positions.flat_map(|pos| &pos.plus).find_map(|term| match term {
+            Term::Field(field) => view.number(*field).is_none().then_some(*field),
+            Term::Length => None,
+        })
     }
 
     /// The frame as places see it. `lent` is filled where it is escaped.

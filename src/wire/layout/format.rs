@@ -205,7 +205,7 @@ impl Layout {
 }
 
 /// Where one connection's stream of such frames is cut.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CustomCutter {
     progress: Progress,
     /// How long the frame is that has begun, once it was told.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::form::{Layout, Made, Shape};
+use super::form::{Declared, Layout, Made, Shape};
 use super::format;
 use super::place::View;
+use super::template::{Named, Refusal};
 
 /// The longest value that is kept, in bytes.
 pub(super) const KEPT_VALUE_MAX: usize = 255;
@@ -76,16 +77,30 @@ impl Kept {
         self.entries().find(|entry| entry.slot == slot)
     }
 
-    /// With what a frame of `shape` says. `None` if a value is too long to be kept, or not there.
-    pub(super) fn with(&self, shape: usize, of: &Shape, view: &View<'_>) -> Option<Kept> {
+    /// With what a frame of `shape` says. It is refused where a value is none of its type, is too long to be kept, or is
+    /// not what a topic, a key or a reply of a later frame needs: else each of those would be refused for it.
+    pub(super) fn with(
+        &self,
+        layout: &Declared,
+        shape: usize,
+        of: &Shape,
+        view: &View<'_>,
+    ) -> Result<Kept, Refusal> {
         let mut is_same = true;
         for &(slot, field) in &of.keep {
-            let raw = view.raw(field).filter(|raw| raw.len() <= KEPT_VALUE_MAX)?;
+            let named = Named { shape: shape as u16, field };
+            let raw = view.raw(field).ok_or(Refusal::Value(named))?;
+            if raw.len() > KEPT_VALUE_MAX {
+                return Err(Refusal::LongKept(named));
+            }
             let entry = Entry { slot, shape: shape as u16, field, bytes: raw };
-            is_same &= self.get(slot) == Some(entry);
+            if self.get(slot) != Some(entry) {
+                is_same = false;
+                entry.judge(layout)?;
+            }
         }
         if is_same {
-            return Some(self.clone());
+            return Ok(self.clone());
         }
         let mut bytes = Vec::new();
         let set = of.keep.iter().filter_map(|&(slot, field)| {
@@ -97,7 +112,7 @@ impl Kept {
             bytes.extend_from_slice(&[entry.slot, a, b, c, d, entry.bytes.len() as u8]);
             bytes.extend_from_slice(entry.bytes);
         }
-        Some(Kept(Some(bytes.into())))
+        Ok(Kept(Some(bytes.into())))
     }
 }
 

@@ -36,6 +36,8 @@ mod likeness;
 mod place;
 mod run;
 #[cfg(feature = "layouts")]
+mod said;
+#[cfg(feature = "layouts")]
 mod sample;
 mod sum;
 mod template;
@@ -57,6 +59,8 @@ pub use form::Layout;
 pub use format::{Boundary, Format, Parsed, Progress, Verdict};
 pub use kept::Kept;
 pub use large::{LargeRun, LargeStep};
+#[cfg(feature = "layouts")]
+pub use lengths::BYTES_MAX as LENGTH_BYTES_MAX;
 pub use likeness::shown;
 pub use run::{Converted, Fate, Outcome, Run, Said, Spot};
 #[cfg(feature = "layouts")]

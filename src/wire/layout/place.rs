@@ -45,6 +45,12 @@ impl Slice {
         self.from.is_fixed() && self.to.is_fixed()
     }
 
+    /// The least bytes of a frame that has it, without what fields add.
+    pub fn least(&self) -> usize {
+        let (from, to) = (self.from.base.unsigned_abs() as usize, self.to.base.unsigned_abs() as usize);
+        if self.from.from_end == self.to.from_end { from.max(to) } else { from + to }
+    }
+
     /// Its length, where the declaration alone says it.
     pub fn width(&self) -> Option<usize> {
         let known = self.from.plus == self.to.plus && self.from.from_end == self.to.from_end;
@@ -130,6 +136,21 @@ impl Type {
             }
             Type::Bytes => None,
         }
+    }
+
+    /// Why the bytes of a length are no number.
+    pub fn why_no_length(self, bytes: &[u8]) -> &'static str {
+        let all = |bytes: &[u8], is: fn(&u8) -> bool| bytes.iter().all(is);
+        let (are_digits, what) = match self {
+            Type::Digits => (all(bytes, u8::is_ascii_digit), "its length is not decimal digits"),
+            Type::Hex => (all(bytes, u8::is_ascii_hexdigit), "its length is not hexadecimal digits"),
+            Type::Bcd => {
+                (nibbles(bytes).all(|nibble| nibble < 10), "its length is not two decimal digits a byte")
+            }
+            // Where these end, their bytes say: so far they are right.
+            _ => (true, ""),
+        };
+        if are_digits { "its length is more than 64 bits" } else { what }
     }
 
     /// Appends the value as it stands, integers in decimal; false where the bytes are no such value.
@@ -300,14 +321,28 @@ impl<'a> View<'a> {
         (range.start <= range.end).then_some(range)
     }
 
-    /// Where a place is; none where it is not within the frame.
+    /// Where a place is; none where it is not within the frame, and of a value that says itself where it ends, where the
+    /// bytes are no such value. What is counted from the end of the frame is never read as a part of one.
     pub fn place(&self, place: &Place) -> Option<Range<usize>> {
         let from = self.pos(&place.from)?;
         let to = match place.kind {
-            Type::Uint { .. } | Type::Varint | Type::DigitsEnded => place.end(from, self.bytes).ok()??,
+            kind if kind.ends_itself() => place.end(from, self.before_the_end(place)).ok()??,
+            Type::Uint { .. } => place.end(from, self.bytes).ok()??,
             _ => self.pos(&place.to)?,
         };
         (from <= to && to <= self.bytes.len()).then_some(from..to)
+    }
+
+    /// Whether a value that says itself where it ends does not end within the frame.
+    pub fn is_unended(&self, place: &Place) -> bool {
+        let Some(from) = self.pos(&place.from) else { return true };
+        matches!(place.end(from, self.before_the_end(place)), Ok(None))
+    }
+
+    /// The bytes in which such a value may stand.
+    fn before_the_end(&self, place: &Place) -> &'a [u8] {
+        let behind = if place.from.from_end { 0 } else { self.shape.behind };
+        &self.bytes[..self.bytes.len().saturating_sub(behind)]
     }
 
     /// The bytes of a field, as they came.

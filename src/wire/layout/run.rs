@@ -265,9 +265,9 @@ impl Out {
         let mut outcome = if is_right { Outcome::Accepted } else { Outcome::BadCheck };
         let mut now = kept.clone();
         if is_right && !of.keep.is_empty() {
-            match kept.with(shape, of, view) {
-                Some(with) => now = with,
-                None => outcome = Outcome::Refused(Refusal::LongKept),
+            match kept.with(layout, shape, of, view) {
+                Ok(with) => now = with,
+                Err(refusal) => outcome = Outcome::Refused(refusal),
             }
         }
         let context = Context { layout, shape, view: *view, kept: &now };

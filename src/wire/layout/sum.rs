@@ -26,7 +26,7 @@ impl Summing {
     pub fn new(algorithm: &Algorithm, scheme: &Scheme) -> Summing {
         match algorithm {
             Algorithm::Crc(crc) | Algorithm::Crc32cMasked(crc) => Summing::Crc(crc.begin()),
-            Algorithm::Xor8 | Algorithm::Sum8 => Summing::Byte(0),
+            Algorithm::Xor8 | Algorithm::Sum8 | Algorithm::Lrc8 => Summing::Byte(0),
             Algorithm::Fletcher8 => Summing::Bytes(0, 0),
             Algorithm::Sha256 | Algorithm::Sha256d => Summing::Sha256(Sha256::new()),
             Algorithm::HmacSha256 => Summing::HmacSha256(scheme.stream()),
@@ -76,6 +76,7 @@ impl Summing {
             (Summing::Crc(state), Algorithm::Crc(crc)) => Sum::Number(crc.end(state)),
             (Summing::Crc(state), Algorithm::Crc32cMasked(crc)) => Sum::Number(masked(crc.end(state))),
             (Summing::Crc(_), _) => unreachable!("it was begun with another algorithm"),
+            (Summing::Byte(sum), Algorithm::Lrc8) => Sum::Number(sum.wrapping_neg().into()),
             (Summing::Byte(sum), _) => Sum::Number(sum.into()),
             (Summing::Bytes(a, b), _) => Sum::Number(u16::from_be_bytes([a, b]).into()),
             (Summing::Sha256(digest), Algorithm::Sha256d) => Sum::digest(&Sha256::digest(digest.finalize())),
@@ -120,6 +121,7 @@ mod tests {
             Algorithm::Crc32cMasked(crc(32, 0x1edc_6f41, true, true)),
             Algorithm::Xor8,
             Algorithm::Sum8,
+            Algorithm::Lrc8,
             Algorithm::Fletcher8,
             Algorithm::Sha256,
             Algorithm::Sha256d,

@@ -2,7 +2,9 @@
 
 use super::form::{Declared, Field, Layout, Shape};
 use super::format::CODE_IS_WRONG;
-use super::kept::Kept;
+use super::kept::{Entry, KEPT_VALUE_MAX, Kept};
+#[cfg(feature = "layouts")]
+use super::place::Slice;
 use super::place::{Type, View, write_decimal};
 use crate::wire::digest::Scheme;
 
@@ -65,8 +67,8 @@ pub enum Refusal {
     NotKept(u8),
     /// A field is not what its type says, or not the number that is wanted of it.
     Value(Named),
-    /// A field of its topic is empty, and a topic has no empty token.
-    Empty,
+    /// This field is empty, and a topic has no empty token.
+    Empty(Named),
     /// Its topic would be longer than a topic may be.
     LongTopic,
     /// Its key does not fit in 64 bits.
@@ -74,7 +76,11 @@ pub enum Refusal {
     /// Its reply would be longer than a reply may be.
     LongReply,
     /// A value is too long to be kept.
-    LongKept,
+    LongKept(Named),
+    /// A value would make a topic of a later frame longer than a topic may be.
+    LongForTopic(Named),
+    /// A value is needed in a key of a later frame, which would not fit in 64 bits.
+    LongForKey(Named),
     /// What a format in code says.
     Said(&'static str),
     /// What is wrong with what it says.
@@ -96,19 +102,37 @@ impl Refusal {
             Refusal::NotKept(slot) => {
                 format!("{} is not known on this connection yet", kept[usize::from(*slot)])
             }
-            Refusal::Value(Named { shape, field }) => {
-                let Field { name, place } =
-                    &layout.all_shapes()[usize::from(*shape)].fields[usize::from(*field)];
+            Refusal::Value(named) => {
+                let Field { name, place } = named.field(layout);
                 format!("{name} is not the {} or the number that it is declared to be", place.kind.name())
             }
-            Refusal::Empty => "a field of its topic is empty".into(),
+            Refusal::Empty(named) => {
+                format!("{} is empty, and a topic has no empty token", named.field(layout).name)
+            }
             Refusal::LongTopic => format!("its topic is longer than {TOPIC_MAX} bytes"),
             Refusal::Key => "its key does not fit in 64 bits".into(),
             Refusal::LongReply => format!("its reply is longer than {REPLY_MAX} bytes"),
-            Refusal::LongKept => "a field is too long to be kept, or not there".into(),
+            Refusal::LongKept(named) => {
+                format!(
+                    "{} is longer than {KEPT_VALUE_MAX} bytes: too long to be kept",
+                    named.field(layout).name
+                )
+            }
+            Refusal::LongForTopic(named) => {
+                format!("{} makes topics longer than {TOPIC_MAX} bytes", named.field(layout).name)
+            }
+            Refusal::LongForKey(named) => {
+                format!("{} makes keys that do not fit in 64 bits", named.field(layout).name)
+            }
             Refusal::Said(why) => (*why).into(),
             Refusal::Code(what) => format!("{CODE_IS_WRONG}: {what}"),
         }
+    }
+}
+
+impl Named {
+    fn field(self, layout: &Layout) -> &Field {
+        &layout.all_shapes()[usize::from(self.shape)].fields[usize::from(self.field)]
     }
 }
 
@@ -138,6 +162,12 @@ impl Value<'_> {
     fn number(&self) -> Result<u64, Refusal> {
         let value = self.kind.number(self.bytes).ok_or(Refusal::Value(self.named))?;
         Ok(value & self.mask)
+    }
+
+    /// The number, if it fits in so many bytes.
+    fn number_within(&self, bytes: u8) -> Result<u64, Refusal> {
+        let most = u64::MAX >> (64 - 8 * u32::from(bytes));
+        Some(self.number()?).filter(|number| *number <= most).ok_or(Refusal::Value(self.named))
     }
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -171,12 +201,7 @@ impl<'a> Context<'a> {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Field(source, format) => {
-                    let (from, value) = (out.len(), self.value(*source)?);
-                    show(&value, *format, out)?;
-                    if out.len() == from {
-                        return Err(Refusal::Empty);
-                    }
-                    encode_token(out, from);
+                    token(&self.value(*source)?, *format, out)?;
                 }
             }
             if out.len() - start > TOPIC_MAX {
@@ -220,14 +245,11 @@ impl<'a> Context<'a> {
                 Part::Field(source) => lent.extend_from_slice(self.value(*source)?.bytes),
                 Part::Number(source, bytes, little) => {
                     let value = self.value(*source)?;
-                    let (number, bytes) = (value.number()?, usize::from(*bytes));
-                    let [low, high] = [number.to_le_bytes(), number.to_be_bytes()];
-                    let (kept, cut) = if *little { low.split_at(bytes) } else { high.split_at(8 - bytes) };
-                    let (kept, cut) = if *little { (kept, cut) } else { (cut, kept) };
-                    if cut.iter().any(|byte| *byte != 0) {
-                        return Err(Refusal::Value(value.named));
+                    let (number, bytes) = (value.number_within(*bytes)?, usize::from(*bytes));
+                    match little {
+                        true => lent.extend_from_slice(&number.to_le_bytes()[..bytes]),
+                        false => lent.extend_from_slice(&number.to_be_bytes()[8 - bytes..]),
                     }
-                    lent.extend_from_slice(kept);
                 }
                 Part::Seal(width) => {
                     seals += 1;
@@ -283,6 +305,72 @@ impl<'a> Context<'a> {
 
     fn of(&self) -> &'a Shape {
         self.view.shape
+    }
+}
+
+/// Appends a value as a part of a topic's token.
+fn token(value: &Value<'_>, format: Show, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let from = out.len();
+    show(value, format, out)?;
+    if out.len() == from {
+        return Err(Refusal::Empty(value.named));
+    }
+    encode_token(out, from);
+    Ok(())
+}
+
+impl Entry<'_> {
+    /// Whether it is a value of its type, and what every topic, key and reply needs in which it is used: each by itself,
+    /// since the others may be known later.
+    pub fn judge(&self, layout: &Declared) -> Result<(), Refusal> {
+        let place = &layout.shapes[usize::from(self.shape)].fields[usize::from(self.field)].place;
+        let named = Named { shape: self.shape, field: self.field };
+        let value = Value { bytes: self.bytes, kind: place.kind, mask: place.mask, named };
+        value.write(&mut Vec::new())?;
+        let is_used = |source: &Source| *source == Source::Kept(self.slot);
+        for shape in &layout.shapes {
+            let mut topic = Vec::new();
+            for piece in &shape.topic.0 {
+                match piece {
+                    Piece::Text(text) => topic.extend_from_slice(text.as_bytes()),
+                    Piece::Field(source, format) if is_used(source) => token(&value, *format, &mut topic)?,
+                    Piece::Field(..) => {}
+                }
+            }
+            if topic.len() > TOPIC_MAX {
+                return Err(Refusal::LongForTopic(named));
+            }
+            match &*shape.key.0 {
+                [Piece::Field(source, _)] if is_used(source) => {
+                    value.number()?;
+                }
+                [_] => {}
+                pieces => {
+                    let mut digits = Vec::new();
+                    for piece in pieces {
+                        if let Piece::Field(source, format) = piece
+                            && is_used(source)
+                        {
+                            show(&value, *format, &mut digits)?;
+                        }
+                    }
+                    if !digits.iter().all(u8::is_ascii_digit) {
+                        return Err(Refusal::Value(named));
+                    }
+                    if !digits.is_empty() && Type::Digits.number(&digits).is_none() {
+                        return Err(Refusal::LongForKey(named));
+                    }
+                }
+            }
+            for part in shape.reply.iter().flat_map(|reply| &reply.0) {
+                if let Part::Number(source, bytes, _) = part
+                    && is_used(source)
+                {
+                    value.number_within(*bytes)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -342,6 +430,24 @@ fn percent(bytes: &[u8], out: &mut Vec<u8>) {
 /// What is written back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply(pub Box<[Part]>);
+
+impl Reply {
+    /// Whether a slice that a check covers is within every reply, where the check is made over it as well.
+    #[cfg(feature = "layouts")]
+    pub fn takes_seal(&self, shape: &Shape, over: &Slice) -> bool {
+        if !self.0.iter().any(|part| matches!(part, Part::Seal(_))) {
+            return true;
+        }
+        let least = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::Number(_, bytes, _) | Part::Seal(bytes) => usize::from(*bytes),
+            Part::Field(Source::Own(field)) => shape.fields[usize::from(*field)].place.width_min(),
+            // Which of the shapes sets it is not known here.
+            Part::Field(Source::Kept(_)) => 0,
+        };
+        over.is_fixed() && over.least() <= self.0.iter().map(least).sum()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {

@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU32;
 
-use super::cut::{Cut, Malformed, NOT_A_NUMBER};
+use super::cut::{Cut, Malformed};
 use super::escape::Escapes;
 use super::form::{Bound, Declared, From, Shape};
 use super::place::Place;
@@ -17,7 +17,7 @@ pub(super) const LENGTH_MAX: usize = 32;
 
 /// How far the frame at the first byte was unescaped: `raw` bytes stand for `plain` ones, and a whole frame has `total`
 /// of these, once that is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unescaped {
     raw: u32,
     plain: u32,
@@ -85,7 +85,7 @@ impl Begun<'_> {
                 },
             }
         };
-        let value = place.number(&raw[..len]).ok_or(why(NOT_A_NUMBER))?;
+        let value = place.number(&raw[..len]).ok_or_else(|| why(place.kind.why_no_length(&raw[..len])))?;
         Ok(Some(value.saturating_add(from.before(place.from.base as usize + len))))
     }
 }

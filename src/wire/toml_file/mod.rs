@@ -31,3 +31,11 @@ pub(super) fn called(value: &DeValue<'_>) -> &'static str {
         DeValue::Table(_) => "a table",
     }
 }
+
+/// Where text holds a number, or true or false: that it is to stand without quotes.
+#[cfg(feature = "layouts")]
+pub(super) fn unquoted(key: &str, value: &DeValue<'_>) -> Option<String> {
+    let text = string(value)?.trim();
+    let is_value = matches!(text, "true" | "false") || text.parse::<i64>().is_ok() || text.starts_with("0x");
+    is_value.then(|| format!("write it without quotes: {key} = {text}"))
+}

@@ -1,3 +1,5 @@
+mod pasted;
+
 use super::*;
 
 /// What is printed of a capture under a layout that comes with the program, and the totals.
@@ -108,7 +110,7 @@ fn another_check_that_would_agree_is_named() {
     check.capture(capture, Vec::new(), &mut Printer::new(&mut out, false)).unwrap().unwrap();
     let text = String::from_utf8(out).unwrap();
     let found =
-        "it would agree with check = { is = \"crc-16/ibm-sdlc\", over = \"2..-4\", at = \"u16 @ -4\" }";
+        "it would agree with\n    check = { is = \"crc-16/ibm-sdlc\", over = \"2..-4\", at = \"u16 @ -4\" }";
     assert!(text.contains(found), "{text}");
 }
 
@@ -173,7 +175,7 @@ fn a_frame_that_is_refused_shows_what_would_be_sent() {
         (&right[..], "\n  reply  01\n"),
         (b"\xaaab\x00", "\n  refuse 0F 61 62\n"),
         // A topic has no empty token.
-        (b"\xaa\0\0\xaa", "\n  refused: a field of its topic is empty\n  refuse 0F 00 00\n"),
+        (b"\xaa\0\0\xaa", "\n  refused: who is empty, and a topic has no empty token\n  refuse 0F 00 00\n"),
     ] {
         let (text, _) = shown(declared, frame);
         assert!(
@@ -214,7 +216,7 @@ fn a_length_that_would_make_frames_is_named() {
     };
     // 29B1 is the checksum of 123456789.
     let capture = b"\xab\xcd\x09\x00123456789\x29\xb1".repeat(2);
-    let named = "  it would make frames with length = \"u16le @ 2\", counts = \"4..-2\"\n";
+    let named = "  it would make frames with\n    length = \"u16le @ 2\"\n    counts = \"4..-2\"\n";
     for wrong in [
         "length = \"u16 @ 2\"\ncounts = \"4..-2\"",
         "length = \"u16le @ 2\"",
@@ -237,7 +239,7 @@ fn of_a_check_of_8_bits_nothing_is_said_by_chance() {
         frame
     };
     let bodies = [&b"one"[..], b"another", b"a third", b"4", b"the fifth of them"];
-    let said = "it would agree with check = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }\n";
+    let said = "it would agree with\n    check = { is = \"xor-8\", over = \"0..-1\", at = \"u8 @ -1\" }\n";
     let (text, _) = shown(declared, &frame(bodies[0]));
     assert!(!text.contains("would agree"), "{text}");
     let (text, _) = shown(declared, &bodies.map(frame).concat());

@@ -80,6 +80,7 @@ pub fn check_calls(data: &[u8]) {
         let room = models.room();
         let expected = (room, models.waiting(), models.in_flight);
         assert_eq!((calls.room(), calls.waiting(), calls.in_flight()), expected);
+        assert_eq!(calls.set_aside(), models.conns.iter().map(|conn| conn.beyond).sum::<usize>());
         let mut let_in = Vec::new();
         match choices.below(12) {
             0..3 => {

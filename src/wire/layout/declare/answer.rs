@@ -46,6 +46,7 @@ pub(super) fn compile(
             bound: shape.bound?,
             escapes: shape.escapes,
             least: shape.least,
+            behind: shape.behind,
             floats: shape.floats,
             fields: shape.fields.into(),
             checks: shape.checks.into(),
@@ -149,6 +150,7 @@ impl<'a> Answering<'a, '_, '_> {
                 "unknown field {name}: shape {} has it and does not keep it: write keep = [\"{name}\"] there, or declare it here",
                 other + 1
             ),
+            None if matches!(name, "seal" | "check" | "length") => not_a_field(name, key),
             None => {
                 let own = shape.fields.iter().map(|field| &*field.name);
                 unknown_field(name, own.chain(self.draft.kept.iter().map(String::as_str)), "of this shape")
@@ -214,7 +216,8 @@ impl<'a> Answering<'a, '_, '_> {
     fn covered(&mut self, key: &str, name: &str, from: From) {
         for (index, field) in self.meant(from) {
             let shape = &self.shapes[index];
-            let Some(by) = uncovered(shape, &field.place).filter(|_| shape.are_checks_known) else {
+            let tail = self.draft.tail(shape);
+            let Some(by) = uncovered(shape, tail, &field.place).filter(|_| shape.are_checks_known) else {
                 continue;
             };
             let makes = format!("so that a flipped bit makes another {key}");
@@ -385,6 +388,10 @@ impl<'a> Answering<'a, '_, '_> {
                     seals += 1;
                     self.seal(key, seals)
                 }
+                RawPiece::Field(name, Some(_)) if name == "seal" => {
+                    self.problem(key, "{seal} is the layout's check, as wide as its place: write {seal}");
+                    None
+                }
                 RawPiece::Field(name, format) => self.part(key, &name, format.as_deref()),
             };
             is_right &= part.is_some();
@@ -407,14 +414,7 @@ impl<'a> Answering<'a, '_, '_> {
         let shortest = self.shortest(&reply);
         if seals > 0 {
             for check in &self.shape().checks {
-                let (from, to) = (&check.over.from, &check.over.to);
-                let ends = |pos: &crate::wire::layout::place::Pos| pos.base.unsigned_abs() as usize;
-                let least = if from.from_end == to.from_end {
-                    ends(from).max(ends(to))
-                } else {
-                    ends(from) + ends(to)
-                };
-                if !check.over.is_fixed() || least > shortest {
+                if !check.over.is_fixed() || check.over.least() > shortest {
                     let why = if check.over.is_fixed() {
                         "is not within the reply"
                     } else {
@@ -509,6 +509,18 @@ impl<'a> Answering<'a, '_, '_> {
         };
         reply.0.iter().map(part).sum()
     }
+}
+
+/// What is said of keys of the language that are taken for fields.
+fn not_a_field(name: &str, key: &str) -> String {
+    let mend = match (name, key) {
+        ("length", _) => "declare one at its place, as in len = \"u16 @ 2\", and write {len}",
+        (_, "reply" | "refuse") => {
+            "{seal} is the check of the reply; for the one that came declare a field at its place, as in sum = \"u16 @ -2\""
+        }
+        _ => "declare a field at the place of the check, as in sum = \"u16 @ -2\", and write {sum}",
+    };
+    format!("{name} is not a field: {mend}")
 }
 
 /// The greatest that a part of a key may be.

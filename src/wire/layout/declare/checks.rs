@@ -3,17 +3,17 @@
 use toml::de::{DeTable, DeValue};
 
 use super::shape::{LayoutDraft, Names};
-use super::table::{Source, called, string};
+use super::table::{Source, called, string, unquoted};
 use super::text;
 use crate::core::units::nearest;
 use crate::wire::layout::catalog;
 use crate::wire::layout::check::{Algorithm, Check, SUM_MAX};
 use crate::wire::layout::crc::{Parameters, WIDTH_MAX};
-use crate::wire::layout::place::{Place, Slice, Type};
+use crate::wire::layout::place::Type;
 use crate::wire::toml_file::Report;
 
 /// The checks beside the CRCs of the catalogue.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "sha-256",
     "sha-256d",
     "sha-1",
@@ -22,6 +22,7 @@ const NAMES: [&str; 10] = [
     "hmac-sha-256",
     "xor-8",
     "sum-8",
+    "lrc-8",
     "fletcher-8",
     "crc-32c/masked",
 ];
@@ -56,6 +57,13 @@ pub(super) fn read(
                 return None;
             }
             tables
+        }
+        DeValue::Array(_) => {
+            report.problem(
+                source.place("check"),
+                "it is an empty list: write check = \"none\" where nothing is checked",
+            );
+            return None;
         }
         other => {
             let what = format!(
@@ -120,11 +128,14 @@ fn one(
         }
     };
     let (algorithm, name) = found;
-    if let Err(wrong) = fits(&algorithm, &name, &at).and_then(|()| apart(&over, &at)) {
-        say(wrong);
-        return None;
+    let check = Check { name: name.into(), algorithm, over, at };
+    match fits(&check) {
+        Ok(()) => Some(check),
+        Err(wrong) => {
+            say(wrong);
+            None
+        }
     }
-    Some(Check { name: name.into(), algorithm, over, at })
 }
 
 fn algorithm(draft: &mut LayoutDraft<'_>, name: &str) -> Result<Algorithm, String> {
@@ -137,6 +148,7 @@ fn algorithm(draft: &mut LayoutDraft<'_>, name: &str) -> Result<Algorithm, Strin
         "hmac-sha-256" => Algorithm::HmacSha256,
         "xor-8" => Algorithm::Xor8,
         "sum-8" => Algorithm::Sum8,
+        "lrc-8" => Algorithm::Lrc8,
         "fletcher-8" => Algorithm::Fletcher8,
         "crc-32c/masked" => {
             Algorithm::Crc32cMasked(draft.crc(catalog::named("crc-32/iscsi").expect("the catalogue has it")))
@@ -221,12 +233,18 @@ fn parameters(table: &DeTable<'_>) -> Result<Parameters, String> {
                 Err(format!("{key} of the CRC is {number}: it is not negative and has at most 128 bits"))
             }
         },
-        Some(other) => Err(format!("{key} of the CRC is {}: write a number, as in 0x8005", called(other))),
+        Some(other) => {
+            let mend = unquoted(key, other).unwrap_or("write a number, as in 0x8005".into());
+            Err(format!("{key} of the CRC is {}: {mend}", called(other)))
+        }
     };
     let flag = |key: &str| match table.get(key).map(|value| value.get_ref()) {
         None => Ok(false),
         Some(DeValue::Boolean(flag)) => Ok(*flag),
-        Some(other) => Err(format!("{key} of the CRC is {}: write true or false", called(other))),
+        Some(other) => {
+            let mend = unquoted(key, other).unwrap_or("write true or false".into());
+            Err(format!("{key} of the CRC is {}: {mend}", called(other)))
+        }
     };
     let width = number("width")?.ok_or("width of the CRC is missing: say how many bits it has")?;
     if width == 0 || width > u128::from(WIDTH_MAX) {
@@ -245,8 +263,9 @@ fn parameters(table: &DeTable<'_>) -> Result<Parameters, String> {
     Ok(Parameters { width: width as u8, poly, init, refin: flag("refin")?, refout: flag("refout")?, xorout })
 }
 
-/// Whether the place can hold the check.
-fn fits(algorithm: &Algorithm, name: &str, at: &Place) -> Result<(), String> {
+/// Whether the place of a check can hold it.
+pub(in crate::wire::layout) fn fits(check: &Check) -> Result<(), String> {
+    let Check { name, algorithm, at, .. } = check;
     let bits = algorithm.bits();
     let kind = at.kind.name();
     let Some(width) = at.width().filter(|_| !matches!(at.kind, Type::Bcd | Type::Text)) else {
@@ -295,25 +314,5 @@ fn fits(algorithm: &Algorithm, name: &str, at: &Place) -> Result<(), String> {
     match is_enough {
         true => Ok(()),
         false => Err(format!("at: {name} has {bits} bits and its place {holds}: make it wider")),
-    }
-}
-
-/// A check does not cover its own place.
-fn apart(over: &Slice, at: &Place) -> Result<(), String> {
-    if !over.is_fixed() || !at.from.is_fixed() {
-        return Ok(());
-    }
-    let width = at.width().unwrap_or(0) as i64;
-    let (from, to) = (&over.from, &over.to);
-    let (begin, end) = (at.from.base, at.from.base + width);
-    let overlaps = match (from.from_end, to.from_end, at.from.from_end) {
-        (false, false, false) | (true, true, true) => begin < to.base && end > from.base,
-        (false, true, false) => end > from.base,
-        (false, true, true) => begin < to.base,
-        _ => false,
-    };
-    match overlaps {
-        true => Err("the check covers its own place: end its slice before it, or begin behind it".into()),
-        false => Ok(()),
     }
 }

@@ -1,9 +1,9 @@
-//! Whether a check covers a field, whatever frame it stands in: a topic or a key is made of others' bytes otherwise.
+//! Whether the checks of a shape cover a field, whatever frame it stands in: a topic or a key is made of others' bytes
+//! otherwise.
 
 use super::shape::Drafted;
-use crate::wire::layout::check::Check;
 use crate::wire::layout::form::Bound;
-use crate::wire::layout::place::{Place, Pos, Term, Type};
+use crate::wire::layout::place::{DIGITS_MAX, Place, Pos, Term, Type, VARINT_MAX};
 
 /// What makes a field unverified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,90 +14,180 @@ pub(super) enum Uncovered {
     By(u16),
 }
 
-/// What makes a place unverified; nothing where a check covers it in every frame of the shape.
-pub(super) fn uncovered(shape: &Drafted, place: &Place) -> Option<Uncovered> {
-    let mut found = None;
-    for check in &shape.checks {
-        match (Covering { shape, check }).uncovered(place) {
-            None => return None,
-            Some(by) => found = found.filter(|other| *other != Uncovered::Itself).or(Some(by)),
-        }
+/// What makes a place unverified; nothing where no byte of it can change, in any frame of the shape, and all checks still
+/// agree. `tail` bytes end its frames that are the same in all of them.
+pub(super) fn uncovered(shape: &Drafted, tail: usize, place: &Place) -> Option<Uncovered> {
+    let covering = Covering::new(shape, tail);
+    if !covering.covers(place) {
+        return Some(Uncovered::Itself);
     }
-    found.or(Some(Uncovered::Itself))
+    let mut terms = place.from.plus.iter().chain(&place.to.plus).filter(|term| !covering.moves_check(term));
+    terms.find_map(|term| match term {
+        Term::Field(field) => {
+            let place = &shape.fields[usize::from(*field)].place;
+            (!covering.covers(place)).then_some(Uncovered::By(*field))
+        }
+        // Where a length is wrong, the frame is another one.
+        Term::Length => None,
+    })
 }
 
-/// A check of a shape, and what is covered by it.
+/// Bytes that cannot change unseen.
+struct Stretch {
+    from: Pos,
+    to: Pos,
+}
+
+/// All of those of a shape.
 struct Covering<'a> {
     shape: &'a Drafted,
-    check: &'a Check,
+    stretches: Vec<Stretch>,
 }
 
-impl Covering<'_> {
-    fn uncovered(&self, place: &Place) -> Option<Uncovered> {
-        if !self.covers(place) {
-            return Some(Uncovered::Itself);
+impl<'a> Covering<'a> {
+    fn new(shape: &'a Drafted, tail: usize) -> Covering<'a> {
+        let end = |base: i64| Pos { base, from_end: true, plus: Box::default() };
+        let mut covering = Covering { shape, stretches: Vec::new() };
+        let mut add = |from, to| {
+            let (from, to) = (covering.counted(from), covering.counted(to));
+            covering.stretches.push(Stretch { from, to });
+        };
+        // A frame that begins or ends otherwise is none of this shape.
+        add(Pos::start(0), Pos::start(shape.start.len() as u32));
+        add(end(-(tail as i64)), end(0));
+        for check in &shape.checks {
+            add(check.over.from.clone(), check.over.to.clone());
         }
-        // A field that moves the check's own slice, too, is verified with it: the check is wrong where it is.
-        let over = &self.check.over;
-        let moves_check = |term: &Term| over.from.plus.contains(term) || over.to.plus.contains(term);
-        let mut terms = place.from.plus.iter().chain(&place.to.plus).filter(|term| !moves_check(term));
-        terms.find_map(|term| match term {
-            Term::Field(field) => {
-                let place = &self.shape.fields[usize::from(*field)].place;
-                (!self.covers(place)).then_some(Uncovered::By(*field))
-            }
-            // Where a length is wrong, the frame is another one.
-            Term::Length => None,
-        })
+        // Where what a check is counted from is the end, and a length says where that is, another length is another check.
+        let counts_from_end = shape
+            .checks
+            .iter()
+            .any(|check| check.over.from.from_end || check.over.to.from_end || check.at.from.from_end);
+        if let Some(Bound::Length { place, .. }) = &shape.bound
+            && counts_from_end
+            && place.mask == u64::MAX
+            && matches!(place.kind, Type::Uint { .. })
+        {
+            let to = Pos { base: place.from.base + place.width_min() as i64, ..place.from.clone() };
+            add(place.from.clone(), to);
+        }
+        covering
+    }
+
+    /// A field that moves what a check covers, or where it stands, is verified with it: the check is wrong where it is.
+    fn moves_check(&self, term: &Term) -> bool {
+        let moved = |pos: &Pos| pos.plus.contains(term);
+        let checks = &self.shape.checks;
+        checks.iter().any(|check| moved(&check.over.from) || moved(&check.over.to) || moved(&check.at.from))
     }
 
     fn covers(&self, place: &Place) -> bool {
-        let over = &self.check.over;
-        let from = &place.from;
-        let to = match place.kind {
-            Type::Uint { .. } => Pos { base: from.base + place.width_min() as i64, ..from.clone() },
-            _ => place.to.clone(),
+        let from = self.counted(place.from.clone());
+        let behind = |bytes: usize| Pos { base: place.from.base + bytes as i64, ..place.from.clone() };
+        // Each of these is where it ends at the latest.
+        let ends = match place.kind {
+            Type::Uint { .. } if place.is_fixed() || place.from.from_end => vec![behind(place.width_min())],
+            Type::Uint { .. } => vec![behind(place.width_min()), self.last(place, 0)],
+            Type::Varint => vec![behind(VARINT_MAX), self.last(place, 0)],
+            // What ends them may be changed for another that does, or makes them longer than they may be.
+            Type::DigitsEnded => vec![behind(DIGITS_MAX), self.last(place, 1)],
+            _ if place.is_fixed() || place.from.from_end => vec![place.to.clone()],
+            _ => vec![place.to.clone(), self.last(place, 0)],
         };
-        let ends = match place.kind.ends_itself() || !is_part(&to.plus, &over.to.plus) {
-            // Where it ends, only the frame says: somewhere before what stands at the frame's end.
-            true => self.is_before(&self.last(from), &over.to),
-            false => self.is_before(&to, &over.to),
-        };
-        is_part(&over.from.plus, &from.plus) && self.is_before(&over.from, from) && ends
+        let ends: Vec<Pos> = ends.into_iter().map(|end| self.counted(end)).collect();
+        // All up to each of these is covered.
+        let (mut reached, mut is_used) = (vec![from], vec![false; self.stretches.len()]);
+        loop {
+            let is_over = |at: &Pos| ends.iter().any(|end| self.is_before(end, at));
+            if reached.iter().any(is_over) {
+                return true;
+            }
+            let next = self.stretches.iter().zip(&mut is_used).find(|(stretch, is_used)| {
+                !**is_used && reached.iter().any(|at| self.is_before(&stretch.from, at))
+            });
+            let Some((stretch, is_used)) = next else { return false };
+            *is_used = true;
+            reached.push(stretch.to.clone());
+        }
     }
 
-    /// Where a place ends at the latest that only the frame bounds.
-    fn last(&self, from: &Pos) -> Pos {
+    /// Where a place ends at the latest that only the frame bounds, which has so many bytes more behind what is read of it.
+    fn last(&self, place: &Place, more: i64) -> Pos {
         let places = self.shape.fields.iter().map(|field| &field.place);
         let places = places.chain(self.shape.checks.iter().map(|check| &check.at));
         let behind = places.filter(|place| place.from.from_end).map(|place| place.from.base).min();
         // As a frame is judged: what is counted from its end may reach to it.
-        let base = if from.from_end { 0 } else { behind.unwrap_or(0) };
-        Pos { base, from_end: true, plus: Box::default() }
+        let base = if place.from.from_end { 0 } else { behind.unwrap_or(0) };
+        Pos { base: base - more, from_end: true, plus: Box::default() }
     }
 
-    /// Whether one position is never behind another, without what fields add to them.
+    /// Whether one position is never behind another.
     fn is_before(&self, a: &Pos, b: &Pos) -> bool {
-        let [(a, a_from_end), (b, b_from_end)] = [a, b].map(|pos| self.counted(pos));
-        match (a_from_end, b_from_end) {
-            (true, true) | (false, false) => a <= b,
+        // What both add is the same; of what one alone adds, the most counts where that is bounded, or nothing.
+        let Some(more) =
+            beside(&a.plus, &b.plus).into_iter().map(|term| self.most(term)).sum::<Option<i64>>()
+        else {
+            return false;
+        };
+        let (a_base, b_base) = (a.base + more, b.base);
+        match (a.from_end, b.from_end) {
+            (true, true) | (false, false) => a_base <= b_base,
             // In the shortest frame, and so in every one.
-            (false, true) => a <= i64::try_from(self.shape.least).unwrap_or(i64::MAX).saturating_add(b),
+            (false, true) => {
+                a_base <= i64::try_from(self.shape.least).unwrap_or(i64::MAX).saturating_add(b_base)
+            }
             (true, false) => false,
         }
     }
 
-    /// A position, counted from the beginning where all frames have one size.
-    fn counted(&self, pos: &Pos) -> (i64, bool) {
-        match self.shape.bound {
-            Some(Bound::Size(size)) if pos.from_end => (i64::from(size) + pos.base, false),
-            _ => (pos.base, pos.from_end),
+    /// The most that a term may be, as far as the declaration says.
+    fn most(&self, term: Term) -> Option<i64> {
+        let place = match (term, &self.shape.bound) {
+            (Term::Field(field), _) => &self.shape.fields[usize::from(field)].place,
+            (Term::Length, Some(Bound::Length { place, .. })) => {
+                let digits = if place.kind == Type::Varint { VARINT_MAX } else { DIGITS_MAX + 1 };
+                return Some(place.from.base + digits as i64);
+            }
+            (Term::Length, _) => return None,
+        };
+        match place.kind {
+            Type::Uint { bytes, .. } => i64::try_from(u64::MAX >> (64 - 8 * u32::from(bytes)) & place.mask)
+                .ok()
+                .filter(|most| *most < 1 << 32),
+            _ => None,
         }
+    }
+
+    /// A position, counted from the beginning where all frames have one size, with a number for the end of the length
+    /// where that is always the same.
+    fn counted(&self, mut pos: Pos) -> Pos {
+        match &self.shape.bound {
+            Some(Bound::Size(size)) if pos.from_end => {
+                (pos.base, pos.from_end) = (pos.base + i64::from(*size), false);
+            }
+            Some(Bound::Length { place, .. }) if !place.kind.ends_itself() => {
+                let end = place.from.base + place.width_min() as i64;
+                let (lengths, fields): (Vec<Term>, Vec<Term>) =
+                    pos.plus.iter().copied().partition(|term| *term == Term::Length);
+                (pos.base, pos.plus) = (pos.base + end * lengths.len() as i64, fields.into());
+            }
+            _ => {}
+        }
+        pos
     }
 }
 
-/// Whether `more` adds all that `terms` does.
-fn is_part(terms: &[Term], more: &[Term]) -> bool {
-    let count = |of: &[Term], term: &Term| of.iter().filter(|other| *other == term).count();
-    terms.iter().all(|term| count(terms, term) <= count(more, term))
+/// The terms that `others` has not.
+fn beside(terms: &[Term], others: &[Term]) -> Vec<Term> {
+    let mut others = others.to_vec();
+    let is_alone = |term: &Term| match others.iter().position(|other| other == term) {
+        Some(at) => {
+            others.swap_remove(at);
+            false
+        }
+        None => true,
+    };
+    let mut alone = terms.to_vec();
+    alone.retain(is_alone);
+    alone
 }

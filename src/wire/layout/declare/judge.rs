@@ -1,8 +1,9 @@
 //! What a shape asks of its frames, and whether its parts go together.
 
-use super::shape::{Drafted, LayoutDraft};
+use super::shape::Drafted;
 use super::table::Source;
-use crate::wire::layout::form::{Bound, From};
+use crate::wire::layout::check::Check;
+use crate::wire::layout::form::{Bound, Declared, Field, From, Shape};
 use crate::wire::layout::place::{Place, Pos, Type};
 use crate::wire::layout::spaced_hex;
 use crate::wire::layout::unescape::LENGTH_MAX;
@@ -27,83 +28,147 @@ enum SpanOf {
     Over,
 }
 
-/// Judges a shape, and says how long its frames are at least.
-pub(super) fn shape(
-    draft: &LayoutDraft<'_>,
-    source: &Source<'_>,
-    drafted: &mut Drafted,
-    report: &mut Report<'_>,
-) {
-    let (spans, floats) = spans(drafted);
-    let until = match drafted.bound {
-        Some(Bound::Until(until)) => draft.untils.get(usize::from(until)).map_or(0, Vec::len),
-        _ => 0,
-    };
-    let ends = drafted.start.len() + drafted.end.len() + until;
-    let fixed = match drafted.bound {
-        Some(Bound::Length { from: From::Start(from), after, .. }) => u64::from(from) + u64::from(after),
-        _ => 0,
-    };
-    // What is counted from the beginning stands before what is counted from the end.
-    let depth = |from_end: bool| {
-        let positions = spans.iter().flat_map(|span| [span.from, &span.to]);
-        let positions = positions.filter(|pos| pos.from_end == from_end).map(|pos| pos.base.unsigned_abs());
-        positions.max().unwrap_or(0)
-    };
-    let before = depth(false).max(drafted.start.len() as u64);
-    let behind = depth(true).max((drafted.end.len() + until) as u64);
-    let apart = if matches!(drafted.bound, Some(Bound::Size(_))) { 0 } else { before + behind };
-    let least = spans.iter().map(|span| span.least).chain([ends as u64, fixed, apart]).max().unwrap_or(0);
-    let size = match drafted.bound {
-        Some(Bound::Size(size)) => Some(u64::from(size)),
-        _ => None,
-    };
-    if let Some(size) = size {
-        for span in spans.iter().filter(|span| span.least > size) {
-            let what = format!(
-                "{} is beyond the {size} bytes of the frame (size): it needs {}",
-                span.called, span.least
-            );
-            report.problem(source.place(span.key), what);
-        }
-        if ends as u64 > size {
-            let what = format!("its start and end are longer than its {size} bytes: make size larger");
-            report.problem(source.place("size"), what);
-        }
-    }
-    empty(source, &spans, size, report);
-    overlaps(source, &spans, size, report);
-    together(source, drafted, report);
-    (drafted.least, drafted.floats) = (usize::try_from(least).unwrap_or(usize::MAX), floats);
+/// What a shape is made of, as far as its parts can get into each other's way.
+pub(in crate::wire::layout) struct Parts<'a> {
+    pub start: usize,
+    /// Bytes that end it: its `end`, or its `until`.
+    pub tail: usize,
+    pub bound: Option<&'a Bound>,
+    pub fields: Vec<&'a Field>,
+    pub checks: Vec<&'a Check>,
 }
 
-/// Every place of a shape, and whether one depends on the frame.
-fn spans(drafted: &Drafted) -> (Vec<Span<'_>>, bool) {
-    let mut spans = Vec::new();
-    let mut floats = false;
-    if let Some(Bound::Length { place, .. }) = &drafted.bound {
-        spans.push(span("length", "its length".into(), place, SpanOf::Length));
+/// What is to be said of the parts of a shape.
+pub(in crate::wire::layout) struct Judged {
+    /// How long its frames are at least.
+    pub least: usize,
+    /// How far before the end the first of the places is that are counted from there.
+    pub behind: usize,
+    /// Whether a place depends on the frame.
+    pub floats: bool,
+    /// What is wrong, and of which key.
+    pub wrong: Vec<(String, String)>,
+}
+
+impl<'a> Parts<'a> {
+    /// Of a shape whose frames all end with `tail` bytes.
+    pub(super) fn drafted(drafted: &'a Drafted, tail: usize) -> Parts<'a> {
+        let fields = drafted.fields.iter().filter(|field| !drafted.broken.contains(&*field.name)).collect();
+        let checks = drafted.checks.iter().collect();
+        Parts { start: drafted.start.len(), tail, bound: drafted.bound.as_ref(), fields, checks }
     }
-    for field in drafted.fields.iter().filter(|field| !drafted.broken.contains(&*field.name)) {
-        let masked = field.place.mask != u64::MAX;
-        spans.push(span(&field.name, field.name.to_string(), &field.place, SpanOf::Field { masked }));
-        floats |= !field.place.is_fixed();
+
+    /// Of one that was compiled.
+    pub fn of(layout: &Declared, shape: &'a Shape) -> Parts<'a> {
+        let (fields, checks) = (shape.fields.iter().collect(), shape.checks.iter().collect());
+        let (start, tail) = (shape.start.len(), shape.tail(layout));
+        Parts { start, tail, bound: Some(&shape.bound), fields, checks }
     }
-    for check in &drafted.checks {
-        spans.push(span("check", format!("the place of {}", check.name), &check.at, SpanOf::Check));
-        let (from, to) = (&check.over.from, &check.over.to);
-        let called = format!("what {} covers", check.name);
-        spans.push(Span {
-            key: "check",
-            called,
-            from,
-            to: to.clone(),
-            least: least(from, to),
-            kind: SpanOf::Over,
-        });
-        floats |= !check.at.is_fixed() || !check.over.is_fixed();
+
+    /// What is wrong with them, and how long a frame is at least that has room for all.
+    pub fn judge(&self) -> Judged {
+        let (spans, floats) = self.spans();
+        let ends = self.start + self.tail;
+        let fixed = match self.bound {
+            Some(Bound::Length { from: From::Start(from), after, .. }) => {
+                u64::from(*from) + u64::from(*after)
+            }
+            _ => 0,
+        };
+        // What is counted from the beginning stands before what is counted from the end.
+        let depth = |from_end: bool| {
+            let positions = spans.iter().flat_map(|span| [span.from, &span.to]);
+            let positions =
+                positions.filter(|pos| pos.from_end == from_end).map(|pos| pos.base.unsigned_abs());
+            positions.max().unwrap_or(0)
+        };
+        let before = depth(false).max(self.start as u64);
+        let behind = depth(true).max(self.tail as u64);
+        let size = match self.bound {
+            Some(Bound::Size(size)) => Some(u64::from(*size)),
+            _ => None,
+        };
+        let apart = if size.is_some() { 0 } else { before + behind };
+        let least = spans.iter().map(|span| span.least).chain([ends as u64, fixed, apart]).max().unwrap_or(0);
+        let mut wrong = Vec::new();
+        if let Some(size) = size {
+            for span in spans.iter().filter(|span| span.least > size) {
+                let what = format!(
+                    "{} is beyond the {size} bytes of the frame (size): it needs {}",
+                    span.called, span.least
+                );
+                wrong.push((span.key.to_string(), what));
+            }
+            if ends as u64 > size {
+                let what = format!("its start and end are longer than its {size} bytes: make size larger");
+                wrong.push(("size".into(), what));
+            }
+        }
+        empty(&spans, size, &mut wrong);
+        self.apart(size, &mut wrong);
+        overlaps(&spans, size, &mut wrong);
+        let places =
+            self.fields.iter().map(|field| &field.place).chain(self.checks.iter().map(|check| &check.at));
+        let from_end = places.filter(|place| place.from.from_end).map(|place| place.from.base.unsigned_abs());
+        let behind = from_end.max().unwrap_or(0);
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Judged { least: bytes(least), behind: bytes(behind), floats, wrong }
     }
-    (spans, floats)
+
+    /// A check does not cover its own place.
+    fn apart(&self, size: Option<u64>, wrong: &mut Vec<(String, String)>) {
+        let at = |pos: &Pos| match (pos.from_end, size) {
+            (true, Some(size)) => (false, size as i64 + pos.base),
+            (from_end, _) => (from_end, pos.base),
+        };
+        for Check { over, at: place, .. } in &self.checks {
+            if !over.is_fixed() || !place.from.is_fixed() {
+                continue;
+            }
+            let [(from_end, from), (to_end, to), (at_end, begin)] =
+                [&over.from, &over.to, &place.from].map(at);
+            let end = begin + place.width().unwrap_or(0) as i64;
+            let overlaps = match (from_end, to_end, at_end) {
+                (false, false, false) | (true, true, true) => begin < to && end > from,
+                (false, true, false) => end > from,
+                (false, true, true) => begin < to,
+                _ => false,
+            };
+            if overlaps {
+                let what = "the check covers its own place: end its slice before it, or begin behind it";
+                wrong.push(("check".into(), what.into()));
+            }
+        }
+    }
+
+    /// Every place of a shape, and whether one depends on the frame.
+    fn spans(&self) -> (Vec<Span<'a>>, bool) {
+        let mut spans = Vec::new();
+        let mut floats = false;
+        if let Some(Bound::Length { place, .. }) = self.bound {
+            spans.push(span("length", "its length".into(), place, SpanOf::Length));
+        }
+        for field in &self.fields {
+            let masked = field.place.mask != u64::MAX;
+            spans.push(span(&field.name, field.name.to_string(), &field.place, SpanOf::Field { masked }));
+            floats |= !field.place.is_fixed();
+        }
+        for check in &self.checks {
+            spans.push(span("check", format!("the place of {}", check.name), &check.at, SpanOf::Check));
+            let (from, to) = (&check.over.from, &check.over.to);
+            let called = format!("what {} covers", check.name);
+            spans.push(Span {
+                key: "check",
+                called,
+                from,
+                to: to.clone(),
+                least: least(from, to),
+                kind: SpanOf::Over,
+            });
+            floats |= !check.at.is_fixed() || !check.over.is_fixed();
+        }
+        (spans, floats)
+    }
 }
 
 fn span<'a>(key: &'a str, called: String, place: &'a Place, kind: SpanOf) -> Span<'a> {
@@ -128,7 +193,7 @@ fn least(from: &Pos, to: &Pos) -> u64 {
 }
 
 /// Places without a byte say nothing of a frame.
-fn empty(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: &mut Report<'_>) {
+fn empty(spans: &[Span<'_>], size: Option<u64>, wrong: &mut Vec<(String, String)>) {
     let at = |pos: &Pos| match (pos.from_end, size) {
         (true, Some(size)) => (false, size as i64 + pos.base),
         (from_end, _) => (from_end, pos.base),
@@ -138,12 +203,12 @@ fn empty(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: &mu
             SpanOf::Over => format!("{} is empty: give it the slice that is checked", span.called),
             _ => "its place is empty: write a slice of some bytes".into(),
         };
-        report.problem(source.place(span.key), what);
+        wrong.push((span.key.into(), what));
     }
 }
 
 /// Places that share some of their bytes and not all are a slip of the pen.
-fn overlaps(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: &mut Report<'_>) {
+fn overlaps(spans: &[Span<'_>], size: Option<u64>, wrong: &mut Vec<(String, String)>) {
     let at = |pos: &Pos| match (pos.from_end, size) {
         (true, Some(size)) => size as i64 + pos.base,
         _ => pos.base,
@@ -175,14 +240,14 @@ fn overlaps(source: &Source<'_>, spans: &[Span<'_>], size: Option<u64>, report: 
                     a.called,
                     a_range.start.max(b_range.start)
                 );
-                report.problem(source.place(b.key), format!("{what}; move one of them"));
+                wrong.push((b.key.into(), format!("{what}; move one of them")));
             }
         }
     }
 }
 
 /// Keys that do not go together.
-fn together(source: &Source<'_>, drafted: &Drafted, report: &mut Report<'_>) {
+pub(super) fn together(source: &Source<'_>, drafted: &Drafted, report: &mut Report<'_>) {
     let is_until = matches!(drafted.bound, Some(Bound::Until(_)));
     if is_until && source.get("end").is_some() {
         report.problem(source.place("end"), "until says already what stands last: leave end out");

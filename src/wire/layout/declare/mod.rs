@@ -8,13 +8,16 @@ mod judge;
 mod shape;
 mod table;
 mod text;
+mod types;
 
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+pub(super) use self::checks::fits;
+pub(super) use self::judge::Parts;
 use self::shape::{Drafted, LayoutDraft};
-use self::table::{Source, string};
+use self::table::{KEYS, OTHERS, Source, string};
 use super::Layouts;
 use super::form::{Layout, UNTILS_MAX};
 use crate::core::units::nearest;
@@ -71,6 +74,12 @@ fn read_layouts(table: &DeTable<'_>, is_alone: bool, report: &mut Report<'_>) ->
     for (name, value) in table {
         let at = name.span().start;
         match (&**name.get_ref(), value.get_ref()) {
+            ("layout", DeValue::Table(tables)) if has_no_name(tables) => {
+                report.problem(
+                    nowhere(at),
+                    "[layout] has no name: write [layout.NAME], and its shapes below [[layout.NAME.shape]]",
+                );
+            }
             ("layout", DeValue::Table(tables)) => {
                 if tables.len() > LAYOUTS_MAX {
                     let what = format!("{} layouts are more than {LAYOUTS_MAX}: divide them", tables.len());
@@ -95,6 +104,14 @@ fn read_layouts(table: &DeTable<'_>, is_alone: bool, report: &mut Report<'_>) ->
         }
     }
     layouts
+}
+
+/// Whether what stands below `[layout]` is what stands below `[layout.NAME]`.
+fn has_no_name(tables: &DeTable<'_>) -> bool {
+    tables.iter().any(|(name, value)| {
+        let is_key = KEYS.contains(&&**name.get_ref()) || OTHERS.contains(&&**name.get_ref());
+        is_key && !value.get_ref().is_table()
+    })
 }
 
 fn read_layout(name: &str, at: usize, value: &DeValue<'_>, report: &mut Report<'_>) -> Option<Arc<Layout>> {

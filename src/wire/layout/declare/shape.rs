@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::table::{KEYS, OTHERS, Source, called, string};
+use super::checks;
+use super::judge::{self, Parts};
+use super::table::{KEYS, OTHERS, Source, called, string, unquoted};
 use super::text::{self, RawPlace, RawPos, RawSlice};
-use super::{checks, judge};
 use crate::core::units::nearest;
 use crate::wire::layout::check::Check;
 use crate::wire::layout::crc::{Crc, Parameters};
@@ -42,6 +43,7 @@ pub(super) struct Drafted {
     pub keep: Vec<(u8, u16)>,
     pub publish: bool,
     pub least: usize,
+    pub behind: usize,
     pub floats: bool,
 }
 
@@ -60,6 +62,14 @@ impl<'a> LayoutDraft<'a> {
     /// How many distinct ways to end its shapes have.
     pub fn untils(&self) -> usize {
         self.untils.len()
+    }
+
+    /// How many bytes end the frames of a shape that are the same in all of them.
+    pub fn tail(&self, shape: &Drafted) -> usize {
+        match shape.bound {
+            Some(Bound::Until(until)) => self.untils.get(usize::from(until)).map_or(0, Vec::len),
+            _ => shape.end.len(),
+        }
     }
 
     /// The tables of a CRC, which shapes share.
@@ -105,10 +115,16 @@ impl<'a> LayoutDraft<'a> {
             keep: Vec::new(),
             publish: publish(source, report),
             least: 0,
+            behind: 0,
             floats: false,
         };
         self.keep(source, &mut drafted, report);
-        judge::shape(self, source, &mut drafted, report);
+        judge::together(source, &drafted, report);
+        let judged = Parts::drafted(&drafted, self.tail(&drafted)).judge();
+        for (key, what) in judged.wrong {
+            report.problem(source.place(&key), what);
+        }
+        (drafted.least, drafted.behind, drafted.floats) = (judged.least, judged.behind, judged.floats);
         drafted
     }
 
@@ -150,7 +166,9 @@ impl<'a> LayoutDraft<'a> {
                 _ => Err(format!("{size} is not a size: write how many bytes a frame has")),
             },
             ("size", other) => {
-                Err(format!("it is {}: write how many bytes a frame has, as a number", called(other)))
+                let mend =
+                    unquoted("size", other).unwrap_or("write how many bytes a frame has, as a number".into());
+                Err(format!("it is {}: {mend}", called(other)))
             }
             ("until", _) => {
                 let bytes = hex(source, "until", report);
@@ -481,7 +499,8 @@ fn publish(source: &Source<'_>, report: &mut Report<'_>) -> bool {
         None => true,
         Some(DeValue::Boolean(publish)) => *publish,
         Some(other) => {
-            report.problem(source.place("publish"), format!("it is {}: write true or false", called(other)));
+            let mend = unquoted("publish", other).unwrap_or("write true or false".into());
+            report.problem(source.place("publish"), format!("it is {}: {mend}", called(other)));
             true
         }
     }

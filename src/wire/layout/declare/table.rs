@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use crate::wire::toml_file::Where;
-pub(super) use crate::wire::toml_file::{called, string};
+pub(super) use crate::wire::toml_file::{called, string, unquoted};
 
 /// Keys that mean something; every other one is a field.
 pub(super) const KEYS: [&str; 13] = [

@@ -1,7 +1,8 @@
 //! What stands in the strings of a declaration: bytes, positions, slices, places and templates, as they are written.
 //! Names are not looked up yet.
 
-use crate::core::units::nearest;
+use super::types;
+pub(super) use super::types::kind;
 use crate::wire::layout::place::Type;
 use crate::wire::layout::template::Show;
 pub(super) use crate::wire::toml_file::{Piece as RawPiece, cut, is_name, template};
@@ -91,30 +92,6 @@ fn pos(text: &str) -> Result<RawPos, String> {
     }
 }
 
-const TYPES: [(&str, Type); 16] = [
-    ("u8", Type::Uint { bytes: 1, little: false }),
-    ("u16", Type::Uint { bytes: 2, little: false }),
-    ("u24", Type::Uint { bytes: 3, little: false }),
-    ("u32", Type::Uint { bytes: 4, little: false }),
-    ("u64", Type::Uint { bytes: 8, little: false }),
-    ("u8le", Type::Uint { bytes: 1, little: true }),
-    ("u16le", Type::Uint { bytes: 2, little: true }),
-    ("u24le", Type::Uint { bytes: 3, little: true }),
-    ("u32le", Type::Uint { bytes: 4, little: true }),
-    ("u64le", Type::Uint { bytes: 8, little: true }),
-    ("varint", Type::Varint),
-    ("digits", Type::Digits),
-    ("hex", Type::Hex),
-    ("bcd", Type::Bcd),
-    ("text", Type::Text),
-    ("bytes", Type::Bytes),
-];
-
-/// Of a type's name, what it is: `u16le` is two bytes, the lower first.
-pub(super) fn kind(name: &str) -> Option<Type> {
-    TYPES.iter().find(|(of, _)| *of == name).map(|(_, kind)| *kind)
-}
-
 /// Whether a text is meant to be a place, right or not.
 pub(super) fn looks_like_place(text: &str) -> bool {
     let word = text.trim_start();
@@ -127,25 +104,13 @@ pub(super) fn place(text: &str) -> Result<RawPlace, String> {
     let trimmed = text.trim();
     let (word, rest) =
         trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len()));
+    // The order of its bytes is a part of a type's name.
+    let ordered =
+        ["-le", "_le", " le", "-be", "_be", " be", "_t"].into_iter().find(|order| rest_begins(rest, order));
+    let word = ordered.map_or(word, |_| &trimmed[..trimmed.find(['@', '.']).unwrap_or(trimmed.len())]).trim();
     let rest = rest.trim();
     let Some(kind) = kind(word) else {
-        let names = || TYPES.iter().map(|(name, _)| *name);
-        let is_integer =
-            word.strip_prefix('u').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        return Err(match nearest(word, names()) {
-            _ if is_integer => {
-                format!(
-                    "unknown type {word:?}: integers are u8, u16, u24, u32 and u64, with le behind if the lower byte comes first"
-                )
-            }
-            Some(meant) if !word.is_empty() => format!("unknown type {word:?}: did you mean {meant}?"),
-            _ => {
-                format!(
-                    "{:?} is not a place: write TYPE @ OFFSET as in \"u16 @ 2\", or TYPE A..B as in \"text 4..16\"",
-                    cut(text)
-                )
-            }
-        });
+        return Err(types::unknown(word).unwrap_or_else(|| no_place(text)));
     };
     let is_integer = matches!(kind, Type::Uint { .. } | Type::Varint);
     if let Some(rest) = rest.strip_prefix('@') {
@@ -173,6 +138,25 @@ pub(super) fn place(text: &str) -> Result<RawPlace, String> {
     }
     let RawSlice { from, to } = slice(rest)?;
     Ok(RawPlace { kind, from, to: Some(to), mask: u64::MAX })
+}
+
+/// Whether an order of bytes stands next, and not the beginning of another word.
+fn rest_begins(rest: &str, order: &str) -> bool {
+    let behind = rest
+        .get(..order.len())
+        .filter(|begin| begin.eq_ignore_ascii_case(order))
+        .map(|_| &rest[order.len()..]);
+    behind.is_some_and(|behind| !behind.starts_with(|c: char| c.is_ascii_alphanumeric() && order != "_t"))
+}
+
+/// What is said of text that is no place. A number alone is what people write where they think of an offset or a size.
+fn no_place(text: &str) -> String {
+    let number = text.trim().parse::<u32>();
+    let such = match number {
+        Ok(number) => format!("write its type, as in \"u16 @ {number}\""),
+        Err(_) => "write TYPE @ OFFSET as in \"u16 @ 2\", or TYPE A..B as in \"text 4..16\"".into(),
+    };
+    format!("{:?} is not a place: {such}", cut(text))
 }
 
 fn read_mask(text: &str, kind: Type) -> Result<u64, String> {

@@ -39,7 +39,12 @@ fn each_mistake_of_a_shape_is_named() {
         ),
         ("size = 12", "a, size: length says already where a frame ends: leave one of them out"),
         ("until = \"0D\"", "a, until: length says already where a frame ends: leave one of them out"),
-        ("- length\nsize = \"12\"", "a, size: it is text: write how many bytes a frame has, as a number"),
+        ("- length\nsize = \"12\"", "a, size: it is text: write it without quotes: size = 12"),
+        ("- length\nsize = \"all\"", "a, size: it is text: write how many bytes a frame has, as a number"),
+        ("publish = \"false\"", "a, publish: it is text: write it without quotes: publish = false"),
+        ("publish = \"no\"", "a, publish: it is text: write true or false"),
+        ("b = \"2\"", "a, b: \"2\" is not a place: write its type, as in \"u16 @ 2\""),
+        ("length = \"2\"", "a, length: \"2\" is not a place: write its type, as in \"u16 @ 2\""),
         ("- length\nsize = 0", "a, size: 0 is not a size: write how many bytes a frame has"),
         ("- length\nsize = -4", "a, size: -4 is not a size: write how many bytes a frame has"),
         (
@@ -219,6 +224,7 @@ fn each_mistake_of_a_check_is_named() {
             "\"md5\" alone is not a check: write { is = \"md5\", over = \"A..B\", at = \"PLACE\" }, or \"none\"",
         ),
         ("check = 5".into(), "it is a number: write { is = NAME, over = SLICE, at = PLACE }, or \"none\""),
+        ("check = []".into(), "it is an empty list: write check = \"none\" where nothing is checked"),
         ("check = [5]".into(), "each check is { is = NAME, over = SLICE, at = PLACE }"),
         (
             "check = { is = \"md5\", at = \"bytes -16..\" }".into(),
@@ -393,6 +399,26 @@ fn each_mistake_of_a_template_is_named() {
         ),
         ("reply = \"\"", "reply: it is empty: write bytes, or leave it out for silence"),
         ("reply = \"01 {cout}\"\ncount = \"u8 @ 2\"", "reply: unknown field cout: did you mean count?"),
+        (
+            "reply = \"01 {check}\"",
+            "reply: check is not a field: {seal} is the check of the reply; for the one that came declare a field at its place, as in sum = \"u16 @ -2\"",
+        ),
+        (
+            "reply = \"01 {length}\"",
+            "reply: length is not a field: declare one at its place, as in len = \"u16 @ 2\", and write {len}",
+        ),
+        (
+            "reply = \"01 {seal:u32}\"",
+            "reply: {seal} is the layout's check, as wide as its place: write {seal}",
+        ),
+        (
+            "topic = \"a.{seal}\"",
+            "topic: seal is not a field: declare a field at the place of the check, as in sum = \"u16 @ -2\", and write {sum}",
+        ),
+        (
+            "reply = \"01 {payload}\"\ncount = \"u8 @ 2\"",
+            "reply: unknown field payload: the fields of this shape are count",
+        ),
         ("refuse = \"01 {cnt}\"", "refuse: unknown field cnt: the fields of this shape are none"),
         (
             "reply = \"{b:int}\"\nb = \"u8 @ 2\"",
@@ -477,6 +503,10 @@ fn shapes_and_layouts_that_do_not_go_together() {
             "my.toml line 1: unknown name memory: a file of layouts holds [layout.NAME] tables alone",
         ),
         ("layout = 5".into(), "my.toml line 1: layout is not a table: write [layout.NAME]"),
+        (
+            "[layout]\ntopic = \"a\"\nlength = \"u16 @ 0\"\ncheck = \"none\"".into(),
+            "my.toml line 1: [layout] has no name: write [layout.NAME], and its shapes below [[layout.NAME.shape]]",
+        ),
         ("[layout]\na = 5".into(), "my.toml line 2: layout a: it is not a table: write [layout.a]"),
         (
             with("").replace(".a]", ".native]"),

@@ -7,7 +7,9 @@ mod language;
 mod mistakes;
 mod samples;
 mod samples_made;
+mod types;
 mod unverified;
+mod values;
 
 use std::sync::Arc;
 

@@ -307,7 +307,12 @@ fn slowly(declared: &Declared, stream: &[u8]) -> Vec<Event> {
             Slow::Frame { len, shape } => {
                 let Ok(plain) = declared.shapes[shape].plain(&rest[..len]) else { panic!("it was cut") };
                 let refusal = plain.shape.escaped(&[0x00, 0x7d, 0x00]);
-                events.push(Event::Frame { shape, len, became: became(&plain, &mut kept), refusal });
+                events.push(Event::Frame {
+                    shape,
+                    len,
+                    became: became(declared, &plain, &mut kept),
+                    refusal,
+                });
                 at += len;
             }
             Slow::Malformed { .. } if !declared.scans => {
@@ -326,7 +331,7 @@ fn slowly(declared: &Declared, stream: &[u8]) -> Vec<Event> {
 /// What is known of a connection: by the number of a field, its type and its bytes.
 type Known = BTreeMap<usize, (Kind, Vec<u8>)>;
 
-fn became(plain: &Plain<'_>, kept: &mut Known) -> Became {
+fn became(declared: &Declared, plain: &Plain<'_>, kept: &mut Known) -> Became {
     let shape = plain.shape;
     if !plain.is_right() {
         return Became::BadCheck;
@@ -334,8 +339,11 @@ fn became(plain: &Plain<'_>, kept: &mut Known) -> Became {
     let mut now = kept.clone();
     for number in &shape.keep {
         let field = shape.field(*number).expect("the loader looked for it");
-        let raw = plain.raw(field).expect("the places were looked at");
-        now.insert(*number, (field.kind, raw.to_vec()));
+        let Some(raw) = plain.raw(field) else { return Became::Refused };
+        let known = now.insert(*number, (field.kind, raw.to_vec()));
+        if known != Some((field.kind, raw.to_vec())) && !is_of_use(declared, *number, field.kind, raw) {
+            return Became::Refused;
+        }
     }
     let find = |number: usize| match shape.field(number) {
         Some(field) => Some((field.kind, plain.raw(field)?.to_vec())),
@@ -381,6 +389,18 @@ fn became(plain: &Plain<'_>, kept: &mut Known) -> Became {
     };
     *kept = now;
     became
+}
+
+/// Whether a kept value is one of its type, and what topics and keys of later frames may be made of.
+fn is_of_use(declared: &Declared, number: usize, kind: Kind, raw: &[u8]) -> bool {
+    let Some(shown) = kind.shown(raw) else { return false };
+    let uses = |of: &DeclaredShape, named: Option<usize>| {
+        of.publish && named == Some(number) && of.field(number).is_none()
+    };
+    declared.shapes.iter().all(|of| {
+        let is_topic = !uses(of, of.topic) || !shown.is_empty() && token(&shown).len() <= 253;
+        is_topic && (!uses(of, of.key) || kind.value(raw).is_some())
+    })
 }
 
 impl DeclaredShape {

@@ -177,9 +177,9 @@ fn check_explained(layout: &Arc<Layout>, spot: &Spot, frame: &[u8], kept: &Kept,
     assert_eq!(shown.is_right(), is_right);
     if !is_right && frame.len() < 24 {
         let found = Alikes::default().look(layout, shape, frame, 0, &scheme);
-        assert!(found.is_none_or(|hint| hint.check.starts_with("is = ")));
+        assert!(found.is_none_or(|hint| hint.lines.starts_with("check = { is = ")));
         let length = layout.length_alike(shape, frame, &scheme);
-        assert!(length.is_none_or(|length| length.starts_with("length = ")));
+        assert!(length.is_none_or(|hint| hint.lines.starts_with("length = ")));
     }
     assert!(shown.to_string().lines().count() > 1);
 }

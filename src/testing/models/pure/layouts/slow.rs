@@ -283,18 +283,31 @@ fn over(rest: &[u8], max: usize) -> Result<Option<u128>, ()> {
 impl Plain<'_> {
     fn has_all_places(&self) -> bool {
         let check = self.shape.check.as_ref();
-        let at_end = self.shape.fields.iter().filter(|field| field.from.from_end);
-        let behind = at_end.map(|field| field.from.base.unsigned_abs() as usize);
-        let behind = behind.chain(check.map(|check| check.before)).max().unwrap_or(0);
         let fits = |field: &DeclaredField| {
-            let floats = field.from.plus.is_some()
-                || matches!(field.kind, Kind::Varint | Kind::DigitsEnded)
-                || !field.kind.is_at() && field.to.plus.is_some();
+            if field.kind.ends_itself() {
+                let Some(from) = self.position(field.from) else { return false };
+                let Some(bytes) = self.before_the_end(field).get(from..) else { return false };
+                return field.kind.extent(bytes) != Ok(None);
+            }
+            let floats = field.from.plus.is_some() || !field.kind.is_at() && field.to.plus.is_some();
             let may_reach = field.from.from_end || !floats;
-            self.range(field).is_some_and(|(_, to)| may_reach || to + behind <= self.bytes.len())
+            self.range(field).is_some_and(|(_, to)| may_reach || to + self.behind() <= self.bytes.len())
         };
         self.shape.fields.iter().all(fits)
             && check.is_none_or(|check| check.from + check.before <= self.bytes.len())
+    }
+
+    /// How many bytes at the end are of places that are counted from there.
+    fn behind(&self) -> usize {
+        let at_end = self.shape.fields.iter().filter(|field| field.from.from_end);
+        let behind = at_end.map(|field| field.from.base.unsigned_abs() as usize);
+        behind.chain(self.shape.check.as_ref().map(|check| check.before)).max().unwrap_or(0)
+    }
+
+    /// The bytes in which a value may stand that says itself where it ends.
+    fn before_the_end(&self, field: &DeclaredField) -> &[u8] {
+        let behind = if field.from.from_end { 0 } else { self.behind() };
+        &self.bytes[..self.bytes.len() - behind.min(self.bytes.len())]
     }
 
     fn position(&self, at: At) -> Option<usize> {
@@ -310,6 +323,9 @@ impl Plain<'_> {
     fn range(&self, field: &DeclaredField) -> Option<(usize, usize)> {
         let from = self.position(field.from)?;
         let to = match field.kind {
+            kind if kind.ends_itself() => {
+                from + kind.extent(self.before_the_end(field).get(from..)?).ok()??
+            }
             kind if kind.is_at() => from + kind.extent(&self.bytes[from..]).ok()??,
             _ => self.position(field.to)?,
         };
@@ -358,6 +374,10 @@ impl Is {
 }
 
 impl Kind {
+    fn ends_itself(self) -> bool {
+        matches!(self, Kind::Varint | Kind::DigitsEnded)
+    }
+
     /// How many bytes a value at the beginning takes; `None` if more are needed.
     fn extent(self, bytes: &[u8]) -> Result<Option<usize>, ()> {
         let known = |len: usize| Ok((bytes.len() >= len).then_some(len));
