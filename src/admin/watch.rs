@@ -167,7 +167,11 @@ pub mod tests {
             holding: 1,
         };
         Snapshot {
-            access: None,
+            access: Some(crate::gateway::snapshot::AccessUse {
+                refused: vec![("revoked", 2)],
+                not_published: 3,
+                ..Default::default()
+            }),
             phase: Phase::Running,
             quiet: false,
             uptime: Duration::from_secs(100),

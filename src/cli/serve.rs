@@ -156,7 +156,7 @@ impl Serve {
             hosts: settings.admin_host.unwrap_or_default(),
             gateway: gateway.local_addr(),
             log: Arc::new(journal),
-            reload: Some(reloader),
+            reload: Some(reloader.clone()),
         };
 
         if self.until_stdin_ends {
@@ -191,6 +191,7 @@ impl Serve {
                 printed = print(&all.collect::<String>());
             }
         };
+        reloader.watch()?;
         starting.end();
         let ledger = gateway.run_and(say).map_err(|why| match why.kind() {
             ErrorKind::InvalidInput => Failure::usage(why.to_string()),

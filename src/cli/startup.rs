@@ -39,7 +39,7 @@ impl Starting {
             log::info!("draining, for at most {}; a second signal ends at once", Time(drain));
             control.drain();
         };
-        signals::on_signals(first, move || cut_short.cut_short(&asked), move || reloader.on_signal())?;
+        signals::on_signals(first, move || cut_short.cut_short(&asked), move || reloader.begin("HUP"))?;
         Ok(Starting { runs })
     }
 
