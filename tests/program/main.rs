@@ -21,6 +21,9 @@ mod endings;
 mod hostile;
 #[cfg(unix)]
 mod http_sink;
+#[cfg(unix)]
+mod identities;
+mod identities;
 mod layout_tools;
 #[cfg(unix)]
 mod layouts;

@@ -327,6 +327,8 @@ fn peers(status: &Value, out: &mut String) {
         line(out, format_args!("\n{}", if rows.is_empty() { none } else { title }));
         for peer in rows.iter().take(ROWS) {
             let address = peer["address"].as_str().unwrap_or("?");
+            let name = peer["identity"].as_str().map_or(String::new(), |name| format!(" ({})", plain(name)));
+            let address = format!("{address}{name}");
             line(
                 out,
                 format_args!("  {address:24}{}, connected for {}", row(peer), age(&peer["age_seconds"])),
