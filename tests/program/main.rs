@@ -23,7 +23,6 @@ mod hostile;
 mod http_sink;
 #[cfg(unix)]
 mod identities;
-mod identities;
 mod layout_tools;
 #[cfg(unix)]
 mod layouts;

@@ -81,7 +81,9 @@ impl AccessControl {
         let Some(standing) = conn.standing.as_mut() else { return Ok(()) };
         match &standing.judged {
             Judged::NotYet { is_known: true } => standing.look_at = None,
-            Judged::NotYet { is_known: false } => self.settle(standing, Err(Refusal::Unknown), now),
+            Judged::NotYet { is_known: false } => {
+                return self.refuse_stranger(conn, now).map_or(Ok(()), Err);
+            }
             Judged::Is(who) => {
                 let found = match who {
                     Who::Named(identity) => identity.check(self.time(now)).map(|()| who.clone()),
@@ -94,12 +96,16 @@ impl AccessControl {
         standing.refusal().cloned().map_or(Ok(()), Err)
     }
 
-    /// A connection that nobody knows does not say who it is.
-    pub fn refuse<S>(&mut self, conn: &mut Conn<S>, now: Instant) -> Refusal {
-        if let Some(standing) = &mut conn.standing {
-            self.settle(standing, Err(Refusal::Unknown), now);
+    /// A connection that nobody knows does not say who it is: why it may not be here, unless the file in force knows it
+    /// without a word, and the one before did not.
+    pub fn refuse_stranger<S>(&mut self, conn: &mut Conn<S>, now: Instant) -> Option<Refusal> {
+        let refusal = self.identify(conn, None, now).err();
+        let standing = conn.standing.as_mut()?;
+        match &refusal {
+            None => self.look_ahead(standing, true),
+            Some(refusal) => self.settle(standing, Err(refusal.clone()), now),
         }
-        Refusal::Unknown
+        refusal
     }
 
     /// A connection is told that it is nobody, and closed. Whether that is delayed, for it tried a token.

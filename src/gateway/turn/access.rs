@@ -61,8 +61,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A connection that nobody knows does not say who it is.
     pub(super) fn refuse_stranger(&mut self, id: ConnId, frame_id: u64) {
-        let refusal = self.ctx.access.refuse(&mut self.conns[id], self.ctx.now);
-        self.conns.close(id, CloseReason::Refused(Box::new(refusal)), frame_id);
+        if let Some(refusal) = self.ctx.access.refuse_stranger(&mut self.conns[id], self.ctx.now) {
+            self.conns.close(id, CloseReason::Refused(Box::new(refusal)), frame_id);
+        }
     }
 
     /// A connection may not be here any more: it gets nothing from now on but the reason.

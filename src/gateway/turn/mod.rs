@@ -136,7 +136,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Admission::Blocked(cause) => return self.leave_unread(id, cause, None),
         };
         if mode == ReadMode::BeginLarge && self.conns[id].is_stranger() {
-            return self.refuse_stranger(id, 0);
+            self.refuse_stranger(id, 0);
+            if self.conns[id].is_refused() {
+                return;
+            }
         }
         let conn = &mut self.conns[id];
         if self.observe.end_pause(conn, self.ctx.now) {
