@@ -41,6 +41,7 @@ impl Collector for Scrape {
         out.frames(&self.snapshot)?;
         out.connections(&self.snapshot)?;
         out.queues(&self.snapshot)?;
+        out.access(&self.snapshot)?;
         out.calls(&self.snapshot)?;
         out.sinks(&self.snapshot)?;
         out.stages(&self.snapshot)?;
@@ -246,6 +247,31 @@ impl Out<'_> {
         self.counter("framegate_worker_busy_seconds", help, snapshot.workers.busy.as_secs_f64())
     }
 
+    /// Nothing where there is no access file.
+    fn access(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let Some(access) = &snapshot.access else { return Ok(()) };
+        self.gauge("framegate_access_identities", "Identities in the access file", access.identities, &NONE)?;
+        let help = "How often the access file was read again";
+        self.counter("framegate_access_reloads", help, access.reloads)?;
+        self.listed(
+            "framegate_access_refused_connections",
+            "Connections that the access file does not let be here, by why",
+            MetricType::Counter,
+            access.refused.iter().map(|&(reason, count)| ([("reason", reason)], count)),
+        )?;
+        self.counters(
+            "framegate_access_denied",
+            "Frames and patterns that their connections may not publish or subscribe to",
+            [
+                ([("what", "publish")], access.not_published),
+                ([("what", "subscribe")], access.not_subscribed),
+                ([("what", "taken")], access.patterns_taken),
+            ],
+        )?;
+        let help = "Connections that wait to hear that their token is wrong";
+        self.gauge("framegate_access_delayed_connections", help, access.delayed.now, &NONE)
+    }
+
     /// Nothing where there is no handler.
     fn calls(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let Some(calls) = &snapshot.calls else { return Ok(()) };
@@ -430,6 +456,8 @@ mod tests {
             "framegate_calls_total{outcome=\"passed\"} 2",
             "framegate_handlers 1",
             "framegate_handlers_failed_total 4",
+            "framegate_access_refused_connections_total{reason=\"revoked\"} 2",
+            "framegate_access_denied_total{what=\"publish\"} 3",
             "framegate_dedup_window_seconds 3600.0",
             "framegate_dedup_reach_seconds 90.5",
             "framegate_dedup_forgotten_early_total 7",

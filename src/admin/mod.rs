@@ -11,7 +11,7 @@
 //! | `GET /status` | everything as JSON, with who is slow, who is paused and who was closed |
 //! | `GET /events` | the same each second, as server-sent events |
 //! | `GET /healthz`, `GET /readyz` | whether the loop answers; whether it takes in |
-//! | `POST /ctl/pause`, `resume`, `drain`, `set` | steers, and answers in JSON |
+//! | `POST /ctl/pause`, `resume`, `drain`, `set`, `reload` | steers, and answers in JSON |
 
 mod body;
 mod connection;
@@ -38,14 +38,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use self::guard::Guard;
 use self::routes::Site;
 use self::server::Server;
 use self::watch::Watch;
 use crate::core::limits::ADMIN_STALL;
-use crate::gateway::control::{Change, Control};
+use crate::gateway::control::{Change, Control, Reviewed, Unanswered};
 use crate::runtime::net::{Liveness, Waker};
 pub use guard::Token;
 
@@ -61,6 +61,42 @@ pub trait LogLevel: Send + Sync {
     fn set_level(&self, level: &str) -> Result<Change, String>;
 }
 
+/// Reads again what a gateway was started with, where that can change while it runs.
+pub trait Reload: Send + Sync {
+    /// Reads and checks everything, and has the gateway take it. What is received says what came of it, when every
+    /// connection was judged by it.
+    ///
+    /// # Errors
+    /// Why what was in force stays so.
+    fn reload(&self) -> Result<Receiver<Reviewed>, ReloadError>;
+}
+
+/// Why nothing was reloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    /// The gateway was started with nothing that can be read again.
+    Nothing,
+    /// What was read is wrong, and how to mend it.
+    Wrong(String),
+    /// The gateway does not take it.
+    Unanswered(Unanswered),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::Nothing => f.write_str(
+                "there is nothing to reload: an access file is read again where the gateway was started with --access; all \
+                 else is read at the start, and ctl set changes some of it",
+            ),
+            ReloadError::Wrong(wrong) => write!(f, "nothing was reloaded, what was in force stays so: {wrong}"),
+            ReloadError::Unanswered(why) => write!(f, "nothing was reloaded: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
 /// What an admin server is set to do.
 #[derive(Clone)]
 pub struct Options {
@@ -73,6 +109,8 @@ pub struct Options {
     pub gateway: SocketAddr,
     /// Sees and changes the log's level.
     pub log: Arc<dyn LogLevel>,
+    /// Reads again what can change, where something can.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 impl fmt::Debug for Options {

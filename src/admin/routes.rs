@@ -14,7 +14,7 @@ use super::request::{Content, Request, Response};
 use super::status::{self, Beside};
 use super::steer::{self, unanswered};
 use super::watch::Watch;
-use super::{LogLevel, Options};
+use super::{LogLevel, Options, Reload};
 use crate::gateway::control::Unanswered;
 use crate::gateway::snapshot::{Phase, Snapshot};
 
@@ -26,6 +26,7 @@ pub struct Site {
     guard: Guard,
     listen: String,
     log: Arc<dyn LogLevel>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 /// What the way of a request says, before its body is read.
@@ -46,6 +47,7 @@ impl Site {
             guard,
             listen: options.gateway.to_string(),
             log: options.log.clone(),
+            reload: options.reload.clone(),
         }
     }
 
@@ -70,7 +72,7 @@ impl Site {
 
     /// Carries out a verb.
     pub fn steer(&self, verb: &str, body: &[u8]) -> Response {
-        steer::steer(verb, body, &self.watch, &*self.log)
+        steer::steer(verb, body, &self.watch, &*self.log, self.reload.as_deref())
     }
 
     fn get(&self, request: &Request) -> Result<Response, Response> {

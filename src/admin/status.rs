@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::history::{History, Sample};
 use crate::gateway::ledger::Ledger;
 use crate::gateway::snapshot::{
-    CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot, SubscriptionsUse, Survey,
-    WorkersUse,
+    AccessUse, CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot,
+    SubscriptionsUse, Survey, WorkersUse,
 };
 use crate::wire;
 
@@ -36,6 +36,9 @@ pub struct Status<'a> {
     /// The handlers, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<&'a CallsUse>,
+    /// Who may do what, where there is an access file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identities: Option<&'a AccessUse>,
     /// Incomplete messages.
     parts: &'a PartsUse,
     /// The sinks, where there are some.
@@ -101,6 +104,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         workers: &snapshot.workers,
         digest: wire::implementation(),
         calls: snapshot.calls.as_ref(),
+        identities: snapshot.access.as_ref(),
         parts: &snapshot.parts,
         sinks: snapshot.sinks.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,

@@ -6,15 +6,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::LogLevel;
 use super::request::Response;
 use super::watch::Watch;
+use super::{LogLevel, Reload, ReloadError};
 use crate::core::limits::CTL_WAIT_MAX;
 use crate::core::units::Time;
 use crate::gateway::control::{Command, Paused, Setting, Unanswered};
 
+/// 10 s until every connection was judged again, beside the usual time.
+const RELOAD_WAIT: Duration = Duration::from_secs(10);
+
 /// The verbs, for errors.
-pub const VERBS: [&str; 4] = ["pause", "resume", "drain", "set"];
+pub const VERBS: [&str; 5] = ["pause", "resume", "drain", "set", "reload"];
 
 /// What a pause may say.
 #[derive(Debug, Default, Deserialize)]
@@ -45,17 +48,28 @@ struct Nothing {}
 
 /// How long a verb with this body may take beside the usual time.
 pub fn time(verb: &str, body: &[u8]) -> Duration {
-    let wait = if verb == "pause" { read::<Pause>(body).ok().and_then(|pause| pause.wait) } else { None };
+    let wait = match verb {
+        "pause" => read::<Pause>(body).ok().and_then(|pause| pause.wait),
+        "reload" => Some(Time(RELOAD_WAIT)),
+        _ => None,
+    };
     wait.map_or(Duration::ZERO, |Time(wait)| wait.min(CTL_WAIT_MAX))
 }
 
 /// Carries out a verb.
-pub fn steer(verb: &str, body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Response {
+pub fn steer(
+    verb: &str,
+    body: &[u8],
+    watch: &Watch,
+    log: &dyn LogLevel,
+    reload: Option<&dyn Reload>,
+) -> Response {
     let response = match verb {
         "pause" => pause(body, watch),
         "resume" => resume(body, watch),
         "drain" => drain(body, watch),
         "set" => set(body, watch, log),
+        "reload" => self::reload(body, watch, reload),
         _ => {
             let wrong = format!("there is no /ctl/{}: choose {}", plain(verb), VERBS.join(", "));
             Err(Response::error(404, wrong))
@@ -115,6 +129,17 @@ fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Respo
         set.map_err(unanswered)?.map_err(wrong)?
     };
     Ok(Response::json(200, &change))
+}
+
+fn reload(body: &[u8], watch: &Watch, reload: Option<&dyn Reload>) -> Result<Response, Response> {
+    let Nothing {} = read(body)?;
+    let refused = |why: ReloadError| match why {
+        ReloadError::Unanswered(why) => unanswered(why),
+        why => Response::error(409, why.to_string()),
+    };
+    let asked = reload.ok_or(ReloadError::Nothing).and_then(|reload| reload.reload()).map_err(refused)?;
+    let reviewed = watch.wait(RELOAD_WAIT, &asked).map_err(unanswered)?;
+    Ok(Response::json(200, &reviewed))
 }
 
 /// Reads a body; one without a byte is an empty object.

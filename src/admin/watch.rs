@@ -55,6 +55,11 @@ impl Watch {
     ) -> Result<T, Unanswered> {
         let (to, from) = Answer::new();
         self.control.send(command(to))?;
+        self.wait(wait, &from)
+    }
+
+    /// Waits for an answer, so long beside the usual time.
+    pub fn wait<T>(&self, wait: Duration, from: &Receiver<T>) -> Result<T, Unanswered> {
         select! {
             recv(from) -> answer => answer.map_err(|_| Unanswered::Gone),
             recv(self.stopped) -> _ => Err(Unanswered::Gone),
@@ -144,6 +149,7 @@ pub mod tests {
         paused[PauseCause::InFlight as usize].now = 5;
         let address = ([127, 0, 0, 1], 4000).into();
         let peer = Peer {
+            identity: None,
             address,
             age: Duration::from_secs(60),
             frames_read: 0,
@@ -161,6 +167,11 @@ pub mod tests {
             holding: 1,
         };
         Snapshot {
+            access: Some(crate::gateway::snapshot::AccessUse {
+                refused: vec![("revoked", 2)],
+                not_published: 3,
+                ..Default::default()
+            }),
             phase: Phase::Running,
             quiet: false,
             uptime: Duration::from_secs(100),

@@ -118,6 +118,23 @@ fn check(path: &Path, json: bool) -> Result<Exit, Failure> {
     }
 }
 
+/// Reads an access file that is about to be in force. Everything that is wrong in it is said in the log, and the first of it
+/// in the error; what is probably a mistake is a warning.
+pub fn load(path: &Path) -> Result<Access, Failure> {
+    let shown = path.display().to_string();
+    match Access::parse(&read(path)?, &shown, SystemTime::now()) {
+        Ok((access, warnings)) => {
+            warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            Ok(access)
+        }
+        Err(problems) => {
+            let first = problems.first().map_or(String::new(), |problem| problem.to_string());
+            problems.iter().skip(1).for_each(|problem| log::error!("{problem}"));
+            Err(Failure::usage(first))
+        }
+    }
+}
+
 /// No more of it than is needed to see that it is too large.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
@@ -133,7 +150,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::access::{Evidence, Presented};
+    use crate::wire::access::{Evidence, Presented, TokenDigest};
 
     #[test]
     fn what_is_printed_lets_the_token_in() {
@@ -144,7 +161,7 @@ mod tests {
             assert!(token.starts_with("fgt_") && token.len() == 47, "{token}");
             let (access, _) = Access::parse(file.as_bytes(), "a", now).expect("the lines are right");
             let identify = |name, token: &str| {
-                let token = Some(Presented { name, token: token.as_bytes() });
+                let token = Some(Presented { name, token: TokenDigest::of(token.as_bytes()) });
                 access.identify(&Evidence { token, ..Evidence::default() }, now)
             };
             assert_eq!(identify(name, token).unwrap().name(), Some(name));

@@ -54,6 +54,12 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
+    /// Reads the access file again, and judges every connection by it
+    ///
+    /// If anything in it is wrong, what was in force stays so, and the exit code is 2. Otherwise connections that may not be
+    /// here any more are closed, and patterns taken that may not be subscribed to any more. It is over when all are judged.
+    #[command(after_help = "Example:\n  framegate ctl reload")]
+    Reload,
     #[command(about = set_about(), after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
@@ -78,10 +84,14 @@ Examples:
   framegate ctl set memory 512MiB
   framegate ctl set log debug
   framegate ctl set max-in-flight 10
+  framegate ctl reload
   framegate ctl status --json | jq '.slow[0]'";
 
 /// One request waits this long for quiet; then it is asked again.
 const WAIT_EACH: Duration = Duration::from_secs(30);
+
+/// A gateway with many connections needs a moment to judge all of them.
+const RELOAD_WAIT: Duration = Duration::from_secs(15);
 
 /// How long an answer may take beside that.
 const TIMEOUT: Duration = ANSWER_TIMEOUT.saturating_mul(2);
@@ -110,6 +120,11 @@ impl Ctl {
             Verb::Drain => {
                 let answer = gateway.post("drain", &json!({}), Duration::ZERO)?;
                 say(&answer, self.json, "draining: it ends when what was accepted is finished")?;
+                Ok(Exit::Done)
+            }
+            Verb::Reload => {
+                let answer = gateway.post("reload", &json!({}), RELOAD_WAIT)?;
+                say(&answer, self.json, &reloaded(&answer))?;
                 Ok(Exit::Done)
             }
             Verb::Set { name, value } => {
@@ -166,6 +181,19 @@ fn paused(answer: &Value) -> String {
         true => "paused, and everything that was accepted is finished".into(),
         false => format!("paused, and all else that was accepted is finished; {}", waits.join(", ")),
     }
+}
+
+/// What came of a reload.
+fn reloaded(answer: &Value) -> String {
+    let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let of = |n: u64, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+    format!(
+        "reloaded: {}; of {}, {} closed; {} taken from the others",
+        of(count("identities"), "identity", "identities"),
+        of(count("connections"), "connection", "connections"),
+        of(count("closed"), "was", "were"),
+        of(count("patterns_taken"), "pattern", "patterns"),
+    )
 }
 
 fn say(answer: &Value, json: bool, text: &str) -> Result<(), Failure> {

@@ -7,9 +7,9 @@ use super::settings::Settings;
 pub fn check(settings: &Settings) -> Result<(), Failure> {
     for given in settings.given() {
         let (main, is_there) = match given.as_str() {
-            "handlers" | "handler-timeout" | "max-in-flight" | "max-queued" | "overflow" => {
-                ("handler", settings.handler.is_some())
-            }
+            "handlers" | "handler-timeout" | "handler-identity" | "max-in-flight" | "max-queued"
+            | "overflow" => ("handler", settings.handler.is_some()),
+            "insecure-tokens" => ("access", settings.access.is_some()),
             of_store if of_store.starts_with("store-") => ("store", settings.store.is_some()),
             of_sink if of_sink.starts_with("http-") => ("http-sink", settings.http_sink.is_some()),
             _ => continue,

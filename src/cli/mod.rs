@@ -20,6 +20,7 @@ mod policies;
 mod post;
 mod post_report;
 mod ready_file;
+mod reload;
 mod repair;
 mod screen;
 mod secret;

@@ -84,6 +84,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         Snapshot {
+            access: None,
             phase: Phase::Running,
             quiet: true,
             uptime: Duration::ZERO,

@@ -4,8 +4,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+use zeroize::Zeroizing;
+
 use super::Failure;
 use crate::admin::Token;
+use crate::client::Identity;
 use crate::core::units::many;
 use crate::sinks::store::Keys;
 use crate::wire::Scheme;
@@ -58,6 +62,27 @@ pub fn token(option: &str, file: Option<&Path>) -> Result<Option<Token>, Failure
     let Some(file) = file else { return Ok(None) };
     let token = read(option, "token", file)?;
     Token::new(&token).map(Some).map_err(|wrong| too_weak(option, file, &wrong))
+}
+
+/// Who a client is, by its --name and --token-file: both or neither. The token is never shown.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Who {
+    /// The name of this client's identity in the gateway's access file [default: none]
+    #[arg(long, value_name = "N", requires = "token_file")]
+    name: Option<String>,
+    /// Its token is in this file [default: none]
+    #[arg(long, value_name = "FILE", requires = "name")]
+    token_file: Option<PathBuf>,
+}
+
+impl Who {
+    /// What is said first on each connection, if something is.
+    pub fn identity(&self) -> Result<Option<Identity>, Failure> {
+        let (Some(name), Some(file)) = (&self.name, &self.token_file) else { return Ok(None) };
+        let token = Zeroizing::new(read("--token-file", "token", file)?);
+        let identity = Identity::new(&**name, &token[..]);
+        identity.map(Some).map_err(|wrong| Failure::usage(format!("--name, --token-file: {wrong}")))
+    }
 }
 
 fn read(option: &str, what: &str, path: &Path) -> Result<Vec<u8>, Failure> {

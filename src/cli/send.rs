@@ -49,6 +49,8 @@ pub struct Send {
     /// were made under earlier ones: they get a new digest under the first [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
+    #[command(flatten)]
+    who: secret::Who,
     /// Frames that may be unanswered at once; at most 64MiB of them
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<u64>())]
     max_in_flight: u64,
@@ -76,7 +78,7 @@ pub struct Send {
     confirm: bool,
     /// Sends a capture, in binary or as hexadecimal digits, to a listener of this layout, as the device did: frame by
     /// frame, each when the one before has the answer that is declared for it. --replies prints the answers
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["topic", "key", "max_in_flight", "no_retry", "whole", "frames", "replies_to"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["topic", "key", "max_in_flight", "no_retry", "whole", "frames", "replies_to", "name"])]
     layout: Option<String>,
     /// With --layout: a file of layouts; can be repeated [default: those that come with the program]
     #[arg(long, value_name = "FILE", requires = "layout")]
@@ -114,6 +116,7 @@ Examples:
   framegate send --to other:7450 --whole --frames --confirm /var/lib/framegate/orders.eu/*.frames
   framegate send --topic pictures --whole --replies-to thumbnails *.jpg
   framegate send --to gateway:5027 --layout teltonika --replies capture.bin
+  framegate send --topic plant.pump-17.flow --name pump-17 --token-file pump-17.token flow.log
   tail -f app.log | framegate send --topic logs.app --json";
 
 /// What is published.
@@ -162,6 +165,7 @@ impl Send {
             retry: if self.no_retry { None } else { PublisherOptions::default().retry },
             timeout: self.timeout.0,
             patience: START_PATIENCE,
+            identity: self.who.identity()?,
         };
         let mut source = if self.frames {
             Source::Frames(FrameFiles::open(self.inputs(), keys, self.confirm)?)

@@ -10,6 +10,7 @@ use clap::Args;
 use super::final_ledger::FinalLedger;
 use super::log::Journal;
 use super::periodic_report;
+use super::reload::Reloader;
 use super::settings::{ADMIN, LISTEN, Settings};
 use super::start_lines::{limits_line, start_line};
 use super::startup::Starting;
@@ -21,6 +22,7 @@ use crate::core::units::{many, rounded};
 use crate::gateway::{Config, Listener};
 use crate::gateway::{Control, Gateway};
 use crate::sinks::http::HttpSink;
+use crate::wire::layout::Layout;
 
 /// Runs the gateway: publishers and subscribers connect to it.
 #[derive(Args, Debug)]
@@ -35,6 +37,10 @@ pub struct Serve {
     /// Prints the final ledger as one JSON object
     #[arg(long)]
     json: bool,
+    /// Checks everything that it would start with, and starts nothing: the settings and their files, layouts, access and
+    /// secrets. Exits 0 or 2
+    #[arg(long)]
+    check: bool,
     /// For a program that starts a gateway of its own: prints its addresses first, a line each, and drains when
     /// standard input ends, as it does when that program does
     #[arg(long, hide = true)]
@@ -45,7 +51,7 @@ const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
 INT or TERM finishes what was accepted, prints the ledger and exits 0, or 1 where --drain was over before the handlers \
 and sinks had done everything; a second one ends at once, prints the ledger as far as it is known and exits 130. HUP \
-ends nothing. The port answers when everything has started, the store's recovery included; from then on /readyz of \
+reads the access file again and ends nothing. The port answers when everything has started, the store's recovery included; from then on /readyz of \
 --admin is 200.
 
 The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
@@ -119,14 +125,23 @@ impl Serve {
         }
         let http_sink = http_sink::options(&settings, &config)?;
         let token = secret::token("--admin-token-file", settings.admin_token_file.as_deref())?;
+        if self.check {
+            check_listeners(&settings, self.config.as_deref(), config)?;
+            print("everything that it would start with is right\n")?;
+            return Ok(Exit::Done);
+        }
         let listen = settings.listen.as_deref().unwrap_or(LISTEN);
         // First what can fail or wait, with signals looked after; the port answers when everything has started.
         let mut gateway =
             bind("--listen", listen, &[], |address| Gateway::reserve(address, workers, config.clone()))?;
-        let own = listen_also(&mut gateway, &settings, self.config.as_deref())?;
+        let first = gateway.local_addr();
+        let own = listen_also(&settings, self.config.as_deref(), first, |option, address, layout, own| {
+            bind(option, address, own, |address| gateway.listen_also(address, layout.clone()))
+        })?;
         let control = gateway.control();
         let final_ledger = Arc::new(FinalLedger::new(self.json));
-        let starting = Starting::begin(control.clone(), final_ledger.clone(), &config)?;
+        let reloader = Arc::new(Reloader::new(settings.access.clone(), control.clone()));
+        let starting = Starting::begin(control.clone(), final_ledger.clone(), &config, reloader.clone())?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         let mut target = None;
         if let Some(options) = http_sink {
@@ -143,6 +158,7 @@ impl Serve {
             hosts: settings.admin_host.unwrap_or_default(),
             gateway: gateway.local_addr(),
             log: Arc::new(journal),
+            reload: Some(reloader.clone()),
         };
 
         if self.until_stdin_ends {
@@ -177,6 +193,7 @@ impl Serve {
                 printed = print(&all.collect::<String>());
             }
         };
+        reloader.watch()?;
         starting.end();
         let ledger = gateway.run_and(say).map_err(|why| match why.kind() {
             ErrorKind::InvalidInput => Failure::usage(why.to_string()),
@@ -269,14 +286,38 @@ fn bind<T>(
     }))
 }
 
-/// Opens the listeners beside the first.
+/// Whether all listeners could be opened, as far as that can be known without opening them.
+fn check_listeners(settings: &Settings, file: Option<&Path>, mut config: Config) -> Result<(), Failure> {
+    let known = |option: &str, name: &str| match name.to_socket_addrs() {
+        Ok(mut addresses) => addresses.next().ok_or_else(|| {
+            no_address(option, name, &io::Error::new(ErrorKind::NotFound, "the name has no address"))
+        }),
+        Err(why) => Err(no_address(option, name, &why)),
+    };
+    let first = known("--listen", settings.listen.as_deref().unwrap_or(LISTEN))?;
+    match settings.admin.as_deref().unwrap_or(ADMIN) {
+        off if off.eq_ignore_ascii_case("off") => {}
+        address => drop(known("--admin", address)?),
+    }
+    let own = listen_also(settings, file, first, |option, name, layout, own| {
+        let address = bind(option, name, own, |address| Ok(address))?;
+        config.listeners.push(Listener { address, layout });
+        config.check().map_err(Failure::usage)?;
+        Ok(address)
+    });
+    own.map(|_| ())
+}
+
+/// Opens the listeners beside the first: each by the option that names it, its address, its layout, and where the gateway
+/// listens already.
 fn listen_also(
-    gateway: &mut Gateway,
     settings: &Settings,
     config: Option<&Path>,
+    first: SocketAddr,
+    mut open: impl FnMut(&str, &str, Option<Arc<Layout>>, &[Own]) -> Result<SocketAddr, Failure>,
 ) -> Result<Vec<Own>, Failure> {
     let option = "--listen-layout";
-    let mut own: Vec<Own> = vec![("--listen", gateway.local_addr())];
+    let mut own: Vec<Own> = vec![("--listen", first)];
     // Whether or not they are used: a mistake in them is said when they are loaded.
     let loaded = layouts::load(settings.layouts.as_deref().unwrap_or_default(), config)?;
     let mut used = Vec::new();
@@ -291,7 +332,7 @@ fn listen_also(
                 ..wrong
             })?),
         };
-        let bound = bind(option, address, &own, |address| gateway.listen_also(address, layout.clone()))?;
+        let bound = open(option, address, layout, &own)?;
         own.push((option, bound));
         used.push(name);
     }
@@ -299,9 +340,8 @@ fn listen_also(
     for (file, listener) in of_file.iter().flat_map(|(file, all)| all.iter().map(move |of| (*file, of))) {
         let layout = listener.layout(file, &loaded.layouts)?;
         let option = if listener.key == "listener" { "address" } else { listener.key };
-        let bound =
-            bind(option, &listener.address, &own, |address| gateway.listen_also(address, layout.clone()))
-                .map_err(|wrong| listener.wrong_address(file, wrong))?;
+        let bound = open(option, &listener.address, layout, &own)
+            .map_err(|wrong| listener.wrong_address(file, wrong))?;
         own.push((if listener.key == "listener" { "[[listener]]" } else { "listen-layout" }, bound));
         used.push(&listener.layout);
     }

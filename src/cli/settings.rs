@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::file_listeners::FileListener;
 use super::in_range::in_range;
 use super::policies::{policy, shown};
-use super::{Failure, Size, Time, TimeOrOff, secret};
+use super::{Failure, Size, Time, TimeOrOff, reload, secret};
 use crate::core::limits::WORKERS_MAX;
 use crate::core::units::TimeOrSize;
 use crate::gateway::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
@@ -122,6 +122,14 @@ settings! {
         /// Digests are HMAC-SHA-256 under the secret in this file [default: none, plain SHA-256]
         #[arg(long, value_name = "FILE")]
         secret_file: PathBuf,
+        /// Who may connect, and what each may publish and subscribe to: an access file, as framegate access check reads it.
+        /// HUP and ctl reload read it again [default: none, everybody may do everything]
+        #[arg(long, value_name = "FILE")]
+        access: PathBuf,
+        /// Takes tokens from other machines on listeners without TLS, where others may read them on their way
+        /// [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        insecure_tokens: bool => insecure_tokens,
         /// How many frames are hashed side by side [default: what is fastest here, measured at the start]
         #[arg(long, value_name = "WIDTH")]
         #[serde(deserialize_with = "policy")]
@@ -142,6 +150,10 @@ settings! {
         /// for pipes and variables give sh -c '...'. Fragments are REJECTED where there is a handler [default: none]
         #[arg(long, value_name = "COMMAND")]
         handler: String,
+        /// Tells handlers who sent the frames that they get: before a frame of another sender than the last, an AUTH frame
+        /// with the name of its identity as the topic and its address as the payload [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        handler_identity: bool => handler_identity,
         /// How many handlers are started [default: as many as workers]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         handlers: usize => handlers,
@@ -240,6 +252,7 @@ impl Settings {
             connections_max,
             handlers: self.workers(),
             scheme: secret::scheme_to_serve(self.secret_file.as_deref())?,
+            access: self.access.as_deref().map(reload::read_access).transpose()?,
             handler: self.handler.as_deref().map_or(Ok(Vec::new()), words)?,
             store_earlier: secret::schemes(
                 "--store-secret-file",
@@ -340,6 +353,7 @@ mod tests {
             ("secret-file", "none"),
             ("listen-layout", "none"),
             ("layouts", "none"),
+            ("access", "none"),
             ("digest", "measured"),
             ("admin-token-file", "none"),
             ("admin-host", "none"),
@@ -384,7 +398,12 @@ mod tests {
             let name = arg.get_long().unwrap();
             let range = ranges::of("serve", name);
             // The least that is allowed, or where that is the default the most; the last of the words; or any text.
-            let value = match (range, arg.get_possible_values().last()) {
+            let value = match (
+                range,
+                arg.get_possible_values()
+                    .iter()
+                    .rfind(|word| defaults.get(name).is_none_or(|default| default != word.get_name())),
+            ) {
                 (Some(range), _) => {
                     let taken = ranges::tests::cases(range).0;
                     taken.into_iter().find(|text| defaults.get(name) != Some(text)).expect("two ends")

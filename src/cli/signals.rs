@@ -13,11 +13,11 @@ use super::{Exit, Failure};
 
 /// What HUP does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hangup {
+enum Hangup {
     /// The terminal was closed: the same as INT, except where it is ignored, as nohup has it.
     Ends,
-    /// Nothing: it is how a service is told to read its configuration again.
-    IsIgnored,
+    /// It is how a service is told to read its configuration again.
+    Reloads,
 }
 
 /// Has a write beyond the limit of file sizes fail instead of ending the process: it is an error like that of a full
@@ -30,26 +30,31 @@ pub fn survive_file_size_limit() {
 
 /// Calls `first` from a thread of its own at the first signal. A second one ends the process.
 pub fn on_signal(first: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    on_signals(Hangup::Ends, first, || {})
+    wait(Hangup::Ends, first, || {}, || {}).map_err(cannot_wait)
 }
 
-/// The same, and calls `second` before a second one ends the process: it must not wait for anything for long.
+/// The same for a service: calls `second` before a second one ends the process, which must not wait for anything for long,
+/// and `hangup` at each HUP.
 pub fn on_signals(
-    hangup: Hangup,
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,
+    hangup: impl Fn() + Send + 'static,
 ) -> Result<(), Failure> {
-    wait(hangup, first, second)
-        .map_err(|why| Failure { exit: Exit::Partly, message: format!("cannot wait for signals: {why}") })
+    wait(Hangup::Reloads, first, second, hangup).map_err(cannot_wait)
+}
+
+fn cannot_wait(why: io::Error) -> Failure {
+    Failure { exit: Exit::Partly, message: format!("cannot wait for signals: {why}") }
 }
 
 fn wait(
     hangup: Hangup,
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,
+    reload: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
     let mut wanted = vec![SIGINT, SIGTERM];
-    if hangup == Hangup::IsIgnored || is_hangup_taken() {
+    if hangup == Hangup::Reloads || is_hangup_taken() {
         wanted.push(SIGHUP);
     }
     let mut signals = Signals::new(wanted)?;
@@ -57,9 +62,9 @@ fn wait(
         let mut first = Some(first);
         for signal in signals.forever() {
             match (signal, first.take()) {
-                (SIGHUP, unasked) if hangup == Hangup::IsIgnored => {
-                    log::info!("HUP: there is nothing to reload; settings are read at the start, and ctl set changes some");
+                (SIGHUP, unasked) if hangup == Hangup::Reloads => {
                     first = unasked;
+                    reload();
                 }
                 (_, Some(first)) => first(),
                 // A terminal that is closed says so more than once.

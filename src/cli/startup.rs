@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::final_ledger::FinalLedger;
+use super::reload::Reloader;
 use super::{Exit, Failure, Time, signals};
 use crate::gateway::Config;
 use crate::gateway::Control;
@@ -22,6 +23,7 @@ impl Starting {
         control: Control,
         final_ledger: Arc<FinalLedger>,
         config: &Config,
+        reloader: Arc<Reloader>,
     ) -> Result<Starting, Failure> {
         let (runs, drain) = (Arc::new(Mutex::new(false)), config.drain);
         let (seen, asked, cut_short) = (runs.clone(), control.clone(), final_ledger.clone());
@@ -37,7 +39,7 @@ impl Starting {
             log::info!("draining, for at most {}; a second signal ends at once", Time(drain));
             control.drain();
         };
-        signals::on_signals(signals::Hangup::IsIgnored, first, move || cut_short.cut_short(&asked))?;
+        signals::on_signals(first, move || cut_short.cut_short(&asked), move || reloader.begin("HUP"))?;
         Ok(Starting { runs })
     }
 

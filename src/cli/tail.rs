@@ -61,6 +61,8 @@ pub struct Tail {
     /// stored under earlier ones [default: none, plain SHA-256]
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) who: secret::Who,
 }
 
 const EXAMPLES: &str = "\

@@ -12,7 +12,7 @@ use super::ready_file::ReadyFile;
 use super::stdout_reader::when_reader_gone;
 use super::tail::{OUTPUT, Tail, cannot_print};
 use super::{Exit, Failure, complain, signals};
-use crate::client::{Backoff, Error, Event, RETRY, Subscriber};
+use crate::client::{Backoff, Error, Event, Identity, RETRY, Subscriber};
 use crate::core::limits::START_PATIENCE;
 use crate::core::units::{about, many, plain};
 use crate::wire::{Scheme, Status};
@@ -92,6 +92,7 @@ struct Live<'a, W> {
     patterns: &'a [String],
     scheme: Scheme,
     timeout: Option<Duration>,
+    identity: Option<Identity>,
     ready: Option<ReadyFile>,
     printer: FramePrinter,
     out: W,
@@ -109,6 +110,7 @@ impl Tail {
             patterns,
             scheme,
             timeout: self.timeout.0,
+            identity: self.who.identity()?,
             ready: self.ready_file.as_deref().map(ReadyFile::new).transpose()?,
             printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
@@ -166,6 +168,9 @@ impl<W: Write> Live<'_, W> {
 
     /// Subscribes, and says so in the log.
     fn subscribe(&mut self, subscriber: &mut Subscriber) -> Result<(), Error> {
+        if let Some(identity) = &self.identity {
+            subscriber.identify(identity)?;
+        }
         subscriber.subscribe(self.patterns)?;
         log::debug!("subscribed to {}", self.patterns.join(" "));
         Ok(())
@@ -245,6 +250,10 @@ impl<W: Write> Live<'_, W> {
                             many(frames, "frame")
                         ));
                         self.printer.gap(Some(frames), &mut self.out)
+                    }
+                    Event::Taken(reason) => {
+                        complain(&format_args!("{}: {}", self.from, plain(reason)));
+                        Ok(())
                     }
                     Event::Bad(frame) => {
                         self.bad += 1;

@@ -29,11 +29,15 @@ pub enum Error {
         /// What the system or the gateway said.
         why: String,
     },
-    /// The gateway wants a secret, or another one.
+    /// The gateway wants a secret or an identity, or others.
     Unauthorized {
         /// Whether a secret was given.
         keyed: bool,
+        /// What the gateway says; with a secret it may be somebody else's word.
+        reason: String,
     },
+    /// What was given for an identity cannot be one.
+    Identity(String),
     /// The digest of what the gateway sent is wrong.
     BadDigest {
         /// Whether a secret was given.
@@ -109,12 +113,16 @@ impl fmt::Display for Error {
                 write!(f, "gave up on the gateway at {to} after {}: {why}", about(*tried))
             }
             Error::Gone { to, why } => write!(f, "the gateway at {to} went away: {why}"),
-            Error::Unauthorized { keyed: false } => {
+            Error::Unauthorized { reason, .. } if !reason.contains("HMAC") && !reason.is_empty() => {
+                write!(f, "the gateway refuses this connection: {reason}")
+            }
+            Error::Unauthorized { keyed: false, .. } => {
                 f.write_str("the gateway wants a secret: give --secret-file")
             }
-            Error::Unauthorized { keyed: true } => {
+            Error::Unauthorized { keyed: true, .. } => {
                 f.write_str("the gateway has another secret: give its --secret-file")
             }
+            Error::Identity(wrong) => f.write_str(wrong),
             Error::BadDigest { plain: true, .. } => {
                 f.write_str("the gateway has no secret: leave --secret-file out")
             }

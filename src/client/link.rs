@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::connect::connect;
 use super::error::{Error, explain};
+use super::identity::Identity;
 use super::replies::{self, End};
-use super::shared::{LAST_PING, Life, PING, Shared, State};
+use super::shared::{AUTH, LAST_PING, Life, PING, Shared, State};
 use super::silence::{ANSWER_ME, Silence};
 use super::window::Job;
 use crate::core::limits::LINGER;
@@ -40,6 +41,8 @@ pub struct Link {
     pub retry: Option<Duration>,
     /// How long a gateway may say nothing, not even to a PING, until it is taken for gone.
     pub timeout: Option<Duration>,
+    /// Who it is, which is the first word of each connection.
+    pub identity: Option<Identity>,
 }
 
 /// What one connection did, beside what the shared state knows.
@@ -218,6 +221,9 @@ impl Link {
 
     /// Writes until there is nothing more to write on this connection.
     fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
+        if let Some(identity) = &self.identity {
+            self.write_all(stream, &identity.frame(AUTH, &self.scheme), done).1?;
+        }
         if self.no_reply {
             // Nothing else would tell a gateway from what is none before the end.
             self.ping(stream, PING, ANSWER_ME, done)?;

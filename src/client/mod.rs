@@ -9,6 +9,7 @@
 mod backoff;
 mod connect;
 mod error;
+mod identity;
 mod link;
 mod publisher;
 mod replies;
@@ -22,6 +23,7 @@ pub use backoff::Backoff;
 #[cfg(all(feature = "cli", not(without_cli)))]
 pub(crate) use connect::connect_within;
 pub use error::Error;
+pub use identity::Identity;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
 pub use report::{Answers, Report};
 pub use shared::Reply;

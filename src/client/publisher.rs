@@ -9,7 +9,7 @@ use super::link::Link;
 use super::shared::{Life, Reply, Shared, State, Take};
 use super::silence::TIMEOUT;
 use super::window::{CHUNK, Chunk};
-use super::{Error, Report};
+use super::{Error, Identity, Report};
 use crate::core::limits::{PAYLOAD_MAX, SEND_WINDOW};
 use crate::core::units::later;
 use crate::wire::{DIGEST, Frame, HEADER, Header, Kind, Scheme, check_topic};
@@ -36,6 +36,8 @@ pub struct PublisherOptions {
     /// How long a gateway that is connected may say nothing, not even to a PING, until it is taken for gone and the
     /// connection for lost; for ever if none. A gateway that is paused says nothing either.
     pub timeout: Option<Duration>,
+    /// Who it is, where the gateway has an access file that knows it by a token.
+    pub identity: Option<Identity>,
     /// How long to try to connect at first where nobody listens, so that a gateway may be started on the line before.
     pub patience: Duration,
 }
@@ -48,8 +50,20 @@ impl Default for PublisherOptions {
             max_in_flight: 1000,
             retry: Some(RETRY),
             timeout: Some(TIMEOUT),
+            identity: None,
             patience: Duration::ZERO,
         }
+    }
+}
+
+impl PublisherOptions {
+    /// The same, and each connection says first whose it is: the name of an identity in the gateway's access file, and
+    /// one of its tokens.
+    ///
+    /// # Errors
+    /// Where they cannot be those of an identity.
+    pub fn identity(self, name: &str, token: &[u8]) -> Result<PublisherOptions, Error> {
+        Ok(PublisherOptions { identity: Some(Identity::new(name, token)?), ..self })
     }
 }
 
@@ -137,6 +151,7 @@ impl Publisher {
             no_reply: !options.replies,
             retry: options.retry,
             timeout: options.timeout,
+            identity: options.identity.clone(),
         };
         let link = thread::Builder::new()
             .name("publisher".into())

@@ -80,7 +80,8 @@ pub fn check_reply(frame: &Frame<'_>, scheme: &Scheme) -> Result<Status, Error> 
     let keyed = scheme.is_keyed();
     // A client without the secret cannot check the reply that tells it so.
     if status == Some(Status::Unauthorized) {
-        return Err(Error::Unauthorized { keyed });
+        let reason = plain(&String::from_utf8_lossy(frame.payload()));
+        return Err(Error::Unauthorized { keyed, reason });
     }
     if !frame.is_intact(scheme) {
         return Err(Error::BadDigest { keyed, plain: keyed && frame.is_intact(&Scheme::Sha256) });

@@ -23,6 +23,8 @@ const BUSY_MAX: Duration = Duration::from_secs(1);
 pub const PING: u64 = 0x9f3a_61c7_04d2_8be5;
 /// See [`PING`].
 pub const LAST_PING: u64 = PING + 1;
+/// Likewise that of an AUTH, the first frame of a connection.
+pub const AUTH: u64 = PING + 2;
 
 /// The state, who waits for room in it (the caller) and who for work (the writer).
 pub struct Shared {
@@ -230,7 +232,7 @@ impl State {
         let Answer { id, status, ref reason } = *answer;
         self.confirmed |= id == LAST_PING;
         if self.as_they_are {
-            let is_ping = id == LAST_PING || id == PING;
+            let is_ping = [PING, LAST_PING, AUTH].contains(&id);
             if !is_ping {
                 self.answers.add(status, reason);
             }

@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::connect::connect_within;
 use super::error::explain;
 use super::replies::check_reply;
 use super::silence::{ANSWER_ME, Silence, TIMEOUT};
+use super::{Error, Identity};
 use crate::core::limits::PAYLOAD_MAX;
 use crate::core::units::about;
 use crate::wire::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
@@ -28,6 +28,8 @@ pub enum Event<'a> {
     Frame(Frame<'a>),
     /// A frame whose digest is wrong: nothing in it can be believed.
     Bad(Frame<'a>),
+    /// The gateway has taken a pattern back that may not be subscribed to any more, and says which.
+    Taken(&'a str),
     /// So many frames were lost to this subscriber here.
     Gap(u64),
     /// The gateway closes the connection, and says why.
@@ -114,6 +116,26 @@ impl Subscriber {
         set.map_err(|why| self.gone(&explain(&why)))
     }
 
+    /// Says whose connection it is: the name of an identity in the gateway's access file, and one of its tokens. It is the
+    /// first thing that is said on a connection.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] where the gateway does not know them, and as for [`subscribe`](Self::subscribe).
+    pub fn identity(&mut self, name: &str, token: &[u8]) -> Result<(), Error> {
+        self.identify(&Identity::new(name, token)?)
+    }
+
+    /// The same of an identity that was made before.
+    ///
+    /// # Errors
+    /// As for [`identity`](Self::identity).
+    pub fn identify(&mut self, identity: &Identity) -> Result<(), Error> {
+        let first = self.next_id;
+        self.next_id += 1;
+        let frame = identity.frame(first, &self.scheme);
+        self.confirm(&frame, first, 1, |_, reason| Error::Identity(reason))
+    }
+
     /// Holds further patterns; the gateway has confirmed them when it returns.
     pub fn subscribe(&mut self, patterns: &[impl AsRef<str>]) -> Result<(), Error> {
         let first = self.next_id;
@@ -128,8 +150,22 @@ impl Subscriber {
             encode(header, pattern, b"", &self.scheme, &mut frames);
             self.next_id += 1;
         }
+        self.confirm(&frames, first, patterns.len(), |index, reason| {
+            let pattern = patterns[index].as_ref().to_string();
+            Error::Rejected { pattern, reason }
+        })
+    }
+
+    /// Sends frames with ids from `first` on, and waits until the gateway has confirmed all of them.
+    fn confirm(
+        &mut self,
+        frames: &[u8],
+        first: u64,
+        count: usize,
+        refused: impl Fn(usize, String) -> Error,
+    ) -> Result<(), Error> {
         // A failure is not the last word: that is what the gateway said before it closed.
-        if let Err(why) = self.stream.write_all(&frames)
+        if let Err(why) = self.stream.write_all(frames)
             && matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         {
             return Err(self.gone(&self.silence.reason()));
@@ -137,7 +173,7 @@ impl Subscriber {
         let mut confirmed = 0;
         // How far from `taken`; what comes for the patterns that are confirmed first stays for later.
         let mut ahead = 0;
-        while confirmed < patterns.len() {
+        while confirmed < count {
             if self.taken + ahead == self.whole {
                 if let Some(fault) = &self.fault {
                     return Err(Error::no_gateway(&self.to, fault));
@@ -156,16 +192,13 @@ impl Subscriber {
                 let status = check_reply(&frame, &self.scheme)?;
                 let reason = || String::from_utf8_lossy(frame.payload()).into_owned();
                 let index = frame.header.id.checked_sub(first).map(|index| index as usize);
-                match (status, index.and_then(|index| patterns.get(index))) {
+                match (status, index.filter(|index| *index < count)) {
                     (Status::Malformed, _) => return Err(Error::Malformed(reason())),
                     (status, _) if status.closes() => {
                         return Err(self.gone(&format!("{status}: {}", reason())));
                     }
                     (Status::Ok, Some(_)) => confirmed += 1,
-                    (_, Some(pattern)) => {
-                        let pattern = pattern.as_ref().to_string();
-                        return Err(Error::Rejected { pattern, reason: reason() });
-                    }
+                    (_, Some(index)) => return Err(refused(index, reason())),
                     (_, None) => {}
                 }
             }
@@ -213,6 +246,8 @@ impl Subscriber {
                 _ if !frame.is_intact(&self.scheme) => Some(Step::Bad(at)),
                 None => Some(Step::Frame(at)),
                 Some(Status::Gap) => Some(Step::Gap(header.key)),
+                // Not the answer to anything: what was asked here has an id.
+                Some(Status::Rejected) if header.id == 0 => Some(Step::Taken(at)),
                 Some(status) if status.closes() => Some(Step::Closed(status, at)),
                 // The answer to a PING or to a pattern.
                 Some(_) => None,
@@ -234,6 +269,9 @@ impl Subscriber {
             Step::Frame(at) => Event::Frame(self.frame_at(at)),
             Step::Bad(at) => Event::Bad(self.frame_at(at)),
             Step::Gap(frames) => Event::Gap(frames),
+            Step::Taken(at) => {
+                Event::Taken(std::str::from_utf8(self.frame_at(at).payload()).unwrap_or_default())
+            }
             Step::Closed(status, at) => {
                 Event::Closed(status, std::str::from_utf8(self.frame_at(at).payload()).unwrap_or_default())
             }
@@ -331,6 +369,7 @@ enum Step {
     Frame(usize),
     Bad(usize),
     Gap(u64),
+    Taken(usize),
     Closed(Status, usize),
     End,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Config, Gate};
 use crate::core::limits::{JOBS, WAITERS};
 use crate::core::units::{Size, later, rounded};
+use crate::gateway::access::Reviewed;
 use crate::gateway::control::{Answer, Change, Command, Paused, Setting};
 use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::{Depth, MemoryUse, Phase, Queues, Snapshot};
@@ -52,6 +53,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 answer.give(result);
             }
+            Command::Access(access, answer) => match self.ctx.access.is_used() {
+                true => self.ctx.access.replace(access, answer),
+                false => answer.give(Reviewed::default()),
+            },
             Command::Describe { survey: false, answer } => answer.give(self.describe()),
             Command::Describe { survey: true, answer } => self.observe.ask_survey(answer),
         }
@@ -145,6 +150,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 also = self.ctx.config.also_since(&before);
                 self.ctx.memory.set_limit(bytes);
                 self.ctx.memory.keep(self.ctx.config.digests_bytes());
+                self.ctx.access.configure(&self.ctx.config);
                 self.distribution.acks.set_memory(bytes);
                 self.distribution.fragments.set_bytes(self.ctx.config.parts_max());
                 // An outbox is at most half of the memory.
@@ -276,6 +282,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             workers: self.ctx.pool.usage(self.ctx.now),
             stages: self.ctx.timing.stages().clone(),
             calls: self.handlers.answers().then(|| self.handlers.describe(self.ctx.now)),
+            access: self.ctx.access.describe(),
             parts: fragments.describe(self.ctx.now),
             sinks: acks.describe(self.ctx.now),
             paused: self.observe.pauses(self.ctx.now),

@@ -17,6 +17,7 @@ use crate::core::ranges::{self, Value};
 use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::wire::access::Access;
 #[cfg(feature = "layouts")]
 use crate::wire::layout::builtin;
 use crate::wire::layout::{Layout, Layouts};
@@ -78,6 +79,12 @@ config! {
         ["scheme"] scheme: Scheme = Scheme::Sha256,
         /// How long accepted digests are remembered; not at all if none.
         ["dedup"] dedup: Option<Duration> = None,
+        /// Who may connect, and what they may do; everybody may do everything if there is none.
+        [] access: Option<AccessFile> = None,
+        /// Takes tokens from other machines on listeners without TLS, where others may read them on their way.
+        ["insecure-tokens"] insecure_tokens: bool = false,
+        /// Has handlers that are programs told who sent the frames that they get.
+        ["handler-identity"] handler_identity: bool = false,
         /// How long draining waits for what was accepted.
         ["drain"] drain: Duration = Duration::from_secs(10),
         /// The program that answers frames before they are distributed, and its arguments. If it is empty,
@@ -147,6 +154,21 @@ impl fmt::Display for Listener {
     }
 }
 
+/// An access file that was read.
+#[derive(Clone)]
+pub struct AccessFile {
+    /// Where it was read from, to be shown; empty where it comes from elsewhere.
+    pub path: PathBuf,
+    /// What it says.
+    pub access: Arc<Access>,
+}
+
+impl fmt::Debug for AccessFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AccessFile").field(&self.path).finish()
+    }
+}
+
 /// What a setting holds, for messages and ranges.
 trait Holds {
     fn value(&self) -> Value;
@@ -165,6 +187,7 @@ macro_rules! holds {
 
 holds! {
     usize: |number| Value::Number(*number);
+    bool: |is_on| Value::word(if *is_on { "true" } else { "false" });
     u16: |number| Value::Number(usize::from(*number));
     Duration: |time| Value::Time(*time);
     Option<Duration>: |time| time.map_or(Value::word("off"), Value::Time);

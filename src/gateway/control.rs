@@ -15,8 +15,10 @@ use crate::core::call_queue::Overflow;
 use crate::core::limits::{ANSWER_TIMEOUT, COMMANDS};
 use crate::core::ranges;
 use crate::core::units::{Size, nearest};
+pub use crate::gateway::access::Reviewed;
 use crate::gateway::snapshot::Snapshot;
 use crate::runtime::net::Waker;
+use crate::wire::access::Access;
 
 /// What a gate is told, and where its answer goes.
 #[derive(Debug)]
@@ -27,6 +29,9 @@ pub enum Command {
     Resume(Answer<bool>),
     /// Changes a setting.
     Set(Setting, Answer<Result<Change, String>>),
+    /// Has another access file in force: connections are judged again by it, and then it is answered. Only where there was
+    /// one from the start.
+    Access(Arc<Access>, Answer<Reviewed>),
     /// Describes itself. With `survey`, connections are looked at too, over as many turns as that takes.
     Describe {
         /// Whether to look at every connection.
@@ -232,6 +237,12 @@ impl Control {
     /// Changes a setting; the inner error is one line with the mend.
     pub fn set(&self, setting: Setting) -> Result<Result<Change, String>, Unanswered> {
         self.ask(Duration::ZERO, |answer| Command::Set(setting, answer))
+    }
+
+    /// Puts another access file into force, where the gateway was [started with one](crate::Config::access): every
+    /// connection is judged by it, and what came of that is told. With none, nothing happens.
+    pub fn set_access(&self, access: Arc<Access>) -> Result<Reviewed, Unanswered> {
+        self.ask(Duration::from_secs(10), |answer| Command::Access(access, answer))
     }
 
     /// What the gateway looks like now; with `survey`, every connection is looked at.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Config;
+use super::access::AccessControl;
 use super::egress::fair::Fair;
 use super::ledger::{Ledger, OfListener};
 use super::observe::notices::Notices;
@@ -24,6 +25,8 @@ pub struct Ctx<N, P> {
     pub config: Rc<Config>,
     pub memory: Arc<Memory>,
     pub ledger: Ledger,
+    /// Who may do what.
+    pub access: AccessControl,
     /// What streams look like that a layout cannot cut.
     pub layouts: Layouts,
     pub notices: Notices,
@@ -73,6 +76,7 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             jobs: 0,
             memory,
             ledger,
+            access: AccessControl::new(&config, now),
             layouts: config.layouts(),
             config: Rc::new(config),
             notices: Notices::default(),

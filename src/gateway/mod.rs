@@ -12,6 +12,7 @@
 //! | `distribution` | what a frame does when its turn has come, by way of the next three |
 //! | `fragments` | messages that come in fragments |
 //! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
+//! | `access` | who a connection is and what it may do, where there is an access file; all other parts ask it |
 //! | `egress` | who gets a frame, outboxes and how they are written |
 //! | `dialect` | how a connection of a listener with a layout is cut, and what is written back |
 //! | `conn` | the table of connections, how one comes and lives, what waits of it, and what is due for it |
@@ -22,6 +23,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub(crate) mod access;
 pub(crate) mod acks;
 mod commands;
 mod config;
@@ -44,7 +46,7 @@ mod turn;
 use std::time::Instant;
 
 pub use crate::core::call_queue::Overflow;
-pub use config::{BadDigestPolicy, Config, Listener, Pressure, SlowPolicy};
+pub use config::{AccessFile, BadDigestPolicy, Config, Listener, Pressure, SlowPolicy};
 pub use conn::close_reason::CloseReason;
 #[cfg(any(test, feature = "check"))]
 pub use observe::invariants::Holdings;
@@ -122,6 +124,14 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Calls with the handlers, and how many there may be.
     pub fn calls_in_flight(&self) -> (usize, usize) {
         self.handlers.in_flight()
+    }
+
+    /// Sets what time it is for the access file, where there is one: its instants are the calendar's, and turns go by a
+    /// clock that nobody sets.
+    pub fn set_clock(&mut self, now: Instant, time: impl FnOnce() -> std::time::SystemTime) {
+        if self.ctx.access.is_used() {
+            self.ctx.access.set_clock(now, time());
+        }
     }
 
     /// The counts until now.

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::gateway::control::Commands;
 use crate::gateway::ledger::Ledger;
@@ -209,6 +209,7 @@ impl Gateway {
             events.clear();
             gate.poll(Instant::now(), &mut events)?;
             let now = Instant::now();
+            gate.set_clock(now, SystemTime::now);
             for command in self.commands.waiting() {
                 // A command that follows the order to drain finds it draining.
                 if self.commands.is_told_to_drain() {

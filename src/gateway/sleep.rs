@@ -51,6 +51,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.wait_queues.go_on()
             || self.acceptor.is_ready(self.ctx.now)
             || self.observe.is_surveyed()
+            || self.ctx.access.goes_on()
             || self.distribution.fragments.has_to_hash()
             || self.distribution.egress.has_to_sweep()
             || self.nothing_comes()
@@ -69,6 +70,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             self.pause_state.next_deadline(),
             self.distribution.fragments.next_deadline(self.ctx.now),
             self.handlers.next_deadline(self.ctx.now),
+            self.ctx.access.next_deadline(),
         ]
         .into_iter()
         .flatten()

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub stages: Stages,
     /// The handlers and the frames for them, where there are handlers.
     pub calls: Option<CallsUse>,
+    /// Who may do what, where there is an access file.
+    pub access: Option<AccessUse>,
     /// Incomplete messages.
     pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
@@ -126,6 +128,34 @@ pub struct HandlerUse {
     pub restarts: u64,
     /// Why it does not start: it cannot be, or its processes end before any of them has answered a frame.
     pub trouble: Option<String>,
+}
+
+/// Identities, and what was refused to connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AccessUse {
+    /// Where it was read from.
+    pub file: String,
+    /// Identities of the file.
+    pub identities: u64,
+    /// Those that are revoked.
+    pub revoked: u64,
+    /// Whether connections without an identity are taken.
+    pub has_default: bool,
+    /// How often the file was read again.
+    pub reloads: u64,
+    /// Connections that were refused, by why.
+    #[serde(serialize_with = "named")]
+    pub refused: Vec<(&'static str, u64)>,
+    /// Frames whose connections may not publish them.
+    pub not_published: u64,
+    /// Patterns that connections may not subscribe to.
+    pub not_subscribed: u64,
+    /// Patterns that were taken from their subscribers when the file changed.
+    pub patterns_taken: u64,
+    /// Connections that wait to hear that their token is wrong.
+    pub delayed: Depth,
+    /// What is remembered of topics.
+    pub topics_bytes: Depth,
 }
 
 /// Incomplete messages.
@@ -346,6 +376,9 @@ pub struct Survey {
 pub struct Peer {
     /// Its other end.
     pub address: SocketAddr,
+    /// The name of its identity, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Box<str>>,
     /// Since it was accepted; for one that ended, until then.
     #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Duration,

@@ -32,11 +32,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::core::memory::Memory;
+use crate::wire::access::Who;
 use crate::wire::{Body, Draft, HEADER, Header, Kind, Scheme, Status, Verified, check_topic};
 
 /// Answers frames before they are distributed.
@@ -72,6 +74,10 @@ pub struct Call<'a> {
     pub key: u64,
     /// Its payload.
     pub payload: &'a [u8],
+    /// The name of the identity that published it, where the gateway has an access file and knows it by that.
+    pub identity: Option<&'a str>,
+    /// Where that connection comes from.
+    pub peer: SocketAddr,
 }
 
 /// What becomes of a frame.
@@ -112,6 +118,8 @@ pub struct Task {
     /// Its id is the number of its answer, which is nobody's: what goes on in its place asks for no reply.
     pub(crate) is_numbered: bool,
     pub(crate) frame: Body,
+    pub(crate) who: Option<Who>,
+    pub(crate) peer: SocketAddr,
     pub(crate) payload_max: usize,
     pub(crate) memory: Arc<Memory>,
     /// When a worker began it.
@@ -170,7 +178,8 @@ impl Task {
         let topic = range(HEADER, self.header.topic_len as usize);
         let payload = range(HEADER + self.header.topic_len as usize, self.header.payload_len as usize);
         let topic: Cow<'_, str> = String::from_utf8_lossy(&topic);
-        let call = Call { topic: &topic, key: self.header.key, payload: &payload };
+        let identity = self.who.as_ref().and_then(Who::name);
+        let call = Call { topic: &topic, key: self.header.key, payload: &payload, identity, peer: self.peer };
         // Whatever state it left behind is its own affair.
         catch_unwind(AssertUnwindSafe(|| self.function.0.handle(&call)))
             .unwrap_or_else(|_| Answer::Reject("the handler panicked".into()))

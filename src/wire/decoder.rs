@@ -3,7 +3,7 @@
 use super::digest::Scheme;
 use super::fault::Fault;
 use super::header::{DIGEST, HEADER, Header, Kind};
-use crate::core::limits::DECODER_MIN;
+use crate::core::limits::{ACCESS_TOKEN, DECODER_MIN};
 
 /// What a stream may hold beyond what a header can say.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,10 @@ impl Rules {
     fn check(&self, header: &Header) -> Result<(), Fault> {
         if header.kind == Kind::Reply && !self.replies {
             return Err(Fault::Reply { id: header.id });
+        }
+        if header.kind == Kind::Auth && header.payload_len > ACCESS_TOKEN as u32 {
+            // Whoever sends it is nobody yet, and is not waited for with more than a token may have.
+            return Err(Fault::LongToken { id: header.id, len: header.payload_len });
         }
         if header.payload_len > self.payload_max {
             let (id, len) = (header.id, header.payload_len);

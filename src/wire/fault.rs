@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::header::{HEADER, MAGIC, Status, VERSION};
 use super::layout::Malformed;
+use crate::core::limits::ACCESS_TOKEN;
 
 /// What is wrong with a frame's header. The stream ends with it: where the next frame would begin
 /// is not known.
@@ -24,6 +25,8 @@ pub enum Fault {
     Reply { id: u64 },
     /// A payload larger than allowed; both in bytes.
     TooLarge { id: u64, len: u32, max: u32 },
+    /// A token longer than one may be; both in bytes.
+    LongToken { id: u64, len: u32 },
     /// The stream of a listener with a layout, that cannot be cut by it.
     Layout(Malformed),
 }
@@ -40,6 +43,7 @@ impl Fault {
     pub fn status(&self) -> Status {
         match self {
             Fault::TooLarge { .. }
+            | Fault::LongToken { .. }
             | Fault::Layout(Malformed::TooLarge { .. } | Malformed::Endless { .. }) => Status::TooLarge,
             _ => Status::Malformed,
         }
@@ -53,7 +57,8 @@ impl Fault {
             | Fault::Flags { id, .. }
             | Fault::Status { id, .. }
             | Fault::Reply { id }
-            | Fault::TooLarge { id, .. } => id,
+            | Fault::TooLarge { id, .. }
+            | Fault::LongToken { id, .. } => id,
         }
     }
 
@@ -97,7 +102,7 @@ impl fmt::Display for Fault {
             Fault::Version(version) => {
                 write!(f, "version {version} of the protocol is not known here, only {VERSION}")
             }
-            Fault::Kind { kind, .. } => write!(f, "kind {kind} does not exist; kinds are 0 to 4"),
+            Fault::Kind { kind, .. } => write!(f, "kind {kind} does not exist; kinds are 0 to 4, and 6"),
             Fault::Flags { flags, .. } => {
                 write!(f, "flags {flags:#04x} hold a bit that does not exist; only bit 0, WANT_REPLY, does")
             }
@@ -105,6 +110,9 @@ impl fmt::Display for Fault {
                 write!(f, "status {status} on a frame that is no REPLY; it must be 0")
             }
             Fault::Reply { .. } => write!(f, "a REPLY was sent to the gateway; only the gateway replies"),
+            Fault::LongToken { len, .. } => {
+                write!(f, "a token of {len} bytes is longer than the {ACCESS_TOKEN} that one may have")
+            }
             Fault::TooLarge { len, max, .. } => {
                 write!(f, "a payload of {len} bytes is more than the {max} allowed (max-payload)")
             }

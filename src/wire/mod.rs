@@ -2,7 +2,6 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
-#[cfg(feature = "access")]
 pub mod access;
 mod batch;
 mod body;

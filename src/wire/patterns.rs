@@ -125,6 +125,11 @@ impl<T: Holder> Patterns<T> {
         self.held(holder).map_or(0, |held| held.patterns.len())
     }
 
+    /// The patterns of a holder.
+    pub fn of(&self, holder: T) -> impl Iterator<Item = &str> {
+        self.held(holder).into_iter().flat_map(|held| held.patterns.iter().map(|pattern| &*pattern.text))
+    }
+
     /// What all of it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes

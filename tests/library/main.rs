@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(feature = "access", feature = "layouts"))]
+mod access;
 mod bad_input;
 mod client;
 mod control;

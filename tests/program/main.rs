@@ -21,6 +21,8 @@ mod endings;
 mod hostile;
 #[cfg(unix)]
 mod http_sink;
+#[cfg(unix)]
+mod identities;
 mod layout_tools;
 #[cfg(unix)]
 mod layouts;

@@ -40,7 +40,13 @@ fn a_query_gives_the_rate() {
     let gateway = start(Config::default());
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let target = admin.local_addr();
-    let options = Options { token: None, hosts: Vec::new(), gateway: gateway.address, log: Arc::new(NoLog) };
+    let options = Options {
+        token: None,
+        hosts: Vec::new(),
+        gateway: gateway.address,
+        log: Arc::new(NoLog),
+        reload: None,
+    };
     let _admin = admin.start(gateway.control().clone(), options).unwrap();
 
     let folder = tempfile::tempdir().unwrap();

@@ -136,12 +136,12 @@ function showAttention(status) {
   if (frozen.length > 0) {
     const [first] = frozen;
     const others = frozen.length > 1 ? `, and ${plural(frozen.length - 1, "other", "others")} likewise` : "";
-    add("bad", `Subscriber ${first.address} has taken nothing for ${age(first.taken_nothing_seconds)}; ${inBytes(first.pending_bytes)} wait for it${others}.`, "h-slow");
+    add("bad", `Subscriber ${named(first)} has taken nothing for ${age(first.taken_nothing_seconds)}; ${inBytes(first.pending_bytes)} wait for it${others}.`, "h-slow");
   }
   const held = (status.paused ?? []).filter((peer) => peer.cause !== "operator" && peer.paused_seconds >= 0.5);
   if (held.length > 0) {
     const [first] = held;
-    add("bad", `${held.length === 1 ? `Publisher ${first.address} has` : `${held.length} publishers have`} been paused for ${age(first.paused_seconds)}: ${because(first)}.`, "h-paused");
+    add("bad", `${held.length === 1 ? `Publisher ${named(first)} has` : `${held.length} publishers have`} been paused for ${age(first.paused_seconds)}: ${because(first)}.`, "h-paused");
   }
   const troubled = (status.calls?.handlers ?? []).filter((handler) => handler.trouble);
   if (troubled.length > 0) {
@@ -161,7 +161,7 @@ function showAttention(status) {
   const refused = (status.rejected ?? []).filter((peer) => peer.last_seconds < 60);
   if (refused.length > 0) {
     const [first] = refused;
-    add("warn", `${plural(first.rejected, "frame", "frames")} of ${first.address} ${first.rejected === 1 ? "was" : "were"} refused, the last ${age(first.last_seconds)} ago: ${first.last}.`, "h-refused");
+    add("warn", `${plural(first.rejected, "frame", "frames")} of ${named(first)} ${first.rejected === 1 ? "was" : "were"} refused, the last ${age(first.last_seconds)} ago: ${first.last}.`, "h-refused");
   }
   const digests = status.queues.dedup_window;
   if (digests && digests.reach_seconds < digests.window_seconds) {
@@ -348,7 +348,9 @@ function table(id, caption, columns, rows, nothing) {
   box.setAttribute("aria-label", caption);
 }
 
-const address = ["Address", (peer) => peer.address, ""];
+/* The address, and behind it the name of the identity where there is one. */
+const named = (peer) => (peer.identity ? `${peer.address} (${peer.identity})` : peer.address);
+const address = ["Address", named, ""];
 const connected = ["Connected for", (peer) => age(peer.age_seconds), "n wide"];
 const sent = ["Sent", (peer) => `${plural(peer.frames_read, "frame", "frames")}, ${inBytes(peer.bytes_read)}`, "n wide"];
 const got = ["Got", (peer) => `${plural(peer.frames_written, "frame", "frames")}, ${inBytes(peer.bytes_written)}`, "n wide"];

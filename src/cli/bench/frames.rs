@@ -74,6 +74,8 @@ pub struct Frames {
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     #[command(flatten)]
+    who: secret::Who,
+    #[command(flatten)]
     source: Source,
     #[command(flatten)]
     output: Output,
@@ -226,6 +228,7 @@ impl Frames {
             idle: self.idle as usize,
             topic: self.topic.clone().unwrap_or_else(|| format!("bench.{nonce:08x}")),
             scheme: secret::scheme(self.secret_file.as_deref())?,
+            identity: self.who.identity()?,
             sources: self.source.bind.clone(),
             nonce,
         })

@@ -19,6 +19,7 @@ pub fn status(status: &Value) -> String {
     head(status, &mut out);
     ledger(&status["ledger"], status["sinks"].is_object(), &mut out);
     fullness(status, &mut out);
+    identities(&status["identities"], &mut out);
     handlers(status, &mut out);
     listeners(status, &mut out);
     sinks(status, &mut out);
@@ -180,6 +181,36 @@ fn rows_of(words: &[String]) -> Vec<String> {
     rows
 }
 
+/// Nothing where there is no access file.
+fn identities(access: &Value, out: &mut String) {
+    if !access.is_object() {
+        return;
+    }
+    let count = |name: &str| number(&access[name]);
+    line(
+        out,
+        format_args!(
+            "\n{} in {}, {} revoked; frames denied {}, patterns denied {}",
+            match access["identities"].as_u64() {
+                Some(1) => "1 identity".to_string(),
+                _ => format!("{} identities", count("identities")),
+            },
+            plain(access["file"].as_str().unwrap_or("?")),
+            count("revoked"),
+            count("not_published"),
+            count("not_subscribed"),
+        ),
+    );
+    let refused = access["refused"].as_object().into_iter().flatten();
+    let refused: Vec<String> = refused
+        .filter(|(_, count)| count.as_u64().unwrap_or(0) > 0)
+        .map(|(why, count)| format!("{} {}", why.replace('_', " "), number(count)))
+        .collect();
+    if !refused.is_empty() {
+        line(out, format_args!("connections refused: {}", refused.join(", ")));
+    }
+}
+
 /// What people call a sink.
 fn sink_name(name: &str) -> &str {
     match name {
@@ -301,6 +332,8 @@ fn peers(status: &Value, out: &mut String) {
         line(out, format_args!("\n{}", if rows.is_empty() { none } else { title }));
         for peer in rows.iter().take(ROWS) {
             let address = peer["address"].as_str().unwrap_or("?");
+            let name = peer["identity"].as_str().map_or(String::new(), |name| format!(" ({})", plain(name)));
+            let address = format!("{address}{name}");
             line(
                 out,
                 format_args!("  {address:24}{}, connected for {}", row(peer), age(&peer["age_seconds"])),
@@ -410,7 +443,8 @@ mod tests {
                 {"name": "store", "lag_bytes": 2048, "done": {"frames": 5}, "failures": 3, "trouble": "the disk is full",
                  "topics": [{"topic": "orders.eu", "frames": 4000, "bytes": 4096}, {"topic": "", "frames": 1}]},
             ]},
-            "slow": [{"address": "b:2", "pending_bytes": 2048, "dropped": 4}],
+            "identities": {"file": "a.toml", "identities": 3, "revoked": 1, "not_published": 7, "refused": {"wrong_token": 2}},
+            "slow": [{"address": "b:2", "identity": "desk", "pending_bytes": 2048, "dropped": 4}],
             "paused": [{"address": "c:3", "cause": "subscriber", "by": "b:2", "paused_seconds": 5.0}],
         });
         let text = status(&full);
@@ -422,6 +456,9 @@ mod tests {
             "  digests remembered              50            50",
             "  of it, patterns            2.0 KiB       4.0 KiB",
             "copies are recognised for 1m 30s, not for the 1h of --dedup",
+            "3 identities in a.toml, 1 revoked; frames denied 7, patterns denied -",
+            "connections refused: wrong token 2\n",
+            "  b:2 (desk) ",
             "2.0 KiB wait",
             "4 frames dropped",
             "for 5s, by subscriber b:2",

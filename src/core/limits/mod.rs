@@ -40,7 +40,7 @@ pub const READ_MAX: usize = bound(256 * KIB, 4 * KIB);
 /// connection that waits to send a large frame may pin, so a thousand of them pin 16 MiB.
 pub const READ_MIN: usize = bound(16 * KIB, 256);
 
-/// 1 KiB: such a first read where memory is short. Thousands that come at once, begin a long frame and stop do not fill with
+/// 1 KiB: such a first read where memory is waited for. Thousands that come at once, begin a long frame and stop do not fill with
 /// their beginnings what small frames have.
 pub const READ_NEW: usize = bound(KIB, 128);
 
@@ -97,10 +97,6 @@ pub const BACKLOG: i32 = 4096;
 
 /// 100 ms without accepting after the system refused a file descriptor.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
-/// 1 KiB of what a turn reads, for each SUBSCRIBE and UNSUBSCRIBE: putting a pattern in its place, or taking it away, takes
-/// some 0.7 µs. As bytes alone a turn would take 10,000 of them and everybody would wait 10 ms.
-pub const PATTERN_CHANGE: u64 = bound(KIB, 64) as u64;
 
 /// 160 file descriptors kept for everything that is not a publisher's or subscriber's connection: the
 /// admin server's, the libraries', and those of the moment.

@@ -104,6 +104,7 @@ fn admit<N: Net, P>(
                 conn.order.authorized = true;
                 conn.dialect = Some(Box::new(Dialect::new(layout, ctx.memory.clone())));
             }
+            conn.standing = ctx.access.admit(conn, ctx.now);
             conns.arm(id, &ctx.config);
         }
         Err(error) => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::wire::access::Refusal;
 use crate::wire::{Fault, Status};
 
 /// Why a connection was closed.
@@ -16,6 +17,8 @@ pub enum CloseReason {
     Fault(Fault),
     /// The first frame did not carry the listener's HMAC.
     Unauthorized,
+    /// The access file does not let it be here.
+    Refused(Box<Refusal>),
     /// A digest was wrong and the gateway is set to close then.
     BadDigest,
     /// The subscriber fell further behind than its outbox allows.
@@ -35,7 +38,7 @@ impl CloseReason {
     pub fn status(&self) -> Option<Status> {
         match self {
             CloseReason::Fault(fault) => Some(fault.status()),
-            CloseReason::Unauthorized => Some(Status::Unauthorized),
+            CloseReason::Unauthorized | CloseReason::Refused(_) => Some(Status::Unauthorized),
             CloseReason::Slow => Some(Status::Slow),
             CloseReason::Draining => Some(Status::Closing),
             _ => None,
@@ -52,6 +55,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Unauthorized => {
                 f.write_str("the first frame does not carry the HMAC of the gateway's secret")
             }
+            CloseReason::Refused(refusal) => refusal.fmt(f),
             CloseReason::BadDigest => f.write_str("a digest does not match"),
             CloseReason::Slow => f.write_str("fell further behind than its outbox allows"),
             CloseReason::Idle => f.write_str("idle"),

@@ -53,10 +53,15 @@ impl<S> Conns<S> {
         if !conn.is_written() {
             return;
         }
-        let in_turn =
-            matches!(reason, CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::BadDigest);
-        conn.state =
-            if in_turn && conn.order.has_pending_replies() { State::Draining } else { State::Ending };
+        let in_turn = matches!(
+            reason,
+            CloseReason::Fault(_)
+                | CloseReason::Unauthorized
+                | CloseReason::Refused(_)
+                | CloseReason::BadDigest
+        );
+        let waits = in_turn && conn.order.has_pending_replies() || conn.is_delayed();
+        conn.state = if waits { State::Draining } else { State::Ending };
         conn.end = Some(Box::new(End { reason, frame_id }));
         self.mark_ending(id);
     }

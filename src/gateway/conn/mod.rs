@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::core::limits::{FRAME_MIN, READ_MIN};
 use crate::gateway::CloseReason;
+use crate::gateway::access::Standing;
 use crate::gateway::config::{Config, SlowPolicy};
 use crate::gateway::dialect::Dialect;
 use crate::gateway::egress::writing::Writing;
@@ -19,6 +20,7 @@ use crate::gateway::ingress::order::Order;
 use crate::gateway::ingress::reading::Reading;
 use crate::gateway::observe::traffic::Traffic;
 use crate::runtime::net::Moment;
+use crate::wire::access::Who;
 
 /// Names a connection for ever: a slot that is used again has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +99,8 @@ pub struct Conn<S> {
     pub order: Order,
     pub writing: Writing,
     pub traffic: Traffic,
+    /// Whose it is, where there is an access file.
+    pub standing: Option<Box<Standing>>,
     /// Where its listener has a layout.
     pub dialect: Option<Box<Dialect>>,
     /// The place of its listener among all.
@@ -125,6 +129,7 @@ impl<S> Conn<S> {
             order: Order { authorized, ..Order::default() },
             writing: Writing::new(moment),
             traffic: Traffic::default(),
+            standing: None,
             dialect: None,
             listener: 0,
             is_marked: false,
@@ -154,6 +159,27 @@ impl<S> Conn<S> {
         self.socket.as_mut().expect("only a connection that is gone has no socket")
     }
 
+    /// Whether its end waits, for it brought a wrong token.
+    pub fn is_delayed(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.is_delayed())
+    }
+
+    /// Whether nobody knows it until it says who it is.
+    pub fn is_stranger(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.is_stranger())
+    }
+
+    /// Whether it may not be here.
+    pub fn is_refused(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.refusal().is_some())
+    }
+
+    /// Who it is, for people.
+    pub fn named(&self) -> PeerName {
+        let who = self.standing.as_ref().and_then(|standing| standing.who()).cloned();
+        PeerName { address: self.peer, who }
+    }
+
     /// Whether replies and frames may still be added for it.
     pub fn is_written(&self) -> bool {
         matches!(self.state, State::Open | State::Draining)
@@ -173,8 +199,38 @@ impl<S> Conn<S> {
                     _ if slow.holding.is_empty() => None,
                     _ => self.writing.patience_ends(),
                 });
-                [Some(idle), frame, slow].into_iter().flatten().min()
+                let access = self.standing.as_ref().and_then(|standing| standing.deadline());
+                [Some(idle), frame, slow, access].into_iter().flatten().min()
             }
+        }
+    }
+}
+
+/// An address, and behind it the name of its identity where there is one.
+#[derive(Clone, Debug)]
+pub struct PeerName {
+    pub address: SocketAddr,
+    pub who: Option<Who>,
+}
+
+impl PeerName {
+    /// The name of its identity.
+    pub fn name(&self) -> Option<&str> {
+        self.who.as_ref().and_then(Who::name)
+    }
+}
+
+impl PartialEq for PeerName {
+    fn eq(&self, other: &PeerName) -> bool {
+        self.address == other.address && self.name() == other.name()
+    }
+}
+
+impl std::fmt::Display for PeerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{} ({name})", self.address),
+            None => self.address.fmt(f),
         }
     }
 }
@@ -186,7 +242,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // 10,000 of them, with a deadline each, are to add at most 5 MiB.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 408, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 416, "{}", size_of::<Conn<mio::net::TcpStream>>());
         // And this beside it, where it speaks a layout.
         assert!(size_of::<Dialect>() <= 48, "{}", size_of::<Dialect>());
     }

@@ -4,6 +4,7 @@
 //! the connection stays until it is told everything. How many frames are in all stages is counted with them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::table::Conns;
@@ -16,6 +17,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::ingress::order::{Item, Order};
 use crate::wire::Verified;
+use crate::wire::access::Rights;
 
 /// What a connection has between release and distribution. One that has nothing there has no stage.
 #[derive(Debug, Default)]
@@ -46,7 +48,20 @@ pub struct Waiting {
     pub item: Item,
     /// Its calls are counted. If not, no frame in it is one.
     pub called: bool,
+    /// What of it was refused when it arrived.
+    pub rights: CallRights,
     pub since: Instant,
+}
+
+/// Which frames of a connection go to a handler.
+#[derive(Clone, Debug)]
+pub enum CallRights {
+    /// All: there is no access file.
+    All,
+    /// None.
+    None,
+    /// Those that may be published.
+    These(Arc<Rights>),
 }
 
 /// What takes effect in its turn.
@@ -120,9 +135,10 @@ impl<S> Conns<S> {
     /// Frames join a connection's stage. `called` if some of them are calls, and counted.
     pub fn line_up(&mut self, id: ConnId, item: Item, called: bool, now: Instant) {
         let frames = item.frames();
+        let rights = if called { self[id].rights() } else { CallRights::All };
         let stage = self[id].order.stage.get_or_insert_default();
         stage.frames += frames;
-        stage.waiting.push_back(Waiting { item, called, since: now });
+        stage.waiting.push_back(Waiting { item, called, rights, since: now });
         self.staged.frames += frames;
         self.staged.waiting += frames;
     }
@@ -160,6 +176,16 @@ impl<S> Conns<S> {
 }
 
 impl<S> Conn<S> {
+    /// Which of its frames go to a handler now.
+    pub fn rights(&self) -> CallRights {
+        match &self.standing {
+            None => CallRights::All,
+            Some(standing) => {
+                standing.rights().map_or(CallRights::None, |rights| CallRights::These(rights.clone()))
+            }
+        }
+    }
+
     /// Whether its calls may begin: it takes its replies, and not too much of it waits for an earlier call.
     pub fn may_call(&self) -> bool {
         let answered = self.order.stage.as_ref().map_or(0, |stage| stage.answered);

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use super::Distribution;
-use crate::core::limits::PATTERN_CHANGE;
 use crate::core::memory::Charge;
+use crate::core::units::plain;
 use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
 use crate::gateway::acks::tickets::Ticket;
-use crate::gateway::conn::ConnId;
 use crate::gateway::conn::table::Conns;
+use crate::gateway::conn::{Conn, ConnId};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::replies::{encode_reply, encode_unsealed};
 use crate::gateway::egress::router::Targets;
@@ -90,6 +90,24 @@ enum Effect {
     Close(CloseReason),
 }
 
+impl Effect {
+    /// Its connection may not publish it.
+    fn deny_topic<N: Net, P>(conn: &Conn<N::Socket>, ctx: &mut Ctx<N, P>, frame: &Checked<'_>) -> Effect {
+        ctx.access.count_denied(true);
+        let reason = format!("may not publish to '{}'", plain(&String::from_utf8_lossy(frame.topic)));
+        let message = format_args!("{} {reason}", conn.named());
+        ctx.notices.say(Notice::NotPermitted, log::Level::Warn, ctx.now, message);
+        Effect::Reject(Status::Rejected, reason)
+    }
+}
+
+/// Whether a connection may publish frames of a checked topic. Where a handler answers frames, those that come here were
+/// looked at before and were not for it.
+fn may_publish<N: Net, P>(conn: &Conn<N::Socket>, ctx: &mut Ctx<N, P>, topic: &[u8]) -> bool {
+    let Some(standing) = &conn.standing else { return true };
+    !ctx.config.calls() && standing.rights().is_some_and(|rights| ctx.access.may_publish(rights, topic))
+}
+
 impl Distribution {
     /// What was released takes effect, or its place behind a fragment that waits for room or for a digest.
     pub fn take_effect_in_order<N: Net, P: Pool>(
@@ -117,6 +135,14 @@ impl Distribution {
             Item::Frames(verified) => self.distribute(conns, ctx, id, verified),
             Item::Run(_) => unreachable!("its frames are native ones when their turn has come"),
             Item::BadCheck | Item::Fault(_) if conns[id].order.discard => ctx.ledger.undelivered += 1,
+            Item::Refused => {
+                let conn = &mut conns[id];
+                conn.order.discard = true;
+                if let Some(refusal) = conn.standing.as_ref().and_then(|standing| standing.refusal()).cloned()
+                {
+                    conns.close(id, CloseReason::Refused(Box::new(refusal)), 0);
+                }
+            }
             Item::BadCheck => {
                 conns.count_rejected(ctx, id, Status::BadDigest);
                 conns[id].order.discard = true;
@@ -260,7 +286,11 @@ impl Distribution {
             }
         }
         if let Some((reason, frame_id)) = closing {
-            conns[id].order.discard = true;
+            let conn = &mut conns[id];
+            conn.order.discard = true;
+            if let Some(standing) = &mut conn.standing {
+                ctx.access.delays(standing, id, ctx.now);
+            }
             conns.close(id, reason, frame_id);
         }
     }
@@ -283,6 +313,9 @@ impl Distribution {
         conn.order.authorized = true;
         conn.traffic.publishes = true;
         let Ok(targets) = self.egress.route(topic) else { return false };
+        if conn.standing.is_some() && !may_publish(conn, ctx, topic) {
+            return false;
+        }
         ctx.ledger.verified.plain += 1;
         let (end, frames) = (verified.len(), verified.frames());
         let ticket = self.acks.ticket(SinkSet::NONE, ctx.now);
@@ -310,6 +343,9 @@ impl Distribution {
             return bad_digest(conns, ctx, id, frame.header.id);
         }
         conn.order.authorized = true;
+        if let Some(refusal) = conn.standing.as_ref().and_then(|standing| standing.refusal()) {
+            return Effect::Close(CloseReason::Refused(Box::new(refusal.clone())));
+        }
         if frame.header.is_part() {
             conn.traffic.publishes = true;
             return self.fragment(conns, ctx, id, verified, frame, room);
@@ -320,6 +356,9 @@ impl Distribution {
                 let targets = match last {
                     Some((topic, targets)) if *topic == frame.topic => targets.clone(),
                     _ => match self.egress.route(frame.topic) {
+                        Ok(_) if !may_publish(conn, ctx, frame.topic) => {
+                            return Effect::deny_topic(conn, ctx, frame);
+                        }
                         Ok(targets) => {
                             *last = Some((frame.topic, targets.clone()));
                             targets
@@ -338,14 +377,22 @@ impl Distribution {
                     Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
-            Kind::Subscribe | Kind::Unsubscribe => {
-                ctx.fair.read(PATTERN_CHANGE);
-                match self.change_patterns(conns, id, frame) {
-                    Ok(()) => Effect::Control,
-                    Err(reason) => Effect::Reject(Status::Rejected, reason),
-                }
-            }
+            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(conns, ctx, id, frame) {
+                Ok(()) => Effect::Control,
+                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            },
             Kind::Ping => Effect::Control,
+            Kind::Auth => match &mut conn.standing {
+                // Who lets everybody do everything asks nobody who they are.
+                None => Effect::Control,
+                Some(standing) => match standing.take_auth() {
+                    true => Effect::Control,
+                    false => {
+                        let reason = "an AUTH is the first frame of its connection";
+                        Effect::Reject(Status::Rejected, reason.into())
+                    }
+                },
+            },
             Kind::Reply => unreachable!("a gateway's rules let no REPLY be cut"),
         }
     }
@@ -367,6 +414,9 @@ impl Distribution {
         if let Err(error) = self.egress.route(frame.topic) {
             return Effect::Reject(Status::Rejected, error.to_string());
         }
+        if !may_publish(&conns[id], ctx, frame.topic) {
+            return Effect::deny_topic(&conns[id], ctx, frame);
+        }
         // It needs no room.
         if self.acks.knows_duplicates() && !self.fragments.knows(&frame.digest) {
             match self.acks.seen(&frame.digest, ctx.now) {
@@ -379,9 +429,10 @@ impl Distribution {
         Effect::Fragment(self.fragments.add(conns, ctx, &mut self.acks, id, verified, frame, room))
     }
 
-    fn change_patterns<S>(
+    fn change_patterns<N: Net, P>(
         &mut self,
-        conns: &Conns<S>,
+        conns: &Conns<N::Socket>,
+        ctx: &mut Ctx<N, P>,
         id: ConnId,
         frame: &Checked<'_>,
     ) -> Result<(), String> {
@@ -396,6 +447,15 @@ impl Distribution {
         if frame.header.kind == Kind::Unsubscribe {
             self.egress.unsubscribe(pattern, id);
             return Ok(());
+        }
+        if let Some(standing) = &conns[id].standing
+            && !standing.rights().is_some_and(|rights| rights.may_subscribe(pattern))
+        {
+            ctx.access.count_denied(false);
+            let reason = format!("may not subscribe to '{}'", plain(pattern));
+            let message = format_args!("{} {reason}", conns[id].named());
+            ctx.notices.say(Notice::NotPermitted, log::Level::Warn, ctx.now, message);
+            return Err(reason);
         }
         self.egress.subscribe(pattern, id).map_err(|full| full.to_string())
     }
@@ -470,7 +530,7 @@ impl Distribution {
 
 fn bad_digest<N: Net, P>(conns: &Conns<N::Socket>, ctx: &mut Ctx<N, P>, id: ConnId, frame_id: u64) -> Effect {
     let conn = &conns[id];
-    let peer = conn.peer;
+    let peer = conn.named();
     if !conn.order.authorized {
         let message = format_args!("{peer} does not know the secret: it is closed");
         ctx.notices.say_at(conn.listener, Notice::Unauthorized, log::Level::Warn, ctx.now, message);

@@ -44,6 +44,6 @@ impl Distribution {
     /// What is charged beside buffers: subscriptions, and the entries of outboxes, of tickets and of what is held.
     pub fn charge_entries<N, P>(&self, ctx: &Ctx<N, P>, entries: usize) {
         ctx.memory.set_entries(entries + self.acks.cost() + self.fragments.cost());
-        ctx.memory.set_subscriptions(self.egress.subscriptions_bytes());
+        ctx.memory.set_subscriptions(self.egress.subscriptions_bytes() + ctx.access.bytes());
     }
 }

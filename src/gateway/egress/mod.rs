@@ -25,7 +25,7 @@ pub struct Egress {
 impl Egress {
     /// Nobody subscribes.
     pub fn new(config: &Config) -> Egress {
-        Egress { router: Router::new(config.subscriptions_max()), shared_at: None }
+        Egress { router: Router::new(config.subscriptions_max(), config.access.is_some()), shared_at: None }
     }
 
     /// Nothing is counted wrongly.

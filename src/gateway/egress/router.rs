@@ -6,7 +6,7 @@ use std::rc::Rc;
 use hashbrown::DefaultHashBuilder;
 
 use super::Egress;
-use crate::core::limits::{LEAVE_TURN, TOPIC_COST, TOPICS_CACHED, TOPICS_SHARE};
+use crate::core::limits::{LEAVE_TURN, PERMITS_SHARE, TOPIC_COST, TOPICS_CACHED, TOPICS_SHARE};
 use crate::gateway::Config;
 use crate::gateway::conn::ConnId;
 use crate::gateway::snapshot::{Depth, SubscriptionsUse};
@@ -23,6 +23,8 @@ pub struct Router {
     /// What the topics and their lists take, and may.
     topics_bytes: usize,
     topics_max: usize,
+    /// Whether an access file is asked about topics, which is remembered, too.
+    asks: bool,
     /// Changes that make all lists stale.
     changes: u64,
 }
@@ -48,12 +50,13 @@ impl Holder for ConnId {
 
 impl Router {
     /// Nobody subscribes. All that is kept here may take so many bytes.
-    pub fn new(bytes: usize) -> Router {
+    pub fn new(bytes: usize, asks: bool) -> Router {
         let mut router = Router {
             patterns: Patterns::new(Limits::default()),
             topics: HashMap::default(),
             topics_bytes: 0,
             topics_max: 0,
+            asks,
             changes: 0,
         };
         router.set_bytes_max(bytes);
@@ -123,6 +126,11 @@ impl Router {
         }
     }
 
+    /// What the connection subscribes to.
+    pub fn patterns_of(&self, id: ConnId) -> Vec<String> {
+        self.patterns.of(id).map(str::to_string).collect()
+    }
+
     /// Whether nobody subscribes.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
@@ -166,7 +174,8 @@ impl Router {
     pub fn set_bytes_max(&mut self, bytes: usize) {
         let (_, patterns) = self.patterns_in(bytes);
         self.patterns.set_bytes_max(patterns);
-        self.topics_max = bytes / TOPICS_SHARE;
+        // What rights let be published is remembered beside it.
+        self.topics_max = bytes / TOPICS_SHARE - bytes / PERMITS_SHARE * usize::from(self.asks);
         if self.topics_bytes > self.topics_max {
             self.forget();
         }
@@ -216,6 +225,11 @@ impl Egress {
     /// Whether the connection subscribes to something.
     pub fn is_subscriber(&self, id: ConnId) -> bool {
         self.router.has(id)
+    }
+
+    /// What the connection subscribes to.
+    pub fn patterns_of(&self, id: ConnId) -> Vec<String> {
+        self.router.patterns_of(id)
     }
 
     /// Whether nobody subscribes.
@@ -270,7 +284,7 @@ mod tests {
     }
 
     fn router() -> Router {
-        Router::new(1 << 16)
+        Router::new(1 << 16, false)
     }
 
     #[test]

@@ -326,7 +326,7 @@ fn say_refused<'a, N: Net, P: Pool>(
             let reason = reason();
             let shown = plain(&String::from_utf8_lossy(&reason[..reason.len().min(REASON_SHOWN)]));
             let why = if shown.is_empty() { String::new() } else { format!(": {shown}") };
-            format!("a handler refused a frame of {} (layout {}){why}", conn.peer, dialect.layout.name())
+            format!("a handler refused a frame of {} (layout {}){why}", conn.named(), dialect.layout.name())
         }
     };
     to.ctx.notices.say_at(listener, Notice::Refusal, Level::Warn, to.ctx.now, message);

@@ -10,7 +10,7 @@ use crate::core::memory::Share;
 use crate::core::units::plain;
 use crate::gateway::acks::known::Seen;
 use crate::gateway::acks::sink_set::SinkSet;
-use crate::gateway::conn::{ConnId, State};
+use crate::gateway::conn::{ConnId, PeerName, State};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::ingress::order::Item;
 use crate::runtime::handler::{Function, Task};
@@ -118,7 +118,9 @@ impl<N: Net> Handlers<N> {
                 }
                 match (slot, &self.function) {
                     (Some(slot), _) => self.give(to, slot, call),
-                    (None, Some(function)) => self.call_function(to.ctx, function.clone(), call),
+                    (None, Some(function)) => {
+                        self.call_function(to.ctx, to.conns[id].named(), function.clone(), call)
+                    }
                     (None, None) => self.retries.alone.push_front(call),
                 }
             }
@@ -143,14 +145,22 @@ impl<N: Net> Handlers<N> {
     }
 
     /// A worker calls the handler in Rust.
-    fn call_function<P: Pool>(&mut self, ctx: &mut Ctx<N, P>, function: Function, call: Call) {
+    fn call_function<P: Pool>(
+        &mut self,
+        ctx: &mut Ctx<N, P>,
+        sender: PeerName,
+        function: Function,
+        call: Call,
+    ) {
         let (payload_max, memory) = (ctx.config.payload_max, ctx.memory.clone());
         self.numbers += 1;
         let number = self.numbers;
         let (header, frame) = (call.header, call.frame.body().clone());
         let is_numbered = call.frame.is_answered_by_number();
+        let PeerName { address: peer, who } = sender;
         let begun = self.with_workers.insert(number, call);
-        let task = Box::new(Task { function, header, is_numbered, frame, payload_max, memory, begun });
+        let task =
+            Box::new(Task { function, header, is_numbered, frame, who, peer, payload_max, memory, begun });
         let ticket = Ticket { conn: ANSWERS, number, since: ctx.now };
         ctx.submit(Job { ticket, work: Work::Call(task) });
     }
@@ -191,7 +201,7 @@ impl<N: Net> Handlers<N> {
         }
         to.ctx.ledger.calls.failed += 1;
         self.done(&mut call);
-        let peer = to.conns[call.conn].peer;
+        let peer = to.conns[call.conn].named();
         let frame = call.frame.iter().next().expect("it is one frame");
         log::warn!(
             "a second handler {why}, alone with the frame {} of {} (topic '{}', key {}, {} bytes): it is REJECTED",

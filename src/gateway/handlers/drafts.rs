@@ -4,13 +4,16 @@ use std::rc::Rc;
 
 use super::answered::Answer;
 use super::answers::ANSWERS;
+use super::processes::Running;
 use super::{Call, Downstream, Handlers};
 use crate::core::limits::INLINE_BATCH;
+use crate::core::memory::Buffer;
+use crate::gateway::conn::PeerName;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
-use crate::wire::{Draft, Verified};
+use crate::wire::{Draft, Header, Kind, Scheme, Verified, encode};
 
 /// What a draft will be.
 pub(super) enum Purpose {
@@ -18,6 +21,19 @@ pub(super) enum Purpose {
     Give(u64),
     /// What comes of a call.
     Answer(Box<Call>, Answer),
+}
+
+/// Tells a handler whose the frames are that it gets from now on, if they are another's than before.
+fn tell<H, N: Net, P>(running: &mut Running<H>, sender: PeerName, ctx: &Ctx<N, P>) {
+    if running.told.as_ref() == Some(&sender) {
+        return;
+    }
+    let (name, address) = (sender.name().unwrap_or_default(), sender.address.to_string());
+    let mut auth = Vec::new();
+    encode(Header::new(Kind::Auth), name.as_bytes(), address.as_bytes(), &Scheme::Sha256, &mut auth);
+    let auth = Buffer::charged(&ctx.memory, auth.into());
+    running.outbox.push(Rc::new(OutboxItem::Replies(auth)));
+    running.told = Some(sender);
 }
 
 impl<N: Net> Handlers<N> {
@@ -85,8 +101,12 @@ impl<N: Net> Handlers<N> {
                 let slot = self.processes.slot_of(key);
                 // Its handler may have failed meanwhile.
                 if let Some(running) = slot.and_then(|slot| self.processes.running(slot))
-                    && running.calls.contains_key(&number)
+                    && let Some(call) = running.calls.get(&number)
                 {
+                    if to.ctx.config.handler_identity {
+                        let sender = to.conns[call.conn].named();
+                        tell(running, sender, to.ctx);
+                    }
                     running.outbox.push(Rc::new(OutboxItem::Frame(made.body().clone())));
                 }
             }

@@ -23,6 +23,7 @@ use super::answers::Intake;
 use super::log_lines::{About, LogLines};
 use crate::core::limits::HANDLER_GRACE;
 use crate::core::memory::Memory;
+use crate::gateway::conn::PeerName;
 use crate::gateway::egress::outbox_item::OutboxItem;
 use crate::gateway::snapshot::HandlerUse;
 use crate::runtime::net::{Outbox, Pipe, Process};
@@ -109,6 +110,8 @@ pub struct Running<H> {
     /// Since when the first of them is the first. Its time runs from there: a handler that does one at a time
     /// did not look at it before.
     pub first_since: Instant,
+    /// Whose frames it was told that it gets, where it is told.
+    pub told: Option<PeerName>,
     /// Its one call is tried alone.
     pub alone: bool,
     pub answered: u64,

@@ -19,7 +19,7 @@
 use super::{Downstream, Handlers};
 use crate::core::limits::STEP;
 use crate::core::memory::Share;
-use crate::gateway::conn::stage::{Passed, Step};
+use crate::gateway::conn::stage::{CallRights, Passed, Step};
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ctx::Ctx;
@@ -69,7 +69,8 @@ impl<N: Net> Handlers<N> {
 
     /// Counts the calls of a batch, and lets in as many as may wait.
     fn arrive<P: Pool>(&mut self, to: &mut Downstream<'_, N, P>, id: ConnId, verified: Verified) {
-        let calls = count_calls(&verified);
+        let rights = to.conns[id].rights();
+        let calls = count_calls(&verified, &rights);
         let mut left = self.queue.arrive(id.key(), calls);
         if left == calls || self.overflow == Overflow::Pause {
             self.queue.leave_beyond(id.key(), calls - left);
@@ -78,11 +79,11 @@ impl<N: Net> Handlers<N> {
         let mut rest = Some(verified);
         let mut splits = 0;
         while let Some(batch) = rest.take() {
-            let (arrival, frames) = next_arrival(&batch, &mut left);
+            let (arrival, frames) = next_arrival(&batch, &rights, &mut left);
             splits += 1;
             if arrival == Arrival::Beyond || splits > SPLITS_MAX {
                 // What is behind it waits with it, but for what is let in already.
-                let calls = count_calls(&batch);
+                let calls = count_calls(&batch, &rights);
                 self.queue.leave_beyond(id.key(), calls - left);
                 return to.conns.line_up(id, Item::Frames(batch), true, to.ctx.now);
             }
@@ -118,7 +119,7 @@ impl<N: Net> Handlers<N> {
                 self.step(to, id, first.item);
                 continue;
             };
-            let others = verified.iter().take_while(|frame| !is_call(frame)).count() as u32;
+            let others = verified.iter().take_while(|frame| !is_call(frame, &first.rights)).count() as u32;
             if others == 0 {
                 stage.waiting.push_front(first);
                 break;
@@ -219,6 +220,9 @@ fn frames_to_the_end<N: Net, P>(
     verified: &Verified,
 ) -> (u32, bool) {
     for (index, frame) in (1..).zip(verified.iter()) {
+        if frame.intact && conn.is_refused() {
+            return (index, true);
+        }
         let ends = !conn.order.authorized || ctx.config.on_bad_digest == BadDigestPolicy::Close;
         if !frame.intact && ends {
             return (index, true);
@@ -229,22 +233,29 @@ fn frames_to_the_end<N: Net, P>(
     (verified.frames(), false)
 }
 
-/// Whether a frame is one for a handler: what is refused, or is about the connection itself, is not.
-fn is_call(frame: &Checked<'_>) -> bool {
+/// Whether a frame is one for a handler: what is refused, or is about the connection itself, is not. What is refused for
+/// want of rights is known when it arrives, and stays so: it was counted by that.
+fn is_call(frame: &Checked<'_>, rights: &CallRights) -> bool {
     let whole = frame.header.part_count < 2 && frame.header.part_index == 0;
-    frame.intact && frame.header.kind == Kind::Data && whole && check_topic(frame.topic).is_ok()
+    let is_data = frame.intact && frame.header.kind == Kind::Data && whole;
+    let Some(topic) = is_data.then(|| check_topic(frame.topic).ok()).flatten() else { return false };
+    match rights {
+        CallRights::All => true,
+        CallRights::None => false,
+        CallRights::These(rights) => rights.may_publish(topic),
+    }
 }
 
-fn count_calls(verified: &Verified) -> usize {
-    verified.iter().filter(|frame| is_call(frame)).count()
+fn count_calls(verified: &Verified, rights: &CallRights) -> usize {
+    verified.iter().filter(|frame| is_call(frame, rights)).count()
 }
 
 /// What becomes of the first frames of a batch, and of how many, where `left` calls are let in.
-fn next_arrival(batch: &Verified, left: &mut usize) -> (Arrival, u32) {
+fn next_arrival(batch: &Verified, rights: &CallRights, left: &mut usize) -> (Arrival, u32) {
     let mut first = None;
     let mut frames = 0;
     for frame in batch.iter() {
-        let is_call = is_call(&frame);
+        let is_call = is_call(&frame, rights);
         let arrival = match (is_call, *left, frame.header.want_reply) {
             (false, ..) | (true, 1.., _) => Arrival::LetIn,
             (true, 0, true) => Arrival::Busy,

@@ -45,6 +45,7 @@ impl<N: Net> Handlers<N> {
             intake: Intake::default(),
             calls: BTreeMap::new(),
             first_since: ctx.now,
+            told: None,
             alone: false,
             answered: 0,
         };

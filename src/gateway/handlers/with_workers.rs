@@ -90,7 +90,7 @@ impl<N: Net> Handlers<N> {
             self.ahead -= usize::from(std::mem::take(&mut call.ahead));
             let (timeout, late) = (self.with_workers.timeout, self.with_workers.late);
             to.ctx.ledger.calls.failed += 1;
-            let peer = to.conns[call.conn].peer;
+            let peer = to.conns[call.conn].named();
             let frame = call.frame.iter().next().expect("it is one frame");
             let message = format_args!(
                 "the handler gave no answer for {timeout:?} to the frame {} of {} (topic '{}', key {}, {} bytes): it is \

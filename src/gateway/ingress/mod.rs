@@ -65,7 +65,7 @@ impl Ingress {
             Item::Run(converted) if converted.bytes <= READ_MAX => {
                 order.bytes_in_flight -= converted.bytes as u32;
             }
-            Item::Frames(_) | Item::Run(_) | Item::BadCheck | Item::Fault(_) => {}
+            Item::Frames(_) | Item::Run(_) | Item::BadCheck | Item::Refused | Item::Fault(_) => {}
         }
         Some(item)
     }

@@ -15,6 +15,8 @@ pub enum Item {
     Run(Box<Converted>),
     /// A foreign frame whose check is wrong and that ends its connection, behind what came before it.
     BadCheck,
+    /// What a foreign frame made known of its connection: it may not be here. Behind what came before it.
+    Refused,
     /// The end of the stream; it takes its turn after what came before it.
     Fault(Fault),
 }
@@ -26,6 +28,8 @@ impl Item {
             Item::Frames(verified) => u64::from(verified.frames()),
             Item::Run(converted) => converted.fates.len() as u64,
             Item::BadCheck | Item::Fault(_) => 1,
+            // The frame has its own fate.
+            Item::Refused => 0,
         }
     }
 
@@ -34,7 +38,7 @@ impl Item {
         match self {
             Item::Frames(verified) => verified.len(),
             Item::Run(converted) => converted.bytes,
-            Item::BadCheck | Item::Fault(_) => 0,
+            Item::BadCheck | Item::Refused | Item::Fault(_) => 0,
         }
     }
 }

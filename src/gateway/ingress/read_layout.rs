@@ -52,15 +52,19 @@ impl Ingress {
         let (mut at, mut bytes) = (0, 0);
         let mut foreign = Foreign { run: None, fault: None, scanned: 0, notice: None };
         let mut begun = None;
+        let is_judged = conn.standing.is_some() && ctx.access.has_fields();
+        let mut is_known_anew = false;
         let may_cut_on = dialect.cut(|layout, cutter| {
             let may_cut_on = loop {
-                if frames.len() == frames_max && at < filled {
+                if (frames.len() == frames_max || is_known_anew) && at < filled {
                     break true;
                 }
                 match cutter.next(layout, &ctx.scratch[at..filled], max) {
                     Cut::Frame { len, shape } => {
                         let (start, end) = (at as u32, (at + len) as u32);
                         frames.push(Spot { start, end, shape: shape as u16 });
+                        // Who it is may change with it: what is behind it is of the next run.
+                        is_known_anew = is_judged && layout.keeps(shape);
                         bytes += len;
                         at += len;
                     }

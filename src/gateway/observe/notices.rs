@@ -20,6 +20,8 @@ pub enum Notice {
     Refusal,
     /// A first frame without the secret's HMAC.
     Unauthorized,
+    /// A frame, or a pattern, that its connection may not have.
+    NotPermitted,
     /// A frame with a wrong digest.
     BadDigest,
     /// A subscriber was closed for being slow.

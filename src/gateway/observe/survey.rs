@@ -152,6 +152,7 @@ impl<S> Conn<S> {
     pub(in crate::gateway) fn described(&self, now: Instant) -> Peer {
         Peer {
             address: self.peer,
+            identity: self.standing.as_ref().and_then(|standing| standing.name()).map(Box::from),
             age: now.saturating_duration_since(self.opened.get()),
             frames_read: self.traffic.frames_read,
             bytes_read: self.traffic.bytes_read,
@@ -181,6 +182,7 @@ mod tests {
         for port in 0..300 {
             let peer = Peer {
                 address: ([127, 0, 0, 1], port).into(),
+                identity: None,
                 age: std::time::Duration::ZERO,
                 frames_read: 0,
                 bytes_read: 0,

@@ -115,10 +115,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
         // What is short is given out in small portions: a hundred that took large ones would keep everybody else waiting for
         // as long as it takes until those are done. Of somebody new it is not known whether it sends a whole frame at all.
         let waited = matches!(first_in, Some(WaitQueue::Light | WaitQueue::Heavy));
-        let portion = match waited || self.handlers.are_crowded(self.ingress.frames_in_flight()) {
+        let portion = match waited {
             true if conn.traffic.frames_read == 0 => READ_NEW,
-            true => READ_MIN,
-            false => READ_MAX,
+            false if !self.handlers.are_crowded(self.ingress.frames_in_flight()) => READ_MAX,
+            _ => READ_MIN,
         };
         let filled_max = conn.reading.fill_max(portion);
         match begun {

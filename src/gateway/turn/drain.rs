@@ -73,7 +73,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // this is a drain and no crash.
             for id in self.conns.ids() {
                 let conn = &self.conns[id];
-                if conn.state != State::Draining || conn.reading.ended {
+                // Who is to be told why it ends hears that.
+                if conn.state != State::Draining || conn.reading.ended || conn.end.is_some() {
                     continue;
                 }
                 let mut last = Vec::new();

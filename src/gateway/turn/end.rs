@@ -33,7 +33,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         match conn.state {
             State::Open => {}
             State::Draining if conn.end.is_some() => {
-                if !conn.order.has_pending_replies() {
+                if !conn.order.has_pending_replies() && !conn.is_delayed() {
                     self.say_last(id);
                 }
             }
@@ -167,18 +167,19 @@ impl<N: Net, P: Pool> Gate<N, P> {
             CloseReason::FrameTimeout | CloseReason::Reclaimed => Some(Notice::Stalled),
             // Said with the frame.
             CloseReason::Unauthorized | CloseReason::BadDigest => None,
+            CloseReason::Refused(_) => Some(Notice::Unauthorized),
             CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
         };
         if let Some(notice) = notice {
             let what = reason.status().unwrap_or(Status::Closing);
             let layout = conn.dialect.as_ref().map(|dialect| dialect.layout.name());
             let of = layout.map_or(String::new(), |name| format!(" (layout {name})"));
-            let message = format_args!("{}{of} is closed ({what}): {reason}", conn.peer);
+            let message = format_args!("{}{of} is closed ({what}): {reason}", conn.named());
             self.ctx.notices.say_at(conn.listener, notice, Level::Warn, self.ctx.now, message);
         }
         log::debug!(
             "{} closed after {}, {}, {}: {reason}",
-            conn.peer,
+            conn.named(),
             about(self.ctx.now.saturating_duration_since(conn.opened.get())),
             many(conn.traffic.frames_read, "frame"),
             many(conn.traffic.bytes_read, "byte")

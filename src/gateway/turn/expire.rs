@@ -32,6 +32,16 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn expire_open(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
+        if conn
+            .standing
+            .as_ref()
+            .and_then(|standing| standing.deadline())
+            .is_some_and(|at| at <= self.ctx.now)
+            && let Err(refusal) = self.ctx.access.look_again(conn, self.ctx.now)
+        {
+            return self.expel(id, CloseReason::Refused(Box::new(refusal)));
+        }
+        let conn = &mut self.conns[id];
         // Where bytes are there and were not read, the gateway is what the peer waits for.
         let is_ours = conn.reading.readable || conn.reading.paused.is_some();
         if conn.reading.begun().is_some()

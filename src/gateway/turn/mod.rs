@@ -7,6 +7,7 @@
 //!
 //! Here, and nowhere else, parts are brought together: none of them can call what is in this folder.
 
+mod access;
 mod admission;
 mod drain;
 mod end;
@@ -23,7 +24,7 @@ use admission::Admission;
 use super::conn::ConnId;
 use super::handlers::{Downstream, Handlers};
 use super::ingress::order::Item;
-use super::ingress::read::ReadOutcome;
+use super::ingress::read::{ReadMode, ReadOutcome};
 use super::ingress::wait_queues::WaitQueue;
 use super::snapshot::PauseCause;
 use super::{CloseReason, Gate};
@@ -66,6 +67,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.call_next();
         self.handlers.write_calls(&mut self.ctx);
         self.expire();
+        self.tend_access();
         self.tend_fragments();
         self.settle_ending();
 
@@ -133,6 +135,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Admission::Wait(queue, cause) => return self.leave_unread(id, cause, Some(queue)),
             Admission::Blocked(cause) => return self.leave_unread(id, cause, None),
         };
+        if mode == ReadMode::BeginLarge && self.conns[id].is_stranger() {
+            self.refuse_stranger(id, 0);
+            if self.conns[id].is_refused() {
+                return;
+            }
+        }
         let conn = &mut self.conns[id];
         if self.observe.end_pause(conn, self.ctx.now) {
             // The time that it could not go on is not its own.
@@ -150,6 +158,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 if let Some(fault) = fault {
                     self.ingress.end_with(&mut self.conns[id], &mut self.ctx, fault);
                     self.release(id);
+                }
+                if self.conns[id].is_stranger() {
+                    self.refuse_stranger_early(id);
                 }
             }
             ReadOutcome::Foreign(foreign) => self.take_foreign(id, *foreign),
@@ -188,6 +199,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn give_effect(&mut self, id: ConnId, item: Item) {
         if let Item::Run(converted) = item {
             return self.give_effect_to_run(id, *converted);
+        }
+        if self.conns[id].standing.is_some() {
+            self.ctx.access.judge(&mut self.conns[id], &item, self.ctx.now);
         }
         let (handlers, mut to) = self.handlers();
         match handlers.answers() {

@@ -83,12 +83,37 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
         }
         self.say_refused(id, has_bad, refused);
+        let judges = converted.keeps && self.conns[id].standing.is_some();
+        // What makes something known is the last of its run; what is before it is of whoever it was until then.
+        let is_last_published = converted.fates.last().is_some_and(|fate| fate.outcome == Outcome::Published);
+        let before = if judges { published - u32::from(is_last_published) } else { published };
+        if judges && before > 0 {
+            self.ctx.access.judge_unjudged(&mut self.conns[id], self.ctx.now);
+        }
         let dialect = self.conns[id].dialect.as_mut().expect("it came at a listener with a layout");
-        let native = dialect.begin(converted);
-        if published > 0
-            && let Some(native) = native
-        {
-            self.give_effect(id, Item::Frames(native.split(published).0));
+        let native =
+            dialect.begin(converted).filter(|_| published > 0).map(|native| native.split(published).0);
+        let (native, last) = match native {
+            Some(native) if before == 0 => (None, Some(native)),
+            Some(native) if before < published => {
+                let (native, last) = native.split(before);
+                (Some(native), last)
+            }
+            native => (native, None),
+        };
+        if let Some(native) = native {
+            self.give_effect(id, Item::Frames(native));
+        }
+        if judges {
+            self.ctx.access.judge_again(&mut self.conns[id], self.ctx.now);
+        }
+        if let Some(last) = last {
+            self.give_effect(id, Item::Frames(last));
+        } else if judges && self.conns[id].is_refused() {
+            self.give_effect(id, Item::Refused);
+            if let Some(stage) = self.conns[id].order.stage.as_mut() {
+                stage.over = true;
+            }
         }
         if end.is_some() {
             self.give_effect(id, Item::BadCheck);
@@ -103,7 +128,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn say_refused(&mut self, id: ConnId, is_bad: bool, refused: Option<Refusal>) {
         let conn = &self.conns[id];
         let Some(dialect) = &conn.dialect else { return };
-        let (peer, name, at) = (conn.peer, dialect.layout.name(), conn.listener);
+        let (peer, name, at) = (conn.named(), dialect.layout.name(), conn.listener);
         if is_bad {
             let message =
                 format_args!("{peer} (layout {name}) sent a frame whose check is wrong: it is dropped");

@@ -161,7 +161,7 @@ impl Why {
             Why::Fault(Fault::Kind { .. } | Fault::Reply { .. }) | Why::Kind(_) => 3,
             Why::Fault(Fault::Flags { .. }) => 4,
             Why::Fault(Fault::Status { .. }) => 6,
-            Why::Fault(Fault::TooLarge { .. }) => 8,
+            Why::Fault(Fault::TooLarge { .. } | Fault::LongToken { .. }) => 8,
             // Stored frames are native ones.
             Why::Digest | Why::Fault(Fault::Layout(_)) => 0,
             Why::Unfinished { held, .. } => *held,

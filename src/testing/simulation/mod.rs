@@ -14,6 +14,8 @@ mod fragmented;
 mod handlers;
 #[cfg(test)]
 mod hang_ups;
+#[cfg(all(test, feature = "access"))]
+mod identities;
 mod messages;
 mod network;
 mod oracle;

@@ -239,7 +239,9 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
     match reason {
         CloseReason::Finished => assert!(over.is_none(), "4: finished after {over:?}"),
         CloseReason::Lost(_) => assert!(peer.broke, "4: lost without a break"),
-        CloseReason::Fault(_) | CloseReason::Unauthorized => assert!(over.is_some(), "4: {reason}"),
+        CloseReason::Fault(_) | CloseReason::Unauthorized | CloseReason::Refused(_) => {
+            assert!(over.is_some(), "4: {reason}")
+        }
         CloseReason::BadDigest => assert!(run.rules.on_bad_digest == BadDigestPolicy::Close, "4: {reason}"),
         CloseReason::Draining => assert!(peer.is_subscriber || run.silent || run.early, "4: {reason}"),
         CloseReason::Slow => assert!(!run.calm || run.policy == SlowPolicy::Pause, "4: {reason}"),

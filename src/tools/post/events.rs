@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What happened in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A file of that name is there that was not before; it may be open.
     Created(OsString),
     /// It was written to, and may be again.
@@ -23,7 +23,7 @@ pub(super) enum Event {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use system::Events;
+pub(crate) use system::Events;
 
 #[cfg(target_os = "linux")]
 mod system {
@@ -92,7 +92,7 @@ mod system {
 
 /// The system tells nothing that says when a file is complete.
 #[cfg(not(target_os = "linux"))]
-pub(super) struct Events;
+pub(crate) struct Events;
 
 #[cfg(not(target_os = "linux"))]
 impl Events {

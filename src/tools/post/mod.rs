@@ -12,7 +12,7 @@
 //!
 //! [`dispatch`] sends the requests.
 
-mod events;
+pub(crate) mod events;
 pub mod feed;
 pub mod file_id;
 mod fingerprint;

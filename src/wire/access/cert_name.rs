@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use crate::core::limits::ACCESS_VALUE;
-use crate::core::units::{hex, is_obeyed, nearest};
-use crate::wire::toml_file::cut;
+use crate::core::units::hex;
+#[cfg(feature = "access")]
+use crate::{
+    core::limits::ACCESS_VALUE,
+    core::units::{is_obeyed, nearest},
+    wire::toml_file::cut,
+};
 
 /// A name in a client certificate, or its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +25,7 @@ pub enum CertName {
     Spki([u8; 32]),
 }
 
+#[cfg(feature = "access")]
 const KINDS: [&str; 5] = ["dns", "uri", "email", "cn", "spki"];
 
 impl CertName {
@@ -38,6 +43,7 @@ impl CertName {
     }
 
     /// What stands in an access file: `dns:pump-17.plant`.
+    #[cfg(feature = "access")]
     pub(super) fn parse(text: &str) -> Result<CertName, String> {
         let shown = cut(text);
         let Some((kind, value)) = text.split_once(':').filter(|(kind, _)| is_word(kind)) else {
@@ -93,6 +99,7 @@ impl CertName {
     }
 }
 
+#[cfg(feature = "access")]
 fn is_word(kind: &str) -> bool {
     !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphabetic())
 }

@@ -12,7 +12,7 @@ use super::{CertName, Rights};
 use crate::core::limits::ACCESS_TOKEN;
 
 /// The SHA-256 of a token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenDigest(pub(super) [u8; 32]);
 
 impl TokenDigest {
@@ -131,6 +131,9 @@ impl Who {
     }
 }
 
+/// The kinds of [`Refusal`], for metrics, in their order.
+pub const REFUSALS: [&str; 6] = ["unknown", "wrong_token", "in_the_clear", "ambiguous", "revoked", "ended"];
+
 /// Why a connection is refused. In words it is a reason for the peer, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -138,6 +141,8 @@ pub enum Refusal {
     Unknown,
     /// No identity of this name has this token.
     WrongToken,
+    /// It brought a token on a connection that others can read.
+    InTheClear,
     /// It is known as two.
     Ambiguous {
         /// By what.
@@ -163,6 +168,10 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Unknown => f.write_str("the access file knows no such identity, and has no [default]"),
             Refusal::WrongToken => f.write_str("wrong name or token"),
+            Refusal::InTheClear => f.write_str(
+                "a token is taken in the clear from the gateway's own machine alone: others could read it on its way, and \
+                 --insecure-tokens lets them",
+            ),
             Refusal::Ambiguous { of, first, second } => {
                 write!(f, "it is two identities by its {of}: {first} and {second}")
             }
@@ -175,3 +184,22 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// Its kind, one of [`REFUSALS`].
+    pub fn kind(&self) -> &'static str {
+        REFUSALS[self.index()]
+    }
+
+    /// The place of its kind among [`REFUSALS`].
+    pub fn index(&self) -> usize {
+        match self {
+            Refusal::Unknown => 0,
+            Refusal::WrongToken => 1,
+            Refusal::InTheClear => 2,
+            Refusal::Ambiguous { .. } => 3,
+            Refusal::Revoked(_) => 4,
+            Refusal::Ended { .. } => 5,
+        }
+    }
+}

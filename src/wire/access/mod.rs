@@ -4,13 +4,15 @@
 //! bytes ─ Access::parse ─ Access ─ identify(Evidence, now) ─ Who ─ rights() ─ may_publish, may_subscribe, may_be_durable
 //! ```
 //!
-//! Pure: whoever reads the file and knows the time brings both.
+//! Pure: whoever reads the file and knows the time brings both. Files are read with the feature `access`; what they mean is
+//! always here.
 
 mod cert_name;
+#[cfg(feature = "access")]
 mod file;
 mod identity;
 mod rights;
-#[cfg(test)]
+#[cfg(all(test, feature = "access"))]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,10 +22,12 @@ use std::time::SystemTime;
 
 use ipnet::IpNet;
 
+#[cfg(feature = "access")]
 pub use super::toml_file::{Problem, Warning};
 pub use cert_name::CertName;
+#[cfg(feature = "access")]
 pub use file::{TOKEN_PREFIX, check_name};
-pub use identity::{Identity, Refusal, TokenDigest, Who};
+pub use identity::{Identity, REFUSALS, Refusal, TokenDigest, Who};
 pub use rights::Rights;
 
 /// Everything that a connection is known by, as far as it has it.
@@ -39,19 +43,13 @@ pub struct Evidence<'a> {
     pub fields: &'a [(&'a str, &'a str)],
 }
 
-/// A name and its token, as a connection brings them.
-#[derive(Clone, Copy)]
+/// A name and the digest of its token, as a connection brings them: the token itself is nowhere kept.
+#[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
     /// The identity's.
     pub name: &'a str,
-    /// Any bytes.
-    pub token: &'a [u8],
-}
-
-impl std::fmt::Debug for Presented<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Presented").field("name", &self.name).finish_non_exhaustive()
-    }
+    /// Nothing where it is too long to be one.
+    pub token: Option<TokenDigest>,
 }
 
 /// Something that exactly one identity has.
@@ -66,13 +64,14 @@ enum Mark {
 /// Identities and what each may do.
 ///
 /// Invariant: `by_mark` has the marks of all identities except tokens, each once, and `prefixes` the lengths of all
-/// networks in it.
+/// networks in it, and `field_names` the names of all fields.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// In the order of their names.
     identities: Vec<Arc<Identity>>,
     by_mark: HashMap<Mark, usize>,
     prefixes: BTreeSet<u8>,
+    field_names: BTreeSet<String>,
     default: Option<Arc<Rights>>,
 }
 
@@ -91,6 +90,11 @@ impl Access {
     pub fn named(&self, name: &str) -> Option<&Arc<Identity>> {
         let at = self.identities.binary_search_by(|identity| identity.name().cmp(name)).ok()?;
         Some(&self.identities[at])
+    }
+
+    /// The names of kept fields by which identities are known, each once.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.field_names.iter().map(|name| &**name)
     }
 
     /// Whose connection this is, by the first of: the names of its certificate, its token, its address, a kept field.
@@ -143,9 +147,9 @@ impl Access {
 
     /// A name that nobody has takes as long as one with a wrong token, and is told the same.
     fn by_token(&self, presented: Presented<'_>) -> Result<&Arc<Identity>, Refusal> {
-        let digest = TokenDigest::of(presented.token);
         let named = self.named(presented.name);
-        let is_right = digest.is_some_and(|digest| digest.is_one_of(named.map_or(&[], |of| of.tokens())));
+        let is_right =
+            presented.token.is_some_and(|digest| digest.is_one_of(named.map_or(&[], |of| of.tokens())));
         named.filter(|_| is_right).ok_or(Refusal::WrongToken)
     }
 

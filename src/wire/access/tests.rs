@@ -71,7 +71,10 @@ fn who(access: &Access, evidence: Evidence<'_>) -> String {
 }
 
 fn with_token<'a>(name: &'a str, token: &'a str) -> Evidence<'a> {
-    Evidence { token: Some(Presented { name, token: token.as_bytes() }), ..Evidence::default() }
+    Evidence {
+        token: Some(Presented { name, token: TokenDigest::of(token.as_bytes()) }),
+        ..Evidence::default()
+    }
 }
 
 #[test]

@@ -57,6 +57,24 @@ impl Kept {
         Kept((!bytes.is_empty()).then(|| bytes.into()))
     }
 
+    /// The values of the field with this name, as a topic shows it: as it stands, and a number without its leading zeros as
+    /// well (`{imei}`, `{imei:int}`). None of what a format in code keeps.
+    pub fn shown(&self, layout: &Layout, name: &str) -> Vec<String> {
+        let Some(declared) = layout.declared() else { return Vec::new() };
+        let Some(slot) = declared.kept.iter().position(|kept| &**kept == name) else { return Vec::new() };
+        let Some(entry) = self.get(slot as u8) else { return Vec::new() };
+        let place = &declared.shapes[usize::from(entry.shape)].fields[usize::from(entry.field)].place;
+        let mut plain = Vec::new();
+        if !place.kind.write(entry.bytes, place.mask, &mut plain) {
+            return Vec::new();
+        }
+        let Ok(plain) = String::from_utf8(plain) else { return Vec::new() };
+        let short = plain.trim_start_matches('0');
+        let is_number = plain.bytes().all(|byte| byte.is_ascii_digit()) && !short.is_empty();
+        let short = (is_number && short.len() < plain.len()).then(|| short.to_string());
+        std::iter::once(plain).chain(short).collect()
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }

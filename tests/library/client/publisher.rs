@@ -212,7 +212,8 @@ fn a_missing_or_wrong_secret_is_said_with_its_mend() {
             // The client cannot check this digest.
             peer.scheme = Scheme::keyed(b"theirs");
             peer.frame();
-            peer.reply(Status::Unauthorized, 1, "no");
+            let said = "the first frame does not carry the HMAC of the gateway's secret";
+            peer.reply(Status::Unauthorized, 1, said);
             peer.close();
         });
         let report = publish(&gateway.address, 1, options);

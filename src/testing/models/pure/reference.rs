@@ -59,7 +59,7 @@ fn read_frame<'a>(bytes: &'a [u8], rules: &Rules) -> Result<RefFrame<'a>, RefEnd
     let status = integer(bytes, 6, 2) as u16;
     let payload_len = integer(bytes, 8, 4);
     let id = integer(bytes, 24, 8);
-    if kind > 4 {
+    if kind > 4 && kind != 6 {
         return malformed("kind", id);
     }
     if flags > 1 {
@@ -70,6 +70,9 @@ fn read_frame<'a>(bytes: &'a [u8], rules: &Rules) -> Result<RefFrame<'a>, RefEnd
     }
     if kind == 1 && !rules.replies {
         return malformed("reply", id);
+    }
+    if kind == 6 && payload_len > 256 {
+        return Err(RefEnd::Fault { what: "long token", status: 17, id });
     }
     if payload_len > u64::from(rules.payload_max) {
         return Err(RefEnd::Fault { what: "too large", status: 17, id });
@@ -123,6 +126,7 @@ pub fn end_of(fault: &Fault) -> RefEnd {
         Fault::Status { .. } => "status",
         Fault::Reply { .. } => "reply",
         Fault::TooLarge { .. } => "too large",
+        Fault::LongToken { .. } => "long token",
         Fault::Layout(_) => "layout",
     };
     assert!(!fault.to_string().is_empty());

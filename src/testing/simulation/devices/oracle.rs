@@ -328,7 +328,7 @@ fn check_reason(run: &Simulation<'_>, device: &Device, reason: Option<&CloseReas
         Some(CloseReason::Idle | CloseReason::FrameTimeout | CloseReason::Reclaimed) => {
             !run.calm || run.silent
         }
-        Some(CloseReason::Unauthorized) => false,
+        Some(CloseReason::Unauthorized | CloseReason::Refused(_)) => false,
     };
     assert!(is_so, "4: a device is closed for {reason:?}");
 }

@@ -27,6 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::checks;
+use crate::client::Identity;
 use crate::wire::{DIGEST, HEADER, Scheme};
 
 pub use devices::LayoutLoad;
@@ -63,6 +64,8 @@ pub struct Options {
     pub topic: String,
     /// How digests are made.
     pub scheme: Scheme,
+    /// Who native connections say that they are.
+    pub identity: Option<Identity>,
     /// Local addresses to connect from, in turn; the system's choice if there are none.
     pub sources: Vec<IpAddr>,
     /// Tells this run's frames from all others.

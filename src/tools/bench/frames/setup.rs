@@ -24,6 +24,7 @@ impl Load {
                 (0..self.conns.len()).filter(|&at| self.endpoint(at) == endpoint).collect();
             self.connect_all(endpoint, &conns)?;
         }
+        self.identify()?;
         self.probe()?;
         self.subscribe()?;
         self.log_in()
@@ -153,6 +154,18 @@ impl Load {
             }
             _ => Failed::Gone(format!("cannot connect to {gateway}: {error}: {how}")),
         })
+    }
+
+    /// Native connections say who they are, where they are somebody.
+    fn identify(&mut self) -> Result<(), Failed> {
+        let Some(identity) = &self.options.identity else { return Ok(()) };
+        let auth = identity.frame(PROBE, &self.options.scheme);
+        let native: Vec<usize> =
+            (0..self.conns.len()).filter(|&at| self.endpoint(at) == Endpoint::Gateway).collect();
+        native.iter().for_each(|&at| self.conns[at].control = auth.to_vec());
+        self.ask(&native, 1, |status| status == Status::Ok)?;
+        native.iter().for_each(|&at| self.conns[at].replies.clear());
+        Ok(())
     }
 
     /// Sends a frame like those to come, and the same once more, and asks what became of them: a gateway

@@ -174,6 +174,7 @@ fn index(mut access: Access) -> Access {
         let networks = identity.networks.iter().copied().map(Mark::Network);
         let fields = identity.field.iter().cloned().map(|(name, value)| Mark::Field(name, value));
         access.by_mark.extend(certs.chain(networks).chain(fields).map(|mark| (mark, at)));
+        access.field_names.extend(identity.field.iter().map(|(name, _)| name.clone()));
         access.prefixes.extend(identity.networks.iter().map(|network| network.prefix_len()));
     }
     access
