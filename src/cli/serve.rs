@@ -300,7 +300,7 @@ fn check_listeners(settings: &Settings, file: Option<&Path>, mut config: Config)
         address => drop(known("--admin", address)?),
     }
     let own = listen_also(settings, file, first, |option, name, layout, own| {
-        let address = bind(option, name, own, |address| Ok(address))?;
+        let address = bind(option, name, own, Ok)?;
         config.listeners.push(Listener { address, layout });
         config.check().map_err(Failure::usage)?;
         Ok(address)
