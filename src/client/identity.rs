@@ -2,18 +2,27 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
-
 use super::Error;
 use crate::core::limits::ACCESS_TOKEN;
 use crate::wire::{Header, Kind, Scheme, encode};
 
-/// A name and its token, with which a connection says whose it is. The token is wiped from memory with the last copy, and
-/// never shown.
+/// Bytes that are wiped from memory when they are let go of.
+#[cfg(feature = "access")]
+type Wiped = zeroize::Zeroizing<Vec<u8>>;
+/// Without the feature there is nothing to wipe them with.
+#[cfg(not(feature = "access"))]
+type Wiped = Vec<u8>;
+
+fn wiped<T: From<Vec<u8>>>(bytes: Vec<u8>) -> T {
+    T::from(bytes)
+}
+
+/// A name and its token, with which a connection says whose it is. The token is never shown, and with the feature `access`
+/// wiped from memory with the last copy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     name: String,
-    token: Zeroizing<Vec<u8>>,
+    token: Wiped,
 }
 
 impl Identity {
@@ -22,7 +31,7 @@ impl Identity {
     /// # Errors
     /// Where they are longer than any may be.
     pub fn new(name: impl Into<String>, token: impl Into<Vec<u8>>) -> Result<Identity, Error> {
-        let (name, token) = (name.into(), Zeroizing::new(token.into()));
+        let (name, token): (String, Wiped) = (name.into(), wiped(token.into()));
         if name.is_empty() || name.len() > usize::from(u8::MAX) {
             return Err(Error::Identity("the name of an identity has 1 to 64 bytes".into()));
         }
@@ -38,9 +47,9 @@ impl Identity {
     }
 
     /// The first frame of a connection.
-    pub(crate) fn frame(&self, id: u64, scheme: &Scheme) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn frame(&self, id: u64, scheme: &Scheme) -> Wiped {
         // So much that it never moves, and leaves a copy behind.
-        let mut frame = Zeroizing::new(Vec::with_capacity(64 + self.name.len() + self.token.len()));
+        let mut frame: Wiped = wiped(Vec::with_capacity(64 + self.name.len() + self.token.len()));
         let header = Header { want_reply: true, id, ..Header::new(Kind::Auth) };
         encode(header, self.name.as_bytes(), &self.token, scheme, &mut frame);
         frame

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+#[cfg(feature = "access")]
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -44,6 +45,7 @@ pub struct Identity {
     pub(super) name: String,
     pub(super) tokens: Vec<TokenDigest>,
     pub(super) certs: Vec<CertName>,
+    #[cfg(feature = "access")]
     pub(super) networks: Vec<IpNet>,
     pub(super) field: Option<(String, String)>,
     pub(super) rights: Arc<Rights>,
@@ -68,6 +70,7 @@ impl Identity {
     }
 
     /// The networks that it connects from.
+    #[cfg(feature = "access")]
     pub fn networks(&self) -> &[IpNet] {
         &self.networks
     }

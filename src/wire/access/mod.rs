@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+#[cfg(feature = "access")]
 use ipnet::IpNet;
 
 #[cfg(feature = "access")]
@@ -55,8 +56,11 @@ pub struct Presented<'a> {
 /// Something that exactly one identity has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Mark {
+    /// Only where files are read: a token is found by its name.
+    #[cfg(feature = "access")]
     Token([u8; 32]),
     Cert(CertName),
+    #[cfg(feature = "access")]
     Network(IpNet),
     Field(String, String),
 }
@@ -70,6 +74,7 @@ pub struct Access {
     /// In the order of their names.
     identities: Vec<Arc<Identity>>,
     by_mark: HashMap<Mark, usize>,
+    #[cfg(feature = "access")]
     prefixes: BTreeSet<u8>,
     field_names: BTreeSet<String>,
     default: Option<Arc<Rights>>,
@@ -153,7 +158,14 @@ impl Access {
         named.filter(|_| is_right).ok_or(Refusal::WrongToken)
     }
 
+    /// Without files nobody has a network.
+    #[cfg(not(feature = "access"))]
+    fn by_address(&self, _: IpAddr) -> Option<&Arc<Identity>> {
+        None
+    }
+
     /// The identity with the narrowest network that an address is in.
+    #[cfg(feature = "access")]
     fn by_address(&self, address: IpAddr) -> Option<&Arc<Identity>> {
         // ::ffff:10.1.2.3 is 10.1.2.3, by way of a socket for both.
         let address = address.to_canonical();
