@@ -121,8 +121,7 @@ impl Hashing {
         match (self.sixteen.map(|stage| stage.least), self.eight.map(|stage| stage.least)) {
             (Some(sixteen), eight) => (eight.map_or(sixteen, |eight| eight.min(sixteen)), 16),
             (None, Some(eight)) => (eight, 8),
-            (None, None) if self.two.is_some() => (2, 2),
-            (None, None) => (1, 1),
+            (None, None) => (2, 2),
         }
     }
 
