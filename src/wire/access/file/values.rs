@@ -179,6 +179,8 @@ pub(super) fn until(value: &DeValue<'_>) -> Result<SystemTime, String> {
     let by = Duration::from_secs(60 * u64::from(minutes.unsigned_abs()));
     let local = humantime::parse_rfc3339(&utc).ok();
     let found = local.and_then(|at| if minutes < 0 { at.checked_add(by) } else { at.checked_sub(by) });
+    let found =
+        found.and_then(|at| at.checked_add(Duration::from_nanos(u64::from(time.nanosecond.unwrap_or(0)))));
     let is_shown = |at: &SystemTime| *at >= SystemTime::UNIX_EPOCH && *at < SystemTime::UNIX_EPOCH + YEARS;
     found.filter(is_shown).ok_or_else(|| format!("{instant} is not between 1970 and 9999: {MEND}"))
 }
