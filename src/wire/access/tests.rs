@@ -201,7 +201,7 @@ fn access_ends_at_its_instant() {
         ("2027-01-01T00:00:00-00:30", "2027-01-01T00:30:00Z"),
         ("2027-01-01 00:00:00z", "2027-01-01T00:00:00Z"),
         ("'2027-01-01T00:00:00Z'", "2027-01-01T00:00:00Z"),
-        ("2028-02-29T12:00:00.5Z", "2028-02-29T12:00:00Z"),
+        ("2028-02-29T12:00:00.5Z", "2028-02-29T12:00:00.500Z"),
     ] {
         let access = self::access(&format!("[who.a]\ncert = 'cn:a'\nuntil = {text}"));
         assert_eq!(access.identities()[0].until(), Some(at(expected)), "{text}");
