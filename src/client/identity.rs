@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Error;
-use crate::core::limits::ACCESS_TOKEN;
+use crate::core::limits::{ACCESS_NAME, ACCESS_TOKEN};
 use crate::wire::{Header, Kind, Scheme, encode};
 
 /// Bytes that are wiped from memory when they are let go of.
@@ -32,8 +32,8 @@ impl Identity {
     /// Where they are longer than any may be.
     pub fn new(name: impl Into<String>, token: impl Into<Vec<u8>>) -> Result<Identity, Error> {
         let (name, token): (String, Wiped) = (name.into(), wiped(token.into()));
-        if name.is_empty() || name.len() > usize::from(u8::MAX) {
-            return Err(Error::Identity("the name of an identity has 1 to 64 bytes".into()));
+        if name.is_empty() || name.len() > ACCESS_NAME {
+            return Err(Error::Identity(format!("the name of an identity has 1 to {ACCESS_NAME} bytes")));
         }
         if token.is_empty() || token.len() > ACCESS_TOKEN {
             return Err(Error::Identity(format!("a token has 1 to {ACCESS_TOKEN} bytes")));
@@ -71,6 +71,8 @@ mod tests {
         for (name, token, is_right) in [("a", "t", true), ("", "t", false), ("a", "", false)] {
             assert_eq!(Identity::new(name, token).is_ok(), is_right, "{name:?} {token:?}");
         }
+        assert!(Identity::new("n".repeat(ACCESS_NAME), "t").is_ok());
+        assert!(Identity::new("n".repeat(ACCESS_NAME + 1), "t").is_err());
         assert!(Identity::new("a", vec![7; ACCESS_TOKEN]).is_ok());
         assert!(Identity::new("a", vec![7; ACCESS_TOKEN + 1]).is_err());
         let shown = format!("{:?}", Identity::new("pump", "hush").unwrap());

@@ -17,20 +17,11 @@ pub const STORE_ROUND: usize = bound(16 * MIB, 2 * KIB);
 /// 128 segments with open files, two each; further ones are opened when they are written to.
 pub const STORE_FILES: usize = bound(128, 3);
 
-/// 32 topics stored in one round: as many files as are synced at once, some 3 ms. Who comes meanwhile waits no longer,
-/// however many topics there are; those that are left have the next rounds, the longest waiting first.
-pub const STORE_ROUND_TOPICS: usize = bound(STORE_SYNCS, 3);
-
-/// 4,096 of what waits are put in the order in which connections were served, and 4,096 connections are remembered for that.
-pub const STORE_ARRANGED: usize = bound(4096, 6);
-/// See [`STORE_ARRANGED`].
-pub const STORE_SERVED: usize = bound(4096, 4);
-
 /// Files and folders that the store has open at most: those, and what ends and is synced at that moment.
 pub const STORE_FILES_MOST: usize = 2 * (STORE_FILES + STORE_END_TURN) + STORE_SYNCS;
 
 /// 32 files and folders synced at once, a thread each. The file system commits together what is asked of it at the same
-/// time: 32 threads start in one commit of some milliseconds.
+/// time, so a full round takes four or five commits of some milliseconds, and 32 threads start in one.
 pub const STORE_SYNCS: usize = 32;
 
 /// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.
@@ -43,10 +34,6 @@ pub const STORE_NEW_TOPICS: usize = bound(32, 2);
 /// 32 segments that get their final names, two syncs each, before what waits is stored: as many as a round may begin for
 /// new topics.
 pub const STORE_END_TURN: usize = bound(32, 2);
-
-/// 8 segments that get their final names since they are due, beside a round: many of them were begun in the same moment, and
-/// what comes meanwhile is not to wait for all.
-pub const STORE_DUE_TURN: usize = bound(8, 2);
 
 /// 32 segments that are removed before what waits is stored.
 pub const STORE_CLOSE_TURN: usize = bound(32, 2);

@@ -1,6 +1,6 @@
 //! The store itself: an open segment a topic, written and synced in rounds.
 //!
-//! A round takes what waits, of some topics, [seldom publishers first](turns), writes each topic's part to its segment, syncs every segment that
+//! A round takes what waits, in order, writes each topic's part to its segment, syncs every segment that
 //! was written to, and says in the indexes where the frames stand. Then they are stored. So one
 //! sync covers all frames that wait, however many publishers they come from.
 //!
@@ -12,7 +12,6 @@ mod ending;
 #[cfg(test)]
 mod new_topics;
 mod round;
-mod turns;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind};
@@ -23,7 +22,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use round::Round;
 use slab::Slab;
-use turns::Turns;
 
 use super::ages::Ages;
 use super::by_topic::ByTopic;
@@ -36,7 +34,7 @@ use super::segment::{Segment, Trouble};
 use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
 use super::{Append, SyncPolicy};
-use crate::core::limits::{STORE_DUE_TURN, STORE_FILES};
+use crate::core::limits::{STORE_END_TURN, STORE_FILES};
 use crate::core::units::later;
 
 /// How a segment log stores.
@@ -124,7 +122,6 @@ pub struct SegmentLog<F: Files> {
     /// When it was last looked whether anything can be stored, and whether it could.
     probed: Option<(Instant, bool)>,
     rounds: u64,
-    turns: Turns,
     done: Done,
     by_topic: Arc<Mutex<ByTopic>>,
 }
@@ -163,7 +160,6 @@ impl<F: Files> SegmentLog<F> {
             is_ahead: false,
             probed: None,
             rounds: 0,
-            turns: Turns::default(),
             done: Done::default(),
             by_topic: Arc::default(),
         };
@@ -222,7 +218,6 @@ impl<F: Files> SegmentLog<F> {
         self.end_all(now)?;
         self.retry(waiting, now)?;
         self.rounds += 1;
-        self.turns.arrange(waiting);
         let mut round = Round::default();
         let result = self.plan(&mut round, waiting, now, &mut told);
         let result = result.and_then(|()| self.carry_out(&mut round));
@@ -235,7 +230,7 @@ impl<F: Files> SegmentLog<F> {
     pub fn rotate(&mut self, now: Now) -> Result<(), Trouble> {
         self.end_all(now)?;
         let is_due = |(begun, _): &&(Instant, usize)| later(*begun, self.policy.rotate) <= now.instant;
-        let due: Vec<_> = self.due.iter().take_while(is_due).take(STORE_DUE_TURN).copied().collect();
+        let due: Vec<_> = self.due.iter().take_while(is_due).take(STORE_END_TURN).copied().collect();
         due.into_iter().for_each(|(_, id)| self.retire(id));
         self.end_all(now)?;
         if self.watch.as_mut().is_none_or(|watch| watch.may_remove(&mut self.files, now)) {

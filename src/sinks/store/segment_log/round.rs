@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Now, Open, SegmentLog};
 use crate::core::limits::{
-    STORE_END_TURN, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_ROUND_TOPICS, STORE_SEGMENT,
+    STORE_END_TURN, STORE_FILES, STORE_NEW_TOPICS, STORE_OPEN, STORE_ROUND, STORE_SEGMENT,
 };
 use crate::core::units::plain;
 use crate::sinks::store::files::{self, Files, Unsynced, append_all, is_missing};
@@ -147,7 +147,6 @@ impl<F: Files> SegmentLog<F> {
                     continue;
                 }
             };
-            self.turns.serve(append.from(), self.rounds);
             let first = self.clock.take(now.stamp, append.frames());
             let is_next = round.part_of.last() == Some(&at);
             let part = &mut round.parts[at];
@@ -205,7 +204,7 @@ impl<F: Files> SegmentLog<F> {
                 return Ok(Place::Held);
             }
         }
-        if round.parts.len() == STORE_ROUND_TOPICS {
+        if round.parts.len() == STORE_FILES {
             return Ok(Place::Later);
         }
         let id = match self.topics.get(topic) {
