@@ -21,6 +21,11 @@ mod wire;
 use options::Options;
 use variants::{VARIANTS, Variant};
 
+/// The program's own, for all variants; without the feature they have the system's.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::report::{number, scenarios, summary, variants};
 use crate::scenarios::Run;
 
-const COLOURS: [&str; 10] = [
+const COLOURS: [&str; 11] = [
     "#d1495b", "#2e6f95", "#4f9d69", "#8d6cab", "#c98a2b", "#5b8e8e", "#7a7a7a", "#a3566d", "#53617a",
-    "#b0b0b0",
+    "#9aa83a", "#b0b0b0",
 ];
 
 const WIDTH: f64 = 760.0;

@@ -77,8 +77,9 @@ impl Scheme {
         });
     }
 
-    /// Hands the digest of each of at most `most` messages to `done`, in the order in which they are finished.
-    pub(super) fn digest_each<'a, T: Copy>(
+    /// Hands the digest of each of at most `most` messages to `done`, in the order in which they are finished: hashed side
+    /// by side, as many as is fastest on this processor.
+    pub fn digest_each<'a, T: Copy>(
         &self,
         most: usize,
         messages: impl Iterator<Item = (&'a [u8], T)>,

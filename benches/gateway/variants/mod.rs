@@ -7,6 +7,7 @@ mod current_thread;
 mod framegate;
 mod no_hash;
 mod ordered;
+mod our_hash;
 mod pool;
 mod streamed;
 mod task;
@@ -32,7 +33,7 @@ pub struct Variant {
 }
 
 /// All of them, in the order of the table.
-pub const VARIANTS: [Variant; 10] = [
+pub const VARIANTS: [Variant; 11] = [
     Variant { name: "framegate", verifies: true, serve: framegate::serve },
     Variant { name: "tokio-task", verifies: true, serve: |_| task::serve() },
     Variant { name: "tokio-streamed", verifies: true, serve: |_| streamed::serve() },
@@ -41,6 +42,7 @@ pub const VARIANTS: [Variant; 10] = [
     Variant { name: "tokio-blocking-large", verifies: true, serve: |_| blocking_large::serve() },
     Variant { name: "tokio-pool", verifies: true, serve: |_| pool::serve() },
     Variant { name: "tokio-codec", verifies: true, serve: |_| codec::serve() },
+    Variant { name: "our-hash", verifies: true, serve: |_| our_hash::serve() },
     Variant { name: "threads", verifies: true, serve: |_| threads::serve() },
     Variant { name: "no-hash", verifies: false, serve: |_| no_hash::serve() },
 ];
@@ -53,6 +55,11 @@ impl Variant {
     /// Whether ratios are taken to it.
     pub fn is_rival(&self) -> bool {
         self.name.starts_with("tokio-")
+    }
+
+    /// Whether nothing of Framegate's makes it fast.
+    pub fn is_independent(&self) -> bool {
+        !["framegate", "our-hash"].contains(&self.name)
     }
 
     /// Runs this process as the gateway, until its standard input ends.

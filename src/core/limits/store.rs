@@ -20,8 +20,9 @@ pub const STORE_FILES: usize = bound(128, 3);
 /// Files and folders that the store has open at most: those, and what ends and is synced at that moment.
 pub const STORE_FILES_MOST: usize = 2 * (STORE_FILES + STORE_END_TURN) + STORE_SYNCS;
 
-/// 32 files and folders synced at once, a thread each. The file system commits together what is asked of it at the same
-/// time, so a full round takes four or five commits of some milliseconds, and 32 threads start in one.
+/// 32 files and folders synced at once, a thread each that is begun when it is first wanted; only where the file system
+/// cannot be synced as a whole. It commits together what is asked of it at the same time, so a full round takes four or
+/// five commits of some milliseconds.
 pub const STORE_SYNCS: usize = 32;
 
 /// 65,536 segments that are not finished, 300 bytes each; beyond that the oldest is finished early.

@@ -25,6 +25,7 @@ mod append;
 mod by_topic;
 mod clock_jump;
 mod failing_topics;
+mod file_system;
 mod files;
 pub mod index;
 mod keep;
@@ -40,6 +41,7 @@ mod schemes;
 mod segment;
 mod segment_log;
 mod stamp;
+mod syncers;
 mod thread;
 mod topics;
 
