@@ -22,6 +22,7 @@ mod post_report;
 mod ready_file;
 mod reload;
 mod repair;
+mod restart;
 mod screen;
 mod secret;
 mod send;
@@ -38,6 +39,7 @@ mod stdout_reader;
 mod tail;
 mod tail_live;
 mod tail_store;
+mod tls;
 mod verify;
 
 use std::ffi::OsString;
@@ -258,6 +260,7 @@ mod tests {
             TypeId::of::<gateway::Overflow>(),
             TypeId::of::<gateway::Pressure>(),
             TypeId::of::<sinks::store::SyncPolicy>(),
+            TypeId::of::<crate::runtime::tls::ClientAuth>(),
             TypeId::of::<crate::wire::Width>(),
             TypeId::of::<tail::Format>(),
             TypeId::of::<post::What>(),

@@ -32,6 +32,12 @@ pub enum Notice {
     Stalled,
     /// A connection was refused at the limit.
     Refused,
+    /// The same at the limit of one address.
+    AddressFull,
+    /// TLS could not be agreed on with a connection.
+    Tls,
+    /// What came at a listener with TLS is something else.
+    NotTls,
     /// The system could not give a connection.
     AcceptFailed,
     /// The deduplication window is full.
