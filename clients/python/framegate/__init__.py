@@ -13,7 +13,7 @@ and ``python -m framegate`` runs the program.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 from ._gate import Future, Gate
 from ._options import RETRY, TIMEOUT, options
@@ -58,13 +58,13 @@ def connect(
     address: str = "127.0.0.1:7450",
     *,
     tls: Tls = None,
-    ca: Union[str, os.PathLike[str], None] = None,
-    cert: Union[str, os.PathLike[str], None] = None,
-    key: Union[str, os.PathLike[str], None] = None,
-    server_name: Optional[str] = None,
-    name: Optional[str] = None,
-    token: Union[str, bytes, None] = None,
-    secret: Union[str, bytes, None] = None,
+    ca: str | os.PathLike[str] | None = None,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    server_name: str | None = None,
+    name: str | None = None,
+    token: str | bytes | None = None,
+    secret: str | bytes | None = None,
     timeout: float = TIMEOUT,
     window: int = 1000,
     retry: float = RETRY,

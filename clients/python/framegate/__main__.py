@@ -6,10 +6,9 @@ import os
 import shutil
 import sys
 import sysconfig
-from typing import Optional
 
 
-def program() -> Optional[str]:
+def program() -> str | None:
     """Where it is: what ``FRAMEGATE`` says, beside this interpreter, where ``pip --user`` puts it, or on the path."""
     named = os.environ.get("FRAMEGATE")
     if named:

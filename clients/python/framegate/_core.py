@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from typing import Callable, NamedTuple, Optional, Protocol
+import struct
+from typing import Callable, NamedTuple, Protocol
 
 from . import _wire as wire
 from ._wire import Bytes, Frame, Reply, Status
@@ -40,7 +41,7 @@ class Pauses:
 class Settles(Protocol):
     """What waits for a reply."""
 
-    def _settle(self, reply: Optional[Reply], fault: Optional[FramegateError]) -> None: ...
+    def _settle(self, reply: Reply | None, fault: FramegateError | None) -> None: ...
 
 
 class Pending(NamedTuple):
@@ -58,7 +59,7 @@ def text(payload: bytes) -> str:
     return payload.decode("utf-8", "replace")
 
 
-def ends_all(status: int, reason: str) -> Optional[FramegateError]:
+def ends_all(status: int, reason: str) -> FramegateError | None:
     """The error after which connecting again would be the same again."""
     if status == Status.UNAUTHORIZED:
         return Unauthorized(reason or "the gateway does not let this connection in")
@@ -75,7 +76,7 @@ class PublisherCore:
     ``pending`` is in the order in which the frames were sent, so what is sent again keeps it.
     """
 
-    def __init__(self, secret: Optional[bytes], window: int) -> None:
+    def __init__(self, secret: bytes | None, window: int) -> None:
         if window < 1:
             raise ValueError("a window has at least 1 frame")
         self.digest = wire.digest_of(secret)
@@ -83,7 +84,7 @@ class PublisherCore:
         self.pending: dict[int, Pending] = {}
         self.pending_bytes = 0
         #: Why the gateway closes, while it does.
-        self.closing: Optional[str] = None
+        self.closing: str | None = None
         #: Replies to frames of this program since it was last asked.
         self.progress = False
         self._topics: dict[str, bytes] = {}
@@ -91,7 +92,7 @@ class PublisherCore:
         self._ids = itertools.count(random.SystemRandom().getrandbits(62))
 
     def encode(
-        self, topic: str, payload: Bytes, key: int, id: Optional[int], fragment: Optional[tuple[int, int]], flags: int
+        self, topic: str, payload: Bytes, key: int, id: int | None, fragment: tuple[int, int] | None, flags: int
     ) -> tuple[int, bytes]:
         """Its id and its bytes. What is not bytes or does not fit is an error here."""
         encoded = self._topics.get(topic)
@@ -107,7 +108,7 @@ class PublisherCore:
             size = len(payload) if payload.__class__ is bytes else memoryview(payload).nbytes
             head = wire.HEAD.pack(wire.MAGIC, flags, len(encoded), 0, size, index, count, key, id)
             body = b"".join((head, encoded, payload))
-        except wire.struct.error:
+        except struct.error:
             raise ValueError(
                 f"key {key!r} and id {id!r} have 64 bits, a fragment 16, a payload at most {wire.PAYLOAD_MAX:,} bytes"
             ) from None
@@ -132,7 +133,7 @@ class PublisherCore:
         if pending is not None:
             self.pending_bytes -= len(pending.frame)
 
-    def take(self, frames: list[Frame], heard: Callable[[Frame], None]) -> Optional[FramegateError]:
+    def take(self, frames: list[Frame], heard: Callable[[Frame], None]) -> FramegateError | None:
         """Settles what these replies are for; ``heard`` gets those to frames of :data:`OWN_ID`.
 
         Returns what ends all.

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 from . import _wire as wire
 from ._core import OWN_ID, Pending, PublisherCore
@@ -39,16 +39,16 @@ class Future:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._reply: Optional[Reply] = None
-        self._fault: Optional[FramegateError] = None
-        self._callbacks: Optional[list[Callable[[Future], object]]] = None
+        self._reply: Reply | None = None
+        self._fault: FramegateError | None = None
+        self._callbacks: list[Callable[[Future], object]] | None = None
         self._seen = False
 
     def done(self) -> bool:
         """Whether the reply is there, or none will come."""
         return self._reply is not None or self._fault is not None
 
-    def result(self, timeout: Optional[float] = None) -> Reply:
+    def result(self, timeout: float | None = None) -> Reply:
         """Waits for the reply, in seconds at most ``timeout`` (default: that of ``connect``).
 
         Raises ``Rejected``, ``Busy``, ``Duplicate`` (where asked: ``strict=True``) for a frame that was refused, ``Closed``,
@@ -60,7 +60,7 @@ class Future:
         assert reply is not None
         return reply
 
-    def exception(self, timeout: Optional[float] = None) -> Optional[FramegateError]:
+    def exception(self, timeout: float | None = None) -> FramegateError | None:
         """Waits, and gives what ``result`` would raise, or ``None``."""
         try:
             self.result(timeout)
@@ -78,7 +78,7 @@ class Future:
                 return
         call(self)
 
-    def _wait(self, timeout: Optional[float]) -> None:
+    def _wait(self, timeout: float | None) -> None:
         if self._fault is None:
             gate = self._gate
             gate._wait_here(self.done, gate._deadline(timeout), "a reply")
@@ -86,7 +86,7 @@ class Future:
         if self._fault is not None:
             raise self._fault.with_traceback(None)
 
-    def _settle(self, reply: Optional[Reply], fault: Optional[FramegateError]) -> None:
+    def _settle(self, reply: Reply | None, fault: FramegateError | None) -> None:
         self._reply, self._fault = reply, fault
         if self._callbacks is not None:
             self._gate._callbacks.append(self)
@@ -133,12 +133,12 @@ class Gate(Link):
         payload: Bytes = b"",
         *,
         key: int = 0,
-        id: Optional[int] = None,
+        id: int | None = None,
         reply: bool = True,
         strict: bool = False,
-        fragment: Optional[tuple[int, int]] = None,
-        timeout: Optional[float] = None,
-    ) -> Optional[Future]:
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Future | None:
         """Sends one frame and gives the future of its reply at once; with ``reply=False`` nothing comes back: ``None``.
 
         ``key`` (64 bits) is what the frame belongs to; ``id`` its number, chosen here unless given: with ``--dedup`` give
@@ -159,7 +159,7 @@ class Gate(Link):
         """Sends (topic, payload) or (topic, payload, key) of each item, many at once; an iterator of their futures.
 
         It goes as far ahead of you as ``window`` allows, so ``for future in publish_many(...): future.result()`` is as fast
-        as the connection. What you do not take from the iterator is not sent: ``collections.deque(..., maxlen=0)`` takes all.
+        as the connection. What you do not take from the iterator is not sent.
         """
         futures: list[Future] = []
         taken = 0
@@ -177,7 +177,7 @@ class Gate(Link):
         self._send_now()
         yield from futures[taken:]
 
-    def call(self, topic: str, payload: Bytes = b"", *, key: int = 0, timeout: Optional[float] = None) -> bytes:
+    def call(self, topic: str, payload: Bytes = b"", *, key: int = 0, timeout: float | None = None) -> bytes:
         """Sends one frame and waits for what its handler answers (``serve --handler``): bytes, ``b""`` without a handler.
 
         Raises ``Rejected`` (``.status``, ``.reason``) where it is refused, ``Busy`` where there is no room (``--overflow
@@ -196,7 +196,7 @@ class Gate(Link):
                 raise
         return future.result().payload
 
-    def flush(self, timeout: Optional[float] = None) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Waits until everything that was sent is answered, and all that was acknowledged is on the gateway's disk.
 
         Frames without a reply count as sent when the gateway has read them.
@@ -210,21 +210,21 @@ class Gate(Link):
     def subscribe(
         self,
         *patterns: str,
-        durable: Optional[str] = None,
-        start: Optional[Start] = None,
+        durable: str | None = None,
+        start: Start | None = None,
         window: int = 1000,
-        expire: Optional[str] = None,
+        expire: str | None = None,
         reset: bool = False,
-        on_gap: Optional[Callable[[Gap], object]] = None,
+        on_gap: Callable[[Gap], object] | None = None,
     ) -> Subscription:
         """Messages of these topics, over a connection of their own; subscribed when it returns. See :class:`Subscription`.
 
         ``durable="billing"``: the gateway (one with ``--store``) keeps the position under this name; ``start`` is where a
-        new name begins: ``"new"``, ``"oldest"``, a sequence, a ``datetime`` with a zone or a ``timedelta`` ago; ``reset=True``
-        begins there also where the name is known. ``window`` messages are not acknowledged at most. ``expire="7d"`` forgets
+        new name begins: ``"new"``, ``"oldest"``, a sequence, a ``datetime`` with a zone or a ``timedelta`` ago;
+        ``reset=True`` begins there also where the name is known. ``window`` messages are not acknowledged at most. ``expire="7d"`` forgets
         a name that is not used for so long. ``start`` without ``durable`` is a replay that goes on live.
 
-        ``on_gap(Gap(count, reason))`` is told what was missed; otherwise it is logged.
+        ``on_gap(Gap(frames, reason))`` is told what was missed; otherwise it is logged.
         """
         self._check()
         subscription = Subscription(
@@ -242,7 +242,7 @@ class Gate(Link):
         self._bell.set()
         return subscription
 
-    def forget(self, durable: str, timeout: Optional[float] = None) -> None:
+    def forget(self, durable: str, timeout: float | None = None) -> None:
         """Has the gateway forget the position of a durable name."""
         lines = f"durable: {durable}\n".encode()
         future = Future(self)
@@ -276,9 +276,7 @@ class Gate(Link):
     def __enter__(self) -> Gate:
         return self
 
-    def __exit__(
-        self, kind: Optional[type[BaseException]], why: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if kind is None and self._fault is None:
                 self.flush()
@@ -287,7 +285,7 @@ class Gate(Link):
 
     # How frames get out
 
-    def _deadline(self, timeout: Optional[float]) -> float:
+    def _deadline(self, timeout: float | None) -> float:
         return time.monotonic() + (self._options.timeout if timeout is None else timeout)
 
     def _check(self) -> None:
@@ -299,12 +297,12 @@ class Gate(Link):
         topic: str,
         payload: Bytes,
         key: int,
-        id: Optional[int],
-        fragment: Optional[tuple[int, int]],
+        id: int | None,
+        fragment: tuple[int, int] | None,
         future: Future,
         is_call: bool,
         strict: bool,
-        timeout: Optional[float],
+        timeout: float | None,
         now: bool = False,
     ) -> int:
         core = self._core
@@ -325,10 +323,9 @@ class Gate(Link):
                         self._gather()
                     return id
                 self._send()
-            size = len(frame)
-            self._wait_here(lambda: core.has_room(size), self._deadline(timeout), "room in the window")
+            self._wait_here(lambda: core.has_room(len(frame)), self._deadline(timeout), "room in the window")
 
-    def _send_plain(self, frame: bytes, timeout: Optional[float]) -> None:
+    def _send_plain(self, frame: bytes, timeout: float | None) -> None:
         """A frame that is not kept: it waits for the socket to take those before it."""
         deadline = self._deadline(timeout)
 
@@ -394,7 +391,7 @@ class Gate(Link):
         frames.extend(pending.frame for pending in self._core.pending.values())
         return frames
 
-    def _take(self, frames: list[wire.Frame]) -> Optional[FramegateError]:
+    def _take(self, frames: list[wire.Frame]) -> FramegateError | None:
         fault = self._core.take(frames, self._heard)
         if self._core.progress:
             self._core.progress = False

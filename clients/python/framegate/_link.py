@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import weakref
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, Callable, NoReturn
 
 from . import _wire as wire
 from ._core import Pauses
@@ -46,7 +46,7 @@ class Link:
         self._options = options
         self._digest = wire.digest_of(options.secret)
         self._reset_locks()
-        self._sock: Optional[socket.socket] = None
+        self._sock: socket.socket | None = None
         self._fd = -1
         self._decoder = wire.Decoder(options.secret, options.max_payload)
         self._poll = select.poll()
@@ -55,13 +55,13 @@ class Link:
         os.set_blocking(self._wake_w, False)
         self._out: list[bytes] = []
         self._out_size = 0
-        self._sending: Optional[memoryview] = None
+        self._sending: memoryview | None = None
         self._write_broken = False
         #: Why nothing more happens.
-        self._fault: Optional[FramegateError] = None
+        self._fault: FramegateError | None = None
         self._pauses = Pauses()
         self._retry_at = 0.0
-        self._trouble_since: Optional[float] = None
+        self._trouble_since: float | None = None
         self._trouble = ""
         self._answered = False  # whether the gateway said anything on this connection
         self._heard_at = 0.0
@@ -82,7 +82,7 @@ class Link:
         """The first frames of a connection; under the lock."""
         raise NotImplementedError
 
-    def _take(self, frames: list[wire.Frame]) -> Optional[FramegateError]:
+    def _take(self, frames: list[wire.Frame]) -> FramegateError | None:
         """What came; under the lock. Returns what ends all."""
         raise NotImplementedError
 
@@ -356,7 +356,7 @@ class Link:
         self._trouble_since = None
         self._pauses.reset()
 
-    def _drop(self, why: str, cause: Optional[BaseException] = None) -> None:
+    def _drop(self, why: str, cause: BaseException | None = None) -> None:
         """This connection has ended."""
         refused = type(cause).__name__ == "SSLError"
         with self._lock:

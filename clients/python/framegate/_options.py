@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from . import _wire as wire
 from ._core import OWN_ID
@@ -34,11 +34,11 @@ class Options:
     retry: float
     window: int
     max_payload: int
-    secret: Optional[bytes]
-    name: Optional[str]
-    token: Optional[bytes]
+    secret: bytes | None
+    name: str | None
+    token: bytes | None
     tls: Any  # an ssl.SSLContext; the module may be missing
-    server_name: Optional[str]
+    server_name: str | None
 
     @property
     def address(self) -> str:
@@ -72,13 +72,13 @@ def options(
     address: str,
     *,
     tls: Tls,
-    ca: Union[str, os.PathLike[str], None],
-    cert: Union[str, os.PathLike[str], None],
-    key: Union[str, os.PathLike[str], None],
-    server_name: Optional[str],
-    name: Optional[str],
-    token: Union[str, bytes, None],
-    secret: Union[str, bytes, None],
+    ca: str | os.PathLike[str] | None,
+    cert: str | os.PathLike[str] | None,
+    key: str | os.PathLike[str] | None,
+    server_name: str | None,
+    name: str | None,
+    token: str | bytes | None,
+    secret: str | bytes | None,
     timeout: float,
     window: int,
     retry: float,
@@ -107,7 +107,7 @@ def options(
     )
 
 
-def _context(tls: Tls, ca: Any, cert: Any, key: Any, server_name: Optional[str]) -> Any:
+def _context(tls: Tls, ca: Any, cert: Any, key: Any, server_name: str | None) -> Any:
     if key is not None and cert is None:
         raise ValueError("key= is the private key of cert=, which is missing")
     if tls is False and (ca or cert or server_name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import deque
-from typing import NamedTuple, Optional, Protocol, Union
+from typing import NamedTuple, Protocol, Union
 
 from . import _wire as wire
 from ._core import TOPICS_REMEMBERED, ends_all, text
@@ -41,8 +41,8 @@ class Message:
         key: int,
         id: int,
         payload: bytes,
-        sequence: Optional[int] = None,
-        subscription: Optional[Acknowledges] = None,
+        sequence: int | None = None,
+        subscription: Acknowledges | None = None,
     ) -> None:
         self.topic = topic
         self.key = key
@@ -69,7 +69,7 @@ class Message:
 class Gap(NamedTuple):
     """Frames that a subscriber missed: how many (``None`` where nobody knows), and why."""
 
-    count: Optional[int]
+    frames: int | None
     reason: str
 
 
@@ -104,14 +104,14 @@ class SubscriberCore:
 
     def __init__(
         self,
-        secret: Optional[bytes],
+        secret: bytes | None,
         patterns: tuple[str, ...],
         owner: Acknowledges,
         *,
-        durable: Optional[str],
-        start: Optional[Start],
+        durable: str | None,
+        start: Start | None,
         window: int,
-        expire: Optional[str],
+        expire: str | None,
         reset: bool,
     ) -> None:
         if not patterns:
@@ -129,8 +129,8 @@ class SubscriberCore:
         self.queued = 0
         self.gaps: list[Gap] = []
         #: Where the gateway said that it begins, and the oldest that it has.
-        self.position: Optional[int] = None
-        self.oldest: Optional[int] = None
+        self.position: int | None = None
+        self.oldest: int | None = None
         self.confirmed = 0
         #: Whether anything came on this connection that shows that the subscription works.
         self.progress = False
@@ -140,7 +140,7 @@ class SubscriberCore:
         self._reset = reset
         self._is_replay = durable is None and start is not None
         self._topics: dict[bytes, str] = {}
-        self._sequence: Optional[int] = None
+        self._sequence: int | None = None
         self._acked = -1
         self._ack_sent = -1
         self._delivered = -1
@@ -186,7 +186,7 @@ class SubscriberCore:
         """Whether every pattern is, on this connection."""
         return self.confirmed == len(self.patterns)
 
-    def take(self, frames: list[Frame]) -> Optional[FramegateError]:
+    def take(self, frames: list[Frame]) -> FramegateError | None:
         """Queues what came. Returns what ends the subscription."""
         topics, add, owner = self._topics, self.messages.append, self._owner
         sequence, queued = self._sequence, 0
@@ -224,7 +224,7 @@ class SubscriberCore:
         topic = self._topics[field] = text(field)
         return topic
 
-    def _reply(self, status: int, key: int, id: int, reason: str) -> Optional[FramegateError]:
+    def _reply(self, status: int, key: int, id: int, reason: str) -> FramegateError | None:
         if status == Status.GAP:
             self.gaps.append(Gap(None if key == wire.U64_MAX else key, reason or "the subscriber was too slow"))
         elif status == Status.SLOW:
@@ -290,7 +290,7 @@ class SubscriberCore:
         """Whether that ACK, or a later one, was answered."""
         return self._ack_done >= ticket
 
-    def next_message(self) -> Optional[Message]:
+    def next_message(self) -> Message | None:
         """The next one that is here."""
         if not self.messages:
             return None
@@ -302,4 +302,3 @@ class SubscriberCore:
         """The connection has ended; another follows."""
         if self.durable is None and not self._is_replay and self.progress:
             self.gaps.append(Gap(None, f"the connection was lost and made again: {why}"))
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional
+from typing import Callable
 
 from . import _wire as wire
 from ._link import Link, log
@@ -30,12 +30,12 @@ class Subscription(Link):
         options: Options,
         patterns: tuple[str, ...],
         *,
-        durable: Optional[str],
-        start: Optional[Start],
+        durable: str | None,
+        start: Start | None,
         window: int,
-        expire: Optional[str],
+        expire: str | None,
         reset: bool,
-        on_gap: Optional[Callable[[Gap], object]],
+        on_gap: Callable[[Gap], object] | None,
         closed: Callable[[Subscription], None],
     ) -> None:
         self._core = SubscriberCore(
@@ -75,7 +75,7 @@ class Subscription(Link):
                     raise StopIteration from None
                 raise
 
-    def next(self, timeout: Optional[float] = None) -> Message:
+    def next(self, timeout: float | None = None) -> Message:
         """The next message; ``TimedOut`` after so many seconds (default: ``timeout`` of ``connect``)."""
         deadline = time.monotonic() + (self._options.timeout if timeout is None else timeout)
         while True:
@@ -87,12 +87,12 @@ class Subscription(Link):
             self._wait(self._is_there, deadline, "a message")
 
     @property
-    def position(self) -> Optional[int]:
+    def position(self) -> int | None:
         """The first sequence that comes, as the gateway said; ``None`` where there are none."""
         return self._core.position
 
     @property
-    def oldest(self) -> Optional[int]:
+    def oldest(self) -> int | None:
         """The oldest sequence that the gateway has."""
         return self._core.oldest
 
@@ -167,7 +167,7 @@ class Subscription(Link):
     def _greet(self) -> list[bytes]:
         return [self._options.greeting(self._digest), self._core.greet()]
 
-    def _take(self, frames: list[wire.Frame]) -> Optional[FramegateError]:
+    def _take(self, frames: list[wire.Frame]) -> FramegateError | None:
         fault = self._core.take(frames)
         if self._core.progress:
             self._progressed()
@@ -179,7 +179,7 @@ class Subscription(Link):
             if self._on_gap is not None:
                 self._on_gap(gap)
             else:
-                count = "an unknown number of" if gap.count is None else f"{gap.count:,}"
+                count = "an unknown number of" if gap.frames is None else f"{gap.frames:,}"
                 log.warning("%s: %s frames were missed: %s", self._options.address, count, gap.reason)
 
     def _lost(self, why: str) -> None:

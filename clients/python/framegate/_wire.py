@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Callable, NamedTuple, Union
 
 Bytes = Union[bytes, bytearray, memoryview]
 Digest = Callable[[Bytes], bytes]
@@ -78,7 +78,7 @@ class NotAFrame(Exception):
     """Why what was received cannot be cut any further."""
 
 
-def digest_of(secret: Optional[bytes]) -> Digest:
+def digest_of(secret: bytes | None) -> Digest:
     """SHA-256, or HMAC-SHA-256 under the secret: 32 bytes of any number of bytes."""
     if secret is None:
         sha256 = hashlib.sha256
@@ -114,7 +114,7 @@ class Decoder:
 
     __slots__ = ("_digest", "_have", "_keyed", "_limit", "_need", "_pieces")
 
-    def __init__(self, secret: Optional[bytes] = None, limit: int = RECEIVED_MAX) -> None:
+    def __init__(self, secret: bytes | None = None, limit: int = RECEIVED_MAX) -> None:
         self._digest = digest_of(secret)
         self._keyed = secret is not None
         self._limit = limit
