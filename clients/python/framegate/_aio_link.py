@@ -8,10 +8,10 @@ import time
 from typing import Any, Callable
 
 from . import _wire as wire
-from ._core import Pauses
+from ._core import Pauses, not_a_gateway
 from ._link import CONNECT
 from ._options import PING_EVERY, Options
-from .errors import Closed, FramegateError, Malformed, TimedOut, Unauthorized
+from .errors import Closed, FramegateError, TimedOut, Unauthorized
 
 log = logging.getLogger("framegate")
 
@@ -171,7 +171,7 @@ class Link(asyncio.Protocol):
         try:
             fault = self._take(self._decoder.feed(data))
         except wire.NotAFrame as why:
-            fault = Malformed(f"{self._options.address} does not talk as a gateway does: {why}")
+            fault = not_a_gateway(self._options.address, why, self._options.secret)
         if fault is not None:
             self._fail(fault)
         self._tell()

@@ -70,6 +70,14 @@ def ends_all(status: int, reason: str) -> FramegateError | None:
     return None
 
 
+def not_a_gateway(address: str, why: wire.NotAFrame, secret: bytes | None) -> FramegateError:
+    """The error of what cannot be cut or verified."""
+    if isinstance(why, wire.WrongDigest) and why.status == Status.UNAUTHORIZED:
+        mend = "secret= is another" if secret is not None else "give it as secret="
+        return Unauthorized(f"{address} has a secret: {mend}")
+    return Malformed(f"{address} does not talk as a gateway does: {why}")
+
+
 class PublisherCore:
     """Frames on their way and their replies: ``0 <= len(pending) <= window``, ``pending_bytes`` the sum of theirs.
 

@@ -221,7 +221,8 @@ class Gate(Link):
 
         ``durable="billing"``: the gateway (one with ``--store``) keeps the position under this name; ``start`` is where a
         new name begins: ``"new"``, ``"oldest"``, a sequence, a ``datetime`` with a zone or a ``timedelta`` ago;
-        ``reset=True`` begins there also where the name is known. ``window`` messages are not acknowledged at most. ``expire="7d"`` forgets
+        ``reset=True`` begins there also where the name is known. ``window`` messages are not acknowledged at most.
+        ``expire="7d"`` forgets
         a name that is not used for so long. ``start`` without ``durable`` is a replay that goes on live.
 
         ``on_gap(Gap(frames, reason))`` is told what was missed; otherwise it is logged.

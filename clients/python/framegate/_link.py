@@ -17,9 +17,9 @@ import weakref
 from typing import Any, Callable, NoReturn
 
 from . import _wire as wire
-from ._core import Pauses
+from ._core import Pauses, not_a_gateway
 from ._options import PING_EVERY, Options
-from .errors import Closed, FramegateError, Malformed, TimedOut, Unauthorized
+from .errors import Closed, FramegateError, TimedOut, Unauthorized
 
 log = logging.getLogger("framegate")
 
@@ -226,7 +226,7 @@ class Link:
         try:
             frames = self._decoder.feed(data)
         except wire.NotAFrame as why:
-            self._fail(Malformed(f"{self._options.address} does not talk as a gateway does: {why}"))
+            self._fail(not_a_gateway(self._options.address, why, self._options.secret))
             return
         with self._lock:
             fault = self._take(frames)
@@ -405,8 +405,9 @@ class Link:
         self._wake_r, self._wake_w = os.pipe()
 
     def __del__(self) -> None:
-        for fd in (self._wake_r, self._wake_w):
-            os.close(fd)
+        for fd in (getattr(self, "_wake_r", -1), getattr(self, "_wake_w", -1)):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _after_fork() -> None:

@@ -78,6 +78,14 @@ class NotAFrame(Exception):
     """Why what was received cannot be cut any further."""
 
 
+class WrongDigest(NotAFrame):
+    """A frame whose digest is wrong, so nothing of it can be trusted; ``status`` is what it claims."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the digest of a frame is wrong")
+        self.status = status
+
+
 def digest_of(secret: bytes | None) -> Digest:
     """SHA-256, or HMAC-SHA-256 under the secret: 32 bytes of any number of bytes."""
     if secret is None:
@@ -154,7 +162,7 @@ class Decoder:
             else:
                 right = sha256(view[at:body]).digest() == data[body:stop]
             if not right:
-                raise NotAFrame("the digest of a frame is wrong")
+                raise WrongDigest(status if kind == REPLY else 0)
             start = at + 32
             split = start + topic_len
             add(make(frame, (kind, status, key, id, data[start:split], data[split:body])))
