@@ -168,10 +168,10 @@ class Link(asyncio.Protocol):
             return
         self._heard_at = time.monotonic()
         self._answered = True
-        try:
-            fault = self._take(self._decoder.feed(data))
-        except wire.NotAFrame as why:
-            fault = not_a_gateway(self._options.address, why, self._options.secret)
+        decoder = self._decoder
+        fault = self._take(decoder.feed(data))
+        if fault is None and decoder.fault is not None:
+            fault = not_a_gateway(self._options.address, decoder.fault, self._options.secret)
         if fault is not None:
             self._fail(fault)
         self._tell()
@@ -188,7 +188,7 @@ class Link(asyncio.Protocol):
             self._watch.cancel()
         self._trouble = f"the connection broke: {why}" if why else "it closed the connection"
         if self._fault is None:
-            log.warning("%s: %s", self._options.address, self._trouble)
+            log.warning("%s: %s; connecting again", self._options.address, self._trouble)
             if type(why).__name__ == "SSLError" and not self._answered:
                 self._fail(Unauthorized(f"{self._options.address} refused the connection: {why}"))
             elif not self._was_confirmed and not self._options.retry:

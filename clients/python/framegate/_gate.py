@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -93,7 +92,7 @@ class Future:
 
     def __del__(self) -> None:
         # As asyncio does: what was refused is never lost silently.
-        if self._fault is not None and not self._seen:
+        if self._fault is not None and not self._seen and self._fault is not self._gate._fault:
             log.warning("a frame was refused, and nobody asked: %s: %s", type(self._fault).__name__, self._fault)
 
     def __repr__(self) -> str:
@@ -202,8 +201,9 @@ class Gate(Link):
         Frames without a reply count as sent when the gateway has read them.
         """
         deadline = self._deadline(timeout)
-        pings = self._ask()
+        pings = self._ask() if self._plain else 0
         self._wait_here(lambda: not self._core.pending and self._answered_pings >= pings, deadline, "flush")
+        self._plain = False
         for subscription in list(self._subscriptions):
             subscription._flush(deadline)
 
@@ -337,6 +337,7 @@ class Gate(Link):
             with self._lock:
                 self._check()
                 if has_room():
+                    self._plain = True
                     self._push(frame)
                     if self._out_size >= WRITE_AT:
                         self._send()
@@ -367,6 +368,8 @@ class Gate(Link):
 
     _pings = 0
     _answered_pings = 0
+    #: Whether frames without a reply were sent that no PING has followed.
+    _plain = False
 
     def _wait_here(self, done: Callable[[], bool], deadline: float, what: str) -> None:
         """Waits, and moves the bytes meanwhile in the place of the background thread."""
@@ -423,9 +426,12 @@ class Gate(Link):
         self._core.lost()
 
     def _failed(self, fault: FramegateError) -> None:
+        left = len(self._core.pending)
         self._core.fail(fault)
-        level = logging.DEBUG if isinstance(fault, Closed) else logging.WARNING
-        log.log(level, "%s: %s", self._options.address, fault)
+        if left:
+            log.warning("%s: frames without a reply: %d: %s", self._options.address, left, fault)
+        elif not isinstance(fault, Closed):
+            log.warning("%s: %s", self._options.address, fault)
 
     def _is_needed(self) -> bool:
         return bool(self._core.pending) or self._answered_pings < self._pings

@@ -223,13 +223,12 @@ class Link:
             return
         self._heard_at = time.monotonic()
         self._answered = True
-        try:
-            frames = self._decoder.feed(data)
-        except wire.NotAFrame as why:
-            self._fail(not_a_gateway(self._options.address, why, self._options.secret))
-            return
+        decoder = self._decoder
+        frames = decoder.feed(data)
         with self._lock:
             fault = self._take(frames)
+        if fault is None and decoder.fault is not None:
+            fault = not_a_gateway(self._options.address, decoder.fault, self._options.secret)
         if fault is not None:
             self._fail(fault)
         self._after_take()
@@ -370,7 +369,8 @@ class Link:
             self._retry_at = time.monotonic() + self._pauses.pause()
             self._lost(why)
         sock.close()
-        log.log(logging.DEBUG if self._fault else logging.WARNING, "%s: %s", self._options.address, why)
+        again = "; connecting again" if self._options.retry else ""
+        log.log(logging.DEBUG if self._fault else logging.WARNING, "%s: %s%s", self._options.address, why, again)
         if refused and not self._answered:
             # With TLS 1.3 a certificate is refused only after the handshake.
             self._fail(Unauthorized(f"{self._options.address} refused the connection: {cause}"))

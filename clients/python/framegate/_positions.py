@@ -228,7 +228,7 @@ class SubscriberCore:
         if status == Status.GAP:
             self.gaps.append(Gap(None if key == wire.U64_MAX else key, reason or "the subscriber was too slow"))
         elif status == Status.SLOW:
-            self.gaps.append(Gap(None, f"the subscriber was too slow and is connected again: {reason}"))
+            self.gaps.append(Gap(None, f"the subscriber was too slow: {reason}"))
         elif status == Status.CLOSING:
             if self.durable is None and not self._is_replay:
                 self.gaps.append(Gap(None, f"the gateway closed the connection: {reason}"))
@@ -301,4 +301,4 @@ class SubscriberCore:
     def lost(self, why: str) -> None:
         """The connection has ended; another follows."""
         if self.durable is None and not self._is_replay and self.progress:
-            self.gaps.append(Gap(None, f"the connection was lost and made again: {why}"))
+            self.gaps.append(Gap(None, f"the connection was lost: {why}"))

@@ -120,7 +120,7 @@ class Decoder:
     What is kept between two calls is the beginning of one frame, ``0 <= have < need``, in the pieces in which it came.
     """
 
-    __slots__ = ("_digest", "_have", "_keyed", "_limit", "_need", "_pieces")
+    __slots__ = ("_digest", "_have", "_keyed", "_limit", "_need", "_pieces", "fault")
 
     def __init__(self, secret: bytes | None = None, limit: int = RECEIVED_MAX) -> None:
         self._digest = digest_of(secret)
@@ -129,9 +129,11 @@ class Decoder:
         self._pieces: list[bytes] = []
         self._have = 0
         self._need = 0
+        #: Why nothing more can be cut: its frame is not one, or its digest is wrong.
+        self.fault: NotAFrame | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that are complete now. Raises :class:`NotAFrame` where one is none, or its digest is wrong."""
+        """The frames that are complete now. Behind the last of them is a ``fault`` where what follows is no frame."""
         if self._pieces:
             self._pieces.append(data)
             self._have += len(data)
@@ -148,9 +150,11 @@ class Decoder:
             magic, _, topic_len, status, payload_len, _, _, key, id = unpack(data, at)
             kind = magic - MAGIC
             if not 0 <= kind <= AUTH:
-                raise NotAFrame(f"not a frame: it begins with {data[at : at + 4].hex(' ')}")
+                self.fault = NotAFrame(f"not a frame: it begins with {data[at : at + 4].hex(' ')}")
+                return frames
             if payload_len > self._limit:
-                raise NotAFrame(f"a frame of {payload_len:,} bytes, at most {self._limit:,} are taken (max_payload=)")
+                self.fault = NotAFrame(f"a frame of {payload_len:,} bytes, at most {self._limit:,} are taken (max_payload=)")
+                return frames
             need = OVERHEAD + topic_len + payload_len
             stop = at + need
             if stop > end:
@@ -162,7 +166,8 @@ class Decoder:
             else:
                 right = sha256(view[at:body]).digest() == data[body:stop]
             if not right:
-                raise WrongDigest(status if kind == REPLY else 0)
+                self.fault = WrongDigest(status if kind == REPLY else 0)
+                return frames
             start = at + 32
             split = start + topic_len
             add(make(frame, (kind, status, key, id, data[start:split], data[split:body])))

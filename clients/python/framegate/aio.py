@@ -64,6 +64,7 @@ class Gate(Link):
         self._authenticated = False
         self._pings = 0
         self._answered_pings = 0
+        self._plain = False  # whether frames without a reply were sent that no PING has followed
         self._subscriptions: list[Subscription] = []
 
     async def publish(
@@ -85,6 +86,7 @@ class Gate(Link):
         if not reply:
             frame = self._core.encode(topic, payload, key, id, fragment, 0)[1]
             await self._wait(self._is_writable, timeout, "room in the socket")
+            self._plain = True
             self._push(frame)
             return None
         return (await self._enqueue(topic, payload, key, id, fragment, False, strict, timeout))[1]
@@ -122,9 +124,12 @@ class Gate(Link):
     async def flush(self, timeout: float | None = None) -> None:
         """Waits until everything that was sent is answered, and all that was acknowledged is on the gateway's disk."""
         self._check()
-        self._pings += 1
-        pings = self._pings
-        self._push(wire.encode(self._digest, wire.PING, id=OWN_ID, flags=wire.WANT_REPLY))
+        pings = 0
+        if self._plain:
+            self._plain = False
+            self._pings += 1
+            pings = self._pings
+            self._push(wire.encode(self._digest, wire.PING, id=OWN_ID, flags=wire.WANT_REPLY))
         await self._wait(lambda: not self._core.pending and self._answered_pings >= pings, timeout, "flush")
         for subscription in list(self._subscriptions):
             await subscription._flush(timeout)

@@ -61,7 +61,7 @@ def serve(handle: Callable[[str, int, bytes], Answer], *, dismissed: Callable[[i
     calls, answers = _take_pipes()
     decoder = wire.Decoder(limit=wire.PAYLOAD_MAX)
     while data := os.read(calls, READ):
-        for frame in decoder.feed(data):
+        for frame in _frames(decoder, data):
             if frame.kind == wire.DATA:
                 try:
                     answer = _answer(frame, handle(frame.topic.decode(), frame.key, frame.payload))
@@ -107,7 +107,7 @@ async def _serve_async(
         gathered.append(answer)
 
     while data := await reader.read(READ):
-        for frame in decoder.feed(data):
+        for frame in _frames(decoder, data):
             if frame.kind == wire.DATA:
                 task = loop.create_task(one(frame))
                 tasks.add(task)
@@ -136,6 +136,13 @@ def _take_pipes() -> tuple[int, int]:
     except ValueError:
         pass  # not the main thread, where signals do not arrive
     return calls, answers
+
+
+def _frames(decoder: wire.Decoder, data: bytes) -> list[Frame]:
+    frames = decoder.feed(data)
+    if decoder.fault is not None:
+        raise FramegateError(f"what came on standard input is not from a gateway: {decoder.fault}")
+    return frames
 
 
 def _write(fd: int, data: bytes) -> None:

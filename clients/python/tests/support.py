@@ -143,6 +143,7 @@ class Peer:
             if not data:
                 raise EOFError
             self._frames = self._decoder.feed(data)
+            assert self._decoder.fault is None, self._decoder.fault
         return self._frames.pop(0)
 
     def expect(self, kind: int) -> wire.Frame:

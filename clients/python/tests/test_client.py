@@ -114,9 +114,7 @@ class Publishing(Case):
         gateway = self.gateway()
         with framegate.connect(gateway.address) as gate, framegate.connect(gateway.address) as other:
             messages = gate.subscribe("orders")
-            futures = [
-                (gate, other)[n % 2].publish("orders", b"%d" % n, key=9, fragment=(n, 4)) for n in (2, 0, 3, 1)
-            ]
+            futures = [(gate, other)[n % 2].publish("orders", b"%d" % n, key=9, fragment=(n, 4)) for n in (2, 0, 3, 1)]
             self.assertEqual([f.result().status for f in futures if f], [0] * 4)
             message = next(messages)
             self.assertEqual((message.key, message.payload), (9, b"0123"))
