@@ -243,8 +243,8 @@ class Link(asyncio.Protocol):
         transport, now = self._transport, time.monotonic()
         if transport is None:
             return
-        if self._is_needed() and self._pinged_at > self._heard_at and now - self._heard_at >= self._options.timeout:
-            self._trouble = f"it said nothing for {self._options.timeout:g} s, not even to a PING"
+        if self._is_needed() and self._pinged_at > self._heard_at and now - self._heard_at >= self._options.timeout * 2:
+            self._trouble = f"it said nothing for {self._options.timeout * 2:g} s, not even to a PING"
             transport.abort()
             return
         if now - max(self._heard_at, self._pinged_at) >= self._look_every() * 0.9:

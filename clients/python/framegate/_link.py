@@ -195,8 +195,8 @@ class Link:
         if now < self._due():
             return
         timeout = self._options.timeout
-        if self._is_needed() and self._pinged_at > self._heard_at and now - self._heard_at >= timeout:
-            self._drop(f"it said nothing for {timeout:g} s, not even to a PING")
+        if self._is_needed() and self._pinged_at > self._heard_at and now - self._heard_at >= timeout * 2:
+            self._drop(f"it said nothing for {timeout * 2:g} s, not even to a PING")
             return
         self._ping()
 

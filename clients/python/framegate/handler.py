@@ -18,6 +18,7 @@ import asyncio
 import contextvars
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Awaitable
@@ -118,6 +119,21 @@ async def _serve_async(
         await asyncio.wait(tasks)
     if gathered:
         flush()
+
+
+def _keep_prints_out() -> None:
+    """Where both are pipes, a gateway has started us: what is printed before ``serve`` is no answer either."""
+    try:
+        pipes = all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (0, 1))
+    except OSError:
+        return  # closed
+    if pipes and sys.stderr is not None:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        sys.stdout = sys.stderr
+
+
+_keep_prints_out()
 
 
 def _take_pipes() -> tuple[int, int]:

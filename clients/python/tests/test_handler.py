@@ -18,7 +18,7 @@ class Serving(Case):
         handler = self.script("""
             import os, subprocess, sys
             from framegate.handler import Busy, Rejected, serve
-            print("hello from the start")
+            print("hello from the start", flush=True)
             def handle(topic, key, payload):
                 print("a line on standard output", payload)
                 os.system("echo of a child process; cat")
