@@ -78,9 +78,9 @@ def connect(
     listener's (``--secret-file``). A gateway reads a file without its last newline, so strip it.
 
     ``timeout`` is in seconds: how long a wait takes at most unless it says otherwise; after twice as long without a word,
-    not even to a PING, the gateway is taken for gone. ``window`` frames have no reply at most. For ``retry`` seconds a connection that is lost is
-    made again (0: never); what had no reply is sent again, the same bytes, in order. A received payload has at most
-    ``max_payload`` bytes.
+    not even to a PING, the gateway is taken for gone. ``window`` frames have no reply at most. For ``retry`` seconds a
+    connection that is lost is made again (0: never); what had no reply is sent again, the same bytes, in order. A received
+    payload has at most ``max_payload`` bytes.
     """
     return Gate(
         options(

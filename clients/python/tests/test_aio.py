@@ -11,7 +11,7 @@ from framegate import Busy, Closed, Malformed, Rejected, Status, TimedOut, Unaut
 from framegate import _wire as wire
 from framegate.aio import connect
 
-from .support import Case, Peer
+from .support import Case, Peer, until
 from .test_trouble import WAITING
 
 
@@ -84,6 +84,7 @@ class Aio(Case, unittest.IsolatedAsyncioTestCase):
             self.assertEqual(gate.pending, 1)
             gateway.ctl("resume")
             gateway.process.terminate()
+            until(lambda: any("draining" in line for line in gateway.log))
             asyncio.get_running_loop().call_later(0.3, go.touch)
             with self.assertRaises(Closed):
                 await gate.call("a", str(go).encode(), timeout=10)
