@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 import framegate
-from framegate import Closed, Unauthorized
+from framegate import Closed, Status, Unauthorized
 from framegate import _wire as wire
 from framegate.aio import connect
 
@@ -24,6 +24,12 @@ def echo(peer: Peer) -> None:
         peer.reply(frame.id, payload=frame.payload if frame.kind == wire.DATA else b"")
         if frame.kind == wire.SUBSCRIBE:
             peer.send(wire.DATA, "a", bytes(3_000_000))
+
+
+def refuse(peer: Peer) -> None:
+    """What a gateway without TLS does with a handshake."""
+    peer.sock.recv(1000)
+    peer.reply(0, Status.MALFORMED, b"not a frame")
 
 
 class Tls(Case, unittest.IsolatedAsyncioTestCase):
@@ -89,6 +95,6 @@ class Tls(Case, unittest.IsolatedAsyncioTestCase):
 
     def test_one_side_speaks_tls_and_the_other_does_not(self) -> None:
         with self.assertRaises((Unauthorized, Closed)):
-            framegate.connect(self.server(echo).address, tls=True, timeout=5)
+            framegate.connect(self.server(refuse).address, tls=True, timeout=5)
         with self.assertRaises((framegate.Malformed, Closed)):
             framegate.connect(self.tls_server().address, retry=0)
