@@ -147,6 +147,8 @@ class SubscriberCore:
         self._connected_delivered = -1
         self._ack_asked = 0
         self._ack_done = 0
+        #: Why the gateway closes, while it does.
+        self._last_word = ""
 
     def _lines(self) -> bytes:
         lines = []
@@ -227,11 +229,8 @@ class SubscriberCore:
     def _reply(self, status: int, key: int, id: int, reason: str) -> FramegateError | None:
         if status == Status.GAP:
             self.gaps.append(Gap(None if key == wire.U64_MAX else key, reason or "the subscriber was too slow"))
-        elif status == Status.SLOW:
-            self.gaps.append(Gap(None, f"the subscriber was too slow: {reason}"))
-        elif status == Status.CLOSING:
-            if self.durable is None and not self._is_replay:
-                self.gaps.append(Gap(None, f"the gateway closed the connection: {reason}"))
+        elif status in (Status.SLOW, Status.CLOSING):
+            self._last_word = reason
         elif status >= 16:
             return ends_all(status, reason) or Closed(f"{Status.name_of(status)}: {reason}")
         elif SUBSCRIBE_ID <= id < SUBSCRIBE_ID + len(self.patterns):
@@ -300,5 +299,6 @@ class SubscriberCore:
 
     def lost(self, why: str) -> None:
         """The connection has ended; another follows."""
+        why, self._last_word = self._last_word or why, ""
         if self.durable is None and not self._is_replay and self.progress:
             self.gaps.append(Gap(None, f"the connection was lost: {why}"))

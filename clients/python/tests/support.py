@@ -57,15 +57,15 @@ class Gateway:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.address = self._logged(r" listening on (\S+?),")
-        self.admin = self._logged(r" ctl on http://(\S+?)/")
+        self.address = self.logged(r" listening on (\S+?),")
+        self.admin = self.logged(r" ctl on http://(\S+?)/")
 
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.log.append(line)
 
-    def _logged(self, pattern: str) -> str:
+    def logged(self, pattern: str) -> str:
         found: list[str] = []
 
         def look() -> bool:
