@@ -101,3 +101,14 @@ class Examples(Case):
             keys += of_kind
         self.assertEqual(sorted(keys), list(range(1, products + 1)), "each product once")
         until(lambda: not list(store.glob("*/*.frames")))
+
+
+class Bench(Case):
+    BENCH = Path(__file__).resolve().parents[1] / "bench" / "bench.py"
+
+    def test_it_measures(self) -> None:
+        env = {**os.environ, "PYTHONPATH": str(Path(wire.__file__).parent.parent)}
+        command = [sys.executable, str(self.BENCH), "--seconds", "0.05", "--rounds", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 7)
