@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Callable, Union
+from typing import Callable, Union
 
 from . import _wire as wire
 from ._core import OWN_ID, Pending, PublisherCore
@@ -478,6 +478,3 @@ class Gate(Link):
         super()._forked()
         self._subscriptions = []
         self._thread = threading.current_thread()
-
-
-__all__: list[Any] = ["Future", "Gate", "Item"]

@@ -9,7 +9,7 @@ from . import _wire as wire
 from ._link import Link, log
 from ._options import Options
 from ._positions import Gap, Message, Start, SubscriberCore
-from .errors import FramegateError, TimedOut
+from .errors import FramegateError
 
 #: For ever, as clocks of programs go: a loop over messages waits for the next one.
 LONG = 1e9
@@ -48,6 +48,7 @@ class Subscription(Link):
             expire=expire,
             reset=reset,
         )
+        self._messages = self._core.messages
         super().__init__(options)
         self._on_gap = on_gap
         self._closed = closed
@@ -58,13 +59,12 @@ class Subscription(Link):
         return self
 
     def __next__(self) -> Message:
-        messages = self._core.messages
         while True:
-            if messages:
-                with self._lock:
-                    message = self._core.next_message()
-                if message is not None:
-                    return message
+            try:
+                # Without the lock: one of several threads that ask gets it.
+                return self._messages.popleft()
+            except IndexError:
+                pass
             if self._ended:
                 raise StopIteration
             self._acknowledge_now()
@@ -79,10 +79,10 @@ class Subscription(Link):
         """The next message; ``TimedOut`` after so many seconds (default: ``timeout`` of ``connect``)."""
         deadline = time.monotonic() + (self._options.timeout if timeout is None else timeout)
         while True:
-            with self._lock:
-                message = self._core.next_message()
-            if message is not None:
-                return message
+            try:
+                return self._messages.popleft()
+            except IndexError:
+                pass
             self._acknowledge_now()
             self._wait(self._is_there, deadline, "a message")
 
@@ -188,6 +188,3 @@ class Subscription(Link):
     def _is_needed(self) -> bool:
         # A reader that waits wants to know whether the gateway is there.
         return True
-
-
-__all__ = ["Subscription", "TimedOut"]
