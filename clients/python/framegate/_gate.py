@@ -113,7 +113,6 @@ class Gate(Link):
         self._callbacks: list[Future] = []
         self._wanted = 0
         self._wanted_at = 0.0
-        self._dirty = False
         self._subscriptions: list[Subscription] = []
         self._bell = threading.Event()
         try:
@@ -441,9 +440,7 @@ class Gate(Link):
         while self._fault is None:
             if self._dirty:
                 time.sleep(GATHER)
-                with self._lock:
-                    self._dirty = False
-                    self._send()
+                self._send_now()
             now = time.monotonic()
             if self._subscriptions and now - looked >= LOOK:
                 looked = now

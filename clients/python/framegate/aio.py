@@ -24,7 +24,7 @@ from . import _wire as wire
 from ._aio_link import Link
 from ._core import OWN_ID, Pending, PublisherCore
 from ._gate import Item
-from ._options import RETRY, TIMEOUT, Options, options
+from ._options import PATIENCE, RETRY, TIMEOUT, Options, options
 from ._positions import Gap, Message, Start, SubscriberCore
 from ._wire import RECEIVED_MAX, Bytes, Reply
 from .errors import Closed, FramegateError
@@ -437,6 +437,7 @@ def connect(
     timeout: float = TIMEOUT,
     window: int = 1000,
     retry: float = RETRY,
+    patience: float = PATIENCE,
     max_payload: int = RECEIVED_MAX,
 ) -> _Connecting:
     """Connects to a gateway: ``await`` it, or use it in ``async with``. What is said is as for :func:`framegate.connect`."""
@@ -454,6 +455,7 @@ def connect(
             timeout=timeout,
             window=window,
             retry=retry,
+            patience=patience,
             max_payload=max_payload,
         )
     )
