@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Callable, Union
+from typing import Callable, Literal, Union, overload
 
 from . import _wire as wire
 from ._core import OWN_ID, Pending, PublisherCore
@@ -124,6 +124,34 @@ class Gate(Link):
         self._thread.start()
 
     # Publishing
+
+    @overload
+    def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[True] = True,
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Future: ...
+
+    @overload
+    def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[False],
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> None: ...
 
     def publish(
         self,
@@ -427,6 +455,12 @@ class Gate(Link):
 
     def _is_needed(self) -> bool:
         return bool(self._core.pending) or self._answered_pings < self._pings
+
+    def _at_exit(self) -> None:
+        if self._fault is None:
+            self._send_now()
+            if self._core.pending:
+                log.warning("%d frames have no reply, and the program ends: flush(), or use `with`", len(self._core.pending))
 
     def _forget_subscription(self, subscription: Subscription) -> None:
         with contextlib.suppress(ValueError):

@@ -7,6 +7,7 @@ that is answered costs no change of threads, and a publisher that is far ahead n
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -405,6 +406,9 @@ class Link:
         self._tell()
         self._after_take()
 
+    def _at_exit(self) -> None:
+        """The program ends."""
+
     def close(self) -> None:
         """Ends it at once."""
         self._fail(Closed("this program closed the connection"))
@@ -424,6 +428,12 @@ class Link:
         for fd in (getattr(self, "_wake_r", -1), getattr(self, "_wake_w", -1)):
             if fd >= 0:
                 os.close(fd)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for link in list(_links):
+        link._at_exit()
 
 
 def _after_fork() -> None:
