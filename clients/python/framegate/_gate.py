@@ -266,7 +266,7 @@ class Gate(Link):
             closed=self._forget_subscription,
         )
         self._subscriptions.append(subscription)
-        self._bell.set()
+        self._wake()  # the background thread is to look at it from now on
         return subscription
 
     def forget(self, durable: str, timeout: float | None = None) -> None:
