@@ -1,7 +1,7 @@
 //! One connection: request after request, on a thread of its own.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Instant, SystemTime};
 
 use super::body::{self, BadBody};
@@ -24,7 +24,6 @@ const READ: usize = 1024;
 #[derive(Debug)]
 pub struct Connection<'a> {
     peer: SocketAddr,
-    socket: &'a TcpStream,
     timed: Timed<'a>,
     heads: Heads,
 }
@@ -43,7 +42,7 @@ impl<'a> Connection<'a> {
     /// A connection that was accepted.
     pub fn new(socket: &'a TcpStream, peer: SocketAddr) -> Connection<'a> {
         let timed = Timed::new(socket, ADMIN_REQUEST);
-        Connection { peer, socket, timed, heads: Heads::default() }
+        Connection { peer, timed, heads: Heads::default() }
     }
 
     /// Answers its requests until it ends.
@@ -51,6 +50,10 @@ impl<'a> Connection<'a> {
     /// # Errors
     /// What broke it, or that its time is over.
     pub fn serve(&mut self, site: &Site, slot: &Slot<'_>) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &site.tls {
+            self.secure(tls)?;
+        }
         loop {
             let next = match self.head()? {
                 None => return Ok(()),
@@ -70,7 +73,31 @@ impl<'a> Connection<'a> {
             match next {
                 Next::Request if goes_on => self.timed.give(ADMIN_REQUEST),
                 Next::Linger if goes_on => return self.linger(),
-                Next::Request | Next::End | Next::Linger => return Ok(()),
+                Next::Request | Next::End | Next::Linger => return self.timed.end(),
+            }
+        }
+    }
+
+    /// Agrees on TLS. Who speaks HTTP without is told so.
+    #[cfg(feature = "tls")]
+    fn secure(&mut self, tls: &super::AdminTls) -> io::Result<()> {
+        use crate::runtime::net::LinkError;
+        use rustls::{Error, InvalidMessage};
+        let session = tls.get().connection(&[b"http/1.1"]).map_err(io::Error::other)?;
+        match self.timed.secure(session.into()) {
+            Ok(()) => Ok(()),
+            Err(LinkError::Tls(Error::InvalidMessage(InvalidMessage::InvalidContentType))) => {
+                log::debug!("admin: {} does not speak TLS", self.peer);
+                let said = "this port speaks TLS: use https://, or ctl --tls\n";
+                let head = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain";
+                let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{said}", said.len());
+                self.timed.write_all(answer.as_bytes())?;
+                self.linger()?;
+                Err(io::ErrorKind::InvalidData.into())
+            }
+            Err(why) => {
+                log::debug!("admin: {}: {why}", self.peer);
+                Err(io::Error::new(io::ErrorKind::InvalidData, why))
             }
         }
     }
@@ -161,7 +188,7 @@ impl<'a> Connection<'a> {
     /// Reads on for a moment what nobody wants: a connection that is closed while something is unread is reset, and
     /// then the client may lose the answer.
     fn linger(&mut self) -> io::Result<()> {
-        self.socket.shutdown(Shutdown::Write)?;
+        self.timed.end()?;
         self.timed.give(ADMIN_LINGER);
         let mut buffer = [0; READ];
         let mut left = ADMIN_LINGER_BYTES;

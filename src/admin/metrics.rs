@@ -5,6 +5,7 @@ mod out;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
@@ -42,6 +43,7 @@ impl Collector for Scrape {
         out.connections(&self.snapshot)?;
         out.queues(&self.snapshot)?;
         out.access(&self.snapshot)?;
+        out.tls(&self.snapshot)?;
         out.calls(&self.snapshot)?;
         out.sinks(&self.snapshot)?;
         out.stages(&self.snapshot)?;
@@ -272,6 +274,36 @@ impl Out<'_> {
         self.gauge("framegate_access_delayed_connections", help, access.delayed.now, &NONE)
     }
 
+    /// Nothing where no listener speaks TLS.
+    fn tls(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let Some(tls) = &snapshot.tls else { return Ok(()) };
+        let help = "TLS handshakes under way";
+        self.gauge("framegate_tls_handshakes_now", help, tls.handshakes.now, &NONE)?;
+        self.counters(
+            "framegate_tls_handshakes",
+            "TLS handshakes that succeeded: full, or by which an earlier session was resumed",
+            [([("kind", "full")], tls.full), ([("kind", "resumed")], tls.resumed)],
+        )?;
+        self.listed(
+            "framegate_tls_failed_connections",
+            "Connections that ended for a reason of TLS, by which",
+            MetricType::Counter,
+            tls.refused.iter().map(|&(reason, count)| ([("reason", reason)], count)),
+        )?;
+        let help = "Live connections that were closed since their certificate is not taken any more";
+        self.counter("framegate_tls_closed_connections", help, tls.closed)?;
+        let ends = tls.certificates.iter().map(|certificate| {
+            let until = certificate.until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            ([("listener", certificate.listener.clone())], until.as_secs())
+        });
+        self.listed(
+            "framegate_tls_certificate_ends_timestamp_seconds",
+            "When the certificate of a listener ends",
+            MetricType::Gauge,
+            ends,
+        )
+    }
+
     /// Nothing where there is no handler.
     fn calls(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let Some(calls) = &snapshot.calls else { return Ok(()) };
@@ -434,6 +466,11 @@ mod tests {
         for line in [
             "# TYPE framegate_frames_read_total counter",
             "framegate_frames_read_total 10",
+            "framegate_tls_handshakes_now 3",
+            "framegate_tls_handshakes_total{kind=\"resumed\"} 5",
+            "framegate_tls_failed_connections_total{reason=\"unknown_ca\"} 4",
+            "framegate_tls_closed_connections_total 1",
+            "framegate_tls_certificate_ends_timestamp_seconds{listener=\"native+tls=127.0.0.1:7453\"} 1800000000",
             "framegate_frames_total{fate=\"delivered\"} 7",
             "framegate_frames_rejected_total{status=\"BAD_DIGEST\"} 2",
             "framegate_frames_in_flight 1",

@@ -63,12 +63,20 @@ pub trait LogLevel: Send + Sync {
 
 /// Reads again what a gateway was started with, where that can change while it runs.
 pub trait Reload: Send + Sync {
-    /// Reads and checks everything, and has the gateway take it. What is received says what came of it, when every
-    /// connection was judged by it.
+    /// Reads and checks everything, and has the gateway take it.
     ///
     /// # Errors
     /// Why what was in force stays so.
-    fn reload(&self) -> Result<Receiver<Reviewed>, ReloadError>;
+    fn reload(&self) -> Result<Reloading, ReloadError>;
+}
+
+/// What was read again is in force.
+#[derive(Debug)]
+pub struct Reloading {
+    /// Says what came of it, when every connection was judged by it.
+    pub reviewed: Receiver<Reviewed>,
+    /// Settings that have changed in their file, and are read at the start alone.
+    pub needs_restart: Vec<String>,
 }
 
 /// Why nothing was reloaded.
@@ -86,8 +94,8 @@ impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReloadError::Nothing => f.write_str(
-                "there is nothing to reload: an access file is read again where the gateway was started with --access; all \
-                 else is read at the start, and ctl set changes some of it",
+                "there is nothing to reload: an access file and the files of TLS are read again where the gateway was started \
+                 with some; all else is read at the start, and ctl set changes some of it",
             ),
             ReloadError::Wrong(wrong) => write!(f, "nothing was reloaded, what was in force stays so: {wrong}"),
             ReloadError::Unanswered(why) => write!(f, "nothing was reloaded: {why}"),
@@ -111,6 +119,31 @@ pub struct Options {
     pub log: Arc<dyn LogLevel>,
     /// Reads again what can change, where something can.
     pub reload: Option<Arc<dyn Reload>>,
+    /// How TLS is agreed on, where it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<AdminTls>>,
+}
+
+/// How TLS is agreed on from now on, until that changes.
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+pub struct AdminTls(parking_lot::Mutex<Arc<crate::runtime::tls::ServerTls>>);
+
+#[cfg(feature = "tls")]
+impl AdminTls {
+    /// As a setup has it.
+    pub fn new(setup: Arc<crate::runtime::tls::ServerTls>) -> AdminTls {
+        AdminTls(parking_lot::Mutex::new(setup))
+    }
+
+    /// Puts another setup into force, for connections from now on.
+    pub fn replace(&self, setup: Arc<crate::runtime::tls::ServerTls>) {
+        *self.0.lock() = setup;
+    }
+
+    fn get(&self) -> Arc<crate::runtime::tls::ServerTls> {
+        self.0.lock().clone()
+    }
 }
 
 impl fmt::Debug for Options {

@@ -27,6 +27,8 @@ pub struct Site {
     listen: String,
     log: Arc<dyn LogLevel>,
     reload: Option<Arc<dyn Reload>>,
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<super::AdminTls>>,
 }
 
 /// What the way of a request says, before its body is read.
@@ -48,6 +50,8 @@ impl Site {
             listen: options.gateway.to_string(),
             log: options.log.clone(),
             reload: options.reload.clone(),
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone(),
         }
     }
 

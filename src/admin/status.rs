@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::history::{History, Sample};
 use crate::gateway::ledger::Ledger;
+use crate::gateway::snapshot::TlsUse;
 use crate::gateway::snapshot::{
     AccessUse, CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot,
     SubscriptionsUse, Survey, WorkersUse,
@@ -39,6 +40,9 @@ pub struct Status<'a> {
     /// Who may do what, where there is an access file.
     #[serde(skip_serializing_if = "Option::is_none")]
     identities: Option<&'a AccessUse>,
+    /// Handshakes and certificates, where a listener speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a TlsUse>,
     /// Incomplete messages.
     parts: &'a PartsUse,
     /// The sinks, where there are some.
@@ -105,6 +109,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         digest: wire::implementation(),
         calls: snapshot.calls.as_ref(),
         identities: snapshot.access.as_ref(),
+        tls: snapshot.tls.as_ref(),
         parts: &snapshot.parts,
         sinks: snapshot.sinks.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::request::Response;
@@ -11,7 +11,7 @@ use super::watch::Watch;
 use super::{LogLevel, Reload, ReloadError};
 use crate::core::limits::CTL_WAIT_MAX;
 use crate::core::units::Time;
-use crate::gateway::control::{Command, Paused, Setting, Unanswered};
+use crate::gateway::control::{Command, Paused, Reviewed, Setting, Unanswered};
 
 /// 10 s until every connection was judged again, beside the usual time.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);
@@ -131,6 +131,14 @@ fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Respo
     Ok(Response::json(200, &change))
 }
 
+/// What came of a reload.
+#[derive(Debug, Serialize)]
+struct Answered {
+    #[serde(flatten)]
+    reviewed: Reviewed,
+    needs_restart: Vec<String>,
+}
+
 fn reload(body: &[u8], watch: &Watch, reload: Option<&dyn Reload>) -> Result<Response, Response> {
     let Nothing {} = read(body)?;
     let refused = |why: ReloadError| match why {
@@ -138,8 +146,8 @@ fn reload(body: &[u8], watch: &Watch, reload: Option<&dyn Reload>) -> Result<Res
         why => Response::error(409, why.to_string()),
     };
     let asked = reload.ok_or(ReloadError::Nothing).and_then(|reload| reload.reload()).map_err(refused)?;
-    let reviewed = watch.wait(RELOAD_WAIT, &asked).map_err(unanswered)?;
-    Ok(Response::json(200, &reviewed))
+    let reviewed = watch.wait(RELOAD_WAIT, &asked.reviewed).map_err(unanswered)?;
+    Ok(Response::json(200, &Answered { reviewed, needs_restart: asked.needs_restart }))
 }
 
 /// Reads a body; one without a byte is an empty object.

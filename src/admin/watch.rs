@@ -172,6 +172,17 @@ pub mod tests {
                 not_published: 3,
                 ..Default::default()
             }),
+            tls: Some(crate::gateway::snapshot::TlsUse {
+                handshakes: Depth { now: 3, max: 100 },
+                full: 12,
+                resumed: 5,
+                refused: vec![("unknown_ca", 4)],
+                closed: 1,
+                certificates: vec![crate::gateway::snapshot::CertificateUse {
+                    listener: "native+tls=127.0.0.1:7453".into(),
+                    until: std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+                }],
+            }),
             phase: Phase::Running,
             quiet: false,
             uptime: Duration::from_secs(100),

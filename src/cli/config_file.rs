@@ -335,7 +335,7 @@ mod tests {
             ("[[listener]]\naddress = 7", "line 2: listener: address is no text in quotes"),
             (
                 "[[listener]]\nkind = 2",
-                "line 2: listener: unknown key kind: a listener has an address and a layout",
+                "line 2: listener: unknown key kind: a listener has address, layout, tls-cert, tls-key, tls-client-ca, tls-client-crl, tls-client",
             ),
             (
                 "memory = 1\n[[listener]]\nlayout = 'gt06'",

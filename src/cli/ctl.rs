@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use super::in_range::in_range;
 use super::settings::ADMIN;
 use super::{Exit, Failure, Time, print, secret};
+use crate::client::Tls;
 use crate::core::limits::{ANSWER_TIMEOUT, START_PATIENCE, START_PAUSE};
 use crate::gateway::control::Setting;
 use crate::http::connect::{Answer, Failure as Unanswered, ask, without_number};
 use crate::http::wire::{Fault, Field, Method, Missing, Target};
 use crate::runtime::net::LinkError;
+use crate::runtime::tls::said_of;
 
 /// Reads and steers a running gateway, over HTTP.
 #[derive(Args, Debug)]
@@ -29,6 +31,8 @@ pub struct Ctl {
     /// The token of the gateway's --admin-token-file [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: super::tls::ClientTls,
     /// Prints the answer as one JSON object
     #[arg(long, global = true)]
     json: bool,
@@ -54,10 +58,11 @@ enum Verb {
     /// Finishes what was accepted and ends, as TERM does
     #[command(after_help = "Example:\n  framegate ctl drain")]
     Drain,
-    /// Reads the access file again, and judges every connection by it
+    /// Reads the access file and the files of TLS again, and judges every connection by them
     ///
-    /// If anything in it is wrong, what was in force stays so, and the exit code is 2. Otherwise connections that may not be
-    /// here any more are closed, and patterns taken that may not be subscribed to any more. It is over when all are judged.
+    /// If anything in them is wrong, what was in force stays so, and the exit code is 2. Otherwise connections that may not be
+    /// here any more are closed, and patterns taken that may not be subscribed to any more. It is over when all are judged, and
+    /// names the settings that changed in the file of --config and need a restart.
     #[command(after_help = "Example:\n  framegate ctl reload")]
     Reload,
     #[command(about = set_about(), after_help = "Example:\n  framegate ctl set memory 512MiB")]
@@ -101,9 +106,10 @@ impl Ctl {
     pub fn run(self) -> Result<Exit, Failure> {
         let token = secret::token("--token-file", self.token_file.as_deref())?;
         // As it stands in a browser's line of addresses.
-        let admin =
-            self.admin.strip_prefix("http://").unwrap_or(&self.admin).trim_end_matches('/').to_owned();
-        let gateway = Remote { admin, authorization: token.map(|token| token.header()) };
+        let admin = self.admin.strip_prefix("http://").or(self.admin.strip_prefix("https://"));
+        let admin = admin.unwrap_or(&self.admin).trim_end_matches('/').to_owned();
+        let tls = self.tls.load()?;
+        let gateway = Remote { admin, authorization: token.map(|token| token.header()), tls };
         match self.verb {
             Verb::Status => {
                 let status = gateway.get("/status")?;
@@ -187,8 +193,17 @@ fn paused(answer: &Value) -> String {
 fn reloaded(answer: &Value) -> String {
     let count = |name: &str| answer[name].as_u64().unwrap_or(0);
     let of = |n: u64, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+    let names: Vec<&str> =
+        answer["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let restart = match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\nchanged, and read at the start alone: {}: restart the gateway for them",
+            names.join(", ")
+        ),
+    };
     format!(
-        "reloaded: {}; of {}, {} closed; {} taken from the others",
+        "reloaded: {}; of {}, {} closed; {} taken from the others{restart}",
         of(count("identities"), "identity", "identities"),
         of(count("connections"), "connection", "connections"),
         of(count("closed"), "was", "were"),
@@ -204,6 +219,7 @@ fn say(answer: &Value, json: bool, text: &str) -> Result<(), Failure> {
 struct Remote {
     admin: String,
     authorization: Option<String>,
+    tls: Option<Tls>,
 }
 
 impl Remote {
@@ -230,16 +246,22 @@ impl Remote {
         timeout: Duration,
     ) -> Result<Value, Failure> {
         let admin = &self.admin;
-        let target: Option<Target> = format!("http://{admin}{path}").parse().ok();
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let target: Option<Target> = format!("{scheme}://{admin}{path}").parse().ok();
         // Nothing but a host and a port, so that all of the path is ours.
         let target = target.filter(|target| target.path() == path && target.authorization().is_none());
         let target = target.ok_or_else(|| {
             Failure::usage(format!("--admin {admin}: not of the form HOST:PORT: write it as {ADMIN}"))
         })?;
         let stranger = || gone(format!("what answers at {admin} is not a gateway: check --admin"));
-        let answer = patiently(|| ask(method, &target, fields, body.as_bytes(), timeout));
+        let tls = self.tls.as_ref().map(|tls| tls.0.for_http(target.host())).transpose();
+        let tls = tls.map_err(Failure::usage)?;
+        let answer = patiently(|| ask(method, &target, tls.as_ref(), fields, body.as_bytes(), timeout));
         let Answer { status, body } = answer.map_err(|failure| {
             let why = match failure {
+                Unanswered::Link(LinkError::Tls(why)) => {
+                    return gone(format!("no TLS with the gateway at {admin}: {}", said_of(&why)));
+                }
                 Unanswered::Connect(why) | Unanswered::Link(LinkError::Broken(why)) => without_number(&why),
                 Unanswered::Response(fault) if fault != Fault::Closed(Missing::Everything) => {
                     return stranger();

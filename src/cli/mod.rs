@@ -22,6 +22,7 @@ mod post_report;
 mod ready_file;
 mod reload;
 mod repair;
+mod restart;
 mod screen;
 mod secret;
 mod send;
@@ -38,6 +39,7 @@ mod stdout_reader;
 mod tail;
 mod tail_live;
 mod tail_store;
+mod tls;
 mod verify;
 
 use std::ffi::OsString;

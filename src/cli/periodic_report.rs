@@ -85,6 +85,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot {
             access: None,
+            tls: None,
             phase: Phase::Running,
             quiet: true,
             uptime: Duration::ZERO,

@@ -6,6 +6,7 @@ use clap::{ValueEnum, builder::PossibleValue};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::gateway::{BadDigestPolicy, Overflow, Pressure, SlowPolicy};
+use crate::runtime::tls::ClientAuth;
 use crate::sinks::store::SyncPolicy;
 use crate::wire::Width;
 
@@ -53,6 +54,20 @@ impl ValueEnum for Width {
             Width::One => "one after the other",
         };
         Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for ClientAuth {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[ClientAuth::Require, ClientAuth::Want]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            ClientAuth::Require => PossibleValue::new("require").help("who brings no certificate is refused"),
+            ClientAuth::Want => PossibleValue::new("want")
+                .help("who brings none is taken, and known by a token, or not at all"),
+        })
     }
 }
 

@@ -112,6 +112,13 @@ fn without_newline(secret: &[u8]) -> &[u8] {
     }
 }
 
+/// A private key that others can read is nobody's.
+pub fn warn_if_others_read_key(path: &Path) {
+    if let Ok(metadata) = fs::metadata(path) {
+        warn_if_others_read(path, &metadata);
+    }
+}
+
 #[cfg(unix)]
 fn warn_if_others_read(path: &Path, metadata: &fs::Metadata) {
     use std::os::unix::fs::PermissionsExt;

@@ -51,6 +51,8 @@ pub struct Send {
     secret_file: Vec<PathBuf>,
     #[command(flatten)]
     who: secret::Who,
+    #[command(flatten)]
+    tls: super::tls::ClientTls,
     /// Frames that may be unanswered at once; at most 64MiB of them
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<u64>())]
     max_in_flight: u64,
@@ -166,6 +168,7 @@ impl Send {
             timeout: self.timeout.0,
             patience: START_PATIENCE,
             identity: self.who.identity()?,
+            tls: self.tls.load()?,
         };
         let mut source = if self.frames {
             Source::Frames(FrameFiles::open(self.inputs(), keys, self.confirm)?)
@@ -254,6 +257,7 @@ impl Send {
             capture,
             form: Form::given(self.hex, self.binary),
             scheme: secret::one(&self.secret_file, "--frames")?,
+            security: client::Security { tls: self.tls.load()? },
             timeout: self.timeout.0,
             waits: !self.no_reply,
             prints: self.replies,

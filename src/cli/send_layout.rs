@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::layout::capture::{Capture, Form};
 use super::layout::frames::{Found, Frames};
 use super::{Exit, Failure, layouts, print, signals, spawn};
-use crate::client::connect_within;
+use crate::client::{Security, Stream, connect_within};
 use crate::core::limits::{PAYLOAD_MAX, START_PATIENCE};
 use crate::core::units::{about, bytes, grouped, hex, many, plain, seconds};
 use crate::wire::Scheme;
@@ -31,6 +31,8 @@ pub struct LayoutSend<'a> {
     /// How its bytes are written down; none where that is to be recognised.
     pub form: Option<Form>,
     pub scheme: Scheme,
+    /// Whether it is under TLS.
+    pub security: Security,
     /// How long an answer that is declared is waited for; none for ever.
     pub timeout: Option<Duration>,
     /// Whether answers are waited for.
@@ -107,9 +109,10 @@ impl LayoutSend<'_> {
             exit: Exit::Gone,
             message: format!("cannot connect to {}: {why}: give the address of a layout's listener", self.to),
         };
-        let stream = connect_within(self.to, START_PATIENCE).map_err(|why| gone(&why))?;
+        let connected = connect_within(self.to, &self.security, START_PATIENCE);
+        let stream = Arc::new(connected.map_err(|why| gone(&why))?);
         let interrupted = Arc::new(AtomicBool::new(false));
-        let (flag, socket) = (interrupted.clone(), stream.try_clone().map_err(|why| gone(&why))?);
+        let (flag, socket) = (interrupted.clone(), stream.clone());
         signals::on_signal(move || {
             flag.store(true, Relaxed);
             let _ = socket.shutdown(Shutdown::Both);
@@ -165,7 +168,7 @@ impl LayoutSend<'_> {
 struct Session<'a> {
     of: &'a LayoutSend<'a>,
     layout: &'a Layout,
-    stream: TcpStream,
+    stream: Arc<Stream>,
     answers: Receiver<Vec<u8>>,
     /// What came and is no answer yet.
     came: Vec<u8>,
@@ -176,16 +179,19 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn begin(of: &'a LayoutSend<'_>, layout: &'a Layout, stream: TcpStream) -> Result<Session<'a>, Failure> {
-        let broken = |why: io::Error| Failure { exit: Exit::Gone, message: format!("{}: {why}", of.to) };
-        let mut reading = stream.try_clone().map_err(broken)?;
+    fn begin(
+        of: &'a LayoutSend<'_>,
+        layout: &'a Layout,
+        stream: Arc<Stream>,
+    ) -> Result<Session<'a>, Failure> {
+        let reading = stream.clone();
         let (to, answers) = mpsc::channel();
         let waits = of.waits;
         // It reads on while something is written: a gateway whose answers are not read reads no more.
         spawn("answers", move || {
             let mut block = vec![0; 64 << 10];
             loop {
-                match reading.read(&mut block) {
+                match (&*reading).read(&mut block) {
                     Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => return,
                     // Of what nobody waits for, nothing is kept.
@@ -215,7 +221,7 @@ impl<'a> Session<'a> {
                 // A device's dirt is sent, too: the gateway is to find its way through it.
                 Found::Skipped { bytes, .. } => {
                     self.totals.dirt += bytes.len() as u64;
-                    if let Err(why) = self.stream.write_all(bytes) {
+                    if let Err(why) = (&*self.stream).write_all(bytes) {
                         return Stop::Gone(why.to_string());
                     }
                 }
@@ -244,7 +250,7 @@ impl<'a> Session<'a> {
     fn frame(&mut self, shown: &Explained, bytes: &[u8]) -> Result<(), Stop> {
         self.came.extend(self.answers.try_iter().flatten());
         self.take_more()?;
-        self.stream.write_all(bytes).map_err(|why| Stop::Gone(why.to_string()))?;
+        (&*self.stream).write_all(bytes).map_err(|why| Stop::Gone(why.to_string()))?;
         self.totals.frames += 1;
         self.totals.bytes += bytes.len() as u64;
         if shown.is_taken() {

@@ -10,17 +10,20 @@ use clap::Args;
 use super::final_ledger::FinalLedger;
 use super::log::Journal;
 use super::periodic_report;
-use super::reload::Reloader;
+use super::reload::{Files, Reloader};
+use super::restart::Started;
 use super::settings::{ADMIN, LISTEN, Settings};
 use super::start_lines::{limits_line, start_line};
 use super::startup::Starting;
+use super::tls::TlsPaths;
 use super::{Exit, Failure, Size, dependent_options, http_sink, layouts, print, secret, spawn};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, AdminTls};
 use crate::core::limits::{RESERVED_FILES, STORE_FILES_MOST};
 use crate::core::ranges::CONNECTIONS_MOST;
 use crate::core::units::{many, rounded};
 use crate::gateway::{Config, Listener};
 use crate::gateway::{Control, Gateway};
+use crate::runtime::tls::SharedSetup;
 use crate::sinks::http::HttpSink;
 use crate::wire::layout::Layout;
 
@@ -51,7 +54,7 @@ const EXAMPLES: &str = "\
 Sizes are written 64KiB or 16MiB, times 250ms, 30s or 5m; a bare number is bytes or seconds.
 INT or TERM finishes what was accepted, prints the ledger and exits 0, or 1 where --drain was over before the handlers \
 and sinks had done everything; a second one ends at once, prints the ledger as far as it is known and exits 130. HUP \
-reads the access file again and ends nothing. The port answers when everything has started, the store's recovery included; from then on /readyz of \
+reads the access file and the files of TLS again and ends nothing. The port answers when everything has started, the store's recovery included; from then on /readyz of \
 --admin is 200.
 
 The page is on http://127.0.0.1:7451/, metrics for Prometheus on /metrics there.
@@ -63,6 +66,7 @@ Examples:
   framegate serve --store /var/lib/framegate --store-keep 100GiB
   framegate serve --handler 'python3 thumbnails.py' --handlers 4 --max-in-flight 100
   framegate serve --http-sink http://store:8080/frames --http-max-in-flight 1000
+  framegate serve --listen-tls 0.0.0.0:7453 --tls-cert gateway.pem --tls-key gateway.key --tls-client-ca ca.pem --access access.toml
   framegate serve --listen-layout gt06=0.0.0.0:5023 --listen-layout teltonika=0.0.0.0:5027
 
 A gateway.toml:
@@ -73,9 +77,11 @@ A gateway.toml:
 impl Serve {
     /// Runs until a signal ends it.
     pub fn run(self, journal: Journal) -> Result<Exit, Failure> {
+        let mut of_file = None;
         let settings = match &self.config {
             Some(path) => {
                 let mut file = Settings::from_file(path)?;
+                of_file = Some((path.as_path(), file.clone()));
                 if self.settings.listen_layout.is_some()
                     && let Some(listeners) = file.listener.take()
                 {
@@ -90,6 +96,7 @@ impl Serve {
             None => self.settings,
         };
         dependent_options::check(&settings)?;
+        let started_with = Started::now(of_file, &settings);
         // The sink's connections take files too, and what the store has open.
         let of_store = settings.store.as_ref().map_or(0, |_| STORE_FILES_MOST);
         let of_sink = settings
@@ -125,6 +132,10 @@ impl Serve {
         }
         let http_sink = http_sink::options(&settings, &config)?;
         let token = secret::token("--admin-token-file", settings.admin_token_file.as_deref())?;
+        let of_options = TlsPaths::of(&settings)?;
+        let has_admin = !settings.admin.as_deref().unwrap_or(ADMIN).eq_ignore_ascii_case("off");
+        let admin_paths = of_options.clone().filter(|_| has_admin && settings.admin_tls == Some(true));
+        let admin_tls = admin_paths.as_ref().map(TlsPaths::load).transpose()?;
         if self.check {
             check_listeners(&settings, self.config.as_deref(), config)?;
             print("everything that it would start with is right\n")?;
@@ -135,12 +146,21 @@ impl Serve {
         let mut gateway =
             bind("--listen", listen, &[], |address| Gateway::reserve(address, workers, config.clone()))?;
         let first = gateway.local_addr();
-        let own = listen_also(&settings, self.config.as_deref(), first, |option, address, layout, own| {
-            bind(option, address, own, |address| gateway.listen_also(address, layout.clone()))
+        let mut files = Files { access: settings.access.clone(), ..Files::default() };
+        let own = listen_also(&settings, self.config.as_deref(), first, |option, address, wanted, own| {
+            let Wanted { layout, tls } = wanted;
+            let setup = tls.as_ref().map(TlsPaths::load).transpose()?.map(|setup| setup as SharedSetup);
+            let bound = bind(option, address, own, |address| {
+                gateway.listen_at(Listener { address, layout: layout.clone(), tls: setup.clone() })
+            })?;
+            files.tls.extend(tls.map(|paths| (gateway.listeners().len(), paths)));
+            Ok(bound)
         })?;
+        let admin_tls = admin_tls.map(|setup| Arc::new(AdminTls::new(setup)));
+        files.admin = admin_tls.clone().zip(admin_paths);
         let control = gateway.control();
         let final_ledger = Arc::new(FinalLedger::new(self.json));
-        let reloader = Arc::new(Reloader::new(settings.access.clone(), control.clone()));
+        let reloader = Arc::new(Reloader::new(files, started_with, control.clone()));
         let starting = Starting::begin(control.clone(), final_ledger.clone(), &config, reloader.clone())?;
         gateway.open_store().map_err(|why| Failure::usage(why.to_string()))?;
         let mut target = None;
@@ -159,6 +179,7 @@ impl Serve {
             gateway: gateway.local_addr(),
             log: Arc::new(journal),
             reload: Some(reloader.clone()),
+            tls: admin_tls.clone(),
         };
 
         if self.until_stdin_ends {
@@ -186,7 +207,8 @@ impl Serve {
             }
             log::info!("{}", limits_line(workers, &config));
             if let Some(page) = page {
-                log::info!("the page, metrics and ctl on http://{page}/");
+                let scheme = if admin_tls.is_some() { "https" } else { "http" };
+                log::info!("the page, metrics and ctl on {scheme}://{page}/");
             }
             if self.until_stdin_ends {
                 let all = std::iter::once(&address).chain(&others).map(|address| format!("{address}\n"));
@@ -299,25 +321,37 @@ fn check_listeners(settings: &Settings, file: Option<&Path>, mut config: Config)
         off if off.eq_ignore_ascii_case("off") => {}
         address => drop(known("--admin", address)?),
     }
-    let own = listen_also(settings, file, first, |option, name, layout, own| {
+    let own = listen_also(settings, file, first, |option, name, wanted, own| {
         let address = bind(option, name, own, Ok)?;
-        config.listeners.push(Listener { address, layout });
+        wanted.tls.as_ref().map(TlsPaths::load).transpose()?;
+        config.listeners.push(Listener { address, layout: wanted.layout, tls: None });
         config.check().map_err(Failure::usage)?;
         Ok(address)
     });
     own.map(|_| ())
 }
 
-/// Opens the listeners beside the first: each by the option that names it, its address, its layout, and where the gateway
-/// listens already.
+/// What is to be spoken at a listener.
+struct Wanted {
+    layout: Option<Arc<Layout>>,
+    tls: Option<TlsPaths>,
+}
+
+/// Opens the listeners beside the first: each by the option that names it, its address, what is spoken there, and where the
+/// gateway listens already.
 fn listen_also(
     settings: &Settings,
     config: Option<&Path>,
     first: SocketAddr,
-    mut open: impl FnMut(&str, &str, Option<Arc<Layout>>, &[Own]) -> Result<SocketAddr, Failure>,
+    mut open: impl FnMut(&str, &str, Wanted, &[Own]) -> Result<SocketAddr, Failure>,
 ) -> Result<Vec<Own>, Failure> {
     let option = "--listen-layout";
     let mut own: Vec<Own> = vec![("--listen", first)];
+    if let Some(address) = &settings.listen_tls {
+        let bound =
+            open("--listen-tls", address, Wanted { layout: None, tls: TlsPaths::of(settings)? }, &own)?;
+        own.push(("--listen-tls", bound));
+    }
     // Whether or not they are used: a mistake in them is said when they are loaded.
     let loaded = layouts::load(settings.layouts.as_deref().unwrap_or_default(), config)?;
     let mut used = Vec::new();
@@ -332,7 +366,7 @@ fn listen_also(
                 ..wrong
             })?),
         };
-        let bound = open(option, address, layout, &own)?;
+        let bound = open(option, address, Wanted { layout, tls: None }, &own)?;
         own.push((option, bound));
         used.push(name);
     }
@@ -340,8 +374,15 @@ fn listen_also(
     for (file, listener) in of_file.iter().flat_map(|(file, all)| all.iter().map(move |of| (*file, of))) {
         let layout = listener.layout(file, &loaded.layouts)?;
         let option = if listener.key == "listener" { "address" } else { listener.key };
-        let bound = open(option, &listener.address, layout, &own)
-            .map_err(|wrong| listener.wrong_address(file, wrong))?;
+        let tls = listener.tls(file);
+        // What is wrong with its files says where they are named.
+        let (is_secure, wanted) = (tls.is_some(), Wanted { layout, tls });
+        let bound = open(option, &listener.address, wanted, &own).map_err(|wrong| {
+            if is_secure && wrong.message.contains("listener: ") {
+                return wrong;
+            }
+            listener.wrong_address(file, wrong)
+        })?;
         own.push((if listener.key == "listener" { "[[listener]]" } else { "listen-layout" }, bound));
         used.push(&listener.layout);
     }
@@ -351,9 +392,10 @@ fn listen_also(
 }
 
 fn listener_line(listener: &Listener) -> String {
+    let tls = if listener.tls.is_some() { " through TLS" } else { "" };
     match &listener.layout {
-        Some(layout) => format!("listening for layout {} on {}", layout.name(), listener.address),
-        None => format!("listening for native frames on {}", listener.address),
+        Some(layout) => format!("listening for layout {} on {}{tls}", layout.name(), listener.address),
+        None => format!("listening for native frames on {}{tls}", listener.address),
     }
 }
 

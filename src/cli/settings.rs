@@ -13,6 +13,7 @@ use super::{Failure, Size, Time, TimeOrOff, reload, secret};
 use crate::core::limits::WORKERS_MAX;
 use crate::core::units::TimeOrSize;
 use crate::gateway::{BadDigestPolicy, Config, Overflow, Pressure, SlowPolicy};
+use crate::runtime::tls::ClientAuth;
 use crate::sinks::store::SyncPolicy;
 use crate::wire::{self, Width};
 
@@ -41,6 +42,13 @@ macro_rules! settings {
                 Settings { $($field: self.$field.or(others.$field),)* }
             }
 
+            /// The names of those that differ from `others`.
+            pub fn differing(&self, others: &Settings) -> Vec<String> {
+                let all =
+                    [$((stringify!($field), format!("{:?}", self.$field) != format!("{:?}", others.$field)),)*];
+                all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.replace('_', "-")).collect()
+            }
+
             /// The names of those that were given.
             pub fn given(&self) -> Vec<String> {
                 let all = [$((stringify!($field), self.$field.is_some()),)*];
@@ -64,6 +72,27 @@ settings! {
         /// Where publishers and subscribers connect; port 0 takes a free one [default: 127.0.0.1:7450]
         #[arg(long, value_name = "ADDR")]
         listen: String,
+        /// Where they connect through TLS, beside --listen; port 0 takes a free one [default: none]
+        #[arg(long, value_name = "ADDR")]
+        listen_tls: String,
+        /// The certificate of --listen-tls and --admin-tls, PEM, with those between it and its authority behind it. HUP and
+        /// ctl reload read all files of TLS again, and so does a change of them [default: none]
+        #[arg(long, value_name = "FILE")]
+        tls_cert: PathBuf,
+        /// Its key, PEM [default: none]
+        #[arg(long, value_name = "FILE")]
+        tls_key: PathBuf,
+        /// Takes client certificates that these authorities have issued, PEM; the access file says whose they are
+        /// [default: none, clients are not asked for one]
+        #[arg(long, value_name = "FILE")]
+        tls_client_ca: PathBuf,
+        /// Certificates that these authorities have revoked: their lists, PEM [default: none]
+        #[arg(long, value_name = "FILE")]
+        tls_client_crl: PathBuf,
+        /// Whether clients must bring a certificate, where --tls-client-ca is given [default: require]
+        #[arg(long, value_name = "POLICY")]
+        #[serde(deserialize_with = "policy")]
+        tls_client: ClientAuth,
         /// Takes in frames that devices already speak, at this address as well: NAME is a layout (native for native
         /// frames), one of those that framegate layout list shows or of --layouts; can be repeated [default: none]
         #[arg(long, value_name = "NAME=ADDR")]
@@ -80,6 +109,9 @@ settings! {
         /// HTTP: the page, /metrics, /status and the controls of ctl; off for none [default: 127.0.0.1:7451]
         #[arg(long, value_name = "ADDR|off")]
         admin: String,
+        /// --admin speaks TLS, with --tls-cert and, where it is given, --tls-client-ca; ctl --tls reaches it [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        admin_tls: bool,
         /// Requires the token in this file for requests that change state [default: none; then only a loopback --admin takes them]
         #[arg(long, value_name = "FILE")]
         admin_token_file: PathBuf,
@@ -98,6 +130,10 @@ settings! {
         /// Connections at once; further ones are closed and counted [default: what the file limit allows]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         max_connections: usize => connections_max,
+        /// Connections of one address at once, and of IPv6 of one network of 64 bits; further ones are closed and counted; 0
+        /// is any number [default: 0]
+        #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
+        max_per_address: usize => per_address_max,
         /// Closes a connection on which nothing is sent in either direction for this long, and one whose peer has vanished [default: 5m]
         #[arg(long, value_name = "TIME", value_parser = in_range::<Time>())]
         idle_timeout: Time => idle_timeout,
@@ -352,6 +388,11 @@ mod tests {
             ("max-connections", "file limit"),
             ("secret-file", "none"),
             ("listen-layout", "none"),
+            ("listen-tls", "none"),
+            ("tls-cert", "none"),
+            ("tls-key", "none"),
+            ("tls-client-ca", "none"),
+            ("tls-client-crl", "none"),
             ("layouts", "none"),
             ("access", "none"),
             ("digest", "measured"),

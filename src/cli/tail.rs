@@ -63,6 +63,8 @@ pub struct Tail {
     pub(super) secret_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) who: secret::Who,
+    #[command(flatten)]
+    pub(super) tls: super::tls::ClientTls,
 }
 
 const EXAMPLES: &str = "\

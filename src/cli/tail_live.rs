@@ -12,7 +12,7 @@ use super::ready_file::ReadyFile;
 use super::stdout_reader::when_reader_gone;
 use super::tail::{OUTPUT, Tail, cannot_print};
 use super::{Exit, Failure, complain, signals};
-use crate::client::{Backoff, Error, Event, Identity, RETRY, Subscriber};
+use crate::client::{Backoff, Error, Event, Identity, RETRY, Subscriber, Tls};
 use crate::core::limits::START_PATIENCE;
 use crate::core::units::{about, many, plain};
 use crate::wire::{Scheme, Status};
@@ -93,6 +93,7 @@ struct Live<'a, W> {
     scheme: Scheme,
     timeout: Option<Duration>,
     identity: Option<Identity>,
+    tls: Option<Tls>,
     ready: Option<ReadyFile>,
     printer: FramePrinter,
     out: W,
@@ -111,6 +112,7 @@ impl Tail {
             scheme,
             timeout: self.timeout.0,
             identity: self.who.identity()?,
+            tls: self.tls.load()?,
             ready: self.ready_file.as_deref().map(ReadyFile::new).transpose()?,
             printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
@@ -161,7 +163,10 @@ impl Tail {
 impl<W: Write> Live<'_, W> {
     /// Connects, and holds no pattern yet.
     fn open(&self, patience: Duration) -> Result<Subscriber, Error> {
-        let mut subscriber = Subscriber::open(self.from, self.scheme.clone(), patience)?;
+        let mut subscriber = match &self.tls {
+            None => Subscriber::open(self.from, self.scheme.clone(), patience)?,
+            Some(tls) => Subscriber::open_tls(self.from, self.scheme.clone(), tls, patience)?,
+        };
         subscriber.set_timeout(self.timeout)?;
         Ok(subscriber)
     }

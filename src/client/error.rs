@@ -22,6 +22,15 @@ pub enum Error {
         /// How long it was tried; nothing if only once.
         tried: Duration,
     },
+    /// TLS could not be agreed on, or one side does not take the other's certificate.
+    Tls {
+        /// The address.
+        to: String,
+        /// What is wrong, with the mend.
+        why: String,
+    },
+    /// What was given for TLS cannot be used.
+    Options(String),
     /// The gateway closed the connection or it was lost, and nothing may be sent again.
     Gone {
         /// The address.
@@ -77,6 +86,10 @@ impl Error {
         if why.kind() == io::ErrorKind::InvalidInput {
             return Error::Address(to.to_string());
         }
+        #[cfg(feature = "tls")]
+        if let Some(why) = super::tls::said(why) {
+            return Error::Tls { to: to.to_string(), why };
+        }
         Error::Unreachable { to: to.to_string(), why: explain(why), tried: Duration::ZERO }
     }
 
@@ -95,7 +108,11 @@ impl Error {
     pub fn is_gone(&self) -> bool {
         matches!(
             self,
-            Error::Unreachable { .. } | Error::Gone { .. } | Error::NoGateway { .. } | Error::Malformed(_)
+            Error::Unreachable { .. }
+                | Error::Gone { .. }
+                | Error::NoGateway { .. }
+                | Error::Malformed(_)
+                | Error::Tls { .. }
         )
     }
 }
@@ -112,6 +129,8 @@ impl fmt::Display for Error {
             Error::Unreachable { to, why, tried } => {
                 write!(f, "gave up on the gateway at {to} after {}: {why}", about(*tried))
             }
+            Error::Tls { to, why } => write!(f, "no TLS with the gateway at {to}: {why}"),
+            Error::Options(wrong) => f.write_str(wrong),
             Error::Gone { to, why } => write!(f, "the gateway at {to} went away: {why}"),
             Error::Unauthorized { reason, .. } if !reason.contains("HMAC") && !reason.is_empty() => {
                 write!(f, "the gateway refuses this connection: {reason}")

@@ -1,18 +1,19 @@
 //! The thread that keeps a publisher connected and writes what it hands over.
 
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::connect::connect;
+use super::connect::{Security, connect};
 use super::error::{Error, explain};
 use super::identity::Identity;
 use super::replies::{self, End};
 use super::shared::{AUTH, LAST_PING, Life, PING, Shared, State};
 use super::silence::{ANSWER_ME, Silence};
+use super::stream::Stream;
 use super::window::Job;
 use crate::core::limits::LINGER;
 use crate::core::units::{about, later};
@@ -33,6 +34,8 @@ pub struct Link {
     pub shared: Arc<Shared>,
     /// The gateway's address.
     pub to: String,
+    /// Whether it is under TLS.
+    pub security: Security,
     /// How digests are made.
     pub scheme: Scheme,
     /// Whether frames ask for no reply.
@@ -64,7 +67,7 @@ enum Work {
 
 impl Link {
     /// Writes until everything is answered, or nothing more can be done.
-    pub fn run(self, mut stream: TcpStream) {
+    pub fn run(self, mut stream: Stream) {
         let mut pauses = Backoff::new(RETRY_FIRST, RETRY_MAX);
         let mut trouble = None;
         // How many connections ended without an answer; none once there was one.
@@ -106,7 +109,7 @@ impl Link {
     }
 
     /// Uses one connection until it ends.
-    fn converse(&self, stream: TcpStream) -> (End, Done) {
+    fn converse(&self, stream: Stream) -> (End, Done) {
         let stream = Arc::new(stream);
         let mut done = Done { written: 0, half_closed: false, silence: Silence::new(self.timeout) };
         // So that a write that waits for a gateway that does not read can be given up.
@@ -193,7 +196,7 @@ impl Link {
         mut why: String,
         since: Instant,
         pauses: &mut Backoff,
-    ) -> Result<Option<TcpStream>, Error> {
+    ) -> Result<Option<Stream>, Error> {
         let give_up = later(since, self.retry.unwrap_or_default());
         log::warn!("{}: {why}; connecting again", self.to);
         loop {
@@ -208,19 +211,23 @@ impl Link {
                 return Ok(None);
             }
             drop(state);
-            match connect(&self.to) {
+            match connect(&self.to, &self.security) {
                 Ok(stream) => {
                     log::info!("connected to {} again", self.to);
                     return Ok(Some(stream));
                 }
-                Err(error) => why = explain(&error),
+                Err(error) => match Error::unreachable(&self.to, &error) {
+                    // Trying again does not change what does not fit together.
+                    error @ Error::Tls { .. } => return Err(error),
+                    _ => why = explain(&error),
+                },
             }
             log::debug!("{}: {why}", self.to);
         }
     }
 
     /// Writes until there is nothing more to write on this connection.
-    fn write(&self, stream: &TcpStream, done: &mut Done) -> io::Result<()> {
+    fn write(&self, stream: &Stream, done: &mut Done) -> io::Result<()> {
         if let Some(identity) = &self.identity {
             self.write_all(stream, &identity.frame(AUTH, &self.scheme), done).1?;
         }
@@ -316,7 +323,7 @@ impl Link {
         }
     }
 
-    fn ping(&self, stream: &TcpStream, id: u64, payload: &[u8], done: &mut Done) -> io::Result<()> {
+    fn ping(&self, stream: &Stream, id: u64, payload: &[u8], done: &mut Done) -> io::Result<()> {
         let mut ping = Vec::new();
         encode(Header { id, ..Header::new(Kind::Ping) }, b"", payload, &self.scheme, &mut ping);
         let result = self.write_all(stream, &ping, done).1;
@@ -325,7 +332,7 @@ impl Link {
         result
     }
 
-    fn write_job(&self, stream: &TcpStream, job: Job, done: &mut Done) -> io::Result<()> {
+    fn write_job(&self, stream: &Stream, job: Job, done: &mut Done) -> io::Result<()> {
         let (mut bytes, mut result) = (0, Ok(()));
         for range in &job.ranges {
             let written = self.write_all(stream, &job.chunk.bytes()[range.clone()], done);
@@ -344,7 +351,7 @@ impl Link {
     }
 
     /// How many bytes were written, and why no more.
-    fn write_all(&self, mut stream: &TcpStream, bytes: &[u8], done: &mut Done) -> (usize, io::Result<()>) {
+    fn write_all(&self, mut stream: &Stream, bytes: &[u8], done: &mut Done) -> (usize, io::Result<()>) {
         let mut written = 0;
         while written < bytes.len() {
             let began = Instant::now();

@@ -16,16 +16,23 @@ mod replies;
 mod report;
 mod shared;
 mod silence;
+mod stream;
 mod subscriber;
+#[cfg(feature = "tls")]
+mod tls;
 mod window;
 
 pub use backoff::Backoff;
 #[cfg(all(feature = "cli", not(without_cli)))]
-pub(crate) use connect::connect_within;
+pub(crate) use connect::{Security, connect_within};
 pub use error::Error;
 pub use identity::Identity;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
 pub use report::{Answers, Report};
 pub use shared::Reply;
 pub use silence::TIMEOUT;
+#[cfg(all(feature = "cli", not(without_cli)))]
+pub(crate) use stream::Stream;
 pub use subscriber::{Event, Subscriber};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsOptions};

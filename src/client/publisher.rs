@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::connect::connect_within;
+use super::connect::{Security, connect_within};
 use super::link::Link;
 use super::shared::{Life, Reply, Shared, State, Take};
 use super::silence::TIMEOUT;
@@ -38,6 +38,9 @@ pub struct PublisherOptions {
     pub timeout: Option<Duration>,
     /// Who it is, where the gateway has an access file that knows it by a token.
     pub identity: Option<Identity>,
+    /// Whether and how it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::Tls>,
     /// How long to try to connect at first where nobody listens, so that a gateway may be started on the line before.
     pub patience: Duration,
 }
@@ -51,6 +54,8 @@ impl Default for PublisherOptions {
             retry: Some(RETRY),
             timeout: Some(TIMEOUT),
             identity: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             patience: Duration::ZERO,
         }
     }
@@ -142,11 +147,17 @@ impl Publisher {
     }
 
     fn begin(to: &str, options: PublisherOptions, take: Option<Take>) -> Result<Publisher, Error> {
-        let stream = connect_within(to, options.patience).map_err(|why| Error::unreachable(to, &why))?;
+        let security = Security {
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone(),
+        };
+        let stream =
+            connect_within(to, &security, options.patience).map_err(|why| Error::unreachable(to, &why))?;
         let shared = Shared::new(!options.replies, options.retry.is_some(), take);
         let link = Link {
             shared: shared.clone(),
             to: to.to_string(),
+            security,
             scheme: options.scheme.clone(),
             no_reply: !options.replies,
             retry: options.retry,

@@ -1,10 +1,10 @@
 //! The thread that reads what a gateway answers to a publisher.
 
 use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
 
 use super::error::{Error, explain};
 use super::shared::{Answer, Shared};
+use super::stream::Stream;
 use crate::core::limits::PAYLOAD_MAX;
 use crate::core::units::plain;
 use crate::wire::{Decoder, Frame, Kind, Rules, Scheme, Status};
@@ -23,7 +23,7 @@ pub enum End {
 }
 
 /// Reads until the connection ends.
-pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Shared) -> End {
+pub fn collect(mut stream: &Stream, to: &str, scheme: &Scheme, shared: &Shared) -> End {
     let mut decoder = Decoder::new(Rules { payload_max: PAYLOAD_MAX as u32, replies: true });
     let mut answers = Vec::new();
     let mut close_reason = None;
@@ -34,7 +34,12 @@ pub fn collect(mut stream: &TcpStream, to: &str, scheme: &Scheme, shared: &Share
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             // The gateway said why; that the rest of what we sent was reset is no news.
             Err(_) if close_reason.is_some() => return End::Closed(close_reason),
-            Err(error) => return End::Lost(explain(&error)),
+            Err(error) => {
+                return match Error::unreachable(to, &error) {
+                    error @ Error::Tls { .. } => End::Fatal(error),
+                    _ => End::Lost(explain(&error)),
+                };
+            }
         }
         let fatal = loop {
             match decoder.next_frame() {

@@ -1,6 +1,6 @@
 //! What the three threads of a publisher share: the caller's, the one that writes, the one that reads.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::Error;
 use super::backoff::Backoff;
 use super::replies::End;
 use super::report::Answers;
+use super::stream::Stream;
 use super::window::Window;
 use crate::wire::Status;
 
@@ -92,7 +93,7 @@ pub struct State {
     /// Until when finishing may take; set by an interrupt.
     pub deadline: Option<Instant>,
     /// The present connection, so that others can end a read or a write of it.
-    pub stream: Option<Arc<TcpStream>>,
+    pub stream: Option<Arc<Stream>>,
     /// How the present connection ended, told by the reader.
     pub ended: Option<End>,
     /// Whether some frame got its final answer on the present connection.
@@ -208,7 +209,7 @@ impl Shared {
 
 impl State {
     /// A new connection: what was written on the last one and not answered is sent again.
-    pub fn begin(&mut self, stream: Arc<TcpStream>) {
+    pub fn begin(&mut self, stream: Arc<Stream>) {
         self.resent += self.window.frames_written() as u64;
         self.window.restart();
         self.busy.clear();

@@ -4,10 +4,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::connect::connect_within;
+use super::connect::{Security, connect_within};
 use super::error::explain;
 use super::replies::check_reply;
 use super::silence::{ANSWER_ME, Silence, TIMEOUT};
+use super::stream::Stream;
 use super::{Error, Identity};
 use crate::core::limits::PAYLOAD_MAX;
 use crate::core::units::about;
@@ -54,7 +55,7 @@ pub enum Event<'a> {
 /// `0 ≤ taken ≤ whole ≤ filled ≤ bytes.len()`: events were given up to `taken`, whole frames are there up
 /// to `whole`, bytes came up to `filled`.
 pub struct Subscriber {
-    stream: TcpStream,
+    stream: Stream,
     to: String,
     scheme: Scheme,
     bytes: Vec<u8>,
@@ -84,7 +85,25 @@ impl Subscriber {
     /// Connects and holds no pattern yet. Where nobody listens, it tries again until `patience` is over: a gateway that
     /// was started a moment ago may not listen yet.
     pub fn open(to: &str, scheme: Scheme, patience: Duration) -> Result<Subscriber, Error> {
-        let stream = connect_within(to, patience).map_err(|why| Error::unreachable(to, &why))?;
+        Subscriber::begin(to, scheme, &Security::default(), patience)
+    }
+
+    /// The same through TLS.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`Error::Tls`] where one side does not take the other's certificate.
+    #[cfg(feature = "tls")]
+    pub fn open_tls(
+        to: &str,
+        scheme: Scheme,
+        tls: &super::Tls,
+        patience: Duration,
+    ) -> Result<Subscriber, Error> {
+        Subscriber::begin(to, scheme, &Security { tls: Some(tls.clone()) }, patience)
+    }
+
+    fn begin(to: &str, scheme: Scheme, security: &Security, patience: Duration) -> Result<Subscriber, Error> {
+        let stream = connect_within(to, security, patience).map_err(|why| Error::unreachable(to, &why))?;
         let mut subscriber = Subscriber {
             stream,
             to: to.to_string(),
@@ -165,7 +184,7 @@ impl Subscriber {
         refused: impl Fn(usize, String) -> Error,
     ) -> Result<(), Error> {
         // A failure is not the last word: that is what the gateway said before it closed.
-        if let Err(why) = self.stream.write_all(frames)
+        if let Err(why) = (&self.stream).write_all(frames)
             && matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         {
             return Err(self.gone(&self.silence.reason()));
@@ -228,7 +247,7 @@ impl Subscriber {
 
     /// A handle of the connection, to end it from another thread.
     pub fn stream(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+        self.stream.socket().try_clone()
     }
 
     fn step(&mut self) -> Result<Option<Step>, Error> {
@@ -294,7 +313,7 @@ impl Subscriber {
             self.bytes.resize(len, 0);
         }
         loop {
-            match self.stream.read(&mut self.bytes[self.filled..]) {
+            match (&self.stream).read(&mut self.bytes[self.filled..]) {
                 Ok(0) => {
                     self.ended = true;
                     return Ok(false);
@@ -308,7 +327,12 @@ impl Subscriber {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => self.look_after_silence()?,
-                    _ => return Err(self.gone(&explain(&error))),
+                    _ => {
+                        return Err(match Error::unreachable(&self.to, &error) {
+                            error @ Error::Tls { .. } => error,
+                            _ => self.gone(&explain(&error)),
+                        });
+                    }
                 },
             }
         }
@@ -349,7 +373,7 @@ impl Subscriber {
         let payload = if self.heard { b"" } else { ANSWER_ME };
         encode(Header::new(Kind::Ping), b"", payload, &self.scheme, &mut ping);
         // If the connection is gone, the next read says why.
-        let _ = self.stream.write_all(&ping);
+        let _ = (&self.stream).write_all(&ping);
     }
 
     fn gone(&self, why: &str) -> Error {

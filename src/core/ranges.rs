@@ -74,7 +74,7 @@ const fn of_command(
 }
 
 /// Every option whose value is a number or a time, in the order of `--help`.
-pub static RANGES: [Range; 59] = {
+pub static RANGES: [Range; 60] = {
     use Bounds::{Count, Size, TimeOrSize};
     const OFF: Option<&str> = Some("off");
     const NONE: Option<&str> = None;
@@ -83,6 +83,7 @@ pub static RANGES: [Range; 59] = {
         of_command("serve", "max-payload", Size(1, PAYLOAD_MAX), NONE, "every larger one is TOO_LARGE"),
         of_command("serve", "memory", Size(1, PIB), NONE, "the least follows from --max-payload"),
         of_command("serve", "max-connections", Count(1, MANY), NONE, "each takes an open file"),
+        of_command("serve", "max-per-address", Count(0, MANY), NONE, "0 is any number"),
         of_command("serve", "idle-timeout", TIME, NONE, NO_TIME),
         of_command("serve", "frame-timeout", TIME, NONE, NO_TIME),
         of_command("serve", "outbox", Size(1, PIB), NONE, ROOM),

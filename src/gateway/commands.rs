@@ -8,7 +8,7 @@ use super::{Config, Gate};
 use crate::core::limits::{JOBS, WAITERS};
 use crate::core::units::{Size, later, rounded};
 use crate::gateway::access::Reviewed;
-use crate::gateway::control::{Answer, Change, Command, Paused, Setting};
+use crate::gateway::control::{Answer, Change, Command, Paused, Reloaded, Setting};
 use crate::gateway::distribution::Distribution;
 use crate::gateway::snapshot::{Depth, MemoryUse, Phase, Queues, Snapshot};
 use crate::runtime::net::Net;
@@ -53,12 +53,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
                 answer.give(result);
             }
-            Command::Access(access, answer) => match self.ctx.access.is_used() {
-                true => self.ctx.access.replace(access, answer),
-                false => answer.give(Reviewed::default()),
-            },
+            Command::Reload(reloaded, answer) => self.reload(reloaded, answer),
             Command::Describe { survey: false, answer } => answer.give(self.describe()),
             Command::Describe { survey: true, answer } => self.observe.ask_survey(answer),
+        }
+    }
+
+    /// All of it is in force from now on; connections are judged by it some a turn.
+    fn reload(&mut self, reloaded: Reloaded, answer: Answer<Reviewed>) {
+        let mut answer = Some(answer);
+        if !reloaded.tls.is_empty() {
+            self.ctx.secure.replace(reloaded.tls);
+            answer.take().into_iter().for_each(|answer| self.ctx.secure.ask(answer));
+        }
+        match reloaded.access.filter(|_| self.ctx.access.is_used()) {
+            Some(access) => self.ctx.access.replace(access, answer),
+            None => answer.into_iter().for_each(|answer| answer.give(Reviewed::default())),
         }
     }
 
@@ -283,6 +293,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             stages: self.ctx.timing.stages().clone(),
             calls: self.handlers.answers().then(|| self.handlers.describe(self.ctx.now)),
             access: self.ctx.access.describe(),
+            tls: self.ctx.secure.describe(&self.ctx.config),
             parts: fragments.describe(self.ctx.now),
             sinks: acks.describe(self.ctx.now),
             paused: self.observe.pauses(self.ctx.now),

@@ -16,6 +16,7 @@ use crate::core::memory::{AnswerRoom, Memory};
 use crate::core::ranges::{self, Value};
 use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
+use crate::runtime::tls::SharedSetup;
 use crate::sinks::store::{Keep, Policy, SyncPolicy};
 use crate::wire::access::Access;
 #[cfg(feature = "layouts")]
@@ -63,6 +64,8 @@ config! {
         ["memory"] memory: usize = 256 << 20,
         /// Connections at once; further ones are closed at accept and counted.
         ["max-connections"] connections_max: usize = 10_000,
+        /// Connections of one address at once; any number if 0. Of IPv6, as many of one network of 64 bits.
+        ["max-per-address"] per_address_max: usize = 0,
         /// A connection that neither sends nor is sent anything for so long is closed.
         ["idle-timeout"] idle_timeout: Duration = Duration::from_secs(300),
         /// A peer that began a frame has so long for each 64 KiB of it.
@@ -139,6 +142,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What is spoken there: native frames if nothing else.
     pub layout: Option<Arc<Layout>>,
+    /// How TLS is agreed on there; it is in the clear if none.
+    pub tls: Option<SharedSetup>,
 }
 
 impl Listener {
@@ -150,7 +155,8 @@ impl Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name(), self.address)
+        let tls = if self.tls.is_some() { "+tls" } else { "" };
+        write!(f, "{}{tls}={}", self.name(), self.address)
     }
 }
 

@@ -18,7 +18,17 @@ use crate::core::units::{Size, nearest};
 pub use crate::gateway::access::Reviewed;
 use crate::gateway::snapshot::Snapshot;
 use crate::runtime::net::Waker;
+use crate::runtime::tls::SharedSetup;
 use crate::wire::access::Access;
+
+/// What was read again. What is none of it stays as it is.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// An access file; only where there was one from the start.
+    pub access: Option<Arc<Access>>,
+    /// How TLS is agreed on, by the place of a listener among all: 0 is the first. Only where it spoke TLS from the start.
+    pub tls: Vec<(usize, SharedSetup)>,
+}
 
 /// What a gate is told, and where its answer goes.
 #[derive(Debug)]
@@ -29,9 +39,8 @@ pub enum Command {
     Resume(Answer<bool>),
     /// Changes a setting.
     Set(Setting, Answer<Result<Change, String>>),
-    /// Has another access file in force: connections are judged again by it, and then it is answered. Only where there was
-    /// one from the start.
-    Access(Arc<Access>, Answer<Reviewed>),
+    /// Has what was read again in force: connections are judged by it, and then it is answered.
+    Reload(Reloaded, Answer<Reviewed>),
     /// Describes itself. With `survey`, connections are looked at too, over as many turns as that takes.
     Describe {
         /// Whether to look at every connection.
@@ -242,7 +251,13 @@ impl Control {
     /// Puts another access file into force, where the gateway was [started with one](crate::Config::access): every
     /// connection is judged by it, and what came of that is told. With none, nothing happens.
     pub fn set_access(&self, access: Arc<Access>) -> Result<Reviewed, Unanswered> {
-        self.ask(Duration::from_secs(10), |answer| Command::Access(access, answer))
+        self.reload(Reloaded { access: Some(access), tls: Vec::new() })
+    }
+
+    /// Puts what was read again into force, all of it at once: every connection is judged by it, and what came of that is
+    /// told.
+    pub fn reload(&self, reloaded: Reloaded) -> Result<Reviewed, Unanswered> {
+        self.ask(Duration::from_secs(10), |answer| Command::Reload(reloaded, answer))
     }
 
     /// What the gateway looks like now; with `survey`, every connection is looked at.

@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use super::Config;
 use super::access::AccessControl;
+use super::conn::per_address::PerAddress;
 use super::egress::fair::Fair;
 use super::ledger::{Ledger, OfListener};
 use super::observe::notices::Notices;
 use super::observe::timing::Timing;
+use super::secure::SecureControl;
 use crate::core::limits::JOBS;
 use crate::core::memory::Memory;
 use crate::runtime::net::Net;
@@ -27,6 +29,10 @@ pub struct Ctx<N, P> {
     pub ledger: Ledger,
     /// Who may do what.
     pub access: AccessControl,
+    /// TLS of connections.
+    pub secure: SecureControl,
+    /// How many connections each address has.
+    pub per_address: PerAddress,
     /// What streams look like that a layout cannot cut.
     pub layouts: Layouts,
     pub notices: Notices,
@@ -77,6 +83,8 @@ impl<N: Net, P: Pool> Ctx<N, P> {
             memory,
             ledger,
             access: AccessControl::new(&config, now),
+            secure: SecureControl::new(&config),
+            per_address: PerAddress::new(config.per_address_max),
             layouts: config.layouts(),
             config: Rc::new(config),
             notices: Notices::default(),

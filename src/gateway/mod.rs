@@ -13,6 +13,7 @@
 //! | `fragments` | messages that come in fragments |
 //! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
 //! | `access` | who a connection is and what it may do, where there is an access file; all other parts ask it |
+//! | `secure` | TLS of a connection: its handshake, its records; what is read and written is by way of it |
 //! | `egress` | who gets a frame, outboxes and how they are written |
 //! | `dialect` | how a connection of a listener with a layout is cut, and what is written back |
 //! | `conn` | the table of connections, how one comes and lives, what waits of it, and what is due for it |
@@ -39,6 +40,7 @@ mod ingress;
 pub mod ledger;
 mod observe;
 mod run;
+mod secure;
 mod sleep;
 pub mod snapshot;
 mod turn;

@@ -64,8 +64,8 @@ impl Gateway {
         let also = config.listeners.clone();
         let config = Config { listeners: Vec::new(), ..config };
         let mut gateway = Gateway { reactor, workers, config, store, local_addr, control, commands, sinks };
-        for Listener { address, layout } in also {
-            gateway.listen_also(address, layout)?;
+        for listener in also {
+            gateway.listen_at(listener)?;
         }
         Ok(gateway)
     }
@@ -128,12 +128,21 @@ impl Gateway {
         address: SocketAddr,
         layout: Option<Arc<Layout>>,
     ) -> io::Result<SocketAddr> {
+        self.listen_at(Listener { address, layout, tls: None })
+    }
+
+    /// The same for a listener that may speak TLS.
+    ///
+    /// # Errors
+    /// As for [`listen_also`](Self::listen_also).
+    pub fn listen_at(&mut self, listener: Listener) -> io::Result<SocketAddr> {
+        let address = listener.address;
         // A port that is only reserved may be reserved once more.
         let mut taken = self.config.listeners.iter().map(|listener| listener.address);
         if address.port() != 0 && (address == self.local_addr() || taken.any(|taken| taken == address)) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        self.config.listeners.push(Listener { address, layout });
+        self.config.listeners.push(listener);
         let result = check(&self.config).and_then(|()| {
             self.reactor.reserve_another(address, Liveness::within(self.config.vanished_after()))
         });

@@ -52,6 +52,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.acceptor.is_ready(self.ctx.now)
             || self.observe.is_surveyed()
             || self.ctx.access.goes_on()
+            || self.ctx.secure.goes_on()
             || self.distribution.fragments.has_to_hash()
             || self.distribution.egress.has_to_sweep()
             || self.nothing_comes()

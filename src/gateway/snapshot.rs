@@ -1,7 +1,7 @@
 //! What a gateway looks like at one moment: plain data, filled by the gate when it is asked.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub calls: Option<CallsUse>,
     /// Who may do what, where there is an access file.
     pub access: Option<AccessUse>,
+    /// Handshakes and certificates, where a listener speaks TLS.
+    pub tls: Option<TlsUse>,
     /// Incomplete messages.
     pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
@@ -156,6 +158,34 @@ pub struct AccessUse {
     pub delayed: Depth,
     /// What is remembered of topics.
     pub topics_bytes: Depth,
+}
+
+/// Handshakes of TLS, and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TlsUse {
+    /// Under way.
+    pub handshakes: Depth,
+    /// Those that succeeded.
+    pub full: u64,
+    /// Those by which an earlier session was resumed.
+    pub resumed: u64,
+    /// Connections that ended for a reason of TLS, by which.
+    #[serde(serialize_with = "named")]
+    pub refused: Vec<(&'static str, u64)>,
+    /// Live connections that were closed since their certificate is not taken any more.
+    pub closed: u64,
+    /// The listeners' own certificates.
+    pub certificates: Vec<CertificateUse>,
+}
+
+/// A listener's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertificateUse {
+    /// The listener.
+    pub listener: String,
+    /// When it ends.
+    #[serde(rename = "ends_at", serialize_with = "at")]
+    pub until: SystemTime,
 }
 
 /// Incomplete messages.
@@ -458,6 +488,10 @@ pub struct Closed {
 
 fn named<S: Serializer>(counts: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(counts.iter().copied())
+}
+
+fn at<S: Serializer>(instant: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_seconds(*instant))
 }
 
 fn status<S: Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,6 +3,7 @@
 pub mod handler;
 pub mod net;
 pub mod pool;
+pub mod tls;
 pub mod wake;
 
 use std::hash::{BuildHasher, RandomState};

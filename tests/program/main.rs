@@ -48,3 +48,5 @@ mod stored_frames;
 mod subscriptions;
 #[cfg(target_os = "linux")]
 mod terminal;
+#[cfg(target_os = "linux")]
+mod tls;

@@ -14,6 +14,7 @@ use super::own::OwnGateway;
 use super::watch::Watch;
 use super::{Source, end_at_signal};
 use crate::cli::in_range::in_range;
+use crate::cli::tls::ClientTls;
 use crate::cli::{Exit, Failure, Size, Time, layouts, secret};
 use crate::client;
 use crate::core::units::{grouped, many, plain};
@@ -76,6 +77,8 @@ pub struct Frames {
     #[command(flatten)]
     who: secret::Who,
     #[command(flatten)]
+    tls: ClientTls,
+    #[command(flatten)]
     source: Source,
     #[command(flatten)]
     output: Output,
@@ -128,6 +131,12 @@ impl Frames {
         let layout = self.layout()?;
         if self.publishers == 0 && self.big == 0 && self.idle == 0 {
             return Err(Failure::usage("nothing publishes: give --publishers, --big or --idle"));
+        }
+        if self.tls.tls && self.gateway.is_none() && self.to.is_none() {
+            let mend = "give the ADDR of a gateway that was started with --listen-tls";
+            return Err(Failure::usage(format!(
+                "--tls: the gateway that this starts has no certificate: {mend}"
+            )));
         }
         let own = match (&self.gateway, &self.to) {
             (None, None) => Some(OwnGateway::start(&self.serve_options(), usize::from(layout.is_some()))?),
@@ -229,6 +238,8 @@ impl Frames {
             topic: self.topic.clone().unwrap_or_else(|| format!("bench.{nonce:08x}")),
             scheme: secret::scheme(self.secret_file.as_deref())?,
             identity: self.who.identity()?,
+            host: self.gateway.clone().unwrap_or_default(),
+            tls: self.tls.load_for_many()?,
             sources: self.source.bind.clone(),
             nonce,
         })

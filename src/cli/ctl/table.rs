@@ -20,6 +20,7 @@ pub fn status(status: &Value) -> String {
     ledger(&status["ledger"], status["sinks"].is_object(), &mut out);
     fullness(status, &mut out);
     identities(&status["identities"], &mut out);
+    tls(&status["tls"], &mut out);
     handlers(status, &mut out);
     listeners(status, &mut out);
     sinks(status, &mut out);
@@ -208,6 +209,38 @@ fn identities(access: &Value, out: &mut String) {
         .collect();
     if !refused.is_empty() {
         line(out, format_args!("connections refused: {}", refused.join(", ")));
+    }
+}
+
+/// Nothing where no listener speaks TLS.
+fn tls(tls: &Value, out: &mut String) {
+    if !tls.is_object() {
+        return;
+    }
+    let count = |name: &str| number(&tls[name]);
+    line(
+        out,
+        format_args!(
+            "\nTLS handshakes {} full, {} resumed, {} under way; live connections closed by certificates {}",
+            count("full"),
+            count("resumed"),
+            number(&tls["handshakes"]["now"]),
+            count("closed"),
+        ),
+    );
+    let failed: Vec<String> = tls["refused"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, count)| count.as_u64().unwrap_or(0) > 0)
+        .map(|(why, count)| format!("{} {}", why.replace('_', " "), number(count)))
+        .collect();
+    if !failed.is_empty() {
+        line(out, format_args!("TLS failed: {}", failed.join(", ")));
+    }
+    for certificate in tls["certificates"].as_array().into_iter().flatten() {
+        let part = |name: &str| plain(certificate[name].as_str().unwrap_or("?"));
+        line(out, format_args!("the certificate of {} ends at {}", part("listener"), part("ends_at")));
     }
 }
 

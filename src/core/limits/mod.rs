@@ -7,6 +7,7 @@ mod conns;
 mod http;
 mod store;
 mod subscriptions;
+mod tls;
 mod tools;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use conns::*;
 pub use http::*;
 pub use store::*;
 pub use subscriptions::*;
+pub use tls::*;
 pub use tools::*;
 
 const KIB: usize = 1024;

@@ -167,12 +167,12 @@ impl AccessControl {
     }
 }
 
-/// The names in its client certificate. None has one as long as no listener speaks TLS.
-fn certificate_of<S>(_: &Conn<S>) -> &[CertName] {
-    &[]
+/// The names in its client certificate, which was verified.
+fn certificate_of<S>(conn: &Conn<S>) -> &[CertName] {
+    conn.secure.as_ref().map_or(&[], |secure| secure.names())
 }
 
-/// Whether others could read what it sends: as long as no listener speaks TLS, whatever does not come from this machine.
+/// Whether others could read what it sends: where it is not under TLS, and does not come from this machine.
 fn is_readable<S>(conn: &Conn<S>) -> bool {
-    !conn.peer.ip().to_canonical().is_loopback()
+    conn.secure.is_none() && !conn.peer.ip().to_canonical().is_loopback()
 }

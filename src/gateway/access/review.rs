@@ -24,13 +24,20 @@ pub struct Reviewed {
     pub patterns_taken: u64,
 }
 
+impl Reviewed {
+    fn and_closed(self, beside: u64) -> Reviewed {
+        Reviewed { closed: self.closed + beside, ..self }
+    }
+}
+
 /// How far that is, and who waits for it.
 #[derive(Debug, Default)]
 pub struct Review {
     /// The next slot; none where nothing is under way.
     cursor: Option<usize>,
     found: Reviewed,
-    asked: Vec<Answer<Reviewed>>,
+    /// Each with how many connections were closed beside.
+    asked: Vec<(Answer<Reviewed>, u64)>,
 }
 
 impl Review {
@@ -42,10 +49,10 @@ impl Review {
 
 impl AccessControl {
     /// Puts another file into force. The answer is given when every connection was judged by it.
-    pub fn replace(&mut self, access: Arc<Access>, answer: Answer<Reviewed>) {
+    pub fn replace(&mut self, access: Arc<Access>, answer: Option<Answer<Reviewed>>) {
         self.review.found = Reviewed { identities: access.identities().len() as u64, ..Reviewed::default() };
         self.review.cursor = Some(0);
-        self.review.asked.push(answer);
+        self.review.asked.extend(answer.map(|answer| (answer, 0)));
         self.access = Some(access);
         self.generation += 1;
         self.permits.forget();
@@ -67,8 +74,16 @@ impl AccessControl {
             found.closed,
             found.patterns_taken
         );
-        self.review.asked.drain(..).for_each(|answer| answer.give(found));
+        self.review.asked.drain(..).for_each(|(answer, beside)| answer.give(found.and_closed(beside)));
         None
+    }
+
+    /// Answers what came of a change, by which so many connections were closed beside: when all are judged.
+    pub fn answer(&mut self, answer: Answer<Reviewed>, closed: u64) {
+        match self.review.cursor {
+            Some(_) => self.review.asked.push((answer, closed)),
+            None => answer.give(self.review.found.and_closed(closed)),
+        }
     }
 
     /// Judges a live connection again. What it may do from now on, if that is known already.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::runtime::tls::{CertFault, TlsFault};
 use crate::wire::access::Refusal;
 use crate::wire::{Fault, Status};
 
@@ -19,6 +20,10 @@ pub enum CloseReason {
     Unauthorized,
     /// The access file does not let it be here.
     Refused(Box<Refusal>),
+    /// There is no TLS with it.
+    Tls(Box<TlsFault>),
+    /// Its certificate is not taken any more.
+    Certificate(Box<CertFault>),
     /// A digest was wrong and the gateway is set to close then.
     BadDigest,
     /// The subscriber fell further behind than its outbox allows.
@@ -38,7 +43,11 @@ impl CloseReason {
     pub fn status(&self) -> Option<Status> {
         match self {
             CloseReason::Fault(fault) => Some(fault.status()),
-            CloseReason::Unauthorized | CloseReason::Refused(_) => Some(Status::Unauthorized),
+            CloseReason::Unauthorized | CloseReason::Refused(_) | CloseReason::Certificate(_) => {
+                Some(Status::Unauthorized)
+            }
+            // Who does not speak TLS may speak frames.
+            CloseReason::Tls(fault) if matches!(**fault, TlsFault::NotTls(_)) => Some(Status::Malformed),
             CloseReason::Slow => Some(Status::Slow),
             CloseReason::Draining => Some(Status::Closing),
             _ => None,
@@ -56,6 +65,8 @@ impl fmt::Display for CloseReason {
                 f.write_str("the first frame does not carry the HMAC of the gateway's secret")
             }
             CloseReason::Refused(refusal) => refusal.fmt(f),
+            CloseReason::Tls(fault) => fault.fmt(f),
+            CloseReason::Certificate(fault) => write!(f, "{fault}, by what is in force now"),
             CloseReason::BadDigest => f.write_str("a digest does not match"),
             CloseReason::Slow => f.write_str("fell further behind than its outbox allows"),
             CloseReason::Idle => f.write_str("idle"),

@@ -49,6 +49,10 @@ impl<S> Conns<S> {
     /// It is to end, with a last reply where the reason has a status, about the frame that it numbered `frame_id`.
     /// An end that a frame of its own brought has its place behind the replies which it still waits for.
     pub fn close(&mut self, id: ConnId, reason: CloseReason, frame_id: u64) {
+        if self[id].is_shaking() {
+            // Nobody can be told anything yet.
+            return self.lose(id, reason);
+        }
         let conn = &mut self[id];
         if !conn.is_written() {
             return;

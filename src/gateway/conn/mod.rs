@@ -3,6 +3,7 @@
 pub(in crate::gateway) mod accept;
 pub(in crate::gateway) mod close_reason;
 mod marks;
+pub(in crate::gateway) mod per_address;
 pub(in crate::gateway) mod stage;
 pub(in crate::gateway) mod table;
 
@@ -19,6 +20,7 @@ use crate::gateway::egress::writing::Writing;
 use crate::gateway::ingress::order::Order;
 use crate::gateway::ingress::reading::Reading;
 use crate::gateway::observe::traffic::Traffic;
+use crate::gateway::secure::Secure;
 use crate::runtime::net::Moment;
 use crate::wire::access::Who;
 
@@ -103,6 +105,8 @@ pub struct Conn<S> {
     pub standing: Option<Box<Standing>>,
     /// Where its listener has a layout.
     pub dialect: Option<Box<Dialect>>,
+    /// Where its listener speaks TLS.
+    pub secure: Option<Box<Secure>>,
     /// The place of its listener among all.
     pub listener: u16,
 
@@ -131,6 +135,7 @@ impl<S> Conn<S> {
             traffic: Traffic::default(),
             standing: None,
             dialect: None,
+            secure: None,
             listener: 0,
             is_marked: false,
             armed: None,
@@ -152,6 +157,11 @@ impl<S> Conn<S> {
     pub fn forget_begun(&mut self) -> u64 {
         let large = self.dialect.as_mut().and_then(|dialect| dialect.take_large());
         self.reading.forget_begun() + large.map_or(0, |large| large.received as u64)
+    }
+
+    /// Whether a frame has begun and is not whole, or a record of TLS.
+    pub fn has_begun(&self) -> bool {
+        self.reading.begun().is_some() || self.secure.as_ref().is_some_and(|secure| secure.is_amid())
     }
 
     /// Its socket: only one that is gone has none, and that is neither read nor written.
@@ -190,10 +200,10 @@ impl<S> Conn<S> {
         match self.state {
             State::Ending | State::Lost | State::Gone => None,
             State::Closing | State::Lingering => Some(self.linger_until.get()),
+            State::Open | State::Draining if self.is_shaking() => self.handshake_deadline(),
             State::Open | State::Draining => {
                 let idle = self.reading.last_read.max(self.writing.last_write).get() + config.idle_timeout;
-                let frame =
-                    self.reading.begun().map(|_| self.reading.frame_since.get() + config.frame_timeout);
+                let frame = self.has_begun().then(|| self.reading.frame_since.get() + config.frame_timeout);
                 let slow = self.writing.slow.as_ref().and_then(|slow| match config.slow {
                     SlowPolicy::Pause => Some(self.writing.slow_since(slow) + config.slow_timeout),
                     _ if slow.holding.is_empty() => None,
@@ -242,7 +252,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // 10,000 of them, with a deadline each, are to add at most 5 MiB.
-        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 416, "{}", size_of::<Conn<mio::net::TcpStream>>());
+        assert!(size_of::<Conn<mio::net::TcpStream>>() <= 424, "{}", size_of::<Conn<mio::net::TcpStream>>());
         // And this beside it, where it speaks a layout.
         assert!(size_of::<Dialect>() <= 48, "{}", size_of::<Dialect>());
     }

@@ -10,6 +10,7 @@ use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId, State};
 use crate::gateway::ctx::Ctx;
 use crate::gateway::egress::outbox_item::OutboxItem;
+use crate::gateway::secure;
 use crate::runtime::net::Net;
 use crate::wire::{Header, Kind, Status, encode};
 
@@ -44,6 +45,9 @@ impl Egress {
         let most = if is_shared { WRITE_TURN_SHARED } else { WRITE_TURN };
         let share = ctx.fair.share(most);
         let mut left = share;
+        if !flush_sealed(conns, ctx, id)? {
+            return Ok(());
+        }
         while conns[id].has_to_write() {
             if left == 0 {
                 conns.mark_dirty(id);
@@ -60,6 +64,24 @@ impl Egress {
         }
         Ok(())
     }
+}
+
+/// Writes what TLS has sealed and the socket did not take before. Whether it takes more.
+fn flush_sealed<N: Net, P>(
+    conns: &mut Conns<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    id: ConnId,
+) -> io::Result<bool> {
+    let conn = &mut conns[id];
+    let (Some(secure), Some(socket)) = (&mut conn.secure, &mut conn.socket) else { return Ok(true) };
+    if !secure.holds_back() || !conn.writing.writable {
+        return Ok(true);
+    }
+    conn.writing.writable = secure.flush(&mut ctx.net, socket)?;
+    if conn.writing.writable {
+        conn.writing.last_write = ctx.now.into();
+    }
+    Ok(conn.writing.writable)
 }
 
 /// One vectored write, of no more slices than hold `enough` bytes. 0 if the socket takes nothing now.
@@ -81,11 +103,12 @@ fn write_once<N: Net, P>(
     // While frames are missing behind the first item, the GAP comes before all others.
     let count = conn.writing.outbox.gather(conn.writing.lost > 0, enough, &mut slices);
     let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-    let n = match ctx.net.write(socket, &slices[..count]) {
+    let n = match secure::write(&mut ctx.net, socket, conn.secure.as_deref_mut(), &mut slices[..count]) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         result => result?,
     };
-    conn.writing.writable = n == offered;
+    let is_held_back = conn.secure.as_ref().is_some_and(|secure| secure.holds_back());
+    conn.writing.writable = n == offered && !is_held_back;
     if n == 0 {
         return Ok(0);
     }

@@ -84,7 +84,7 @@ impl<N: Net> Handlers<N> {
             Outcome::Piece(hashing) => self.answer_hashed(to, number, hashing),
             Outcome::Call(performed) => self.function_answered(to, number, performed),
             Outcome::Draft(draft) => self.draft_hashed(to, number, draft),
-            Outcome::Batch(_) | Outcome::Run(_) | Outcome::LargeRun(_) => {
+            Outcome::Batch(_) | Outcome::Run(_) | Outcome::LargeRun(_) | Outcome::Handshake(_) => {
                 unreachable!("a batch is of a connection")
             }
         }

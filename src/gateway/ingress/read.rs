@@ -13,6 +13,7 @@ use crate::core::limits::{
 use crate::core::memory::{Buffer, Charge, Memory, Share};
 use crate::gateway::conn::{Conn, State};
 use crate::gateway::ctx::Ctx;
+use crate::gateway::secure;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{Batch, Fault, Rest, Verified, cut, verify};
@@ -82,7 +83,7 @@ impl Ingress {
             let grant = Grant { held: take_partial(conn, ctx), may_begin };
             return Ok(self.cut_layout(conn, ctx, tail, tail, !has_room, grant));
         }
-        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..filled_max]);
+        let result = read_scratch(conn, ctx, tail, filled_max);
         let n = taken(conn, ctx, result, filled_max - tail)?;
         let reading = &mut conn.reading;
         reading.read_size = match n {
@@ -175,7 +176,7 @@ impl Ingress {
         conn: &mut Conn<N::Socket>,
         ctx: &mut Ctx<N, P>,
     ) -> Result<ReadOutcome, ReadOutcome> {
-        let result = ctx.net.read(conn.socket(), &mut ctx.scratch);
+        let result = read_scratch(conn, ctx, 0, ctx.scratch.len());
         taken(conn, ctx, result, ctx.scratch.len())?;
         Ok(ReadOutcome::Nothing)
     }
@@ -202,6 +203,18 @@ fn take_partial<N: Net, P>(conn: &mut Conn<N::Socket>, ctx: &mut Ctx<N, P>) -> u
     })
 }
 
+/// Reads into a part of the lent buffer.
+pub(super) fn read_scratch<N: Net, P>(
+    conn: &mut Conn<N::Socket>,
+    ctx: &mut Ctx<N, P>,
+    from: usize,
+    to: usize,
+) -> io::Result<usize> {
+    let Ctx { net, secure, scratch, .. } = ctx;
+    let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
+    secure::read(net, &mut secure.scratch, socket, conn.secure.as_deref_mut(), &mut scratch[from..to])
+}
+
 /// The number of bytes that a read brought, or what came instead.
 pub(super) fn taken<N: Net, P>(
     conn: &mut Conn<N::Socket>,
@@ -213,7 +226,8 @@ pub(super) fn taken<N: Net, P>(
         Ok(0) => Err(ReadOutcome::End),
         Ok(n) => {
             // A short read has emptied the socket; only the end may be behind it.
-            conn.reading.readable = n == wanted || conn.reading.read_closed;
+            let has_more = conn.secure.as_ref().is_some_and(|secure| secure.has_more());
+            conn.reading.readable = n == wanted || conn.reading.read_closed || has_more;
             conn.reading.last_read = ctx.now.into();
             conn.traffic.bytes_read += n as u64;
             ctx.ledger.bytes_read += n as u64;
@@ -224,6 +238,8 @@ pub(super) fn taken<N: Net, P>(
             conn.reading.readable = false;
             Err(ReadOutcome::Nothing)
         }
+        // Records came that held nothing.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(ReadOutcome::Nothing),
         Err(error) => Err(ReadOutcome::Lost(error.kind())),
     }
 }

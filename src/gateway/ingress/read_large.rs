@@ -3,12 +3,13 @@
 use super::Ingress;
 use super::large::Large;
 use super::order::Item;
-use super::read::{Grant, ReadOutcome, charge_replies, keep_partial, taken};
+use super::read::{Grant, ReadOutcome, charge_replies, keep_partial, read_scratch, taken};
 use super::reading::Begun;
 use crate::core::limits::{BUFFER_OVERHEAD, FRAME_PROGRESS, INLINE_BATCH, PIECE, READ_MIN};
 use crate::core::memory::{Buffer, Share};
 use crate::gateway::conn::Conn;
 use crate::gateway::ctx::Ctx;
+use crate::gateway::secure;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::{HEADER, Header, Piecewise};
@@ -55,7 +56,7 @@ impl Ingress {
     ) -> Result<ReadOutcome, ReadOutcome> {
         let tail = conn.reading.partial.as_ref().map_or(0, |partial| partial.bytes.len());
         let end = HEADER + header.topic_len as usize;
-        let result = ctx.net.read(conn.socket(), &mut ctx.scratch[tail..end]);
+        let result = read_scratch(conn, ctx, tail, end);
         let n = taken(conn, ctx, result, end - tail)?;
         if let Some(partial) = conn.reading.partial.take() {
             ctx.scratch[..tail].copy_from_slice(&partial.bytes);
@@ -76,7 +77,8 @@ impl Ingress {
         let spare = large.spare(&ctx.memory);
         let wanted = spare.len();
         let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
-        let result = ctx.net.read(socket, spare);
+        let Ctx { net, secure, .. } = ctx;
+        let result = secure::read(net, &mut secure.scratch, socket, conn.secure.as_deref_mut(), spare);
         let n = taken(conn, ctx, result, wanted)?;
         let large = conn.reading.larges.last_mut().expect(BEGUN);
         large.advance(n, &ctx.memory);

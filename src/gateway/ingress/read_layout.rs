@@ -11,6 +11,7 @@ use crate::gateway::conn::Conn;
 use crate::gateway::ctx::Ctx;
 use crate::gateway::dialect::{Dialect, LargeBytes};
 use crate::gateway::observe::notices::Notice;
+use crate::gateway::secure;
 use crate::runtime::net::Net;
 use crate::runtime::pool::{Job, Pool, Ticket, Work};
 use crate::wire::layout::{Converted, Cut, LargeRun, Layout, Malformed, Run, Spot, shown};
@@ -164,7 +165,10 @@ impl Ingress {
         let mut dialect = conn.dialect.take().expect("it came at a listener with a layout");
         let large = dialect.large().expect("it was begun");
         let end = large.bytes.len().min(large.received + READ_MAX);
-        let result = ctx.net.read(conn.socket(), &mut large.bytes[large.received..end]);
+        let Ctx { net, secure, .. } = ctx;
+        let socket = conn.socket.as_mut().expect("only a connection that is gone has no socket");
+        let into = &mut large.bytes[large.received..end];
+        let result = secure::read(net, &mut secure.scratch, socket, conn.secure.as_deref_mut(), into);
         let n = taken(conn, ctx, result, end - large.received);
         large.received += *n.as_ref().unwrap_or(&0);
         if large.received - conn.reading.frame_mark as usize >= FRAME_PROGRESS {

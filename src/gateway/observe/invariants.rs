@@ -82,6 +82,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.check_stages();
         self.handlers.check_invariants();
         self.ingress.check_invariants(&self.conns);
+        self.ctx.secure.check_invariants(&self.conns);
         let Distribution { egress, acks, fragments } = &self.distribution;
         egress.check_invariants();
         acks.check_invariants(&self.conns);

@@ -32,6 +32,10 @@ pub enum Notice {
     Stalled,
     /// A connection was refused at the limit.
     Refused,
+    /// The same at the limit of one address.
+    AddressFull,
+    /// TLS could not be agreed on with a connection.
+    Tls,
     /// The system could not give a connection.
     AcceptFailed,
     /// The deduplication window is full.

@@ -32,6 +32,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.ctx.net.stop_listening();
         self.acceptor.stop();
         for id in self.conns.ids() {
+            if self.conns[id].is_shaking() {
+                self.conns.lose(id, CloseReason::Draining);
+            }
             let conn = &mut self.conns[id];
             if conn.state == State::Open {
                 conn.state = State::Draining;

@@ -16,6 +16,7 @@ use crate::gateway::egress::replies::encode_reply;
 use crate::gateway::observe::notices::Notice;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
+use crate::runtime::tls::TlsFault;
 use crate::wire::Status;
 
 impl<N: Net, P: Pool> Gate<N, P> {
@@ -40,14 +41,18 @@ impl<N: Net, P: Pool> Gate<N, P> {
             State::Draining if conn.reading.ended && conn.order.is_answered() => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
                 self.distribution.egress.leave(&mut self.conns, id);
-                if self.conns[id].writing.outbox.is_empty() {
+                if self.conns[id].is_flushed() && self.say_end(id) {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
                 }
             }
             State::Draining => {}
             State::Ending => self.say_last(id),
-            State::Closing if conn.writing.outbox.is_empty() => {
+            State::Closing if conn.is_flushed() => {
+                if !self.say_end(id) {
+                    return;
+                }
+                let conn = &mut self.conns[id];
                 conn.state = State::Lingering;
                 conn.linger_until = conn.linger_until.min((self.ctx.now + LINGER).into());
                 if conn.reading.ended && conn.order.is_quiet() {
@@ -131,6 +136,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.observe.end_pause(conn, self.ctx.now);
         self.conns.disarm(id);
         let listener = usize::from(self.conns[id].listener);
+        if self.conns[id].is_shaking() {
+            self.ctx.secure.end_handshake();
+        }
+        if self.conns[id].socket.is_some() {
+            self.ctx.per_address.leave(self.conns[id].peer.ip());
+        }
+        self.conns[id].secure = None;
         let closed = u64::from(self.conns.close_socket(id));
         self.ctx.ledger.connections.closed += closed;
         self.ctx.ledger.listeners[listener].closed += closed;
@@ -167,7 +179,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             CloseReason::FrameTimeout | CloseReason::Reclaimed => Some(Notice::Stalled),
             // Said with the frame.
             CloseReason::Unauthorized | CloseReason::BadDigest => None,
-            CloseReason::Refused(_) => Some(Notice::Unauthorized),
+            CloseReason::Refused(_) | CloseReason::Certificate(_) => Some(Notice::Unauthorized),
+            // Scanners and those who change their minds do that all day long.
+            CloseReason::Tls(fault) if matches!(**fault, TlsFault::Cut) => None,
+            CloseReason::Tls(_) => Some(Notice::Tls),
             CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
         };
         if let Some(notice) = notice {

@@ -5,6 +5,7 @@ use crate::gateway::conn::{ConnId, State};
 use crate::gateway::{Gate, SlowPolicy};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
+use crate::runtime::tls::TlsFault;
 
 impl<N: Net, P: Pool> Gate<N, P> {
     /// Looks at every connection that has a deadline now.
@@ -32,6 +33,12 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     fn expire_open(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
+        if let Some(until) = conn.handshake_deadline() {
+            if until <= self.ctx.now {
+                self.refuse_tls(id, TlsFault::Late);
+            }
+            return;
+        }
         if conn
             .standing
             .as_ref()
@@ -44,8 +51,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &mut self.conns[id];
         // Where bytes are there and were not read, the gateway is what the peer waits for.
         let is_ours = conn.reading.readable || conn.reading.paused.is_some();
-        if conn.reading.begun().is_some()
-            && self.ctx.now >= conn.reading.frame_since.get() + self.ctx.config.frame_timeout
+        if conn.has_begun() && self.ctx.now >= conn.reading.frame_since.get() + self.ctx.config.frame_timeout
         {
             if !is_ours {
                 return self.conns.lose(id, CloseReason::FrameTimeout);

@@ -39,6 +39,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let is_over = conn.state == State::Open
             && conn.reading.read_closed
             && is_cut
+            && conn.secure.as_ref().is_none_or(|secure| secure.is_drained())
             && self.ctx.net.is_at_end(conn.socket());
         if is_over {
             self.observe.end_pause(conn, self.ctx.now);

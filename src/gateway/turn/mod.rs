@@ -14,12 +14,14 @@ mod end;
 mod expire;
 mod hang_up;
 mod run;
+mod secure;
 mod verdicts;
 mod wait_queues;
 
 use std::time::Instant;
 
 use admission::Admission;
+use secure::note_record;
 
 use super::conn::ConnId;
 use super::handlers::{Downstream, Handlers};
@@ -48,6 +50,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.acceptor.accept(&mut self.conns, &mut self.ctx);
         self.distribution.hash_small_messages(&mut self.conns, &mut self.ctx);
         self.collect();
+        self.begin_steps();
         self.distribution.acks.collect(&mut self.conns, &mut self.ctx);
         let (handlers, mut to) = self.handlers();
         handlers.tend_handlers(&mut to);
@@ -68,6 +71,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.handlers.write_calls(&mut self.ctx);
         self.expire();
         self.tend_access();
+        self.tend_secure();
         self.tend_fragments();
         self.settle_ending();
 
@@ -130,6 +134,9 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if !conn.reading.readable || conn.reading.ended {
             return;
         }
+        if conn.is_shaking() {
+            return self.read_handshake(id);
+        }
         let mode = match self.admission(conn, first_in) {
             Admission::Read(mode) => mode,
             Admission::Wait(queue, cause) => return self.leave_unread(id, cause, Some(queue)),
@@ -146,7 +153,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // The time that it could not go on is not its own.
             conn.reading.frame_since = self.ctx.now.into();
         }
-        match self.ingress.read(conn, &mut self.ctx, mode) {
+        let before = (conn.secure.as_ref().is_some_and(|secure| secure.is_amid()), conn.traffic.bytes_read);
+        let outcome = self.ingress.read(conn, &mut self.ctx, mode);
+        note_record(conn, before, self.ctx.now);
+        match outcome {
             ReadOutcome::Nothing => {}
             ReadOutcome::Cut(batch, fault) => {
                 if let Some(verified) =
@@ -170,7 +180,10 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 }
             }
             ReadOutcome::End => self.end_of_stream_at(id),
-            ReadOutcome::Lost(kind) => self.conns.lose(id, CloseReason::Lost(kind)),
+            ReadOutcome::Lost(kind) => match conn.secure.as_mut().and_then(|secure| secure.take_fault()) {
+                Some(fault) => self.refuse_tls(id, fault),
+                None => self.conns.lose(id, CloseReason::Lost(kind)),
+            },
         }
         self.conns.mark_runnable(id);
         self.conns.arm(id, &self.ctx.config);

@@ -27,6 +27,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 outcome @ Outcome::Piece(_) if done.ticket.conn == ANSWERS => {
                     self.handler_verdict(number, outcome);
                 }
+                Outcome::Handshake(step) => self.end_step(id, *step),
                 Outcome::Batch(verified) => {
                     self.ctx.ledger.verified.workers += 1;
                     self.ctx.timing.verified(done.ticket.since, self.ctx.now);

@@ -1,4 +1,4 @@
-//! One request and its answer on a connection of their own, for a program that asks once: it blocks, in the clear.
+//! One request and its answer on a connection of their own, for a program that asks once: it blocks.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Failure, resolve};
 use crate::core::limits::{ASK_ANSWER_MAX, LOAD_READ};
 use crate::http::wire::{Exchange, Field, Head, Method, Receive, Request, Target};
-use crate::runtime::net::{LinkError, Timed};
+use crate::runtime::net::{LinkError, Timed, Tls};
 
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Receive for Answer {
     }
 }
 
-/// Sends one request to an `http` target, and waits until the answer is whole, at most so long. No redirect is followed,
+/// Sends one request to a target, through TLS where some is given, and waits until the answer is whole, at most so long. No redirect is followed,
 /// and what the environment says of proxies is for the web.
 ///
 /// # Errors
@@ -37,11 +37,12 @@ impl Receive for Answer {
 pub fn ask(
     method: &Method,
     target: &Target,
+    tls: Option<&Tls>,
     fields: &[Field],
     body: &[u8],
     timeout: Duration,
 ) -> Result<Answer, Failure> {
-    debug_assert!(!target.is_secure(), "in the clear");
+    debug_assert_eq!(target.is_secure(), tls.is_some(), "https is HTTP through TLS");
     let until = Instant::now() + timeout;
     let addresses = resolve(target.host(), target.port()).map_err(Failure::Connect)?;
     let socket = connect(&addresses, until, timeout)?;
@@ -49,6 +50,14 @@ pub fn ask(
     let mut bytes = Vec::new();
     request.encode(&[], body, &mut bytes);
     let mut timed = Timed::new(&socket, until.saturating_duration_since(Instant::now()));
+    if let Some(tls) = tls {
+        let session = tls.session().map_err(LinkError::Tls)?;
+        timed.secure(session.into()).map_err(|failure| match failure {
+            LinkError::Broken(why) if why.kind() == ErrorKind::TimedOut => Failure::ConnectTimeout(timeout),
+            LinkError::Broken(why) if why.kind() == ErrorKind::UnexpectedEof => Failure::ClosedHandshake,
+            failure => Failure::Link(failure),
+        })?;
+    }
     let sent = timed.write_all(&bytes);
     let answer = receive(request.exchange(), &mut timed).map_err(|failure| match failure {
         Failure::Link(LinkError::Broken(why)) if why.kind() == ErrorKind::TimedOut => {
@@ -100,6 +109,10 @@ fn receive(mut exchange: Exchange, from: &mut Timed<'_>) -> Result<Answer, Failu
 }
 
 fn broken(why: io::Error) -> Failure {
+    // What TLS says while something is read.
+    if let Some(said) = why.get_ref().and_then(|said| said.downcast_ref::<rustls::Error>()) {
+        return Failure::Link(LinkError::Tls(said.clone()));
+    }
     Failure::Link(LinkError::Broken(why))
 }
 
@@ -125,7 +138,7 @@ mod tests {
             String::from_utf8(request).unwrap()
         });
         let fields = ["X-A: b".parse().unwrap()];
-        let answer = ask(&Method::POST, &target, &fields, b"{}", Duration::from_secs(30));
+        let answer = ask(&Method::POST, &target, None, &fields, b"{}", Duration::from_secs(30));
         (answer, server.join().unwrap())
     }
 
@@ -164,7 +177,7 @@ mod tests {
     fn a_server_that_is_silent_or_away_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target: Target = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-        let ask = || ask(&Method::GET, &target, &[], b"", Duration::from_millis(100));
+        let ask = || ask(&Method::GET, &target, None, &[], b"", Duration::from_millis(100));
         assert!(matches!(ask(), Err(Failure::Timeout(_))));
         drop(listener);
         assert!(matches!(ask(), Err(Failure::Connect(why)) if why.kind() == ErrorKind::ConnectionRefused));

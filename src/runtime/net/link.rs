@@ -9,6 +9,7 @@ use rustls::{CertificateError, ClientConnection, InvalidMessage};
 use super::{Net, Reactor, Socket, Tls};
 
 /// A socket, and TLS on it where that is wanted.
+#[derive(Debug)]
 pub struct Link {
     socket: Socket,
     /// Boxed: most have none, and one is a thousand bytes.
@@ -86,6 +87,40 @@ impl Link {
                 return Ok(taken);
             }
         }
+    }
+
+    /// The same of slices, in order.
+    pub fn write_vectored(
+        &mut self,
+        net: &mut Reactor,
+        mut slices: &mut [IoSlice<'_>],
+    ) -> Result<usize, LinkError> {
+        let Some(session) = &mut self.session else {
+            return match net.write(&mut self.socket, slices) {
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                written => Ok(written?),
+            };
+        };
+        let mut taken = 0;
+        while flush(session, net, &mut self.socket)? {
+            let n = session.writer().write_vectored(slices)?;
+            taken += n;
+            IoSlice::advance_slices(&mut slices, n);
+            if n == 0 {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Ends the sending side.
+    pub fn end(&mut self, net: &mut Reactor) {
+        if let Some(session) = &mut self.session {
+            session.send_close_notify();
+            // Where the system does not take it, the end of the stream says the same.
+            let _ = flush(session, net, &mut self.socket);
+        }
+        net.shutdown_write(&mut self.socket);
     }
 
     /// Reads once into `buffer` and gives what it means to `take`.

@@ -1,9 +1,9 @@
-//! Sockets and pipes: the only room that knows mio and TLS, and that starts programs.
+//! Sockets and pipes: the only room that knows mio, and that starts programs.
 
 mod acceptor;
 mod deadlines;
 mod error_kind;
-#[cfg(feature = "http")]
+#[cfg(feature = "tls")]
 mod link;
 mod liveness;
 mod moment;
@@ -12,17 +12,17 @@ mod process;
 mod reactor;
 mod timed;
 mod timer;
-#[cfg(feature = "http")]
-mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tls")]
+pub use crate::runtime::tls::{Tls, Trust};
 pub use acceptor::Acceptor;
 pub use deadlines::Deadlines;
 pub use error_kind::{is_out_of_files, kind_of};
-#[cfg(feature = "http")]
+#[cfg(feature = "tls")]
 pub use link::{Got, Link, LinkError};
 pub use liveness::Liveness;
 pub use moment::Moment;
@@ -30,8 +30,6 @@ pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
 pub use timed::Timed;
-#[cfg(feature = "http")]
-pub use tls::{Tls, Trust};
 
 /// The network as a gateway sees it. [`Reactor`] is the real one; the simulator has another.
 ///

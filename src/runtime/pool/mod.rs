@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::core::limits::{LANE_PIECE, PAIRED_FRAMES, PIECE};
 use crate::core::memory::Memory;
 use crate::runtime::handler::{Performed, Task};
+use crate::runtime::tls::Handshake;
 use crate::wire::layout::{Converted, LargeRun, LargeStep, Run};
 use crate::wire::{Batch, Draft, Piecewise, Scheme, Verified, verify, verify_together};
 
@@ -102,6 +103,8 @@ pub enum Work {
     Run(Box<Run>, Arc<Memory>),
     /// The next piece of a large foreign frame.
     LargeRun(Box<LargeRun>),
+    /// The next step of a TLS handshake.
+    Handshake(Box<Handshake>),
 }
 
 /// A job that is done.
@@ -132,6 +135,8 @@ pub enum Outcome {
     Run(Box<Converted>),
     /// The large foreign frame, a piece further.
     LargeRun(Box<LargeRun>),
+    /// The handshake, a step further.
+    Handshake(Box<Handshake>),
 }
 
 /// Jobs that wait.
@@ -193,6 +198,10 @@ impl Work {
                 LargeStep::Done(converted) => Outcome::Run(converted),
                 LargeStep::More(large) => Outcome::LargeRun(large),
             },
+            Work::Handshake(mut handshake) => {
+                handshake.go_on();
+                Outcome::Handshake(handshake)
+            }
         }
     }
 
@@ -216,9 +225,12 @@ impl Work {
                 let count = if waits + 1 >= least { waits.min(most - 1) } else { 1 };
                 self.take(waiting, |others| others.len() < count)
             }
-            Work::Answers(_) | Work::Draft(_) | Work::Call(_) | Work::Run(..) | Work::LargeRun(_) => {
-                Vec::new()
-            }
+            Work::Answers(_)
+            | Work::Draft(_)
+            | Work::Call(_)
+            | Work::Run(..)
+            | Work::LargeRun(_)
+            | Work::Handshake(_) => Vec::new(),
         }
     }
 

@@ -19,6 +19,9 @@ const END: Duration = Duration::from_secs(5);
 /// 8 turns of a worker: where batches never end, calls get on all the same, and take an eighth of its turns.
 const CALL_EVERY: u64 = 8;
 
+/// 8 turns as well, where neither batches nor pieces end: handshakes get on.
+const HANDSHAKE_EVERY: u64 = 8;
+
 /// Worker threads that verify.
 pub struct Threads {
     /// `None` once it ends.
@@ -39,12 +42,14 @@ pub struct Threads {
 }
 
 /// Batches and pieces wait apart: a small frame waits for at most one piece of a large one. And so do the
-/// calls of a handler in Rust and what formats in Rust parse, which take as long as they like.
+/// calls of a handler in Rust and what formats in Rust parse, which take as long as they like. Handshakes wait for all that
+/// connections which stand have sent.
 #[derive(Clone)]
 struct Queues<T> {
     batches: T,
     pieces: T,
     calls: T,
+    handshakes: T,
 }
 
 impl<T> Queues<T> {
@@ -56,6 +61,7 @@ impl<T> Queues<T> {
             Work::Batch(_) | Work::Run(..) => &self.batches,
             Work::Piece(_) | Work::Answers(_) | Work::Draft(_) | Work::LargeRun(_) => &self.pieces,
             Work::Call(_) => &self.calls,
+            Work::Handshake(_) => &self.handshakes,
         }
     }
 }
@@ -82,14 +88,16 @@ impl Threads {
         let (batches, batch_jobs) = bounded(JOBS);
         let (pieces, piece_jobs) = bounded(JOBS);
         let (calls, call_jobs) = bounded(JOBS);
+        let (handshakes, handshake_jobs) = bounded(JOBS);
         let (ends, told_to_end) = bounded(WORKERS_MAX);
         let done = Arc::new(WakeQueue::new(JOBS, wake));
-        let jobs = Queues { batches: batch_jobs, pieces: piece_jobs, calls: call_jobs };
+        let jobs =
+            Queues { batches: batch_jobs, pieces: piece_jobs, calls: call_jobs, handshakes: handshake_jobs };
         let (living, ended) = bounded(0);
         let (scheme, panicked, living) = (scheme.clone(), Arc::default(), Some(living));
         let template = Worker { jobs, ends: told_to_end, scheme, done, panicked, living };
         let mut threads = Threads {
-            queues: Some(Queues { batches, pieces, calls }),
+            queues: Some(Queues { batches, pieces, calls, handshakes }),
             ends,
             handles: Vec::new(),
             template,
@@ -139,12 +147,15 @@ impl Pool for Threads {
 
     fn help(&mut self) -> bool {
         // Never with a call: nobody knows how long it takes.
-        let Queues { batches, pieces, .. } = &self.template.jobs;
-        if batches.len() + pieces.len() <= self.workers {
-            return false;
-        }
+        let Queues { batches, pieces, handshakes, .. } = &self.template.jobs;
+        let job = match batches.len() + pieces.len() > self.workers {
+            true => batches.try_recv().or_else(|_| pieces.try_recv()).ok(),
+            // Where there are no workers, nobody else does it.
+            false if self.workers == 0 => handshakes.try_recv().ok(),
+            false => None,
+        };
         // The workers may have been faster.
-        let Ok(job) = batches.try_recv().or_else(|_| pieces.try_recv()) else { return false };
+        let Some(job) = job else { return false };
         self.template.perform(job);
         true
     }
@@ -241,12 +252,18 @@ impl Worker {
         perform(job, &mut &self.jobs, &self.scheme, |done| self.done.push(done));
     }
 
-    /// Batches before pieces, and calls last; but a call first in one turn of [`CALL_EVERY`].
+    /// Batches before pieces, then handshakes, and calls last; but a call first in one turn of [`CALL_EVERY`], and a handshake
+    /// in one of [`HANDSHAKE_EVERY`].
     fn next(&self, turn: u64, idle: &Idle) -> Option<Job> {
         if self.ends.try_recv().is_ok() {
             return None;
         }
-        let Queues { batches, pieces, calls } = &self.jobs;
+        let Queues { batches, pieces, calls, handshakes } = &self.jobs;
+        if turn % HANDSHAKE_EVERY == HANDSHAKE_EVERY / 2
+            && let Ok(job) = handshakes.try_recv()
+        {
+            return Some(job);
+        }
         if turn.is_multiple_of(CALL_EVERY)
             && let Ok(job) = calls.try_recv()
         {
@@ -257,13 +274,14 @@ impl Worker {
             Err(TryRecvError::Disconnected) => return pieces.try_recv().ok(),
             Err(TryRecvError::Empty) => {}
         }
-        if let Ok(job) = pieces.try_recv().or_else(|_| calls.try_recv()) {
+        if let Ok(job) = pieces.try_recv().or_else(|_| handshakes.try_recv()).or_else(|_| calls.try_recv()) {
             return Some(job);
         }
         idle.begin(Instant::now());
         let job = select_biased! {
             recv(batches) -> job => job.or_else(|_| pieces.recv()).ok(),
             recv(pieces) -> job => job.or_else(|_| batches.recv()).ok(),
+            recv(handshakes) -> job => job.or_else(|_| pieces.recv()).ok(),
             // At the end those that wait are not begun.
             recv(calls) -> job => job.ok(),
             recv(self.ends) -> _ => None,

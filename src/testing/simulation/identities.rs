@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::rng::SimRng;
 use super::scenarios::Scene;
 use crate::core::limits::CONN_PATTERNS;
-use crate::gateway::control::{Answer, Command};
+use crate::gateway::control::{Answer, Command, Reloaded};
 use crate::gateway::{AccessFile, Config};
 use crate::runtime::handler::{Answer as Handled, Call, Function};
 use crate::wire::access::{Access, TokenDigest};
@@ -246,7 +246,10 @@ impl Run<'_> {
         self.file = File::draw(&mut self.rng);
         let access = self.file.access(self.canary);
         let (answer, reviewed) = Answer::new();
-        self.scene.gate.command(Command::Access(access, answer), self.scene.now);
+        self.scene.gate.command(
+            Command::Reload(Reloaded { access: Some(access), tls: Vec::new() }, answer),
+            self.scene.now,
+        );
         for peer in self.peers.iter_mut().filter(|peer| peer.has_spoken && !peer.is_over) {
             match self.file.rights(peer) {
                 None => peer.is_over = true,

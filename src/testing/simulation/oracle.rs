@@ -248,6 +248,7 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
         CloseReason::Idle | CloseReason::FrameTimeout | CloseReason::Reclaimed => {
             assert!(!run.calm || run.silent, "4: {reason}")
         }
+        CloseReason::Tls(_) | CloseReason::Certificate(_) => panic!("4: nobody speaks TLS here: {reason}"),
     }
 }
 

@@ -53,6 +53,7 @@ fn site_at(address: &str, config: Config, token: Option<&str>, hosts: &[&str]) -
     let admin = Admin::bind(address.parse().unwrap()).expect("a free port");
     let options = Options {
         reload: None,
+        tls: None,
         token: token.map(|token| Token::new(token.as_bytes()).unwrap()),
         hosts: hosts.iter().map(|host| host.to_string()).collect(),
         gateway: gateway.address,

@@ -122,7 +122,7 @@ impl Devices {
     /// Where they connect.
     pub fn listener(&self) -> Listener {
         let address = ([127, 0, 0, 1], 1).into();
-        Listener { address, layout: Some(layout(self.scans, self.in_code)) }
+        Listener { address, layout: Some(layout(self.scans, self.in_code)), tls: None }
     }
 
     /// They connect.

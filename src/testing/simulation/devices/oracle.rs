@@ -329,6 +329,7 @@ fn check_reason(run: &Simulation<'_>, device: &Device, reason: Option<&CloseReas
             !run.calm || run.silent
         }
         Some(CloseReason::Unauthorized | CloseReason::Refused(_)) => false,
+        Some(CloseReason::Tls(_) | CloseReason::Certificate(_)) => false,
     };
     assert!(is_so, "4: a device is closed for {reason:?}");
 }

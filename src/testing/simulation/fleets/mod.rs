@@ -79,7 +79,7 @@ impl<'a> Fleet<'a> {
         let address = ([127, 0, 0, 1], 1).into();
         let mut config = Config {
             payload_max: if rules.large { 20_000 } else { 3_000 },
-            listeners: vec![Listener { address, layout: Some(layout(rules.scans)) }],
+            listeners: vec![Listener { address, layout: Some(layout(rules.scans)), tls: None }],
             on_bad_digest: if rules.closes_at_bad { BadDigestPolicy::Close } else { BadDigestPolicy::Drop },
             dedup: dedup.then_some(Duration::from_secs(100_000)),
             outbox: 16 << 20,

@@ -3,7 +3,7 @@
 use super::answers::Answers;
 use super::check::Checker;
 use super::sequence::Sequence;
-use crate::runtime::net::Socket;
+use crate::runtime::net::Link;
 use crate::wire::Status;
 
 /// What a connection is for.
@@ -44,7 +44,7 @@ pub enum Stage {
 pub struct Conn {
     pub role: Role,
     pub stage: Stage,
-    pub socket: Option<Socket>,
+    pub link: Option<Link>,
     pub readable: bool,
     pub writable: bool,
     /// The gateway has ended its side: behind what can be read comes the end.
@@ -79,7 +79,7 @@ impl Conn {
         Conn {
             role,
             stage: Stage::Connecting,
-            socket: None,
+            link: None,
             readable: false,
             writable: false,
             read_closed: false,

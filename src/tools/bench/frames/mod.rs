@@ -27,7 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::checks;
-use crate::client::Identity;
+use crate::client::{Identity, Tls};
 use crate::wire::{DIGEST, HEADER, Scheme};
 
 pub use devices::LayoutLoad;
@@ -66,6 +66,10 @@ pub struct Options {
     pub scheme: Scheme,
     /// Who native connections say that they are.
     pub identity: Option<Identity>,
+    /// The gateway as it was named, which its certificate is for; empty where that does not matter.
+    pub host: String,
+    /// How connections speak TLS, if they do.
+    pub tls: Option<Tls>,
     /// Local addresses to connect from, in turn; the system's choice if there are none.
     pub sources: Vec<IpAddr>,
     /// Tells this run's frames from all others.

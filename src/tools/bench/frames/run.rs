@@ -1,7 +1,7 @@
 //! The loop: what is ready is read and written, what is due is sent.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use super::conn::{Conn, Endpoint, Role, Stage};
@@ -16,9 +16,10 @@ use crate::core::limits::{
     LOAD_DRAIN, LOAD_NAP, LOAD_QUIET, LOAD_READ, LOAD_READ_TURN, LOAD_WRITE, WRITE_SLICES,
 };
 use crate::core::units::later;
-use crate::runtime::net::{Event, Net, Reactor};
+use crate::runtime::net::{Event, Got, Link, LinkError, Net, Reactor};
+use crate::runtime::tls::said_of;
 use crate::tools::bench::{Measure, Process, Progress, Stop, Ticker, Usage, kind_of};
-use crate::wire::check_topic;
+use crate::wire::{Fault, check_topic};
 
 /// A load that is ready to run.
 pub struct Load {
@@ -39,9 +40,29 @@ pub struct Load {
     /// Connections that the gateway closed.
     closed_by_gateway: usize,
     usage: Usage,
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
     /// What the system said when the last poll failed.
     broken: Option<io::Error>,
+}
+
+/// Why a read is the last one.
+enum Wrong {
+    Link(LinkError),
+    Fault(Fault),
+}
+
+impl From<LinkError> for Wrong {
+    fn from(why: LinkError) -> Wrong {
+        Wrong::Link(why)
+    }
+}
+
+/// The kind of what went wrong, and an example of it.
+fn said_of_link(wrong: &LinkError) -> (&'static str, String) {
+    match wrong {
+        LinkError::Broken(why) => (kind_of(why), why.to_string()),
+        LinkError::Tls(why) => ("TLS", said_of(why)),
+    }
 }
 
 impl Load {
@@ -319,7 +340,9 @@ impl Load {
 
     fn has_to_write(&self, at: usize) -> bool {
         let conn = &self.conns[at];
-        !conn.control.is_empty() || self.publisher(at).is_some_and(|one| !one.unwritten().is_empty())
+        !conn.control.is_empty()
+            || conn.link.as_ref().is_some_and(Link::holds_back)
+            || self.publisher(at).is_some_and(|one| !one.unwritten().is_empty())
     }
 
     fn publisher(&self, at: usize) -> Option<&Publisher> {
@@ -346,9 +369,18 @@ impl Load {
         let mut left = LOAD_READ_TURN;
         while left > 0 {
             let conn = &mut self.conns[at];
-            let Some(socket) = conn.socket.as_mut().filter(|_| conn.readable) else { break };
-            match self.reactor.read(socket, &mut self.scratch) {
-                Ok(0) => {
+            let Some(mut link) = conn.link.take_if(|_| conn.readable) else { break };
+            let group = &mut self.groups[conn.group()];
+            let scheme = &self.options.scheme;
+            let mut came = 0;
+            let result = link.read(&mut self.reactor, &mut self.scratch, |bytes| {
+                came += bytes.len();
+                group.take(conn, bytes, scheme, Instant::now()).map_err(Wrong::Fault)
+            });
+            conn.link = Some(link);
+            left = left.saturating_sub(came);
+            match result {
+                Ok(Got::End { .. }) => {
                     let ended = conn.stage == Stage::Ended;
                     self.close(
                         at,
@@ -356,18 +388,14 @@ impl Load {
                     );
                     return left < LOAD_READ_TURN;
                 }
-                Ok(n) => {
-                    // A short read has taken all there was, and its end, if there is one, is known.
-                    conn.readable = n == self.scratch.len() || conn.read_closed;
-                    left = left.saturating_sub(n);
-                    let group = &mut self.groups[conn.group()];
-                    let taken = group.take(conn, &self.scratch[..n], &self.options.scheme, Instant::now());
-                    if let Err(fault) = taken {
-                        self.close(at, Some(("malformed", fault.to_string())));
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => conn.readable = false,
-                Err(error) => self.close(at, Some((kind_of(&error), error.to_string()))),
+                Ok(Got::Nothing) => conn.readable = false,
+                // All there was is taken, and its end, if there is one, is known.
+                Ok(Got::All) => conn.readable = conn.read_closed,
+                // Records may hold nothing for a frame; others are to get their turn.
+                Ok(Got::Some) if came == 0 => break,
+                Ok(Got::Some) => {}
+                Err(Wrong::Fault(fault)) => self.close(at, Some(("malformed", fault.to_string()))),
+                Err(Wrong::Link(wrong)) => self.close(at, Some(said_of_link(&wrong))),
             }
         }
         left < LOAD_READ_TURN
@@ -375,11 +403,11 @@ impl Load {
 
     fn write(&mut self, at: usize) {
         let conn = &mut self.conns[at];
-        let Some(socket) = conn.socket.as_mut().filter(|_| conn.writable) else { return };
+        let Some(link) = conn.link.as_mut().filter(|_| conn.writable) else { return };
         let now = Instant::now();
         let (result, offered) = if !conn.control.is_empty() {
             let control = std::mem::take(&mut conn.control);
-            let result = self.reactor.write(socket, &[IoSlice::new(&control)]);
+            let result = link.write(&mut self.reactor, &control);
             let written = *result.as_ref().unwrap_or(&0);
             conn.control = control[written..].to_vec();
             (result, control.len())
@@ -394,22 +422,23 @@ impl Load {
             if offered == 0 {
                 return;
             }
-            let result = self.reactor.write(socket, &slices[..n]);
+            let result = link.write_vectored(&mut self.reactor, &mut slices[..n]);
             if let Ok(written) = result {
                 publisher.advance(written as u64, now, group.schedule.is_none());
             }
             (result, offered)
+        } else if link.holds_back() {
+            (link.write(&mut self.reactor, &[]), 0)
         } else {
             return;
         };
         match result {
-            Ok(written) => conn.writable = written == offered,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => conn.writable = false,
+            Ok(written) => conn.writable = written == offered && !link.holds_back(),
             // What the gateway said before is read first, and then why it is no more.
             Err(error) => {
                 conn.writable = false;
                 if !self.read_last_word(at) {
-                    self.close(at, Some((kind_of(&error), error.to_string())));
+                    self.close(at, Some(said_of_link(&error)));
                 }
             }
         }
@@ -432,8 +461,8 @@ impl Load {
         }
         let conn = &mut self.conns[at];
         conn.stage = Stage::Ended;
-        if let Some(socket) = &mut conn.socket {
-            self.reactor.shutdown_write(socket);
+        if let Some(link) = &mut conn.link {
+            link.end(&mut self.reactor);
         }
     }
 
@@ -444,7 +473,7 @@ impl Load {
             return;
         }
         conn.stage = Stage::Closed;
-        conn.socket = None;
+        conn.link = None;
         (conn.readable, conn.writable) = (false, false);
         self.alive -= 1;
         let now = Instant::now();

@@ -1,5 +1,6 @@
 //! What happens before the clock starts: connecting, a probe of the gateway, subscribing.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -9,9 +10,31 @@ use super::sequence::Sequence;
 use super::{Failed, ring};
 use crate::core::limits::{LOAD_CONNECTING, LOAD_PATIENCE, START_PATIENCE, START_PAUSE};
 use crate::core::units::plain;
-use crate::runtime::net::{Event, Net};
+use crate::runtime::net::{Event, Got, Link, LinkError, Net, Reactor};
+use crate::runtime::tls::said_of;
 use crate::tools::bench::kind_of;
 use crate::wire::{Header, Kind, Status, encode};
+
+/// Goes on with a handshake as far as what came allows. Whether it is over.
+fn handshakes_on(link: &mut Link, reactor: &mut Reactor, scratch: &mut [u8]) -> Result<bool, Failed> {
+    let failed = |why: LinkError| {
+        Failed::Gone(match why {
+            LinkError::Tls(why) => format!("no TLS with the gateway: {}", said_of(&why)),
+            LinkError::Broken(why) => format!("the gateway ended the TLS handshake: {why}: its log says why"),
+        })
+    };
+    link.write(reactor, &[]).map_err(failed)?;
+    loop {
+        // Nothing but what belongs to TLS comes before something is asked.
+        match link.read(reactor, scratch, |_| Ok::<(), LinkError>(())).map_err(failed)? {
+            Got::Some => {}
+            Got::Nothing | Got::All => break,
+            Got::End { .. } => return Err(failed(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
+        }
+    }
+    link.write(reactor, &[]).map_err(failed)?;
+    Ok(!link.is_handshaking())
+}
 
 /// The id of a probe: that of no frame of a ring.
 const PROBE: u64 = u64::MAX;
@@ -91,7 +114,11 @@ impl Load {
             });
             match connected {
                 Ok(socket) => {
-                    self.conns[at].socket = Some(socket);
+                    let tls = self.options.tls.as_ref().map(|tls| tls.0.to(&self.tls_address(endpoint)));
+                    let tls = tls.transpose().map_err(Failed::Refused)?;
+                    let link =
+                        Link::new(socket, tls.as_ref()).map_err(|why| Failed::Refused(why.to_string()))?;
+                    self.conns[at].link = Some(link);
                     return Ok(());
                 }
                 Err(error) => self.try_next_address(at, is_first, &error)?,
@@ -99,10 +126,23 @@ impl Load {
         }
     }
 
+    /// What a certificate must be for, where no other name is given.
+    fn tls_address(&self, endpoint: Endpoint) -> String {
+        match endpoint {
+            Endpoint::Gateway if !self.options.host.is_empty() => self.options.host.clone(),
+            _ => self.shown(endpoint),
+        }
+    }
+
     fn is_standing(&mut self, at: usize, is_first: bool) -> Result<bool, Failed> {
-        let Some(socket) = &self.conns[at].socket else { return Ok(false) };
-        match self.reactor.is_connected(socket) {
+        let Some(link) = &mut self.conns[at].link else { return Ok(false) };
+        match link.is_connected(&self.reactor) {
             Ok(false) => Ok(false),
+            Ok(true)
+                if link.is_handshaking() && !handshakes_on(link, &mut self.reactor, &mut self.scratch)? =>
+            {
+                Ok(false)
+            }
             Ok(true) => {
                 self.conns[at].stage = Stage::Open;
                 self.alive += 1;
@@ -130,7 +170,7 @@ impl Load {
         {
             // It may have been started a moment ago. No socket is there yet, so this is a pause.
             self.address[endpoint as usize] = 0;
-            self.conns[at].socket = None;
+            self.conns[at].link = None;
             self.events.clear();
             let polled = self.reactor.poll(Some(START_PAUSE), &mut self.events);
             return polled.map_err(|why| Failed::Gone(format!("the system's poll failed: {why}")));
