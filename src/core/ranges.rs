@@ -74,7 +74,7 @@ const fn of_command(
 }
 
 /// Every option whose value is a number or a time, in the order of `--help`.
-pub static RANGES: [Range; 59] = {
+pub static RANGES: [Range; 60] = {
     use Bounds::{Count, Size, TimeOrSize};
     const OFF: Option<&str> = Some("off");
     const NONE: Option<&str> = None;
@@ -111,6 +111,13 @@ pub static RANGES: [Range; 59] = {
             TimeOrSize(LONGEST, usize::MAX >> 1),
             NONE,
             "leave it out to keep all",
+        ),
+        of_command(
+            "serve",
+            "store-hold",
+            TimeOrSize(LONGEST, usize::MAX >> 1),
+            NONE,
+            "leave it out to wait for nobody",
         ),
         of_command("serve", "store-topics", Count(1, MANY), NONE, "each takes a folder"),
         of_command("serve", "http-max-in-flight", Count(1, REQUESTS), NONE, "each takes a connection"),

@@ -15,10 +15,12 @@ use crate::core::call_queue::Overflow;
 use crate::core::limits::{ANSWER_TIMEOUT, COMMANDS};
 use crate::core::ranges;
 use crate::core::units::{Size, nearest};
+use crate::gateway::Where;
 pub use crate::gateway::access::Reviewed;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::{NameUse, Snapshot};
 use crate::runtime::net::Waker;
 use crate::wire::access::Access;
+use crate::wire::durable::Start;
 
 /// What a gate is told, and where its answer goes.
 #[derive(Debug)]
@@ -32,6 +34,12 @@ pub enum Command {
     /// Has another access file in force: connections are judged again by it, and then it is answered. Only where there was
     /// one from the start.
     Access(Arc<Access>, Answer<Reviewed>),
+    /// Lists the durable names; none where there is no store.
+    Subscriptions(Answer<Option<Vec<NameUse>>>),
+    /// Has a durable name go on at another place; the inner error is one line with the mend.
+    Rewind(String, Start, Answer<Result<Where, String>>),
+    /// Forgets a durable name that no connection has; likewise.
+    Forget(String, Answer<Result<Where, String>>),
     /// Describes itself. With `survey`, connections are looked at too, over as many turns as that takes.
     Describe {
         /// Whether to look at every connection.
@@ -243,6 +251,22 @@ impl Control {
     /// connection is judged by it, and what came of that is told. With none, nothing happens.
     pub fn set_access(&self, access: Arc<Access>) -> Result<Reviewed, Unanswered> {
         self.ask(Duration::from_secs(10), |answer| Command::Access(access, answer))
+    }
+
+    /// The durable names; none where there is no store.
+    pub fn subscriptions(&self) -> Result<Option<Vec<NameUse>>, Unanswered> {
+        self.ask(Duration::ZERO, Command::Subscriptions)
+    }
+
+    /// Has a durable name go on at another place; a connection that has it is closed, so that it comes again there. The
+    /// inner error is one line with the mend.
+    pub fn rewind(&self, name: &str, to: Start) -> Result<Result<Where, String>, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Rewind(name.into(), to, answer))
+    }
+
+    /// Forgets a durable name that no connection has; the inner error is one line with the mend.
+    pub fn forget(&self, name: &str) -> Result<Result<Where, String>, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Forget(name.into(), answer))
     }
 
     /// What the gateway looks like now; with `survey`, every connection is looked at.

@@ -22,6 +22,7 @@ use std::time::Instant;
 use admission::Admission;
 
 use super::conn::ConnId;
+use super::distribution::Distribution;
 use super::handlers::{Downstream, Handlers};
 use super::ingress::order::Item;
 use super::ingress::read::{ReadMode, ReadOutcome};
@@ -49,6 +50,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.distribution.hash_small_messages(&mut self.conns, &mut self.ctx);
         self.collect();
         self.distribution.acks.collect(&mut self.conns, &mut self.ctx);
+        let Distribution { durables, acks, .. } = &mut self.distribution;
+        durables.collect(&mut self.conns, &mut self.ctx, acks);
         let (handlers, mut to) = self.handlers();
         handlers.tend_handlers(&mut to);
         handlers.refuse_late_calls(&mut to);
@@ -59,6 +62,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.settle_ending();
 
+        self.distribution.durables.open_asked();
         self.write_dirty();
         self.settle_ending();
 
