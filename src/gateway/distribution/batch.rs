@@ -91,6 +91,8 @@ enum Effect {
     Fragment(Outcome),
     /// Refused, and the connection ends.
     Close(CloseReason),
+    /// Refused for a reason that may be longer than what is set aside for one.
+    Refuse(String),
     /// Taken; it is answered when the subscription has begun.
     Asked,
     /// Taken; it is answered when this version of the positions is on the disk.
@@ -258,6 +260,12 @@ impl Distribution {
                     rest = Some((index, true));
                     break;
                 }
+                Effect::Refuse(reason) => {
+                    conns.count_rejected(ctx, id, Status::Rejected);
+                    if let Some(reply) = self.acks.hold_until(conns, id, &frame.header, &mut room) {
+                        self.acks.refuse(conns, ctx, reply, Status::Rejected, &reason);
+                    }
+                }
                 Effect::Asked => {
                     ctx.ledger.control += 1;
                     let reply = self.acks.hold_until(conns, id, &frame.header, &mut room);
@@ -406,7 +414,7 @@ impl Distribution {
             }
             Kind::Ack => match self.durables.ack(id, frame.header.key) {
                 Acked::Done(version) => Effect::Acked(version),
-                Acked::Refused(reason) => Effect::Reject(Status::Rejected, reason),
+                Acked::Refused(reason) => Effect::Refuse(reason),
                 Acked::Ahead(reason) => Effect::Close(reason),
             },
             Kind::Ping => Effect::Control,

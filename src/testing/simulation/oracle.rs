@@ -248,6 +248,9 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
         CloseReason::Idle | CloseReason::FrameTimeout | CloseReason::Reclaimed => {
             assert!(!run.calm || run.silent, "4: {reason}")
         }
+        CloseReason::Taken | CloseReason::AckAhead { .. } | CloseReason::Moved(_) => {
+            panic!("4: {reason}, and there is no store that could feed it")
+        }
     }
 }
 
