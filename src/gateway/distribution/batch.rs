@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Distribution;
+use crate::core::limits::DURABLE_LINES;
 use crate::core::memory::Charge;
 use crate::core::units::plain;
 use crate::gateway::acks::known::Seen;
@@ -11,6 +12,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId};
 use crate::gateway::ctx::Ctx;
+use crate::gateway::durable::{self, Acked};
 use crate::gateway::egress::replies::{encode_reply, encode_unsealed};
 use crate::gateway::egress::router::Targets;
 use crate::gateway::fragments::Outcome;
@@ -19,7 +21,8 @@ use crate::gateway::observe::notices::Notice;
 use crate::gateway::{BadDigestPolicy, CloseReason};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
+use crate::wire::durable::Options;
+use crate::wire::{Checked, HEADER, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
 struct TargetRun {
@@ -88,6 +91,12 @@ enum Effect {
     Fragment(Outcome),
     /// Refused, and the connection ends.
     Close(CloseReason),
+    /// Refused for a reason that may be longer than what is set aside for one.
+    Refuse(String),
+    /// Taken; it is answered when the subscription has begun.
+    Asked,
+    /// Taken; it is answered when this version of the positions is on the disk.
+    Acked(u64),
 }
 
 impl Effect {
@@ -251,6 +260,25 @@ impl Distribution {
                     rest = Some((index, true));
                     break;
                 }
+                Effect::Refuse(reason) => {
+                    conns.count_rejected(ctx, id, Status::Rejected);
+                    if let Some(reply) = self.acks.hold_until(conns, id, &frame.header, &mut room) {
+                        self.acks.refuse(conns, ctx, reply, Status::Rejected, &reason);
+                    }
+                }
+                Effect::Asked => {
+                    ctx.ledger.control += 1;
+                    let reply = self.acks.hold_until(conns, id, &frame.header, &mut room);
+                    if let Some(reply) = reply.and_then(|reply| self.durables.reply_when_open(id, reply)) {
+                        self.acks.complete(conns, ctx, reply);
+                    }
+                }
+                Effect::Acked(version) => {
+                    ctx.ledger.control += 1;
+                    if let Some(reply) = self.acks.hold_until(conns, id, &frame.header, &mut room) {
+                        self.durables.reply_when_written(version, reply);
+                    }
+                }
                 Effect::Control => {
                     ctx.ledger.control += 1;
                     // A pattern may have changed who gets what follows.
@@ -377,9 +405,17 @@ impl Distribution {
                     Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
-            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(conns, ctx, id, frame) {
-                Ok(()) => Effect::Control,
-                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            Kind::Subscribe | Kind::Unsubscribe => {
+                match self.change_patterns(conns, ctx, id, verified, frame) {
+                    Ok(false) => Effect::Control,
+                    Ok(true) => Effect::Asked,
+                    Err(reason) => Effect::Reject(Status::Rejected, reason),
+                }
+            }
+            Kind::Ack => match self.durables.ack(id, frame.header.key) {
+                Acked::Done(version) => Effect::Acked(version),
+                Acked::Refused(reason) => Effect::Refuse(reason),
+                Acked::Ahead(reason) => Effect::Close(reason),
             },
             Kind::Ping => Effect::Control,
             Kind::Auth => match &mut conn.standing {
@@ -429,35 +465,50 @@ impl Distribution {
         Effect::Fragment(self.fragments.add(conns, ctx, &mut self.acks, id, verified, frame, room))
     }
 
+    /// What a SUBSCRIBE or UNSUBSCRIBE asks for. Whether it is answered later.
     fn change_patterns<N: Net, P>(
         &mut self,
-        conns: &Conns<N::Socket>,
+        conns: &mut Conns<N::Socket>,
         ctx: &mut Ctx<N, P>,
         id: ConnId,
+        verified: &Verified,
         frame: &Checked<'_>,
-    ) -> Result<(), String> {
-        if frame.header.payload_len > 0 {
-            return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
+    ) -> Result<bool, String> {
+        let is_durable = frame.header.payload_len > 0;
+        let len = (frame.header.payload_len as usize).min(DURABLE_LINES + 1);
+        let start = frame.at + HEADER + frame.topic.len();
+        let lines = verified.body().bytes(start..start + len);
+        if frame.header.kind == Kind::Unsubscribe && is_durable {
+            let name = Options::parse_forget(&lines)?;
+            durable::may(conns, ctx, id, None, Some(&name))?;
+            return self.durables.forget(conns, ctx, id, &name).map(|()| false);
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
         if !conns[id].is_written() {
             // It has left: what it held is being given up, and nobody would get what it asks for.
-            return Ok(());
+            return Ok(false);
         }
         if frame.header.kind == Kind::Unsubscribe {
             self.egress.unsubscribe(pattern, id);
-            return Ok(());
+            self.durables.unsubscribe(id, pattern);
+            return Ok(false);
         }
-        if let Some(standing) = &conns[id].standing
-            && !standing.rights().is_some_and(|rights| rights.may_subscribe(pattern))
-        {
-            ctx.access.count_denied(false);
-            let reason = format!("may not subscribe to '{}'", plain(pattern));
-            let message = format_args!("{} {reason}", conns[id].named());
-            ctx.notices.say(Notice::NotPermitted, log::Level::Warn, ctx.now, message);
-            return Err(reason);
+        if is_durable {
+            let options = Options::parse(&lines)?;
+            durable::may(conns, ctx, id, Some(pattern), options.name.as_deref())?;
+            if self.egress.is_subscriber(id) {
+                return Err(
+                    "the connection holds plain patterns: open another for a durable subscription".into()
+                );
+            }
+            return self.durables.subscribe(conns, ctx, id, pattern, options).map(|()| true);
         }
-        self.egress.subscribe(pattern, id).map_err(|full| full.to_string())
+        durable::may(conns, ctx, id, Some(pattern), None)?;
+        if self.durables.has(id) {
+            return Err("the connection has a durable subscription or a replay: repeat its lines, or open another for plain patterns".into());
+        }
+        self.egress.subscribe(pattern, id).map_err(|full| full.to_string())?;
+        Ok(false)
     }
 
     /// Hands a run to its subscribers.
