@@ -39,6 +39,8 @@ mod post;
 #[cfg(unix)]
 mod prometheus;
 #[cfg(unix)]
+mod python_client;
+#[cfg(unix)]
 mod skips;
 #[cfg(unix)]
 mod store_crash;
