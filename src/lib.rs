@@ -79,6 +79,13 @@ pub mod layouts {
     pub use crate::wire::layout::{Layouts, Problem, Warning, builtin};
 }
 
+/// TLS of listeners: a [`ServerTls`](tls::ServerTls) is what [`Gateway::listen_at`] wants in a [`Listener`].
+#[cfg(feature = "tls")]
+#[cfg(not(without_gateway))]
+pub mod tls {
+    pub use crate::runtime::tls::{ClientAuth, ServerFiles, ServerTls, Setup, SharedSetup, Wrong};
+}
+
 /// Frames on the disk, a folder a topic: [`StoreThread`](store::StoreThread) is a sink for [`Gateway::with_sink`].
 #[cfg(not(without_sinks))]
 pub mod store {

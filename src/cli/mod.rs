@@ -260,6 +260,7 @@ mod tests {
             TypeId::of::<gateway::Overflow>(),
             TypeId::of::<gateway::Pressure>(),
             TypeId::of::<sinks::store::SyncPolicy>(),
+            TypeId::of::<crate::runtime::tls::ClientAuth>(),
             TypeId::of::<crate::wire::Width>(),
             TypeId::of::<tail::Format>(),
             TypeId::of::<post::What>(),

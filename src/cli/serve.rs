@@ -263,7 +263,8 @@ type Own = (&'static str, SocketAddr);
 /// Whether who listens at one address leaves none for the other.
 fn is_same(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
-    a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+    // A port that the system chooses is another each time.
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 /// A name may stand for several addresses: the first one that works is it. `option` is where the

@@ -18,8 +18,8 @@ use std::time::Duration;
 use super::pages::{Block, Page};
 use super::tools;
 
-/// The ports on the pages: of publishers and subscribers, of `--admin`, of servers of others, and of devices.
-const PORTS: [u16; 4] = [7450, 7451, 8080, 5027];
+/// The ports on the pages: of publishers and subscribers, of `--admin`, of servers of others, of devices, and of TLS.
+const PORTS: [u16; 5] = [7450, 7451, 8080, 5027, 7453];
 
 /// No page takes as long, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -78,7 +78,7 @@ fn a_rate_large_frames_a_size_and_a_secret_go_with_a_layout() {
 /// One that runs, with a listener of gt06.
 fn running(config: Config) -> (support::Running, [String; 2]) {
     let layout = builtin().get("gt06").cloned();
-    let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), layout };
+    let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), layout, tls: None };
     let mut listens = None;
     let gateway = support::start_with(Config { listeners: vec![listener], ..config }, |gateway| {
         listens = Some(gateway.listeners()[0].address);

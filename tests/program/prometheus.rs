@@ -41,6 +41,7 @@ fn a_query_gives_the_rate() {
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let target = admin.local_addr();
     let options = Options {
+        tls: None,
         token: None,
         hosts: Vec::new(),
         gateway: gateway.address,

@@ -36,6 +36,8 @@ pub enum Notice {
     AddressFull,
     /// TLS could not be agreed on with a connection.
     Tls,
+    /// What came at a listener with TLS is something else.
+    NotTls,
     /// The system could not give a connection.
     AcceptFailed,
     /// The deduplication window is full.

@@ -292,6 +292,8 @@ impl Secure {
                     self.fault = Some(fault);
                     break;
                 }
+                // It takes no more than about a record before what that held is read.
+                filled += session.read(&mut into[filled..]);
             }
             if self.fault.is_some() {
                 filled += session.read(&mut into[filled..]);

@@ -182,6 +182,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             CloseReason::Refused(_) | CloseReason::Certificate(_) => Some(Notice::Unauthorized),
             // Scanners and those who change their minds do that all day long.
             CloseReason::Tls(fault) if matches!(**fault, TlsFault::Cut) => None,
+            CloseReason::Tls(fault) if matches!(**fault, TlsFault::NotTls(_)) => Some(Notice::NotTls),
             CloseReason::Tls(_) => Some(Notice::Tls),
             CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
             CloseReason::Taken | CloseReason::Moved(_) => None,

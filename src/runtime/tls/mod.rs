@@ -24,6 +24,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+#[cfg(any(test, feature = "check"))]
 use crate::wire::access::CertName;
 
 #[cfg(feature = "tls")]

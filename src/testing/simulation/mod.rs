@@ -26,6 +26,8 @@ mod rng;
 #[cfg(test)]
 mod scenarios;
 mod script;
+#[cfg(test)]
+mod secure;
 mod setup;
 mod sink;
 mod steering;

@@ -67,8 +67,8 @@ fn what_does_not_fit_together_changes_nothing() {
     assert!(said(&reloaded).contains("it is not the key of the certificate"), "{}", said(&reloaded));
     assert_eq!(connect(&world, &old).conn.peer_certificates().unwrap()[0], first);
     world.put("gateway.key", &key);
-    world.says("certificates and keys were read again");
     world.says("ends in 9 days");
+    world.says("certificates and keys were read again");
     let second = connect(&world, &old).conn.peer_certificates().unwrap()[0].clone();
     assert_ne!(second, first);
     // All or nothing: a wrong access file keeps a right certificate out.
