@@ -23,6 +23,7 @@ pub fn status(status: &Value) -> String {
     handlers(status, &mut out);
     listeners(status, &mut out);
     sinks(status, &mut out);
+    durable(&status["durable"], &mut out);
     peers(status, &mut out);
     out
 }
@@ -209,6 +210,23 @@ fn identities(access: &Value, out: &mut String) {
     if !refused.is_empty() {
         line(out, format_args!("connections refused: {}", refused.join(", ")));
     }
+}
+
+/// Nothing where there are no durable names.
+fn durable(durable: &Value, out: &mut String) {
+    let names = durable["names"]["now"].as_u64().unwrap_or(0);
+    if names == 0 {
+        return;
+    }
+    line(
+        out,
+        format_args!(
+            "\ndurable names: {names}, {} connected; furthest behind: {} frames ({}) (framegate ctl subscriptions)",
+            number(&durable["subscribers"]),
+            number(&durable["lag_frames"]),
+            bytes(&durable["lag_bytes"]),
+        ),
+    );
 }
 
 /// What people call a sink.

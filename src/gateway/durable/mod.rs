@@ -73,6 +73,8 @@ struct Durable {
     expects: Option<u64>,
     /// It was told where it begins.
     has_begun: bool,
+    /// It has seen everything that there is, and acknowledged it.
+    is_idle: bool,
     is_asked: bool,
 }
 

@@ -75,6 +75,7 @@ impl Durables {
             given_before: 0,
             expects: None,
             has_begun: false,
+            is_idle: false,
             is_asked: false,
         };
         self.conns.insert(id, durable);

@@ -163,6 +163,7 @@ impl StoreThread {
             pieces: Puts::default(),
             back: back.clone(),
             feed: feed.clone(),
+            holds: options.policy.hold.is_some(),
             waiting: VecDeque::new(),
             since: None,
             pause: STORE_RETRY_FIRST,
@@ -251,6 +252,9 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
             recovered.misfiled
         );
     }
+    if recovered.ordered > 0 {
+        log::info!("the store {folder}: {} got their sequences", many(recovered.ordered, "frame"));
+    }
     if recovered.segments > 0 {
         log::info!(
             "the store {folder}: finished {} of the run before, {}, in {}",
@@ -335,6 +339,8 @@ struct Worker {
     segment_log: SegmentLog<Disk>,
     puts: Receiver<Job>,
     feed: Feed,
+    /// Old segments may stay for a durable name.
+    holds: bool,
     pieces: Puts,
     back: Arc<Back>,
     waiting: VecDeque<Append>,
@@ -444,7 +450,9 @@ impl Worker {
                 self.feed.hub().is_behind();
             }
         }
-        self.segment_log.hold_from(self.feed.hub().held_from());
+        if self.holds {
+            self.segment_log.hold_from(self.feed.hub().held_from());
+        }
         self.segment_log.rotate(now)?;
         let (oldest, floor, stored) = self.segment_log.kept();
         self.feed.hub().keeps(oldest, floor, stored);
