@@ -260,6 +260,7 @@ mod tests {
             TypeId::of::<sinks::store::SyncPolicy>(),
             TypeId::of::<crate::wire::Width>(),
             TypeId::of::<tail::Format>(),
+            TypeId::of::<crate::wire::durable::Start>(),
             TypeId::of::<post::What>(),
             TypeId::of::<http::Target>(),
             TypeId::of::<http::Field>(),

@@ -151,6 +151,11 @@ impl<T> Order<T> {
         self.floor
     }
 
+    /// Whether the records of all frames before this sequence are written.
+    pub fn is_written_to(&self, seq: u64) -> bool {
+        self.pending.first().is_none_or(|first| first.seq >= seq)
+    }
+
     /// Whether something is to be synced before it is sure to be there after a crash.
     pub fn is_unsynced(&self) -> bool {
         self.is_unsynced || !self.pending.is_empty()

@@ -442,11 +442,13 @@ impl Worker {
         // Before new frames make the way to the disk longer.
         match is_wanted {
             true => {
-                let shown = self.segment_log.show()?;
+                // With the next round, where there is one.
+                let is_idle = self.waiting.is_empty() && self.puts.is_empty();
+                let shown = self.segment_log.show(is_idle)?;
                 self.feed.hub().show(shown);
             }
             false => {
-                self.segment_log.show()?;
+                self.segment_log.show(true)?;
                 self.feed.hub().is_behind();
             }
         }
