@@ -407,6 +407,7 @@ impl Distribution {
                 match self.change_patterns(conns, ctx, id, verified, frame) {
                     Ok(false) => Effect::Control,
                     Ok(true) => Effect::Asked,
+                    Err(reason) if frame.header.payload_len > 0 => Effect::Refuse(reason),
                     Err(reason) => Effect::Reject(Status::Rejected, reason),
                 }
             }

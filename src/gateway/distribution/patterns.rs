@@ -27,7 +27,7 @@ impl Distribution {
         if frame.header.kind == Kind::Unsubscribe && is_durable {
             let name = Options::parse_forget(&lines)?;
             durable::may(conns, ctx, id, None, Some(&name))?;
-            return self.durables.forget(conns, ctx, id, &name).map(|()| false);
+            return self.durables.forget(conns, id, &name).map(|()| false);
         }
         let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
         if !conns[id].is_written() {
@@ -47,7 +47,7 @@ impl Distribution {
                     "the connection holds plain patterns: open another for a durable subscription".into()
                 );
             }
-            return self.durables.subscribe(conns, ctx, id, pattern, options).map(|()| true);
+            return self.durables.subscribe(conns, id, pattern, options).map(|()| true);
         }
         durable::may(conns, ctx, id, Some(pattern), None)?;
         if self.durables.has(id) {

@@ -1,12 +1,10 @@
 //! What people steer: names that are shown, moved and forgotten.
 
-use super::{Durables, needs};
+use super::{Durables, NEEDS};
 use crate::core::limits::{DURABLE_LISTED, DURABLE_NAMES};
 use crate::gateway::CloseReason;
 use crate::gateway::conn::table::Conns;
-use crate::gateway::ctx::Ctx;
 use crate::gateway::snapshot::{Depth, DurableUse, NameUse};
-use crate::runtime::net::Net;
 use crate::sinks::store::feed::NameState;
 use crate::wire::durable::Start;
 
@@ -47,14 +45,8 @@ impl Durables {
     }
 
     /// Sets where a name goes on. A connection that has it is closed, so that it comes again there.
-    pub fn rewind<N: Net, P>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &Ctx<N, P>,
-        name: &str,
-        to: Start,
-    ) -> Result<Where, String> {
-        let Some(feed) = self.feed.clone() else { return Err(needs(&ctx.config)) };
+    pub fn rewind<S>(&mut self, conns: &mut Conns<S>, name: &str, to: Start) -> Result<Where, String> {
+        let Some(feed) = self.feed.clone() else { return Err(NEEDS.into()) };
         let known = feed.names(|names| names.get(name).map(|named| named.next.seq));
         let old = known.ok_or_else(|| unknown(name))?;
         let place = feed.place(to)?;
@@ -65,8 +57,8 @@ impl Durables {
     }
 
     /// Forgets a name that nobody has.
-    pub fn forget_name<N: Net, P>(&mut self, ctx: &Ctx<N, P>, name: &str) -> Result<Where, String> {
-        let Some(feed) = self.feed.clone() else { return Err(needs(&ctx.config)) };
+    pub fn forget_name(&mut self, name: &str) -> Result<Where, String> {
+        let Some(feed) = self.feed.clone() else { return Err(NEEDS.into()) };
         let known = feed.names(|names| names.get(name).map(|named| named.next.seq));
         let old = known.ok_or_else(|| unknown(name))?;
         if self.names.contains_key(name) {

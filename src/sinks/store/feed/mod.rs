@@ -156,6 +156,8 @@ struct Live {
     watchers: Watchers,
 }
 
+type Nudge = Box<dyn Fn() + Send + Sync>;
+
 /// What all threads share.
 pub struct Hub {
     root: PathBuf,
@@ -179,7 +181,8 @@ pub struct Hub {
     open: AtomicUsize,
     /// Bytes that are handed over and not written, of all.
     ahead: Arc<AtomicUsize>,
-    nudge: Box<dyn Fn() + Send + Sync>,
+    /// Wakes the store's thread, as long as that runs.
+    nudge: Mutex<Option<Nudge>>,
     is_over: AtomicBool,
     /// What is kept at all, so that it is said who is about to lose something.
     has_keep: bool,
@@ -249,7 +252,7 @@ impl Feed {
             failed: Mutex::default(),
             open: AtomicUsize::new(0),
             ahead: Arc::default(),
-            nudge: Box::new(nudge),
+            nudge: Mutex::new(Some(Box::new(nudge))),
             is_over: AtomicBool::new(false),
             has_keep: setup.has_keep,
             panicked: Panicked::default(),
@@ -276,7 +279,9 @@ impl Feed {
         let subscription = Subscription::new(id, begin, credit, patterns, self.0.tasks.clone());
         let subscription = Arc::new(subscription);
         if self.0.open.fetch_add(1, SeqCst) == 0 {
-            (self.0.nudge)();
+            if let Some(nudge) = &*self.0.nudge.lock() {
+                nudge();
+            }
         }
         subscription.schedule();
         subscription
@@ -376,6 +381,7 @@ impl Feed {
     /// Writes what is not written, and ends the threads.
     pub fn end(&self) {
         self.0.is_over.store(true, SeqCst);
+        *self.0.nudge.lock() = None;
         for _ in 0..DURABLE_READERS {
             let _ = self.0.tasks.send(Task::End);
         }
