@@ -535,7 +535,8 @@ mod tests {
     #[test]
     fn all_refusals_have_a_series() {
         for status in Status::ALL {
-            let is_refusal = !matches!(status, Status::Ok | Status::Gap | Status::Slow);
+            let is_refusal =
+                !matches!(status, Status::Ok | Status::Gap | Status::Position | Status::Slow | Status::Taken);
             assert_eq!(REFUSALS.contains(&status), is_refusal, "{status}");
         }
     }

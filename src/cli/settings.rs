@@ -238,7 +238,7 @@ settings! {
         #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
         store_keep: TimeOrSize => stored.keep,
         /// How much longer (1d), or how much more (10GiB), finished segments are kept for the durable name that is furthest
-        /// behind [default: off]
+        /// behind [default: none, waits for nobody]
         #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
         store_hold: TimeOrSize => stored.hold,
         /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
@@ -406,6 +406,7 @@ mod tests {
             ("handlers", "workers"),
             ("store", "none"),
             ("store-keep", "none"),
+            ("store-hold", "none"),
             ("store-secret-file", "none"),
             ("http-sink", "none"),
             ("http-header", "none"),

@@ -56,15 +56,15 @@ impl<N: Net, P: Pool> Gate<N, P> {
             Command::Reload(reloaded, answer) => self.reload(reloaded, answer),
             Command::Subscriptions(answer) => answer.give(self.distribution.durables.describe()),
             Command::Rewind(name, to, answer) => {
-                let Gate { distribution, conns, ctx, .. } = self;
-                let moved = distribution.durables.rewind(conns, ctx, &name, to);
+                let Gate { distribution, conns, .. } = self;
+                let moved = distribution.durables.rewind(conns, &name, to);
                 if let Ok(moved) = &moved {
                     log::info!("the durable name {name} goes on with {} instead of {}", moved.new, moved.old);
                 }
                 answer.give(moved);
             }
             Command::Forget(name, answer) => {
-                let forgotten = self.distribution.durables.forget_name(&self.ctx, &name);
+                let forgotten = self.distribution.durables.forget_name(&name);
                 if forgotten.is_ok() {
                     log::info!("the durable name {name} is forgotten");
                 }

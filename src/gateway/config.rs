@@ -216,7 +216,7 @@ holds! {
         Some(Keep::Size(bytes)) => Value::Number(bytes as usize),
     };
     Option<Hold>: |hold| match *hold {
-        None => Value::word("off"),
+        None => Value::word("none"),
         Some(Hold(Keep::Time(time))) => Value::Time(time),
         Some(Hold(Keep::Size(bytes))) => Value::Number(bytes as usize),
     };

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use super::Distribution;
-use crate::core::limits::DURABLE_LINES;
 use crate::core::memory::Charge;
 use crate::core::units::plain;
 use crate::gateway::acks::known::Seen;
@@ -12,7 +11,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId};
 use crate::gateway::ctx::Ctx;
-use crate::gateway::durable::{self, Acked};
+use crate::gateway::durable::Acked;
 use crate::gateway::egress::replies::{encode_reply, encode_unsealed};
 use crate::gateway::egress::router::Targets;
 use crate::gateway::fragments::Outcome;
@@ -21,8 +20,7 @@ use crate::gateway::observe::notices::Notice;
 use crate::gateway::{BadDigestPolicy, CloseReason};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::durable::Options;
-use crate::wire::{Checked, HEADER, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
+use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified};
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
 struct TargetRun {
@@ -409,6 +407,7 @@ impl Distribution {
                 match self.change_patterns(conns, ctx, id, verified, frame) {
                     Ok(false) => Effect::Control,
                     Ok(true) => Effect::Asked,
+                    Err(reason) if frame.header.payload_len > 0 => Effect::Refuse(reason),
                     Err(reason) => Effect::Reject(Status::Rejected, reason),
                 }
             }
@@ -463,52 +462,6 @@ impl Distribution {
             }
         }
         Effect::Fragment(self.fragments.add(conns, ctx, &mut self.acks, id, verified, frame, room))
-    }
-
-    /// What a SUBSCRIBE or UNSUBSCRIBE asks for. Whether it is answered later.
-    fn change_patterns<N: Net, P>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        id: ConnId,
-        verified: &Verified,
-        frame: &Checked<'_>,
-    ) -> Result<bool, String> {
-        let is_durable = frame.header.payload_len > 0;
-        let len = (frame.header.payload_len as usize).min(DURABLE_LINES + 1);
-        let start = frame.at + HEADER + frame.topic.len();
-        let lines = verified.body().bytes(start..start + len);
-        if frame.header.kind == Kind::Unsubscribe && is_durable {
-            let name = Options::parse_forget(&lines)?;
-            durable::may(conns, ctx, id, None, Some(&name))?;
-            return self.durables.forget(conns, ctx, id, &name).map(|()| false);
-        }
-        let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
-        if !conns[id].is_written() {
-            // It has left: what it held is being given up, and nobody would get what it asks for.
-            return Ok(false);
-        }
-        if frame.header.kind == Kind::Unsubscribe {
-            self.egress.unsubscribe(pattern, id);
-            self.durables.unsubscribe(id, pattern);
-            return Ok(false);
-        }
-        if is_durable {
-            let options = Options::parse(&lines)?;
-            durable::may(conns, ctx, id, Some(pattern), options.name.as_deref())?;
-            if self.egress.is_subscriber(id) {
-                return Err(
-                    "the connection holds plain patterns: open another for a durable subscription".into()
-                );
-            }
-            return self.durables.subscribe(conns, ctx, id, pattern, options).map(|()| true);
-        }
-        durable::may(conns, ctx, id, Some(pattern), None)?;
-        if self.durables.has(id) {
-            return Err("the connection has a durable subscription or a replay: repeat its lines, or open another for plain patterns".into());
-        }
-        self.egress.subscribe(pattern, id).map_err(|full| full.to_string())?;
-        Ok(false)
     }
 
     /// Hands a run to its subscribers.

@@ -7,6 +7,7 @@
 mod answered;
 mod batch;
 mod message;
+mod patterns;
 
 use crate::gateway::Config;
 use crate::gateway::acks::Acks;

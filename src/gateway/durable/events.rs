@@ -98,6 +98,11 @@ impl Durables {
         }
         let durable = self.conns.get_mut(&id).expect("an id is of one that is there");
         let frames = run.frames();
+        if std::mem::take(&mut durable.is_idle)
+            && let (Some(name), Some(feed)) = (durable.name(), &self.feed)
+        {
+            feed.names(|names| names.note(name, |named| named.is_idle = false));
+        }
         if durable.expects != Some(first.seq) {
             tell(conns, ctx, id, Status::Position, first.seq, "");
         }
@@ -141,6 +146,7 @@ impl Durables {
         if is_done && durable.done.seq < next.seq {
             durable.done = next;
         }
+        durable.is_idle = is_done;
         if let Some(name) = durable.options.name.as_deref().filter(|_| is_done) {
             let (next, used) = (durable.done, feed.seconds());
             feed.names(|names| {

@@ -26,7 +26,6 @@ use super::ctx::Ctx;
 use super::egress::outbox_item::OutboxItem;
 use crate::core::limits::DURABLE_RUN_COST;
 use crate::core::memory::Buffer;
-use crate::gateway::Config;
 use crate::runtime::net::Net;
 use crate::sinks::store::feed::{Feed, Subscription};
 use crate::sinks::store::order::Place;
@@ -36,6 +35,9 @@ use crate::wire::{Header, Kind, Status, encode};
 pub use acks::Acked;
 pub use names::Where;
 pub use subscribe::may;
+
+/// What is said where there is no store.
+const NEEDS: &str = "this gateway keeps nothing that could be delivered later: start it with --store DIR";
 
 /// All durable subscriptions and replays.
 #[derive(Debug, Default)]
@@ -73,6 +75,8 @@ struct Durable {
     expects: Option<u64>,
     /// It was told where it begins.
     has_begun: bool,
+    /// It has seen everything that there is, and acknowledged it.
+    is_idle: bool,
     is_asked: bool,
 }
 
@@ -145,10 +149,4 @@ fn push<S>(conns: &mut Conns<S>, id: ConnId, item: OutboxItem) {
     conns[id].writing.outbox.push(Rc::new(item));
     conns.add_entry();
     conns.mark_dirty(id);
-}
-
-/// Whether a gateway with this configuration can have them, or the mend.
-fn needs(config: &Config) -> String {
-    let _ = config;
-    "this gateway keeps nothing that could be delivered later: start it with --store DIR".into()
 }

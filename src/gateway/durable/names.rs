@@ -1,12 +1,11 @@
 //! What people steer: names that are shown, moved and forgotten.
 
-use super::{Durables, needs};
+use super::{Durables, NEEDS};
 use crate::core::limits::{DURABLE_LISTED, DURABLE_NAMES};
 use crate::gateway::CloseReason;
 use crate::gateway::conn::table::Conns;
-use crate::gateway::ctx::Ctx;
 use crate::gateway::snapshot::{Depth, DurableUse, NameUse};
-use crate::runtime::net::Net;
+use crate::sinks::store::feed::NameState;
 use crate::wire::durable::Start;
 
 /// Where a name was and is.
@@ -25,46 +24,29 @@ pub struct Where {
 impl Durables {
     /// How each name fares; none without a store.
     pub fn describe(&self) -> Option<Vec<NameUse>> {
-        let states = self.feed.as_ref()?.describe();
-        let described = states.into_iter().map(|state| NameUse {
-            name: state.name,
-            position: state.named.next.seq - 1,
-            connected: state.named.is_connected,
-            lag_frames: state.lag_frames,
-            lag_bytes: state.lag_bytes,
-            lag_time: state.lag_time,
-            patterns: state.named.patterns,
-            used: state.named.used,
-            expire_seconds: state.named.expire.as_secs(),
-        });
-        Some(described.collect())
+        let (states, _) = self.feed.as_ref()?.describe(usize::MAX);
+        Some(states.into_iter().map(use_of).collect())
     }
 
     /// The same in short.
     pub fn summary(&self) -> Option<DurableUse> {
-        let mut all = self.describe()?;
-        all.sort_by(|a, b| b.lag_frames.cmp(&a.lag_frames).then_with(|| a.name.cmp(&b.name)));
-        let names = Depth { now: all.len() as u64, max: DURABLE_NAMES as u64 };
-        let most = |of: fn(&NameUse) -> u64| all.iter().map(of).max().unwrap_or_default();
+        let (states, all) = self.feed.as_ref()?.describe(DURABLE_LISTED);
+        let mut furthest: Vec<NameUse> = states.into_iter().map(use_of).collect();
+        furthest.sort_by(|a, b| b.lag_frames.cmp(&a.lag_frames).then_with(|| a.name.cmp(&b.name)));
+        let most = |of: fn(&NameUse) -> u64| furthest.iter().map(of).max().unwrap_or_default();
         Some(DurableUse {
             subscribers: self.conns.len() as u64,
-            names,
+            names: Depth { now: all as u64, max: DURABLE_NAMES as u64 },
             lag_frames: most(|name| name.lag_frames),
             lag_bytes: most(|name| name.lag_bytes),
-            lag_time: all.iter().map(|name| name.lag_time).max().unwrap_or_default(),
-            furthest: all.into_iter().take(DURABLE_LISTED).collect(),
+            lag_time: furthest.iter().map(|name| name.lag_time).max().unwrap_or_default(),
+            furthest,
         })
     }
 
     /// Sets where a name goes on. A connection that has it is closed, so that it comes again there.
-    pub fn rewind<N: Net, P>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &Ctx<N, P>,
-        name: &str,
-        to: Start,
-    ) -> Result<Where, String> {
-        let Some(feed) = self.feed.clone() else { return Err(needs(&ctx.config)) };
+    pub fn rewind<S>(&mut self, conns: &mut Conns<S>, name: &str, to: Start) -> Result<Where, String> {
+        let Some(feed) = self.feed.clone() else { return Err(NEEDS.into()) };
         let known = feed.names(|names| names.get(name).map(|named| named.next.seq));
         let old = known.ok_or_else(|| unknown(name))?;
         let place = feed.place(to)?;
@@ -75,8 +57,8 @@ impl Durables {
     }
 
     /// Forgets a name that nobody has.
-    pub fn forget_name<N: Net, P>(&mut self, ctx: &Ctx<N, P>, name: &str) -> Result<Where, String> {
-        let Some(feed) = self.feed.clone() else { return Err(needs(&ctx.config)) };
+    pub fn forget_name(&mut self, name: &str) -> Result<Where, String> {
+        let Some(feed) = self.feed.clone() else { return Err(NEEDS.into()) };
         let known = feed.names(|names| names.get(name).map(|named| named.next.seq));
         let old = known.ok_or_else(|| unknown(name))?;
         if self.names.contains_key(name) {
@@ -101,4 +83,19 @@ fn unknown(name: &str) -> String {
         "no durable name '{}' is known: framegate ctl subscriptions lists them",
         crate::core::units::plain(name)
     )
+}
+
+fn use_of(state: NameState) -> NameUse {
+    let NameState { name, named, lag_frames, lag_bytes, lag_time } = state;
+    NameUse {
+        name,
+        position: named.next.seq - 1,
+        connected: named.is_connected,
+        lag_frames,
+        lag_bytes,
+        lag_time,
+        patterns: named.patterns,
+        used: named.used,
+        expire_seconds: named.expire.as_secs(),
+    }
 }

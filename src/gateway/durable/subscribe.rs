@@ -1,6 +1,6 @@
 //! What connections ask for: to begin, to take further patterns, to end, to forget.
 
-use super::{Durable, Durables, needs};
+use super::{Durable, Durables, NEEDS};
 use crate::core::limits::{DURABLE_PATTERNS, DURABLE_SUBSCRIBERS};
 use crate::core::units::plain;
 use crate::gateway::CloseReason;
@@ -15,15 +15,14 @@ use crate::wire::durable::Options;
 
 impl Durables {
     /// Whether a connection may ask for this with these lines. It begins when the turn ends, and `reply` is given then.
-    pub fn subscribe<N: Net, P>(
+    pub fn subscribe<S>(
         &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &Ctx<N, P>,
+        conns: &mut Conns<S>,
         id: ConnId,
         pattern: &str,
         options: Options,
     ) -> Result<(), String> {
-        let Some(feed) = &self.feed else { return Err(needs(&ctx.config)) };
+        let Some(feed) = &self.feed else { return Err(NEEDS.into()) };
         if conns[id].dialect.is_some() {
             return Err("a listener with a layout has no durable subscriptions".into());
         }
@@ -75,6 +74,7 @@ impl Durables {
             given_before: 0,
             expects: None,
             has_begun: false,
+            is_idle: false,
             is_asked: false,
         };
         self.conns.insert(id, durable);
@@ -113,14 +113,8 @@ impl Durables {
     }
 
     /// A name is forgotten; a connection that has it hears so.
-    pub fn forget<N: Net, P>(
-        &mut self,
-        conns: &mut Conns<N::Socket>,
-        ctx: &Ctx<N, P>,
-        id: ConnId,
-        name: &str,
-    ) -> Result<(), String> {
-        let Some(feed) = self.feed.clone() else { return Err(needs(&ctx.config)) };
+    pub fn forget<S>(&mut self, conns: &mut Conns<S>, id: ConnId, name: &str) -> Result<(), String> {
+        let Some(feed) = self.feed.clone() else { return Err(NEEDS.into()) };
         if let Some(&has) = self.names.get(name) {
             self.leave(has);
             if has != id && conns.get(has).is_some_and(|conn| conn.is_written()) {

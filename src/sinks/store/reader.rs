@@ -20,10 +20,10 @@ use super::ages::Ages;
 use super::files::{Disk, Files, read_at};
 use super::index::{self, ENTRY, Entry};
 use super::layout::{self, Folder};
-use super::names::{Holds, file};
+use super::names::{self, Holds, file};
 use super::schemes::{Mark, Schemes};
 use super::stamp::Stamp;
-use crate::wire::matches;
+use crate::wire::{is_exact, matches};
 
 /// 2 s: a folder that was changed so lately is looked into again, since its time may stand still meanwhile.
 const FRESH: Duration = Duration::from_secs(2);
@@ -230,7 +230,7 @@ impl Reader {
             // A gateway that was started again may have another secret.
             self.schemes = Schemes::read(&mut disk)?;
         }
-        for Folder { topic, path } in layout::folders(&mut disk)? {
+        for Folder { topic, path } in self.folders(&mut disk)? {
             if !self.patterns.iter().any(|pattern| matches(pattern, &topic)) {
                 continue;
             }
@@ -260,6 +260,17 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// The folders that may be of a topic that matches.
+    fn folders(&self, disk: &mut Disk) -> io::Result<Vec<Folder>> {
+        if !self.patterns.iter().all(|pattern| is_exact(pattern)) {
+            return layout::folders(disk);
+        }
+        // Their names are known, however many others there are.
+        let named =
+            self.patterns.iter().map(|topic| Folder { topic: topic.clone(), path: names::folder(topic) });
+        Ok(named.filter(|folder| self.root.join(&folder.path).is_dir()).collect())
     }
 
     fn open_first(&mut self) -> io::Result<()> {

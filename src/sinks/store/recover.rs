@@ -12,7 +12,7 @@ use super::files::{self, Files, append_all, is_missing, read_exact};
 use super::index::{self, Compared, ENTRY, Entry};
 use super::layout::{self, Folder};
 use super::names::{Holds, file};
-use super::order::{self, Tail};
+use super::order::{self, Order, Tail};
 use super::repair;
 use super::scan::{Flaw, Scan, Stop, Why};
 use super::schemes::{self, Keys, Mark, Schemes};
@@ -74,6 +74,10 @@ pub fn recover<F: Files>(
     let (mut start, mut schemes, mut recovered) = finish_open(files, keys, now)?;
     recovered.ordered = order::complete(files, &mut start.order, std::mem::take(&mut start.unordered))?;
     start.clock.pass(start.order.next.stamp.0);
+    if !start.order.is_written {
+        let written = Order::<F::File>::new(&start.order).write_state(files);
+        written.map_err(|why| Trouble::new("write", Path::new(order::FOLDER), why))?;
+    }
     let begun = schemes.begin(files, start.clock.next(), keys.first());
     begun.map_err(|why| Trouble::new("write", Path::new(schemes::NAME), why))?;
     Ok((start, schemes, recovered))

@@ -112,7 +112,7 @@ pub struct SegmentLog<F: Files> {
     /// Segments that take no more frames, to be ended before anything else.
     pub(super) ending: Vec<usize>,
     /// Segments whose files are open.
-    hot: Vec<usize>,
+    pub(super) hot: Vec<usize>,
     pub(super) keeper: Keeper,
     /// Where frames are kept for a time.
     watch: Option<Watch>,

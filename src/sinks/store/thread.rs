@@ -163,6 +163,7 @@ impl StoreThread {
             pieces: Puts::default(),
             back: back.clone(),
             feed: feed.clone(),
+            holds: options.policy.hold.is_some(),
             waiting: VecDeque::new(),
             since: None,
             pause: STORE_RETRY_FIRST,
@@ -251,6 +252,9 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
             recovered.misfiled
         );
     }
+    if recovered.ordered > 0 {
+        log::info!("the store {folder}: {} got their sequences", many(recovered.ordered, "frame"));
+    }
     if recovered.segments > 0 {
         log::info!(
             "the store {folder}: finished {} of the run before, {}, in {}",
@@ -335,6 +339,8 @@ struct Worker {
     segment_log: SegmentLog<Disk>,
     puts: Receiver<Job>,
     feed: Feed,
+    /// Old segments may stay for a durable name.
+    holds: bool,
     pieces: Puts,
     back: Arc<Back>,
     waiting: VecDeque<Append>,
@@ -436,15 +442,19 @@ impl Worker {
         // Before new frames make the way to the disk longer.
         match is_wanted {
             true => {
-                let shown = self.segment_log.show()?;
+                // With the next round, where there is one.
+                let is_idle = self.waiting.is_empty() && self.puts.is_empty();
+                let shown = self.segment_log.show(is_idle)?;
                 self.feed.hub().show(shown);
             }
             false => {
-                self.segment_log.show()?;
+                self.segment_log.show(true)?;
                 self.feed.hub().is_behind();
             }
         }
-        self.segment_log.hold_from(self.feed.hub().held_from());
+        if self.holds {
+            self.segment_log.hold_from(self.feed.hub().held_from());
+        }
         self.segment_log.rotate(now)?;
         let (oldest, floor, stored) = self.segment_log.kept();
         self.feed.hub().keeps(oldest, floor, stored);

@@ -5,13 +5,14 @@
 //! shown then: at most one sync later than their OK.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::SyncPolicy;
 use super::files::{Files, Unsynced};
 use super::order::{self, Place};
-use super::segment::Trouble;
+use super::segment::{Pair, Trouble};
 use super::segment_log::SegmentLog;
 use super::stamp::Stamp;
 use crate::core::limits::STORE_END_TURN;
@@ -47,8 +48,9 @@ pub struct Visible {
     runs: Vec<StoredRun>,
     from: u64,
     to: Place,
-    /// Up to there everything was shown.
+    /// Up to there everything was shown, or can be.
     shown: Place,
+    ready: Option<Shown>,
     oldest: Option<Stamp>,
 }
 
@@ -67,7 +69,7 @@ impl Visible {
     /// Everything before this place is shown.
     pub fn new(to: Place, oldest: Option<Stamp>) -> Visible {
         let (unsynced, runs, from) = (BTreeSet::new(), Vec::new(), to.seq);
-        Visible { is_wanted: false, unsynced, runs, from, to, shown: to, oldest }
+        Visible { is_wanted: false, unsynced, runs, from, to, shown: to, ready: None, oldest }
     }
 
     /// Whether somebody wants to see what is stored.
@@ -85,6 +87,20 @@ impl Visible {
         self.unsynced.remove(&segment);
     }
 
+    /// The places of all that is stored are on the disk: it can be shown.
+    fn settle(&mut self) {
+        self.shown = self.to;
+        let from = std::mem::replace(&mut self.from, self.to.seq);
+        let mut runs = std::mem::take(&mut self.runs);
+        match &mut self.ready {
+            Some(ready) => {
+                ready.runs.append(&mut runs);
+                ready.to = self.to;
+            }
+            None => self.ready = Some(Shown { runs, from, to: self.to }),
+        }
+    }
+
     /// A round is over, and these are its runs.
     pub fn round(&mut self, mut runs: Vec<StoredRun>, next: Place) {
         match self.is_wanted {
@@ -98,31 +114,115 @@ impl Visible {
     }
 }
 
+/// Indexes that are synced with the frames of a round.
+pub struct Places<T> {
+    /// Whether somebody waits for it.
+    pub is_wanted: bool,
+    /// Whether these are all that are to be synced.
+    is_all: bool,
+    /// Those of segments that have no part in the round, and all before that is known.
+    pub lent: Vec<(usize, Pair<T>)>,
+    /// Those of segments that have.
+    pub begun: BTreeSet<usize>,
+}
+
+impl<T> Places<T> {
+    /// The files of a segment that has a part in the round, if its index is to be synced.
+    pub fn take(&mut self, segment: usize) -> Option<Pair<T>> {
+        let at = self.lent.iter().position(|(id, _)| *id == segment)?;
+        self.begun.insert(segment);
+        Some(self.lent.swap_remove(at).1)
+    }
+}
+
 impl<F: Files> SegmentLog<F> {
     /// Whether somebody wants to see what is stored. Those who do are shown the runs from now on.
     pub fn set_wanted(&mut self, is_wanted: bool) {
         if !is_wanted {
-            self.visible.runs = Vec::new();
+            (self.visible.runs, self.visible.ready) = (Vec::new(), None);
             self.visible.from = self.visible.to.seq;
         }
         self.visible.is_wanted = is_wanted;
     }
 
-    /// Brings to the disk where frames stand that are stored, and shows them; none where there is nothing new.
-    pub fn show(&mut self) -> Result<Option<Shown>, Trouble> {
-        self.order
-            .flush(&mut self.files)
-            .map_err(|why| Trouble::new("write", Path::new(order::FOLDER), why))?;
-        if !self.visible.is_wanted || self.visible.to == self.visible.shown && self.visible.runs.is_empty() {
-            return Ok(None);
+    /// Shows what is stored and has its place on the disk; none where there is nothing new. Places that are not there are
+    /// brought there with the next round; `at_once` where none follows.
+    pub fn show(&mut self, at_once: bool) -> Result<Option<Shown>, Trouble> {
+        let flushed = self.order.flush(&mut self.files);
+        flushed.map_err(|why| Trouble::new("write", Path::new(order::FOLDER), why))?;
+        let is_new = self.visible.to != self.visible.shown || !self.visible.runs.is_empty();
+        if self.visible.is_wanted && is_new {
+            if self.policy.sync == SyncPolicy::Off {
+                self.visible.settle();
+            } else if at_once {
+                self.sync_places()?;
+                self.visible.settle();
+            }
         }
-        if self.policy.sync == SyncPolicy::Batch {
-            self.sync_places()?;
+        Ok(self.visible.ready.take())
+    }
+
+    /// The indexes of earlier rounds, as many as are synced with a round.
+    pub(super) fn begin_places(&mut self) -> Places<F::File> {
+        let is_wanted = self.visible.is_wanted && self.policy.sync == SyncPolicy::Batch;
+        let mut places = Places { is_wanted, is_all: is_wanted, lent: Vec::new(), begun: BTreeSet::new() };
+        if !is_wanted {
+            return places;
         }
-        let visible = &mut self.visible;
-        visible.shown = visible.to;
-        let from = std::mem::replace(&mut visible.from, visible.to.seq);
-        Ok(Some(Shown { runs: std::mem::take(&mut visible.runs), from, to: visible.to }))
+        places.is_all =
+            self.visible.unsynced.len() <= STORE_END_TURN && self.order.is_written_to(self.visible.to.seq);
+        let some: Vec<usize> = self.visible.unsynced.iter().copied().take(STORE_END_TURN).collect();
+        for id in some {
+            let segment = &mut self.segments[id].segment;
+            // One that is broken is written anew with its final name.
+            let pair = if segment.begin_index_sync() { segment.lend(&mut self.files).ok() } else { None };
+            match pair {
+                Some(pair) => places.lent.push((id, pair)),
+                None => places.is_all = false,
+            }
+        }
+        places
+    }
+
+    /// They are synced, or not.
+    pub(super) fn end_places(
+        &mut self,
+        places: Places<F::File>,
+        ids: &[usize],
+        results: Vec<io::Result<()>>,
+    ) {
+        let Places { is_wanted, mut is_all, lent, .. } = places;
+        for (id, pair) in lent {
+            self.give_back(id, pair);
+        }
+        let mut results = results.into_iter();
+        for &id in ids {
+            match results.next().expect("each has a result") {
+                Ok(()) => {
+                    self.segments[id].segment.index_is_synced();
+                    self.visible.unsynced.remove(&id);
+                }
+                Err(_) => is_all = false,
+            }
+        }
+        if let Some(result) = results.next()
+            && let Err(why) = self.order.synced(&mut self.files, result)
+        {
+            log::warn!("the store cannot write to {}: {why}: durable subscribers wait", order::FOLDER);
+            is_all = false;
+        }
+        if is_wanted && is_all {
+            self.visible.settle();
+        }
+    }
+
+    /// Those that are not among the segments with open files are closed again.
+    fn give_back(&mut self, id: usize, pair: Pair<F::File>) {
+        let segment = &mut self.segments[id].segment;
+        segment.give_back(pair);
+        if !self.hot.contains(&id) {
+            segment.close_files();
+        }
     }
 
     fn sync_places(&mut self) -> Result<(), Trouble> {
@@ -145,8 +245,8 @@ impl<F: Files> SegmentLog<F> {
             let results = self.files.sync_each(&mut all);
             let mut results = results.into_iter();
             for (id, pair) in lent {
+                self.give_back(id, pair);
                 let segment = &mut self.segments[id].segment;
-                segment.give_back(pair);
                 self.visible.unsynced.remove(&id);
                 match results.next().expect("each has a result") {
                     Ok(()) => segment.index_is_synced(),

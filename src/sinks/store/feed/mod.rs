@@ -13,7 +13,7 @@ mod watchers;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -156,6 +156,8 @@ struct Live {
     watchers: Watchers,
 }
 
+type Nudge = Box<dyn Fn() + Send + Sync>;
+
 /// What all threads share.
 pub struct Hub {
     root: PathBuf,
@@ -163,10 +165,12 @@ pub struct Hub {
     live: Mutex<Live>,
     extents: Extents,
     names: Mutex<Names>,
-    /// Wakes the thread that writes names.
+    /// Wakes the thread that writes names, where somebody waits for that.
     names_changed: Condvar,
     /// The version that somebody waits for.
     urgent: Mutex<u64>,
+    /// The version that is on the disk.
+    written: AtomicU64,
     events: Mutex<VecDeque<Event>>,
     flag: WakeFlag,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -177,7 +181,8 @@ pub struct Hub {
     open: AtomicUsize,
     /// Bytes that are handed over and not written, of all.
     ahead: Arc<AtomicUsize>,
-    nudge: Box<dyn Fn() + Send + Sync>,
+    /// Wakes the store's thread, as long as that runs.
+    nudge: Mutex<Option<Nudge>>,
     is_over: AtomicBool,
     /// What is kept at all, so that it is said who is about to lose something.
     has_keep: bool,
@@ -239,6 +244,7 @@ impl Feed {
             names: Mutex::new(setup.names),
             names_changed: Condvar::new(),
             urgent: Mutex::new(0),
+            written: AtomicU64::new(0),
             events: Mutex::default(),
             flag: WakeFlag::new(),
             wake: Box::new(wake),
@@ -246,7 +252,7 @@ impl Feed {
             failed: Mutex::default(),
             open: AtomicUsize::new(0),
             ahead: Arc::default(),
-            nudge: Box::new(nudge),
+            nudge: Mutex::new(Some(Box::new(nudge))),
             is_over: AtomicBool::new(false),
             has_keep: setup.has_keep,
             panicked: Panicked::default(),
@@ -273,7 +279,9 @@ impl Feed {
         let subscription = Subscription::new(id, begin, credit, patterns, self.0.tasks.clone());
         let subscription = Arc::new(subscription);
         if self.0.open.fetch_add(1, SeqCst) == 0 {
-            (self.0.nudge)();
+            if let Some(nudge) = &*self.0.nudge.lock() {
+                nudge();
+            }
         }
         subscription.schedule();
         subscription
@@ -306,55 +314,49 @@ impl Feed {
         self.0.ahead.load(SeqCst) + self.0.extents.bytes()
     }
 
-    /// Looks at the names, or changes them.
+    /// Looks at the names, or changes them: what is changed is on the disk within a second.
     pub fn names<T>(&self, look: impl FnOnce(&mut Names) -> T) -> T {
-        let mut names = self.0.names.lock();
-        let version = names.version();
-        let seen = look(&mut names);
-        if names.version() != version {
-            self.0.names_changed.notify_all();
-        }
-        seen
+        look(&mut self.0.names.lock())
     }
 
     /// An event is given when this version of the names is on the disk, as soon as that can be.
     pub fn hurry(&self, version: u64) {
+        // The thread that writes looks at it and begins to wait under this lock.
+        let names = self.0.names.lock();
         let mut urgent = self.0.urgent.lock();
         *urgent = (*urgent).max(version);
-        drop(urgent);
-        self.0.names_changed.notify_all();
+        drop((urgent, names));
+        let written = self.0.written.load(SeqCst);
+        match version <= written {
+            true => self.0.tell(Event::Written(written)),
+            false => _ = self.0.names_changed.notify_all(),
+        }
     }
 
-    /// How each name fares.
-    pub fn describe(&self) -> Vec<NameState> {
+    /// How those names fare that are furthest behind, at most so many; and how many there are in all.
+    pub fn describe(&self, most: usize) -> (Vec<NameState>, usize) {
         let shown = self.0.live.lock().confirmed;
         let now = SystemTime::now();
         let names = self.0.names.lock();
-        let all = names.iter();
-        all.map(|(name, named)| {
-            let is_done = named.next.seq >= shown.seq || named.is_idle;
-            let behind = |all: u64, done: u64| if is_done { 0 } else { all.saturating_sub(done) };
-            let since = now.duration_since(named.next.stamp.time()).unwrap_or_default();
-            NameState {
-                name: name.into(),
-                named: named.clone(),
-                lag_frames: behind(shown.seq, named.next.seq),
-                lag_bytes: behind(shown.bytes, named.next.bytes),
-                lag_time: if is_done { Duration::ZERO } else { since },
-            }
-        })
-        .collect()
-    }
-
-    /// Behind everything that is shown, and the oldest sequence that is kept.
-    pub fn range(&self) -> std::io::Result<(u64, u64)> {
-        let mut disk = Disk::new(&self.0.root);
-        let (shown, oldest) = {
-            let live = self.0.live.lock();
-            (live.confirmed, live.oldest)
-        };
-        let oldest = order::at_stamp(&mut disk, oldest.unwrap_or_default())?.unwrap_or(shown);
-        Ok((shown.seq, oldest.seq.min(shown.seq)))
+        let lag = |named: &Named| if named.is_idle { 0 } else { shown.seq.saturating_sub(named.next.seq) };
+        let mut all: Vec<(u64, &str, &Named)> =
+            names.iter().map(|(name, named)| (lag(named), name, named)).collect();
+        if most < all.len() {
+            // In a moment, however many there are.
+            all.select_nth_unstable_by(most, |a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+            all.truncate(most);
+        }
+        let states = all.into_iter().map(|(lag_frames, name, named)| NameState {
+            name: name.into(),
+            named: named.clone(),
+            lag_frames,
+            lag_bytes: if lag_frames == 0 { 0 } else { shown.bytes.saturating_sub(named.next.bytes) },
+            lag_time: match lag_frames {
+                0 => Duration::ZERO,
+                _ => now.duration_since(named.next.stamp.time()).unwrap_or_default(),
+            },
+        });
+        (states.collect(), names.len())
     }
 
     /// The place of a start, by what is confirmed now. It reads a little.
@@ -379,14 +381,15 @@ impl Feed {
     /// Writes what is not written, and ends the threads.
     pub fn end(&self) {
         self.0.is_over.store(true, SeqCst);
+        *self.0.nudge.lock() = None;
         for _ in 0..DURABLE_READERS {
             let _ = self.0.tasks.send(Task::End);
         }
         self.0.names_changed.notify_all();
         let mut disk = Disk::new(&self.0.root);
         let text = self.0.names.lock().text(&self.0.id);
-        let is_empty = self.0.names.lock().is_empty();
-        if !is_empty && let Err(why) = Names::write(&mut disk, &text) {
+        let is_changed = self.0.names.lock().version() > 0;
+        if is_changed && let Err(why) = Names::write(&mut disk, &text) {
             log::error!(
                 "cannot write the positions of durable names: {why}: what was acknowledged last comes again"
             );
@@ -523,6 +526,10 @@ impl Hub {
             if now != looked {
                 looked = now;
                 self.try_failed();
+                if now.is_multiple_of(5) {
+                    // Those who are up to date may count others' frames as done.
+                    self.live.lock().watchers.iter().for_each(|subscription| subscription.schedule());
+                }
                 let expired = self.names.lock().expire(now);
                 for name in expired {
                     log::info!(
@@ -543,6 +550,7 @@ impl Hub {
             match Names::write(&mut disk, &text) {
                 Ok(()) => {
                     written = version;
+                    self.written.store(version, SeqCst);
                     if std::mem::take(&mut has_failed) {
                         log::info!("positions of durable names can be written again");
                     }

@@ -245,6 +245,7 @@ fn check(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::models::disk::{Fault, SimDisk};
 
     fn names() -> Names {
         let mut names = Names::default();
@@ -301,6 +302,28 @@ mod tests {
             let (read, wrong) = Names::of_text(&text, "other");
             assert!(wrong.unwrap().contains(said) && read.is_empty() && read.is_damaged);
         }
+    }
+
+    /// Whenever the machine stops while positions are written, the last that were written are there, or the new ones.
+    #[test]
+    fn no_crash_leaves_anything_but_the_old_positions_or_the_new() {
+        let mut survived = [0, 0];
+        for seed in 0..4 {
+            for steps in 0..20 {
+                let disk = SimDisk::new();
+                let (old, mut new) = (names(), names());
+                new.change("billing", |named| named.next.seq = 99);
+                Names::write(&mut disk.clone(), &old.text("id")).unwrap();
+                disk.break_after(steps, Fault::Crash, seed);
+                let written = Names::write(&mut disk.clone(), &new.text("id"));
+                disk.restart();
+                let found = Names::read(&mut disk.clone(), "id").unwrap();
+                assert!(!found.is_damaged && (found.all == old.all || found.all == new.all));
+                assert!(written.is_err() || found.all == new.all, "what was confirmed is there");
+                survived[usize::from(found.all == new.all)] += 1;
+            }
+        }
+        assert!(survived.iter().all(|times| *times > 0), "{survived:?}");
     }
 
     #[test]

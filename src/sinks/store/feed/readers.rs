@@ -208,10 +208,11 @@ impl Hub {
             if let Some(run) = runs.pop_front() {
                 return Ok(Some(Run::of(run, work.cursor.bytes)));
             }
-            if live.shown.seq > work.cursor.seq {
+            let goes_on = live.shown.seq > work.cursor.seq;
+            if goes_on {
                 work.cursor = live.shown;
             }
-            if !std::mem::replace(&mut work.is_idle, true) {
+            if !std::mem::replace(&mut work.is_idle, true) || goes_on {
                 self.tell(Event::Idle { id: subscription.id, next: work.cursor });
             }
             return Ok(None);

@@ -317,17 +317,42 @@ impl<F: Files> SegmentLog<F> {
         let root = (!self.is_root_synced).then(PathBuf::new);
         let mut folders: BTreeSet<PathBuf> = root.into_iter().collect();
         let mut lent = Vec::new();
+        // What earlier rounds stored is shown once its places are synced, too.
+        let mut places = self.begin_places();
         for (at, part) in parts.iter_mut().enumerate().filter(|(_, part)| part.is_written()) {
             let segment = &mut self.segments[part.segment].segment;
             folders.extend(segment.unsynced_folders().map(Path::to_path_buf));
             if self.policy.sync == SyncPolicy::Batch {
-                lent.push((at, segment.lend(&mut self.files)));
+                let pair = match places.take(part.segment) {
+                    Some(pair) => Ok(pair),
+                    None => segment.lend(&mut self.files),
+                };
+                lent.push((at, pair));
             }
         }
-        let files = lent.iter_mut().filter_map(|(_, lent)| lent.as_mut().ok());
-        let files = files.map(|pair| Unsynced::File(&mut pair.frames));
-        let mut all: Vec<_> = files.chain(folders.iter().map(|path| Unsynced::Folder(path))).collect();
-        let mut results = self.files.sync_each(&mut all).into_iter();
+        let (mut all, mut indexes) = (Vec::new(), Vec::new());
+        for (at, lent) in &mut lent {
+            let Ok(pair) = lent else { continue };
+            all.push(Unsynced::File(&mut pair.frames));
+            let id = parts[*at].segment;
+            if places.begun.contains(&id) {
+                indexes.push((id, Unsynced::File(&mut pair.index)));
+            }
+        }
+        for (id, pair) in &mut places.lent {
+            indexes.push((*id, Unsynced::File(&mut pair.index)));
+        }
+        all.extend(folders.iter().map(|path| Unsynced::Folder(path)));
+        let frames_and_folders = all.len();
+        let (ids, indexes): (Vec<usize>, Vec<_>) = indexes.into_iter().unzip();
+        all.extend(indexes);
+        if places.is_wanted {
+            all.extend(self.order.unsynced_file().map(Unsynced::File));
+        }
+        let mut results = self.files.sync_each(&mut all);
+        let of_places = results.split_off(frames_and_folders);
+        let mut results = results.into_iter();
+        self.end_places(places, &ids, of_places);
         // All files are back before anything is judged.
         let mut outcomes = Vec::new();
         for (at, lent) in lent {
