@@ -41,9 +41,9 @@ pub fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
 }
 
-/// Every page of the project: those beside README.md, and those in `docs/`.
+/// Every page of the project: those beside README.md, those in `docs/`, and that of the Python package.
 pub fn all() -> Vec<Page> {
-    let mut names: Vec<PathBuf> = ["", "docs"]
+    let mut names: Vec<PathBuf> = ["", "docs", "clients/python"]
         .iter()
         .flat_map(|folder| fs::read_dir(root().join(folder)).expect("it is there"))
         .map(|entry| entry.expect("it can be read").path())

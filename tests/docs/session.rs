@@ -119,6 +119,11 @@ exec {program} \"$verb\" \"$@\"
         let mut command = Command::new(program);
         command.current_dir(self.work()).stdin(Stdio::null()).env_remove("RUST_LOG");
         command.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        // As where the Python package is installed.
+        command
+            .env("PYTHONPATH", super::pages::root().join("clients/python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("FRAMEGATE", self.path("bin/framegate"));
         command
     }
 

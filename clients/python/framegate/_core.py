@@ -19,7 +19,7 @@ PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
 #: So many topics are remembered as bytes (or as text), so that few programs encode one twice.
 TOPICS_REMEMBERED = 10_000
 
-#: The id of frames that are this package's own: PING and AUTH.
+#: The id of this package's own PINGs; that of an AUTH is one higher.
 OWN_ID = 0x9F3A_61C7_04D2_8BE5
 
 

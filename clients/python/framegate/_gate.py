@@ -187,12 +187,11 @@ class Gate(Link):
         id = self._enqueue(topic, payload, key, None, None, future, True, True, timeout, now=True)
         try:
             self._wait_here(future.done, deadline, f"call of {topic!r}")
-        except BaseException:
+        finally:
             # It is not sent again for nobody.
-            with self._lock:
-                self._core.forget(id)
             if not future.done():
-                raise
+                with self._lock:
+                    self._core.forget(id)
         return future.result().payload
 
     def flush(self, timeout: float | None = None) -> None:
@@ -376,8 +375,8 @@ class Gate(Link):
         with self._lock:
             self._wanted += 1
             self._send()
-        if self._polling:
-            self._wake()
+            if self._polling:
+                self._wake()
         try:
             self._wait(done, deadline, what)
         finally:
@@ -403,13 +402,8 @@ class Gate(Link):
         return fault
 
     def _heard(self, frame: wire.Frame) -> None:
-        if self._options.token is not None and not self._authenticated:
-            self._authenticated = True  # the reply to AUTH comes before that to the PING
-            return
         self._confirmed = True
         self._answered_pings += 1
-
-    _authenticated = False
 
     def _after_take(self) -> None:
         while self._callbacks:
@@ -422,7 +416,6 @@ class Gate(Link):
                     log.exception("a callback of a future failed")
 
     def _lost(self, why: str) -> None:
-        self._authenticated = False
         self._core.lost()
 
     def _failed(self, fault: FramegateError) -> None:

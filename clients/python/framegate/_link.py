@@ -158,14 +158,15 @@ class Link:
         with self._lock:
             self._send()
             blocked = self._sending is not None and not self._write_broken
-        sock = self._sock
-        if sock is None:
-            return
-        wait = 0.0 if self._buffered(sock) else max(min(until, self._due()) - time.monotonic(), 0.0)
-        # By its number: another thread may close it just now, and then the read says so.
-        self._poll.modify(self._fd, select.POLLIN | select.POLLOUT if blocked else select.POLLIN)
-        self._polling = True
+            sock = self._sock
+            if sock is None:
+                return
+            # From here on whoever has something to write wakes the poll.
+            self._polling = True
         try:
+            wait = 0.0 if self._buffered(sock) else max(min(until, self._due()) - time.monotonic(), 0.0)
+            # By its number: another thread may close it just now, and then the read says so.
+            self._poll.modify(self._fd, select.POLLIN | select.POLLOUT if blocked else select.POLLIN)
             events = self._poll.poll(wait * 1000 + 0.5 if wait > 0 else 0)
         finally:
             self._polling = False
@@ -312,6 +313,9 @@ class Link:
 
     def _use(self, sock: socket.socket) -> None:
         with self._lock:
+            if self._fault is not None:
+                sock.close()  # it was closed meanwhile
+                return
             self._decoder = wire.Decoder(self._options.secret, self._options.max_payload)
             self._poll = select.poll()
             self._poll.register(self._wake_r, select.POLLIN)

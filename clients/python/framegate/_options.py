@@ -50,7 +50,7 @@ class Options:
         auth = b""
         if self.token is not None:
             name = wire.topic_bytes(self.name or "")
-            auth = wire.encode(digest, wire.AUTH, name, self.token, id=OWN_ID, flags=wire.WANT_REPLY)
+            auth = wire.encode(digest, wire.AUTH, name, self.token, id=OWN_ID + 1, flags=wire.WANT_REPLY)
         # To a server of lines the payload is the end of a request that makes no sense: it answers at once.
         return auth + wire.encode(digest, wire.PING, payload=b"\r\n\r\n", id=OWN_ID, flags=wire.WANT_REPLY)
 

@@ -61,7 +61,6 @@ class Gate(Link):
         super().__init__(options)
         self._core = PublisherCore(options.secret, options.window)
         self._confirmed = False
-        self._authenticated = False
         self._pings = 0
         self._answered_pings = 0
         self._plain = False  # whether frames without a reply were sent that no PING has followed
@@ -210,7 +209,6 @@ class Gate(Link):
     def _greet(self) -> list[bytes]:
         self._pings += 1
         self._answered_pings = self._pings - 1
-        self._authenticated = False
         frames = [self._options.greeting(self._digest)]
         frames.extend(pending.frame for pending in self._core.pending.values())
         return frames
@@ -223,9 +221,6 @@ class Gate(Link):
         return fault
 
     def _heard(self, frame: wire.Frame) -> None:
-        if self._options.token is not None and not self._authenticated:
-            self._authenticated = True  # the reply to AUTH comes before that to the PING
-            return
         self._confirmed = True
         self._answered_pings += 1
 

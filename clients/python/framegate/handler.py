@@ -162,11 +162,13 @@ def _frames(decoder: wire.Decoder, data: bytes) -> list[Frame]:
 
 
 def _write(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    if written < len(data):
+    try:
+        written = os.write(fd, data)
         view = memoryview(data)[written:]
         while view:
             view = view[os.write(fd, view) :]
+    except BrokenPipeError:
+        sys.exit("the gateway has gone, and nobody takes answers any more")
 
 
 def _answer(frame: Frame, answer: Answer) -> bytes:

@@ -170,7 +170,7 @@ class Misbehaving(Case):
         return caught.exception
 
     def test_it_is_slow(self) -> None:
-        why = self.answers("time.sleep(60)", "--handler-timeout", "300ms")
+        why = self.answers("time.sleep(60)", "--handler-timeout", "3s")
         self.assertTrue(why.reason)
 
     def test_it_dies(self) -> None:
