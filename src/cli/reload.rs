@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 use super::restart::Started;
 use super::tls::TlsPaths;
@@ -70,6 +71,8 @@ pub struct Reloader {
     files: Files,
     started: Started,
     control: Control,
+    /// What the files held when they were read first.
+    first: BTreeMap<PathBuf, Content>,
     /// One after the other: the file that was read last is in force last.
     turn: Mutex<()>,
     /// When it was last said that a certificate ends soon.
@@ -79,7 +82,8 @@ pub struct Reloader {
 impl Reloader {
     /// Of a gateway that was started with these files.
     pub fn new(files: Files, started: Started, control: Control) -> Reloader {
-        Reloader { files, started, control, turn: Mutex::new(()), said: Mutex::new(None) }
+        let first = files.all().map(|path| (path.to_path_buf(), content(path))).collect();
+        Reloader { files, started, control, first, turn: Mutex::new(()), said: Mutex::new(None) }
     }
 
     /// Reads everything again and does not wait for what comes of it, which is in the log.
@@ -135,12 +139,16 @@ impl Reloader {
     }
 
     fn watch_on(&self, paths: &[PathBuf], folder: &Path, mut events: Events) {
-        let contents =
-            || -> Vec<Option<Vec<u8>>> { paths.iter().map(|path| std::fs::read(path).ok()).collect() };
-        let mut known = contents();
+        let contents = || -> Vec<Content> { paths.iter().map(|path| content(path)).collect() };
+        // What changed since they were read is told by nobody.
+        let mut known: Vec<Content> =
+            paths.iter().map(|path| self.first.get(path).copied().flatten()).collect();
+        let mut is_first = true;
         loop {
             self.say_what_ends();
-            events.wait(LOOK_EVERY);
+            if !is_first {
+                events.wait(LOOK_EVERY);
+            }
             let mut happened = Vec::new();
             loop {
                 let more = events.at_hand();
@@ -151,7 +159,8 @@ impl Reloader {
                 events.wait(SETTLE);
             }
             // A file that is being written is looked at when it is closed.
-            if happened.iter().all(|event| matches!(event, Event::Created(_) | Event::Written(_)))
+            if !std::mem::take(&mut is_first)
+                && happened.iter().all(|event| matches!(event, Event::Created(_) | Event::Written(_)))
                 && !happened.iter().any(|event| is_link(folder, event))
             {
                 continue;
@@ -200,6 +209,13 @@ impl Reloader {
         }
         ends
     }
+}
+
+/// The digest of what a file holds; none where it cannot be read.
+type Content = Option<[u8; 32]>;
+
+fn content(path: &Path) -> Content {
+    std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into())
 }
 
 /// A link that was made in a folder is whole at once.

@@ -142,7 +142,7 @@ struct Unsent {
 
 impl Channel {
     /// Reads what the gateway said; 0 at the end, whether or not it announced that: a frame that is cut is none.
-    pub fn read(&self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, mut socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
         let came = &mut *self.came.lock();
         let mut filled = 0;
         loop {
@@ -168,7 +168,7 @@ impl Channel {
             }
             // Not under the lock: others write meanwhile.
             (came.at, came.end) = (0, 0);
-            came.end = { &*socket }.read(&mut came.bytes)?;
+            came.end = socket.read(&mut came.bytes)?;
             if came.end == 0 {
                 return Ok(0);
             }

@@ -26,7 +26,9 @@ fn the_files_on_the_pages_are_loaded_by_what_they_are_for() {
                     allows(&session, block.file().expect("it has a name"));
                 }
                 "toml" => starts(&session, &["--config", block.file().expect("it has a name")]),
-                "ini" => is_a_unit(&session, block, &at),
+                "ini" if block.text.contains("[Unit]") => is_a_unit(&session, block, &at),
+                // Given to another program by the page's `sh` blocks.
+                "ini" => is_used(page, block, &at),
                 "yaml" => is_for_prometheus(&session, block, page),
                 // Run by the page's `sh` blocks, which name it.
                 "python" => is_used(page, block, &at),

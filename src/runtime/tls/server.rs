@@ -73,7 +73,7 @@ impl Wrong {
 /// A listener's TLS, checked.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    verifier: Option<Verifier>,
     is_required: bool,
     validity: (SystemTime, SystemTime),
 }
@@ -98,7 +98,7 @@ impl ServerTls {
                 (Some(verifier), warnings)
             }
         };
-        let build = |verifier: Option<Arc<dyn ClientCertVerifier>>| -> Result<ServerConfig, Error> {
+        let build = |verifier: Option<Verifier>| -> Result<ServerConfig, Error> {
             let builder = ServerConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?;
             let builder = match verifier {
@@ -195,6 +195,8 @@ fn own_key(
     }
 }
 
+type Verifier = Arc<dyn ClientCertVerifier>;
+
 /// Whose certificates are taken of clients.
 fn verifier(
     ca: &[u8],
@@ -202,7 +204,7 @@ fn verifier(
     client: ClientAuth,
     provider: &Arc<CryptoProvider>,
     now: SystemTime,
-) -> Result<(Arc<dyn ClientCertVerifier>, Vec<String>), (Wrong, String)> {
+) -> Result<(Verifier, Vec<String>), (Wrong, String)> {
     let authorities = pem::certificates(ca).map_err(|why| (Wrong::ClientCa, why))?;
     let mut roots = RootCertStore::empty();
     for authority in &authorities {

@@ -131,7 +131,7 @@ fn run(seed: u64, seen: &mut [u32; 5]) {
         seen[kind] += 1;
     }
     // In some worlds the workers do next to nothing until the deadline is over.
-    let (is_stuck, began) = (seed % 7 == 0, scene.now);
+    let (is_stuck, began) = (seed.is_multiple_of(7), scene.now);
     while peers.iter().any(|peer| !peer.is_ended) || scene.workers.borrow().has_work() {
         let at = rng.below(peers.len());
         go_on(&mut scene, rng, &mut peers[at]);

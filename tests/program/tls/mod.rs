@@ -272,11 +272,9 @@ fn wrong_files_are_told_before_anything_starts() {
     let right =
         framegate(&[&["serve", "--check", "--admin", "off", "--listen", "127.0.0.1:0"][..], &right].concat());
     assert_eq!(right.status.code(), Some(0), "{}", said(&right));
-    let file = format!(
-        "listen = '127.0.0.1:0'\nadmin = 'off'\n[[listener]]\naddress = '127.0.0.1:0'\ntls-cert = 'gateway.pem'\n\
-         tls-key = 'pump.key'\n"
-    );
-    world.put("gateway.toml", &file);
+    let file = "listen = '127.0.0.1:0'\nadmin = 'off'\n[[listener]]\naddress = '127.0.0.1:0'\ntls-cert = 'gateway.pem'\n\
+         tls-key = 'pump.key'\n";
+    world.put("gateway.toml", file);
     let wrong = framegate(&["serve", "--check", "--config", &world.path("gateway.toml")]);
     assert!(
         said(&wrong).contains("gateway.toml line ") && said(&wrong).contains("listener: tls-key "),
