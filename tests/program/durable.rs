@@ -264,7 +264,7 @@ fn the_newest_connection_has_the_name() {
     assert_eq!(text(&again.subscribe("t", "durable: n")), "position: 2\noldest: 1");
     let options = DurableOptions::new("n", &["t"]);
     let mut client = DurableSubscriber::connect(&gateway.address.to_string(), options).unwrap();
-    again.take(3);
+    // However much of it came before.
     assert_eq!(again.client.rest().last().unwrap().status(), Some(Status::Taken));
     let third = DurableSubscriber::connect(&gateway.address.to_string(), DurableOptions::new("n", &["t"]));
     let taken = loop {

@@ -225,8 +225,9 @@ impl<T> Order<T> {
             append_all(files, &mut again, &mut [IoSlice::new(&bytes)])?;
             files.sync(&mut again)?;
             files.rename(&new, path)?;
-            files.sync_folder(Path::new(FOLDER))?;
+            // Whatever comes now belongs there: the old one has no name any more.
             *file = again;
+            files.sync_folder(Path::new(FOLDER))?;
         }
         self.is_unsynced = false;
         Ok(())

@@ -51,6 +51,8 @@ pub struct Visible {
     /// Up to there everything was shown, or can be.
     shown: Place,
     ready: Option<Shown>,
+    /// Rounds since then.
+    rounds: u32,
     oldest: Option<Stamp>,
 }
 
@@ -69,7 +71,7 @@ impl Visible {
     /// Everything before this place is shown.
     pub fn new(to: Place, oldest: Option<Stamp>) -> Visible {
         let (unsynced, runs, from) = (BTreeSet::new(), Vec::new(), to.seq);
-        Visible { is_wanted: false, unsynced, runs, from, to, shown: to, ready: None, oldest }
+        Visible { is_wanted: false, unsynced, runs, from, to, shown: to, ready: None, rounds: 0, oldest }
     }
 
     /// Whether somebody wants to see what is stored.
@@ -89,7 +91,7 @@ impl Visible {
 
     /// The places of all that is stored are on the disk: it can be shown.
     fn settle(&mut self) {
-        self.shown = self.to;
+        (self.shown, self.rounds) = (self.to, 0);
         let from = std::mem::replace(&mut self.from, self.to.seq);
         let mut runs = std::mem::take(&mut self.runs);
         match &mut self.ready {
@@ -107,6 +109,7 @@ impl Visible {
             true => {
                 runs.sort_unstable_by_key(|run| run.seq);
                 self.runs.append(&mut runs);
+                self.rounds += 1;
             }
             false => self.from = next.seq,
         }
@@ -154,7 +157,8 @@ impl<F: Files> SegmentLog<F> {
         if self.visible.is_wanted && is_new {
             if self.policy.sync == SyncPolicy::Off {
                 self.visible.settle();
-            } else if at_once {
+            } else if at_once || self.visible.rounds > 1 {
+                // No round follows, or the last had more to sync than it may.
                 self.sync_places()?;
                 self.visible.settle();
             }

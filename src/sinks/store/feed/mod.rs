@@ -278,10 +278,10 @@ impl Feed {
     pub fn open(&self, id: u64, begin: Begin, credit: u64, patterns: Vec<String>) -> Arc<Subscription> {
         let subscription = Subscription::new(id, begin, credit, patterns, self.0.tasks.clone());
         let subscription = Arc::new(subscription);
-        if self.0.open.fetch_add(1, SeqCst) == 0 {
-            if let Some(nudge) = &*self.0.nudge.lock() {
-                nudge();
-            }
+        if self.0.open.fetch_add(1, SeqCst) == 0
+            && let Some(nudge) = &*self.0.nudge.lock()
+        {
+            nudge();
         }
         subscription.schedule();
         subscription
