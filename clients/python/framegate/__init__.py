@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ._gate import Future, Gate
-from ._options import RETRY, TIMEOUT, options
+from ._options import PATIENCE, RETRY, TIMEOUT, options
 from ._positions import Gap, Message
 from ._subscription import Subscription
 from ._wire import RECEIVED_MAX, Reply, Status
@@ -68,6 +68,7 @@ def connect(
     timeout: float = TIMEOUT,
     window: int = 1000,
     retry: float = RETRY,
+    patience: float = PATIENCE,
     max_payload: int = RECEIVED_MAX,
 ) -> Gate:
     """Connects to a gateway at ``"HOST:PORT"``, and returns when it has answered.
@@ -79,8 +80,8 @@ def connect(
 
     ``timeout`` is in seconds: how long a wait takes at most unless it says otherwise; after twice as long without a word,
     not even to a PING, the gateway is taken for gone. ``window`` frames have no reply at most. For ``retry`` seconds a
-    connection that is lost is made again (0: never); what had no reply is sent again, the same bytes, in order. A received
-    payload has at most ``max_payload`` bytes.
+    connection that is lost is made again (0: never); what had no reply is sent again, the same bytes, in order. Where nobody
+    listens yet, it tries again for ``patience`` seconds. A received payload has at most ``max_payload`` bytes.
     """
     return Gate(
         options(
@@ -96,6 +97,7 @@ def connect(
             timeout=timeout,
             window=window,
             retry=retry,
+            patience=patience,
             max_payload=max_payload,
         )
     )

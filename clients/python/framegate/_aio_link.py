@@ -10,7 +10,7 @@ from typing import Any, Callable
 from . import _wire as wire
 from ._core import Pauses, not_a_gateway
 from ._link import CONNECT
-from ._options import PING_EVERY, Options
+from ._options import ATTEMPT_EVERY, PING_EVERY, Options
 from .errors import Closed, FramegateError, TimedOut, Unauthorized
 
 log = logging.getLogger("framegate")
@@ -103,8 +103,17 @@ class Link(asyncio.Protocol):
     # Connecting
 
     async def _connect_first(self) -> None:
+        began = time.monotonic()
         try:
-            await self._open(self._options.timeout)
+            while True:
+                try:
+                    await self._open(self._options.timeout)
+                    break
+                except ConnectionRefusedError:
+                    # It may have been started on the line before.
+                    if time.monotonic() - began >= min(self._options.patience, self._options.timeout):
+                        raise
+                    await asyncio.sleep(ATTEMPT_EVERY)
         except (OSError, asyncio.TimeoutError, UnicodeError) as why:
             text = f"cannot connect to {self._options.address}: {why}"
             if type(why).__name__ in ("SSLCertVerificationError", "SSLError"):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Callable, Union
+from typing import Callable, Literal, Union, overload
 
 from . import _wire as wire
 from ._core import OWN_ID, Pending, PublisherCore
@@ -113,7 +113,6 @@ class Gate(Link):
         self._callbacks: list[Future] = []
         self._wanted = 0
         self._wanted_at = 0.0
-        self._dirty = False
         self._subscriptions: list[Subscription] = []
         self._bell = threading.Event()
         try:
@@ -125,6 +124,34 @@ class Gate(Link):
         self._thread.start()
 
     # Publishing
+
+    @overload
+    def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[True] = True,
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Future: ...
+
+    @overload
+    def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[False],
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> None: ...
 
     def publish(
         self,
@@ -239,7 +266,7 @@ class Gate(Link):
             closed=self._forget_subscription,
         )
         self._subscriptions.append(subscription)
-        self._bell.set()
+        self._wake()  # the background thread is to look at it from now on
         return subscription
 
     def forget(self, durable: str, timeout: float | None = None) -> None:
@@ -429,6 +456,12 @@ class Gate(Link):
     def _is_needed(self) -> bool:
         return bool(self._core.pending) or self._answered_pings < self._pings
 
+    def _at_exit(self) -> None:
+        if self._fault is None:
+            self._send_now()
+            if self._core.pending:
+                log.warning("%d frames have no reply, and the program ends: flush(), or use `with`", len(self._core.pending))
+
     def _forget_subscription(self, subscription: Subscription) -> None:
         with contextlib.suppress(ValueError):
             self._subscriptions.remove(subscription)
@@ -441,9 +474,7 @@ class Gate(Link):
         while self._fault is None:
             if self._dirty:
                 time.sleep(GATHER)
-                with self._lock:
-                    self._dirty = False
-                    self._send()
+                self._send_now()
             now = time.monotonic()
             if self._subscriptions and now - looked >= LOOK:
                 looked = now

@@ -7,6 +7,7 @@ that is answered costs no change of threads, and a publisher that is far ahead n
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -18,7 +19,7 @@ from typing import Any, Callable, NoReturn
 
 from . import _wire as wire
 from ._core import Pauses, not_a_gateway
-from ._options import PING_EVERY, Options
+from ._options import ATTEMPT_EVERY, PING_EVERY, Options
 from .errors import Closed, FramegateError, TimedOut, Unauthorized
 
 log = logging.getLogger("framegate")
@@ -67,6 +68,8 @@ class Link:
         self._heard_at = 0.0
         self._pinged_at = 0.0
         self._polling = False
+        #: Whether frames were left for the background thread to write.
+        self._dirty = False
         self._generation = 0
         _links.add(self)
 
@@ -247,6 +250,7 @@ class Link:
 
     def _send(self) -> None:
         """Writes what there is, as far as the socket takes it."""
+        self._dirty = False
         sock = self._sock
         if sock is None or self._write_broken:
             self._out.clear()
@@ -289,9 +293,18 @@ class Link:
 
     def _connect_first(self) -> None:
         """The first connection, whose errors are the caller's."""
-        deadline = time.monotonic() + self._options.timeout
+        began = time.monotonic()
+        deadline = began + self._options.timeout
         try:
-            self._use(self._options.open(self._options.timeout))
+            while True:
+                try:
+                    self._use(self._options.open(self._options.timeout))
+                    break
+                except ConnectionRefusedError:
+                    # It may have been started on the line before.
+                    if time.monotonic() - began >= min(self._options.patience, self._options.timeout):
+                        raise
+                    time.sleep(ATTEMPT_EVERY)
         except (OSError, UnicodeError) as why:
             self.close()
             self._raise_connecting(why)
@@ -393,6 +406,9 @@ class Link:
         self._tell()
         self._after_take()
 
+    def _at_exit(self) -> None:
+        """The program ends."""
+
     def close(self) -> None:
         """Ends it at once."""
         self._fail(Closed("this program closed the connection"))
@@ -412,6 +428,12 @@ class Link:
         for fd in (getattr(self, "_wake_r", -1), getattr(self, "_wake_w", -1)):
             if fd >= 0:
                 os.close(fd)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for link in list(_links):
+        link._at_exit()
 
 
 def _after_fork() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TIMEOUT = 30.0
 #: 60 s without a gateway before a connection is given up, as ``framegate send`` does.
 RETRY = 60.0
+#: 3 s for a gateway that was started a moment ago, as for `framegate send`, and 0.05 s between attempts.
+PATIENCE, ATTEMPT_EVERY = 3.0, 0.05
 #: 20 s without a word before a PING, so that a gateway that closes idle connections sees that this one is meant to stay.
 PING_EVERY = 20.0
 
@@ -32,6 +34,7 @@ class Options:
     port: int
     timeout: float
     retry: float
+    patience: float
     window: int
     max_payload: int
     secret: bytes | None
@@ -82,6 +85,7 @@ def options(
     timeout: float,
     window: int,
     retry: float,
+    patience: float,
     max_payload: int,
 ) -> Options:
     """Checks them. What is wrong is a ``ValueError`` that says what would be right."""
@@ -97,6 +101,7 @@ def options(
         port=int(port),
         timeout=timeout,
         retry=retry,
+        patience=patience,
         window=window,
         max_payload=max_payload,
         secret=secret.encode() if isinstance(secret, str) else secret,

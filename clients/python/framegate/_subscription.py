@@ -177,7 +177,10 @@ class Subscription(Link):
         while self._core.gaps:
             gap = self._core.gaps.pop(0)
             if self._on_gap is not None:
-                self._on_gap(gap)
+                try:
+                    self._on_gap(gap)
+                except Exception:
+                    log.exception("on_gap failed")
             else:
                 count = "an unknown number of" if gap.frames is None else f"{gap.frames:,}"
                 log.warning("%s: %s frames were missed: %s", self._options.address, count, gap.reason)

@@ -18,13 +18,13 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Literal, overload
 
 from . import _wire as wire
 from ._aio_link import Link
 from ._core import OWN_ID, Pending, PublisherCore
 from ._gate import Item
-from ._options import RETRY, TIMEOUT, Options, options
+from ._options import PATIENCE, RETRY, TIMEOUT, Options, options
 from ._positions import Gap, Message, Start, SubscriberCore
 from ._wire import RECEIVED_MAX, Bytes, Reply
 from .errors import Closed, FramegateError
@@ -65,6 +65,34 @@ class Gate(Link):
         self._answered_pings = 0
         self._plain = False  # whether frames without a reply were sent that no PING has followed
         self._subscriptions: list[Subscription] = []
+
+    @overload
+    async def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[True] = True,
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Future: ...
+
+    @overload
+    async def publish(
+        self,
+        topic: str,
+        payload: Bytes = b"",
+        *,
+        key: int = 0,
+        id: int | None = None,
+        reply: Literal[False],
+        strict: bool = False,
+        fragment: tuple[int, int] | None = None,
+        timeout: float | None = None,
+    ) -> None: ...
 
     async def publish(
         self,
@@ -231,7 +259,13 @@ class Gate(Link):
         self._core.lost()
 
     def _failed(self, fault: FramegateError) -> None:
+        left = [pending.future for pending in self._core.pending.values()]
         self._core.fail(fault)
+        if left:
+            log.warning("%s: frames without a reply: %d: %s", self._options.address, len(left), fault)
+            for future in left:
+                if isinstance(future, asyncio.Future) and not future.cancelled():
+                    future.exception()  # one line for all of them is enough
 
     def _is_needed(self) -> bool:
         return bool(self._core.pending) or self._answered_pings < self._pings
@@ -371,7 +405,10 @@ class Subscription(Link):
         while self._core.gaps:
             gap = self._core.gaps.pop(0)
             if self._on_gap is not None:
-                self._on_gap(gap)
+                try:
+                    self._on_gap(gap)
+                except Exception:
+                    log.exception("on_gap failed")
             else:
                 count = "an unknown number of" if gap.frames is None else f"{gap.frames:,}"
                 log.warning("%s: %s frames were missed: %s", self._options.address, count, gap.reason)
@@ -437,6 +474,7 @@ def connect(
     timeout: float = TIMEOUT,
     window: int = 1000,
     retry: float = RETRY,
+    patience: float = PATIENCE,
     max_payload: int = RECEIVED_MAX,
 ) -> _Connecting:
     """Connects to a gateway: ``await`` it, or use it in ``async with``. What is said is as for :func:`framegate.connect`."""
@@ -454,6 +492,7 @@ def connect(
             timeout=timeout,
             window=window,
             retry=retry,
+            patience=patience,
             max_payload=max_payload,
         )
     )

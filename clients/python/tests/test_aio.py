@@ -137,7 +137,7 @@ class Aio(Case, unittest.IsolatedAsyncioTestCase):
             await messages.next()
         await gate.close()
         with self.assertRaises(Closed):
-            await connect(gateway.address)
+            await connect(gateway.address, patience=0.1)
 
     async def test_strangers(self) -> None:
         def broken(peer: Peer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -259,8 +260,17 @@ class Threads(Case):
 class Connecting(Case):
     def test_nobody_is_there(self) -> None:
         with self.assertRaises(Closed) as caught:
-            framegate.connect("127.0.0.1:1")
+            framegate.connect("127.0.0.1:1", patience=0)
         self.assertIn("cannot connect to 127.0.0.1:1", str(caught.exception))
+
+    def test_one_that_is_started_a_moment_later_is_waited_for(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            listen = f"127.0.0.1:{free.getsockname()[1]}"
+        starting = threading.Timer(0.3, self.gateway, kwargs={"listen": listen})
+        starting.start()
+        with framegate.connect(listen, patience=30) as gate:
+            gate.call("a", b"")
+        starting.join()
 
     def test_what_is_wrong_is_said(self) -> None:
         for address in ("", "localhost", "7450", ":7450", "host:port", "host:70000"):
