@@ -126,19 +126,20 @@ pub struct Order<T> {
     next: Place,
     floor: u64,
     id: String,
-    file: Option<(PathBuf, T)>,
+    file: Option<T>,
     len: u64,
     /// Not written yet.
     pending: Vec<Record>,
-    /// Something of it may not be on the disk.
-    is_unsynced: bool,
+    /// Written to the file since it was synced last, so that they may not be on the disk. A file is synced before the next
+    /// is begun, so they are no more than one holds.
+    unsynced: Vec<Record>,
 }
 
 impl<T> Order<T> {
     /// Goes on where a start has found it.
     pub fn new(tail: &Tail) -> Order<T> {
         let Tail { next, floor, id, .. } = tail.clone();
-        Order { next, floor, id, file: None, len: 0, pending: Vec::new(), is_unsynced: false }
+        Order { next, floor, id, file: None, len: 0, pending: Vec::new(), unsynced: Vec::new() }
     }
 
     /// The place of the next frame.
@@ -158,7 +159,7 @@ impl<T> Order<T> {
 
     /// Whether something is to be synced before it is sure to be there after a crash.
     pub fn is_unsynced(&self) -> bool {
-        self.is_unsynced || !self.pending.is_empty()
+        !self.unsynced.is_empty() || !self.pending.is_empty()
     }
 
     /// Gives sequences to frames with these stamps, which come after all others. The first of them.
@@ -178,59 +179,67 @@ impl<T> Order<T> {
 
     /// Writes what was assigned. After a failure it may be tried again.
     pub fn flush<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
-        let Some(first) = self.pending.first() else { return Ok(()) };
-        if self.file.is_none() || self.len >= ORDER_FILE {
-            let path = Path::new(FOLDER).join(format!("{}{SUFFIX}", first.first));
-            files.make_folder(Path::new(FOLDER))?;
-            // What an attempt before has left.
-            files::remove(files, &path)?;
-            let file = files.create(&path)?;
-            if let Some((_, mut full)) = self.file.take() {
-                files.sync(&mut full)?;
-            }
-            (self.file, self.len) = (Some((path, file)), 0);
-            files.sync_folder(Path::new(FOLDER))?;
-            files.sync_folder(Path::new(""))?;
+        if self.pending.is_empty() {
+            return Ok(());
         }
-        let (_, file) = self.file.as_mut().expect("it was just made");
+        if self.file.is_some() && self.len >= ORDER_FILE {
+            self.sync(files)?;
+            self.file = None;
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let path = path_of(self.pending[0].first);
+                files.make_folder(Path::new(FOLDER))?;
+                // What an attempt before has left.
+                files::remove(files, &path)?;
+                let file = files.create(&path)?;
+                files.sync_folder(Path::new(FOLDER))?;
+                files.sync_folder(Path::new(""))?;
+                self.len = 0;
+                self.file.insert(file)
+            }
+        };
         let bytes: Vec<u8> = self.pending.iter().flat_map(Record::encode).collect();
         if let Err(why) = append_all(files, file, &mut [IoSlice::new(&bytes)]) {
-            // What of it was written is cut off, or the rest goes to another file.
+            // What of it was written is cut off.
             if files.truncate(file, self.len).is_err() {
-                self.file = None;
+                self.give_up_file();
             }
             return Err(why);
         }
         self.len += bytes.len() as u64;
-        self.pending.clear();
-        self.is_unsynced = true;
+        self.unsynced.append(&mut self.pending);
         Ok(())
     }
 
     /// Its file, to be synced with others.
     pub fn unsynced_file(&mut self) -> Option<&mut T> {
-        self.file.as_mut().filter(|_| self.is_unsynced).map(|(_, file)| file)
+        self.file.as_mut().filter(|_| !self.unsynced.is_empty())
     }
 
-    /// It was synced, or not: then it is written anew, since nobody knows what is on the disk.
-    pub fn synced<F: Files<File = T>>(&mut self, files: &mut F, result: io::Result<()>) -> io::Result<()> {
-        if result.is_err()
-            && let Some((path, file)) = &mut self.file
-        {
-            let mut bytes = vec![0; self.len as usize];
-            read_exact(files, file, 0, &mut bytes)?;
-            let new = path.with_extension("new");
-            files::remove(files, &new)?;
-            let mut again = files.create(&new)?;
-            append_all(files, &mut again, &mut [IoSlice::new(&bytes)])?;
-            files.sync(&mut again)?;
-            files.rename(&new, path)?;
-            // Whatever comes now belongs there: the old one has no name any more.
-            *file = again;
-            files.sync_folder(Path::new(FOLDER))?;
+    /// It was synced, or not.
+    pub fn synced(&mut self, result: io::Result<()>) -> io::Result<()> {
+        match &result {
+            Ok(()) => self.unsynced.clear(),
+            Err(_) => self.give_up_file(),
         }
-        self.is_unsynced = false;
-        Ok(())
+        result
+    }
+
+    /// Brings to the disk what was written.
+    fn sync<F: Files<File = T>>(&mut self, files: &mut F) -> io::Result<()> {
+        let Some(file) = self.unsynced_file() else { return Ok(()) };
+        let result = files.sync(file);
+        self.synced(result)
+    }
+
+    /// Nobody knows what of the file is on the disk: what may not be is written anew, to another. A record that is in both
+    /// is the same in both.
+    fn give_up_file(&mut self) {
+        self.file = None;
+        self.unsynced.append(&mut self.pending);
+        std::mem::swap(&mut self.unsynced, &mut self.pending);
     }
 
     /// Before frames with stamps below `end` are removed: from then on it is known that they may be gone.
@@ -389,7 +398,8 @@ pub fn complete<F: Files>(
         }
         queue(&mut open, &mut next, id, begin.stamp);
     }
-    order.flush(files).map_err(failed)?;
+    // What follows goes to another file.
+    order.flush(files).and_then(|()| order.sync(files)).map_err(failed)?;
     tail.next = order.next();
     Ok(tail.next.seq - begin.seq)
 }

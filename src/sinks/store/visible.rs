@@ -159,8 +159,9 @@ impl<F: Files> SegmentLog<F> {
                 self.visible.settle();
             } else if at_once || self.visible.rounds > 1 {
                 // No round follows, or the last had more to sync than it may.
-                self.sync_places()?;
-                self.visible.settle();
+                if self.sync_places()? {
+                    self.visible.settle();
+                }
             }
         }
         Ok(self.visible.ready.take())
@@ -210,7 +211,7 @@ impl<F: Files> SegmentLog<F> {
             }
         }
         if let Some(result) = results.next()
-            && let Err(why) = self.order.synced(&mut self.files, result)
+            && let Err(why) = self.order.synced(result)
         {
             log::warn!("the store cannot write to {}: {why}: durable subscribers wait", order::FOLDER);
             is_all = false;
@@ -229,19 +230,26 @@ impl<F: Files> SegmentLog<F> {
         }
     }
 
-    fn sync_places(&mut self) -> Result<(), Trouble> {
-        let mut is_first = true;
-        while is_first || !self.visible.unsynced.is_empty() {
-            is_first = false;
-            let some: Vec<usize> = self.visible.unsynced.iter().copied().take(STORE_END_TURN).collect();
+    /// Whether all are synced. A segment whose index cannot be is ended with the next round, with an index that is written
+    /// anew; until then its frames, and all behind them, are not shown.
+    fn sync_places(&mut self) -> Result<bool, Trouble> {
+        let ids: Vec<usize> = self.visible.unsynced.iter().copied().collect();
+        let mut is_all = true;
+        // Once at least, for the order.
+        let mut left = &ids[..];
+        loop {
+            let (some, rest) = left.split_at(left.len().min(STORE_END_TURN));
+            left = rest;
             let mut lent = Vec::new();
-            for id in some {
+            for &id in some {
                 let segment = &mut self.segments[id].segment;
                 let pair = if segment.begin_index_sync() { segment.lend(&mut self.files).ok() } else { None };
                 match pair {
                     Some(pair) => lent.push((id, pair)),
-                    // It is written anew with its final name.
-                    None => self.end_early(id)?,
+                    None => {
+                        self.retire(id);
+                        is_all = false;
+                    }
                 }
             }
             let mut all: Vec<_> = lent.iter_mut().map(|(_, pair)| Unsynced::File(&mut pair.index)).collect();
@@ -250,36 +258,24 @@ impl<F: Files> SegmentLog<F> {
             let mut results = results.into_iter();
             for (id, pair) in lent {
                 self.give_back(id, pair);
-                let segment = &mut self.segments[id].segment;
-                self.visible.unsynced.remove(&id);
                 match results.next().expect("each has a result") {
-                    Ok(()) => segment.index_is_synced(),
+                    Ok(()) => {
+                        self.segments[id].segment.index_is_synced();
+                        self.visible.unsynced.remove(&id);
+                    }
                     Err(why) => {
                         log::warn!("the store cannot sync an index: {why}: its segment ends early");
-                        self.end_early(id)?;
+                        self.retire(id);
+                        is_all = false;
                     }
                 }
             }
             if let Some(result) = results.next() {
-                let synced = self.order.synced(&mut self.files, result);
+                let synced = self.order.synced(result);
                 synced.map_err(|why| Trouble::new("write", Path::new(order::FOLDER), why))?;
             }
-        }
-        Ok(())
-    }
-
-    /// A segment whose index cannot be synced gets its final name, and with it an index that was written anew.
-    fn end_early(&mut self, id: usize) -> Result<(), Trouble> {
-        self.retire(id);
-        self.visible.unsynced.remove(&id);
-        match self.end_each(&[id]).pop() {
-            Some((_, Err(trouble))) => {
-                self.visible.unsynced.insert(id);
-                Err(trouble)
-            }
-            _ => {
-                self.ending.retain(|&other| other != id);
-                Ok(())
+            if left.is_empty() {
+                return Ok(is_all);
             }
         }
     }
