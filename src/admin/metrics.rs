@@ -45,6 +45,7 @@ impl Collector for Scrape {
         out.access(&self.snapshot)?;
         out.tls(&self.snapshot)?;
         out.calls(&self.snapshot)?;
+        out.durable(&self.snapshot)?;
         out.sinks(&self.snapshot)?;
         out.stages(&self.snapshot)?;
         match &self.process {
@@ -304,6 +305,24 @@ impl Out<'_> {
         )
     }
 
+    /// Nothing where there is no store.
+    fn durable(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let Some(durable) = &snapshot.durable else { return Ok(()) };
+        let help = "Connections with a durable subscription or a replay";
+        self.gauge("framegate_durable_subscribers", help, durable.subscribers, &NONE)?;
+        self.gauge("framegate_durable_names", "Durable names that are kept", durable.names.now, &NONE)?;
+        self.gauge("framegate_durable_names_max", "Names at most", durable.names.max, &NONE)?;
+        let help = "Frames of all topics that were stored since the last that is done, of the name where that is most";
+        self.gauge("framegate_durable_lag_frames", help, durable.lag_frames, &NONE)?;
+        let help = "Bytes of all topics that were stored since the last that is done, of the name where that is most";
+        self.gauge("framegate_durable_lag_bytes", help, durable.lag_bytes, &NONE)?;
+        let help = "How long ago the last frame that is done was stored, of the name where that is longest; 0 where nothing came since";
+        self.gauge("framegate_durable_lag_seconds", help, durable.lag_time.as_secs_f64(), &NONE)?;
+        let each = || durable.furthest.iter().map(|name| ([("name", name.name.as_str())], name.lag_frames));
+        let help = "Frames that each of the names is behind which are furthest behind, at most 20";
+        self.listed("framegate_durable_name_lag_frames", help, MetricType::Gauge, each())
+    }
+
     /// Nothing where there is no handler.
     fn calls(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let Some(calls) = &snapshot.calls else { return Ok(()) };
@@ -516,7 +535,8 @@ mod tests {
     #[test]
     fn all_refusals_have_a_series() {
         for status in Status::ALL {
-            let is_refusal = !matches!(status, Status::Ok | Status::Gap | Status::Slow);
+            let is_refusal =
+                !matches!(status, Status::Ok | Status::Gap | Status::Position | Status::Slow | Status::Taken);
             assert_eq!(REFUSALS.contains(&status), is_refusal, "{status}");
         }
     }

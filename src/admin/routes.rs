@@ -1,6 +1,7 @@
 //! Which request gets what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,7 +16,7 @@ use super::status::{self, Beside};
 use super::steer::{self, unanswered};
 use super::watch::Watch;
 use super::{LogLevel, Options, Reload};
-use crate::gateway::control::Unanswered;
+use crate::gateway::control::{Command, Unanswered};
 use crate::gateway::snapshot::{Phase, Snapshot};
 
 /// Everything that answers need.
@@ -81,10 +82,10 @@ impl Site {
 
     fn get(&self, request: &Request) -> Result<Response, Response> {
         let path = request.path.as_str();
-        if !["/", "/metrics", "/status", "/events", "/healthz", "/readyz"].contains(&path) {
+        if !["/", "/metrics", "/status", "/subscriptions", "/events", "/healthz", "/readyz"].contains(&path) {
             return Err(Response::error(
                 404,
-                "there are /, /metrics, /status, /events, /healthz, /readyz and /ctl/",
+                "there are /, /metrics, /status, /subscriptions, /events, /healthz, /readyz and /ctl/",
             ));
         }
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
@@ -99,6 +100,7 @@ impl Site {
                 self.guard.check(request)?;
                 match path {
                     "/status" => self.status(),
+                    "/subscriptions" => self.subscriptions(),
                     "/events" if request.method == "GET" => self.events(),
                     "/events" => Err(Response::error(405, "send a GET").with("Allow", "GET")),
                     _ => Ok(self.page()),
@@ -143,6 +145,14 @@ impl Site {
     fn status(&self) -> Result<Response, Response> {
         let snapshot = self.watch.look(true).map_err(unanswered)?;
         Ok(Response::json(200, &self.described(&snapshot)))
+    }
+
+    fn subscriptions(&self) -> Result<Response, Response> {
+        let listed = self.watch.ask(Duration::ZERO, Command::Subscriptions).map_err(unanswered)?;
+        let names = listed.ok_or_else(|| {
+            Response::error(409, "this gateway has no store, so no durable names: start it with --store DIR")
+        })?;
+        Ok(Response::json(200, &json!({"names": names})))
     }
 
     fn events(&self) -> Result<Response, Response> {

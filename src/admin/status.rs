@@ -8,7 +8,7 @@ use super::history::{History, Sample};
 use crate::gateway::ledger::Ledger;
 use crate::gateway::snapshot::TlsUse;
 use crate::gateway::snapshot::{
-    AccessUse, CallsUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot,
+    AccessUse, CallsUse, DurableUse, MemoryUse, PartsUse, PauseCause, Phase, Queues, SinksUse, Snapshot,
     SubscriptionsUse, Survey, WorkersUse,
 };
 use crate::wire;
@@ -48,6 +48,9 @@ pub struct Status<'a> {
     /// The sinks, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     sinks: Option<&'a SinksUse>,
+    /// Durable subscriptions, where there is a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<&'a DurableUse>,
     turn_longest_us: u64,
     /// Who is not read, by cause.
     paused_by: BTreeMap<&'static str, PausedBy>,
@@ -112,6 +115,7 @@ pub fn status<'a>(snapshot: &'a Snapshot, rates: Option<&'a Sample>, beside: Bes
         tls: snapshot.tls.as_ref(),
         parts: &snapshot.parts,
         sinks: snapshot.sinks.as_ref(),
+        durable: snapshot.durable.as_ref(),
         turn_longest_us: snapshot.stages.turn_longest.as_micros() as u64,
         paused_by: PauseCause::ALL.into_iter().map(by).collect(),
         settings: settings.chain([("log", beside.log), ("listen", beside.listen)]).collect(),

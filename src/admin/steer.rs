@@ -12,12 +12,13 @@ use super::{LogLevel, Reload, ReloadError};
 use crate::core::limits::CTL_WAIT_MAX;
 use crate::core::units::Time;
 use crate::gateway::control::{Command, Paused, Reviewed, Setting, Unanswered};
+use crate::wire::durable::Start;
 
 /// 10 s until every connection was judged again, beside the usual time.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);
 
 /// The verbs, for errors.
-pub const VERBS: [&str; 5] = ["pause", "resume", "drain", "set", "reload"];
+pub const VERBS: [&str; 7] = ["pause", "resume", "drain", "set", "reload", "rewind", "forget"];
 
 /// What a pause may say.
 #[derive(Debug, Default, Deserialize)]
@@ -40,6 +41,21 @@ struct Set {
 enum Value {
     Text(String),
     Number(u64),
+}
+
+/// Where a durable name goes on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rewind {
+    name: String,
+    to: String,
+}
+
+/// A durable name to be forgotten.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +86,8 @@ pub fn steer(
         "drain" => drain(body, watch),
         "set" => set(body, watch, log),
         "reload" => self::reload(body, watch, reload),
+        "rewind" => rewind(body, watch),
+        "forget" => forget(body, watch),
         _ => {
             let wrong = format!("there is no /ctl/{}: choose {}", plain(verb), VERBS.join(", "));
             Err(Response::error(404, wrong))
@@ -129,6 +147,21 @@ fn set(body: &[u8], watch: &Watch, log: &dyn LogLevel) -> Result<Response, Respo
         set.map_err(unanswered)?.map_err(wrong)?
     };
     Ok(Response::json(200, &change))
+}
+
+fn rewind(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+    let Rewind { name, to } = read(body)?;
+    let wrong = |wrong: String| Response::error(400, wrong);
+    let to: Start = to.parse().map_err(|why| wrong(format!("to: {why}")))?;
+    let moved = watch.ask(Duration::ZERO, |answer| Command::Rewind(name, to, answer));
+    Ok(Response::json(200, &moved.map_err(unanswered)?.map_err(wrong)?))
+}
+
+fn forget(body: &[u8], watch: &Watch) -> Result<Response, Response> {
+    let Forget { name } = read(body)?;
+    let forgotten = watch.ask(Duration::ZERO, |answer| Command::Forget(name, answer));
+    let forgotten = forgotten.map_err(unanswered)?.map_err(|why| Response::error(409, why))?;
+    Ok(Response::json(200, &json!({"name": forgotten.name, "position": forgotten.old - 1})))
 }
 
 /// What came of a reload.

@@ -211,6 +211,7 @@ pub mod tests {
             workers: WorkersUse { threads: 2, busy: Duration::from_secs(2) },
             stages,
             parts: PartsUse { keys: Depth { now: 4, max: 9 }, held: 5, ..PartsUse::default() },
+            durable: None,
             sinks: Some(SinksUse {
                 oldest: Duration::from_millis(1500),
                 each: vec![

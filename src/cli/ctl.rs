@@ -1,5 +1,6 @@
 //! `framegate ctl`: reads and steers a running gateway.
 
+mod subscriptions;
 mod table;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::http::connect::{Answer, Failure as Unanswered, ask, without_number};
 use crate::http::wire::{Fault, Field, Method, Missing, Target};
 use crate::runtime::net::LinkError;
 use crate::runtime::tls::said_of;
+use crate::wire::durable::Start;
 
 /// Reads and steers a running gateway, over HTTP.
 #[derive(Args, Debug)]
@@ -65,6 +67,28 @@ enum Verb {
     /// names the settings that changed in the file of --config and need a restart.
     #[command(after_help = "Example:\n  framegate ctl reload")]
     Reload,
+    /// Lists the durable names: where each is, how far it is behind, and whether a connection has it
+    #[command(
+        after_help = "Example:\n  framegate ctl subscriptions --json | jq '.names[] | select(.lag_frames > 1000)'"
+    )]
+    Subscriptions,
+    /// Has a durable name go on at another place; a subscriber that has it is closed, and comes again there
+    #[command(after_help = "Example:\n  framegate ctl rewind billing --to 2h")]
+    Rewind {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where: new, oldest, seq 17, 2h (that long ago) or 2026-11-29T22:00Z
+        #[arg(long, value_name = "WHERE")]
+        to: Start,
+    },
+    /// Forgets a durable name that no subscriber has
+    #[command(after_help = "Example:\n  framegate ctl forget billing")]
+    Forget {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     #[command(about = set_about(), after_help = "Example:\n  framegate ctl set memory 512MiB")]
     Set {
         /// Which
@@ -90,6 +114,8 @@ Examples:
   framegate ctl set log debug
   framegate ctl set max-in-flight 10
   framegate ctl reload
+  framegate ctl subscriptions
+  framegate ctl rewind billing --to oldest
   framegate ctl status --json | jq '.slow[0]'";
 
 /// One request waits this long for quiet; then it is asked again.
@@ -131,6 +157,23 @@ impl Ctl {
             Verb::Reload => {
                 let answer = gateway.post("reload", &json!({}), RELOAD_WAIT)?;
                 say(&answer, self.json, &reloaded(&answer))?;
+                Ok(Exit::Done)
+            }
+            Verb::Subscriptions => {
+                let answer = gateway.get("/subscriptions")?;
+                print(&if self.json { answer.to_string() } else { subscriptions::table(&answer) })?;
+                Ok(Exit::Done)
+            }
+            Verb::Rewind { name, to } => {
+                let body = json!({"name": name, "to": to.to_string()});
+                let answer = gateway.post("rewind", &body, Duration::ZERO)?;
+                say(&answer, self.json, &subscriptions::rewound(&answer))?;
+                Ok(Exit::Done)
+            }
+            Verb::Forget { name } => {
+                let answer = gateway.post("forget", &json!({"name": name}), Duration::ZERO)?;
+                let text = format!("{name} is forgotten; it was at {}", answer["position"]);
+                say(&answer, self.json, &text)?;
                 Ok(Exit::Done)
             }
             Verb::Set { name, value } => {

@@ -263,6 +263,7 @@ mod tests {
             TypeId::of::<crate::runtime::tls::ClientAuth>(),
             TypeId::of::<crate::wire::Width>(),
             TypeId::of::<tail::Format>(),
+            TypeId::of::<crate::wire::durable::Start>(),
             TypeId::of::<post::What>(),
             TypeId::of::<http::Target>(),
             TypeId::of::<http::Field>(),

@@ -98,6 +98,7 @@ mod tests {
             calls: None,
             parts: PartsUse { keys: Depth { now: 0, max: 9 }, ..PartsUse::default() },
             sinks: None,
+            durable: None,
             paused: Default::default(),
             settings: Vec::new(),
             survey: None,

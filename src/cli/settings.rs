@@ -237,6 +237,10 @@ settings! {
         /// Removes finished segments that are older (7d), or the oldest beyond so much (10GiB) [default: none, all is kept]
         #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
         store_keep: TimeOrSize => stored.keep,
+        /// How much longer (1d), or how much more (10GiB), finished segments are kept for the durable name that is furthest
+        /// behind [default: none, waits for nobody]
+        #[arg(long, value_name = "TIME|SIZE", value_parser = in_range::<TimeOrSize>())]
+        store_hold: TimeOrSize => stored.hold,
         /// Topics that the store may have, a folder each; a frame of a further one is REJECTED [default: 100000]
         #[arg(long, value_name = "N", value_parser = in_range::<usize>())]
         store_topics: usize => stored.topics,
@@ -402,6 +406,7 @@ mod tests {
             ("handlers", "workers"),
             ("store", "none"),
             ("store-keep", "none"),
+            ("store-hold", "none"),
             ("store-secret-file", "none"),
             ("http-sink", "none"),
             ("http-header", "none"),

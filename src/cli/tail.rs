@@ -12,6 +12,7 @@ use super::tail_store::Since;
 use super::{Exit, Failure, TimeOrOff, frame_line, secret};
 use crate::client::TIMEOUT;
 use crate::core::units::plain;
+use crate::wire::durable::{self, Options, Start};
 use crate::wire::{check_pattern, partial_wildcard};
 
 /// 256 KiB of lines a write while more are at hand.
@@ -48,6 +49,17 @@ pub struct Tail {
     /// the number of the process [default: none]
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     pub(super) ready_file: Option<PathBuf>,
+    /// Goes on where it was under this name: the gateway keeps what was printed, and what it stored meanwhile comes first.
+    /// The gateway needs a --store [default: none]
+    #[arg(long, value_name = "NAME", conflicts_with = "store", value_parser = durable_name)]
+    pub(super) durable: Option<String>,
+    /// Where to begin, where the name is not known yet: new, oldest, seq 17, 2h (that long ago) or 2026-11-29T22:00Z; without
+    /// --durable it prints what is stored from there on, and goes on live [default: new]
+    #[arg(long, value_name = "WHERE", conflicts_with = "store")]
+    pub(super) start_at: Option<Start>,
+    /// Frames that the gateway may send before it hears that they were printed [default: 1000]
+    #[arg(long, value_name = "N", requires = "durable", value_parser = in_range::<u32>())]
+    pub(super) window: Option<u32>,
     /// Ends after this many frames [default: never]
     #[arg(long, value_name = "N", value_parser = in_range::<u64>())]
     pub(super) count: Option<u64>,
@@ -70,7 +82,8 @@ pub struct Tail {
 const EXAMPLES: &str = "\
 Exits 0 after --count frames, at the end of the store or when standard output is closed, 1 if a digest was wrong, \
 3 when the gateway is gone (with --no-retry at once, else when it has been gone for 60s). After a connection that was \
-lost it subscribes again; what was published meanwhile is not printed, which --json shows as {\"gap\":null}. On a \
+lost it subscribes again; what was published meanwhile is not printed, which --json shows as {\"gap\":null}. With --durable nothing is missing: \
+what was not acknowledged is printed once more, and what was removed from the store before it came is shown as a gap. On a \
 terminal, control characters are shown instead of obeyed.
 
 Examples:
@@ -79,7 +92,13 @@ Examples:
   framegate tail logs.web --format payload > access.log
   framegate tail --format json | jq .payload
   framegate tail logs.web --ready-file ready > copy.txt & until [ -e ready ]; do sleep 0.1; done
-  framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow";
+  framegate tail --store /var/lib/framegate 'orders.>' --since 1h --follow
+  framegate tail 'orders.>' --durable billing --start-at oldest | ./bill
+  framegate tail 'orders.>' --start-at 2h";
+
+fn durable_name(text: &str) -> Result<String, String> {
+    durable::name(text).map(str::to_string)
+}
 
 /// The length of time of a --since that is one, and no instant.
 fn lengths(text: &str) -> Vec<&str> {
@@ -113,6 +132,15 @@ impl Tail {
             return self.print_stored(store, &secret::keys(&self.secret_file)?);
         }
         self.print_live(secret::one(&self.secret_file, "--store")?)
+    }
+
+    /// What it asks a gateway's store for; nothing where it takes what comes.
+    pub(super) fn durable(&self) -> Option<Options> {
+        if self.durable.is_none() && self.start_at.is_none() {
+            return None;
+        }
+        let (name, from) = (self.durable.as_deref().map(Into::into), self.start_at);
+        Some(Options { name, from, window: self.window, ..Options::default() })
     }
 
     /// How frames are printed.

@@ -15,6 +15,7 @@ use super::{Exit, Failure, complain, signals};
 use crate::client::{Backoff, Error, Event, Identity, RETRY, Subscriber, Tls};
 use crate::core::limits::START_PATIENCE;
 use crate::core::units::{about, many, plain};
+use crate::wire::durable::{Options, Start};
 use crate::wire::{Scheme, Status};
 
 /// 100 ms to 5 s between attempts to connect again.
@@ -86,6 +87,16 @@ impl Ending {
     }
 }
 
+/// Where a durable subscription or a replay is.
+#[derive(Default)]
+struct Place {
+    /// The sequence of the next frame; 0 where it has not begun.
+    next: u64,
+    /// The last that was printed and not acknowledged, and how many.
+    printed: u64,
+    unacked: u32,
+}
+
 /// What a tail holds over all its connections.
 struct Live<'a, W> {
     from: &'a str,
@@ -95,6 +106,8 @@ struct Live<'a, W> {
     identity: Option<Identity>,
     tls: Option<Tls>,
     ready: Option<ReadyFile>,
+    durable: Option<Options>,
+    place: Place,
     printer: FramePrinter,
     out: W,
     left: u64,
@@ -114,6 +127,8 @@ impl Tail {
             identity: self.who.identity()?,
             tls: self.tls.load()?,
             ready: self.ready_file.as_deref().map(ReadyFile::new).transpose()?,
+            durable: self.durable(),
+            place: Place::default(),
             printer: self.printer(),
             out: BufWriter::with_capacity(OUTPUT, io::stdout().lock()),
             left: self.count.unwrap_or(u64::MAX),
@@ -176,7 +191,18 @@ impl<W: Write> Live<'_, W> {
         if let Some(identity) = &self.identity {
             subscriber.identify(identity)?;
         }
-        subscriber.subscribe(self.patterns)?;
+        match &mut self.durable {
+            None => subscriber.subscribe(self.patterns)?,
+            Some(options) => {
+                if options.name.is_none() && self.place.next > 0 {
+                    // A replay keeps its place here.
+                    options.from = Some(Start::Seq(self.place.next));
+                }
+                let begun = subscriber.subscribe_durable(self.patterns, options)?;
+                log::debug!("begins with {}; the oldest that is kept is {}", begun.position, begun.oldest);
+                self.place = Place { next: begun.position, ..Place::default() };
+            }
+        }
         log::debug!("subscribed to {}", self.patterns.join(" "));
         Ok(())
     }
@@ -204,6 +230,10 @@ impl<W: Write> Live<'_, W> {
             });
             match again {
                 Ok(subscriber) => {
+                    if self.durable.is_some() {
+                        log::warn!("subscribed again after {}: nothing is missing", about(since.elapsed()));
+                        return Ok(Some(subscriber));
+                    }
                     log::warn!(
                         "subscribed again after {}: what was published meanwhile is missing here",
                         about(since.elapsed())
@@ -229,9 +259,39 @@ impl<W: Write> Live<'_, W> {
         }
         let stop = self.print(subscriber)?;
         match self.out.flush() {
-            Ok(()) => Ok(stop),
+            Ok(()) => {
+                self.acknowledge(subscriber, matches!(stop, Stop::Counted))?;
+                Ok(stop)
+            }
             Err(error) => cannot_print(error),
         }
+    }
+
+    /// What was printed is flushed: the gateway hears that it is done, and where it is the last, has it on its disk.
+    fn acknowledge(&mut self, subscriber: &mut Subscriber, is_last: bool) -> Result<(), Failure> {
+        let is_named = self.durable.as_ref().is_some_and(|options| options.name.is_some());
+        if !is_named || self.place.unacked == 0 {
+            return Ok(());
+        }
+        self.place.unacked = 0;
+        match subscriber.ack(self.place.printed, is_last) {
+            // It comes once more, which is what is promised.
+            Err(Error::Gone { .. }) if !is_last => Ok(()),
+            acked => acked.map_err(Failure::from),
+        }
+    }
+
+    /// A frame of a durable subscription is printed.
+    fn count_on(&mut self) {
+        self.place.printed = self.place.next;
+        self.place.next += 1;
+        self.place.unacked += 1;
+    }
+
+    /// Frames after which what was printed is flushed and acknowledged, though more are at hand.
+    fn ack_every(&self) -> u32 {
+        let window = self.durable.as_ref().and_then(Options::window).unwrap_or(u32::MAX);
+        (window / 2).max(1)
     }
 
     fn print(&mut self, subscriber: &mut Subscriber) -> Result<Stop, Failure> {
@@ -246,7 +306,9 @@ impl<W: Write> Live<'_, W> {
                 let printed = match event {
                     Event::Frame(frame) => {
                         self.left -= 1;
-                        self.printer.frame(&frame, &mut self.out)
+                        let printed = self.printer.frame(&frame, &mut self.out);
+                        self.count_on();
+                        printed
                     }
                     Event::Gap(frames) => {
                         let were = if frames == 1 { "was" } else { "were" };
@@ -260,11 +322,28 @@ impl<W: Write> Live<'_, W> {
                         complain(&format_args!("{}: {}", self.from, plain(reason)));
                         Ok(())
                     }
+                    Event::Position(seq) => {
+                        self.place.next = seq;
+                        Ok(())
+                    }
+                    Event::Removed { frames, which } => {
+                        let how_many = frames.map_or("frames".to_string(), |frames| many(frames, "frame"));
+                        complain(&format_args!(
+                            "{how_many} {} (GAP): they were removed from the store before they were read: read sooner, or raise the gateway's --store-keep or --store-hold",
+                            plain(which)
+                        ));
+                        self.printer.gap(frames, &mut self.out)
+                    }
                     Event::Bad(frame) => {
                         self.bad += 1;
+                        self.count_on();
                         // Not even its topic can be believed.
                         log::debug!("a frame of {} bytes has a wrong digest", frame.bytes.len());
                         Ok(())
+                    }
+                    Event::Closed(Status::Taken, _) => {
+                        let name = self.durable.as_ref().and_then(|options| options.name.as_deref());
+                        return Err(Error::Taken(name.unwrap_or_default().into()).into());
                     }
                     Event::Closed(status, reason) => {
                         return Ok(Stop::Gone(closed_with(self.from, status, reason)));
@@ -279,11 +358,18 @@ impl<W: Write> Live<'_, W> {
                 if self.left == 0 {
                     return Ok(Stop::Counted);
                 }
+                if self.place.unacked >= self.ack_every() {
+                    if let Err(error) = self.out.flush() {
+                        return cannot_print(error);
+                    }
+                    self.acknowledge(subscriber, false)?;
+                }
             }
             // Nothing is at hand: a reader sees what there is.
             if let Err(error) = self.out.flush() {
                 return cannot_print(error);
             }
+            self.acknowledge(subscriber, false)?;
             match subscriber.wait() {
                 Err(Error::Gone { to, why }) => return Ok(Stop::Gone(lost(&to, &why))),
                 waited => waited?,

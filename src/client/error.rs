@@ -74,6 +74,8 @@ pub enum Error {
         /// The gateway's reason.
         reason: String,
     },
+    /// Another connection took the durable name.
+    Taken(String),
     /// A payload larger than any gateway takes, in bytes.
     TooLarge(usize),
     /// [`Interrupter::interrupt`](super::Interrupter::interrupt) was called.
@@ -160,6 +162,11 @@ impl fmt::Display for Error {
             Error::Rejected { pattern, reason } => {
                 write!(f, "the gateway refuses the pattern '{pattern}': {reason}")
             }
+            Error::Taken(name) => write!(
+                f,
+                "another connection took the durable name {name}: only one can have it, so give this one another name or \
+                 stop the other"
+            ),
             Error::TooLarge(bytes) => {
                 write!(f, "a payload of {bytes} bytes is larger than any gateway takes ({PAYLOAD_MAX})")
             }

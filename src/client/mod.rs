@@ -1,5 +1,5 @@
 //! A blocking client: [`Publisher`] sends frames and knows what became of each, [`Subscriber`] takes
-//! what its patterns match and checks every digest again.
+//! what its patterns match and checks every digest again; [`DurableSubscriber`] goes on where it was.
 //!
 //! A publisher has three threads. The caller's encodes and hashes frames into a chunk and hands full
 //! chunks over; the link writes them, and connects again when the connection goes away; one more
@@ -8,6 +8,7 @@
 
 mod backoff;
 mod connect;
+mod durable;
 mod error;
 mod identity;
 mod link;
@@ -25,6 +26,7 @@ mod window;
 pub use backoff::Backoff;
 #[cfg(all(feature = "cli", not(without_cli)))]
 pub(crate) use connect::{Security, connect_within};
+pub use durable::{Delivery, DurableOptions, DurableSubscriber};
 pub use error::Error;
 pub use identity::Identity;
 pub use publisher::{Interrupter, Publisher, PublisherOptions, RETRY};
@@ -33,6 +35,8 @@ pub use shared::Reply;
 pub use silence::TIMEOUT;
 #[cfg(all(feature = "cli", not(without_cli)))]
 pub(crate) use stream::Stream;
-pub use subscriber::{Event, Subscriber};
+pub use subscriber::{Begun, Event, Subscriber};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsOptions};
+
+pub use crate::wire::durable::Start;

@@ -12,6 +12,7 @@ use super::stream::Stream;
 use super::{Error, Identity};
 use crate::core::limits::PAYLOAD_MAX;
 use crate::core::units::about;
+use crate::wire::durable::Options;
 use crate::wire::{Fault, Frame, Header, Kind, Rest, Rules, Scheme, Status, check_pattern, cut, encode};
 
 /// 256 KiB: a read's worth. The buffer doubles while a frame needs more, as its bytes come.
@@ -33,10 +34,28 @@ pub enum Event<'a> {
     Taken(&'a str),
     /// So many frames were lost to this subscriber here.
     Gap(u64),
+    /// The sequence of the next frame; each further one counts on by one.
+    Position(u64),
+    /// Frames were removed from the store before they came here: how many, if that is known, from which sequence to which.
+    Removed {
+        /// How many.
+        frames: Option<u64>,
+        /// Which, as the gateway says it.
+        which: &'a str,
+    },
     /// The gateway closes the connection, and says why.
     Closed(Status, &'a str),
     /// The connection is at its end.
     End,
+}
+
+/// Where a durable subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The first sequence that may come.
+    pub position: u64,
+    /// The oldest that the gateway keeps.
+    pub oldest: u64,
 }
 
 /// Holds patterns at a gateway and takes what they match.
@@ -70,8 +89,10 @@ pub struct Subscriber {
     /// When it said something last.
     heard_at: Instant,
     silence: Silence,
-    /// Of the next SUBSCRIBE; a PING has 0.
+    /// Of the next SUBSCRIBE or ACK; a PING has 0.
     next_id: u64,
+    /// What the last OK said.
+    said: String,
 }
 
 impl Subscriber {
@@ -118,6 +139,7 @@ impl Subscriber {
             heard_at: Instant::now(),
             silence: Silence::new(None),
             next_id: 1,
+            said: String::new(),
         };
         subscriber.set_timeout(Some(TIMEOUT))?;
         Ok(subscriber)
@@ -157,6 +179,54 @@ impl Subscriber {
 
     /// Holds further patterns; the gateway has confirmed them when it returns.
     pub fn subscribe(&mut self, patterns: &[impl AsRef<str>]) -> Result<(), Error> {
+        self.subscribe_as(patterns, b"")
+    }
+
+    /// Asks for a durable subscription, or a replay of what is stored, with these patterns. It has begun when it returns:
+    /// with which sequence.
+    ///
+    /// # Errors
+    /// As for [`subscribe`](Self::subscribe).
+    pub fn subscribe_durable(
+        &mut self,
+        patterns: &[impl AsRef<str>],
+        options: &Options,
+    ) -> Result<Begun, Error> {
+        self.subscribe_as(patterns, options.lines().as_bytes())?;
+        let number = |key| {
+            let line = self.said.lines().find_map(|line| line.strip_prefix(key))?;
+            line.trim().parse().ok()
+        };
+        match (number("position:"), number("oldest:")) {
+            (Some(position), Some(oldest)) => Ok(Begun { position, oldest }),
+            _ => Err(Error::Malformed(format!("an OK that does not say where it begins: '{}'", self.said))),
+        }
+    }
+
+    /// Everything up to this sequence is done, and does not come again. Where it is `confirmed`, this waits until the
+    /// gateway has that on its disk.
+    ///
+    /// # Errors
+    /// Where the connection is gone, or the gateway refuses it.
+    pub fn ack(&mut self, seq: u64, confirmed: bool) -> Result<(), Error> {
+        let first = self.next_id;
+        self.next_id += 1;
+        let mut frame = Vec::new();
+        let header = Header { key: seq, id: first, want_reply: confirmed, ..Header::new(Kind::Ack) };
+        encode(header, b"", b"", &self.scheme, &mut frame);
+        if confirmed {
+            return self.confirm(&frame, first, 1, |_, reason| Error::Malformed(reason));
+        }
+        // If the connection is gone, the next read says why.
+        match (&self.stream).write_all(&frame) {
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(self.gone(&self.silence.reason()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn subscribe_as(&mut self, patterns: &[impl AsRef<str>], lines: &[u8]) -> Result<(), Error> {
         let first = self.next_id;
         let mut frames = Vec::new();
         for pattern in patterns {
@@ -166,7 +236,7 @@ impl Subscriber {
                 return Err(Error::TopicTooLong);
             }
             let header = Header { want_reply: true, id: self.next_id, ..Header::new(Kind::Subscribe) };
-            encode(header, pattern, b"", &self.scheme, &mut frames);
+            encode(header, pattern, lines, &self.scheme, &mut frames);
             self.next_id += 1;
         }
         self.confirm(&frames, first, patterns.len(), |index, reason| {
@@ -192,6 +262,7 @@ impl Subscriber {
         let mut confirmed = 0;
         // How far from `taken`; what comes for the patterns that are confirmed first stays for later.
         let mut ahead = 0;
+        let mut said = None;
         while confirmed < count {
             if self.taken + ahead == self.whole {
                 if let Some(fault) = &self.fault {
@@ -216,12 +287,16 @@ impl Subscriber {
                     (status, _) if status.closes() => {
                         return Err(self.gone(&format!("{status}: {}", reason())));
                     }
-                    (Status::Ok, Some(_)) => confirmed += 1,
+                    (Status::Ok, Some(_)) => {
+                        confirmed += 1;
+                        said = Some(reason());
+                    }
                     (_, Some(index)) => return Err(refused(index, reason())),
                     (_, None) => {}
                 }
             }
         }
+        self.said = said.unwrap_or_default();
         Ok(())
     }
 
@@ -250,7 +325,7 @@ impl Subscriber {
         self.stream.socket().try_clone()
     }
 
-    fn step(&mut self) -> Result<Option<Step>, Error> {
+    pub(super) fn step(&mut self) -> Result<Option<Step>, Error> {
         while self.taken < self.whole {
             let at = self.taken;
             let frame = self.frame_at(at);
@@ -264,7 +339,9 @@ impl Subscriber {
             let step = match status {
                 _ if !frame.is_intact(&self.scheme) => Some(Step::Bad(at)),
                 None => Some(Step::Frame(at)),
+                Some(Status::Gap) if header.payload_len > 0 => Some(Step::Removed(header.key, at)),
                 Some(Status::Gap) => Some(Step::Gap(header.key)),
+                Some(Status::Position) => Some(Step::Position(header.key)),
                 // Not the answer to anything: what was asked here has an id.
                 Some(Status::Rejected) if header.id == 0 => Some(Step::Taken(at)),
                 Some(status) if status.closes() => Some(Step::Closed(status, at)),
@@ -283,11 +360,16 @@ impl Subscriber {
         }
     }
 
-    fn event(&self, step: Step) -> Event<'_> {
+    pub(super) fn event(&self, step: Step) -> Event<'_> {
         match step {
             Step::Frame(at) => Event::Frame(self.frame_at(at)),
             Step::Bad(at) => Event::Bad(self.frame_at(at)),
             Step::Gap(frames) => Event::Gap(frames),
+            Step::Position(seq) => Event::Position(seq),
+            Step::Removed(frames, at) => Event::Removed {
+                frames: Some(frames).filter(|frames| *frames < u64::MAX),
+                which: std::str::from_utf8(self.frame_at(at).payload()).unwrap_or_default(),
+            },
             Step::Taken(at) => {
                 Event::Taken(std::str::from_utf8(self.frame_at(at).payload()).unwrap_or_default())
             }
@@ -389,10 +471,12 @@ impl Subscriber {
 
 /// An [`Event`], with the places of its bytes.
 #[derive(Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     Frame(usize),
     Bad(usize),
     Gap(u64),
+    Position(u64),
+    Removed(u64, usize),
     Taken(usize),
     Closed(Status, usize),
     End,

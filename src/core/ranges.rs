@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::core::limits::{HANDLERS_MAX, PAYLOAD_MAX, WORKERS_MAX};
+use crate::core::limits::{DURABLE_WINDOW_MAX, HANDLERS_MAX, PAYLOAD_MAX, WORKERS_MAX};
 use crate::core::units::{Size, Time, TimeOrSize};
 
 /// What a number or a time may be, both ends included.
@@ -74,7 +74,7 @@ const fn of_command(
 }
 
 /// Every option whose value is a number or a time, in the order of `--help`.
-pub static RANGES: [Range; 60] = {
+pub static RANGES: [Range; 62] = {
     use Bounds::{Count, Size, TimeOrSize};
     const OFF: Option<&str> = Some("off");
     const NONE: Option<&str> = None;
@@ -113,6 +113,13 @@ pub static RANGES: [Range; 60] = {
             NONE,
             "leave it out to keep all",
         ),
+        of_command(
+            "serve",
+            "store-hold",
+            TimeOrSize(LONGEST, usize::MAX >> 1),
+            NONE,
+            "leave it out to wait for nobody",
+        ),
         of_command("serve", "store-topics", Count(1, MANY), NONE, "each takes a folder"),
         of_command("serve", "http-max-in-flight", Count(1, REQUESTS), NONE, "each takes a connection"),
         of_command("serve", "http-timeout", TIME, NONE, "in no time nothing is answered"),
@@ -123,6 +130,13 @@ pub static RANGES: [Range; 60] = {
         of_command("send", "timeout", TIME, OFF, "in no time nothing is answered"),
         of_command("tail", "since", TIME_OR_NONE, NONE, "or an instant"),
         of_command("tail", "count", Count(1, u64::MAX), NONE, "leave it out for no end"),
+        of_command(
+            "tail",
+            "window",
+            Count(1, DURABLE_WINDOW_MAX as u64),
+            NONE,
+            "each run of them is remembered",
+        ),
         of_command("tail", "timeout", TIME, OFF, "in no time nothing is answered"),
         of_command("frames", "publishers", Count(0, 1 << 20), NONE, SLIP),
         of_command("frames", "subscribers", Count(0, 1 << 20), NONE, SLIP),

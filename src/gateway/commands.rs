@@ -54,6 +54,22 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 answer.give(result);
             }
             Command::Reload(reloaded, answer) => self.reload(reloaded, answer),
+            Command::Subscriptions(answer) => answer.give(self.distribution.durables.describe()),
+            Command::Rewind(name, to, answer) => {
+                let Gate { distribution, conns, .. } = self;
+                let moved = distribution.durables.rewind(conns, &name, to);
+                if let Ok(moved) = &moved {
+                    log::info!("the durable name {name} goes on with {} instead of {}", moved.new, moved.old);
+                }
+                answer.give(moved);
+            }
+            Command::Forget(name, answer) => {
+                let forgotten = self.distribution.durables.forget_name(&name);
+                if forgotten.is_ok() {
+                    log::info!("the durable name {name} is forgotten");
+                }
+                answer.give(forgotten);
+            }
             Command::Describe { survey: false, answer } => answer.give(self.describe()),
             Command::Describe { survey: true, answer } => self.observe.ask_survey(answer),
         }
@@ -271,7 +287,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             (None, false) => Phase::Running,
         };
         let depth = |now: usize, max: usize| Depth { now: now as u64, max: max as u64 };
-        let Distribution { egress, acks, fragments } = &self.distribution;
+        let Distribution { egress, acks, fragments, durables } = &self.distribution;
         let (dedup, dedup_window) = acks.describe_dedup(self.ctx.now);
         Snapshot {
             phase,
@@ -296,6 +312,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             tls: self.ctx.secure.describe(&self.ctx.config),
             parts: fragments.describe(self.ctx.now),
             sinks: acks.describe(self.ctx.now),
+            durable: durables.summary(),
             paused: self.observe.pauses(self.ctx.now),
             settings: Vec::new(),
             survey: None,

@@ -17,7 +17,7 @@ use crate::core::ranges::{self, Value};
 use crate::core::units::{Time, held, rounded};
 use crate::runtime::handler::Function;
 use crate::runtime::tls::SharedSetup;
-use crate::sinks::store::{Keep, Policy, SyncPolicy};
+use crate::sinks::store::{Hold, Keep, Policy, SyncPolicy};
 use crate::wire::access::Access;
 #[cfg(feature = "layouts")]
 use crate::wire::layout::builtin;
@@ -119,12 +119,13 @@ config! {
         /// A limit of file sizes is a full disk to it, in a program that catches or ignores SIGXFSZ as `framegate` does.
         ["store"] store: Option<PathBuf> = None,
         /// How it is stored there.
-        ["store-rotate".rotate, "store-sync".sync, "store-keep".keep, "store-topics".topics]
+        ["store-rotate".rotate, "store-sync".sync, "store-keep".keep, "store-topics".topics, "store-hold".hold]
         stored: Policy = Policy {
             rotate: Duration::from_secs(10),
             sync: SyncPolicy::Batch,
             keep: None,
             topics: STORE_TOPICS_DEFAULT,
+            hold: None,
         },
         /// Schemes under which earlier runs stored there, as far as what these left open is to be judged by them.
         [] store_earlier: Vec<Scheme> = Vec::new(),
@@ -213,6 +214,11 @@ holds! {
         None => Value::word("all"),
         Some(Keep::Time(time)) => Value::Time(time),
         Some(Keep::Size(bytes)) => Value::Number(bytes as usize),
+    };
+    Option<Hold>: |hold| match *hold {
+        None => Value::word("none"),
+        Some(Hold(Keep::Time(time))) => Value::Time(time),
+        Some(Hold(Keep::Size(bytes))) => Value::Number(bytes as usize),
     };
 }
 
@@ -441,6 +447,9 @@ impl Config {
                 Time(time),
                 Time(self.stored.rotate)
             )),
+            None if self.stored.hold.is_some() => {
+                Err("store-hold without store-keep: nothing is removed, so leave it out".into())
+            }
             _ => Ok(()),
         }
     }

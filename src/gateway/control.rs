@@ -15,11 +15,13 @@ use crate::core::call_queue::Overflow;
 use crate::core::limits::{ANSWER_TIMEOUT, COMMANDS};
 use crate::core::ranges;
 use crate::core::units::{Size, nearest};
+use crate::gateway::Where;
 pub use crate::gateway::access::Reviewed;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::{NameUse, Snapshot};
 use crate::runtime::net::Waker;
 use crate::runtime::tls::SharedSetup;
 use crate::wire::access::Access;
+use crate::wire::durable::Start;
 
 /// What was read again. What is none of it stays as it is.
 #[derive(Debug, Default)]
@@ -41,6 +43,12 @@ pub enum Command {
     Set(Setting, Answer<Result<Change, String>>),
     /// Has what was read again in force: connections are judged by it, and then it is answered.
     Reload(Reloaded, Answer<Reviewed>),
+    /// Lists the durable names; none where there is no store.
+    Subscriptions(Answer<Option<Vec<NameUse>>>),
+    /// Has a durable name go on at another place; the inner error is one line with the mend.
+    Rewind(String, Start, Answer<Result<Where, String>>),
+    /// Forgets a durable name that no connection has; likewise.
+    Forget(String, Answer<Result<Where, String>>),
     /// Describes itself. With `survey`, connections are looked at too, over as many turns as that takes.
     Describe {
         /// Whether to look at every connection.
@@ -258,6 +266,22 @@ impl Control {
     /// told.
     pub fn reload(&self, reloaded: Reloaded) -> Result<Reviewed, Unanswered> {
         self.ask(Duration::from_secs(10), |answer| Command::Reload(reloaded, answer))
+    }
+
+    /// The durable names; none where there is no store.
+    pub fn subscriptions(&self) -> Result<Option<Vec<NameUse>>, Unanswered> {
+        self.ask(Duration::ZERO, Command::Subscriptions)
+    }
+
+    /// Has a durable name go on at another place; a connection that has it is closed, so that it comes again there. The
+    /// inner error is one line with the mend.
+    pub fn rewind(&self, name: &str, to: Start) -> Result<Result<Where, String>, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Rewind(name.into(), to, answer))
+    }
+
+    /// Forgets a durable name that no connection has; the inner error is one line with the mend.
+    pub fn forget(&self, name: &str) -> Result<Result<Where, String>, Unanswered> {
+        self.ask(Duration::ZERO, |answer| Command::Forget(name.into(), answer))
     }
 
     /// What the gateway looks like now; with `survey`, every connection is looked at.

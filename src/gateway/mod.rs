@@ -14,6 +14,7 @@
 //! | `acks` | what sinks confirm, the replies that wait for it, digests that were accepted |
 //! | `access` | who a connection is and what it may do, where there is an access file; all other parts ask it |
 //! | `secure` | TLS of a connection: its handshake, its records; what is read and written is by way of it |
+//! | `durable` | subscriptions that are served from the store, and their positions |
 //! | `egress` | who gets a frame, outboxes and how they are written |
 //! | `dialect` | how a connection of a listener with a layout is cut, and what is written back |
 //! | `conn` | the table of connections, how one comes and lives, what waits of it, and what is due for it |
@@ -33,6 +34,7 @@ pub mod control;
 mod ctx;
 mod dialect;
 mod distribution;
+mod durable;
 mod egress;
 mod fragments;
 mod handlers;
@@ -50,6 +52,7 @@ use std::time::Instant;
 pub use crate::core::call_queue::Overflow;
 pub use config::{AccessFile, BadDigestPolicy, Config, Listener, Pressure, SlowPolicy};
 pub use conn::close_reason::CloseReason;
+pub use durable::Where;
 #[cfg(any(test, feature = "check"))]
 pub use observe::invariants::Holdings;
 pub use run::{Control, Gateway};
@@ -68,6 +71,7 @@ use crate::gateway::ledger::Ledger;
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
 use crate::sinks::Sink;
+use crate::sinks::store::feed::Feed;
 use crate::wire::DIGEST;
 
 /// The gateway's state, a part each, and its decisions, over any network and any pool.
@@ -106,6 +110,11 @@ impl<N: Net, P: Pool> Gate<N, P> {
     pub fn add_sink(&mut self, sink: Box<dyn Sink>) {
         self.distribution.acks.add_sink(sink, self.ctx.now);
         self.ctx.ledger.sinks += 1;
+    }
+
+    /// From now on, what is stored feeds durable subscribers.
+    pub fn set_feed(&mut self, feed: Feed) {
+        self.distribution.durables.set_feed(feed);
     }
 
     /// Before the first turn: frames with these digests were accepted before this run, at these times, and the sink of

@@ -198,6 +198,7 @@ impl Gateway {
         if let Some(mut store) = self.store {
             let recent = store.take_recent();
             let name = store.name();
+            gate.set_feed(store.feed());
             gate.add_sink(Box::new(store));
             gate.remember_stored(name, recent);
         }

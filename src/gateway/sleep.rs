@@ -20,11 +20,13 @@ impl<N: Net, P: Pool> Gate<N, P> {
             // A verdict that came since the last look is as good as an event.
             _ if !self.ctx.pool.prepare_sleep() => Some(Duration::ZERO),
             _ if !self.distribution.acks.prepare_sleep() => Some(Duration::ZERO),
+            _ if !self.distribution.durables.prepare_sleep() => Some(Duration::ZERO),
             _ => timeout,
         };
         let result = self.ctx.net.poll(timeout, events);
         self.ctx.pool.end_sleep();
         self.distribution.acks.end_sleep();
+        self.distribution.durables.end_sleep();
         self.check_threads()?;
         result
     }
@@ -33,6 +35,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
     fn check_threads(&self) -> std::io::Result<()> {
         let failure = self.ctx.pool.failure();
         let failure = failure.or_else(|| self.distribution.acks.failure());
+        let failure = failure.or_else(|| self.distribution.durables.failure());
         failure.map_or(Ok(()), |why| Err(std::io::Error::other(why)))
     }
 
@@ -55,6 +58,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             || self.ctx.secure.goes_on()
             || self.distribution.fragments.has_to_hash()
             || self.distribution.egress.has_to_sweep()
+            || self.distribution.durables.goes_on()
             || self.nothing_comes()
                 && !self.distribution.fragments.is_empty()
                 && self.distribution.fragments.is_quiet()

@@ -42,12 +42,57 @@ pub struct Snapshot {
     pub parts: PartsUse,
     /// The sinks and what they have, where there are some.
     pub sinks: Option<SinksUse>,
+    /// Durable subscriptions, where there is a store.
+    pub durable: Option<DurableUse>,
     /// Who is not read though there may be something to read, by cause.
     pub paused: [PausedBy; PauseCause::ALL.len()],
     /// The settings in force, by their names on the command line.
     pub settings: Vec<(&'static str, String)>,
     /// A look at every connection, where it was asked for.
     pub survey: Option<Survey>,
+}
+
+/// Durable subscriptions and the names that are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DurableUse {
+    /// Connections with a durable subscription or a replay.
+    pub subscribers: u64,
+    /// Names that are kept.
+    pub names: Depth,
+    /// Of the name that is furthest behind: frames and bytes of all topics that were stored since.
+    pub lag_frames: u64,
+    /// See `lag_frames`.
+    pub lag_bytes: u64,
+    /// How long ago the last that is done was stored, of the name where that is longest.
+    #[serde(rename = "lag_seconds", serialize_with = "seconds")]
+    pub lag_time: Duration,
+    /// The names that are furthest behind.
+    pub furthest: Vec<NameUse>,
+}
+
+/// One durable name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NameUse {
+    /// The name.
+    pub name: String,
+    /// The last sequence that is done; everything before it is.
+    pub position: u64,
+    /// Whether a connection has it now.
+    pub connected: bool,
+    /// How far it is behind: frames and bytes of all topics that were stored since, and how long ago the last that is done
+    /// was stored.
+    pub lag_frames: u64,
+    /// See `lag_frames`.
+    pub lag_bytes: u64,
+    /// See `lag_frames`.
+    #[serde(rename = "lag_seconds", serialize_with = "seconds")]
+    pub lag_time: Duration,
+    /// What it subscribes to, or did.
+    pub patterns: Vec<String>,
+    /// When it was used last, in seconds since 1970, and after how many more without that it is forgotten.
+    pub used: u64,
+    /// See `used`.
+    pub expire_seconds: u64,
 }
 
 /// What a gateway does at large.

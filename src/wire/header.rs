@@ -27,7 +27,9 @@ pub enum Kind {
     Unsubscribe = 3,
     /// Answer me with OK.
     Ping = 4,
-    /// I am who the topic field says, and the payload is my token. Kind 5 is not spoken yet.
+    /// Everything up to the sequence in the key is done.
+    Ack = 5,
+    /// I am who the topic field says, and the payload is my token.
     Auth = 6,
 }
 
@@ -40,6 +42,7 @@ impl Kind {
             Kind::Subscribe => "SUBSCRIBE",
             Kind::Unsubscribe => "UNSUBSCRIBE",
             Kind::Ping => "PING",
+            Kind::Ack => "ACK",
             Kind::Auth => "AUTH",
         }
     }
@@ -51,6 +54,7 @@ impl Kind {
             2 => Kind::Subscribe,
             3 => Kind::Unsubscribe,
             4 => Kind::Ping,
+            5 => Kind::Ack,
             6 => Kind::Auth,
             _ => return None,
         })
@@ -75,6 +79,8 @@ pub enum Status {
     Duplicate = 5,
     /// To a subscriber: `key` frames were lost to it, here.
     Gap = 6,
+    /// To a durable subscriber: `key` is the sequence of the next frame.
+    Position = 7,
     /// The stream cannot be cut any more.
     Malformed = 16,
     /// The payload is larger than the gateway's `max-payload`.
@@ -85,6 +91,8 @@ pub enum Status {
     Closing = 19,
     /// This subscriber fell further behind than its outbox allows.
     Slow = 20,
+    /// A newer connection took this durable name.
+    Taken = 21,
 }
 
 /// What an OK says of a frame that matched no subscriber, where nothing else takes frames either: it is gone. With its
@@ -93,7 +101,7 @@ pub const NO_SUBSCRIBER: &str = "no subscriber";
 
 impl Status {
     /// Every status, in the order of its number.
-    pub const ALL: [Status; 12] = [
+    pub const ALL: [Status; 14] = [
         Status::Ok,
         Status::BadDigest,
         Status::Busy,
@@ -101,11 +109,13 @@ impl Status {
         Status::Expired,
         Status::Duplicate,
         Status::Gap,
+        Status::Position,
         Status::Malformed,
         Status::TooLarge,
         Status::Unauthorized,
         Status::Closing,
         Status::Slow,
+        Status::Taken,
     ];
 
     /// The status with this number, if the protocol has one.
@@ -123,11 +133,13 @@ impl Status {
             Status::Expired => "EXPIRED",
             Status::Duplicate => "DUPLICATE",
             Status::Gap => "GAP",
+            Status::Position => "POSITION",
             Status::Malformed => "MALFORMED",
             Status::TooLarge => "TOO_LARGE",
             Status::Unauthorized => "UNAUTHORIZED",
             Status::Closing => "CLOSING",
             Status::Slow => "SLOW",
+            Status::Taken => "TAKEN",
         }
     }
 
@@ -161,7 +173,7 @@ pub struct Header {
     pub part_index: u16,
     /// How many parts the whole has; 0 or 1 on a whole frame.
     pub part_count: u16,
-    /// What the frame belongs to; of a GAP, the frames lost.
+    /// What the frame belongs to; of a GAP, the frames lost; of a POSITION and an ACK, a sequence.
     pub key: u64,
     /// The publisher's own number for the frame.
     pub id: u64,
@@ -319,7 +331,7 @@ mod tests {
         for value in 0..=255u8 {
             let mut bytes = sample().encode();
             bytes[3] = value;
-            assert_eq!(Header::decode(&bytes).is_ok(), value <= 4 || value == 6, "kind {value}");
+            assert_eq!(Header::decode(&bytes).is_ok(), value <= 6, "kind {value}");
             let mut bytes = sample().encode();
             bytes[4] = value;
             assert_eq!(Header::decode(&bytes).is_ok(), value <= 1, "flags {value}");
@@ -350,6 +362,6 @@ mod tests {
             assert_eq!(Status::from_u16(status as u16), Some(status));
             assert_eq!(status.closes(), status as u16 >= 16);
         }
-        assert_eq!(Status::from_u16(7), None);
+        assert_eq!(Status::from_u16(8), None);
     }
 }

@@ -9,6 +9,7 @@ mod choice;
 mod decoder;
 mod digest;
 mod draft;
+pub mod durable;
 mod fault;
 mod hashing;
 mod header;

@@ -72,7 +72,7 @@ fn every_header_field_out_of_range() {
         ("version 0", |b| b[2] = 0, Status::Malformed, 0),
         ("version 2", |b| b[2] = 2, Status::Malformed, 0),
         ("a REPLY", |b| b[3] = 1, Status::Malformed, 7),
-        ("kind 5", |b| b[3] = 5, Status::Malformed, 7),
+        ("kind 7", |b| b[3] = 7, Status::Malformed, 7),
         ("kind 255", |b| b[3] = 255, Status::Malformed, 7),
         ("flag 1", |b| b[4] = 3, Status::Malformed, 7),
         ("status", |b| b[7] = 1, Status::Malformed, 7),

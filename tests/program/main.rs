@@ -14,6 +14,8 @@ mod bench_layouts;
 mod cases;
 mod cli;
 #[cfg(unix)]
+mod durable;
+#[cfg(unix)]
 mod end_to_end;
 #[cfg(unix)]
 mod endings;

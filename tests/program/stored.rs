@@ -36,7 +36,7 @@ impl Storing {
     }
 
     fn start_under(folder: &Path, rotate: Duration, scheme: Scheme) -> Storing {
-        let policy = Policy { rotate, sync: SyncPolicy::Batch, keep: None, topics: 1000 };
+        let policy = Policy { rotate, sync: SyncPolicy::Batch, keep: None, topics: 1000, hold: None };
         let options = Options::new(folder, scheme.clone(), policy);
         let store = StoreThread::start(&options, || ()).expect("a folder of our own");
         Storing { store, memory: Memory::new(Memory::least(1 << 20), 1 << 20), next: 1, scheme }

@@ -401,10 +401,24 @@ function showTopics(sinks) {
   ], topics, "There are none.");
 }
 
+function showDurable(durable) {
+  const names = durable?.furthest ?? [];
+  $("durable-card").hidden = names.length === 0;
+  if (names.length === 0) return;
+  table("durable", "Durable names that are furthest behind", [
+    ["Name", (of) => of.name, ""],
+    ["Connected", (of) => (of.connected ? "yes" : "no"), ""],
+    ["Position", (of) => count(of.position), "n wide"],
+    ["Frames behind", (of) => count(of.lag_frames), "n"],
+    ["For", (of) => (of.lag_seconds > 0 ? age(of.lag_seconds) : "-"), "n"],
+  ], names, "There are none.");
+}
+
 function showTables(status) {
   showHandlers(status.calls, status.oldest_queued_seconds);
   showListeners(status);
   showTopics(status.sinks);
+  showDurable(status.durable);
   table("slow", "Subscribers for whom something waits", [
     address,
     ["Waiting", (peer) => inBytes(peer.pending_bytes), "n"],

@@ -24,6 +24,7 @@ pub fn status(status: &Value) -> String {
     handlers(status, &mut out);
     listeners(status, &mut out);
     sinks(status, &mut out);
+    durable(&status["durable"], &mut out);
     peers(status, &mut out);
     out
 }
@@ -242,6 +243,23 @@ fn tls(tls: &Value, out: &mut String) {
         let part = |name: &str| plain(certificate[name].as_str().unwrap_or("?"));
         line(out, format_args!("the certificate of {} ends at {}", part("listener"), part("ends_at")));
     }
+}
+
+/// Nothing where there are no durable names.
+fn durable(durable: &Value, out: &mut String) {
+    let names = durable["names"]["now"].as_u64().unwrap_or(0);
+    if names == 0 {
+        return;
+    }
+    line(
+        out,
+        format_args!(
+            "\ndurable names: {names}, {} connected; furthest behind: {} frames ({}) (framegate ctl subscriptions)",
+            number(&durable["subscribers"]),
+            number(&durable["lag_frames"]),
+            bytes(&durable["lag_bytes"]),
+        ),
+    );
 }
 
 /// What people call a sink.

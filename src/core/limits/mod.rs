@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod conns;
+mod durable;
 mod http;
 mod store;
 mod subscriptions;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use access::*;
 pub use admin::*;
 pub use conns::*;
+pub use durable::*;
 pub use http::*;
 pub use store::*;
 pub use subscriptions::*;

@@ -66,6 +66,20 @@ impl Acks {
         self.sinks.add_reply(ticket, pending);
     }
 
+    /// Takes note of the reply to one frame, if it asks for one, which comes when what it promises is so.
+    pub fn hold_until<S>(
+        &mut self,
+        conns: &mut Conns<S>,
+        id: ConnId,
+        header: &Header,
+        room: &mut Option<Charge>,
+    ) -> Option<PendingReply> {
+        let room = header.want_reply.then(|| {
+            room.as_mut().expect("memory is set aside for each frame that is answered").split(REPLY_MAX)
+        })?;
+        Some(self.begin_reply(conns, id, Reply::One { id: header.id, status: Status::Ok, room }))
+    }
+
     /// Sends replies, at once or when a ticket is over.
     pub fn send<S>(&mut self, conns: &mut Conns<S>, id: ConnId, replies: OutboxItem, ticket: Option<Ticket>) {
         match ticket {

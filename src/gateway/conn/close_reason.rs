@@ -36,6 +36,17 @@ pub enum CloseReason {
     Reclaimed,
     /// The gateway drains.
     Draining,
+    /// A newer connection took its durable name.
+    Taken,
+    /// It acknowledged what it was not given.
+    AckAhead {
+        /// The sequence that it acknowledged.
+        seq: u64,
+        /// The last that it was given; 0 if none was.
+        given: u64,
+    },
+    /// Its durable name was moved, forgotten or denied: it is to come again.
+    Moved(String),
 }
 
 impl CloseReason {
@@ -49,7 +60,9 @@ impl CloseReason {
             // Who does not speak TLS may speak frames.
             CloseReason::Tls(fault) if matches!(**fault, TlsFault::NotTls(_)) => Some(Status::Malformed),
             CloseReason::Slow => Some(Status::Slow),
-            CloseReason::Draining => Some(Status::Closing),
+            CloseReason::Draining | CloseReason::Moved(_) => Some(Status::Closing),
+            CloseReason::Taken => Some(Status::Taken),
+            CloseReason::AckAhead { .. } => Some(Status::Malformed),
             _ => None,
         }
     }
@@ -73,6 +86,14 @@ impl fmt::Display for CloseReason {
             CloseReason::FrameTimeout => f.write_str("began a frame and did not go on"),
             CloseReason::Reclaimed => f.write_str("stalled while others waited for memory"),
             CloseReason::Draining => f.write_str("the gateway is draining"),
+            CloseReason::Taken => f.write_str("a newer connection took this durable name"),
+            CloseReason::AckAhead { seq, given: 0 } => {
+                write!(f, "an ACK of {seq}, and nothing was delivered yet")
+            }
+            CloseReason::AckAhead { seq, given } => {
+                write!(f, "an ACK of {seq}, and the last that was delivered is {given}")
+            }
+            CloseReason::Moved(why) => f.write_str(why),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::gateway::acks::tickets::Ticket;
 use crate::gateway::conn::table::Conns;
 use crate::gateway::conn::{Conn, ConnId};
 use crate::gateway::ctx::Ctx;
+use crate::gateway::durable::Acked;
 use crate::gateway::egress::replies::{encode_reply, encode_unsealed};
 use crate::gateway::egress::router::Targets;
 use crate::gateway::fragments::Outcome;
@@ -19,7 +20,7 @@ use crate::gateway::observe::notices::Notice;
 use crate::gateway::{BadDigestPolicy, CloseReason};
 use crate::runtime::net::Net;
 use crate::runtime::pool::Pool;
-use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified, check_pattern};
+use crate::wire::{Checked, Header, Kind, NO_SUBSCRIBER, Scheme, Status, Verified};
 
 /// Neighbouring frames with the same subscribers, not handed over yet.
 struct TargetRun {
@@ -88,6 +89,12 @@ enum Effect {
     Fragment(Outcome),
     /// Refused, and the connection ends.
     Close(CloseReason),
+    /// Refused for a reason that may be longer than what is set aside for one.
+    Refuse(String),
+    /// Taken; it is answered when the subscription has begun.
+    Asked,
+    /// Taken; it is answered when this version of the positions is on the disk.
+    Acked(u64),
 }
 
 impl Effect {
@@ -251,6 +258,25 @@ impl Distribution {
                     rest = Some((index, true));
                     break;
                 }
+                Effect::Refuse(reason) => {
+                    conns.count_rejected(ctx, id, Status::Rejected);
+                    if let Some(reply) = self.acks.hold_until(conns, id, &frame.header, &mut room) {
+                        self.acks.refuse(conns, ctx, reply, Status::Rejected, &reason);
+                    }
+                }
+                Effect::Asked => {
+                    ctx.ledger.control += 1;
+                    let reply = self.acks.hold_until(conns, id, &frame.header, &mut room);
+                    if let Some(reply) = reply.and_then(|reply| self.durables.reply_when_open(id, reply)) {
+                        self.acks.complete(conns, ctx, reply);
+                    }
+                }
+                Effect::Acked(version) => {
+                    ctx.ledger.control += 1;
+                    if let Some(reply) = self.acks.hold_until(conns, id, &frame.header, &mut room) {
+                        self.durables.reply_when_written(version, reply);
+                    }
+                }
                 Effect::Control => {
                     ctx.ledger.control += 1;
                     // A pattern may have changed who gets what follows.
@@ -377,9 +403,18 @@ impl Distribution {
                     Seen::Done => Effect::Reject(Status::Duplicate, String::new()),
                 }
             }
-            Kind::Subscribe | Kind::Unsubscribe => match self.change_patterns(conns, ctx, id, frame) {
-                Ok(()) => Effect::Control,
-                Err(reason) => Effect::Reject(Status::Rejected, reason),
+            Kind::Subscribe | Kind::Unsubscribe => {
+                match self.change_patterns(conns, ctx, id, verified, frame) {
+                    Ok(false) => Effect::Control,
+                    Ok(true) => Effect::Asked,
+                    Err(reason) if frame.header.payload_len > 0 => Effect::Refuse(reason),
+                    Err(reason) => Effect::Reject(Status::Rejected, reason),
+                }
+            }
+            Kind::Ack => match self.durables.ack(id, frame.header.key) {
+                Acked::Done(version) => Effect::Acked(version),
+                Acked::Refused(reason) => Effect::Refuse(reason),
+                Acked::Ahead(reason) => Effect::Close(reason),
             },
             Kind::Ping => Effect::Control,
             Kind::Auth => match &mut conn.standing {
@@ -427,37 +462,6 @@ impl Distribution {
             }
         }
         Effect::Fragment(self.fragments.add(conns, ctx, &mut self.acks, id, verified, frame, room))
-    }
-
-    fn change_patterns<N: Net, P>(
-        &mut self,
-        conns: &Conns<N::Socket>,
-        ctx: &mut Ctx<N, P>,
-        id: ConnId,
-        frame: &Checked<'_>,
-    ) -> Result<(), String> {
-        if frame.header.payload_len > 0 {
-            return Err("a SUBSCRIBE or UNSUBSCRIBE has no payload".into());
-        }
-        let pattern = check_pattern(frame.topic).map_err(|error| error.to_string())?;
-        if !conns[id].is_written() {
-            // It has left: what it held is being given up, and nobody would get what it asks for.
-            return Ok(());
-        }
-        if frame.header.kind == Kind::Unsubscribe {
-            self.egress.unsubscribe(pattern, id);
-            return Ok(());
-        }
-        if let Some(standing) = &conns[id].standing
-            && !standing.rights().is_some_and(|rights| rights.may_subscribe(pattern))
-        {
-            ctx.access.count_denied(false);
-            let reason = format!("may not subscribe to '{}'", plain(pattern));
-            let message = format_args!("{} {reason}", conns[id].named());
-            ctx.notices.say(Notice::NotPermitted, log::Level::Warn, ctx.now, message);
-            return Err(reason);
-        }
-        self.egress.subscribe(pattern, id).map_err(|full| full.to_string())
     }
 
     /// Hands a run to its subscribers.

@@ -7,10 +7,14 @@
 mod answered;
 mod batch;
 mod message;
+mod patterns;
 
 use crate::gateway::Config;
 use crate::gateway::acks::Acks;
+use crate::gateway::conn::ConnId;
+use crate::gateway::conn::table::Conns;
 use crate::gateway::ctx::Ctx;
+use crate::gateway::durable::Durables;
 use crate::gateway::egress::Egress;
 use crate::gateway::fragments::Fragments;
 
@@ -19,6 +23,7 @@ pub struct Distribution {
     pub egress: Egress,
     pub acks: Acks,
     pub fragments: Fragments,
+    pub durables: Durables,
 }
 
 impl Distribution {
@@ -28,7 +33,14 @@ impl Distribution {
             egress: Egress::new(config),
             acks: Acks::new(config),
             fragments: Fragments::new(config),
+            durables: Durables::default(),
         }
+    }
+
+    /// It subscribes to nothing more, and holds nobody up.
+    pub fn leave<S>(&mut self, conns: &mut Conns<S>, id: ConnId) {
+        self.egress.leave(conns, id);
+        self.durables.leave(id);
     }
 
     /// Whether no frame goes anywhere, whatever its topic.
@@ -43,7 +55,8 @@ impl Distribution {
 
     /// What is charged beside buffers: subscriptions, and the entries of outboxes, of tickets and of what is held.
     pub fn charge_entries<N, P>(&self, ctx: &Ctx<N, P>, entries: usize) {
-        ctx.memory.set_entries(entries + self.acks.cost() + self.fragments.cost());
+        let stored = self.durables.bytes();
+        ctx.memory.set_entries(entries + self.acks.cost() + self.fragments.cost() + stored);
         ctx.memory.set_subscriptions(self.egress.subscriptions_bytes() + ctx.access.bytes());
     }
 }

@@ -79,6 +79,7 @@ impl Egress {
             items += 1;
             match &*item {
                 OutboxItem::Range(range) => ctx.ledger.copies.undelivered += u64::from(range.end_copy(0)),
+                OutboxItem::Stored(_) => {}
                 OutboxItem::Replies(_) | OutboxItem::Frame(_) => {
                     conn.writing.replies_pending -= item.reply_bytes()
                 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::core::memory::Buffer;
 use crate::gateway::ledger::Ledger;
 use crate::runtime::net::Segments;
+use crate::sinks::store::feed::FeedRun;
 use crate::wire::{Body, Frame, Header};
 
 /// What is written to a peer.
@@ -19,6 +20,8 @@ pub enum OutboxItem {
     Replies(Buffer),
     /// One frame that was made here: a reply with an answer, or a call.
     Frame(Body),
+    /// Frames that were read from the store, for one peer.
+    Stored(FeedRun),
 }
 
 impl OutboxItem {
@@ -33,7 +36,7 @@ impl OutboxItem {
     /// Bytes of replies.
     pub fn reply_bytes(&self) -> usize {
         match self {
-            OutboxItem::Range(_) => 0,
+            OutboxItem::Range(_) | OutboxItem::Stored(_) => 0,
             OutboxItem::Replies(buffer) => buffer.len(),
             OutboxItem::Frame(body) => body.len(),
         }
@@ -42,7 +45,7 @@ impl OutboxItem {
     /// Shows each of its replies: header and bytes.
     pub fn each_reply(&self, mut show: impl FnMut(&Header, &[u8])) {
         let bytes: Cow<'_, [u8]> = match self {
-            OutboxItem::Range(_) => return,
+            OutboxItem::Range(_) | OutboxItem::Stored(_) => return,
             OutboxItem::Replies(buffer) => Cow::Borrowed(buffer),
             OutboxItem::Frame(body) => body.slices().flatten().copied().collect(),
         };
@@ -114,7 +117,7 @@ impl OutboxItem {
     pub fn distributed_at(&self) -> Option<Instant> {
         match self {
             OutboxItem::Range(range) => Some(range.at),
-            OutboxItem::Replies(_) | OutboxItem::Frame(_) => None,
+            OutboxItem::Replies(_) | OutboxItem::Frame(_) | OutboxItem::Stored(_) => None,
         }
     }
 }
@@ -123,6 +126,7 @@ impl Segments for OutboxItem {
     fn bytes(&self) -> usize {
         match self {
             OutboxItem::Range(range) => range.body.len(),
+            OutboxItem::Stored(run) => run.bytes().len(),
             OutboxItem::Replies(_) | OutboxItem::Frame(_) => self.reply_bytes(),
         }
     }
@@ -132,6 +136,7 @@ impl Segments for OutboxItem {
             OutboxItem::Range(range) => (Some(&range.body), None),
             OutboxItem::Replies(buffer) => (None, Some(&buffer[..])),
             OutboxItem::Frame(body) => (Some(body), None),
+            OutboxItem::Stored(run) => (None, Some(run.bytes())),
         };
         body.into_iter().flat_map(Body::slices).chain(replies)
     }

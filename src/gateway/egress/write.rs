@@ -124,6 +124,7 @@ fn write_once<N: Net, P>(
                 ctx.ledger.copies.written += copies;
                 ctx.timing.written(range.at(), ctx.now);
             }
+            OutboxItem::Stored(run) => conn.traffic.frames_written += u64::from(run.frames()),
             OutboxItem::Replies(_) | OutboxItem::Frame(_) => {
                 conn.writing.replies_pending -= item.reply_bytes()
             }

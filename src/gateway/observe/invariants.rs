@@ -83,7 +83,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.handlers.check_invariants();
         self.ingress.check_invariants(&self.conns);
         self.ctx.secure.check_invariants(&self.conns);
-        let Distribution { egress, acks, fragments } = &self.distribution;
+        let Distribution { egress, acks, fragments, .. } = &self.distribution;
         egress.check_invariants();
         acks.check_invariants(&self.conns);
         fragments.check_invariants();
@@ -169,7 +169,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         assert!(self.conns.is_empty() && self.conns.entries() == 0 && self.ctx.jobs == 0);
         assert!(self.ingress.in_flight() == 0 && self.conns.staged() == Staged::default());
         assert!(self.handlers.is_empty() && self.ctx.memory.waiting() == 0, "7: calls of nobody");
-        let Distribution { egress, acks, fragments } = &self.distribution;
+        let Distribution { egress, acks, fragments, .. } = &self.distribution;
         assert!(acks.is_idle() && !acks.has_pending_replies(), "7: tickets for nothing");
         assert!(fragments.is_empty(), "7: parts of nothing");
         assert!(egress.has_no_subscribers() && egress.subscriptions_bytes() == 0, "7: patterns of nobody");

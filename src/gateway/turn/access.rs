@@ -68,12 +68,28 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// A connection may not be here any more: it gets nothing from now on but the reason.
     pub(super) fn expel(&mut self, id: ConnId, reason: CloseReason) {
-        self.distribution.egress.leave(&mut self.conns, id);
+        self.distribution.leave(&mut self.conns, id);
         self.conns.close(id, reason, 0);
     }
 
     /// Takes the patterns of a connection that it may not hold any more, and tells it. How many it holds.
     fn take_patterns(&mut self, id: ConnId, rights: &Rights) -> usize {
+        if let Some((name, patterns)) = self.distribution.durables.patterns_of(id) {
+            // It is one subscription, with its place: it comes again with what it may have.
+            let denied = name.filter(|name| !rights.may_be_durable(name));
+            let denied = denied.or_else(|| {
+                patterns.iter().find(|pattern| !rights.may_subscribe(pattern)).map(String::as_str)
+            });
+            let count = patterns.len();
+            if let Some(denied) = denied {
+                let why = format!("may no longer use '{}': the access file has changed", plain(denied));
+                let message = format_args!("{} {why}", self.conns[id].named());
+                self.ctx.notices.say(Notice::NotPermitted, Level::Warn, self.ctx.now, message);
+                self.ctx.access.count_taken(1);
+                self.expel(id, CloseReason::Moved(why));
+            }
+            return count;
+        }
         let held = self.distribution.egress.patterns_of(id);
         let is_denied = |pattern: &String| !rights.may_subscribe(pattern);
         let count = held.len();

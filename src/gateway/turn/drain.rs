@@ -44,7 +44,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
 
     /// Whether draining has ended: nothing is left.
     pub fn is_drained(&self) -> bool {
-        let Distribution { egress, acks, fragments } = &self.distribution;
+        let Distribution { egress, acks, fragments, .. } = &self.distribution;
         self.ctx.draining.is_some()
             && self.conns.is_empty()
             && fragments.is_empty()
@@ -83,6 +83,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
                 let mut last = Vec::new();
                 if conn.traffic.publishes
                     || self.distribution.egress.is_subscriber(id)
+                    || self.distribution.durables.has(id)
                     || conn.reading.readable
                     || conn.reading.begun().is_some()
                 {

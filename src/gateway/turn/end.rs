@@ -40,7 +40,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             }
             State::Draining if conn.reading.ended && conn.order.is_answered() => {
                 // It gets what it subscribed to until its own frames are done, then only the rest.
-                self.distribution.egress.leave(&mut self.conns, id);
+                self.distribution.leave(&mut self.conns, id);
                 if self.conns[id].is_flushed() && self.say_end(id) {
                     self.say_closed(id, &CloseReason::Finished);
                     self.reap(id);
@@ -105,7 +105,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         conn.linger_until = self.ctx.draining.unwrap_or(self.ctx.now + patience).into();
         conn.state = State::Closing;
         self.say_closed(id, &reason);
-        self.distribution.egress.leave(&mut self.conns, id);
+        self.distribution.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         if reason == CloseReason::Slow {
             Egress::abandon_rest(&mut self.conns, &mut self.ctx, id);
@@ -126,7 +126,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         if let Some(end) = self.conns[id].end.take() {
             self.say_closed(id, &end.reason);
         }
-        self.distribution.egress.leave(&mut self.conns, id);
+        self.distribution.leave(&mut self.conns, id);
         self.ctx.ledger.bytes_unfinished += self.conns[id].forget_begun();
         Egress::abandon(&mut self.conns, &mut self.ctx, id);
         self.handlers.resume_calls_of(&self.conns, id);
@@ -174,7 +174,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         let conn = &self.conns[id];
         self.observe.closed(conn, reason, self.ctx.now);
         let notice = match reason {
-            CloseReason::Fault(_) => Some(Notice::Fault),
+            CloseReason::Fault(_) | CloseReason::AckAhead { .. } => Some(Notice::Fault),
             CloseReason::Slow => Some(Notice::Slow),
             CloseReason::FrameTimeout | CloseReason::Reclaimed => Some(Notice::Stalled),
             // Said with the frame.
@@ -185,6 +185,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
             CloseReason::Tls(fault) if matches!(**fault, TlsFault::NotTls(_)) => Some(Notice::NotTls),
             CloseReason::Tls(_) => Some(Notice::Tls),
             CloseReason::Finished | CloseReason::Lost(_) | CloseReason::Idle | CloseReason::Draining => None,
+            CloseReason::Taken | CloseReason::Moved(_) => None,
         };
         if let Some(notice) = notice {
             let what = reason.status().unwrap_or(Status::Closing);

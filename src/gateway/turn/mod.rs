@@ -24,6 +24,7 @@ use admission::Admission;
 use secure::note_record;
 
 use super::conn::ConnId;
+use super::distribution::Distribution;
 use super::handlers::{Downstream, Handlers};
 use super::ingress::order::Item;
 use super::ingress::read::{ReadMode, ReadOutcome};
@@ -52,6 +53,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.collect();
         self.begin_steps();
         self.distribution.acks.collect(&mut self.conns, &mut self.ctx);
+        let Distribution { durables, acks, .. } = &mut self.distribution;
+        durables.collect(&mut self.conns, &mut self.ctx, acks);
         let (handlers, mut to) = self.handlers();
         handlers.tend_handlers(&mut to);
         handlers.refuse_late_calls(&mut to);
@@ -62,6 +65,7 @@ impl<N: Net, P: Pool> Gate<N, P> {
         }
         self.settle_ending();
 
+        self.distribution.durables.open_asked();
         self.write_dirty();
         self.settle_ending();
 

@@ -100,6 +100,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
     /// Bytes that giving up a peer would free (at most: others may share them).
     fn reclaimable(&self, conn: &Conn<N::Socket>) -> usize {
         let unread = match self.ctx.config.slow {
+            // What it is given is bounded, and it is never too slow.
+            _ if self.distribution.durables.has(conn.id) => conn.writing.replies_pending,
             // Its publishers wait by choice, for as long as the slow timeout says.
             SlowPolicy::Pause => conn.writing.replies_pending,
             SlowPolicy::Disconnect | SlowPolicy::Drop => conn.writing.outbox.pending(),

@@ -36,10 +36,24 @@ impl From<TimeOrSize> for Option<Keep> {
     }
 }
 
+/// How much longer for the durable name that is furthest behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(pub Keep);
+
+impl From<TimeOrSize> for Option<Hold> {
+    fn from(hold: TimeOrSize) -> Option<Hold> {
+        Option::<Keep>::from(hold).map(Hold)
+    }
+}
+
 /// Removes what is not to be kept.
 #[derive(Debug)]
 pub struct Keeper {
     keep: Option<Keep>,
+    /// How much longer for the durable name that is furthest behind.
+    hold: Option<Hold>,
+    /// From this stamp on, frames are not done for it.
+    held_from: Stamp,
     /// The oldest segments of the last look.
     oldest: VecDeque<Old>,
     /// Bytes of frames in all segments, and how many segments were added since that was counted.
@@ -60,8 +74,19 @@ const RETRY: Duration = Duration::from_secs(60);
 
 impl Keeper {
     /// Keeps what is to be kept; everything, if nothing is said.
-    pub fn new(keep: Option<Keep>) -> Keeper {
-        Keeper { keep, oldest: VecDeque::new(), bytes: None, added: 0, next: Stamp(0) }
+    pub fn new(keep: Option<Keep>, hold: Option<Hold>) -> Keeper {
+        let (held_from, next) = (Stamp(u64::MAX), Stamp(0));
+        Keeper { keep, hold, held_from, oldest: VecDeque::new(), bytes: None, added: 0, next }
+    }
+
+    /// From this stamp on, frames are not done for the durable name that is furthest behind.
+    pub fn hold_from(&mut self, stamp: Stamp) {
+        self.held_from = stamp;
+    }
+
+    /// The oldest segment that is known to be kept.
+    pub fn oldest(&self) -> Option<Stamp> {
+        self.oldest.front().map(|old| old.base)
     }
 
     /// A segment of so many bytes got its final name.
@@ -70,8 +95,15 @@ impl Keeper {
         self.added += 1;
     }
 
-    /// Removes what is not to be kept, some at a time. How many segments.
-    pub fn remove_old<F: Files>(&mut self, files: &mut F, now: Stamp, ages: &Ages) -> u64 {
+    /// Removes what is not to be kept, some at a time. How many segments. `before` is told first up to which stamp there
+    /// may be something among it.
+    pub fn remove_old<F: Files>(
+        &mut self,
+        files: &mut F,
+        now: Stamp,
+        ages: &Ages,
+        mut before: impl FnMut(&mut F, Stamp) -> io::Result<()>,
+    ) -> u64 {
         // No look is put off for longer, so a clock that was ahead when that was decided does not put it off for years.
         let is_put_off = now < self.next && self.next <= later(now, RETRY);
         if self.keep.is_none() || is_put_off {
@@ -79,8 +111,24 @@ impl Keeper {
         }
         let mut removed = 0;
         let mut remove = || -> io::Result<()> {
-            for _ in 0..STORE_CLOSE_TURN {
+            let mut all = Vec::new();
+            let mut end = Stamp(0);
+            // What was just taken out would be found once more.
+            while all.len() < STORE_CLOSE_TURN && (all.is_empty() || !self.oldest.is_empty()) {
                 let Some(old) = self.next_old(files, now, ages)? else { break };
+                let index = file(&old.folder, old.base, Holds::Index);
+                let last = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
+                end = end.max(Stamp(last)).max(Stamp(old.base.0 + 1));
+                // By size, each of them counts for those behind it.
+                let bytes = size_of(files, &file(&old.folder, old.base, Holds::Frames))?;
+                self.bytes = self.bytes.map(|all| all.saturating_sub(bytes));
+                all.push((old, bytes));
+            }
+            if !all.is_empty() {
+                before(files, end)?;
+            }
+            for (old, bytes) in all {
+                self.bytes = self.bytes.map(|all| all + bytes);
                 removed += u64::from(self.remove(files, &old)?);
             }
             Ok(())
@@ -88,6 +136,7 @@ impl Keeper {
         if let Err(why) = remove() {
             log::warn!("the store cannot remove what is not to be kept: {why}; it tries again in a minute");
             self.oldest.clear();
+            self.bytes = None;
             self.next = later(now, RETRY);
         }
         removed
@@ -136,7 +185,35 @@ impl Keeper {
             Some(Keep::Size(max)) => self.bytes.is_none_or(|bytes| bytes > max),
             None => false,
         };
+        if is_over && self.is_held(files, now, ages)? {
+            return Ok(None);
+        }
         Ok(if is_over { self.oldest.pop_front() } else { None })
+    }
+
+    /// Whether the oldest segment stays for the durable name that is furthest behind.
+    fn is_held<F: Files>(&self, files: &mut F, now: Stamp, ages: &Ages) -> io::Result<bool> {
+        let (Some(Hold(hold)), Some(old)) = (self.hold, self.oldest.front()) else { return Ok(false) };
+        let index = file(&old.folder, old.base, Holds::Index);
+        let end = end_of_index(files, &index).map_err(|trouble| trouble.why)?;
+        if end <= self.held_from.0 {
+            return Ok(false);
+        }
+        Ok(match hold {
+            Keep::Size(more) => {
+                let kept = if let Some(Keep::Size(max)) = self.keep { max } else { 0 };
+                self.bytes.is_some_and(|bytes| bytes <= kept.saturating_add(more))
+            }
+            Keep::Time(more) => {
+                let kept = if let Some(Keep::Time(time)) = self.keep { time } else { Duration::ZERO };
+                let frames = file(&old.folder, old.base, Holds::Frames);
+                let stored = match ages.stored(Stamp(end), || files.modified(&frames)) {
+                    Err(why) if why.kind() == ErrorKind::NotFound => old.base,
+                    stored => stored?,
+                };
+                later(stored, kept.saturating_add(more)) > now
+            }
+        })
     }
 
     /// Whether it was there to be removed.
@@ -169,7 +246,8 @@ impl Keeper {
                 if holds != Holds::Frames {
                     continue;
                 }
-                if matches!(self.keep, Some(Keep::Size(_))) {
+                if matches!(self.keep, Some(Keep::Size(_))) || matches!(self.hold, Some(Hold(Keep::Size(_))))
+                {
                     bytes += size_of(files, &file(&folder.path, base, holds))?;
                 }
                 oldest.push(Old { base, folder: folder.path.clone() });
@@ -242,21 +320,24 @@ mod tests {
     fn remove_all(keeper: &mut Keeper, root: &Path, now: Stamp) -> u64 {
         let mut disk = Disk::new(root);
         let ages = Ages::read(&mut disk).unwrap();
-        std::iter::from_fn(|| Some(keeper.remove_old(&mut disk, now, &ages)).filter(|&n| n > 0)).sum()
+        std::iter::from_fn(|| {
+            Some(keeper.remove_old(&mut disk, now, &ages, |_, _| Ok(()))).filter(|&n| n > 0)
+        })
+        .sum()
     }
 
     #[test]
     fn nothing_is_removed_unless_it_is_asked_for() {
         let root = segments();
         let (mut disk, ages) = (Disk::new(root.path()), Ages::default());
-        assert_eq!(Keeper::new(None).remove_old(&mut disk, Stamp(u64::MAX), &ages), 0);
+        assert_eq!(Keeper::new(None, None).remove_old(&mut disk, Stamp(u64::MAX), &ages, |_, _| Ok(())), 0);
         assert_eq!(left(root.path()).len(), 10);
     }
 
     #[test]
     fn by_time_what_is_older_goes_once_its_last_frame_is() {
         let root = segments();
-        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))));
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))), None);
         assert_eq!(remove_all(&mut keeper, root.path(), at(5_400)), 0);
         assert_eq!(remove_all(&mut keeper, root.path(), at(8_600)), 4);
         assert_eq!(left(root.path()), [4, 5, 6, 7, 8, 9]);
@@ -270,7 +351,7 @@ mod tests {
     fn by_time_what_was_stored_when_stamps_ran_ahead_goes_by_its_file() {
         let root = segments();
         let mut disk = Disk::new(root.path());
-        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))));
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(5))), None);
         // The clock said 3 s to 10 s when it was 1 s; from then on the files say when it was.
         Ages::default().add(&mut disk, at(7_000), at(1_000)).unwrap();
         for (second, modified) in [(7, 2_000), (8, 4_000), (9, 6_000)] {
@@ -288,7 +369,7 @@ mod tests {
     #[test]
     fn a_look_that_was_put_off_by_a_clock_that_was_ahead_is_not_waited_for() {
         let root = segments();
-        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(1_000_000))));
+        let mut keeper = Keeper::new(Some(Keep::Time(Duration::from_secs(1_000_000))), None);
         assert_eq!(remove_all(&mut keeper, root.path(), at(900_000_000)), 0);
         keeper.keep = Some(Keep::Time(Duration::from_secs(5)));
         assert_eq!(remove_all(&mut keeper, root.path(), at(100_000)), 10);
@@ -297,7 +378,7 @@ mod tests {
     #[test]
     fn by_size_the_oldest_go() {
         let root = segments();
-        let mut keeper = Keeper::new(Some(Keep::Size(350)));
+        let mut keeper = Keeper::new(Some(Keep::Size(350)), None);
         assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 7);
         assert_eq!(left(root.path()), [7, 8, 9]);
         // A new one makes it too many.
@@ -310,7 +391,7 @@ mod tests {
     #[test]
     fn what_somebody_took_away_does_not_count() {
         let root = segments();
-        let mut keeper = Keeper::new(Some(Keep::Size(950)));
+        let mut keeper = Keeper::new(Some(Keep::Size(950)), None);
         assert_eq!(remove_all(&mut keeper, root.path(), at(0)), 1);
         for second in 1..6 {
             let folder = root.path().join(["a", "b", "c%2F"][second as usize % 3]);

@@ -25,6 +25,7 @@ mod append;
 mod by_topic;
 mod clock_jump;
 mod failing_topics;
+pub mod feed;
 mod file_system;
 mod files;
 pub mod index;
@@ -32,6 +33,7 @@ mod keep;
 mod layout;
 mod lock;
 pub mod names;
+pub mod order;
 mod reader;
 mod recent;
 mod recover;
@@ -44,10 +46,11 @@ mod stamp;
 mod syncers;
 mod thread;
 mod topics;
+mod visible;
 
 pub use append::{Append, Puts};
 pub use files::{Disk, Files, Listed, Unsynced};
-pub use keep::Keep;
+pub use keep::{Hold, Keep};
 pub use layout::{Looks, Place, is_store, place};
 pub use lock::Lock;
 pub use reader::{Reader, Run};
@@ -57,8 +60,9 @@ pub use scan::{Flaw, Scan, Stop, Why};
 pub use schemes::{Keys, Mark, Missing, Schemes};
 pub use segment::Trouble;
 pub use segment_log::{Done, Now, Policy, SegmentLog};
-pub use stamp::{Clock, Stamp};
+pub use stamp::{Clock, Stamp, stamp_after};
 pub use thread::{Options, StoreThread, held_max};
+pub use visible::{Shown, StoredRun};
 
 impl SyncPolicy {
     /// Its name on the command line.

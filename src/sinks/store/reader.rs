@@ -20,10 +20,10 @@ use super::ages::Ages;
 use super::files::{Disk, Files, read_at};
 use super::index::{self, ENTRY, Entry};
 use super::layout::{self, Folder};
-use super::names::{Holds, file};
+use super::names::{self, Holds, file};
 use super::schemes::{Mark, Schemes};
 use super::stamp::Stamp;
-use crate::wire::matches;
+use crate::wire::{is_exact, matches};
 
 /// 2 s: a folder that was changed so lately is looked into again, since its time may stand still meanwhile.
 const FRESH: Duration = Duration::from_secs(2);
@@ -47,6 +47,8 @@ pub struct Reader {
     horizon: Stamp,
     /// The last that was seen in any index.
     seen: Stamp,
+    /// Only what indexes say is read, and files are opened by whoever reads a run.
+    only_indexed: bool,
 }
 
 /// What is known of a folder.
@@ -60,7 +62,7 @@ struct Known {
 struct Segment {
     folder: PathBuf,
     base: Stamp,
-    frames: Arc<File>,
+    frames: Option<Arc<File>>,
     /// Nothing is added to it any more.
     finished: bool,
     index: Vec<Entry>,
@@ -81,9 +83,14 @@ pub struct Run {
     pub from: u64,
     /// What they were made under, if that is known.
     pub mark: Option<Mark>,
-    file: Arc<File>,
+    /// Where the last ends.
+    pub to: u64,
+    /// How many they are.
+    pub frames: u32,
+    /// The segment that holds them, and its folder.
+    pub segment: (Arc<Path>, Stamp),
+    file: Option<Arc<File>>,
     at: u64,
-    to: u64,
 }
 
 impl Run {
@@ -91,7 +98,8 @@ impl Run {
     pub fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.to - self.at).unwrap_or(usize::MAX);
         let max = bytes.len().min(left);
-        let n = read_at(&self.file, self.at, &mut bytes[..max])?;
+        let file = self.file.as_ref().expect("whoever reads runs has opened them");
+        let n = read_at(file, self.at, &mut bytes[..max])?;
         self.at += n as u64;
         Ok(n)
     }
@@ -117,6 +125,28 @@ impl Reader {
             next: BinaryHeap::new(),
             horizon: until.unwrap_or(Stamp(u64::MAX)),
             seen: Stamp(0),
+            only_indexed: false,
+        };
+        reader.discover()?;
+        Ok(reader)
+    }
+
+    /// Runs of which the indexes speak, from the one with this stamp on, up to another. Nobody opens their files.
+    pub fn of_runs(root: &Path, patterns: &[String], since: Stamp, until: Stamp) -> io::Result<Reader> {
+        let mut reader = Reader {
+            root: root.into(),
+            patterns: patterns.to_vec(),
+            time: Stamp(0),
+            since,
+            ages: Ages::default(),
+            schemes: Schemes::default(),
+            folders: HashMap::new(),
+            unopened: BinaryHeap::new(),
+            segments: Slab::new(),
+            next: BinaryHeap::new(),
+            horizon: until,
+            seen: Stamp(0),
+            only_indexed: true,
         };
         reader.discover()?;
         Ok(reader)
@@ -152,7 +182,8 @@ impl Reader {
             let holds = if segment.finished { Holds::Frames } else { Holds::OpenFrames };
             let path = self.root.join(file(&segment.folder, segment.base, holds));
             let (mark, file) = (self.schemes.at(segment.base), segment.frames.clone());
-            let run = Run { path, first: stamp, from, mark, file, at: from, to: entry.end };
+            let (frames, segment) = (entry.frames, (segment.folder.as_path().into(), segment.base));
+            let run = Run { path, first: stamp, from, mark, to: entry.end, frames, segment, file, at: from };
             self.queue(id);
             return Ok(Some(run));
         }
@@ -195,9 +226,11 @@ impl Reader {
     fn discover(&mut self) -> io::Result<()> {
         let mut disk = Disk::new(&self.root);
         let now = SystemTime::now();
-        // A gateway that was started again may have another secret.
-        self.schemes = Schemes::read(&mut disk)?;
-        for Folder { topic, path } in layout::folders(&mut disk)? {
+        if !self.only_indexed {
+            // A gateway that was started again may have another secret.
+            self.schemes = Schemes::read(&mut disk)?;
+        }
+        for Folder { topic, path } in self.folders(&mut disk)? {
             if !self.patterns.iter().any(|pattern| matches(pattern, &topic)) {
                 continue;
             }
@@ -229,6 +262,17 @@ impl Reader {
         Ok(())
     }
 
+    /// The folders that may be of a topic that matches.
+    fn folders(&self, disk: &mut Disk) -> io::Result<Vec<Folder>> {
+        if !self.patterns.iter().all(|pattern| is_exact(pattern)) {
+            return layout::folders(disk);
+        }
+        // Their names are known, however many others there are.
+        let named =
+            self.patterns.iter().map(|topic| Folder { topic: topic.clone(), path: names::folder(topic) });
+        Ok(named.filter(|folder| self.root.join(&folder.path).is_dir()).collect())
+    }
+
     fn open_first(&mut self) -> io::Result<()> {
         let Some(Reverse((base, folder))) = self.unopened.pop() else { return Ok(()) };
         // It may get its final name between the two.
@@ -244,7 +288,8 @@ impl Reader {
         }
         // It may have been removed since it was seen.
         let Some((frames, finished)) = found else { return Ok(()) };
-        let (frames, index) = (Arc::new(frames), Vec::new());
+        let frames = (!self.only_indexed).then(|| Arc::new(frames));
+        let index = Vec::new();
         let mut segment = Segment { folder, base, frames, finished, index, indexed: 0, at: 0, from: 0 };
         segment.read_index(&self.root, self.since)?;
         self.seen = self.seen.max(segment.last());
@@ -267,8 +312,8 @@ impl Segment {
         self.indexed += (entries.len() * ENTRY) as u64;
         self.index.extend(entries);
         let end = self.index.last().map_or(0, |last| last.end);
-        if self.finished {
-            let len = self.frames.metadata()?.len();
+        if let Some(frames) = self.frames.as_ref().filter(|_| self.finished) {
+            let len = frames.metadata()?.len();
             if end < len {
                 let first = self.index.last().map_or(self.base, |last| Stamp(last.next()));
                 self.index.push(Entry { first, end: len, frames: 1 });

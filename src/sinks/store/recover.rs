@@ -12,6 +12,7 @@ use super::files::{self, Files, append_all, is_missing, read_exact};
 use super::index::{self, Compared, ENTRY, Entry};
 use super::layout::{self, Folder};
 use super::names::{Holds, file};
+use super::order::{self, Order, Tail};
 use super::repair;
 use super::scan::{Flaw, Scan, Stop, Why};
 use super::schemes::{self, Keys, Mark, Schemes};
@@ -30,6 +31,12 @@ pub struct Start {
     pub ages: Ages,
     /// What was stored before was stamped with less, before anything of it was finished now.
     pub newest: Stamp,
+    /// The first segment that is kept.
+    pub oldest: Option<Stamp>,
+    /// Where the order of all frames ends.
+    pub order: Tail,
+    /// Segments with frames that may have no sequence yet.
+    unordered: Vec<(Stamp, PathBuf)>,
 }
 
 /// What was found and done at a start.
@@ -43,6 +50,8 @@ pub struct Recovered {
     pub misfiled: u64,
     /// What was cut off, and why.
     pub cuts: Vec<Cut>,
+    /// Frames that got their sequences now.
+    pub ordered: u64,
 }
 
 /// The end of a segment that was no frame.
@@ -62,7 +71,13 @@ pub fn recover<F: Files>(
     keys: &Keys,
     now: Stamp,
 ) -> Result<(Start, Schemes, Recovered), Trouble> {
-    let (start, mut schemes, recovered) = finish_open(files, keys, now)?;
+    let (mut start, mut schemes, mut recovered) = finish_open(files, keys, now)?;
+    recovered.ordered = order::complete(files, &mut start.order, std::mem::take(&mut start.unordered))?;
+    start.clock.pass(start.order.next.stamp.0);
+    if !start.order.is_written {
+        let written = Order::<F::File>::new(&start.order).write_state(files);
+        written.map_err(|why| Trouble::new("write", Path::new(order::FOLDER), why))?;
+    }
     let begun = schemes.begin(files, start.clock.next(), keys.first());
     begun.map_err(|why| Trouble::new("write", Path::new(schemes::NAME), why))?;
     Ok((start, schemes, recovered))
@@ -80,6 +95,10 @@ pub fn finish_open<F: Files>(
     let mut clock = Clock::default();
     clock.pass(schemes.end().0);
     clock.pass(ages.end().0);
+    let order = order::read(files, now).map_err(|why| Trouble::new("read", Path::new(order::FOLDER), why))?;
+    let ordered = order.next.stamp;
+    clock.pass(ordered.0);
+    let (mut oldest, mut unordered) = (None, Vec::new());
     let mut open = Vec::new();
     let list = |path: &Path, why| Trouble { what: "list", path: path.into(), why };
     let folders = layout::folders(files).map_err(|why| list(Path::new(""), why))?;
@@ -89,7 +108,15 @@ pub fn finish_open<F: Files>(
         let is_frames = |holds| matches!(holds, Holds::Frames | Holds::OpenFrames);
         if let Some(&(newest, _)) = contents.iter().rev().find(|(_, holds)| is_frames(*holds)) {
             clock.pass(newest.0 + 1);
-            clock.pass(end_of_index(files, &file(&path, newest, Holds::Index))?);
+            let end = end_of_index(files, &file(&path, newest, Holds::Index))?;
+            clock.pass(end);
+            let bases = contents.iter().filter(|(_, holds)| is_frames(*holds)).map(|(base, _)| *base);
+            let bases: Vec<Stamp> = bases.collect();
+            oldest = oldest.into_iter().chain(bases.first().copied()).min();
+            if end > ordered.0 || contents.iter().any(|(_, holds)| *holds == Holds::OpenFrames) {
+                let before = bases.partition_point(|base| *base <= ordered).saturating_sub(1);
+                unordered.extend(bases[before..].iter().map(|base| (*base, path.clone())));
+            }
         }
         for (at, &(base, holds)) in contents.iter().enumerate() {
             match holds {
@@ -119,7 +146,8 @@ pub fn finish_open<F: Files>(
         recovered.segments += 1;
         one.finish(&mut clock, now, &mut recovered)?;
     }
-    Ok((Start { clock, topics, ages, newest }, schemes, recovered))
+    let start = Start { clock, topics, ages, newest, oldest, order, unordered };
+    Ok((start, schemes, recovered))
 }
 
 /// By which schemes an open segment is judged. A secret that is not known is no reason to cut anything off.

@@ -19,6 +19,7 @@ use super::files::{Files, append_all, is_missing, read_exact, remove};
 use super::index::{ENTRY, Entry};
 use super::names::{self, Holds};
 use super::stamp::Stamp;
+use super::visible::StoredRun;
 use crate::core::units::of_file;
 
 /// A segment that is not finished.
@@ -112,6 +113,29 @@ impl<T> Segment<T> {
     /// Bytes written.
     pub fn len(&self) -> u64 {
         self.written
+    }
+
+    /// Where runs of its frames lie that were just stored, from `from` on.
+    pub fn runs<'a>(
+        &'a self,
+        topic: &'a Arc<[u8]>,
+        mut from: u64,
+        entries: &'a [Entry],
+        seqs: &'a [u64],
+    ) -> impl Iterator<Item = StoredRun> + 'a {
+        entries.iter().zip(seqs).map(move |(entry, &seq)| {
+            let at = std::mem::replace(&mut from, entry.end);
+            StoredRun {
+                topic: topic.clone(),
+                folder: self.folder.clone(),
+                base: self.base,
+                from: at,
+                to: entry.end,
+                stamp: entry.first,
+                seq,
+                frames: entry.frames,
+            }
+        })
     }
 
     /// Frames stored, and their bytes.

@@ -28,11 +28,13 @@ use super::by_topic::ByTopic;
 use super::clock_jump::Watch;
 use super::failing_topics::FailingTopics;
 use super::files::{Files, is_missing};
-use super::keep::{Keep, Keeper};
+use super::keep::{Hold, Keep, Keeper};
+use super::order::Order;
 use super::recover::Start;
 use super::segment::{Segment, Trouble};
 use super::stamp::{Clock, Stamp};
 use super::topics::Topics;
+use super::visible::Visible;
 use super::{Append, SyncPolicy};
 use crate::core::limits::{STORE_END_TURN, STORE_FILES};
 use crate::core::units::later;
@@ -48,6 +50,8 @@ pub struct Policy {
     pub keep: Option<Keep>,
     /// How many topics it may have.
     pub topics: usize,
+    /// How much longer than that it is kept for the durable name that is furthest behind.
+    pub hold: Option<Hold>,
 }
 
 /// One moment, on both clocks.
@@ -97,19 +101,19 @@ impl Done {
 
 /// Open segments over some files.
 pub struct SegmentLog<F: Files> {
-    files: F,
-    policy: Policy,
+    pub(super) files: F,
+    pub(super) policy: Policy,
     clock: Clock,
-    segments: Slab<Open<F::File>>,
+    pub(super) segments: Slab<Open<F::File>>,
     /// The segment that takes a topic's frames.
     topics: HashMap<Arc<[u8]>, usize>,
     /// Those segments, in the order in which they are due.
     due: BTreeSet<(Instant, usize)>,
     /// Segments that take no more frames, to be ended before anything else.
-    ending: Vec<usize>,
+    pub(super) ending: Vec<usize>,
     /// Segments whose files are open.
-    hot: Vec<usize>,
-    keeper: Keeper,
+    pub(super) hot: Vec<usize>,
+    pub(super) keeper: Keeper,
     /// Where frames are kept for a time.
     watch: Option<Watch>,
     failing: FailingTopics,
@@ -124,10 +128,14 @@ pub struct SegmentLog<F: Files> {
     rounds: u64,
     done: Done,
     by_topic: Arc<Mutex<ByTopic>>,
+    /// The sequences of what is stored.
+    pub(super) order: Order<F::File>,
+    /// What durable subscribers may see.
+    pub(super) visible: Visible,
 }
 
-struct Open<T> {
-    segment: Segment<T>,
+pub(super) struct Open<T> {
+    pub(super) segment: Segment<T>,
     topic: Arc<[u8]>,
     /// The last round that it had a part in, and which.
     round: u64,
@@ -137,7 +145,7 @@ struct Open<T> {
 impl<F: Files> SegmentLog<F> {
     /// A segment log without open segments, that begins where a [start](super::recover()) has left it.
     pub fn new(mut files: F, policy: Policy, start: Start, now: Now) -> SegmentLog<F> {
-        let Start { clock, topics, ages, newest } = start;
+        let Start { clock, topics, ages, newest, oldest, order, .. } = start;
         let watch = match policy.keep {
             Some(Keep::Time(time)) => Some(Watch::begin(&mut files, time, newest, now)),
             Some(Keep::Size(_)) | None => None,
@@ -151,7 +159,7 @@ impl<F: Files> SegmentLog<F> {
             due: BTreeSet::new(),
             ending: Vec::new(),
             hot: Vec::new(),
-            keeper: Keeper::new(policy.keep),
+            keeper: Keeper::new(policy.keep, policy.hold),
             watch,
             failing: FailingTopics::default(),
             stored_topics: Topics::new(topics, policy.topics),
@@ -162,6 +170,8 @@ impl<F: Files> SegmentLog<F> {
             rounds: 0,
             done: Done::default(),
             by_topic: Arc::default(),
+            visible: Visible::new(order.next, oldest),
+            order: Order::new(&order),
         };
         segment_log.look_at_clock(now);
         segment_log
@@ -234,7 +244,13 @@ impl<F: Files> SegmentLog<F> {
         due.into_iter().for_each(|(_, id)| self.retire(id));
         self.end_all(now)?;
         if self.watch.as_mut().is_none_or(|watch| watch.may_remove(&mut self.files, now)) {
-            self.done.removed += self.keeper.remove_old(&mut self.files, now.stamp, &self.ages);
+            let order = &mut self.order;
+            let before = |files: &mut F, end| order.raise_floor(files, end);
+            let removed = self.keeper.remove_old(&mut self.files, now.stamp, &self.ages, before);
+            self.done.removed += removed;
+            if removed > 0 {
+                self.was_removed();
+            }
         }
         Ok(())
     }
@@ -369,7 +385,7 @@ mod tests {
         let begun = Instant::now();
         let now = |seconds| Now { stamp: Stamp(1), instant: begun + Duration::from_secs(seconds) };
         let (rotate, sync) = (Duration::from_secs(1000), SyncPolicy::Batch);
-        let policy = Policy { rotate, sync, keep: None, topics: 100 };
+        let policy = Policy { rotate, sync, keep: None, topics: 100, hold: None };
         let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(0));
         // Nothing may wait.
         segment_log.set_held_max(0);
@@ -400,7 +416,7 @@ mod tests {
         let second = |n: u64| Stamp(1_000_000_000 * n);
         let now = |n| Now { stamp: second(n), instant: begun };
         let (rotate, sync) = (Duration::from_secs(10), SyncPolicy::Batch);
-        let policy = Policy { rotate, sync, keep: None, topics: 1 };
+        let policy = Policy { rotate, sync, keep: None, topics: 1, hold: None };
         let mut segment_log = SegmentLog::new(Disk::new(folder.path()), policy, Start::default(), now(5000));
         let mut store = |n| {
             let mut waiting = VecDeque::from([append("a", &memory)]);

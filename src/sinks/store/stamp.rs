@@ -13,6 +13,11 @@ pub struct Stamp(pub u64);
 /// 10 s: clocks are set right by less than that all the time, and nobody asks for an age so exactly.
 const AHEAD: Duration = Duration::from_secs(10);
 
+/// So many frames later, where they follow each other.
+pub fn stamp_after(stamp: Stamp, frames: u64) -> Stamp {
+    Stamp(stamp.0 + frames)
+}
+
 /// Gives stamps out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {

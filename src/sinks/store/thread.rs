@@ -13,6 +13,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySe
 use parking_lot::Mutex;
 
 use super::by_topic::ByTopic;
+use super::feed::{Feed, Names, Setup};
 use super::files::Disk;
 use super::lock::Lock;
 use super::recent::{Recall, Short, recent};
@@ -55,7 +56,8 @@ impl Options {
 
 /// A store on the disk, with a thread of its own.
 pub struct StoreThread {
-    puts: Option<Sender<Put>>,
+    puts: Option<Sender<Job>>,
+    feed: Feed,
     /// What was stored lately: when, and its digest.
     recent: Vec<(Instant, [u8; DIGEST])>,
     /// Puts that were not collected: at most [`STORE_APPENDS`], so both queues have room for them.
@@ -63,6 +65,14 @@ pub struct StoreThread {
     back: Arc<Back>,
     by_topic: Arc<Mutex<ByTopic>>,
     ended: Receiver<()>,
+}
+
+/// What the thread is given.
+enum Job {
+    /// Frames.
+    Put(Put),
+    /// Somebody wants to see what is stored.
+    Show,
 }
 
 /// What the thread brings back.
@@ -109,14 +119,35 @@ impl StoreThread {
         let mut disk = Disk::new(folder);
         let since = Instant::now();
         let keys = Keys::new(std::iter::once(&options.scheme).chain(&options.earlier).cloned().collect());
-        let (start, schemes, recovered) = recover(&mut disk, &keys, now().stamp)
+        let (mut start, schemes, recovered) = recover(&mut disk, &keys, now().stamp)
             .map_err(|trouble| unusable(&format_args!("{trouble}: solve that and start again")))?;
         say_recovered(folder, &recovered, since.elapsed());
         let recent = recalled(folder, &mut disk, &start, options.recall);
+        let names = Names::read(&mut disk, &start.order.id)
+            .map_err(|why| unusable(&format_args!("cannot read the positions of durable names: {why}")))?;
+        // What somebody was given is not given again, whatever became of the store since.
+        let given = names.iter().map(|(_, named)| named.next.seq).max().unwrap_or_default();
+        start.order.next.seq = start.order.next.seq.max(given);
 
-        let (puts, to_do) = bounded(STORE_APPENDS);
+        // One place more, for those who want to see what is stored.
+        let (puts, to_do) = bounded(STORE_APPENDS + 1);
+        let wake = Arc::new(wake);
+        let (show, wake_feed) = (puts.clone(), wake.clone());
+        let setup = Setup {
+            root: folder,
+            id: start.order.id.clone(),
+            next: start.order.next,
+            oldest: start.oldest,
+            floor: start.order.floor,
+            names,
+            has_keep: options.policy.keep.is_some(),
+        };
+        // Where the queue is full, the thread looks soon enough.
+        let nudge = move || drop(show.try_send(Job::Show));
+        let feed = Feed::start(setup, move || wake_feed(), nudge)
+            .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
         let back = Arc::new(Back {
-            stored: WakeQueue::new(STORE_APPENDS, wake),
+            stored: WakeQueue::new(STORE_APPENDS, move || wake()),
             condition: Mutex::default(),
             is_stuck: AtomicBool::new(false),
             held_max: AtomicUsize::new(options.held_max),
@@ -131,6 +162,8 @@ impl StoreThread {
             puts: to_do,
             pieces: Puts::default(),
             back: back.clone(),
+            feed: feed.clone(),
+            holds: options.policy.hold.is_some(),
             waiting: VecDeque::new(),
             since: None,
             pause: STORE_RETRY_FIRST,
@@ -148,7 +181,12 @@ impl StoreThread {
                 }
             })
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
-        Ok(StoreThread { puts: Some(puts), recent, given: 0, back, by_topic, ended })
+        Ok(StoreThread { puts: Some(puts), feed, recent, given: 0, back, by_topic, ended })
+    }
+
+    /// What feeds durable subscribers from this store.
+    pub fn feed(&self) -> Feed {
+        self.feed.clone()
     }
 
     /// What was stored lately, as it was to be recalled: when, and its digest; the oldest first. It is given once.
@@ -214,6 +252,9 @@ fn say_recovered(folder: &Path, recovered: &Recovered, took: Duration) {
             recovered.misfiled
         );
     }
+    if recovered.ordered > 0 {
+        log::info!("the store {folder}: {} got their sequences", many(recovered.ordered, "frame"));
+    }
     if recovered.segments > 0 {
         log::info!(
             "the store {folder}: finished {} of the run before, {}, in {}",
@@ -241,7 +282,7 @@ impl Sink for StoreThread {
         self.given += 1;
         let queue = self.puts.as_ref().expect("open until it is dropped");
         // Nobody takes it where the thread panicked: the gateway is about to end with that.
-        let is_full = matches!(queue.try_send(put), Err(TrySendError::Full(_)));
+        let is_full = matches!(queue.try_send(Job::Put(put)), Err(TrySendError::Full(_)));
         assert!(!is_full, "there is room for as many as may be given");
     }
 
@@ -285,6 +326,7 @@ impl Sink for StoreThread {
 /// What waits is stored, if it can be, and every segment gets its final name.
 impl Drop for StoreThread {
     fn drop(&mut self) {
+        self.feed.end();
         self.puts = None;
         if self.ended.recv_timeout(STORE_END) == Err(RecvTimeoutError::Timeout) {
             log::error!("the store's disk does not answer: what is left is finished at the next start");
@@ -295,7 +337,10 @@ impl Drop for StoreThread {
 struct Worker {
     folder: PathBuf,
     segment_log: SegmentLog<Disk>,
-    puts: Receiver<Put>,
+    puts: Receiver<Job>,
+    feed: Feed,
+    /// Old segments may stay for a durable name.
+    holds: bool,
     pieces: Puts,
     back: Arc<Back>,
     waiting: VecDeque<Append>,
@@ -339,13 +384,16 @@ impl Worker {
             None if self.waiting.is_empty() => self.segment_log.next_due(Instant::now()),
             None => Some(Instant::now()),
         };
+        let mut is_asked = false;
         loop {
             match self.puts.try_recv() {
-                Ok(put) => self.take(put),
+                Ok(job) => is_asked |= self.take(job),
                 Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) if self.since.is_none() && !self.waiting.is_empty() => return true,
+                Err(TryRecvError::Empty) if is_asked || self.since.is_none() && !self.waiting.is_empty() => {
+                    return true;
+                }
                 Err(TryRecvError::Empty) => match self.wait(until) {
-                    Ok(put) => self.take(put),
+                    Ok(job) => is_asked |= self.take(job),
                     Err(RecvTimeoutError::Timeout) => return true,
                     Err(RecvTimeoutError::Disconnected) => return false,
                 },
@@ -353,11 +401,18 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, put: Put) {
-        self.pieces.take(put, |append| self.waiting.push_back(append));
+    /// Whether somebody wants to see what is stored.
+    fn take(&mut self, job: Job) -> bool {
+        match job {
+            Job::Put(put) => {
+                self.pieces.take(put, |append| self.waiting.push_back(append));
+                false
+            }
+            Job::Show => true,
+        }
     }
 
-    fn wait(&self, until: Option<Instant>) -> Result<Put, RecvTimeoutError> {
+    fn wait(&self, until: Option<Instant>) -> Result<Job, RecvTimeoutError> {
         match until {
             Some(until) => self.puts.recv_deadline(until),
             None => self.puts.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -371,6 +426,8 @@ impl Worker {
         self.segment_log.set_held_max(self.back.held_max.load(Relaxed));
         let lost = self.segment_log.done().lost;
         let stored = &self.back.stored;
+        let is_wanted = self.feed.hub().is_wanted();
+        self.segment_log.set_wanted(is_wanted);
         let mut count = 0;
         let result = self.segment_log.store(&mut self.waiting, now, |append, refusal| {
             if let Some(outcome) = self.pieces.done(append, refusal) {
@@ -382,7 +439,25 @@ impl Worker {
             stored.wake();
         }
         result?;
+        // Before new frames make the way to the disk longer.
+        match is_wanted {
+            true => {
+                // With the next round, where there is one.
+                let is_idle = self.waiting.is_empty() && self.puts.is_empty();
+                let shown = self.segment_log.show(is_idle)?;
+                self.feed.hub().show(shown);
+            }
+            false => {
+                self.segment_log.show(true)?;
+                self.feed.hub().is_behind();
+            }
+        }
+        if self.holds {
+            self.segment_log.hold_from(self.feed.hub().held_from());
+        }
         self.segment_log.rotate(now)?;
+        let (oldest, floor, stored) = self.segment_log.kept();
+        self.feed.hub().keeps(oldest, floor, stored);
         // Perhaps the whole folder was taken away, and its lock with it.
         if self.segment_log.done().lost > lost { self.hold_folder() } else { Ok(()) }
     }

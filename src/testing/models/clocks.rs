@@ -174,6 +174,6 @@ impl Run {
 
 fn segment_log(disk: &SimDisk, start: Start, now: Now) -> SegmentLog<SimDisk> {
     let (rotate, keep) = (Duration::from_secs(5), Some(Keep::Time(KEEP)));
-    let policy = Policy { rotate, sync: SyncPolicy::Batch, keep, topics: 10 };
+    let policy = Policy { rotate, sync: SyncPolicy::Batch, keep, topics: 10, hold: None };
     SegmentLog::new(disk.clone(), policy, start, now)
 }

@@ -9,6 +9,7 @@ use super::Choices;
 use super::disk::{Fault, SimDisk};
 use crate::core::memory::{Buffer, Memory};
 use crate::sinks::Put;
+use crate::sinks::store::order;
 use crate::sinks::store::repair::repair;
 use crate::sinks::store::{
     Append, Keys, Now, Policy, Puts, Recovered, Scan, Schemes, SegmentLog, Stamp, Start, Stop, SyncPolicy,
@@ -136,6 +137,8 @@ struct Run {
     refused: HashSet<u64>,
     /// Puts on which there was a word.
     told: HashSet<u64>,
+    /// What was shown to durable subscribers: frames by their sequences.
+    shown: HashMap<u64, u64>,
     /// How many topics it may have.
     topics_max: usize,
     /// Rounds that may find nothing but what was taken away, and one more.
@@ -159,6 +162,7 @@ impl Run {
             taken: HashSet::new(),
             refused: HashSet::new(),
             told: HashSet::new(),
+            shown: HashMap::new(),
             topics_max: TOPICS.len(),
             taken_unseen: 1,
         }
@@ -247,6 +251,34 @@ impl Run {
                 self.confirmed.extend(ids);
             }
         }
+        self.show(self.next.is_multiple_of(3));
+    }
+
+    /// What is confirmed is shown, and has its sequence for ever.
+    fn show(&mut self, at_once: bool) {
+        if self.disk.is_stopped() {
+            return;
+        }
+        let healthy = self.disk.is_healthy();
+        let shown = match self.segment_log.show(at_once) {
+            Ok(shown) => shown,
+            Err(trouble) => return assert!(!healthy, "without a fault: {trouble}"),
+        };
+        let Some(shown) = shown else { return };
+        let files: HashMap<_, _> = self.disk.all().into_iter().collect();
+        for run in shown.runs {
+            let path = |holds| names::file(&run.folder, run.base, holds);
+            let file = files.get(&path(names::Holds::OpenFrames));
+            // Somebody may have taken it away.
+            let Some(bytes) = file.or(files.get(&path(names::Holds::Frames))) else { continue };
+            let Some(bytes) = bytes.get(run.from as usize..run.to as usize) else { continue };
+            let ids = ids_in(bytes);
+            assert_eq!(ids.len(), run.frames as usize, "a run is whole");
+            for (seq, id) in (run.seq..).zip(ids) {
+                assert!(self.confirmed.contains(&id), "frame {id} is shown, and was not confirmed");
+                assert_eq!(self.shown.insert(seq, id), None, "sequence {seq} is of two frames");
+            }
+        }
     }
 
     /// Somebody takes a topic's folder away, or its open file.
@@ -314,13 +346,15 @@ impl Run {
         self.check();
         assert_eq!(self.memory.used(), 0);
         let folders = self.disk.all().into_iter().filter_map(|(path, _)| Some(path.parent()?.to_owned()));
-        let folders: HashSet<_> = folders.filter(|folder| *folder != Path::new("")).collect();
+        let own = ["", order::FOLDER].map(Path::new);
+        let folders: HashSet<_> = folders.filter(|folder| !own.contains(&&**folder)).collect();
         assert!(folders.len() <= TOPICS.len());
     }
 
     fn check(&self) {
         let stored = check_segments(&self.disk);
         let ids: Vec<u64> = stored.iter().map(|(_, bytes)| id_of(bytes)).collect();
+        self.check_sequences(&stored);
         let mut times: HashMap<u64, usize> = HashMap::new();
         ids.iter().for_each(|&id| *times.entry(id).or_default() += 1);
         for id in self.confirmed.iter().filter(|id| !self.taken.contains(id)) {
@@ -342,6 +376,31 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Each frame has a sequence, in the order of all; what was shown has the one with which it was.
+    fn check_sequences(&self, stored: &[(Stamp, Vec<u8>)]) {
+        let mut disk = self.disk.clone();
+        let shown: HashMap<u64, u64> = self.shown.iter().map(|(seq, id)| (*id, *seq)).collect();
+        let mut last = 0;
+        for (stamp, bytes) in stored {
+            let place = order::at_stamp(&mut disk, *stamp).expect("the disk works");
+            let place = place.filter(|place| place.stamp == *stamp).expect("each has a sequence");
+            assert!(place.seq > last, "{} after {last}", place.seq);
+            last = place.seq;
+            assert_eq!(order::at_seq(&mut disk, last).expect("the disk works"), Some(place));
+            let id = id_of(bytes);
+            if !self.taken.contains(&id) {
+                assert!(
+                    shown.get(&id).is_none_or(|seq| *seq == last),
+                    "frame {id} was shown as {:?}",
+                    shown[&id]
+                );
+                assert!(self.shown.get(&last).is_none_or(|shown| *shown == id), "{last} was another's");
+            }
+        }
+    }
+}
+
 /// A start.
 pub(super) fn begin(disk: &SimDisk, now: Stamp) -> Result<(Start, Recovered), Trouble> {
     let keys = Keys::new(vec![Scheme::Sha256]);
@@ -349,8 +408,11 @@ pub(super) fn begin(disk: &SimDisk, now: Stamp) -> Result<(Start, Recovered), Tr
 }
 
 fn segment_log(disk: &SimDisk, start: Start, topics: usize, now: Now) -> SegmentLog<SimDisk> {
-    let policy = Policy { rotate: ROTATE, sync: SyncPolicy::Batch, keep: None, topics };
-    SegmentLog::new(disk.clone(), policy, start, now)
+    let policy = Policy { rotate: ROTATE, sync: SyncPolicy::Batch, keep: None, topics, hold: None };
+    let mut segment_log = SegmentLog::new(disk.clone(), policy, start, now);
+    // Somebody is always there to see it.
+    segment_log.set_wanted(true);
+    segment_log
 }
 
 fn ids_of(body: &Body) -> Vec<u64> {
@@ -452,7 +514,7 @@ fn check_segments(disk: &SimDisk) -> Vec<(Stamp, Vec<u8>)> {
     let mut stored = Vec::new();
     for (path, bytes) in &files {
         let name = path.file_name().and_then(|name| name.to_str()).expect("names are UTF-8");
-        if path.parent() == Some(Path::new("")) {
+        if ["", order::FOLDER].map(Path::new).contains(&path.parent().expect("a file is in a folder")) {
             // What the store says of itself.
             continue;
         }

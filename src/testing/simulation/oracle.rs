@@ -249,6 +249,9 @@ fn check_reason(run: &Simulation<'_>, peer: &Peer, reason: Option<&CloseReason>)
             assert!(!run.calm || run.silent, "4: {reason}")
         }
         CloseReason::Tls(_) | CloseReason::Certificate(_) => panic!("4: nobody speaks TLS here: {reason}"),
+        CloseReason::Taken | CloseReason::AckAhead { .. } | CloseReason::Moved(_) => {
+            panic!("4: {reason}, and there is no store that could feed it")
+        }
     }
 }
 

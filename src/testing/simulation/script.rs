@@ -403,7 +403,7 @@ impl Script {
             1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             _ => {
                 let mut bytes = header.encode();
-                bytes[3] = 1 + 4 * rng.below(2) as u8;
+                bytes[3] = 1 + 6 * rng.below(2) as u8;
                 bytes.to_vec()
             }
         };

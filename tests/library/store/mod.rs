@@ -24,7 +24,7 @@ use framegate::wire::{Body, DIGEST, Header, Kind, Scheme, Status, encode};
 use support::{PATIENCE, data};
 
 fn options(folder: &Path, rotate: Duration, sync: SyncPolicy) -> Options {
-    let policy = Policy { rotate, sync, keep: None, topics: 100 };
+    let policy = Policy { rotate, sync, keep: None, topics: 100, hold: None };
     Options::new(folder, Scheme::Sha256, policy)
 }
 

@@ -13,6 +13,7 @@ fn beside(option: &str, folder: &Path) -> Vec<String> {
         "max-in-flight" => strings(&["--handler", "cat", "--workers", "1", "--memory", "1048576GiB"]),
         "max-payload" => strings(&["--memory", "1048576GiB"]),
         "store-keep" => strings(&["--store", &folder.display().to_string(), "--store-rotate", "1ms"]),
+        "store-hold" => strings(&["--store", &folder.display().to_string(), "--store-keep", "7d"]),
         store if store.starts_with("store-") => strings(&["--store", &folder.display().to_string()]),
         http if http.starts_with("http-") => strings(&["--http-sink", "http://127.0.0.1:1/"]),
         _ => Vec::new(),

@@ -13,11 +13,11 @@ use crate::sinks::store::files::{Files, Unsynced, is_missing};
 use crate::sinks::store::segment::{Trouble, folder_not_synced};
 
 /// What became of a segment that was to get its final name.
-type Ended = (usize, Result<(), Trouble>);
+pub(in crate::sinks::store) type Ended = (usize, Result<(), Trouble>);
 
 impl<F: Files> SegmentLog<F> {
     /// The segment takes no more frames, and is ended before anything else is done.
-    pub(super) fn retire(&mut self, id: usize) {
+    pub(in crate::sinks::store) fn retire(&mut self, id: usize) {
         let open = &self.segments[id];
         if self.due.remove(&(open.segment.begun(), id)) {
             self.topics.remove(&open.topic);
@@ -49,7 +49,7 @@ impl<F: Files> SegmentLog<F> {
     }
 
     /// Gives segments their final names, or takes away what is left of those that hold nothing.
-    pub(super) fn end_each(&mut self, ids: &[usize]) -> Vec<Ended> {
+    pub(in crate::sinks::store) fn end_each(&mut self, ids: &[usize]) -> Vec<Ended> {
         let mut not_whole = self.sync_files(ids);
         let mut ended = Vec::new();
         let mut folders = BTreeMap::new();
@@ -177,6 +177,7 @@ impl<F: Files> SegmentLog<F> {
 
     fn forget(&mut self, id: usize) {
         self.hot.retain(|&other| other != id);
+        self.visible.forget(id);
         self.segments.remove(id);
     }
 }

@@ -26,7 +26,7 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let (rotate, sync) = (Duration::from_secs(1000), SyncPolicy::Batch);
-        let policy = Policy { rotate, sync, keep: None, topics: 1000 };
+        let policy = Policy { rotate, sync, keep: None, topics: 1000, hold: None };
         let now = Now { stamp: Stamp(1), instant: Instant::now() };
         let disk = SimDisk::new();
         Scene {

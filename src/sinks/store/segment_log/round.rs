@@ -32,6 +32,8 @@ struct Part {
     begin: u64,
     end: u64,
     entries: Vec<Entry>,
+    /// The sequences of their first frames.
+    seqs: Vec<u64>,
     fate: Fate,
 }
 
@@ -148,13 +150,17 @@ impl<F: Files> SegmentLog<F> {
                 }
             };
             let first = self.clock.take(now.stamp, append.frames());
+            let seq = self.order.assign(first, append.frames(), len as u64);
             let is_next = round.part_of.last() == Some(&at);
             let part = &mut round.parts[at];
             part.appends.push(round.appends.len());
             part.end += len as u64;
             match part.entries.last_mut().filter(|last| is_next && last.next() == first.0) {
                 Some(last) => (last.end, last.frames) = (part.end, last.frames + append.frames()),
-                None => part.entries.push(Entry { first, end: part.end, frames: append.frames() }),
+                None => {
+                    part.entries.push(Entry { first, end: part.end, frames: append.frames() });
+                    part.seqs.push(seq);
+                }
             }
             round.part_of.push(at);
             round.bytes += len;
@@ -218,9 +224,9 @@ impl<F: Files> SegmentLog<F> {
         let open = &mut self.segments[id];
         (open.round, open.part) = (self.rounds, round.parts.len());
         let begin = open.segment.len();
-        let (topic, appends, entries) = (open.topic.clone(), Vec::new(), Vec::new());
+        let (topic, appends, entries, seqs) = (open.topic.clone(), Vec::new(), Vec::new(), Vec::new());
         let fate = Fate::Planned;
-        round.parts.push(Part { segment: id, topic, appends, begin, end: begin, entries, fate });
+        round.parts.push(Part { segment: id, topic, appends, begin, end: begin, entries, seqs, fate });
         Ok(Place::Part(open.part))
     }
 
@@ -311,17 +317,42 @@ impl<F: Files> SegmentLog<F> {
         let root = (!self.is_root_synced).then(PathBuf::new);
         let mut folders: BTreeSet<PathBuf> = root.into_iter().collect();
         let mut lent = Vec::new();
+        // What earlier rounds stored is shown once its places are synced, too.
+        let mut places = self.begin_places();
         for (at, part) in parts.iter_mut().enumerate().filter(|(_, part)| part.is_written()) {
             let segment = &mut self.segments[part.segment].segment;
             folders.extend(segment.unsynced_folders().map(Path::to_path_buf));
             if self.policy.sync == SyncPolicy::Batch {
-                lent.push((at, segment.lend(&mut self.files)));
+                let pair = match places.take(part.segment) {
+                    Some(pair) => Ok(pair),
+                    None => segment.lend(&mut self.files),
+                };
+                lent.push((at, pair));
             }
         }
-        let files = lent.iter_mut().filter_map(|(_, lent)| lent.as_mut().ok());
-        let files = files.map(|pair| Unsynced::File(&mut pair.frames));
-        let mut all: Vec<_> = files.chain(folders.iter().map(|path| Unsynced::Folder(path))).collect();
-        let mut results = self.files.sync_each(&mut all).into_iter();
+        let (mut all, mut indexes) = (Vec::new(), Vec::new());
+        for (at, lent) in &mut lent {
+            let Ok(pair) = lent else { continue };
+            all.push(Unsynced::File(&mut pair.frames));
+            let id = parts[*at].segment;
+            if places.begun.contains(&id) {
+                indexes.push((id, Unsynced::File(&mut pair.index)));
+            }
+        }
+        for (id, pair) in &mut places.lent {
+            indexes.push((*id, Unsynced::File(&mut pair.index)));
+        }
+        all.extend(folders.iter().map(|path| Unsynced::Folder(path)));
+        let frames_and_folders = all.len();
+        let (ids, indexes): (Vec<usize>, Vec<_>) = indexes.into_iter().unzip();
+        all.extend(indexes);
+        if places.is_wanted {
+            all.extend(self.order.unsynced_file().map(Unsynced::File));
+        }
+        let mut results = self.files.sync_each(&mut all);
+        let of_places = results.split_off(frames_and_folders);
+        let mut results = results.into_iter();
+        self.end_places(places, &ids, of_places);
         // All files are back before anything is judged.
         let mut outcomes = Vec::new();
         for (at, lent) in lent {
@@ -379,12 +410,18 @@ impl<F: Files> SegmentLog<F> {
         mut told: impl FnMut(Append, Option<Box<str>>),
     ) {
         let Round { appends, parts, part_of, .. } = round;
-        for Part { segment, topic, begin, end, entries, fate, .. } in &parts {
+        let mut runs = Vec::new();
+        for Part { segment, topic, begin, end, entries, seqs, fate, .. } in &parts {
             match fate {
                 Fate::Stored => {
                     let frames = entries.iter().map(|entry| u64::from(entry.frames)).sum();
                     self.by_topic.lock().add(topic, frames, end - begin);
                     self.failing.works(topic, now.instant);
+                    self.visible.stored(*segment);
+                    if self.visible.is_wanted() {
+                        let stored = &self.segments[*segment].segment;
+                        runs.extend(stored.runs(topic, *begin, entries, seqs));
+                    }
                     if *end >= STORE_SEGMENT {
                         self.retire(*segment);
                     }
@@ -410,6 +447,7 @@ impl<F: Files> SegmentLog<F> {
                 self.failing.fail(topic, trouble, None, now.instant);
             }
         }
+        self.visible.round(runs, self.order.next());
         let stored = |part: &usize| matches!(parts[*part].fate, Fate::Stored);
         self.done.rounds += u64::from(part_of.iter().any(stored));
         let mut left = VecDeque::new();

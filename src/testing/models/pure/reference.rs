@@ -59,7 +59,7 @@ fn read_frame<'a>(bytes: &'a [u8], rules: &Rules) -> Result<RefFrame<'a>, RefEnd
     let status = integer(bytes, 6, 2) as u16;
     let payload_len = integer(bytes, 8, 4);
     let id = integer(bytes, 24, 8);
-    if kind > 4 && kind != 6 {
+    if kind > 6 {
         return malformed("kind", id);
     }
     if flags > 1 {

@@ -330,6 +330,8 @@ fn check_reason(run: &Simulation<'_>, device: &Device, reason: Option<&CloseReas
         }
         Some(CloseReason::Unauthorized | CloseReason::Refused(_)) => false,
         Some(CloseReason::Tls(_) | CloseReason::Certificate(_)) => false,
+        // There is no store that could feed it.
+        Some(CloseReason::Taken | CloseReason::AckAhead { .. } | CloseReason::Moved(_)) => false,
     };
     assert!(is_so, "4: a device is closed for {reason:?}");
 }
