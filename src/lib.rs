@@ -158,6 +158,8 @@ pub mod testing;
 mod pages {
     #[doc = include_str!("../docs/client.md")]
     struct Client;
+    #[doc = include_str!("../docs/durable.md")]
+    struct Durable;
     #[doc = include_str!("../docs/handlers.md")]
     struct Handlers;
     #[doc = include_str!("../docs/library.md")]

@@ -132,9 +132,9 @@ impl Ctl {
     pub fn run(self) -> Result<Exit, Failure> {
         let token = secret::token("--token-file", self.token_file.as_deref())?;
         // As it stands in a browser's line of addresses.
-        let admin = self.admin.strip_prefix("http://").or(self.admin.strip_prefix("https://"));
-        let admin = admin.unwrap_or(&self.admin).trim_end_matches('/').to_owned();
         let tls = self.tls.load()?;
+        let scheme = if tls.is_some() { "https://" } else { "http://" };
+        let admin = self.admin.strip_prefix(scheme).unwrap_or(&self.admin).trim_end_matches('/').to_owned();
         let gateway = Remote { admin, authorization: token.map(|token| token.header()), tls };
         match self.verb {
             Verb::Status => {

@@ -294,7 +294,11 @@ mod tests {
                 let value = if name == "fail-above" { format!("p99={value}") } else { value.to_string() };
                 let option = [format!("--{name}={value}")];
                 let beside = beside(&command).iter().map(ToString::to_string);
-                let needed = if name == "since" { vec!["--store=x".to_string()] } else { Vec::new() };
+                let needed = match name {
+                    "since" => vec!["--store=x".to_string()],
+                    "window" => vec!["--durable=x".to_string()],
+                    _ => Vec::new(),
+                };
                 Cli::try_parse_from(command.iter().cloned().chain(option).chain(needed).chain(beside))
             };
             for value in taken {

@@ -20,6 +20,8 @@ pub fn read(folder: &Path, secret: Option<&[u8]>, secret_file: Option<&Path>) ->
         for entry in fs::read_dir(&path).expect("a folder") {
             let entry = entry.expect("an entry");
             match entry.file_type().expect("a kind").is_dir() {
+                // The sequences of all frames stay.
+                true if entry.file_name() == ".order" => {}
                 true => folders.push(entry.path()),
                 false => files.push(entry.path()),
             }
