@@ -227,6 +227,7 @@ impl Feed {
         wake: impl Fn() + Send + Sync + 'static,
         nudge: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Feed> {
+        // A subscription is in it once at most (`is_queued`), so it is bounded by how many there are.
         let (tasks, to_do) = unbounded();
         let live = Live {
             shown: setup.next,

@@ -286,7 +286,7 @@ mod tests {
             let (read, wrong) = Names::of_text(&String::from_utf8_lossy(&bytes), "id");
             assert!(wrong.is_some() && read.is_damaged, "{at}");
             assert!(
-                read.len() >= 1 && read.all.iter().all(|(name, named)| all.all.get(name) == Some(named)),
+                !read.is_empty() && read.all.iter().all(|(name, named)| all.all.get(name) == Some(named)),
                 "{at}"
             );
         }
