@@ -4,6 +4,7 @@
 //! runs of the very bytes that are stored. What is not asked for costs nothing: a subscriber that is paused is a place in
 //! the order.
 
+mod event;
 mod extents;
 mod names;
 mod readers;
@@ -20,11 +21,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::{Condvar, Mutex};
 
+pub use event::{Event, FeedRun};
 pub use names::{Named, Names};
 pub use subscription::Subscription;
 
-use extents::{Extent, Extents};
-use subscription::Hold;
+use extents::Extents;
 use watchers::Watchers;
 
 use super::ages::Ages;
@@ -46,78 +47,6 @@ pub enum Begin {
     At(Start),
     /// With this frame, after an earlier subscription under its name.
     With(Place),
-}
-
-/// What a subscription is told.
-#[derive(Debug)]
-pub enum Event {
-    /// It begins with this sequence; the oldest that is kept is that one.
-    Opened {
-        /// Which subscription.
-        id: u64,
-        /// The place of the first frame that may come.
-        first: Place,
-        /// The oldest sequence that is kept.
-        oldest: u64,
-    },
-    /// It cannot begin, and why, with the mend.
-    Refused {
-        /// Which subscription.
-        id: u64,
-        /// Why.
-        why: String,
-    },
-    /// Frames.
-    Run {
-        /// Which subscription.
-        id: u64,
-        /// They, from this place on.
-        first: Place,
-        /// The frames.
-        run: FeedRun,
-    },
-    /// Frames are gone.
-    Gap {
-        /// Which subscription.
-        id: u64,
-        /// How many, if that is known.
-        frames: Option<u64>,
-        /// The first that is gone.
-        from: u64,
-        /// The last.
-        to: u64,
-    },
-    /// Everything before this place was handed over.
-    Idle {
-        /// Which subscription.
-        id: u64,
-        /// The place behind everything.
-        next: Place,
-    },
-    /// Positions up to this version are on the disk.
-    Written(u64),
-}
-
-/// Frames of one topic, back to back, as they are stored.
-#[derive(Debug)]
-pub struct FeedRun {
-    extent: Arc<Extent>,
-    start: usize,
-    end: usize,
-    frames: u32,
-    _hold: Hold,
-}
-
-impl FeedRun {
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.extent.bytes()[self.start..self.end]
-    }
-
-    /// How many frames.
-    pub fn frames(&self) -> u32 {
-        self.frames
-    }
 }
 
 /// What a reader thread is told.
