@@ -51,7 +51,6 @@ impl<N: Net, P: Pool> Gate<N, P> {
         self.acceptor.accept(&mut self.conns, &mut self.ctx);
         self.distribution.hash_small_messages(&mut self.conns, &mut self.ctx);
         self.collect();
-        self.begin_steps();
         self.distribution.acks.collect(&mut self.conns, &mut self.ctx);
         let Distribution { durables, acks, .. } = &mut self.distribution;
         durables.collect(&mut self.conns, &mut self.ctx, acks);
@@ -60,6 +59,8 @@ impl<N: Net, P: Pool> Gate<N, P> {
         handlers.refuse_late_calls(&mut to);
 
         self.read_runnable();
+        // Behind the reads: what came in this turn is with the workers before the next sleep.
+        self.begin_steps();
         if self.ctx.timing.has_verified() {
             self.ctx.timing.end_reading(self.ctx.net.now().saturating_duration_since(now));
         }
