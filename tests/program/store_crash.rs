@@ -61,13 +61,13 @@ fn serve(store: &Path) -> Command {
     command
 }
 
-/// Publishes until the connection breaks. The ids that got OK.
-fn publish(mut client: Client, key: u64) -> Vec<u64> {
+/// Publishes to so many topics until the connection breaks. The ids that got OK.
+pub fn publish_until_killed(mut client: Client, key: u64, topics: u64) -> Vec<u64> {
     let mut confirmed = Vec::new();
     for first in (0..).step_by(16) {
         let mut batch = Vec::new();
         for id in first..first + 16 {
-            let topic = format!("topic.{}", id % 5);
+            let topic = format!("topic.{}", id % topics);
             let header = Header { key, ..data(id) };
             let payload = payload((id * 97 % 900) as usize, id as usize);
             encode(header, topic.as_bytes(), &payload, &client.scheme, &mut batch);
@@ -118,7 +118,7 @@ fn whatever_got_ok_survives_being_killed() {
         let publishers: Vec<_> = (0..3)
             .map(|at| {
                 let (client, key) = (serving.connect(), cycle * 3 + at);
-                thread::spawn(move || (key, publish(client, key)))
+                thread::spawn(move || (key, publish_until_killed(client, key, 5)))
             })
             .collect();
         // In the middle of the load, at another moment each time.

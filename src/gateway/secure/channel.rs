@@ -8,7 +8,7 @@ use crate::core::limits::{
     HANDSHAKE_COST, HANDSHAKE_READ, HANDSHAKE_STEPS, HANDSHAKE_TIME, TLS_RECORD, TLS_SEALED_COST,
 };
 use crate::core::memory::{Charge, Memory, Share};
-use crate::runtime::net::{Moment, Net};
+use crate::runtime::net::{Moment, Net, SocketWriter};
 use crate::runtime::tls::{
     CertFault, Engine, Handshake, Peer, Records, Setup, SharedSetup, TlsFault, whole_records,
 };
@@ -404,22 +404,8 @@ enum Ended {
 
 /// Writes what a session has sealed. Whether the system took all of it.
 fn flush<N: Net>(session: &mut dyn Engine, net: &mut N, socket: &mut N::Socket) -> io::Result<bool> {
-    struct Wire<'a, N: Net>(&'a mut N, &'a mut N::Socket);
-
-    impl<N: Net> io::Write for Wire<'_, N> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(self.1, &[IoSlice::new(bytes)])
-        }
-        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.0.write(self.1, slices)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     while session.holds_back() {
-        match session.write_to(&mut Wire(net, socket)) {
+        match session.write_to(&mut SocketWriter(net, socket)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(_) => {}
             Err(why) if why.kind() == ErrorKind::WouldBlock => return Ok(false),

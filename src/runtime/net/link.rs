@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::{CertificateError, ClientConnection, InvalidMessage};
 
-use super::{Net, Reactor, Socket, Tls};
+use super::{Net, Reactor, Socket, SocketWriter, Tls};
 
 /// A socket, and TLS on it where that is wanted.
 #[derive(Debug)]
@@ -187,22 +187,8 @@ fn hand_over<E: From<LinkError>>(
 
 /// Writes what TLS wants to send; whether the system took all of it.
 fn flush(session: &mut ClientConnection, net: &mut Reactor, socket: &mut Socket) -> io::Result<bool> {
-    struct Wire<'a>(&'a mut Reactor, &'a mut Socket);
-
-    impl Write for Wire<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(self.1, &[IoSlice::new(bytes)])
-        }
-        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.0.write(self.1, slices)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     while session.wants_write() {
-        match session.write_tls(&mut Wire(net, socket)) {
+        match session.write_tls(&mut SocketWriter(net, socket)) {
             Ok(_) => {}
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(why) => return Err(why),

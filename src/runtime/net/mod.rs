@@ -10,6 +10,7 @@ mod moment;
 mod outbox;
 mod process;
 mod reactor;
+mod socket_writer;
 mod timed;
 mod timer;
 
@@ -29,6 +30,7 @@ pub use moment::Moment;
 pub use outbox::{Outbox, Segments, Unsent};
 pub use process::ChildProcess;
 pub use reactor::{Reactor, Socket, Waker};
+pub use socket_writer::SocketWriter;
 pub use timed::Timed;
 
 /// The network as a gateway sees it. [`Reactor`] is the real one; the simulator has another.

@@ -57,7 +57,7 @@ impl Ages {
         for Ahead { first, at } in &self.0 {
             let _ = writeln!(text, "{first} {at}");
         }
-        files::replace(files, NAME, text.as_bytes())
+        files::replace(files, Path::new(NAME), text.as_bytes())
     }
 
     /// The first stamp that may have been given later.

@@ -62,7 +62,7 @@ impl Span {
     }
 
     fn write<F: Files>(self, files: &mut F) -> io::Result<()> {
-        files::replace(files, NAME, format!("{} {}\n", self.from, self.until).as_bytes())
+        files::replace(files, Path::new(NAME), format!("{} {}\n", self.from, self.until).as_bytes())
     }
 }
 

@@ -278,13 +278,15 @@ pub fn read_all<F: Files>(files: &mut F, path: &Path) -> io::Result<Option<Vec<u
     Ok(Some(bytes))
 }
 
-/// Gives a file of the store's own folder these bytes, all of them or none.
-pub fn replace<F: Files>(files: &mut F, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let new = PathBuf::from(format!("{name}.new"));
+/// Gives a file of the store's own folder, or of one in it, these bytes, all of them or none.
+pub fn replace<F: Files>(files: &mut F, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
     remove(files, &new)?;
     let mut file = files.create(&new)?;
     append_all(files, &mut file, &mut [IoSlice::new(bytes)])?;
     files.sync(&mut file)?;
-    files.rename(&new, Path::new(name))?;
-    files.sync_folder(Path::new(""))
+    files.rename(&new, path)?;
+    path.ancestors().skip(1).try_for_each(|folder| files.sync_folder(folder))
 }

@@ -270,21 +270,8 @@ impl<T> Order<T> {
         let check = hex(&Scheme::Sha256.digest(text.as_bytes())[..8]);
         text += &format!("check {check}\n");
         files.make_folder(Path::new(FOLDER))?;
-        replace(files, STATE, text.as_bytes())
+        files::replace(files, &Path::new(FOLDER).join(STATE), text.as_bytes())
     }
-}
-
-/// Gives a file of the folder these bytes, all of them or none.
-pub fn replace<F: Files>(files: &mut F, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let folder = Path::new(FOLDER);
-    let new = folder.join(format!("{name}.new"));
-    files::remove(files, &new)?;
-    let mut file = files.create(&new)?;
-    append_all(files, &mut file, &mut [IoSlice::new(bytes)])?;
-    files.sync(&mut file)?;
-    files.rename(&new, &folder.join(name))?;
-    files.sync_folder(folder)?;
-    files.sync_folder(Path::new(""))
 }
 
 fn path_of(first: Stamp) -> PathBuf {

@@ -292,7 +292,8 @@ fn carry_out<F: Files>(files: &mut F, schemes: &Schemes, step: Step) -> Result<(
         let what = if kept.map_err(|why| trouble("write", &path, why))? { "put" } else { "drop" };
         list += &format!("{what} {}/{base}\n", folder.display());
     }
-    files::replace(files, LIST, list.as_bytes()).map_err(|why| trouble("write", Path::new(LIST), why))?;
+    files::replace(files, Path::new(LIST), list.as_bytes())
+        .map_err(|why| trouble("write", Path::new(LIST), why))?;
     finish(files).map(|_| ())
 }
 

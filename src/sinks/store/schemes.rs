@@ -109,7 +109,7 @@ impl Schemes {
     /// Writes it again, in a folder that was made anew.
     pub fn write<F: Files>(&self, files: &mut F) -> io::Result<()> {
         let text: String = self.0.iter().map(|(from, mark)| format!("{from} {mark}\n")).collect();
-        files::replace(files, NAME, text.as_bytes())
+        files::replace(files, Path::new(NAME), text.as_bytes())
     }
 
     /// What the segment that begins with this stamp was made under, if that is known.

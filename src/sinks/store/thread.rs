@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -142,8 +142,14 @@ impl StoreThread {
             names,
             has_keep: options.policy.keep.is_some(),
         };
-        // Where the queue is full, the thread looks soon enough.
-        let nudge = move || drop(show.try_send(Job::Show));
+        let is_shown = Arc::new(AtomicBool::new(true));
+        let shown = is_shown.clone();
+        // No more than one waits, and where the queue is full all the same, the thread looks soon enough.
+        let nudge = move || {
+            if shown.swap(false, SeqCst) && show.try_send(Job::Show).is_err() {
+                shown.store(true, SeqCst);
+            }
+        };
         let feed = Feed::start(setup, move || wake_feed(), nudge)
             .map_err(|why| unusable(&format_args!("cannot start a thread: {why}: raise ulimit -u")))?;
         let back = Arc::new(Back {
@@ -163,6 +169,7 @@ impl StoreThread {
             pieces: Puts::default(),
             back: back.clone(),
             feed: feed.clone(),
+            is_shown,
             holds: options.policy.hold.is_some(),
             waiting: VecDeque::new(),
             since: None,
@@ -339,6 +346,8 @@ struct Worker {
     segment_log: SegmentLog<Disk>,
     puts: Receiver<Job>,
     feed: Feed,
+    /// Nobody waits in the queue to see what is stored.
+    is_shown: Arc<AtomicBool>,
     /// Old segments may stay for a durable name.
     holds: bool,
     pieces: Puts,
@@ -408,7 +417,10 @@ impl Worker {
                 self.pieces.take(put, |append| self.waiting.push_back(append));
                 false
             }
-            Job::Show => true,
+            Job::Show => {
+                self.is_shown.store(true, SeqCst);
+                true
+            }
         }
     }
 

@@ -147,7 +147,7 @@ impl Names {
         let (names, wrong) = Names::of_text(&String::from_utf8_lossy(&bytes), id);
         if let Some(wrong) = wrong {
             // What was there can be looked at.
-            if let Err(why) = files::replace(files, ".positions.damaged", &bytes) {
+            if let Err(why) = files::replace(files, Path::new(".positions.damaged"), &bytes) {
                 log::warn!("cannot keep the damaged file of positions: {why}");
             }
             log::error!(
@@ -200,7 +200,7 @@ impl Names {
 
     /// Writes the file.
     pub fn write<F: Files>(files: &mut F, text: &str) -> io::Result<()> {
-        files::replace(files, NAME, text.as_bytes())
+        files::replace(files, Path::new(NAME), text.as_bytes())
     }
 }
 
